@@ -1,0 +1,121 @@
+// Package policy is the one table of imsafe's security: interface by security service, to control, level
+// and profile. It says which controls are on; the controls themselves stand where the standard puts them.
+//
+// An Effective policy is immutable once made: the proof wing starts a child process per configuration.
+// policy imports secure only. Off-switches are in policy/lab, which the prove and attack verbs and tests
+// import and nobody else. Safe for concurrent use.
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"imsafe/secure"
+)
+
+// Level says how a row binds.
+type Level uint8
+
+// The levels. Absent is a part that is not built yet: its cells read "gap".
+const (
+	Absent Level = iota
+	Optional
+	Required
+)
+
+// Door is one of the three exposed interfaces, the inner wires, or management.
+type Door string
+
+// The doors.
+const (
+	CI         Door = "C-I"
+	IS         Door = "I-S"
+	CS         Door = "C-S"
+	Core       Door = "core"
+	Management Door = "management"
+)
+
+// Service is a security service of the twelve cells. Authorization prints in the authentication column.
+type Service string
+
+// The security services.
+const (
+	Authentication  Service = "authentication"
+	Authorization   Service = "authorization"
+	Integrity       Service = "integrity"
+	Confidentiality Service = "confidentiality"
+	Availability    Service = "availability"
+)
+
+// Row is one control.
+type Row struct {
+	Control   secure.ControlID
+	Door      Door
+	Service   Service
+	Mechanism string // what does it, in one line
+	Clause    string // where the standard asks for it; "ours" where none does
+	Dimension string // X.805 dimension
+	Level     Level
+	Ablatable bool // false: no setting, not even in the lab, turns it off
+}
+
+var rows = []Row{
+	{secure.CIAuthenticationAKA, CI, Authentication, "mutual IMS AKA; a new challenge kills the older one", "TS 33.203 6.1.1-6.1.3", "authentication", Required, true},
+	{secure.CIAuthenticationFlag, CI, Authentication, "integrity-protected is a typed value of the process, removed from the wire", "TS 33.203 6.1.5", "authentication", Required, true},
+	{secure.CIAuthenticationSAIdentity, CI, Authentication, "identity only from the association", "TS 24.229 5.2.6.3", "authentication", Required, true},
+	{secure.CIAuthorizationProtectedPort, CI, Authorization, "before registration only REGISTER and emergency", "TS 33.203 7.1", "access control", Required, true},
+	{secure.CIAuthorizationIMPUOwner, CI, Authorization, "IMPI and IMPU belong together, checked in the HSS", "TS 29.228 6.1.1", "access control", Required, true},
+	{secure.CIAuthorizationEdgeOnly, CI, Authorization, "the core listens on no address that a client can reach", "TS 33.203 Annex J", "access control", Required, true},
+	{secure.CIIntegrityHeaderEdge, CI, Integrity, "headers that a client may not send are removed", "TS 24.229 5.2.6.3", "data integrity", Required, true},
+	{secure.CIIntegrityFramer, CI, Integrity, "strict stream framing, close on doubt", "RFC 3261 18.3", "data integrity", Required, true},
+	{secure.CIIntegrityRebuild, CI, Integrity, "each message is rebuilt from its index", "RFC 3261 7.3", "data integrity", Required, true},
+	{secure.CIIntegrityDialogOwner, CI, Integrity, "a dialog belongs to its association", "TS 33.203 7.1", "data integrity", Required, true},
+	{secure.CIConfidentialityTLSFloor, CI, Confidentiality, "TLS 1.3; 1.2 with AEAD where the operator says so", "TS 33.310 6.2a", "data confidentiality", Required, true},
+	{secure.CIConfidentialityKeyEgress, CI, Confidentiality, "CK, IK and RES have no way into a SIP header", "TS 33.203 6.1.1", "data confidentiality", Required, false},
+	{secure.CIAvailabilityKeepRegistration, CI, Availability, "a failed authentication never de-registers", "TS 33.203 6.1.1", "availability", Required, true},
+	{secure.CIAvailabilityForkBreadth, CI, Availability, "Max-Breadth, Max-Forwards, loop detection", "RFC 5393", "availability", Required, true},
+	{secure.CIAvailabilityParser, CI, Availability, "memory-safe parser with limits on size, count and nesting", "RFC 4475", "availability", Required, true},
+	{secure.CIAvailabilityDeadline, CI, Availability, "deadlines for header, handshake and idle; caps on connections", "ours", "availability", Required, true},
+	{secure.ManagementAuthenticationAdmin, Management, Authentication, "Unix socket with peer credentials, no default secret", "ours", "authentication", Required, true},
+	{secure.ManagementConfidentialityRedact, Management, Confidentiality, "keys and identities never logged, log fields encoded", "ours", "data confidentiality", Required, true},
+}
+
+// Rows returns a copy of the table.
+func Rows() []Row { return slices.Clone(rows) }
+
+// Find returns the row of control c.
+func Find(c secure.ControlID) (Row, bool) {
+	i := slices.IndexFunc(rows, func(r Row) bool { return r.Control == c })
+	if i < 0 {
+		return Row{}, false
+	}
+	return rows[i], true
+}
+
+// Effective is the policy one node runs under. It never changes after it is made; the zero value is the
+// default: every required control on.
+type Effective struct{ off []secure.ControlID }
+
+// Default returns the policy with every control on.
+func Default() Effective { return Effective{} }
+
+// Off returns the controls that are off, in the order they were named.
+func (e Effective) Off() []secure.ControlID { return slices.Clone(e.off) }
+
+// Gate makes the node's gate under e. sink may be nil.
+func (e Effective) Gate(sink secure.Sink) *secure.Gate { return secure.NewGate(e.off, sink) }
+
+// Ablate returns e with controls off as well. It is the machinery of policy/lab: call that instead, which
+// first makes sure that this is a lab. A control that cannot be ablated is an error.
+func (e Effective) Ablate(controls ...secure.ControlID) (Effective, error) {
+	for _, c := range controls {
+		row, known := Find(c)
+		if !known {
+			return e, fmt.Errorf("policy: control %v has no row", c)
+		}
+		if !row.Ablatable {
+			return e, fmt.Errorf("policy: %v cannot be switched off, not even in the lab", c)
+		}
+	}
+	return Effective{off: append(slices.Clone(e.off), controls...)}, nil
+}

@@ -1,0 +1,82 @@
+package secure
+
+// ControlID names one control: a protection with exactly one enforcement point in the code and one row in
+// the policy table. Its string is the dotted id used unchanged in events, metrics, evidence and pages.
+type ControlID uint8
+
+// The controls that are built. Each is either a check (one gate.Refuse call) or a mechanism that assembly
+// chooses by gate.On; package check holds that.
+const (
+	// ControlNone is the zero value and names nothing.
+	ControlNone ControlID = iota
+
+	CIAuthenticationAKA             // mutual IMS AKA (TS 33.203 6.1)
+	CIAuthenticationFlag            // integrity-protected is a typed value, never a client's word (TS 33.203 6.1.5)
+	CIAuthenticationSAIdentity      // identity comes from the association (TS 24.229 5.2.6.3)
+	CIAuthorizationProtectedPort    // before registration only REGISTER and emergency (TS 33.203 7.1)
+	CIAuthorizationIMPUOwner        // IMPI and IMPU belong together (TS 29.228 6.1.1)
+	CIAuthorizationEdgeOnly         // clients reach no function but the P-CSCF (TS 33.203 Annex J)
+	CIIntegrityHeaderEdge           // headers a client may not send are removed (TS 24.229 5.2.6.3)
+	CIIntegrityFramer               // strict stream framing (RFC 3261 18.3)
+	CIIntegrityRebuild              // what leaves is rebuilt from the index (RFC 3261 7.3)
+	CIIntegrityDialogOwner          // a dialog belongs to its association (TS 33.203 7.1)
+	CIConfidentialityTLSFloor       // TLS 1.3, or 1.2 AEAD where the operator says so (TS 33.310 6.2a)
+	CIConfidentialityKeyEgress      // CK, IK, RES never leave in SIP (TS 33.203 6.1.1); no setting turns it off
+	CIAvailabilityKeepRegistration  // a failed authentication never de-registers (TS 33.203 6.1.1)
+	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
+	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
+	CIAvailabilityDeadline          // deadlines and caps for streams
+	ManagementAuthenticationAdmin   // Unix socket with peer credentials, no default secret
+	ManagementConfidentialityRedact // keys and identities never logged
+
+	controlCount
+)
+
+var controlNames = [controlCount]string{
+	ControlNone:                     "none",
+	CIAuthenticationAKA:             "ci.authentication.aka",
+	CIAuthenticationFlag:            "ci.authentication.flag",
+	CIAuthenticationSAIdentity:      "ci.authentication.sa-identity",
+	CIAuthorizationProtectedPort:    "ci.authorization.protected-port",
+	CIAuthorizationIMPUOwner:        "ci.authorization.impu-owner",
+	CIAuthorizationEdgeOnly:         "ci.authorization.edge-only",
+	CIIntegrityHeaderEdge:           "ci.integrity.header-edge",
+	CIIntegrityFramer:               "ci.integrity.framer",
+	CIIntegrityRebuild:              "ci.integrity.rebuild",
+	CIIntegrityDialogOwner:          "ci.integrity.dialog-owner",
+	CIConfidentialityTLSFloor:       "ci.confidentiality.tls-floor",
+	CIConfidentialityKeyEgress:      "ci.confidentiality.key-egress",
+	CIAvailabilityKeepRegistration:  "ci.availability.keep-registration",
+	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",
+	CIAvailabilityParser:            "ci.availability.parser",
+	CIAvailabilityDeadline:          "ci.availability.deadline",
+	ManagementAuthenticationAdmin:   "mgmt.authentication.admin",
+	ManagementConfidentialityRedact: "mgmt.confidentiality.redact",
+}
+
+// String returns the dotted id.
+func (c ControlID) String() string {
+	if c < controlCount {
+		return controlNames[c]
+	}
+	return "unknown"
+}
+
+// Controls returns every built control in the order of their declaration.
+func Controls() []ControlID {
+	all := make([]ControlID, 0, controlCount-1)
+	for c := ControlNone + 1; c < controlCount; c++ {
+		all = append(all, c)
+	}
+	return all
+}
+
+// ControlByName returns the control with the dotted id name.
+func ControlByName(name string) (ControlID, bool) {
+	for _, c := range Controls() {
+		if controlNames[c] == name {
+			return c, true
+		}
+	}
+	return ControlNone, false
+}

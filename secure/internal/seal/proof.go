@@ -1,0 +1,128 @@
+// Package seal holds the one constructor of secure.Proof.
+//
+// It is internal to secure, so the Go toolchain itself refuses an import from anywhere but secure
+// and its children; the floor plan refuses every child but secure/mint. It knows no protocol.
+package seal
+
+import (
+	"log/slog"
+	"slices"
+)
+
+// Kind says what stood behind a message when a door admitted it.
+type Kind uint8
+
+// The kinds of proof. The zero value proves nothing and is refused everywhere.
+const (
+	KindNone       Kind = iota
+	KindAccess          // a client on C-I: a TLS connection, a set of security associations, a lab address
+	KindOrigin          // a function of this process speaks for itself
+	KindNode            // another node of this core, by mutual TLS
+	KindService         // a service platform, by mutual TLS on I-S
+	KindCompiledIn      // a service compiled into this process: still a service, with its own manifest
+)
+
+// String returns the name used in logs, events and evidence.
+func (k Kind) String() string {
+	switch k {
+	case KindAccess:
+		return "access"
+	case KindOrigin:
+		return "origin"
+	case KindNode:
+		return "node"
+	case KindService:
+		return "service"
+	case KindCompiledIn:
+		return "compiled-in"
+	}
+	return "none"
+}
+
+// Association names one protected (or, in a lab profile, merely known) path to a client: the place of
+// its record in the C-I door. Its fields are those of shard.Place. The zero value names no association.
+type Association struct {
+	Node  uint16
+	Shard uint8
+	Slot  uint32
+	Gen   uint16
+}
+
+// IsZero reports whether a names no association.
+func (a Association) IsZero() bool { return a == Association{} }
+
+// Facts is what a door found out about its peer before it let a message in.
+type Facts struct {
+	Kind        Kind
+	Peer        string      // certificate name, function name, or the address of a client
+	IMPI        string      // private identity that authenticated on the association, "" before
+	IMPUs       []string    // its implicit registration set, the default one first
+	Association Association // C-I only
+	Profile     string      // access profile: "tls", "lab-udp", "ipsec-3gpp"
+	Protected   bool        // integrity and confidentiality hold on this path
+	Registered  bool        // an authenticated registration is bound to the association
+}
+
+// Proof is the sealed form of Facts: immutable, copied freely, two words of comparison at most.
+type Proof struct{ f *Facts }
+
+var none Facts
+
+// New seals f. The caller gives up f.IMPUs.
+func New(f Facts) Proof { return Proof{f: &f} }
+
+func (p Proof) facts() *Facts {
+	if p.f == nil {
+		return &none
+	}
+	return p.f
+}
+
+// Kind returns what kind of peer the door found; KindNone for the zero Proof.
+func (p Proof) Kind() Kind { return p.facts().Kind }
+
+// Peer returns the peer's name as the door verified it.
+func (p Proof) Peer() string { return p.facts().Peer }
+
+// IMPI returns the private identity that authenticated on the path, or "".
+func (p Proof) IMPI() string { return p.facts().IMPI }
+
+// DefaultIMPU returns the first public identity of the implicit registration set, or "".
+func (p Proof) DefaultIMPU() string {
+	if f := p.facts(); len(f.IMPUs) > 0 {
+		return f.IMPUs[0]
+	}
+	return ""
+}
+
+// Owns reports whether impu (canonical form) is in the proven implicit registration set.
+func (p Proof) Owns(impu []byte) bool {
+	for _, have := range p.facts().IMPUs {
+		if have == string(impu) {
+			return true
+		}
+	}
+	return false
+}
+
+// IMPUs returns a copy of the proven implicit registration set.
+func (p Proof) IMPUs() []string { return slices.Clone(p.facts().IMPUs) }
+
+// Association returns the path on C-I, zero elsewhere.
+func (p Proof) Association() Association { return p.facts().Association }
+
+// Profile returns the access profile.
+func (p Proof) Profile() string { return p.facts().Profile }
+
+// Protected reports whether the path has integrity and confidentiality.
+func (p Proof) Protected() bool { return p.facts().Protected }
+
+// Registered reports whether an authenticated registration is bound to the path.
+func (p Proof) Registered() bool { return p.facts().Registered }
+
+// LogValue shows kind and profile only: identities are not for logs.
+func (p Proof) LogValue() slog.Value {
+	f := p.facts()
+	return slog.GroupValue(slog.String("kind", f.Kind.String()), slog.String("profile", f.Profile),
+		slog.Bool("registered", f.Registered))
+}

@@ -1,0 +1,33 @@
+// Package mint makes proofs. It is imported by the doors (iface/*), by the node listener of hop and by
+// tests; the floor plan refuses everybody else, and Go refuses to build a Proof without it.
+//
+// Safe for concurrent use.
+package mint
+
+import "imsafe/secure/internal/seal"
+
+// Client describes a client as the C-I door found it.
+type Client struct {
+	Peer        string // remote address
+	Association seal.Association
+	Profile     string   // access profile of the listener
+	Protected   bool     // integrity and confidentiality hold on the path
+	IMPI        string   // "" before an authenticated registration
+	IMPUs       []string // canonical, default first; mint keeps the slice
+}
+
+// Access makes the proof of a client on C-I. It is Registered exactly if an IMPI is given.
+func Access(c Client) seal.Proof {
+	return seal.New(seal.Facts{Kind: seal.KindAccess, Peer: c.Peer, Association: c.Association,
+		Profile: c.Profile, Protected: c.Protected, IMPI: c.IMPI, IMPUs: c.IMPUs, Registered: c.IMPI != ""})
+}
+
+// Origin makes the proof of a request that function itself starts in this process.
+func Origin(function string) seal.Proof {
+	return seal.New(seal.Facts{Kind: seal.KindOrigin, Peer: function, Protected: true})
+}
+
+// Node makes the proof of a message that another node of the core sent over mutual TLS.
+func Node(certificateName string) seal.Proof {
+	return seal.New(seal.Facts{Kind: seal.KindNode, Peer: certificateName, Protected: true})
+}
