@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"imsafe/store/disk"
+)
+
+// Clock is monotonic and wall time; proto/shard has implementations, real and fake.
+type Clock interface {
+	Now() time.Duration // monotonic, from any origin
+	Wall() time.Time
+}
+
+// Options says what a DB stands on. Disk, Image, Clock and Random are needed; zero values of the others take the defaults given.
+type Options struct {
+	Disk   disk.Disk                 // the directory of the store: lock and journal
+	Image  func(Meta) (Image, error) // opens the image, after the lock is held; sqlite.InDirectory or Memory
+	Clock  Clock                     //
+	Random io.Reader                 // store id and journal salts; crypto/rand.Reader, or a seed in simulations
+	Log    *slog.Logger              // nil: silent
+	Lab    bool                      // the mark a new store gets, and an existing one must have (ErrWrongMark)
+	Tables []TableSpec               //
+
+	// Manual starts no goroutines: the owner calls Step. For simulations. Apply and Reserve then step by themselves.
+	Manual bool
+
+	Window          time.Duration // longest time a change waits for company, default 3 ms; negative: never wait
+	BatchBytes      int           // largest batch, default 1 MiB
+	SegmentBytes    int64         // journal segment, default 16 MiB
+	JournalBytes    int64         // journal not yet in the image at which writes are refused with ErrOverloaded, default 256 MiB
+	CheckpointEvery time.Duration // longest time until a change is in the image, default 2 s
+	CheckpointOps   int           // changes that start a checkpoint earlier, default 16384
+	CacheBytes      int64         // records kept in memory beyond those not yet in the image, default 256 MiB
+	Readers         int           // goroutines that read the image for GetAsync and conditions, default 2
+	ReadQueue       int           // reads that may wait for them, default 4096
+	ChangesKept     uint64        // outbox retention in sequence numbers, default 1,000,000
+}
+
+// Meta is what a store knows about itself. It stands in every journal segment and in the image.
+type Meta struct {
+	ID         [16]byte  // random, given at creation
+	Lab        bool      // made by a lab process; fixed at creation
+	Created    time.Time // wall clock
+	Epoch      uint64    // how many times a backup was restored into it
+	RestoredAt time.Time // zero if never. The HSS jumps SQN ahead when it sees a new Epoch (TS 33.102 Annex C)
+	Sequence   uint64    // last change that is committed
+}
+
+// Image is the checkpointed state behind the journal. The DB calls Write from one goroutine and the rest from many.
+type Image interface {
+	// Meta returns what the last Write contained; ok is false for a new image.
+	Meta() (m Meta, ok bool, err error)
+	// Get returns ErrNotFound if there is no record.
+	Get(t Table, key []byte) (Record, error)
+	// Scan returns at most limit records with the prefix and a key greater than after, in key order.
+	Scan(t Table, prefix, after []byte, limit int) ([]Record, error)
+	// Expired returns at most limit records with 0 < Expires <= now, ordered by (Expires, Key) and after that cursor.
+	Expired(t Table, now int64, afterExpires int64, afterKey []byte, limit int) ([]Record, error)
+	// Changes returns at most limit rows after cursor, and the highest sequence number that was trimmed.
+	Changes(cursor uint64, limit int) (rows []Change, trimmed uint64, err error)
+	// Write brings the image to w.Meta.Sequence in one durable transaction.
+	Write(w *ImageWrite) error
+	// Backup writes a consistent copy to a new file while the image is in use; errors.ErrUnsupported if it cannot.
+	Backup(ctx context.Context, path string, at time.Time) error
+	Close() error
+}
+
+// ImageWrite is one checkpoint: the last state of each record that changed, in the order of (table, key).
+type ImageWrite struct {
+	Meta    Meta
+	Records []ImageRecord
+	Changes []Change // new outbox rows, in order
+	Trim    uint64   // outbox rows up to and including this sequence may go
+}
+
+// ImageRecord is the state of one record; Deleted ones are to be removed.
+type ImageRecord struct {
+	Table   Table
+	Deleted bool
+	Record
+}
