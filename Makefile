@@ -1,0 +1,64 @@
+# imsafe: what a person or CI does with the tree. CI does nothing that a laptop cannot do.
+#
+#   make          build bin/imsafe
+#   make test     all tests, with all of their set-up (15 minutes at most on two cores)
+#   make check    format, vet, staticcheck and the tests that hold the house (check/)
+#   make fuzz     every fuzz target for FUZZTIME, within FUZZBUDGET seconds
+#   make bench    the benchmarks of the hot paths, in benchstat's form
+#   make generate rewrite the generated documents
+#   make vuln     known weaknesses of the modules we use (asks the Go vulnerability database)
+#   make setup    only the set-up of the tests
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+GO          ?= go
+TESTFLAGS   ?=
+PKG         ?= ./...
+FUZZTIME    ?= 10s
+FUZZBUDGET  ?= 300
+BENCH       ?= .
+BENCHCOUNT  ?= 1
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: build setup test check fuzz bench generate vuln attack clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/imsafe ./cmd/imsafe
+
+setup:
+	@test/setup.sh
+
+# The race detector needs a C compiler; test/setup.sh has just seen to that or said why not.
+test: setup
+	@race=; ! command -v cc >/dev/null || race=-race; \
+	$(GO) test -json $$race -timeout 10m $(TESTFLAGS) $(PKG) | \
+		$(GO) run ./test/summary -missing .cache/missing -budget 15m
+
+check:
+	$(GO) vet $(PKG)
+	@if $(GO) run $(STATICCHECK) -version >/dev/null 2>&1; then \
+		echo "staticcheck $(PKG)"; $(GO) run $(STATICCHECK) $(PKG); \
+	else \
+		echo "SKIPPED: staticcheck cannot be fetched here" >&2; [ "$${CI:-}" != true ]; \
+	fi
+	$(GO) test -count=1 -json ./check/ | $(GO) run ./test/summary -budget 15s
+
+fuzz:
+	@GO="$(GO)" FUZZTIME=$(FUZZTIME) FUZZBUDGET=$(FUZZBUDGET) test/fuzz.sh
+
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) $(PKG)
+
+generate:
+	$(GO) test -count=1 ./check/ -run TestClauses -update
+
+vuln:
+	$(GO) run $(GOVULNCHECK) $(PKG)
+
+attack:
+	@echo "make attack: the attack runner is not built yet; it comes with the sealed C-I door" >&2; exit 1
+
+clean:
+	rm -rf bin .cache

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Set-up for the tests: installs the foreign peers of test/peer/peers.tsv where it may (root on a
+# system with apt), and otherwise says loudly what will be skipped. Running it again is cheap.
+# What is missing in the end is written to .cache/missing, which test/summary counts as skipped;
+# with CI=true a missing peer is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+mkdir -p .cache
+: >.cache/missing
+
+# missing prints the rows of the table whose program is not there.
+missing() {
+	while IFS=$'\t' read -r program packages use; do
+		case "$program" in '' | '#'*) continue ;; esac
+		command -v "$program" >/dev/null || printf '%s\t%s\t%s\n' "$program" "$packages" "$use"
+	done <test/peer/peers.tsv
+}
+
+install() {
+	local packages
+	mapfile -t packages < <(missing | cut -f2 | tr ' ' '\n')
+	[ ${#packages[@]} -gt 0 ] || return 0
+	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+		echo "setup: not root or no apt here, so these stay missing: ${packages[*]}" >&2
+		return 0
+	fi
+	echo "setup: installing ${packages[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -qq -o DPkg::Lock::Timeout=120 update >.cache/apt.log 2>&1 &&
+		apt-get -qq -y -o DPkg::Lock::Timeout=120 --no-install-recommends \
+			install "${packages[@]}" >>.cache/apt.log 2>&1 ||
+		echo "setup: apt did not install everything; its words are in .cache/apt.log" >&2
+}
+
+install
+while IFS=$'\t' read -r program packages use; do
+	echo "peer missing: $program (Debian: $packages): not tested here: $use" | tee -a .cache/missing >&2
+done < <(missing)
+
+if [ -s .cache/missing ] && [ "${CI:-}" = true ]; then
+	echo "setup: with CI=true every peer must be there" >&2
+	exit 1
+fi
