@@ -297,4 +297,3 @@ func TestFloorPlanIsOneTable(t *testing.T) {
 		}
 	}
 }
-
