@@ -2,10 +2,18 @@
 // reads and writes, and free of pointers, so a million records cost the garbage collector nothing.
 //
 // It offers Get, Put, Update, Delete and Range over octets; what the octets mean is the caller's. It does not
-// expire, order or persist records. Any room may import it; it imports none of ours.
+// expire, order or persist records, and gives no memory back to the run time, only to other records.
+// Any room may import it; it imports none of ours.
 package slab
 
-import "errors"
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+)
 
 // Errors of Put and Update; the table is unchanged.
 var (
@@ -14,27 +22,115 @@ var (
 )
 
 // MaxRecord is the most octets of key and value together.
-const MaxRecord = 64<<10 - 8
+const MaxRecord = pageSize - 8
+
+// Stripes is the number of parts of a table, each with a lock of its own.
+const Stripes = 256
 
 // Config of a table; the zero value is useful.
 type Config struct {
-	Limit int64 // octets of record memory; 0 means no limit
-	// Hash places keys; nil means a random one, so that nobody can choose keys that collide. A simulation
-	// hands in a fixed one, then Range has the same order in each run.
+	// Limit is the most octets of record memory, rounded down to whole MiB but at least one; 0 is no limit.
+	// The index, 8 to 22 octets per record, is not counted.
+	Limit int64
+	// Hash places keys; nil means one with a random seed, so that nobody can choose keys that collide. A
+	// simulation hands in a fixed one, then Range has the same order in each run.
 	Hash func(key []byte) uint64
 }
 
 // Table maps keys to values, both octets. Safe for concurrent use.
-type Table struct{}
+type Table struct {
+	hash    func(key []byte) uint64
+	arena   arena
+	buffers sync.Pool // of *[]byte, all octets zero: for Update
+	records atomic.Int64
+	index   atomic.Int64 // octets of all indexes
+	stripes [Stripes]stripe
+}
 
 // New makes an empty table.
-func New(c Config) *Table { panic("soon") }
+func New(c Config) *Table {
+	t := &Table{hash: c.Hash}
+	if t.hash == nil {
+		seed := maphash.MakeSeed()
+		t.hash = func(key []byte) uint64 { return maphash.Bytes(seed, key) }
+	}
+	t.arena.init(c.Limit)
+	return t
+}
+
+// stripe is an open-addressed index. An entry is tag<<32 | ref, 0 is empty. The tag is the low half of the
+// hash: it says where the entry belongs and sorts out nearly all others without a look at their records.
+type stripe struct {
+	mu      sync.RWMutex
+	entries []uint64 // length is a power of two or 0
+	count   int
+	_       [128 - 56]byte // a line of its own, and the neighbour that the processor fetches with it
+}
+
+func (t *Table) locate(key []byte) (s *stripe, tag uint32) {
+	h := t.hash(key)
+	return &t.stripes[h>>56], uint32(h)
+}
+
+// A record in its slot: length of key, length of value, key, value.
+const header = 4
+
+func (t *Table) record(r ref) (key, value []byte) {
+	b := t.arena.slot(r, slotSize(t.arena.classAt(r)))
+	k := header + int(binary.LittleEndian.Uint16(b))
+	v := k + int(binary.LittleEndian.Uint16(b[2:]))
+	return b[header:k:k], b[k:v:v]
+}
+
+// find returns the position of key in s.entries, or where the search ended. Under s.mu.
+func (t *Table) find(s *stripe, tag uint32, key []byte) (at int, found bool) {
+	if len(s.entries) == 0 {
+		return 0, false
+	}
+	mask := len(s.entries) - 1
+	for at = int(tag) & mask; s.entries[at] != 0; at = (at + 1) & mask {
+		if e := s.entries[at]; uint32(e>>32) == tag {
+			if k, _ := t.record(ref(e)); bytes.Equal(k, key) {
+				return at, true
+			}
+		}
+	}
+	return at, false
+}
 
 // Get appends the value of key to dst. It is a copy: the caller owns it. No allocation if dst has room.
-func (t *Table) Get(key, dst []byte) ([]byte, bool) { panic("soon") }
+func (t *Table) Get(key, dst []byte) ([]byte, bool) {
+	s, tag := t.locate(key)
+	s.mu.RLock()
+	at, found := t.find(s, tag, key)
+	if found {
+		_, value := t.record(ref(s.entries[at]))
+		dst = append(dst, value...)
+	}
+	s.mu.RUnlock()
+	return dst, found
+}
 
 // Put sets the value of key. It keeps neither slice. ErrTooLarge, ErrFull.
-func (t *Table) Put(key, value []byte) error { panic("soon") }
+func (t *Table) Put(key, value []byte) error {
+	s, tag := t.locate(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, found := t.find(s, tag, key)
+	return t.set(s, tag, at, found, key, value)
+}
+
+// Delete removes key, zeroes its record, and reports whether there was one.
+func (t *Table) Delete(key []byte) bool {
+	s, tag := t.locate(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, found := t.find(s, tag, key)
+	if found {
+		t.remove(s, at)
+	}
+	return found
+}
 
 // Update changes the record of key in one step. fn gets the present value, or nil if there is none, and an
 // empty buffer to build the new one in (append to it); both are valid inside fn only. It returns the new
@@ -42,25 +138,159 @@ func (t *Table) Put(key, value []byte) error { panic("soon") }
 // keep == false deletes it or creates none. fn runs under the stripe's lock: no calls of this table,
 // nothing slow. If the new value does not fit (ErrTooLarge, ErrFull) the old one stays.
 func (t *Table) Update(key []byte, fn func(old, buf []byte) (value []byte, keep bool)) error {
-	panic("soon")
+	s, tag := t.locate(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, found := t.find(s, tag, key)
+	var old []byte
+	if found {
+		_, old = t.record(ref(s.entries[at]))
+	}
+	buf := t.buffer(len(old) + 512)
+	defer t.buffers.Put(buf)
+	defer clear((*buf)[:cap(*buf)])
+	value, keep := fn(old, *buf)
+	if keep {
+		return t.set(s, tag, at, found, key, value)
+	}
+	if found {
+		t.remove(s, at)
+	}
+	return nil
 }
 
-// Delete removes key, zeroes its record, and reports whether there was one.
-func (t *Table) Delete(key []byte) bool { panic("soon") }
+// buffer returns an empty slice with room for size octets.
+func (t *Table) buffer(size int) *[]byte {
+	if b, ok := t.buffers.Get().(*[]byte); ok && cap(*b) >= size {
+		return b
+	}
+	b := make([]byte, 0, size)
+	return &b
+}
+
+// set writes the record of key, whose search ended at at. value may lie in the old record. Under s.mu.
+func (t *Table) set(s *stripe, tag uint32, at int, found bool, key, value []byte) error {
+	size := header + len(key) + len(value)
+	if len(key)+len(value) > MaxRecord {
+		return ErrTooLarge
+	}
+	class := classOf(size)
+	if found {
+		r := ref(s.entries[at])
+		if t.arena.classAt(r) == class {
+			b := t.arena.slot(r, slotSize(class))
+			_, old := t.record(r)
+			copy(b[header+len(key):], value)
+			binary.LittleEndian.PutUint16(b[2:], uint16(len(value)))
+			if len(old) > len(value) {
+				clear(old[len(value):])
+			}
+			return nil
+		}
+	}
+	r, ok := t.arena.take(class)
+	if !ok {
+		return ErrFull
+	}
+	b := t.arena.slot(r, slotSize(class))
+	binary.LittleEndian.PutUint16(b, uint16(len(key)))
+	binary.LittleEndian.PutUint16(b[2:], uint16(len(value)))
+	copy(b[header:], key)
+	copy(b[header+len(key):], value)
+	if found {
+		t.arena.give(ref(s.entries[at]))
+	} else {
+		at = t.room(s, tag, at)
+		s.count++
+		t.records.Add(1)
+	}
+	s.entries[at] = uint64(tag)<<32 | uint64(r)
+	return nil
+}
+
+// room returns where a new entry goes: at, unless the index had to grow.
+func (t *Table) room(s *stripe, tag uint32, at int) int {
+	if 4*(s.count+1) <= 3*len(s.entries) {
+		return at
+	}
+	old := s.entries
+	s.entries = make([]uint64, max(8, 2*len(old)))
+	t.index.Add(8 * int64(len(s.entries)-len(old)))
+	for _, e := range old {
+		if e != 0 {
+			s.entries[s.gap(uint32(e>>32))] = e
+		}
+	}
+	return s.gap(tag)
+}
+
+// gap is the first empty place for an entry with this tag.
+func (s *stripe) gap(tag uint32) int {
+	mask := len(s.entries) - 1
+	at := int(tag) & mask
+	for s.entries[at] != 0 {
+		at = (at + 1) & mask
+	}
+	return at
+}
+
+// remove releases the record at and closes the gap: entries behind it that were pushed away from their
+// place move back, so a search may stop at the first empty one. Under s.mu.
+func (t *Table) remove(s *stripe, at int) {
+	t.arena.give(ref(s.entries[at]))
+	s.count--
+	t.records.Add(-1)
+	mask := len(s.entries) - 1
+	for next := (at + 1) & mask; s.entries[next] != 0; next = (next + 1) & mask {
+		home := int(s.entries[next]>>32) & mask
+		if (next-home)&mask >= (next-at)&mask {
+			s.entries[at] = s.entries[next]
+			at = next
+		}
+	}
+	s.entries[at] = 0
+}
 
 // Len is the number of records.
-func (t *Table) Len() int { panic("soon") }
+func (t *Table) Len() int { return int(t.records.Load()) }
 
 // Bytes is the memory the table holds, in octets: records, free room and index.
-func (t *Table) Bytes() int64 { panic("soon") }
+func (t *Table) Bytes() int64 { return t.arena.held() + t.index.Load() }
 
 // Range calls fn for records until it returns false. No lock is held during fn, so fn may use the table.
 // A key that is there from start to end is seen exactly once, with its value at that moment; others
 // may be seen. key and value are valid until fn returns. The order is that of the hash.
-func (t *Table) Range(fn func(key, value []byte) bool) { panic("soon") }
+func (t *Table) Range(fn func(key, value []byte) bool) {
+	for n := range Stripes {
+		if !t.RangeStripe(n, fn) {
+			return
+		}
+	}
+}
 
-// Stripes is the number of parts; RangeStripe visits one of them.
-const Stripes = 256
-
-// RangeStripe is Range over stripe n of Stripes, for sweepers that work in small pieces.
-func (t *Table) RangeStripe(n int, fn func(key, value []byte) bool) bool { panic("soon") }
+// RangeStripe is Range over stripe n of Stripes, for sweepers that work in small pieces. It reports whether
+// fn wanted all of it.
+func (t *Table) RangeStripe(n int, fn func(key, value []byte) bool) bool {
+	s := &t.stripes[n]
+	var keys []byte // length and key, one after the other
+	s.mu.RLock()
+	for _, e := range s.entries {
+		if e != 0 {
+			key, _ := t.record(ref(e))
+			keys = binary.LittleEndian.AppendUint16(keys, uint16(len(key)))
+			keys = append(keys, key...)
+		}
+	}
+	s.mu.RUnlock()
+	var value []byte
+	for len(keys) > 0 {
+		end := 2 + int(binary.LittleEndian.Uint16(keys))
+		key := keys[2:end:end]
+		keys = keys[end:]
+		var found bool
+		if value, found = t.Get(key, value[:0]); found && !fn(key, value) {
+			return false
+		}
+	}
+	return true
+}
