@@ -1,6 +1,7 @@
 package cx
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -104,12 +105,13 @@ func (e *ResultError) Is(target error) bool {
 }
 
 // ResultOf returns the result of an error: ResultSuccess for nil, ResultUnableToComply for an error
-// that is not a *ResultError (TS 29.228 6: unknown permanent failures are treated so).
+// that is no *ResultError (TS 29.228 6: unknown permanent failures are treated so).
 func ResultOf(err error) Result {
-	switch e := err.(type) {
-	case nil:
+	if err == nil {
 		return ResultSuccess
-	case *ResultError:
+	}
+	var e *ResultError
+	if errors.As(err, &e) {
 		return e.Result
 	}
 	return ResultUnableToComply
