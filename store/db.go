@@ -3,11 +3,55 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"imsafe/store/journal"
 )
 
 // DB is the store of one directory: journal, memory, image.
-type DB struct{}
+//
+// The way of a change: ApplyAsync judges its conditions against the newest state and queues it (commit.go); the committer writes
+// the batch to the journal and syncs it (loops.go); then it becomes visible in memory (resident.go), joins the tail of what the image
+// does not have, and its callers are told; the keeper writes the tail into the image and recycles the journal (checkpoint.go).
+type DB struct {
+	o        Options
+	known    [256]bool // tables that were declared
+	quiet    [256]bool // and have no outbox rows
+	resident *resident
+	journal  *journal.Journal
+	image    Image
+	lock     io.Closer
+
+	mu      sync.Mutex // guards commit and failure; taken before stripe locks, never after
+	commit  committer
+	failure error // what made the store fail
+
+	tailMu     sync.Mutex // guards what follows; innermost
+	tail       []change   // committed, not yet in the image, in order; elements never change
+	tailSince  time.Duration
+	meta       Meta // Sequence: the last change in tail
+	imageSeq   uint64
+	checkpoint sync.Mutex // one at a time
+
+	wake  chan struct{} // for the committer
+	stir  chan struct{} // for the keeper
+	reads chan read
+
+	readsMu sync.RWMutex // held for reading while sending to reads, for writing to close them
+	closed  atomic.Bool
+	workers sync.WaitGroup // committer
+	readers sync.WaitGroup
+	keeper  sync.WaitGroup
+	quit    chan struct{} // ends the keeper
+
+	stepping bool   // Manual: Step is running
+	inflight *batch // Manual: on its way to the disk until inflightUntil
+	until    time.Duration
+}
 
 var _ Store = (*DB)(nil)
 
@@ -16,62 +60,212 @@ var (
 	// ErrWrongMark: a store marked lab at creation was opened by a production process, or the reverse.
 	ErrWrongMark = errors.New("store: lab mark differs")
 	// ErrForeign: journal and image belong to different stores.
-	ErrForeign = errors.New("store: journal and image do not belong together")
+	ErrForeign = journal.ErrForeign
 	// ErrCorrupt: the journal is damaged before its end, so acknowledged changes are missing. Restore a backup.
-	ErrCorrupt = errors.New("store: journal damaged")
+	ErrCorrupt = journal.ErrCorrupt
 )
 
 // Open locks the directory (*disk.LockedError with the holder's pid if it is in use), opens the image, replays the journal and,
-// unless o.Manual, starts the committer, the checkpointer and the readers; Close ends them.
-func Open(o Options) (*DB, error) { panic("store: being written") }
+// unless o.Manual, starts the committer, the keeper and the readers; Close ends them.
+func Open(o Options) (*DB, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		o: o, resident: newResident(o.CacheBytes),
+		wake: make(chan struct{}, 1), stir: make(chan struct{}, 1), reads: make(chan read, o.ReadQueue), quit: make(chan struct{}),
+	}
+	db.commit.waiting = map[string][]*request{}
+	db.commit.marks = map[string]uint64{}
+	for _, t := range o.Tables {
+		db.known[t.Table] = true
+		db.quiet[t.Table] = t.Quiet
+	}
+	db.known[tableCounters], db.quiet[tableCounters] = true, true
+	if db.lock, err = o.Disk.Lock(); err != nil {
+		return nil, err
+	}
+	if err := db.start(); err != nil {
+		return nil, errors.Join(err, db.release())
+	}
+	if !o.Manual {
+		db.workers.Go(db.runCommitter)
+		db.keeper.Go(db.runKeeper)
+		for range o.Readers {
+			db.readers.Go(db.runReader)
+		}
+	}
+	return db, nil
+}
 
-// Close refuses new work, commits what was accepted, brings the image up to date and unlocks the directory.
-func (db *DB) Close() error { panic("store: being written") }
+// start brings image and journal together.
+func (db *DB) start() (err error) {
+	if db.image, err = db.o.Image(append([]TableSpec{counterTable}, db.o.Tables...)); err != nil {
+		return err
+	}
+	if err := db.identify(); err != nil {
+		return err
+	}
+	var last uint64
+	db.journal, last, err = journal.Open(journal.Options{
+		Disk: db.o.Disk, Random: db.o.Random, SegmentBytes: db.o.SegmentBytes,
+		Identity: journal.Identity{Store: db.meta.ID, Lab: db.meta.Lab},
+	}, db.meta.Sequence, db.replay)
+	if err != nil {
+		return err
+	}
+	db.meta.Sequence = last
+	db.commit.next = last + 1
+	db.tailSince = db.o.Clock.Now()
+	return nil
+}
+
+// identify finds out whose directory this is, or makes it ours if it is new.
+func (db *DB) identify() error {
+	meta, old, err := db.image.Meta()
+	if err != nil {
+		return err
+	}
+	id, logged, err := journal.Identify(db.o.Disk)
+	if err != nil {
+		return err
+	}
+	switch {
+	case old:
+		if logged && (id != journal.Identity{Store: meta.ID, Lab: meta.Lab}) {
+			return fmt.Errorf("%w: image of %x, journal of %x", ErrForeign, meta.ID, id.Store)
+		}
+	case logged: // the image was removed: the journal tells whether it is complete without
+		meta = Meta{ID: id.Store, Lab: id.Lab, Created: db.o.Clock.Wall()}
+	default:
+		meta = Meta{Lab: db.o.Lab, Created: db.o.Clock.Wall()}
+		if _, err := io.ReadFull(db.o.Random, meta.ID[:]); err != nil {
+			return fmt.Errorf("store: id: %w", err)
+		}
+	}
+	if meta.Lab != db.o.Lab {
+		return fmt.Errorf("%w: the store is marked %s, this process is %s", ErrWrongMark, mark(meta.Lab), mark(db.o.Lab))
+	}
+	if !old { // before the journal, so that a journal without an image is never a crash
+		if err := db.image.Write(&ImageWrite{Meta: meta}); err != nil {
+			return err
+		}
+	}
+	db.meta, db.imageSeq = meta, meta.Sequence
+	return nil
+}
+
+func mark(lab bool) string {
+	if lab {
+		return "lab"
+	}
+	return "production"
+}
+
+// replay takes a record of the journal that the image does not have.
+func (db *DB) replay(sequence uint64, record []byte) error {
+	c, err := decodeChange(sequence, record)
+	if err != nil {
+		return err
+	}
+	c.hash = db.resident.hash(c.table, c.key())
+	db.resident.commit(&c)
+	db.tail = append(db.tail, c)
+	return nil
+}
+
+// Close refuses new work, commits what was accepted, brings the image up to date and unlocks the directory. A store that failed is
+// only closed: what its journal holds is for the next Open to judge. Nothing else may be called during or after Close, except that
+// late writes and reads get ErrClosed.
+func (db *DB) Close() error {
+	if db.closed.Swap(true) {
+		return ErrClosed
+	}
+	db.mu.Lock()
+	if db.commit.refuse == nil {
+		db.commit.refuse = ErrClosed
+	}
+	db.mu.Unlock()
+	var err error
+	if db.o.Manual {
+		db.drain()
+	} else {
+		db.wakeCommitter()
+		db.workers.Wait()
+		db.readsMu.Lock()
+		close(db.reads)
+		db.readsMu.Unlock()
+		db.readers.Wait()
+		close(db.quit)
+		db.keeper.Wait()
+	}
+	if db.Failure() == nil {
+		err = db.Checkpoint()
+	}
+	return errors.Join(err, db.release())
+}
+
+// Abandon ends the store as if the process had died: nothing more is written, nobody is told. For simulations and tests.
+func (db *DB) Abandon() {
+	db.mu.Lock()
+	db.failure = errors.New("store: abandoned")
+	db.commit.refuse = ErrFailed
+	db.commit.batches = nil
+	db.mu.Unlock()
+	_ = db.Close()
+}
+
+// Failure returns what made the store fail, nil while it works. After a failure reads go on and writes answer ErrFailed; a restart
+// finds out what the disk has.
+func (db *DB) Failure() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.failure
+}
+
+// release gives back what Open took.
+func (db *DB) release() error {
+	var errs []error
+	if db.journal != nil {
+		errs = append(errs, db.journal.Close())
+	}
+	if db.image != nil {
+		errs = append(errs, db.image.Close())
+	}
+	return errors.Join(append(errs, db.lock.Close())...)
+}
 
 // Meta returns the identity of the store and its last committed sequence.
-func (db *DB) Meta() Meta { panic("store: being written") }
-
-// Step does one commit round, and a checkpoint when one is due, on the caller's goroutine. It returns the instant (of the clock)
-// at which it wants to be called again, or Never. Only for a store opened with Manual.
-func (db *DB) Step() (next time.Duration) { panic("store: being written") }
-
-// Never is what Step returns when nothing waits.
-const Never = time.Duration(1<<63 - 1)
-
-// Checkpoint brings the image up to everything that was committed before the call.
-func (db *DB) Checkpoint() error { panic("store: being written") }
-
-// Backup writes everything committed before the call into one new SQLite file with a manifest, while the store is in use.
-func (db *DB) Backup(ctx context.Context, path string) error { panic("store: being written") }
-
-func (db *DB) Get(t Table, key []byte) (Record, error)                 { panic("store: being written") }
-func (db *DB) GetAsync(t Table, key []byte, done func(Record, error))  { panic("store: being written") }
-func (db *DB) Apply(partition string, ops ...Op) error                 { panic("store: being written") }
-func (db *DB) ApplyAsync(partition string, ops []Op, done func(error)) { panic("store: being written") }
-func (db *DB) Scan(t Table, prefix, cursor []byte, limit int) ([]Record, []byte, error) {
-	panic("store: being written")
+func (db *DB) Meta() Meta {
+	db.tailMu.Lock()
+	defer db.tailMu.Unlock()
+	return db.meta
 }
-func (db *DB) Changes(cursor uint64, limit int) ([]Change, uint64, error) {
-	panic("store: being written")
+
+func (db *DB) Apply(partition string, ops ...Op) error {
+	answer := make(chan error, 1)
+	db.ApplyAsync(partition, ops, func(err error) { answer <- err })
+	db.drainIfManual()
+	return <-answer
 }
+
 func (db *DB) Reserve(counter string, n uint64) (from, to uint64, err error) {
-	panic("store: being written")
+	answer := make(chan struct{})
+	db.ReserveAsync(counter, n, func(f, t uint64, e error) {
+		from, to, err = f, t, e
+		close(answer)
+	})
+	db.drainIfManual()
+	<-answer
+	return from, to, err
 }
-func (db *DB) ReserveAsync(counter string, n uint64, done func(from, to uint64, err error)) {
-	panic("store: being written")
+
+// Backup writes everything committed before the call into one new file with a manifest, while the store is in use.
+// errors.ErrUnsupported if the image cannot.
+func (db *DB) Backup(ctx context.Context, path string) error {
+	if err := db.Checkpoint(); err != nil {
+		return err
+	}
+	return db.image.Backup(ctx, path, db.o.Clock.Wall())
 }
-func (db *DB) Sweep(t Table, now int64, limit int) ([]Record, error) { panic("store: being written") }
-
-// Memory is the Image of simulations and tests: everything in maps, nothing survives the process but what the caller keeps: an
-// image made once and handed to several Opens plays the file that survives.
-func Memory() *MemoryImage { panic("store: being written") }
-
-// MemoryImage is an Image in memory. Its Open method is an Options.Image.
-type MemoryImage struct{}
-
-// Open returns the image itself: hand it in as Options.Image.
-func (m *MemoryImage) Open(Meta) (Image, error) { panic("store: being written") }
-
-// InMemory opens a complete store that lives in this process only, for tests of rooms that need one: fake disk, memory image,
-// no faults, window 0, running goroutines. Close it at the end.
-func InMemory(clock Clock) (*DB, error) { panic("store: being written") }

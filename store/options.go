@@ -1,9 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"imsafe/store/disk"
@@ -17,21 +21,22 @@ type Clock interface {
 
 // Options says what a DB stands on. Disk, Image, Clock and Random are needed; zero values of the others take the defaults given.
 type Options struct {
-	Disk   disk.Disk                 // the directory of the store: lock and journal
-	Image  func(Meta) (Image, error) // opens the image, after the lock is held; sqlite.InDirectory or Memory
-	Clock  Clock                     //
-	Random io.Reader                 // store id and journal salts; crypto/rand.Reader, or a seed in simulations
-	Log    *slog.Logger              // nil: silent
-	Lab    bool                      // the mark a new store gets, and an existing one must have (ErrWrongMark)
-	Tables []TableSpec               //
+	Disk   disk.Disk                        // the directory of the store: lock and journal
+	Image  func([]TableSpec) (Image, error) // opens the image, after the lock is held: sqlite.InDirectory, MemoryImage.Open
+	Clock  Clock                            //
+	Random io.Reader                        // store id and journal salts; crypto/rand.Reader, or a seed in simulations
+	Log    *slog.Logger                     // nil: silent
+	Lab    bool                             // the mark a new store gets, and an existing one must have (ErrWrongMark)
+	Tables []TableSpec                      //
 
 	// Manual starts no goroutines: the owner calls Step. For simulations. Apply and Reserve then step by themselves.
 	Manual bool
 
 	Window          time.Duration // longest time a change waits for company, default 3 ms; negative: never wait
-	BatchBytes      int           // largest batch, default 1 MiB
+	BatchBytes      int           // size at which a batch is not added to, default 1 MiB
+	QueueBytes      int           // changes that may wait for the disk, default 64 MiB; beyond: ErrOverloaded
 	SegmentBytes    int64         // journal segment, default 16 MiB
-	JournalBytes    int64         // journal not yet in the image at which writes are refused with ErrOverloaded, default 256 MiB
+	JournalBytes    int64         // journal not yet in the image at which writes are refused: ErrOverloaded; default 512 MiB
 	CheckpointEvery time.Duration // longest time until a change is in the image, default 2 s
 	CheckpointOps   int           // changes that start a checkpoint earlier, default 16384
 	CacheBytes      int64         // records kept in memory beyond those not yet in the image, default 256 MiB
@@ -39,6 +44,39 @@ type Options struct {
 	ReadQueue       int           // reads that may wait for them, default 4096
 	ChangesKept     uint64        // outbox retention in sequence numbers, default 1,000,000
 }
+
+// withDefaults fills in what was left out and refuses what cannot work.
+func (o Options) withDefaults() (Options, error) {
+	if o.Disk == nil || o.Image == nil || o.Clock == nil || o.Random == nil {
+		return o, errors.New("store: options without disk, image, clock or randomness")
+	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	o.Window = cmp.Or(o.Window, 3*time.Millisecond)
+	o.BatchBytes = cmp.Or(o.BatchBytes, 1<<20)
+	o.QueueBytes = cmp.Or(o.QueueBytes, 64<<20)
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, 16<<20)
+	o.JournalBytes = cmp.Or(o.JournalBytes, 512<<20)
+	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, 2*time.Second)
+	o.CheckpointOps = cmp.Or(o.CheckpointOps, 1<<14)
+	o.CacheBytes = cmp.Or(o.CacheBytes, 256<<20)
+	o.Readers = cmp.Or(o.Readers, 2)
+	o.ReadQueue = cmp.Or(o.ReadQueue, 4096)
+	o.ChangesKept = cmp.Or(o.ChangesKept, 1_000_000)
+	seen := map[string]bool{counterTable.Name: true, "changes": true, "meta": true, "tables": true, "manifest": true}
+	for _, t := range o.Tables {
+		if !tableName.MatchString(t.Name) || seen[t.Name] || t.Table == tableCounters {
+			return o, fmt.Errorf("store: table %d cannot have the name %q", t.Table, t.Name)
+		}
+		seen[t.Name] = true
+	}
+	return o, nil
+}
+
+// tableName excludes SQLite's own sqlite_... and everything that would need quoting.
+var tableName = regexp.MustCompile(`^[a-rt-z][a-z0-9_]{0,31}$|^s[a-pr-z][a-z0-9_]{0,30}$`)
+
+// counterTable is where an image keeps the marks of Reserve; it comes first in what Options.Image gets.
+var counterTable = TableSpec{Table: tableCounters, Name: "counters", Quiet: true}
 
 // Meta is what a store knows about itself. It stands in every journal segment and in the image.
 type Meta struct {

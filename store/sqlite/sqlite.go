@@ -14,7 +14,7 @@ import (
 const FileName = "image.db"
 
 // InDirectory returns the Options.Image that keeps the image in dir/image.db.
-func InDirectory(dir string, tables []store.TableSpec) func(store.Meta) (store.Image, error) {
+func InDirectory(dir string) func([]store.TableSpec) (store.Image, error) {
 	panic("sqlite: being written")
 }
 
