@@ -85,9 +85,7 @@ func parseTree(data []byte) (*element, error) {
 	d.CharsetReader = func(charset string, _ io.Reader) (io.Reader, error) {
 		return nil, fmt.Errorf("encoding %q, only UTF-8", charset)
 	}
-	var root *element
-	var stack []*element
-	elements := 0
+	t := tree{}
 	for {
 		tok, err := d.Token()
 		if err == io.EOF {
@@ -98,49 +96,74 @@ func parseTree(data []byte) (*element, error) {
 		}
 		switch tok := tok.(type) {
 		case xml.Directive:
-			return nil, profileError("a document type is not allowed")
+			err = profileError("a document type is not allowed")
 		case xml.StartElement:
-			if elements++; elements > maxProfileElements || len(stack) >= maxProfileDepth {
-				return nil, profileError("more than %d elements or %d levels", maxProfileElements, maxProfileDepth)
-			}
-			e := &element{name: tok.Name.Local}
-			if tok.Name.Space != "" {
-				e.name = "" // foreign namespace: kept as a nameless element, which everybody skips
-			}
-			if len(stack) > 0 {
-				top := stack[len(stack)-1]
-				top.kids = append(top.kids, e)
-			} else if root == nil {
-				root = e
-			} else {
-				return nil, profileError("a second root")
-			}
-			stack = append(stack, e)
+			err = t.start(tok.Name)
 		case xml.EndElement:
-			top := stack[len(stack)-1]
-			top.text = strings.TrimSpace(top.text)
-			if len(top.kids) > 0 && top.text != "" {
-				return nil, profileError("text beside the elements of %s", top.name)
-			}
-			stack = stack[:len(stack)-1]
+			err = t.end()
 		case xml.CharData:
-			if len(stack) == 0 {
-				if len(bytes.TrimSpace(tok)) > 0 {
-					return nil, profileError("text outside the root")
-				}
-				continue
-			}
-			top := stack[len(stack)-1]
-			if len(top.text)+len(tok) > maxProfileText {
-				return nil, profileError("the text of %s is longer than %d octets", top.name, maxProfileText)
-			}
-			top.text += string(tok)
+			err = t.chars(tok)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	if root == nil {
+	if t.root == nil {
 		return nil, profileError("no element")
 	}
-	return root, nil
+	return t.root, nil
+}
+
+// tree is a document while it is read.
+type tree struct {
+	root     *element
+	open     []*element
+	elements int
+}
+
+func (t *tree) start(name xml.Name) error {
+	if t.elements++; t.elements > maxProfileElements || len(t.open) >= maxProfileDepth {
+		return profileError("more than %d elements or %d levels", maxProfileElements, maxProfileDepth)
+	}
+	e := &element{name: name.Local}
+	if name.Space != "" {
+		e.name = "" // foreign namespace: kept as a nameless element, which everybody skips
+	}
+	if len(t.open) > 0 {
+		top := t.open[len(t.open)-1]
+		top.kids = append(top.kids, e)
+	} else if t.root == nil {
+		t.root = e
+	} else {
+		return profileError("a second root")
+	}
+	t.open = append(t.open, e)
+	return nil
+}
+
+func (t *tree) end() error {
+	top := t.open[len(t.open)-1]
+	t.open = t.open[:len(t.open)-1]
+	top.text = strings.TrimSpace(top.text)
+	if len(top.kids) > 0 && top.text != "" {
+		return profileError("text beside the elements of %s", top.name)
+	}
+	return nil
+}
+
+func (t *tree) chars(text xml.CharData) error {
+	if len(t.open) == 0 {
+		if len(bytes.TrimSpace(text)) > 0 {
+			return profileError("text outside the root")
+		}
+		return nil
+	}
+	top := t.open[len(t.open)-1]
+	if len(top.text)+len(text) > maxProfileText {
+		return profileError("the text of %s is longer than %d octets", top.name, maxProfileText)
+	}
+	top.text += string(text)
+	return nil
 }
 
 // errUnknownElement is what a visitor returns for a name it does not know.
