@@ -1,0 +1,144 @@
+package hop
+
+import (
+	"errors"
+	"time"
+
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/proto/siptransport"
+	"imsafe/proto/siptxn"
+)
+
+// timerC bounds how long an INVITE may ring without a word (RFC 3261 16.6 step 11: more than 3 minutes).
+const timerC = 185 * time.Second
+
+// branch is one client transaction of an exchange: it collects what the transaction layer reports and
+// wakes the procedure.
+type branch struct {
+	exchange *Exchange
+	ups      []Up // of the functions the response climbs through
+	admit    func(*sip.Message)
+	layer    *siptxn.Layer
+	client   *siptxn.Client
+	events   []branchEvent
+	waker    shard.Waker
+	asleep   bool
+	done     bool // the final response was taken
+}
+
+type branchEvent struct {
+	msg *sip.Message
+	err error
+}
+
+// Response is called by the transaction layer on the shard. After the final response only a further 2xx of
+// a fork downstream comes (RFC 6026 7.2): it goes back to the sender as well (RFC 3261 16.7 step 5).
+func (b *branch) Response(_ *siptxn.Client, m *sip.Message) {
+	if !b.done {
+		b.push(branchEvent{msg: m})
+		return
+	}
+	m.RemoveFirst(sip.HdrVia)
+	b.admit(m)
+	b.exchange.climb(b.ups, Reply{Msg: m})
+}
+
+// Again is called for a retransmitted 2xx: the edge sends again what it sent then, without another walk.
+func (b *branch) Again(_ *siptxn.Client, m *sip.Message) bool {
+	edge, able := b.exchange.root.edge.(Retransmitter)
+	return able && edge.Again(m.ToTag())
+}
+
+// Failed is called by the transaction layer on the shard.
+func (b *branch) Failed(_ *siptxn.Client, err error) { b.push(branchEvent{err: err}) }
+
+func (b *branch) push(e branchEvent) {
+	b.events = append(b.events, e)
+	if b.asleep {
+		b.asleep = false
+		b.waker.Wake()
+	}
+}
+
+func (b *branch) cancel() {
+	if !b.done {
+		b.layer.Cancel(b.client)
+	}
+}
+
+// next waits for what happens next; false after limit.
+func (b *branch) next(t *shard.Task, limit time.Duration) (branchEvent, bool) {
+	for len(b.events) == 0 {
+		late := t.AwaitFor(limit, func(w shard.Waker) { b.waker, b.asleep = w, true })
+		if late {
+			b.asleep = false
+			return branchEvent{}, false
+		}
+	}
+	e := b.events[0]
+	b.events = b.events[1:]
+	return e, true
+}
+
+// Transact sends in.Msg out of the process in a client transaction of l over flow and returns its final
+// response; provisional ones climb back as they come. An ACK is sent without a transaction (RFC 3261 17.1)
+// and gets the zero Reply. sentBy is the host and port of our Via. A time-out is a 408, a transport error
+// a 503 (RFC 3261 8.1.3.1, 16.9), both made here. admit sees each response first, to take off what the peer
+// may not send.
+func (x *Exchange) Transact(l *siptxn.Layer, flow siptransport.Flow, in Inbound, sentBy []byte, admit func(*sip.Message)) Reply {
+	if in.Msg.Method() == sip.ACK {
+		// A lost ACK is repaired by the retransmitted 2xx; there is nobody to tell of an error.
+		_ = l.SendAck(flow, in.Msg, sentBy)
+		return Reply{}
+	}
+	invite := in.Msg.Method() == sip.INVITE
+	b := &branch{exchange: x, ups: x.ups, admit: admit, layer: l}
+	client, err := l.Send(flow, in.Msg, sentBy, b)
+	if err != nil {
+		return x.Respond(503, "")
+	}
+	b.client = client
+	defer b.drop()
+	defer x.wait(b)()
+	return x.collect(b, invite)
+}
+
+// collect is the wait for a final response.
+func (x *Exchange) collect(b *branch, invite bool) Reply {
+	for {
+		e, inTime := b.next(x.task, timerC)
+		switch {
+		case !inTime && invite:
+			b.cancel() // RFC 3261 16.8: as if the sender had cancelled; its 487 or time-out follows
+			continue
+		case !inTime:
+			return x.Respond(408, "")
+		case errors.Is(e.err, siptxn.ErrTimeout):
+			return x.Respond(408, "")
+		case e.err != nil:
+			return x.Respond(503, "")
+		}
+		m := e.msg
+		m.RemoveFirst(sip.HdrVia) // ours (RFC 3261 16.7 step 3)
+		b.admit(m)
+		if m.Status() >= 200 {
+			return Reply{Msg: m}
+		}
+		if m.Status() == 100 {
+			m.Release() // hop by hop (RFC 3261 16.7 step 5)
+			continue
+		}
+		x.climb(b.ups, Reply{Msg: m})
+	}
+}
+
+// drop releases what came after the final response was taken.
+func (b *branch) drop() {
+	b.done = true
+	for _, e := range b.events {
+		if e.msg != nil {
+			e.msg.Release()
+		}
+	}
+}

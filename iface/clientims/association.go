@@ -1,0 +1,165 @@
+package clientims
+
+import (
+	"sync"
+	"time"
+
+	"imsafe/proto/shard"
+	"imsafe/proto/siptransport"
+	"imsafe/refpoint/gm"
+	"imsafe/secure"
+	"imsafe/secure/mint"
+)
+
+// association is one path to a client and what is proven about it. Its fields change only as a whole.
+type association struct {
+	ref    secure.Association
+	path   path
+	access *accessPorts
+	proof  secure.Proof
+	until  time.Duration // on the monotonic clock
+}
+
+// path is how an association is recognised: by the flow alone, or in a lab profile by the flow and the
+// identity a message claims.
+type path struct {
+	flow siptransport.Flow
+	user string
+}
+
+// associations are those of one shard. The shard writes; any shard reads, because a call may come from
+// anywhere.
+type associations struct {
+	shard *shard.Shard
+	limit int
+
+	mu    sync.RWMutex
+	slots []slot
+	free  []uint32
+}
+
+type slot struct {
+	gen uint16
+	a   *association // nil: free
+}
+
+func newAssociations(sh *shard.Shard, limit int) *associations {
+	return &associations{shard: sh, limit: limit}
+}
+
+// open makes an association for path that proves nothing yet but where it leads to.
+func (t *associations) open(p path, access *accessPorts, life time.Duration) (association, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var i uint32
+	switch {
+	case len(t.free) > 0:
+		i = t.free[len(t.free)-1]
+		t.free = t.free[:len(t.free)-1]
+	case len(t.slots) < t.limit:
+		i = uint32(len(t.slots))
+		t.slots = append(t.slots, slot{gen: 1})
+	default:
+		return association{}, false
+	}
+	s := &t.slots[i]
+	s.a = &association{ref: secure.Association(t.shard.Place(i, s.gen)), path: p, access: access,
+		until: t.shard.Now() + life}
+	s.a.proof = mint.Access(s.a.client("", nil))
+	return *s.a, true
+}
+
+// client describes the association to the mint.
+func (a *association) client(impi string, impus []string) mint.Client {
+	return mint.Client{Peer: a.path.flow.Peer.String(), Association: a.ref, Profile: a.access.Profile,
+		Protected: a.access.Protected, IMPI: impi, IMPUs: impus}
+}
+
+func (t *associations) get(ref secure.Association) (association, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if a := t.find(ref); a != nil && a.until > t.shard.Now() {
+		return *a, true
+	}
+	return association{}, false
+}
+
+func (t *associations) find(ref secure.Association) *association {
+	if int(ref.Slot) >= len(t.slots) || t.slots[ref.Slot].gen != ref.Gen {
+		return nil
+	}
+	return t.slots[ref.Slot].a
+}
+
+// promote binds the registration r to ref. A life is never shortened (TS 33.203 7.4).
+func (t *associations) promote(ref secure.Association, r gm.Registration, grace time.Duration) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.find(ref)
+	switch {
+	case a == nil || a.until <= t.shard.Now():
+		return gm.ErrGone
+	case a.proof.Registered() && a.proof.IMPI() != r.IMPI:
+		return gm.ErrOtherUser
+	}
+	next := *a
+	if !a.proof.Registered() {
+		next.until = 0 // the time to authenticate is over, the registration's begins
+	}
+	next.until = max(next.until, t.shard.Now()+r.Expires+grace)
+	next.proof = mint.Access(next.client(r.IMPI, r.IMPUs))
+	t.slots[ref.Slot].a = &next
+	return nil
+}
+
+// retire takes the registration off ref at once and ends it after the time after.
+func (t *associations) retire(ref secure.Association, after time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.find(ref); a != nil {
+		next := *a
+		next.until = t.shard.Now() + after
+		next.proof = mint.Access(next.client("", nil))
+		t.slots[ref.Slot].a = &next
+	}
+}
+
+// remove forgets ref and returns what it was.
+func (t *associations) remove(ref secure.Association) (association, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.find(ref)
+	if a == nil {
+		return association{}, false
+	}
+	s := &t.slots[ref.Slot]
+	s.a = nil
+	if s.gen++; s.gen == 0 {
+		s.gen = 1 // the zero place names nothing
+	}
+	t.free = append(t.free, ref.Slot)
+	return *a, true
+}
+
+// expired returns the associations among n slots from start whose time is over, and where to go on.
+func (t *associations) expired(start, n int) (gone []association, next int) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	now := t.shard.Now()
+	for ; n > 0 && start < len(t.slots); n, start = n-1, start+1 {
+		if a := t.slots[start].a; a != nil && a.until <= now {
+			gone = append(gone, *a)
+		}
+	}
+	if start >= len(t.slots) {
+		start = 0
+	}
+	return gone, start
+}
+
+// size is the number of slots, for the sweeper's pace.
+func (t *associations) size() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.slots)
+}

@@ -1,0 +1,160 @@
+// Package clientims is the C-I door: what stands between IMS clients and the core (reference point Gm).
+//
+// The door owns sockets, transactions at the edge, and associations: who is at the other end of a path, proven
+// by the registration that is bound to it. It admits a request only with a proof of that, takes off what a
+// client may not send, and lets nothing out that a client may not see: session keys first of all. The SIP
+// procedure behind it is the P-CSCF's (refpoint/gm).
+//
+// An access profile is a listener with rules of its own: "tls", and in lab mode "lab-udp". IPsec is a further
+// one: a listener is whatever socket is handed in, and identity comes from the connection.
+//
+// node assembles it. It imports hop, refpoint, secure, policy and proto, never a function. Each Port belongs to
+// its shard; Door's own methods are safe for concurrent use.
+package clientims
+
+import (
+	"fmt"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/aka"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/proto/siptxn"
+	"imsafe/refpoint/gm"
+	"imsafe/secure"
+)
+
+// Access is one access profile: a kind of listener and its rules.
+type Access struct {
+	Profile   string // "tls", "lab-udp"
+	Protected bool   // integrity and confidentiality hold on the path
+	// Shared says that one peer address may stand for several users (lab test clients): then the identity
+	// a message claims is part of the path. Only a lab profile may do so.
+	Shared bool
+	SentBy string // host:port of our Via
+	Timers siptxn.Timers
+}
+
+// Config is what the door must know.
+type Config struct {
+	PCSCF     hop.Name // whom requests go to
+	AwaitAuth time.Duration
+	// Grace is how long an association outlives its registration (TS 33.203 7.4: 30 s).
+	Grace time.Duration
+	// MaxAssociations bounds the associations of one shard.
+	MaxAssociations int
+	Limits          siptxn.Limits
+}
+
+// Ports is what is plugged into the door.
+type Ports struct {
+	Table  *hop.Table
+	Push   gm.Push // the P-CSCF
+	Shards []*shard.Shard
+	Pool   *sip.Pool
+	Sealer *shard.Sealer
+	Gate   *secure.Gate
+}
+
+// Door is the C-I door of one node.
+type Door struct {
+	cfg    Config
+	ports  Ports
+	tables []*associations // by shard
+	access []*accessPorts
+}
+
+// accessPorts is one access profile on every shard.
+type accessPorts struct {
+	Access
+	ports []*Port // by shard
+}
+
+var (
+	_ hop.Function = (*Door)(nil)
+	_ gm.Door      = (*Door)(nil)
+)
+
+// New returns a door without listeners. The P-CSCF is plugged later: it needs the door first.
+func New(cfg Config, ports Ports) (*Door, error) {
+	if cfg.PCSCF == "" || ports.Table == nil || len(ports.Shards) == 0 || ports.Pool == nil || ports.Sealer == nil || ports.Gate == nil {
+		return nil, fmt.Errorf("clientims: P-CSCF, table, shards, pool, sealer and gate are needed")
+	}
+	if cfg.AwaitAuth == 0 {
+		cfg.AwaitAuth = 4 * time.Minute
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = 30 * time.Second
+	}
+	if cfg.MaxAssociations == 0 {
+		cfg.MaxAssociations = 1 << 20
+	}
+	d := &Door{cfg: cfg, ports: ports}
+	for _, sh := range ports.Shards {
+		d.tables = append(d.tables, newAssociations(sh, cfg.MaxAssociations))
+	}
+	return d, nil
+}
+
+// Plug gives the door the P-CSCF's push side. Before the node runs.
+func (d *Door) Plug(push gm.Push) { d.ports.Push = push }
+
+// Open adds an access profile and returns its Port on each shard: what sockets of that profile deliver to.
+// Before the node runs.
+func (d *Door) Open(a Access) []*Port {
+	group := &accessPorts{Access: a}
+	kind := byte('a' + len(d.access)) // keeps the branches of the layers of one shard apart
+	for i, sh := range d.ports.Shards {
+		p := &Port{door: d, access: group, shard: sh, table: d.tables[i], paths: map[path]secure.Association{}}
+		p.layer = siptxn.New(siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind,
+			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign})
+		group.ports = append(group.ports, p)
+	}
+	d.access = append(d.access, group)
+	return group.ports
+}
+
+// Install implements gm.Door. Where the path is a TLS connection, or a lab path, the keys have no use.
+func (d *Door) Install(a secure.Association, _ aka.CK, _ aka.IK) error {
+	if !d.Alive(a) {
+		return gm.ErrGone
+	}
+	return nil
+}
+
+// Promote implements gm.Door.
+func (d *Door) Promote(a secure.Association, r gm.Registration) error {
+	t := d.tableOf(a)
+	if t == nil {
+		return gm.ErrGone
+	}
+	return t.promote(a, r, d.cfg.Grace)
+}
+
+// Remove implements gm.Door.
+func (d *Door) Remove(a secure.Association, after time.Duration) {
+	if t := d.tableOf(a); t != nil {
+		t.retire(a, after)
+	}
+}
+
+// Alive implements gm.Door.
+func (d *Door) Alive(a secure.Association) bool {
+	_, alive := d.lookup(a)
+	return alive
+}
+
+func (d *Door) lookup(a secure.Association) (association, bool) {
+	if t := d.tableOf(a); t != nil {
+		return t.get(a)
+	}
+	return association{}, false
+}
+
+func (d *Door) tableOf(a secure.Association) *associations {
+	if int(a.Shard) >= len(d.tables) || a.Node != d.ports.Shards[0].Node() {
+		return nil
+	}
+	return d.tables[a.Shard]
+}

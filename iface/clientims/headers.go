@@ -1,0 +1,64 @@
+package clientims
+
+import (
+	"bytes"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// The headers that only the core may write. A client that sends one is not believed: it is taken off before
+// anybody reads it (TS 24.229 5.2.6.3, 4.4; RFC 3325 5). In a response the same holds.
+var coreHeaders = []sip.HeaderID{
+	sip.HdrPAssertedIdentity, sip.HdrPAssertedService, sip.HdrPAssociatedURI, sip.HdrPCalledPartyID,
+	sip.HdrPChargingVector, sip.HdrPChargingFunctionAddresses, sip.HdrPProfileKey, sip.HdrPServedUser,
+	sip.HdrPVisitedNetworkID, sip.HdrPath, sip.HdrServiceRoute, sip.HdrPUserDatabase,
+}
+
+// The headers that stay in the core: a client has no use for them, or could learn from them what is not his
+// (TS 24.229 4.4, 5.2.6.4; RFC 7315 5).
+var innerHeaders = []sip.HeaderID{
+	sip.HdrPChargingVector, sip.HdrPChargingFunctionAddresses, sip.HdrPProfileKey, sip.HdrPServedUser,
+	sip.HdrPVisitedNetworkID, sip.HdrPAccessNetworkInfo, sip.HdrPUserDatabase,
+}
+
+// admitRequest takes off a request what its client may not say.
+func (p *Port) admitRequest(m *sip.Message) {
+	p.strip(m)
+	if m.Has(sip.HdrRecordRoute) && m.Method() != sip.REGISTER && len(m.ToTag()) == 0 && p.refusesHeader("record-route") {
+		m.Remove(sip.HdrRecordRoute) // a client is no proxy
+	}
+	if c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil && c.IntegrityProtected != nil && p.refusesHeader("integrity-protected") {
+		// How a REGISTER is protected is for the P-CSCF to say, not for the client (TS 33.203 P.3).
+		c.IntegrityProtected = nil
+		var b [1024]byte
+		m.Set(sip.HdrAuthorization, c.AppendTo(b[:0]))
+	}
+}
+
+// admitResponse does the same to a client's response.
+func (p *Port) admitResponse(m *sip.Message) { p.strip(m) }
+
+func (p *Port) strip(m *sip.Message) {
+	for _, h := range coreHeaders {
+		if m.Has(h) && p.refusesHeader("core-header") {
+			m.Remove(h)
+		}
+	}
+	// Access information that claims to be the network's own (RFC 7315 4.4: network-provided).
+	if v := m.Get(sip.HdrPAccessNetworkInfo); bytes.Contains(v, []byte("network-provided")) && p.refusesHeader("network-provided") {
+		m.Remove(sip.HdrPAccessNetworkInfo)
+	}
+}
+
+// refusesHeader is the enforcement point of "what a client may not send is removed".
+func (p *Port) refusesHeader(reason string) bool {
+	return p.door.ports.Gate.Refuse(secure.CIIntegrityHeaderEdge, secure.Event{Reason: reason})
+}
+
+// dismiss takes off a message on its way to a client what stays in the core.
+func (p *Port) dismiss(m *sip.Message) {
+	for _, h := range innerHeaders {
+		m.Remove(h)
+	}
+}

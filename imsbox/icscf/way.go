@@ -1,0 +1,103 @@
+package icscf
+
+import (
+	"errors"
+
+	"imsafe/hop"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
+)
+
+// Serve is the way of a request through the I-CSCF.
+func (i *ICSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	if in.Msg.Method() == sip.REGISTER {
+		return i.register(x, in)
+	}
+	return i.terminate(x, in)
+}
+
+// register finds the S-CSCF for a REGISTER (TS 24.229 5.3.1.2).
+func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	request, ok := i.authorizationRequest(in)
+	if !ok {
+		return x.Refuse(in, 400, "")
+	}
+	answer, err := i.ports.Cx.UserAuthorization(x.Task(), request)
+	if err != nil {
+		return x.Refuse(in, registerRefusal(err), "")
+	}
+	scscf := i.selectSCSCF(answer.ServerName, answer.Capabilities)
+	in.Msg.SetRequestURI(append([]byte("sip:"), scscf...))
+	return x.Forward(scscf, in, nil)
+}
+
+// terminate finds the S-CSCF of the called user (TS 24.229 5.3.2.1).
+func (i *ICSCF) terminate(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	called, ok := sip.PublicIdentity(in.Msg.RequestURI())
+	if !ok {
+		return x.Refuse(in, 416, "")
+	}
+	answer, err := i.ports.Cx.LocationInfo(x.Task(), &cx.LocationInfoRequest{IMPU: cx.IMPU(called)})
+	if err != nil {
+		return x.Refuse(in, sessionRefusal(err), "")
+	}
+	scscf := i.selectSCSCF(answer.ServerName, answer.Capabilities)
+	in.Msg.Remove(sip.HdrRoute)
+	var b [256]byte
+	in.Msg.Prepend(sip.HdrRoute, append(append(append(b[:0], "<sip:"...), scscf...), ";lr>"...))
+	return x.Forward(scscf, in, nil)
+}
+
+// authorizationRequest reads a UAR off a REGISTER (TS 29.228 6.1.1.1): the private identity from
+// Authorization, or derived from the public one where a client left it out (TS 23.003 13.4B).
+func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationRequest, bool) {
+	to, err := in.Msg.To()
+	if err != nil {
+		return nil, false
+	}
+	impu, ok := sip.PublicIdentity(to.URI)
+	if !ok {
+		return nil, false
+	}
+	credentials, err := sip.ParseCredentials(in.Msg.Get(sip.HdrAuthorization))
+	if err != nil || len(credentials.Username) == 0 {
+		return nil, false
+	}
+	request := &cx.UserAuthorizationRequest{IMPI: cx.IMPI(credentials.Username), IMPU: cx.IMPU(impu),
+		VisitedNetworkID: i.cfg.VisitedNetworkID}
+	if visited := in.Msg.Get(sip.HdrPVisitedNetworkID); visited != nil {
+		request.VisitedNetworkID = string(visited)
+	}
+	if leaving(in.Msg) {
+		request.Type = cx.DeRegistration
+	}
+	return request, true
+}
+
+// leaving reports whether a REGISTER asks for de-registration (RFC 3261 10.2.2).
+func leaving(m *sip.Message) bool {
+	if seconds, given := m.ContactExpires(0); given && m.Count(sip.HdrContact) > 0 {
+		return seconds == 0
+	}
+	seconds, given := m.Expires()
+	return given && seconds == 0
+}
+
+// registerRefusal maps a failed UAR to the answer of a REGISTER (TS 24.229 5.3.1.2).
+func registerRefusal(err error) int {
+	for _, forbidden := range []error{cx.ErrUserUnknown, cx.ErrIdentitiesDontMatch, cx.ErrRoamingNotAllowed,
+		cx.ErrAuthorizationRejected, cx.ErrIdentityNotRegistered} {
+		if errors.Is(err, forbidden) {
+			return 403
+		}
+	}
+	return 480
+}
+
+// sessionRefusal maps a failed LIR to the answer of another request (TS 24.229 5.3.2.1).
+func sessionRefusal(err error) int {
+	if errors.Is(err, cx.ErrUserUnknown) {
+		return 404
+	}
+	return 480
+}

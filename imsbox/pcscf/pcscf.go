@@ -1,0 +1,76 @@
+// Package pcscf is the Proxy-CSCF (TS 24.229 5.2): the first function of the core that a client's request
+// meets, and the last on the way to a client.
+//
+// It adds Path and routes registrations home, asserts identities from the door's proof, holds clients to
+// their Service-Route, and ties each dialog to the association it was made on. It owns no socket and no
+// key: the C-I door does (refpoint/gm). It does not authenticate users: the S-CSCF does.
+//
+// node assembles it; others reach it through hop only. All methods are safe for concurrent use.
+package pcscf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/slab"
+	"imsafe/refpoint/gm"
+	"imsafe/secure"
+)
+
+// Config is what the P-CSCF must know.
+type Config struct {
+	Name             hop.Name      // its own host name, e.g. "pcscf.ims.example"
+	Home             hop.Name      // entry point of the home network (Mw): the home domain, whose I-CSCF it is
+	VisitedNetworkID string        // P-Visited-Network-ID (RFC 7315 4.3)
+	ChargingPrefix   string        // makes icid-values unique over nodes and restarts (TS 24.229 5.2.1)
+	RemoveAfter      time.Duration // how long an association outlives its de-registration: 64*T1 on Gm
+}
+
+// Ports are its reference points: Gm to the clients, Mw (through hop) to the I- and S-CSCF.
+type Ports struct {
+	Gm     gm.Door
+	Sealer *shard.Sealer // seals the tokens that name an association in Path and Record-Route
+	Gate   *secure.Gate
+}
+
+// PCSCF is one Proxy-CSCF.
+type PCSCF struct {
+	cfg    Config
+	ports  Ports
+	routes *slab.Table   // association -> Service-Route of its registration, one URI a line
+	icid   atomic.Uint64 // last icid-value given out
+}
+
+var (
+	_ hop.Function = (*PCSCF)(nil)
+	_ gm.Push      = (*PCSCF)(nil)
+)
+
+// New returns a P-CSCF. It holds no resource that must be closed.
+func New(cfg Config, ports Ports) (*PCSCF, error) {
+	if cfg.Name == "" || cfg.Home == "" || ports.Gm == nil || ports.Sealer == nil || ports.Gate == nil {
+		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer and gate are needed: %+v", cfg)
+	}
+	return &PCSCF{cfg: cfg, ports: ports, routes: slab.New(slab.Config{})}, nil
+}
+
+// Gone forgets the registration that a carried. The binding in the S-CSCF stays until it expires: a request
+// for it is answered 430 here, and the S-CSCF then knows that this contact cannot be reached.
+func (p *PCSCF) Gone(a secure.Association, _ gm.Reason) {
+	var b [associationSize]byte
+	p.routes.Delete(associationKey(b[:0], a))
+}
+
+const associationSize = 9
+
+// associationKey appends a as octets, to be the key of a table.
+func associationKey(b []byte, a secure.Association) []byte {
+	b = binary.BigEndian.AppendUint16(b, a.Node)
+	b = append(b, a.Shard)
+	b = binary.BigEndian.AppendUint32(b, a.Slot)
+	return binary.BigEndian.AppendUint16(b, a.Gen)
+}

@@ -1,0 +1,155 @@
+package pcscf
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/gm"
+	"imsafe/secure"
+)
+
+// registration is what the P-CSCF keeps of a REGISTER until its answer comes back.
+type registration struct {
+	association secure.Association
+	impi        string
+	contact     string // URI of the binding, as the client wrote it
+	leaving     bool   // this REGISTER removes the binding
+}
+
+// registrationOf reads what the answer will be needed for, and refuses a REGISTER of a user other than the
+// one the association belongs to (TS 33.203 7.1): one association carries one private identity.
+func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, int) {
+	reg := registration{association: in.Proof.Association(), impi: in.Proof.IMPI()}
+	if authorization := in.Msg.Get(sip.HdrAuthorization); authorization != nil {
+		c, err := sip.ParseCredentials(authorization)
+		if err != nil {
+			return reg, 400
+		}
+		if reg.impi != "" && reg.impi != string(c.Username) && p.foreignIdentity(in, "other-private-identity") {
+			return reg, 403
+		}
+		reg.impi = string(c.Username)
+	}
+	if reg.impi == "" {
+		return reg, 400 // TS 24.229 5.1.1.2: a client names its private identity in every REGISTER
+	}
+	contact, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrContact))
+	if err != nil {
+		return reg, 0 // no Contact (a query) or "*": the S-CSCF judges
+	}
+	reg.contact = string(contact.URI)
+	expires, given := in.Msg.ContactExpires(0)
+	reg.leaving = given && expires == 0
+	return reg, 0
+}
+
+// protection says how the REGISTER came in, as a type (TS 24.229 5.2.2; TS 33.203 6.1.5, X.2). It is the one
+// place that sets it, from the door's proof: what a client writes was removed at the door.
+func protection(in hop.Inbound) hop.Protection {
+	switch {
+	case !in.Proof.Protected():
+		return hop.ProtectionNo
+	case in.Proof.Registered():
+		return hop.ProtectionTLSYes
+	default:
+		return hop.ProtectionTLSConnected
+	}
+}
+
+// addPath puts this P-CSCF and the client's association into Path (RFC 3327, TS 24.229 5.2.2).
+func (p *PCSCF) addPath(in hop.Inbound) {
+	var b [192]byte
+	in.Msg.Prepend(sip.HdrPath, p.appendToken(b[:0], tokenPath, in.Proof.Association()))
+	if !in.Msg.HasToken(sip.HdrRequire, "path") {
+		in.Msg.AppendString(sip.HdrRequire, "path")
+	}
+}
+
+// addVisitedNetwork names the network the client is in (RFC 7315 4.3).
+func (p *PCSCF) addVisitedNetwork(in hop.Inbound) {
+	in.Msg.SetString(sip.HdrPVisitedNetworkID, p.cfg.VisitedNetworkID)
+}
+
+// challenge hands the session keys of a 401 to the door and lets the challenge go without them
+// (TS 33.203 6.1.1, 7.2). A challenge whose keys cannot be installed is never sent.
+func (p *PCSCF) challenge(x *hop.Exchange, reg registration, r hop.Reply) hop.Reply {
+	keys := r.TakeKeys()
+	if keys == nil {
+		return r // the path needs no keys: AKAv2 over TLS (TS 33.203 X.2.3.3)
+	}
+	if err := p.ports.Gm.Install(reg.association, keys.CK, keys.IK); err != nil {
+		r.Msg.Release()
+		return x.Respond(500, "")
+	}
+	return r
+}
+
+// registered binds the registration to the association and remembers the Service-Route (TS 24.229 5.2.2,
+// 200 to REGISTER).
+func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.Reply {
+	granted := grantedExpires(r.Msg, reg.contact)
+	if granted == 0 {
+		return r // a query: nothing was bound
+	}
+	err := p.ports.Gm.Promote(reg.association, gm.Registration{
+		IMPI: reg.impi, IMPUs: associatedIdentities(r.Msg), Expires: granted})
+	if err != nil {
+		// The client went away while it registered: nobody is left to hear the answer, and a call
+		// will find the flow failed.
+		r.Msg.Release()
+		return x.Respond(500, "")
+	}
+	var key [associationSize]byte
+	var lines [512]byte
+	routes := lines[:0]
+	for v := range r.Msg.Values(sip.HdrServiceRoute) {
+		routes = append(append(routes, v...), '\n')
+	}
+	p.routes.Put(associationKey(key[:0], reg.association), routes)
+	return r
+}
+
+// deregistered ends the association once its last answer has left (TS 33.203 7.4).
+func (p *PCSCF) deregistered(reg registration) {
+	p.ports.Gm.Remove(reg.association, p.cfg.RemoveAfter)
+}
+
+// grantedExpires returns the life of the binding contact in a 200 to REGISTER (RFC 3261 10.3 step 8).
+func grantedExpires(m *sip.Message, contact string) time.Duration {
+	for i := range m.Count(sip.HdrContact) {
+		c, err := sip.ParseNameAddr(m.Nth(sip.HdrContact, i))
+		if err != nil || string(c.URI) != contact {
+			continue
+		}
+		if seconds, given := m.ContactExpires(i); given {
+			return time.Duration(seconds) * time.Second
+		}
+	}
+	return 0
+}
+
+// associatedIdentities returns the implicit registration set of P-Associated-URI in canonical form, the
+// default identity first (RFC 7315 4.1).
+func associatedIdentities(m *sip.Message) []string {
+	var impus []string
+	for v := range m.Values(sip.HdrPAssociatedURI) {
+		if impu, ok := sip.PublicIdentity(v); ok {
+			impus = append(impus, impu)
+		}
+	}
+	return impus
+}
+
+// serviceRoute returns the Service-Route of a registration, first hop first.
+func (p *PCSCF) serviceRoute(a secure.Association) ([]string, bool) {
+	var key [associationSize]byte
+	var buf [512]byte
+	lines, found := p.routes.Get(associationKey(key[:0], a), buf[:0])
+	if !found {
+		return nil, false
+	}
+	return strings.Split(string(bytes.TrimSuffix(lines, []byte{'\n'})), "\n"), true
+}

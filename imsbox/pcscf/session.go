@@ -1,0 +1,121 @@
+package pcscf
+
+import (
+	"strconv"
+
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// Kinds of the tokens this function issues: what a token was made for is part of its seal, so a Path token
+// cannot be played as a Record-Route.
+const (
+	tokenPath   = 'p'
+	tokenDialog = 'd'
+)
+
+// appendToken appends <sip:TOKEN@pcscf;lr>, where TOKEN names association a and is sealed.
+func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association) []byte {
+	b = append(b, "<sip:"...)
+	b = p.ports.Sealer.Seal(b, kind, shard.Place(a))
+	b = append(b, '@')
+	b = append(b, p.cfg.Name...)
+	return append(b, ";lr>"...)
+}
+
+// recordRoute keeps this P-CSCF in the dialog and ties the dialog to association a (RFC 3261 16.6 step 4;
+// TS 33.203 7.1: the dialog belongs to its association).
+func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association) {
+	var b [192]byte
+	in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a))
+}
+
+// takeRoute takes our own entry off the top of Route and returns the association it names.
+func (p *PCSCF) takeRoute(in hop.Inbound) (secure.Association, bool) {
+	addr, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrRoute))
+	if err != nil {
+		return secure.Association{}, false
+	}
+	uri, err := sip.ParseURI(addr.URI)
+	if err != nil || string(uri.Host) != string(p.cfg.Name) {
+		return secure.Association{}, false
+	}
+	for _, kind := range []byte{tokenDialog, tokenPath} {
+		if place, genuine := p.ports.Sealer.Open(kind, uri.User); genuine {
+			in.Msg.RemoveFirst(sip.HdrRoute)
+			return secure.Association(place), true
+		}
+	}
+	return secure.Association{}, false
+}
+
+// useServiceRoute replaces the route of an initial request by the Service-Route of the registration
+// (TS 24.229 5.2.6.3.3 step 2 leaves refusing and replacing open; a client that preloads anything else has
+// nothing to gain either way). It is false if the association has none.
+func (p *PCSCF) useServiceRoute(in hop.Inbound) bool {
+	route, found := p.serviceRoute(in.Proof.Association())
+	if !found {
+		return false
+	}
+	in.Msg.Remove(sip.HdrRoute)
+	for _, hop := range route {
+		in.Msg.AppendString(sip.HdrRoute, hop)
+	}
+	return true
+}
+
+// assertIdentity writes P-Asserted-Identity from the proof: the preferred identity if it is one of the
+// proven set, else the default one (TS 24.229 5.2.6.3.3; RFC 3325 5).
+func (p *PCSCF) assertIdentity(in hop.Inbound) {
+	identity := in.Proof.DefaultIMPU()
+	if preferred := in.Msg.Get(sip.HdrPPreferredIdentity); preferred != nil {
+		wish, valid := sip.PublicIdentity(preferred)
+		if valid && (in.Proof.Owns([]byte(wish)) || !p.foreignIdentity(in, "preferred-identity")) {
+			identity = wish
+		}
+		in.Msg.Remove(sip.HdrPPreferredIdentity)
+	}
+	var b [256]byte
+	in.Msg.Set(sip.HdrPAssertedIdentity, append(append(append(b[:0], '<'), identity...), '>'))
+}
+
+// foreignIdentity is the enforcement point of "the user of the association is the user of the message"
+// (TS 33.203 7.1, TS 24.229 5.2.6.3): true if the claim is refused.
+func (p *PCSCF) foreignIdentity(in hop.Inbound, reason string) bool {
+	return p.ports.Gate.Refuse(secure.CIAuthenticationSAIdentity,
+		secure.Event{Reason: reason, Subject: in.Proof.IMPI()})
+}
+
+// foreignDialog reports whether a request inside a dialog came on another association than the dialog's.
+func (p *PCSCF) foreignDialog(in hop.Inbound, owner secure.Association) bool {
+	return owner != in.Proof.Association() && p.ports.Gate.Refuse(secure.CIIntegrityDialogOwner,
+		secure.Event{Reason: "other-association", Subject: in.Proof.IMPI()})
+}
+
+// calledParty returns the identity the request was for (RFC 7315 4.2), to be asserted in its responses.
+func calledParty(in hop.Inbound) string {
+	impu, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPCalledPartyID))
+	return impu
+}
+
+// assertCallee writes the identity of the called party into a response of a client (TS 24.229 5.2.6.4.4):
+// what the client claims about itself was removed at the door.
+func assertCallee(r hop.Reply, callee string) hop.Reply {
+	if r.Msg == nil || callee == "" {
+		return r
+	}
+	var b [256]byte
+	r.Msg.Set(sip.HdrPAssertedIdentity, append(append(append(b[:0], '<'), callee...), '>'))
+	return r
+}
+
+// addChargingVector gives the dialog or transaction its charging identity (TS 24.229 5.2.1; RFC 7315 4.6).
+func (p *PCSCF) addChargingVector(in hop.Inbound) {
+	var b [128]byte
+	v := append(append(b[:0], "icid-value=\""...), p.cfg.ChargingPrefix...)
+	v = append(v, '-')
+	v = strconv.AppendUint(v, p.icid.Add(1), 36)
+	in.Msg.Set(sip.HdrPChargingVector, append(v, '"'))
+}

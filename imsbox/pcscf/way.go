@@ -1,0 +1,97 @@
+package pcscf
+
+import (
+	"imsafe/hop"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/gm"
+)
+
+// Serve is the way of a request through the P-CSCF: from the client's door into the core, or from the core to
+// the client's door.
+func (p *PCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	switch {
+	case in.From != gm.Name:
+		return p.toClient(x, in)
+	case in.Msg.Method() == sip.REGISTER:
+		return p.register(x, in)
+	case len(in.Msg.ToTag()) > 0:
+		return p.withinDialog(x, in)
+	default:
+		return p.fromClient(x, in)
+	}
+}
+
+// register is the way of a REGISTER and of its answer (TS 24.229 5.2.2).
+func (p *PCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	reg, refusal := p.registrationOf(x, in)
+	if refusal != 0 {
+		return x.Refuse(in, refusal, "")
+	}
+	in.Protection = protection(in)
+	p.addPath(in)
+	p.addVisitedNetwork(in)
+	p.addChargingVector(in)
+	r := x.Forward(p.cfg.Home, in, nil)
+	switch {
+	case r.Status() == 401:
+		return p.challenge(x, reg, r)
+	case r.Status()/100 == 2 && reg.leaving:
+		p.deregistered(reg)
+	case r.Status()/100 == 2:
+		return p.registered(x, reg, r)
+	}
+	return r
+}
+
+// fromClient is the way of an initial request of a registered client (TS 24.229 5.2.6.3).
+func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	p.assertIdentity(in)
+	if !p.useServiceRoute(in) {
+		return x.Refuse(in, 403, "") // registered at the door, but no Service-Route: the 200 never passed here
+	}
+	p.addChargingVector(in)
+	if in.Msg.Method().MakesDialog() {
+		p.recordRoute(in, in.Proof.Association())
+	}
+	return p.onward(x, in, nil)
+}
+
+// withinDialog is the way of a request inside a dialog, from the client (TS 24.229 5.2.6.3.9).
+func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	owner, ours := p.takeRoute(in)
+	if !ours {
+		return x.Refuse(in, 481, "") // a dialog that was not made here has no way through here
+	}
+	if p.foreignDialog(in, owner) {
+		return x.Refuse(in, 403, "")
+	}
+	p.assertIdentity(in)
+	return p.onward(x, in, nil)
+}
+
+// toClient is the way of any request to a client (TS 24.229 5.2.6.4).
+func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	client, ours := p.takeRoute(in)
+	if !ours {
+		return x.Refuse(in, 403, "")
+	}
+	if !p.ports.Gm.Alive(client) {
+		return x.Refuse(in, 430, "") // RFC 5626 11.2: flow failed
+	}
+	if len(in.Msg.ToTag()) == 0 && in.Msg.Method().MakesDialog() {
+		p.recordRoute(in, client)
+	}
+	callee := calledParty(in)
+	in.Client = client
+	assert := func(r hop.Reply) hop.Reply { return assertCallee(r, callee) }
+	return assert(x.Forward(gm.Name, in, assert))
+}
+
+// onward forwards along the route that is left.
+func (p *PCSCF) onward(x *hop.Exchange, in hop.Inbound, up hop.Up) hop.Reply {
+	next, known := x.Next(in.Msg)
+	if !known {
+		return x.Refuse(in, 404, "")
+	}
+	return x.Forward(next, in, up)
+}

@@ -1,0 +1,173 @@
+package scscf
+
+import (
+	"sync"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/aka"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
+	"imsafe/secure"
+)
+
+// challenge draws a vector and challenges the user (TS 24.229 5.4.1.2.1; TS 33.203 6.1.1).
+func (s *SCSCF) challenge(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
+	return s.challengeWith(x, in, r, nil)
+}
+
+// resynchronise gives the HSS the AUTS that answers our own challenge, and challenges afresh
+// (TS 33.203 6.1.3). An AUTS is taken once: it consumes its challenge.
+func (s *SCSCF) resynchronise(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
+	pending, found := s.challenges.take(r.impi, r.credentials.Nonce, x.Task().Now())
+	if !found {
+		return s.challenge(x, in, r)
+	}
+	auts, err := aka.ParseAUTS(r.credentials.AUTS)
+	if err != nil {
+		return x.Refuse(in, 400, "")
+	}
+	return s.challengeWith(x, in, r, &cx.Resync{RAND: pending.vector.RAND, AUTS: auts})
+}
+
+func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resync *cx.Resync) hop.Reply {
+	answer, err := s.ports.Cx.MultimediaAuth(x.Task(), &cx.MultimediaAuthRequest{IMPI: cx.IMPI(r.impi),
+		IMPU: r.impu, ServerName: s.serverName(), Scheme: cx.SchemeDigestAKA, Items: 1, Resync: resync})
+	if err != nil {
+		return s.refuse(x, in, authRefusal(err))
+	}
+	item := answer.Items[0]
+	if !s.pathFits(in, item.Algorithm) {
+		return x.Refuse(in, 403, "")
+	}
+	pending := &pendingChallenge{algorithm: item.Algorithm, vector: item.Vector}
+	pending.nonce = aka.AppendNonce(nil, item.Vector.RAND, item.Vector.AUTN, nil)
+	s.challenges.put(r.impi, pending, x.Task().Now())
+	in.Msg.Release()
+
+	reply := x.Respond(401, "")
+	c := sip.Challenge{Realm: []byte(s.cfg.HomeDomain), Nonce: pending.nonce,
+		Algorithm: []byte(item.Algorithm.String()), QOP: []byte("auth")}
+	var b [512]byte
+	reply.Msg.Append(sip.HdrWWWAuthenticate, c.AppendTo(b[:0]))
+	if in.Protection == hop.ProtectionTLSConnected || in.Protection == hop.ProtectionTLSYes {
+		return reply // the path needs no keys of ours (TS 33.203 X.2.3.3)
+	}
+	return reply.WithKeys(&hop.Keys{CK: item.Vector.CK, IK: item.Vector.IK})
+}
+
+// pathFits reports whether a challenge by algorithm may be answered over the path that in came by: AKAv1
+// binds RES to nothing, so its answer must come inside IPsec; AKAv2 may come over TLS (RFC 4169;
+// TS 33.203 Annex X). A first REGISTER is in the clear where security associations follow.
+func (s *SCSCF) pathFits(in hop.Inbound, algorithm aka.DigestAlgorithm) bool {
+	fits := s.cfg.LabAccess
+	switch in.Protection {
+	case hop.ProtectionYes:
+		fits = true
+	case hop.ProtectionTLSConnected, hop.ProtectionTLSYes:
+		fits = algorithm != aka.AKAv1MD5
+	}
+	return fits || !s.ports.Gate.Refuse(secure.CIAuthenticationFlag,
+		secure.Event{Reason: "path-not-protected", Subject: in.Proof.IMPI()})
+}
+
+// authenticate checks the answer to the challenge pending, which is consumed already (TS 24.229 5.4.1.2.2;
+// TS 33.203 6.1.1). A failure leaves an existing registration alone.
+func (s *SCSCF) authenticate(in hop.Inbound, r *register, pending *pendingChallenge) *refusal {
+	if !s.pathFits(in, pending.algorithm) {
+		return &refusal{status: 403}
+	}
+	c := r.credentials
+	digest := aka.Digest{Algorithm: pending.algorithm, Username: c.Username, Realm: c.Realm, Nonce: c.Nonce,
+		URI: c.URI, Method: in.Msg.MethodName(), QOP: c.QOP, NC: c.NC, Cnonce: c.Cnonce, Body: in.Msg.Body()}
+	genuine := string(c.Realm) == s.cfg.HomeDomain && digest.VerifyAKA(c.Response, &pending.vector)
+	if !genuine && s.ports.Gate.Refuse(secure.CIAuthenticationAKA,
+		secure.Event{Reason: "response-mismatch", Subject: r.impi}) {
+		return &refusal{status: 403}
+	}
+	return nil
+}
+
+// protectedRefresh reports whether a REGISTER without an answer may be taken as it is: it came inside the
+// protection of the same user's last successful registration, which is not too old (TS 24.229 5.4.1.2.2E).
+func (s *SCSCF) protectedRefresh(x *hop.Exchange, in hop.Inbound, r *register) bool {
+	if in.Protection != hop.ProtectionYes && in.Protection != hop.ProtectionTLSYes {
+		return false
+	}
+	reg, found := s.find(x.Task(), r.impi)
+	return found && x.Task().Now() < reg.reauthAt
+}
+
+// authRefusal maps a failed MAR (TS 24.229 5.4.1.2.1).
+func authRefusal(err error) *refusal {
+	switch cx.ResultOf(err) {
+	case cx.ResultUserUnknown, cx.ResultIdentitiesDontMatch, cx.ResultAuthSchemeNotSupported:
+		return &refusal{status: 403}
+	case cx.ResultTooBusy:
+		return &refusal{status: 503, retryAfter: 30}
+	}
+	return &refusal{status: 504}
+}
+
+// pendingChallenge is one challenge that waits for its answer. It holds the vector's secrets and so lives in
+// memory only; after a crash the client is challenged afresh.
+type pendingChallenge struct {
+	nonce     []byte
+	algorithm aka.DigestAlgorithm
+	vector    aka.Vector
+	number    uint64
+	until     time.Duration
+}
+
+// challenges keeps at most one pending challenge a private identity: a new one kills the older
+// (TS 33.203 6.1.2.3). Safe for concurrent use.
+type challenges struct {
+	life time.Duration
+
+	mu      sync.Mutex
+	pending map[string]*pendingChallenge
+	// When each challenge must be forgotten, oldest first; it holds no secret. An entry whose challenge was
+	// taken or replaced meanwhile has another number and is skipped.
+	queue  []waiting
+	number uint64
+}
+
+type waiting struct {
+	impi   string
+	number uint64
+	until  time.Duration
+}
+
+func newChallenges(life time.Duration) *challenges {
+	return &challenges{life: life, pending: map[string]*pendingChallenge{}}
+}
+
+// put makes c the pending challenge of impi and forgets what has waited too long.
+func (cs *challenges) put(impi string, c *pendingChallenge, now time.Duration) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.number++
+	c.number, c.until = cs.number, now+cs.life
+	cs.pending[impi] = c
+	cs.queue = append(cs.queue, waiting{impi, c.number, c.until})
+	for cs.queue[0].until <= now {
+		old := cs.queue[0]
+		if p := cs.pending[old.impi]; p != nil && p.number == old.number {
+			delete(cs.pending, old.impi)
+		}
+		cs.queue = cs.queue[1:]
+	}
+}
+
+// take removes and returns the challenge of impi if it is the one with this nonce and has not expired: no
+// answer is judged twice, and a wrong nonce costs the true client nothing.
+func (cs *challenges) take(impi string, nonce []byte, now time.Duration) (*pendingChallenge, bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.pending[impi]
+	if c == nil || c.until <= now || string(c.nonce) != string(nonce) {
+		return nil, false
+	}
+	delete(cs.pending, impi)
+	return c, true
+}

@@ -1,0 +1,262 @@
+package scscf
+
+import (
+	"strconv"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
+	"imsafe/store"
+)
+
+// register is what a REGISTER asks for. Its octets are views of the request and live as long as that.
+type register struct {
+	impi        string
+	impu        cx.IMPU
+	credentials sip.Credentials
+	callID      []byte
+	cseq        uint32
+	contacts    []wish
+	leaveAll    bool // Contact: *
+	path        []string
+}
+
+// wish is one Contact of a REGISTER.
+type wish struct {
+	uri, params []byte
+	expires     time.Duration // 0 = remove
+}
+
+// refusal is how a REGISTER is turned down.
+type refusal struct {
+	status     int
+	minExpires time.Duration
+	retryAfter int // seconds
+}
+
+func (s *SCSCF) refuse(x *hop.Exchange, in hop.Inbound, f *refusal) hop.Reply {
+	r := x.Refuse(in, f.status, "")
+	if f.minExpires > 0 {
+		r.Msg.SetString(sip.HdrMinExpires, strconv.Itoa(int(f.minExpires/time.Second)))
+	}
+	if f.retryAfter > 0 {
+		r.Msg.SetString(sip.HdrRetryAfter, strconv.Itoa(f.retryAfter))
+	}
+	return r
+}
+
+// readRegister reads the request (TS 24.229 5.4.1.1, RFC 3261 10.3).
+func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
+	bad := &refusal{status: 400}
+	m := in.Msg
+	to, err := m.To()
+	if err != nil {
+		return nil, bad
+	}
+	impu, ok := sip.PublicIdentity(to.URI)
+	if !ok {
+		return nil, bad
+	}
+	r := &register{impu: cx.IMPU(impu), callID: m.Get(sip.HdrCallID)}
+	if r.cseq, _, err = m.CSeq(); err != nil {
+		return nil, bad
+	}
+	if r.credentials, err = sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err != nil || len(r.credentials.Username) == 0 {
+		return nil, bad
+	}
+	r.impi = string(r.credentials.Username)
+	for v := range m.Values(sip.HdrPath) {
+		r.path = append(r.path, string(v))
+	}
+	return r, s.readContacts(m, r)
+}
+
+func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
+	standard := s.cfg.DefaultExpires
+	if seconds, given := m.Expires(); given {
+		standard = time.Duration(seconds) * time.Second
+	}
+	for i := range m.Count(sip.HdrContact) {
+		value := m.Nth(sip.HdrContact, i)
+		if string(value) == "*" {
+			if standard != 0 || m.Count(sip.HdrContact) != 1 {
+				return &refusal{status: 400} // RFC 3261 10.3 step 6
+			}
+			r.leaveAll = true
+			return nil
+		}
+		contact, err := sip.ParseNameAddr(value)
+		if err != nil {
+			return &refusal{status: 400}
+		}
+		w := wish{uri: contact.URI, params: contact.Params, expires: standard}
+		if seconds, given := m.ContactExpires(i); given {
+			w.expires = time.Duration(seconds) * time.Second
+		}
+		switch {
+		case w.expires > s.cfg.MaxExpires:
+			w.expires = s.cfg.MaxExpires
+		case w.expires > 0 && w.expires < s.cfg.MinExpires:
+			return &refusal{status: 423, minExpires: s.cfg.MinExpires}
+		}
+		r.contacts = append(r.contacts, w)
+	}
+	return nil
+}
+
+// answers reports whether the REGISTER answers a challenge.
+func (r *register) answers() bool {
+	return len(r.credentials.Response) > 0 && len(r.credentials.Nonce) > 0
+}
+
+// resynchronises reports whether it answers one with AUTS (RFC 3310 3.4).
+func (r *register) resynchronises() bool {
+	return len(r.credentials.AUTS) > 0 && len(r.credentials.Nonce) > 0
+}
+
+// assignment is a registration in the making: what is there, what the HSS said, and the batch that will hold
+// the changes of both.
+type assignment struct {
+	registration
+	previous uint64     // version of the stored record, 0 if there is none
+	former   []identity // the set that was registered before
+	batch    cx.Batch
+}
+
+// assign tells the HSS (TS 24.229 5.4.1.2.2, TS 29.228 6.1.2) and starts the new registration from its answer.
+func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
+	a := &assignment{}
+	current, exists := s.lookup(t, r.impi)
+	registered := exists && current.alive(t.Now())
+	if exists {
+		a.registration, a.previous, a.former = current, current.version, current.identities
+	}
+	request := &cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: []cx.IMPU{r.impu},
+		ServerName: s.serverName(), Type: assignmentType(registered, a.remaining(r)), Batch: &a.batch}
+	answer, err := s.ports.Cx.ServerAssignment(t, request)
+	if err != nil {
+		a.batch.Settle(err)
+		switch cx.ResultOf(err) {
+		case cx.ResultUserUnknown, cx.ResultIdentitiesDontMatch, cx.ResultIdentityAlreadyRegistered:
+			return nil, &refusal{status: 403}
+		}
+		return nil, &refusal{status: 504}
+	}
+	a.impi, a.epoch = r.impi, answer.Epoch
+	if answer.Profile != nil {
+		a.identities = identitiesOf(answer.Profile, r.impu)
+	}
+	return a, nil
+}
+
+func assignmentType(registered bool, remaining int) cx.ServerAssignmentType {
+	switch {
+	case remaining == 0:
+		return cx.UserDeregistration
+	case registered:
+		return cx.AssignReRegistration
+	}
+	return cx.AssignRegistration
+}
+
+// identitiesOf returns the implicit registration set of the profile, in its order: the first that is not barred
+// is the default identity (TS 23.228 4.3.3.4). used stays first if the HSS sent it as such only.
+func identitiesOf(p *cx.UserProfile, used cx.IMPU) []identity {
+	var all []identity
+	for _, service := range p.ServiceProfiles {
+		for _, id := range service.PublicIdentities {
+			all = append(all, identity{impu: string(id.Identity), barred: id.Barred})
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, identity{impu: string(used)})
+	}
+	return all
+}
+
+// bind applies the contacts of the REGISTER to the registration (RFC 3261 10.3 step 7).
+func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
+	now := t.Now()
+	a.reauthAt = now + s.cfg.ReauthInterval
+	if r.leaveAll {
+		a.contacts = nil
+		return nil
+	}
+	for _, w := range r.contacts {
+		i := a.contactIndex(w.uri)
+		if i >= 0 && a.contacts[i].callID == string(r.callID) && r.cseq <= a.contacts[i].cseq {
+			return &refusal{status: 500} // out of order (RFC 3261 10.3 step 7)
+		}
+		switch {
+		case w.expires == 0 && i >= 0:
+			a.contacts = append(a.contacts[:i:i], a.contacts[i+1:]...)
+		case w.expires == 0:
+		default:
+			c := contact{uri: string(w.uri), params: withoutExpires(w.params), callID: string(r.callID),
+				cseq: r.cseq, until: now + w.expires, path: r.path}
+			if i < 0 {
+				a.contacts = append(a.contacts[:len(a.contacts):len(a.contacts)], c)
+			} else {
+				a.contacts[i] = c
+			}
+		}
+	}
+	return nil
+}
+
+// commit makes the registration durable together with the change of the HSS, in one batch of the user's
+// partition, and then lets others see it: readers see committed state only.
+func (s *SCSCF) commit(t *shard.Task, a *assignment, r *register) *refusal {
+	for _, op := range s.recordOps(t, a) {
+		a.batch.Add(op)
+	}
+	ops := make([]store.Op, len(a.batch.Changes))
+	for i, c := range a.batch.Changes {
+		ops[i] = store.Op{Table: store.Table(c.Table), Key: c.Key, Value: c.Value, Expires: c.Expires,
+			Cond: store.Cond(c.Cond), Version: c.Version}
+	}
+	var err error
+	t.Await(func(w shard.Waker) {
+		s.ports.Store.ApplyAsync(a.impi, ops, func(e error) {
+			err = e
+			w.Wake()
+		})
+	})
+	a.batch.Settle(err)
+	if err != nil {
+		return &refusal{status: 503, retryAfter: 1}
+	}
+	a.version = ops[len(ops)-1].Version
+	s.publish(a)
+	return nil
+}
+
+// registered answers an accepted REGISTER (TS 24.229 5.4.1.2.2F, 5.4.1.4).
+func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, a *assignment) hop.Reply {
+	r := x.Respond(200, "")
+	m := r.Msg
+	var b [512]byte
+	now := x.Task().Now()
+	for _, c := range a.contacts {
+		v := append(append(append(b[:0], '<'), c.uri...), '>')
+		v = append(v, c.params...)
+		v = append(v, ";expires="...)
+		m.Append(sip.HdrContact, strconv.AppendInt(v, int64((c.until-now+time.Second-1)/time.Second), 10))
+	}
+	for v := range in.Msg.Values(sip.HdrPath) {
+		m.Append(sip.HdrPath, v) // RFC 3327 5.3
+	}
+	in.Msg.Release()
+	if len(a.contacts) == 0 {
+		return r
+	}
+	m.Append(sip.HdrServiceRoute, append(append(append(b[:0], "<sip:orig@"...), s.cfg.Name...), ";lr>"...))
+	for _, id := range a.identities {
+		if !id.barred {
+			m.Append(sip.HdrPAssociatedURI, append(append(append(b[:0], '<'), id.impu...), '>'))
+		}
+	}
+	return r
+}

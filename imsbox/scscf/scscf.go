@@ -1,0 +1,89 @@
+// Package scscf is the Serving-CSCF (TS 24.229 5.4): the registrar, the function that authenticates users, and
+// the one that decides where their requests go.
+//
+// It holds registrations in pointer-free memory with their durable records behind it (package store), and
+// pending challenges in memory only. One REGISTER is one commit: the HSS adds its change to the batch of
+// the S-CSCF. It sends nothing by itself to a socket: everything leaves through hop.
+//
+// node assembles it; others reach it through hop and refpoint/cx only. Safe for concurrent use.
+package scscf
+
+import (
+	"fmt"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/slab"
+	"imsafe/refpoint/cx"
+	"imsafe/refpoint/rf"
+	"imsafe/secure"
+	"imsafe/store"
+)
+
+// The tables of the S-CSCF in the store.
+const (
+	TableRegistration store.Table = 32 // private identity -> registration
+	TableIdentity     store.Table = 33 // public identity -> private identity
+)
+
+// Config is what the S-CSCF must know. Zero times are replaced by the defaults named.
+type Config struct {
+	Name       hop.Name // its host name; also its Server-Name at the HSS
+	HomeDomain string   // realm of its challenges; requests for it go to the I-CSCF of that name
+
+	MinExpires     time.Duration // a shorter wish is answered 423 (RFC 3261 10.3); default 60 s
+	DefaultExpires time.Duration // where the client wishes nothing; default 3600 s
+	MaxExpires     time.Duration // a longer wish is cut; default 7200 s
+	ReauthInterval time.Duration // a protected re-REGISTER is challenged again after this; default 24 h
+	AwaitAuth      time.Duration // reg-await-auth (TS 24.229 7.8); default 4 min
+
+	// LabAccess accepts AKAv1 over an unprotected path, for test clients. node sets it in lab mode only.
+	LabAccess bool
+}
+
+// Ports are its reference points: Cx to the HSS, Rf to charging, Mw and ISC through hop.
+type Ports struct {
+	Cx       cx.Server
+	Charging rf.Charging
+	Store    store.Store
+	Clock    shard.Clock
+	Gate     *secure.Gate
+}
+
+// SCSCF is one Serving-CSCF.
+type SCSCF struct {
+	cfg        Config
+	ports      Ports
+	users      *slab.Table // private identity -> registration, lifetimes on the monotonic clock
+	owners     *slab.Table // public identity -> private identity
+	challenges *challenges
+}
+
+var _ hop.Function = (*SCSCF)(nil)
+
+// New returns an S-CSCF. It holds no resource that must be closed.
+func New(cfg Config, ports Ports) (*SCSCF, error) {
+	if cfg.Name == "" || cfg.HomeDomain == "" {
+		return nil, fmt.Errorf("scscf: name and home domain are needed")
+	}
+	if ports.Cx == nil || ports.Charging == nil || ports.Store == nil || ports.Clock == nil || ports.Gate == nil {
+		return nil, fmt.Errorf("scscf: a port is not plugged")
+	}
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&cfg.MinExpires, time.Minute}, {&cfg.DefaultExpires, time.Hour}, {&cfg.MaxExpires, 2 * time.Hour},
+		{&cfg.ReauthInterval, 24 * time.Hour}, {&cfg.AwaitAuth, 4 * time.Minute},
+	} {
+		if *d.value == 0 {
+			*d.value = d.standard
+		}
+	}
+	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
+		challenges: newChallenges(cfg.AwaitAuth)}, nil
+}
+
+// serverName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).
+func (s *SCSCF) serverName() string { return "sip:" + string(s.cfg.Name) }

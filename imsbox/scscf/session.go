@@ -1,0 +1,162 @@
+package scscf
+
+import (
+	"bytes"
+
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/rf"
+)
+
+// user is the served user of a session: who is charged, and who the other party is.
+type user struct{ served, other string }
+
+// roleUser is the user part of the S-CSCF's own route entries: it says which half of the session a message
+// belongs to. In a Service-Route it also means "initial, originating" (TS 24.229 5.4.1.2.2F).
+func roleUser(role rf.Role) string {
+	if role == rf.Originating {
+		return "orig"
+	}
+	return "term"
+}
+
+// routed reports whether the topmost Route is this S-CSCF's entry for role.
+func (s *SCSCF) routed(in hop.Inbound, role rf.Role) bool {
+	addr, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrRoute))
+	if err != nil {
+		return false
+	}
+	uri, err := sip.ParseURI(addr.URI)
+	return err == nil && string(uri.Host) == string(s.cfg.Name) && string(uri.User) == roleUser(role)
+}
+
+// takeRoute takes our own entry off the top of Route and says which half of the session it names.
+func (s *SCSCF) takeRoute(in hop.Inbound) (rf.Role, bool) {
+	for _, role := range []rf.Role{rf.Originating, rf.Terminating} {
+		if s.routed(in, role) {
+			in.Msg.RemoveFirst(sip.HdrRoute)
+			return role, true
+		}
+	}
+	return 0, false
+}
+
+// recordRoute keeps the S-CSCF in the dialog (RFC 3261 16.6 step 4).
+func (s *SCSCF) recordRoute(in hop.Inbound, role rf.Role) {
+	if len(in.Msg.ToTag()) > 0 || !in.Msg.Method().MakesDialog() {
+		return
+	}
+	var b [192]byte
+	v := append(append(b[:0], "<sip:"...), roleUser(role)...)
+	v = append(append(append(v, '@'), s.cfg.Name...), ";lr>"...)
+	in.Msg.Prepend(sip.HdrRecordRoute, v)
+}
+
+// servedOriginator identifies the served user of an originating request (TS 24.229 5.4.3.2 steps 1, 2): the
+// asserted identity, which the P-CSCF wrote from its proof. It must be registered here and not barred.
+func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
+	impu, ok := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
+	if !ok {
+		return user{}, 403
+	}
+	reg, found := s.findByIMPU(t, impu)
+	if !found || reg.barred(impu) {
+		return user{}, 403
+	}
+	return user{served: impu, other: string(in.Msg.RequestURI())}, 0
+}
+
+// servedCallee identifies the served user of a terminating request and where he can be reached (TS 24.229
+// 5.4.3.3 steps 1, 2): 404 if barred, 480 if not registered and without services for that.
+func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []contact, int) {
+	impu, ok := sip.PublicIdentity(in.Msg.RequestURI())
+	if !ok {
+		return user{}, nil, 416
+	}
+	reg, found := s.findByIMPU(t, impu)
+	switch {
+	case !found:
+		return user{}, nil, 480
+	case reg.barred(impu):
+		return user{}, nil, 404
+	}
+	caller, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
+	return user{served: impu, other: caller}, reg.contacts, 0
+}
+
+// barred reports whether impu may not be used for sessions (TS 23.228 4.3.3.2); an identity outside the set is.
+func (r *registration) barred(impu string) bool {
+	for _, id := range r.identities {
+		if id.impu == impu {
+			return id.barred
+		}
+	}
+	return true
+}
+
+// targets makes one request a contact (TS 24.229 5.4.3.3 steps 10 to 12): Request-URI the contact, Route its
+// Path, P-Called-Party-ID the identity that was called. The request itself becomes the last of them.
+func (s *SCSCF) targets(x *hop.Exchange, in hop.Inbound, callee user, contacts []contact) []hop.Target {
+	if s.routed(in, rf.Terminating) || in.Msg.Has(sip.HdrRoute) {
+		in.Msg.RemoveFirst(sip.HdrRoute)
+	}
+	var b [256]byte
+	in.Msg.Set(sip.HdrPCalledPartyID, append(append(append(b[:0], '<'), callee.served...), '>'))
+	targets := make([]hop.Target, 0, len(contacts))
+	for i, c := range contacts {
+		branch := in
+		if i < len(contacts)-1 {
+			branch.Msg = in.Msg.Clone()
+		}
+		branch.Msg.SetRequestURI([]byte(c.uri))
+		branch.Msg.Remove(sip.HdrRoute)
+		for _, p := range c.path {
+			branch.Msg.AppendString(sip.HdrRoute, p)
+		}
+		next, known := x.Next(branch.Msg)
+		if !known {
+			next = hop.Name(c.uri) // nobody's name: the hop answers 404 for this branch
+		}
+		targets = append(targets, hop.Target{To: next, In: branch})
+	}
+	return targets
+}
+
+// home returns where an originating request goes: the I-CSCF of the called user's domain (TS 24.229 5.4.3.2
+// step 10). Other domains have no way out of this core yet.
+func (s *SCSCF) home(x *hop.Exchange, in hop.Inbound) (hop.Name, bool) {
+	uri, err := sip.ParseURI(in.Msg.RequestURI())
+	if err != nil {
+		return "", false
+	}
+	if bytes.EqualFold(uri.Scheme, []byte("tel")) || string(uri.Host) == s.cfg.HomeDomain {
+		in.Msg.Remove(sip.HdrRoute)
+		return hop.Name(s.cfg.HomeDomain), true
+	}
+	return "", false
+}
+
+// account returns what writes the call record of an INVITE from its final response.
+func (s *SCSCF) account(in hop.Inbound, role rf.Role, u user) func(hop.Reply) hop.Reply {
+	if in.Msg.Method() != sip.INVITE {
+		return func(r hop.Reply) hop.Reply { return r }
+	}
+	session := rf.Session{CallID: string(in.Msg.Get(sip.HdrCallID)), Role: role, Served: u.served, Other: u.other,
+		ICID: icid(in.Msg.Get(sip.HdrPChargingVector))}
+	return func(r hop.Reply) hop.Reply {
+		switch now := s.ports.Clock.Wall(); {
+		case r.Status()/100 == 2:
+			s.ports.Charging.Start(session, now)
+		case r.Final():
+			s.ports.Charging.Unsuccessful(session, r.Status(), now)
+		}
+		return r
+	}
+}
+
+// icid returns the icid-value of a P-Charging-Vector (RFC 7315 4.6).
+func icid(vector []byte) string {
+	v, _ := sip.Param(vector, "icid-value")
+	return string(bytes.Trim(v, `"`))
+}

@@ -1,0 +1,112 @@
+package scscf
+
+import (
+	"imsafe/hop"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/rf"
+)
+
+// Serve is the way of a request through the S-CSCF.
+func (s *SCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	switch {
+	case in.Msg.Method() == sip.REGISTER:
+		return s.register(x, in)
+	case len(in.Msg.ToTag()) > 0:
+		return s.withinDialog(x, in)
+	case s.routed(in, rf.Originating):
+		return s.originating(x, in)
+	default:
+		return s.terminating(x, in)
+	}
+}
+
+// register is the way of a REGISTER (TS 24.229 5.4.1).
+func (s *SCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	r, refusal := s.readRegister(in)
+	if refusal != nil {
+		return s.refuse(x, in, refusal)
+	}
+	switch {
+	case r.resynchronises():
+		return s.resynchronise(x, in, r)
+	case r.answers():
+		pending, found := s.challenges.take(r.impi, r.credentials.Nonce, x.Task().Now())
+		if !found {
+			return s.challenge(x, in, r) // an answer to nothing, or too late
+		}
+		if refusal := s.authenticate(in, r, pending); refusal != nil {
+			return s.refuse(x, in, refusal)
+		}
+		return s.accept(x, in, r)
+	case s.protectedRefresh(x, in, r):
+		return s.accept(x, in, r)
+	default:
+		return s.challenge(x, in, r)
+	}
+}
+
+// accept stores what an authenticated REGISTER asks for and answers it (TS 24.229 5.4.1.2.2, 5.4.1.4).
+func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
+	reg, refusal := s.assign(x.Task(), r)
+	if refusal == nil {
+		refusal = s.bind(x.Task(), reg, r)
+	}
+	if refusal == nil {
+		refusal = s.commit(x.Task(), reg, r)
+	}
+	if refusal != nil {
+		return s.refuse(x, in, refusal)
+	}
+	return s.registered(x, in, reg)
+}
+
+// originating is the way of an initial request that a served user sends (TS 24.229 5.4.3.2).
+func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	user, refusal := s.servedOriginator(x.Task(), in)
+	if refusal != 0 {
+		return x.Refuse(in, refusal, "")
+	}
+	in.Msg.RemoveFirst(sip.HdrRoute)
+	// Initial filter criteria of the originating user come here (TS 24.229 5.4.3.2 step 4).
+	account := s.account(in, rf.Originating, user)
+	s.recordRoute(in, rf.Originating)
+	next, known := s.home(x, in)
+	if !known {
+		return x.Refuse(in, 404, "")
+	}
+	return account(x.Forward(next, in, nil))
+}
+
+// terminating is the way of an initial request for a served user (TS 24.229 5.4.3.3).
+func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	user, contacts, refusal := s.servedCallee(x.Task(), in)
+	if refusal != 0 {
+		return x.Refuse(in, refusal, "")
+	}
+	// Initial filter criteria of the terminating user come here (TS 24.229 5.4.3.3 step 4).
+	account := s.account(in, rf.Terminating, user)
+	s.recordRoute(in, rf.Terminating)
+	r := x.Fork(s.targets(x, in, user, contacts), nil)
+	if r.Status() == 430 {
+		// Every flow has failed (RFC 5626 11.2): the user is as good as unregistered until he comes back.
+		r.Msg.Release()
+		r = x.Respond(480, "")
+	}
+	return account(r)
+}
+
+// withinDialog is the way of a request inside a dialog (TS 24.229 5.4.3.2, 5.4.3.3: subsequent requests).
+func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	role, ours := s.takeRoute(in)
+	if !ours {
+		return x.Refuse(in, 481, "")
+	}
+	next, known := x.Next(in.Msg)
+	if !known {
+		return x.Refuse(in, 404, "")
+	}
+	if in.Msg.Method() == sip.BYE {
+		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), role, s.ports.Clock.Wall())
+	}
+	return x.Forward(next, in, nil)
+}
