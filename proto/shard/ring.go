@@ -64,6 +64,10 @@ func (r *ring) pop() (Event, bool) {
 	return e, true
 }
 
+// unclaimed reports that no producer has a position, written or not: one may be claimed ahead of an event
+// that was there before. On the shard only.
+func (r *ring) unclaimed() bool { return r.tail.Load() == r.head.Load() }
+
 // empty is pop without taking. Any goroutine; from outside the answer may be old, but then there is
 // somebody inside who will look again.
 func (r *ring) empty() bool {

@@ -69,6 +69,8 @@ type Shard struct {
 
 	// On the shard only: whoever has busy owns these.
 	now      time.Duration
+	tick     uint64        // last tick that has passed at now
+	tickEnds time.Duration // when the next one has
 	wheel    wheel
 	idle     []Event // asked for by OnIdle
 	idleOld  []Event // the other buffer of idle
@@ -108,9 +110,8 @@ type counters struct {
 func New(c Config) *Shard {
 	s := &Shard{cfg: c.withDefaults(), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	s.inbox.init(s.cfg.Inbox)
-	s.now = s.cfg.Clock.Now()
-	s.wheel.cur = uint64(s.now / s.cfg.Tick)
 	s.wheel.earliest = never
+	s.look()
 	s.due.Store(int64(Never))
 	return s
 }
@@ -125,7 +126,7 @@ func (s *Shard) Exec(e Event) bool {
 		return false
 	}
 	if s.enter() {
-		if s.inbox.empty() {
+		if s.inbox.unclaimed() {
 			s.count.inline.Add(1)
 			s.visit(e)
 			return true
@@ -166,7 +167,7 @@ func (s *Shard) Step(now time.Duration) (next time.Duration) {
 	if !s.enter() {
 		panic("shard: Step while somebody is inside")
 	}
-	s.now = max(s.now, now)
+	s.pass(now)
 	s.visit(nil)
 	return time.Duration(s.due.Load())
 }
@@ -256,7 +257,7 @@ func (s *Shard) visit(first Event) {
 		if s.life.Load() == closing {
 			s.end()
 		}
-		more := !s.ready.empty() || s.wheel.earliest <= s.tick()
+		more := !s.ready.empty() || s.wheel.earliest <= s.tick
 		s.publish()
 		s.busy.Store(false)
 		if !more && !s.waiting() {
@@ -283,8 +284,8 @@ func (s *Shard) drain(budget int) int {
 	for s.life.Load() != closed {
 		if budget > 0 && s.takeWoken() {
 			budget -= s.runReady()
-		} else if budget > 0 && s.wheel.earliest <= s.tick() {
-			budget = s.wheel.advance(s.tick(), budget, s.fire)
+		} else if budget > 0 && s.wheel.earliest <= s.tick {
+			budget = s.wheel.advance(s.tick, budget, s.fire)
 		} else if e, ok := s.next(budget); ok {
 			budget--
 			s.count.queued.Add(1)
@@ -346,11 +347,17 @@ func (s *Shard) report(v any) {
 	}
 }
 
-// look reads the clock. Time never goes back, also where Step was ahead of the clock.
-func (s *Shard) look() { s.now = max(s.now, s.cfg.Clock.Now()) }
+// look reads the clock.
+func (s *Shard) look() { s.pass(s.cfg.Clock.Now()) }
 
-// tick is the last tick that has passed.
-func (s *Shard) tick() uint64 { return uint64(s.now / s.cfg.Tick) }
+// pass lets time pass until now. It never goes back, also where Step was ahead of the clock.
+func (s *Shard) pass(now time.Duration) {
+	s.now = max(s.now, now)
+	if s.now >= s.tickEnds {
+		s.tick = uint64(s.now / s.cfg.Tick)
+		s.tickEnds = time.Duration(s.tick+1) * s.cfg.Tick
+	}
+}
 
 // publish tells those outside about timers, before leaving.
 func (s *Shard) publish() {

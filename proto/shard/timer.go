@@ -25,6 +25,7 @@ func (s *Shard) Arm(t *Timer, d time.Duration, e Event) {
 		at = Never - s.cfg.Tick
 	}
 	t.event = e
+	s.wheel.catchUp(s.tick)
 	s.wheel.arm(t, uint64((at+s.cfg.Tick-1)/s.cfg.Tick))
 }
 
@@ -43,7 +44,7 @@ func (s *Shard) Disarm(t *Timer) {
 // round before its own, a few timers per tick: a million registrations that expire in one hour never cost
 // one long pause.
 type wheel struct {
-	cur      uint64 // ticks up to this one have fired
+	cur      uint64 // what was due up to this tick has fired
 	earliest uint64 // no timer is due before this tick; exact after advance, a lower bound otherwise
 	armed    int
 	far      int // of armed: on the far level
@@ -63,6 +64,13 @@ const (
 	// smooth is how many timers may move from far to near in one go without anyone noticing.
 	smooth = 512
 )
+
+// catchUp moves cur over ticks in which there was nothing to do.
+func (w *wheel) catchUp(tick uint64) {
+	if w.cur < tick && tick < w.earliest {
+		w.cur = tick
+	}
+}
 
 // arm links t into the slot of tick when, or of the next tick if that has passed.
 func (w *wheel) arm(t *Timer, when uint64) {
