@@ -1,0 +1,209 @@
+package hop_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/secure"
+	"imsafe/secure/mint"
+)
+
+// house is a table with functions of the test, on one shard with a fake clock.
+type house struct {
+	table *hop.Table
+	shard *shard.Shard
+	clock *shard.Fake
+	pool  *sip.Pool
+	edge  *edge
+}
+
+// inBothModes runs f as it is and with every hop encoded and parsed.
+func inBothModes(t *testing.T, f func(t *testing.T, h *house)) {
+	for name, mode := range map[string]hop.Mode{"direct": hop.Direct, "strict": hop.Strict} {
+		t.Run(name, func(t *testing.T) {
+			clock := shard.NewFake(time.Unix(1700000000, 0))
+			h := &house{clock: clock, pool: sip.NewPool(sip.Limits{Poison: true}),
+				shard: shard.New(shard.Config{Node: 1, Clock: clock, Inbox: 64})}
+			h.table = hop.NewTable(mode, h.pool, [16]byte{1})
+			t.Cleanup(h.shard.Close)
+			f(t, h)
+		})
+	}
+}
+
+type function func(x *hop.Exchange, in hop.Inbound) hop.Reply
+
+func (f function) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply { return f(x, in) }
+
+func (h *house) plug(t *testing.T, name hop.Name, f function) {
+	t.Helper()
+	if err := h.table.Plug(name, f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// edge notes what left the process.
+type edge struct{ replies []string }
+
+func (e *edge) Reply(_ *hop.Exchange, r hop.Reply) {
+	e.replies = append(e.replies, fmt.Sprintf("%d %s", r.Status(), r.Msg.Get(sip.HdrSubject)))
+	r.Msg.Release()
+}
+
+const request = "%s sip:bob@ims.example SIP/2.0\r\nVia: SIP/2.0/UDP ue;branch=z9hG4bK1\r\nMax-Forwards: %d\r\n" +
+	"From: <sip:alice@ims.example>;tag=a\r\nTo: <sip:bob@ims.example>\r\nCall-ID: c1\r\nCSeq: 1 %[1]s\r\n\r\n"
+
+// begin lets a request in at the function to.
+func (h *house) begin(t *testing.T, to hop.Name, method string, maxForwards int) *hop.Exchange {
+	t.Helper()
+	m, err := h.pool.Parse(fmt.Appendf(nil, request, method, maxForwards))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.edge = &edge{}
+	var x *hop.Exchange
+	h.shard.Exec(shard.EventFunc(func(sh *shard.Shard) {
+		in := hop.Inbound{Msg: m.Clone(), Proof: mint.Access(mint.Client{IMPI: "alice@ims.example"})}
+		x = h.table.Begin(sh, h.edge, "door", to, in, m)
+	}))
+	return x
+}
+
+func (h *house) wantReplies(t *testing.T, want ...string) {
+	t.Helper()
+	if got := strings.Join(h.edge.replies, ", "); got != strings.Join(want, ", ") {
+		t.Errorf("the edge saw %q, want %q", got, want)
+	}
+}
+
+func label(r hop.Reply, s string) hop.Reply {
+	r.Msg.SetString(sip.HdrSubject, string(r.Msg.Get(sip.HdrSubject))+s)
+	return r
+}
+
+func TestForward(t *testing.T) {
+	inBothModes(t, func(t *testing.T, h *house) {
+		h.plug(t, "p", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+			up := func(r hop.Reply) hop.Reply { return label(r, "p") }
+			return up(x.Forward("s", in, up))
+		})
+		h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+			if in.From != "p" {
+				t.Errorf("handed over by %q, want p", in.From)
+			}
+			if n, _ := in.Msg.MaxForwards(); n != 69 {
+				t.Errorf("Max-Forwards %d, want 69", n)
+			}
+			if in.Proof.IMPI() != "alice@ims.example" || in.Proof.Kind() != secure.KindAccess {
+				t.Errorf("the proof did not walk along: %v", in.Proof)
+			}
+			x.Provisional(label(x.Respond(180, ""), "s"))
+			return label(x.Refuse(in, 486, ""), "s")
+		})
+		h.begin(t, "p", "INVITE", 70)
+		h.wantReplies(t, "180 sp", "486 sp")
+	})
+}
+
+func TestForward_manners(t *testing.T) {
+	inBothModes(t, func(t *testing.T, h *house) {
+		h.plug(t, "loop", func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Forward("loop", in, nil) })
+		h.plug(t, "lost", func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Forward("nobody", in, nil) })
+		h.begin(t, "loop", "MESSAGE", 9)
+		h.wantReplies(t, "483 ")
+		h.begin(t, "loop", "MESSAGE", 250) // the depth of the process is bounded whatever the client says
+		h.wantReplies(t, "483 ")
+		h.begin(t, "lost", "MESSAGE", 70)
+		h.wantReplies(t, "404 ")
+	})
+}
+
+// park waits until the test wakes it.
+type park struct{ waker shard.Waker }
+
+func (p *park) wait(x *hop.Exchange) { x.Task().Await(func(w shard.Waker) { p.waker = w }) }
+
+func (h *house) wake(p *park) { h.shard.Exec(shard.EventFunc(func(*shard.Shard) { p.waker.Wake() })) }
+
+func TestCancel_while_a_function_waits(t *testing.T) {
+	inBothModes(t, func(t *testing.T, h *house) {
+		var hss park
+		h.plug(t, "i", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+			hss.wait(x)
+			return x.Forward("s", in, nil)
+		})
+		h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+			t.Error("a cancelled request went on")
+			return x.Refuse(in, 200, "")
+		})
+		x := h.begin(t, "i", "INVITE", 70)
+		h.wantReplies(t)
+		h.shard.Exec(shard.EventFunc(func(*shard.Shard) { x.Cancel() }))
+		h.wake(&hss)
+		h.wantReplies(t, "487 ")
+	})
+}
+
+func TestFork(t *testing.T) {
+	cases := []struct {
+		name   string
+		order  []string // which branch answers when
+		status map[string]int
+		want   []string
+	}{
+		{"first_2xx_wins", []string{"b", "a"}, map[string]int{"a": 486, "b": 200}, []string{"200 b"}},
+		{"second_2xx_goes_back_too", []string{"b", "a"}, map[string]int{"a": 200, "b": 200}, []string{"200 b", "200 a"}},
+		{"lowest_class_when_all_fail", []string{"a", "b"}, map[string]int{"a": 503, "b": 486}, []string{"486 b"}},
+		{"6xx_beats_4xx", []string{"a", "b"}, map[string]int{"a": 486, "b": 603}, []string{"603 b"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			inBothModes(t, func(t *testing.T, h *house) {
+				parks := map[string]*park{"a": {}, "b": {}}
+				for name, p := range parks {
+					h.plug(t, hop.Name(name), func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+						p.wait(x)
+						return label(x.Refuse(in, c.status[name], ""), name)
+					})
+				}
+				h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+					second := in
+					second.Msg = in.Msg.Clone()
+					return x.Fork([]hop.Target{{To: "a", In: in}, {To: "b", In: second}}, nil)
+				})
+				h.begin(t, "s", "INVITE", 70)
+				for _, name := range c.order {
+					h.wake(parks[name])
+				}
+				h.wantReplies(t, c.want...)
+			})
+		})
+	}
+}
+
+func TestBegin_a_defect_answers_500(t *testing.T) {
+	defects := 0
+	clock := shard.NewFake(time.Unix(0, 0))
+	h := &house{clock: clock, pool: sip.NewPool(sip.Limits{Poison: true}), shard: shard.New(shard.Config{Node: 1,
+		Clock: clock, Inbox: 64, OnPanic: func(any, []byte) { defects++ }})}
+	h.table = hop.NewTable(hop.Direct, h.pool, [16]byte{1})
+	defer h.shard.Close()
+	h.plug(t, "s", func(*hop.Exchange, hop.Inbound) hop.Reply { panic("a defect") })
+	h.begin(t, "s", "MESSAGE", 70)
+	h.wantReplies(t, "500 ")
+	if defects != 1 {
+		t.Errorf("%d defects reported, want 1", defects)
+	}
+}
+
+func TestReply_keys_walk_beside_the_response_and_come_off_once(t *testing.T) {
+	r := hop.Reply{}.WithKeys(&hop.Keys{CK: [16]byte{1}})
+	if !r.HasKeys() || r.TakeKeys() == nil || r.HasKeys() || r.TakeKeys() != nil {
+		t.Error("the keys can be taken more than once, or not at all")
+	}
+}
