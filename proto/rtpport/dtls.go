@@ -1,0 +1,405 @@
+package rtpport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/srtp/v3"
+
+	"imsafe/proto/sdp"
+)
+
+// Bounds of the handshake.
+const (
+	maxParallel = 4               // handshakes of a server at the same moment
+	maxAttempts = 64              // handshakes of one leg in all
+	oneAttempt  = 4 * time.Second // after which a client begins again with a new hello
+	pause       = 250 * time.Millisecond
+)
+
+// attempts are the handshakes of one leg. A server may have several: somebody who forges the peer's address can send a
+// ClientHello before the true one (asterisk's CVE-2023-49786 and its kin), and a server that holds on to the first hello
+// never hears the second. So each client random gets its own handshake, which costs nothing before its cookie has come back,
+// and the oldest one without a cookie makes room. Which one was the true one the fingerprint decides.
+type attempts struct {
+	mu     sync.Mutex
+	open   bool       // the leg was started and no attempt has won
+	list   []*attempt // oldest first
+	begun  int
+	winner *attempt
+	conn   *dtls.Conn // of the winner
+	ended  chan result
+	wg     sync.WaitGroup
+	cancel context.CancelFunc
+	ctx    context.Context //nolint:containedctx // of the whole handshake; attempts come from the reader
+}
+
+type attempt struct {
+	random [32]byte
+	proven bool // its cookie came back, or it is our own hello: the peer is at its address
+	pipe   *pipe
+	cancel context.CancelFunc
+}
+
+type result struct {
+	a    *attempt
+	conn *dtls.Conn
+	err  error
+}
+
+// handshake runs until one attempt ends with the right certificate, then makes the keys and keeps that connection
+// for the close_notify to come.
+func (l *Leg) handshake(ctx context.Context) error {
+	d := &l.dtls
+	actx, cancel := context.WithCancel(ctx)
+	d.mu.Lock()
+	d.open, d.ended, d.ctx, d.cancel = true, make(chan result, maxParallel), actx, cancel
+	d.mu.Unlock()
+
+	var won result
+	var err error
+	if l.agreed.Role == sdp.DTLSClient {
+		won, err = l.asClient(actx)
+	} else {
+		won, err = l.asServer(actx)
+	}
+	d.finish(won.a)
+	cancel()
+	d.wg.Wait()
+	if err != nil {
+		return err
+	}
+	if err := l.key(won.conn); err != nil {
+		won.a.pipe.Close()
+		return err
+	}
+	d.mu.Lock()
+	d.conn = won.conn
+	d.mu.Unlock()
+	d.wg.Add(1)
+	go l.drain(won.conn)
+	return nil
+}
+
+// asClient says hello again with a fresh random when an attempt leads to nothing.
+func (l *Leg) asClient(ctx context.Context) (result, error) {
+	var last error
+	for {
+		a := l.dtls.add(l, [32]byte{}, true)
+		if a == nil {
+			return result{}, handshakeError(last)
+		}
+		l.attempt(a, oneAttempt)
+		var r result
+		select {
+		case r = <-l.dtls.ended:
+		case <-ctx.Done():
+			return result{}, handshakeError(last)
+		}
+		if r.err == nil || errors.Is(r.err, ErrFingerprint) {
+			return r, r.err
+		}
+		last = r.err
+		l.dtls.remove(a)
+		select {
+		case <-ctx.Done():
+			return result{}, handshakeError(last)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// asServer waits for attempts that the reader begins.
+func (l *Leg) asServer(ctx context.Context) (result, error) {
+	l.mu.Lock()
+	early := l.early
+	l.early = nil
+	l.mu.Unlock()
+	for _, hello := range early {
+		l.dtls.packet(l, hello)
+	}
+	var last error
+	for {
+		select {
+		case r := <-l.dtls.ended:
+			if r.err == nil || errors.Is(r.err, ErrFingerprint) {
+				return r, r.err
+			}
+			last = r.err
+			l.dtls.remove(r.a)
+		case <-ctx.Done():
+			return result{}, handshakeError(last)
+		}
+	}
+}
+
+func handshakeError(cause error) error {
+	if cause == nil {
+		return fmt.Errorf("%w: nothing heard", ErrHandshake)
+	}
+	return fmt.Errorf("%w: %w", ErrHandshake, cause)
+}
+
+// add begins an attempt: none if the leg has had too many or its parallel ones have all been proven.
+func (d *attempts) add(l *Leg, random [32]byte, proven bool) *attempt {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.open || d.begun == maxAttempts {
+		return nil
+	}
+	if len(d.list) == maxParallel {
+		i := 0
+		for i < len(d.list) && d.list[i].proven {
+			i++
+		}
+		if i == len(d.list) {
+			return nil
+		}
+		d.list[i].cancel()
+		d.list[i].pipe.Close()
+		d.list = append(d.list[:i], d.list[i+1:]...)
+	}
+	d.begun++
+	a := &attempt{random: random, proven: proven, pipe: newPipe(l)}
+	d.list = append(d.list, a)
+	return a
+}
+
+func (d *attempts) remove(a *attempt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a.pipe.Close()
+	for i := range d.list {
+		if d.list[i] == a {
+			d.list = append(d.list[:i], d.list[i+1:]...)
+			return
+		}
+	}
+}
+
+// finish keeps the winner, if any, and closes the others.
+func (d *attempts) finish(winner *attempt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open, d.winner = false, winner
+	for _, a := range d.list {
+		if a != winner {
+			a.pipe.Close()
+		}
+	}
+	d.list = nil
+}
+
+// close ends the handshake or, with a close_notify, the association that came of it.
+func (d *attempts) close() {
+	d.mu.Lock()
+	cancel, conn := d.cancel, d.conn
+	d.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	if conn != nil {
+		_ = conn.Close() // the close_notify is a courtesy: SIP ends the call
+	}
+}
+
+// packet hands a DTLS datagram to the attempt it belongs to, or begins one for a new hello.
+func (d *attempts) packet(l *Leg, b []byte) {
+	random, hello := clientRandom(b)
+	if clearAlert(b) {
+		l.counters.drop(DropAlert)
+		return
+	}
+	d.mu.Lock()
+	a := d.winner
+	if a == nil && d.open {
+		a = d.route(random, hello, b)
+	}
+	begin := a == nil && d.open && hello && l.agreed.Role == sdp.DTLSServer
+	d.mu.Unlock()
+	if begin {
+		if a = d.add(l, random, false); a != nil {
+			l.attempt(a, l.cfg.Handshake)
+		}
+	}
+	if a == nil || !a.pipe.put(b) {
+		l.counters.drop(DropHandshake)
+	}
+}
+
+// route: a hello goes by its random, anything else to the youngest attempt whose peer is proven. d.mu is held.
+func (d *attempts) route(random [32]byte, hello bool, b []byte) *attempt {
+	for i := len(d.list) - 1; i >= 0; i-- {
+		a := d.list[i]
+		if hello && a.random == random {
+			a.proven = a.proven || hasCookie(b)
+			return a
+		}
+		if !hello && a.proven {
+			return a
+		}
+	}
+	return nil
+}
+
+// hasCookie reports whether a ClientHello brings a cookie back (RFC 6347 4.2.1). Whether it is the right one
+// the handshake decides; a wrong one only keeps this attempt a little longer.
+func hasCookie(b []byte) bool {
+	const sessionID = 13 + 12 + 2 + 32
+	if len(b) <= sessionID {
+		return false
+	}
+	cookie := sessionID + 1 + int(b[sessionID])
+	return len(b) > cookie && b[cookie] > 0
+}
+
+// clearAlert reports whether a datagram holds an alert of epoch 0. Nothing authenticates it, and believing one would let
+// anybody who can forge an address end the handshake (RFC 6347 4.1.2.7).
+func clearAlert(b []byte) bool {
+	for len(b) >= 13 {
+		if b[0] == 21 && b[3] == 0 && b[4] == 0 {
+			return true
+		}
+		n := 13 + int(b[11])<<8 + int(b[12])
+		if n > len(b) {
+			return false
+		}
+		b = b[n:]
+	}
+	return false
+}
+
+// attempt runs one handshake in a goroutine that handshake waits for.
+func (l *Leg) attempt(a *attempt, limit time.Duration) {
+	d := &l.dtls
+	d.mu.Lock()
+	if !d.open {
+		d.mu.Unlock()
+		return
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, limit)
+	a.cancel = cancel
+	d.wg.Add(1)
+	d.mu.Unlock()
+	go func() {
+		defer d.wg.Done()
+		defer cancel()
+		conn, err := l.dial(ctx, a)
+		if err != nil {
+			a.pipe.Close()
+		}
+		select {
+		case d.ended <- result{a, conn, err}:
+		case <-d.ctx.Done():
+			a.pipe.Close()
+		}
+	}()
+}
+
+// dial is the handshake itself. It returns ErrFingerprint if the certificate is another one than the SDP announced.
+func (l *Leg) dial(ctx context.Context, a *attempt) (*dtls.Conn, error) {
+	wrong := false
+	verify := func(s *dtls.State) error {
+		if len(s.PeerCertificates) == 0 || !sdp.MatchFingerprints(l.agreed.Fingerprints, s.PeerCertificates[0]) {
+			wrong = true
+			return ErrFingerprint
+		}
+		return nil
+	}
+	shared := []dtls.Option{
+		dtls.WithCertificates(l.cfg.Certificate.pair),
+		dtls.WithSRTPProtectionProfiles(dtlsProfiles(l.cfg.Profiles)...),
+		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret), // RFC 7627: no synchronised secrets
+		dtls.WithCipherSuites(dtls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, dtls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			dtls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+		dtls.WithInsecureSkipVerify(true), // no chain: the fingerprint is the whole proof (RFC 5763 6.2)
+		dtls.WithVerifyConnection(verify),
+	}
+	conn, err := l.open(a, shared)
+	if err != nil {
+		return nil, err
+	}
+	err = conn.HandshakeContext(ctx)
+	if wrong {
+		err = ErrFingerprint
+	}
+	if err == nil {
+		// The check of record: no keys without it, whatever the callback above was asked.
+		if s, ok := conn.ConnectionState(); !ok || verify(&s) != nil {
+			err = ErrFingerprint
+		}
+	}
+	if err != nil {
+		_ = conn.Close() // it failed already
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (l *Leg) open(a *attempt, shared []dtls.Option) (*dtls.Conn, error) {
+	remote := net.UDPAddrFromAddrPort(l.agreed.Remote)
+	if l.agreed.Role == sdp.DTLSClient {
+		list := make([]dtls.ClientOption, len(shared))
+		for i, o := range shared {
+			list[i] = o
+		}
+		return dtls.ClientWithOptions(a.pipe, remote, list...)
+	}
+	list := []dtls.ServerOption{dtls.WithClientAuth(dtls.RequireAnyClientCert)}
+	for _, o := range shared {
+		list = append(list, o)
+	}
+	return dtls.ServerWithOptions(a.pipe, remote, list...)
+}
+
+// key takes the SRTP keys out of the finished handshake (RFC 5764 4.2) and opens the leg for media.
+func (l *Leg) key(conn *dtls.Conn) error {
+	state, ok := conn.ConnectionState()
+	chosen, has := conn.SelectedSRTPProtectionProfile()
+	if !ok || !has {
+		return fmt.Errorf("%w: no SRTP profile", ErrHandshake)
+	}
+	profile := Profile(chosen)
+	c := srtp.Config{Profile: profile.srtp()}
+	if err := c.ExtractSessionKeysFromDTLS(&state, l.agreed.Role == sdp.DTLSClient); err != nil {
+		return fmt.Errorf("%w: keys: %w", ErrHandshake, err)
+	}
+	defer clear(c.Keys.LocalMasterKey)
+	defer clear(c.Keys.RemoteMasterKey)
+	// The module's default is no replay protection at all.
+	window := []srtp.ContextOption{srtp.SRTPReplayProtection(l.cfg.ReplayWindow), srtp.SRTCPReplayProtection(l.cfg.ReplayWindow)}
+	in, err := srtp.CreateContext(c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt, c.Profile, window...)
+	if err != nil {
+		return fmt.Errorf("%w: keys: %w", ErrHandshake, err)
+	}
+	out, err := srtp.CreateContext(c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Profile, window...)
+	if err != nil {
+		return fmt.Errorf("%w: keys: %w", ErrHandshake, err)
+	}
+	l.rx.srtp = in
+	l.rx.accept(l.agreed)
+	l.tx.secure(out)
+	l.profile.Store(uint32(profile))
+	if l.cfg.Secured != nil {
+		l.cfg.Secured(profile)
+	}
+	close(l.ready)
+	return nil
+}
+
+// drain reads the association until the peer or we end it; what it carries as data is nobody's here.
+func (l *Leg) drain(conn *dtls.Conn) {
+	defer l.dtls.wg.Done()
+	b := make([]byte, maxPacket)
+	for {
+		if _, err := conn.Read(b); err != nil {
+			break
+		}
+	}
+	l.Close() // close_notify is authenticated: the peer has ended this medium (RFC 5764 4)
+}

@@ -1,0 +1,191 @@
+package rtpport
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
+
+	"imsafe/proto/sdp"
+)
+
+// maxSources is how many SSRCs one peer may use on a leg. One is normal, a second appears after a transfer; the bound
+// keeps an authenticated peer from filling memory with made-up sources.
+const maxSources = 4
+
+// receiver is the receiving half. It belongs to Run's goroutine; the handshake fills it before ready is closed.
+type receiver struct {
+	srtp   *srtp.Context // nil on a plain leg
+	types  [2]uint64     // payload types agreed
+	header rtp.Header
+	plain  []byte
+	frame  Frame
+
+	mu   sync.Mutex // guards what reports read: the contents of srcs. Only Run's goroutine adds to it
+	srcs []source
+}
+
+func (r *receiver) accept(a sdp.Agreed) {
+	r.plain = make([]byte, 0, maxPacket)
+	r.srcs = make([]source, 0, maxSources)
+	set := func(pt uint8) { r.types[pt/64&1] |= 1 << (pt % 64) }
+	for _, c := range a.Accept {
+		set(c.PayloadType)
+	}
+	set(a.RecvPT)
+	if a.DTMF {
+		set(a.RecvDTMF)
+	}
+}
+
+const rtpHeader = 12
+
+// rtp takes a packet from the agreed address. What can be refused by reading is refused before the cipher runs.
+func (l *Leg) rtp(b []byte) {
+	r := &l.rx
+	if len(b) < rtpHeader {
+		l.counters.drop(DropShort)
+		return
+	}
+	if pt := b[1] & 0x7f; r.types[pt/64]&(1<<(pt%64)) == 0 {
+		l.counters.drop(DropPayloadType)
+		return
+	}
+	ssrc := binary.BigEndian.Uint32(b[8:])
+	at := r.find(ssrc)
+	if at < 0 && len(r.srcs) == maxSources {
+		l.counters.drop(DropSSRC)
+		return
+	}
+	if r.srtp != nil {
+		out, err := r.srtp.DecryptRTP(r.plain, b, &r.header)
+		if err != nil {
+			l.counters.drop(reason(err))
+			return
+		}
+		b = out
+	}
+	n, err := r.header.Unmarshal(b)
+	if err != nil {
+		l.counters.drop(DropMalformed)
+		return
+	}
+	payload := b[n:]
+	if r.header.Padding {
+		if len(payload) == 0 || int(payload[len(payload)-1]) > len(payload) {
+			l.counters.drop(DropMalformed)
+			return
+		}
+		payload = payload[:len(payload)-int(payload[len(payload)-1])]
+	}
+	// From here on the packet is known to be the peer's.
+	r.note(at, ssrc, l.cfg.Clock.Now())
+	l.counters.PacketsIn.Add(1)
+	l.counters.OctetsIn.Add(uint64(len(payload)))
+	if l.deaf.Load() {
+		l.counters.drop(DropHold)
+		return
+	}
+	r.frame = Frame{
+		PayloadType: r.header.PayloadType, Marker: r.header.Marker, Sequence: r.header.SequenceNumber,
+		Timestamp: r.header.Timestamp, SSRC: ssrc, Payload: payload,
+	}
+	l.cfg.Receive(&r.frame)
+}
+
+func (r *receiver) note(at int, ssrc uint32, now time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at < 0 {
+		at = len(r.srcs)
+		r.srcs = append(r.srcs, source{ssrc: ssrc})
+	}
+	r.srcs[at].received(r.header.SequenceNumber, r.header.Timestamp, now)
+}
+
+// blocks makes the report about each source and notes what is missing in all.
+func (l *Leg) blocks(now time.Duration) []rtcp.ReceptionReport {
+	r := &l.rx
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]rtcp.ReceptionReport, len(r.srcs))
+	lost := uint64(0)
+	for i := range r.srcs {
+		list[i] = r.srcs[i].block(now)
+		lost += uint64(list[i].TotalLost)
+	}
+	l.counters.Lost.Store(lost)
+	return list
+}
+
+func (r *receiver) find(ssrc uint32) int {
+	for i := range r.srcs {
+		if r.srcs[i].ssrc == ssrc {
+			return i
+		}
+	}
+	return -1
+}
+
+// reason sorts the module's errors. Anything that is not a wrong tag or a short packet is a replay: the module
+// keeps that error to itself.
+func reason(err error) Drop {
+	switch {
+	case errors.Is(err, srtp.ErrFailedToVerifyAuthTag):
+		return DropTag
+	case isReplay(err):
+		return DropReplay
+	}
+	return DropShort
+}
+
+func isReplay(err error) bool {
+	inner := errors.Unwrap(err)
+	return inner != nil && inner.Error() == "duplicated packet"
+}
+
+// rtcp takes a control packet from the agreed address.
+func (l *Leg) rtcp(b []byte) {
+	r := &l.rx
+	if len(b) < 8 {
+		l.counters.drop(DropShort)
+		return
+	}
+	if r.srtp != nil {
+		out, err := r.srtp.DecryptRTCP(r.plain, b, nil)
+		if err != nil {
+			l.counters.drop(reason(err))
+			return
+		}
+		b = out
+	}
+	packets, err := rtcp.Unmarshal(b)
+	if err != nil {
+		l.counters.drop(DropMalformed)
+		return
+	}
+	l.counters.ControlIn.Add(1)
+	for _, p := range packets {
+		switch p := p.(type) {
+		case *rtcp.SenderReport:
+			r.reported(p.SSRC, p.NTPTime, l.cfg.Clock.Now())
+			l.tx.heard(p.Reports, l.cfg.Clock.Wall())
+		case *rtcp.ReceiverReport:
+			l.tx.heard(p.Reports, l.cfg.Clock.Wall())
+		case *rtcp.Goodbye:
+			l.counters.Byes.Add(1)
+		}
+	}
+}
+
+func (r *receiver) reported(ssrc uint32, ntp uint64, now time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := r.find(ssrc); i >= 0 {
+		r.srcs[i].report(ntp, now)
+	}
+}

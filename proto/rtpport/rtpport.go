@@ -1,0 +1,356 @@
+// Package rtpport is the engine of one media leg: one packet socket, one peer, DTLS-SRTP keys, RTP and RTCP.
+//
+// Standards: demultiplexing by the first octet (RFC 7983), DTLS-SRTP (RFC 5763, RFC 5764) with the profiles of RFC 7714
+// before that of RFC 3711, RTP and RTCP on one port (RFC 3550, RFC 3551, RFC 5761). DTLS is pion/dtls (DTLS 1.2), SRTP is
+// pion/srtp: no cipher and no handshake is written here.
+//
+//	socket -> classify -> source = agreed address? -> dtls attempt | cheap checks -> tag, replay -> Receive
+//
+// The order is the point: a packet costs a comparison before it costs a cipher, and nothing is learned from it, counted as
+// media or handed on before its SRTP tag was verified. The address of the peer is the one of the SDP and never changes by
+// itself. Media keys exist only after the peer's certificate matched the fingerprint of the SDP, in constant time; certificate
+// and keys are made for one leg and die with it.
+//
+// It does not decode audio (client/media, servicebox/media), does not run ICE, does not relay: the media anchor will stand on
+// two legs. It has no clock of its own for RTCP: the owner calls Tick. The handshake runs in real time (pion keeps its own
+// timers), so simulations leave it out.
+//
+// It imports proto/sdp and proto/shard (the Clock); the client, the media services and the C-S door import it.
+// Concurrency: methods of a Leg are safe for concurrent use; Config.Receive and Config.Secured are called from Run's goroutine
+// and its handshake, never at the same time.
+package rtpport
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"imsafe/proto/sdp"
+	"imsafe/proto/shard"
+)
+
+// Reasons why a leg ends or refuses.
+var (
+	ErrFingerprint = errors.New("rtpport: certificate of the peer does not match the fingerprint of the SDP")
+	ErrHandshake   = errors.New("rtpport: DTLS handshake did not finish")
+	ErrNotReady    = errors.New("rtpport: no keys yet")
+	ErrClosed      = errors.New("rtpport: leg closed")
+	ErrStarted     = errors.New("rtpport: leg was started before")
+	ErrConfig      = errors.New("rtpport: configuration incomplete")
+	ErrKeying      = errors.New("rtpport: keying not allowed on this leg")
+	ErrPayload     = errors.New("rtpport: payload too long")
+)
+
+// Config is what a leg is made of. Conn, Clock, Rand and Certificate are required.
+type Config struct {
+	// Conn is the socket; the leg owns it from New on and closes it.
+	Conn net.PacketConn
+	// Clock gives the wall time of sender reports.
+	Clock shard.Clock
+	// Rand gives SSRC, first sequence number, first timestamp and CNAME. It must be unpredictable in production.
+	Rand io.Reader
+	// Certificate of this end, made for this leg alone (NewCertificate).
+	Certificate *Certificate
+	// Receive takes one authenticated frame. Frame and Payload are valid during the call only.
+	Receive func(*Frame)
+	// Secured is told once when keys stand, before the first Receive. May be nil.
+	Secured func(Profile)
+
+	// Profiles that are offered and accepted, best first; nil means DefaultProfiles.
+	Profiles []Profile
+	// AllowPlain lets Start take an agreement without keys: lab profile or a signed waiver only.
+	AllowPlain bool
+	// ReplayWindow of SRTP and SRTCP in packets; 0 means 128 (RFC 3711 3.3.2: at least 64).
+	ReplayWindow uint
+	// Handshake is how long the DTLS handshake may take; 0 means 10 s.
+	Handshake time.Duration
+}
+
+// Frame is one received RTP packet.
+type Frame struct {
+	PayloadType uint8
+	Marker      bool
+	Sequence    uint16
+	Timestamp   uint32
+	SSRC        uint32
+	Payload     []byte
+}
+
+// Leg is one end of one medium.
+type Leg struct {
+	cfg      Config
+	in       packetReader
+	local    netip.AddrPort
+	counters Counters
+
+	started chan struct{} // closed by Start
+	ready   chan struct{} // closed when frames may be sent
+	closed  chan struct{}
+	closing sync.Once
+
+	mu     sync.Mutex // guards the fields below until started is closed; they do not change afterwards
+	agreed sdp.Agreed
+	early  [][]byte // ClientHellos that came before Start (RFC 5763 6.7: the answer may be slower than the hello)
+
+	mute, deaf atomic.Bool // hold: do not send, do not deliver
+	profile    atomic.Uint32
+	dtls       attempts
+	rx         receiver // Run's goroutine alone
+	tx         sender
+}
+
+// New makes a leg. Nothing is sent and nothing accepted before Start.
+func New(c Config) (*Leg, error) {
+	if c.Conn == nil || c.Clock == nil || c.Rand == nil || c.Certificate == nil || c.Receive == nil {
+		return nil, ErrConfig
+	}
+	if c.Profiles == nil {
+		c.Profiles = DefaultProfiles()
+	}
+	if c.ReplayWindow == 0 {
+		c.ReplayWindow = 128
+	}
+	if c.Handshake == 0 {
+		c.Handshake = 10 * time.Second
+	}
+	l := &Leg{
+		cfg: c, in: newPacketReader(c.Conn), local: addrPort(c.Conn.LocalAddr()),
+		started: make(chan struct{}), ready: make(chan struct{}), closed: make(chan struct{}),
+	}
+	if err := l.tx.init(c.Rand); err != nil {
+		return nil, fmt.Errorf("rtpport: randomness: %w", err)
+	}
+	return l, nil
+}
+
+// Local is the address of the socket.
+func (l *Leg) Local() netip.AddrPort { return l.local }
+
+// Fingerprints are what the SDP of this end must carry.
+func (l *Leg) Fingerprints() []sdp.Fingerprint {
+	return []sdp.Fingerprint{l.cfg.Certificate.Fingerprint()}
+}
+
+// Start gives the leg what offer and answer agreed on; the handshake begins in Run. Errors: ErrStarted, ErrKeying.
+func (l *Leg) Start(a sdp.Agreed) error {
+	switch {
+	case a.Keying == sdp.DTLSSRTP && a.Role != sdp.NoRole && len(a.Fingerprints) > 0:
+	case a.Keying == sdp.PlainRTP && l.cfg.AllowPlain:
+	default:
+		return ErrKeying
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.started:
+		return ErrStarted
+	default:
+	}
+	a.Remote = netip.AddrPortFrom(a.Remote.Addr().Unmap(), a.Remote.Port())
+	l.agreed = a
+	l.Hold(a.Send, a.Receive)
+	close(l.started)
+	return nil
+}
+
+// Hold changes who sends, after a new offer and answer about the same media (RFC 3264 8.4). Without send, WriteFrame drops
+// frames silently; without receive, frames are verified and not delivered.
+func (l *Leg) Hold(send, receive bool) {
+	l.mute.Store(!send)
+	l.deaf.Store(!receive)
+}
+
+// Ready is closed when WriteFrame may be used.
+func (l *Leg) Ready() <-chan struct{} { return l.ready }
+
+// Done is closed when the leg is closed.
+func (l *Leg) Done() <-chan struct{} { return l.closed }
+
+// Profile is the SRTP profile in use; 0 without keys.
+func (l *Leg) Profile() Profile { return Profile(l.profile.Load()) }
+
+// Run reads the socket and does the handshake until ctx ends or Close is called (nil), the handshake fails
+// (ErrFingerprint, ErrHandshake) or the socket fails. It closes the leg when it returns. Call it once.
+func (l *Leg) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, l.Close)
+	defer stop()
+	defer l.Close()
+
+	keyed := make(chan error, 1)
+	go func() { keyed <- l.secure(ctx) }()
+	read := l.read()
+	select {
+	case <-l.closed: // ours: what the socket says now is only its end
+		read = nil
+	default:
+		l.Close()
+	}
+	err := <-keyed
+	l.dtls.wg.Wait()
+	if err != nil {
+		return err
+	}
+	return read
+}
+
+// secure waits for Start and makes the keys. An error closes the socket, which ends the reader.
+func (l *Leg) secure(ctx context.Context) error {
+	select {
+	case <-l.started:
+	case <-l.closed:
+		return nil
+	}
+	if l.agreed.Keying == sdp.PlainRTP {
+		l.rx.accept(l.agreed)
+		close(l.ready)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Handshake)
+	defer cancel()
+	err := l.handshake(ctx)
+	select {
+	case <-l.closed:
+		if !errors.Is(err, ErrFingerprint) {
+			return nil // closed by its owner meanwhile
+		}
+	default:
+	}
+	if err != nil {
+		l.Close()
+	}
+	return err
+}
+
+// read is the receive loop. One goroutine, one buffer, no allocation per packet.
+func (l *Leg) read() error {
+	buf := make([]byte, maxPacket)
+	for {
+		n, from, err := l.in.read(buf)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() {
+				continue
+			}
+			return fmt.Errorf("rtpport: read: %w", err)
+		}
+		l.packet(buf[:n], from)
+	}
+}
+
+// maxPacket is more than any path carries; longer datagrams are cut and fail their tag.
+const maxPacket = 2048
+
+// packet is the first decision about a datagram. Everything up to the tag is reading and comparing.
+func (l *Leg) packet(b []byte, from netip.AddrPort) {
+	kind := classify(b)
+	select {
+	case <-l.started:
+	default:
+		if l.tooEarly(kind, b) {
+			return
+		}
+	}
+	if from != l.agreed.Remote {
+		l.counters.drop(DropSource)
+		return
+	}
+	switch kind {
+	case kindDTLS:
+		l.dtls.packet(l, b)
+	case kindRTP, kindRTCP:
+		select {
+		case <-l.ready:
+		default:
+			l.counters.drop(DropEarly) // no RTP before DTLS has finished
+			return
+		}
+		if kind == kindRTP {
+			l.rtp(b)
+		} else {
+			l.rtcp(b)
+		}
+	case kindSTUN:
+		l.counters.drop(DropSTUN)
+	default:
+		l.counters.drop(DropUnknown)
+	}
+}
+
+// maxEarly bounds the hellos kept before the SDP is known. They are looked at only after it is.
+const maxEarly = 4
+
+func (l *Leg) tooEarly(kind kind, b []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.started:
+		return false // meanwhile
+	default:
+	}
+	l.counters.drop(DropEarly)
+	if _, hello := clientRandom(b); kind != kindDTLS || !hello {
+		return true
+	}
+	if len(l.early) == maxEarly {
+		l.early = l.early[1:]
+	}
+	l.early = append(l.early, append([]byte(nil), b...))
+	return true
+}
+
+// Close ends the leg: BYE (RFC 3550 6.6), DTLS close_notify, socket. It does not wait for Run. Twice is harmless.
+func (l *Leg) Close() {
+	l.closing.Do(func() {
+		l.bye()
+		close(l.closed)
+		l.dtls.close()
+		_ = l.cfg.Conn.Close() // nothing is left to do about its error
+	})
+}
+
+type kind uint8
+
+const (
+	kindUnknown kind = iota
+	kindSTUN
+	kindDTLS
+	kindRTP
+	kindRTCP
+)
+
+// classify reads the first octet as RFC 7983 7 does, and the second as RFC 5761 4 does.
+func classify(b []byte) kind {
+	switch {
+	case len(b) < 2:
+	case b[0] <= 3:
+		return kindSTUN
+	case b[0] >= 20 && b[0] <= 63:
+		return kindDTLS
+	case b[0] >= 128 && b[0] <= 191:
+		if b[1] >= 192 && b[1] <= 223 {
+			return kindRTCP
+		}
+		return kindRTP
+	}
+	return kindUnknown
+}
+
+// clientRandom finds the random of a ClientHello record (RFC 6347 4.2.1), to tell two handshakes apart. It decides nothing else.
+func clientRandom(b []byte) (random [32]byte, ok bool) {
+	const record, handshake, version = 13, 12, 2
+	const at = record + handshake + version
+	if len(b) < at+32 || b[0] != 22 || binary.BigEndian.Uint16(b[3:]) != 0 || b[record] != 1 {
+		return random, false
+	}
+	return [32]byte(b[at:]), true
+}
