@@ -43,7 +43,7 @@ var floorPlan = []row{
 
 	// Services of the house.
 	{"config", "", "go-toml", ""},
-	{"trace", "secure", "prometheus", ""},
+	{"trace", "secure", "prometheus", "proto/aka"},
 	{"store", "store/disk", "", "store/sqlite"},
 	{"store/disk", "", "x/sys", ""},
 	{"store/sqlite", "store store/disk", "sqlite", ""},

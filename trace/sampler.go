@@ -1,0 +1,100 @@
+package trace
+
+import (
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"imsafe/secure"
+)
+
+// Sampler counts what senders without proof cause, by kind, and keeps one example of each. Nothing is
+// written until Flush: a flood of a million datagrams is one line per kind and interval. Note costs two
+// atomic operations, allocates nothing and never waits, so it may be called on a shard.
+type Sampler struct {
+	log     *slog.Logger
+	message string
+	name    string // of the attribute that holds the kind
+	kinds   []sampled
+}
+
+// sampled is one kind. The lock guards reason and source; who finds it taken leaves no example.
+type sampled struct {
+	kind    string
+	total   atomic.Uint64
+	flushed atomic.Uint64 // part of total that was already told
+	mu      sync.Mutex
+	reason  string
+	source  netip.Addr
+}
+
+// NewSampler returns a sampler for the kinds, whose lines say message and have the kind under the
+// attribute name. Kinds are constants of the program, never a stranger's text.
+func NewSampler(log *slog.Logger, message, name string, kinds []string) *Sampler {
+	s := &Sampler{log: log, message: message, name: name, kinds: make([]sampled, len(kinds))}
+	for i, k := range kinds {
+		s.kinds[i].kind = k
+	}
+	return s
+}
+
+// Note counts one occurrence of the kind with index kind, with a constant reason and the sender's
+// address as an example. It keeps reason.
+func (s *Sampler) Note(kind int, reason string, source netip.Addr) {
+	k := &s.kinds[kind]
+	k.total.Add(1)
+	if k.mu.TryLock() {
+		k.reason, k.source = reason, source
+		k.mu.Unlock()
+	}
+}
+
+// Count returns how often the kind was noted.
+func (s *Sampler) Count(kind int) uint64 { return s.kinds[kind].total.Load() }
+
+// Flush writes one line for each kind that was noted since the last Flush: how often, and the last
+// example. The node calls it at its interval, a second or more, and at its end, from one goroutine.
+func (s *Sampler) Flush() {
+	for i := range s.kinds {
+		k := &s.kinds[i]
+		total := k.total.Load()
+		n := total - k.flushed.Swap(total)
+		if n == 0 {
+			continue
+		}
+		k.mu.Lock()
+		reason, source := k.reason, k.source
+		k.mu.Unlock()
+		s.log.Warn(s.message, s.name, k.kind, "count", n, "reason", reason, "peer", source)
+	}
+}
+
+// Refusals is the sink of a node's gate: it samples refusals by control.
+type Refusals struct{ sampler *Sampler }
+
+var _ secure.Sink = (*Refusals)(nil)
+
+// NewRefusals returns a sink that writes to log at each Flush.
+func NewRefusals(log *slog.Logger) *Refusals {
+	var names []string
+	for _, c := range secure.Controls() {
+		names = append(names, c.String())
+	}
+	return &Refusals{NewSampler(log, "refused", "control", names)}
+}
+
+// Refused notes the event; it implements secure.Sink. The event's subject is not kept.
+func (r *Refusals) Refused(e secure.Event) {
+	if e.Control == secure.ControlNone {
+		return
+	}
+	reason := e.Reason
+	if !e.Enforced {
+		reason = "let through, control off: " + reason
+	}
+	r.sampler.Note(int(e.Control)-1, reason, e.Source)
+}
+
+// Flush writes the lines, see [Sampler.Flush].
+func (r *Refusals) Flush() { r.sampler.Flush() }
