@@ -4,14 +4,16 @@ package cx
 //
 // The S-CSCF makes a Batch and puts it into a ServerAssignmentRequest; the HSS adds its changes and
 // a Settler; the S-CSCF adds its own, applies all of them as one atomic operation in the partition
-// of the private identity, writes the new versions back into the Changes, and calls Settle exactly
-// once with the outcome. Until then the HSS treats
+// Partition, and calls Settle exactly once with the outcome. Until then the HSS treats
 // its changes as undecided: it answers others from the committed state. A change carries its own
 // condition, so if another commit came first the whole batch fails and nothing happened.
 //
 // A Batch holds references to what was added; it may be reused after Settle. It belongs to one
 // procedure and is not safe for concurrent use.
 type Batch struct {
+	// Partition is where the user's records live; the HSS sets it. It is the private identity, except
+	// for a subscription with several of them, where it is the first. Empty: the private identity.
+	Partition string
 	Changes  []Change
 	settlers []Settler
 }
@@ -24,7 +26,7 @@ type Change struct {
 	Value   []byte // nil deletes
 	Expires int64  // unix milliseconds, 0 never
 	Cond    ChangeCond
-	Version uint64 // compared with IfVersion; after success the record's new version
+	Version uint64 // for IfVersion
 }
 
 // ChangeCond is the condition under which a Change happens.
@@ -55,5 +57,5 @@ func (b *Batch) Settle(err error) {
 	}
 	clear(b.settlers)
 	clear(b.Changes)
-	b.settlers, b.Changes = b.settlers[:0], b.Changes[:0]
+	b.settlers, b.Changes, b.Partition = b.settlers[:0], b.Changes[:0], ""
 }
