@@ -31,6 +31,7 @@ var abilities = []ability{
 		{"context", `WithTimeout|WithTimeoutCause|WithDeadline|WithDeadlineCause`},
 	}, []mayReach{top, {"proto/shard", "RealClock is here"},
 		{"proto/siptransport", "a deadline of a socket is the kernel's, so it is in real time"},
+		{"proto/rtpport", "DTLS runs in pion, on real pipes, outside the simulation"},
 		{"store", "the committer's goroutine waits for its window; with Manual the simulation steps it instead"},
 	}, true},
 
@@ -54,6 +55,7 @@ var abilities = []ability{
 		{"path/filepath", `Walk|WalkDir|Glob|Abs|EvalSymlinks`},
 	}, []mayReach{top,
 		{"store/disk", "the disk that others are handed"},
+		{"store/sqlite", "SQLite opens its files itself; image and backup stay outside the simulation"},
 	}, true},
 }
 

@@ -44,8 +44,9 @@ var floorPlan = []row{
 	// Services of the house.
 	{"config", "", "go-toml", ""},
 	{"trace", "secure", "prometheus", "proto/aka"},
-	{"store", "store/disk", "", "store/sqlite"},
+	{"store", "store/disk store/journal", "", "store/sqlite"},
 	{"store/disk", "", "x/sys", ""},
+	{"store/journal", "store/disk", "", ""},
 	{"store/sqlite", "store store/disk", "sqlite", ""},
 	{"store/seal", "store", "", ""},
 	{"store/storetest", "store store/disk store/seal", "", ""},
@@ -152,7 +153,7 @@ var bans = []ban{
 // standardBans are parts of the standard library that the house does without.
 var standardBans = []struct{ pkg, except, why string }{
 	{"C", "", "the binary is static Go; C would bring its memory errors"},
-	{"unsafe", "proto/siptransport proto/rtpport proto/espnet", "only batched system calls need it"},
+	{"unsafe", "proto/siptransport proto/rtpport proto/espnet proto/slab", "only batched system calls and the slabs need it"},
 	{"plugin", "", "assembly is an explicit list in node"},
 	{"expvar", "", "it registers itself on the default HTTP server"},
 	{"net/http/pprof", "", "it registers itself, and a heap profile holds keys"},
