@@ -213,6 +213,60 @@ func TestExecFromManyGoroutines(t *testing.T) {
 	}
 }
 
+// TestNothingIsLost lets work arrive at the very moment when somebody leaves, with nothing behind it that
+// would bring it to light: each way of arriving must see to it itself.
+func TestNothingIsLost(t *testing.T) {
+	s, _ := newShard(t, realTime)
+	running(t, s)
+	done := make(chan bool, 1)
+	var waker shard.Waker
+	var timer shard.Timer
+	arrived := shard.EventFunc(func(*shard.Shard) { done <- true })
+	ways := map[string]func(){
+		"post": func() { s.Post(arrived) },
+		"exec": func() { s.Exec(arrived) },
+		"wake": func() { waker.Wake() },
+		"timer": func() {
+			s.Exec(shard.EventFunc(func(s *shard.Shard) { s.Arm(&timer, 0, arrived) }))
+		},
+	}
+	for name, arrive := range ways {
+		rounds := 3000
+		if name == "timer" {
+			rounds = 30 // each takes a tick
+		}
+		for i := range rounds {
+			if name == "wake" {
+				parked := make(chan bool)
+				s.Exec(shard.EventFunc(func(s *shard.Shard) {
+					s.Start(func(task *shard.Task) {
+						task.Await(func(w shard.Waker) { waker = w; close(parked) })
+						done <- true
+					})
+				}))
+				<-parked
+			}
+			left := make(chan bool)
+			go func() {
+				defer close(left)
+				spin := 0
+				s.Exec(shard.EventFunc(func(*shard.Shard) {
+					for range i % 100 * 10 {
+						spin++
+					}
+				}))
+			}()
+			arrive()
+			select {
+			case <-done:
+			case <-time.After(5 * time.Second):
+				t.Fatalf("%s: lost in round %d, %+v", name, i, s.Stats())
+			}
+			<-left
+		}
+	}
+}
+
 func TestPostWakesRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newShard(t, realTime)

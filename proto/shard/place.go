@@ -48,13 +48,16 @@ func (SealingKey) MarshalText() ([]byte, error) { return []byte("[redacted]"), n
 // A token is one AES-128 block: kind, node, shard, slot, generation, and six octets that must come out as
 // zero. AES is a permutation under a key that the stranger does not have, so any other block opens as noise:
 // a guess passes for a given kind with 2^-56 per key. There is nothing to choose and no nonce to repeat.
-type Sealer struct{ keys atomic.Pointer[keyPair] }
+type Sealer struct {
+	keys   atomic.Pointer[keyPair]
+	blocks sync.Pool // of *scratch: room that would else move to the heap at each call of cipher.Block
+}
 
 type keyPair struct{ present, before cipher.Block } // before may be nil
 
 // NewSealer makes a Sealer with one key.
 func NewSealer(key SealingKey) *Sealer {
-	x := &Sealer{}
+	x := &Sealer{blocks: sync.Pool{New: func() any { return new(scratch) }}}
 	x.keys.Store(&keyPair{present: newBlock(key)})
 	return x
 }
@@ -99,10 +102,6 @@ func decode(b *[16]byte) Place {
 	}
 }
 
-// blocks lends the memory that cipher.Block, being an interface, would else move to the heap at each call.
-// It holds no state between calls, only room.
-var blocks = sync.Pool{New: func() any { return new(scratch) }}
-
 type scratch struct{ sealed, clear [16]byte }
 
 // spelling is strict: the unused bits of the last character must be zero, so a token has one spelling.
@@ -112,11 +111,11 @@ var spelling = base64.RawURLEncoding.Strict()
 // what tokens are for (Via branch, Path, nonce): one of a kind does not open as another. The same kind and
 // place give the same token under one key. No allocation if dst has room.
 func (x *Sealer) Seal(dst []byte, kind byte, p Place) []byte {
-	b := blocks.Get().(*scratch)
+	b := x.blocks.Get().(*scratch)
 	p.encode(&b.clear, kind)
 	x.keys.Load().present.Encrypt(b.sealed[:], b.clear[:])
 	dst = spelling.AppendEncode(dst, b.sealed[:])
-	blocks.Put(b)
+	x.blocks.Put(b)
 	return dst
 }
 
@@ -126,8 +125,8 @@ func (x *Sealer) Open(kind byte, token []byte) (Place, bool) {
 	if len(token) != TokenSize {
 		return Place{}, false
 	}
-	b := blocks.Get().(*scratch)
-	defer blocks.Put(b)
+	b := x.blocks.Get().(*scratch)
+	defer x.blocks.Put(b)
 	// The decoder skips CR and LF; then it yields fewer than 16 octets, which fails here.
 	if n, err := spelling.Decode(b.sealed[:], token); err != nil || n != len(b.sealed) {
 		return Place{}, false

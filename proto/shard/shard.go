@@ -213,7 +213,7 @@ func (s *Shard) Node() uint16 { return s.cfg.Node }
 type Stats struct {
 	Inline     uint64 // events that ran at once on the goroutine that brought them
 	Queued     uint64 // events that waited in the inbox
-	HandedOver uint64 // times a visitor left work to Run, because of Burst
+	HandedOver uint64 // times somebody left with work waiting for Run, because of Burst
 	Refused    uint64 // events and tasks turned away: inbox full, too many tasks, closed
 	Panics     uint64 // events and tasks that ended with a panic
 	Tasks      int    // alive now, running or parked
