@@ -105,16 +105,16 @@ const (
 	HdrPrivAnswerMode                             // Priv-Answer-Mode, RFC 5373
 	HdrResourcePriority                           // Resource-Priority, RFC 4412 3.1
 	HdrAcceptResourcePriority                     // Accept-Resource-Priority, RFC 4412 3.2
-	HdrAdditionalIdentity                         // Additional-Identity, TS 24.229 7.2.20
-	HdrAttestationInfo                            // Attestation-Info, TS 24.229 7.2.18
-	HdrOriginationID                              // Origination-Id, TS 24.229 7.2.19
-	HdrCellularNetworkInfo                        // Cellular-Network-Info, TS 24.229 7.2.15
-	HdrRestorationInfo                            // Restoration-Info, TS 24.229 7.2.11
-	HdrRelayedCharge                              // Relayed-Charge, TS 24.229 7.2.12
-	HdrServiceInteractInfo                        // Service-Interact-Info, TS 24.229 7.2.14
-	HdrPriorityShare                              // Priority-Share, TS 24.229 7.2.16
-	HdrResponseSource                             // Response-Source, TS 24.229 7.2.17
-	HdrResourceShare                              // Resource-Share, TS 24.229 7.2.13
+	HdrAdditionalIdentity                         // Additional-Identity, TS 24.229 7.2
+	HdrAttestationInfo                            // Attestation-Info, TS 24.229 7.2
+	HdrOriginationID                              // Origination-Id, TS 24.229 7.2
+	HdrCellularNetworkInfo                        // Cellular-Network-Info, TS 24.229 7.2
+	HdrRestorationInfo                            // Restoration-Info, TS 24.229 7.2
+	HdrRelayedCharge                              // Relayed-Charge, TS 24.229 7.2
+	HdrServiceInteractInfo                        // Service-Interact-Info, TS 24.229 7.2
+	HdrPriorityShare                              // Priority-Share, TS 24.229 7.2
+	HdrResponseSource                             // Response-Source, TS 24.229 7.2
+	HdrResourceShare                              // Resource-Share, TS 24.229 7.2
 	HdrSessionID                                  // Session-ID, RFC 7989 5
 	HdrUserToUser                                 // User-to-User, RFC 7433 4.1
 	HdrRecvInfo                                   // Recv-Info, RFC 6086 8.2
@@ -141,9 +141,10 @@ const (
 type trait uint8
 
 const (
-	many trait = iota // several lines, each one value: never split at commas
-	one               // at most one line with one value
-	list              // comma-separated values: split into one field per value
+	many   trait = iota // several lines, each one value: never split at commas
+	one                 // at most one line with one value
+	list                // comma-separated values: split into one field per value
+	tokens              // the same, and each value is one token without parameters
 )
 
 // headerDef is one row of the header table.
@@ -167,12 +168,12 @@ var headerDefs = [numHeaders]headerDef{
 	HdrRecordRoute:                {"Record-Route", 0, list},
 	HdrPath:                       {"Path", 0, list},
 	HdrServiceRoute:               {"Service-Route", 0, list},
-	HdrRequire:                    {"Require", 0, list},
-	HdrProxyRequire:               {"Proxy-Require", 0, list},
-	HdrSupported:                  {"Supported", 'k', list},
-	HdrUnsupported:                {"Unsupported", 0, list},
-	HdrAllow:                      {"Allow", 0, list},
-	HdrAllowEvents:                {"Allow-Events", 'u', list},
+	HdrRequire:                    {"Require", 0, tokens},
+	HdrProxyRequire:               {"Proxy-Require", 0, tokens},
+	HdrSupported:                  {"Supported", 'k', tokens},
+	HdrUnsupported:                {"Unsupported", 0, tokens},
+	HdrAllow:                      {"Allow", 0, tokens},
+	HdrAllowEvents:                {"Allow-Events", 'u', tokens},
 	HdrEvent:                      {"Event", 'o', one},
 	HdrSubscriptionState:          {"Subscription-State", 0, one},
 	HdrExpires:                    {"Expires", 0, one},
@@ -267,7 +268,7 @@ var headerDefs = [numHeaders]headerDef{
 	HdrResourceShare:              {"Resource-Share", 0, one},
 	HdrSessionID:                  {"Session-ID", 0, one},
 	HdrUserToUser:                 {"User-to-User", 0, many},
-	HdrRecvInfo:                   {"Recv-Info", 0, list},
+	HdrRecvInfo:                   {"Recv-Info", 0, tokens},
 	HdrInfoPackage:                {"Info-Package", 0, one},
 	HdrPolicyContact:              {"Policy-Contact", 0, list},
 	HdrPolicyID:                   {"Policy-ID", 0, list},
@@ -293,6 +294,3 @@ func (h HeaderID) String() string {
 	}
 	return ""
 }
-
-// LookupHeader returns the id of the field called name (any case, compact forms included), HdrOther if it has none.
-func LookupHeader(name []byte) HeaderID { panic("todo") }

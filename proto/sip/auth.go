@@ -1,0 +1,237 @@
+package sip
+
+import "bytes"
+
+// Credentials are the Digest credentials of one Authorization or Proxy-Authorization value (RFC 3261 20.7, RFC 7616
+// 3.4, RFC 3310 3.4, TS 24.229 7.2A). All are views without quotes, escapes as they stand; nil means absent, empty
+// means that an empty value was sent (the first REGISTER of IMS sends nonce="" and response="").
+type Credentials struct {
+	Username, Realm, Nonce, URI, Response, Algorithm []byte
+	Cnonce, QOP, NC, Opaque                          []byte
+	AUTS                                             []byte // resynchronisation token, base64 (RFC 3310 3.4)
+	IntegrityProtected                               []byte // yes, no, tls-yes ...: between P- and S-CSCF only
+}
+
+// slot returns where the parameter called name belongs, nil if it is not one of ours.
+func (c *Credentials) slot(name []byte) *[]byte {
+	switch {
+	case foldEqual(name, "username"):
+		return &c.Username
+	case foldEqual(name, "realm"):
+		return &c.Realm
+	case foldEqual(name, "nonce"):
+		return &c.Nonce
+	case foldEqual(name, "uri"):
+		return &c.URI
+	case foldEqual(name, "response"):
+		return &c.Response
+	case foldEqual(name, "algorithm"):
+		return &c.Algorithm
+	case foldEqual(name, "cnonce"):
+		return &c.Cnonce
+	case foldEqual(name, "qop"):
+		return &c.QOP
+	case foldEqual(name, "nc"):
+		return &c.NC
+	case foldEqual(name, "opaque"):
+		return &c.Opaque
+	case foldEqual(name, "auts"):
+		return &c.AUTS
+	case foldEqual(name, "integrity-protected"):
+		return &c.IntegrityProtected
+	}
+	return nil
+}
+
+// ParseCredentials reads one value. It returns ErrScheme for another scheme and ErrCredentials for a malformed value
+// or a parameter that stands twice. It keeps views of b.
+func ParseCredentials(b []byte) (Credentials, error) {
+	var c Credentials
+	rest, err := digestParams(b, ErrCredentials)
+	if err != nil {
+		return c, err
+	}
+	for rest != nil {
+		p, next, ok := nextAuthParam(rest)
+		if !ok {
+			return Credentials{}, ErrCredentials
+		}
+		rest = next
+		if slot := c.slot(p.name); slot != nil {
+			if *slot != nil {
+				return Credentials{}, ErrCredentials
+			}
+			*slot = p.value
+		}
+	}
+	return c, nil
+}
+
+// digestParams returns what follows the scheme Digest.
+func digestParams(b []byte, malformed error) ([]byte, error) {
+	b = trim(b)
+	i := 0
+	for i < len(b) && class[b[i]]&clsToken != 0 {
+		i++
+	}
+	if i == 0 || i == len(b) || !isLWS(b[i]) {
+		return nil, malformed
+	}
+	if !foldEqual(b[:i], "Digest") {
+		return nil, ErrScheme
+	}
+	return b[i:], nil
+}
+
+// nextAuthParam cuts one auth-param off; unlike a generic-param it always has a value.
+func nextAuthParam(s []byte) (p param, rest []byte, ok bool) {
+	p, rest, ok = nextParam(s, ',')
+	return p, rest, ok && p.value != nil && isToken(p.name)
+}
+
+// AppendTo appends the credentials as a field value. What is nil is left out. integrity-protected is written as a
+// quoted string, as the flows of TS 24.229 do.
+func (c *Credentials) AppendTo(dst []byte) []byte {
+	w := authWriter{dst: append(dst, "Digest "...)}
+	w.quoted("username", c.Username)
+	w.quoted("realm", c.Realm)
+	w.quoted("nonce", c.Nonce)
+	w.quoted("uri", c.URI)
+	w.quoted("response", c.Response)
+	w.token("algorithm", c.Algorithm)
+	w.quoted("cnonce", c.Cnonce)
+	w.token("qop", c.QOP)
+	w.token("nc", c.NC)
+	w.quoted("opaque", c.Opaque)
+	w.quoted("auts", c.AUTS)
+	w.quoted("integrity-protected", c.IntegrityProtected)
+	return w.dst
+}
+
+// Challenge is a Digest challenge of one WWW-Authenticate or Proxy-Authenticate value (RFC 3261 20.44, RFC 7616 3.3).
+// The slices are views without quotes; nil means absent. The keys ck and ik have no place here: no encoder for them
+// exists on this floor.
+type Challenge struct {
+	Realm, Nonce, Algorithm, QOP, Opaque, Domain []byte
+	Stale                                        bool
+}
+
+// ParseChallenge reads one value. It returns ErrScheme for another scheme and ErrChallenge for a malformed value or
+// a parameter that stands twice. It keeps views of b.
+func ParseChallenge(b []byte) (Challenge, error) {
+	var c Challenge
+	var stale []byte
+	rest, err := digestParams(b, ErrChallenge)
+	if err != nil {
+		return c, err
+	}
+	for rest != nil {
+		p, next, ok := nextAuthParam(rest)
+		if !ok {
+			return Challenge{}, ErrChallenge
+		}
+		rest = next
+		var slot *[]byte
+		switch {
+		case foldEqual(p.name, "realm"):
+			slot = &c.Realm
+		case foldEqual(p.name, "nonce"):
+			slot = &c.Nonce
+		case foldEqual(p.name, "algorithm"):
+			slot = &c.Algorithm
+		case foldEqual(p.name, "qop"):
+			slot = &c.QOP
+		case foldEqual(p.name, "opaque"):
+			slot = &c.Opaque
+		case foldEqual(p.name, "domain"):
+			slot = &c.Domain
+		case foldEqual(p.name, "stale"):
+			slot = &stale
+		default:
+			continue
+		}
+		if *slot != nil {
+			return Challenge{}, ErrChallenge
+		}
+		*slot = p.value
+	}
+	c.Stale = foldEqual(stale, "true")
+	return c, nil
+}
+
+// HasQOP reports whether the challenge offers the quality of protection called token (auth, auth-int).
+func (c *Challenge) HasQOP(token string) bool {
+	for rest := c.QOP; len(rest) > 0; {
+		one := rest
+		if i := bytes.IndexByte(rest, ','); i >= 0 {
+			one, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = nil
+		}
+		if foldEqual(trim(one), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// AppendTo appends the challenge as a field value. What is nil is left out.
+func (c *Challenge) AppendTo(dst []byte) []byte {
+	w := authWriter{dst: append(dst, "Digest "...)}
+	w.quoted("realm", c.Realm)
+	w.quoted("domain", c.Domain)
+	w.quoted("nonce", c.Nonce)
+	w.quoted("opaque", c.Opaque)
+	if c.Stale {
+		w.token("stale", trueToken)
+	}
+	w.token("algorithm", c.Algorithm)
+	w.quoted("qop", c.QOP)
+	return w.dst
+}
+
+var trueToken = []byte("true")
+
+// authWriter writes auth-params with commas between.
+type authWriter struct {
+	dst  []byte
+	some bool
+}
+
+func (w *authWriter) name(name string) {
+	if w.some {
+		w.dst = append(w.dst, ", "...)
+	}
+	w.some = true
+	w.dst = append(w.dst, name...)
+	w.dst = append(w.dst, '=')
+}
+
+func (w *authWriter) token(name string, v []byte) {
+	if v != nil {
+		w.name(name)
+		w.dst = append(w.dst, v...)
+	}
+}
+
+// quoted writes v in quotes. A quote in v that is not escaped would end the string early and let v write parameters
+// of its own, so it gets its backslash here.
+func (w *authWriter) quoted(name string, v []byte) {
+	if v == nil {
+		return
+	}
+	w.name(name)
+	w.dst = append(w.dst, '"')
+	for i := 0; i < len(v); i++ {
+		switch {
+		case v[i] == '\\' && i+1 < len(v):
+			w.dst = append(w.dst, v[i], v[i+1])
+			i++
+		case v[i] == '\\' || v[i] == '"':
+			w.dst = append(w.dst, '\\', v[i])
+		default:
+			w.dst = append(w.dst, v[i])
+		}
+	}
+	w.dst = append(w.dst, '"')
+}

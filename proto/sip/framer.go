@@ -1,0 +1,248 @@
+package sip
+
+import "bytes"
+
+// What Framer.Next reports besides messages. ErrPong and ErrPing are no failures: call Next again.
+var (
+	// ErrPong: one CRLF came between messages: the answer to a ping of ours (RFC 5626 4.4.1), or a line end to ignore
+	// (RFC 3261 7.5).
+	ErrPong = &ParseError{"CRLF between messages"}
+	// ErrPing: the second CRLF of a pair came: a ping, to be answered with one CRLF (RFC 5626 4.4.1). ErrPong was
+	// reported for the first.
+	ErrPing = &ParseError{"double CRLF between messages"}
+	// ErrNoLength: a message on a stream without a Content-Length (RFC 3261 18.3, 20.14).
+	ErrNoLength = &ParseError{"no Content-Length on a stream"}
+	// ErrLength: a Content-Length that is no number, or two that differ: the end of the message is anybody's guess.
+	ErrLength = &ParseError{"ambiguous Content-Length"}
+)
+
+// Framer cuts a byte stream into messages (RFC 3261 18.3), strictly: where two readers could see different ends it
+// fails, and the caller closes the connection. It holds no memory while it waits between messages, and memory only
+// for octets that came, never for octets that a Content-Length announced. Not safe for concurrent use.
+//
+//	framer.Write(octets)
+//	for {
+//		msg, err := framer.Next()
+//		...                          // err: ErrPing, ErrPong, or close
+//		if msg == nil && err == nil { break } // read more
+//	}
+type Framer struct {
+	limits Limits
+	pool   *Pool  // where block comes from
+	in     []byte // what is to be cut: borrowed from the caller of Write, or owned, a part of block
+	block  *slab  // octets of a message not yet complete
+	owned  bool
+
+	scanned int   // octets of in without the end of the header
+	need    int   // octets of the message at the start of in, 0 = not yet known
+	crlf    bool  // the last thing that came was a single CRLF
+	err     error // the stream has failed
+}
+
+// NewFramer returns a Framer with memory of its own. Pool.NewFramer is better where there are many.
+func NewFramer(l Limits) *Framer { return NewPool(l).NewFramer() }
+
+// NewFramer returns a Framer with the limits and the slabs of p. Close it when the connection ends.
+func (p *Pool) NewFramer() *Framer { return &Framer{limits: p.limits, pool: p, block: noBlock} }
+
+// Write takes octets of the stream. It borrows p: p must not change before Next has returned nil, nil or an error that
+// ends the stream. It returns len(p), or the error of a stream that has failed.
+func (f *Framer) Write(p []byte) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	if len(f.in) == 0 {
+		f.drop()
+		f.in = p
+		return len(p), nil
+	}
+	if !f.owned || cap(f.in)-len(f.in) < len(p) {
+		f.own(len(p))
+	}
+	f.in = append(f.in, p...)
+	return len(p), nil
+}
+
+// Next returns the next message, a view that is valid until the next call of Write or Next. It returns nil, nil when
+// more octets are needed; ErrPong and ErrPing for keep-alives; any other error, a *ParseError, ends the stream.
+func (f *Framer) Next() (msg []byte, err error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	if f.need == 0 {
+		if err := f.begin(); err != nil {
+			if err != ErrPing && err != ErrPong {
+				f.fail(err)
+			}
+			return nil, err
+		}
+	}
+	if f.need == 0 || len(f.in) < f.need {
+		f.settle()
+		return nil, nil
+	}
+	msg = f.in[:f.need:f.need]
+	f.take(f.need)
+	return msg, nil
+}
+
+// Buffered returns the octets of an incomplete message that the Framer holds: a connection on which it stays above 0
+// for long is to be closed (RFC 4475 3.1.2.2).
+func (f *Framer) Buffered() int { return len(f.in) }
+
+// Close gives the memory back. The Framer must not be used afterwards.
+func (f *Framer) Close() { f.fail(ErrEmpty) }
+
+func (f *Framer) fail(err error) {
+	f.err, f.need = err, 0
+	f.drop()
+}
+
+// begin looks at the start of in: a keep-alive, or a message whose length it finds in the header.
+func (f *Framer) begin() error {
+	if len(f.in) == 0 {
+		return nil
+	}
+	switch c := f.in[0]; {
+	case c == '\r':
+		if len(f.in) == 1 {
+			return nil
+		}
+		if f.in[1] != '\n' {
+			return ErrLineEnd
+		}
+		f.take(2)
+		if f.crlf = !f.crlf; f.crlf {
+			return ErrPong
+		}
+		return ErrPing
+	case class[c]&clsToken == 0:
+		return ErrStartLine // no method and no "SIP/" begins like this
+	}
+	f.crlf = false
+	// The end may lie across the last octets searched.
+	from := max(f.scanned-3, 0)
+	i := bytes.Index(f.in[from:], headEnd)
+	if i < 0 {
+		f.scanned = len(f.in)
+		if f.scanned > f.limits.MaxMessage {
+			return ErrTooLarge
+		}
+		return nil
+	}
+	head := from + i + len(headEnd)
+	length, err := f.contentLength(f.in[:head])
+	if err != nil {
+		return err
+	}
+	if length > f.limits.MaxBody || head+length > f.limits.MaxMessage {
+		return ErrTooLarge
+	}
+	f.need = head + length
+	return nil
+}
+
+var headEnd = []byte("\r\n\r\n")
+
+// contentLength finds the one Content-Length of a header. It knows names as the parser does, so the two cannot
+// disagree about which line is one.
+func (f *Framer) contentLength(head []byte) (int, error) {
+	length := -1
+	lines := 0
+	pos := bytes.IndexByte(head, '\n') + 1 // behind the start line
+	if pos < 2 || head[pos-2] != '\r' {
+		return 0, ErrLineEnd
+	}
+	for pos < len(head)-2 {
+		end := pos + bytes.IndexByte(head[pos:], '\n') + 1
+		for isLWS(head[end]) { // there is an empty line at the end of head
+			end += bytes.IndexByte(head[end:], '\n') + 1
+		}
+		if c := head[pos] | 0x20; c == 'c' || c == 'l' {
+			n, found, err := f.lengthOf(head[pos:end])
+			if err != nil || found && length >= 0 && n != length {
+				return 0, ErrLength
+			}
+			if found {
+				length = n
+			}
+		}
+		pos = end
+	}
+	// A CR or LF on its own would be a line end to some readers and none to others.
+	if lines = bytes.Count(head, crOctet); bytes.Count(head, lfOctet) != lines || bytes.Count(head, crlf) != lines {
+		return 0, ErrLineEnd
+	}
+	if length < 0 {
+		return 0, ErrNoLength
+	}
+	return length, nil
+}
+
+var (
+	lfOctet = []byte{'\n'}
+	crlf    = []byte("\r\n")
+)
+
+// lengthOf reads a header line, folds and line end included, that may be a Content-Length.
+func (f *Framer) lengthOf(line []byte) (n int, found bool, err error) {
+	colon := bytes.IndexByte(line, ':')
+	if colon < 0 || LookupHeader(trim(line[:colon])) != HdrContentLength {
+		return 0, false, nil
+	}
+	v, ok := parseUint(bytes.Trim(line[colon+1:], " \t\r\n"), ceilingMessage)
+	if !ok {
+		return 0, true, ErrLength
+	}
+	return int(v), true, nil
+}
+
+// take drops n octets from the front of in.
+func (f *Framer) take(n int) {
+	f.in = f.in[n:]
+	f.scanned, f.need = 0, 0
+}
+
+// settle keeps what is left of the caller's octets, or gives memory back if nothing is.
+func (f *Framer) settle() {
+	switch {
+	case len(f.in) == 0:
+		f.drop()
+	case !f.owned:
+		f.own(0)
+	}
+}
+
+// own moves in to the front of a block of ours with room for n octets more: the block at hand if it is large enough,
+// else one at least twice as large, so that a message that comes octet by octet is not copied each time.
+func (f *Framer) own(n int) {
+	need := len(f.in) + n
+	if need <= len(f.block.buf) {
+		f.in = f.block.buf[:copy(f.block.buf, f.in)]
+		return
+	}
+	old := f.block
+	if need <= slabSizes[len(slabSizes)-1] {
+		f.block = f.pool.getSlab(need)
+	} else {
+		f.block = &slab{buf: make([]byte, 2*need)} // more than one message at once
+	}
+	f.in = append(f.block.buf[:0], f.in...)
+	f.owned = true
+	f.giveBack(old)
+}
+
+// drop gives the block back.
+func (f *Framer) drop() {
+	f.giveBack(f.block)
+	f.in, f.block, f.owned = nil, noBlock, false
+}
+
+func (f *Framer) giveBack(s *slab) {
+	if n := len(s.buf); n > 0 && n <= slabSizes[len(slabSizes)-1] {
+		f.pool.putSlab(s)
+	}
+}
+
+// noBlock is the block of a Framer that holds nothing. It is never written.
+var noBlock = new(slab)

@@ -1,0 +1,115 @@
+package sip
+
+import "bytes"
+
+// param is one parameter of a field or a URI.
+type param struct {
+	name, value []byte // value without its quotes, escapes as they stand; nil if there is no '='
+	quoted      bool
+}
+
+// nextParam cuts the parameter before the next sep off s. White space around names and values is dropped. ok is
+// false if there is no name, no value behind '=' or no end of a quoted string (RFC 3261 25.1, generic-param).
+func nextParam(s []byte, sep byte) (p param, rest []byte, ok bool) {
+	i := 0
+	for i < len(s) && s[i] != '=' && s[i] != sep {
+		i++
+	}
+	p.name = trim(s[:i])
+	if len(p.name) == 0 {
+		return p, nil, false
+	}
+	if i == len(s) || s[i] == sep {
+		return p, after(s, i), true
+	}
+	for i++; i < len(s) && isLWS(s[i]); i++ {
+	}
+	if i < len(s) && s[i] == '"' {
+		end := closeQuote(s[i:])
+		if end < 0 {
+			return p, nil, false
+		}
+		p.value, p.quoted = s[i+1:i+end], true
+		for i += end + 1; i < len(s) && isLWS(s[i]); i++ {
+		}
+		if i < len(s) && s[i] != sep {
+			return p, nil, false
+		}
+		return p, after(s, i), true
+	}
+	end := bytes.IndexByte(s[i:], sep)
+	if end < 0 {
+		end = len(s)
+	} else {
+		end += i
+	}
+	p.value = trim(s[i:end])
+	return p, after(s, end), len(p.value) > 0
+}
+
+// after returns what stands behind the separator at i, nil at the end of s. A separator with nothing behind it leaves
+// an empty slice that is not nil, in which nextParam finds no name.
+func after(s []byte, i int) []byte {
+	if i >= len(s) {
+		return nil
+	}
+	return s[i+1:]
+}
+
+// closeQuote returns the index of the quote that ends the quoted string at the start of s, -1 if it has no end.
+func closeQuote(s []byte) int {
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i
+		}
+	}
+	return -1
+}
+
+// Param returns the value of the parameter called name (any case) in params, the text that follows the first ';' of a
+// field or URI. A quoted value is returned without its quotes, escapes within as they stand; a parameter without a
+// value gives an empty slice. ok is false if it is absent or stands behind a malformed one. The value is a view.
+func Param(params []byte, name string) (value []byte, ok bool) {
+	for params != nil {
+		p, rest, ok := nextParam(params, ';')
+		if !ok {
+			return nil, false
+		}
+		if foldEqual(p.name, name) {
+			if p.value == nil {
+				return params[:0], true
+			}
+			return p.value, true
+		}
+		params = rest
+	}
+	return nil, false
+}
+
+// maxParams bounds the parameters of one value; far above what IMS uses.
+const maxParams = 64
+
+// checkParams reports whether params follow the grammar of generic-param and no name stands twice
+// (RFC 3261 7.3.1: a parameter name must not appear more than once).
+func checkParams(params []byte) bool {
+	var names [maxParams][]byte
+	n := 0
+	for params != nil {
+		p, rest, ok := nextParam(params, ';')
+		if !ok || n == maxParams || !isToken(p.name) || !p.quoted && !allOf(p.value, clsValue) {
+			return false
+		}
+		for _, seen := range names[:n] {
+			if equalFold(seen, p.name) {
+				return false
+			}
+		}
+		names[n] = p.name
+		n++
+		params = rest
+	}
+	return true
+}

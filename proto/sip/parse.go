@@ -1,0 +1,433 @@
+package sip
+
+import "bytes"
+
+// Defect is what the parser noticed but could represent; Validate chooses the answer.
+type Defect uint16
+
+// The defects, several of which may be present.
+const (
+	DefectStartLine Defect = 1 << iota // white space where the start line has none (RFC 3261 7.1, 7.2)
+	DefectVersion                      // a SIP version other than 2.0
+	DefectStatus                       // a status code other than 100 to 699
+	DefectLine                         // a header line without a name: it is not in the index
+	DefectList                         // an empty value, an open quote or bracket in a list
+	DefectLength                       // Content-Length twice, or not a number in range
+	DefectTruncated                    // Content-Length larger than what came
+	DefectNoEnd                        // no empty line behind the header, which ends with a whole line
+)
+
+// Defects returns what the parser noticed in m as it was received.
+func (m *Message) Defects() Defect {
+	m.check()
+	return m.defects
+}
+
+// Parse copies one whole message (a datagram, or what a Framer returned) into a slab and indexes it. It refuses, with
+// a *ParseError, only what an index cannot hold; call Validate for the rest. Octets behind Content-Length are dropped
+// (RFC 3261 18.3). The caller owns the message and releases it; Parse keeps no reference to data. Safe for concurrent
+// use; it does not allocate when the pool is warm.
+func (p *Pool) Parse(data []byte) (*Message, error) {
+	// RFC 3261 7.5: line ends before the start line are ignored.
+	for len(data) >= 2 && data[0] == '\r' && data[1] == '\n' {
+		data = data[2:]
+	}
+	if len(data) == 0 {
+		return nil, ErrEmpty
+	}
+	if len(data) > p.limits.MaxMessage {
+		return nil, ErrTooLarge
+	}
+	m := p.get()
+	m.slab = p.getSlab(len(data))
+	m.buf = m.slab.buf[:copy(m.slab.buf, data)]
+	if err := m.parse(); err != nil {
+		m.Release()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Message) parse() error {
+	buf := m.buf
+	pos := bytes.IndexByte(buf, '\n') + 1
+	if pos < 2 || buf[pos-2] != '\r' {
+		return ErrLineEnd
+	}
+	if err := m.parseStartLine(pos - 2); err != nil {
+		return err
+	}
+	if pos < len(buf) && isLWS(buf[pos]) {
+		return ErrStartLine // a folded start line
+	}
+	lines := 1
+	for {
+		if pos == len(buf) {
+			m.defects |= DefectNoEnd
+			return m.parseEnd(pos, lines)
+		}
+		if buf[pos] == '\r' && pos+1 < len(buf) && buf[pos+1] == '\n' {
+			return m.parseEnd(pos+2, lines+1)
+		}
+		end := m.unfold(pos)
+		if end < 0 {
+			return ErrNoEnd
+		}
+		if end == pos || buf[end-1] != '\r' {
+			return ErrLineEnd
+		}
+		if end-pos > m.pool.limits.MaxLine {
+			return ErrLineTooLong
+		}
+		if err := m.parseField(pos, end-1); err != nil {
+			return err
+		}
+		pos = end + 1
+		lines++
+	}
+}
+
+// unfold returns where the LF of the header line at pos stands, after it made spaces of the line ends within
+// (RFC 3261 7.3.1: a fold is equivalent to one SP). It returns -1 if there is none.
+func (m *Message) unfold(pos int) int {
+	buf := m.buf
+	end := pos
+	for {
+		i := bytes.IndexByte(buf[end:], '\n')
+		if i < 0 {
+			return -1
+		}
+		end += i
+		if end+1 >= len(buf) || !isLWS(buf[end+1]) || buf[end-1] != '\r' {
+			return end
+		}
+		buf[end-1], buf[end] = ' ', ' '
+	}
+}
+
+// parseEnd looks at the header as a whole and at the body, which starts at head.
+func (m *Message) parseEnd(head, lines int) error {
+	// Every LF of the header stands behind a CR, so equal numbers mean that no CR stands alone.
+	if bytes.Count(m.buf[:head], crOctet) != lines {
+		return ErrLineEnd
+	}
+	if bytes.IndexByte(m.buf[:head], 0) >= 0 {
+		if err := replaceNUL(m.buf[:head]); err != nil {
+			return err
+		}
+	}
+	rest := len(m.buf) - head
+	n := int(m.contentLength)
+	switch {
+	case n < 0 || m.defects&DefectLength != 0:
+		n = rest // RFC 3261 18.3: without Content-Length the body is the rest of the datagram
+	case n > rest:
+		m.defects |= DefectTruncated
+		n = rest
+	}
+	if n > m.pool.limits.MaxBody {
+		return ErrTooLarge
+	}
+	m.body = span{uint32(head), uint32(n)}
+	return nil
+}
+
+var crOctet = []byte{'\r'}
+
+// replaceNUL makes a space of each NUL that is escaped by a backslash. RFC 3261 25.1 (quoted-pair) lets it stand in a
+// quoted string, but peers written in C would see the value end there, so none leaves; elsewhere it is an error.
+func replaceNUL(head []byte) error {
+	for i, c := range head {
+		if c != 0 {
+			continue
+		}
+		if i == 0 || head[i-1] != '\\' {
+			return ErrNUL
+		}
+		head[i] = ' '
+	}
+	return nil
+}
+
+// parseStartLine reads buf[:end].
+func (m *Message) parseStartLine(end int) error {
+	line := m.buf[:end]
+	for len(line) > 0 && isLWS(line[len(line)-1]) {
+		if len(line) > 4 && string(line[:4]) == "SIP/" {
+			break // an empty reason phrase
+		}
+		line = line[:len(line)-1]
+		m.defects |= DefectStartLine
+	}
+	if len(line) > 4 && foldEqual(line[:4], "SIP/") {
+		return m.parseStatusLine(line)
+	}
+	return m.parseRequestLine(line)
+}
+
+// parseVersion notes a version other than SIP/2.0; ok is false if v is no SIP version at all.
+func (m *Message) parseVersion(v []byte) (ok bool) {
+	// RFC 3261 7.1: the version is case-insensitive, digits are compared as they are.
+	if string(v) == "SIP/2.0" || foldEqual(v, "SIP/2.0") {
+		return true
+	}
+	if len(v) < 4 || !foldEqual(v[:4], "SIP/") {
+		return false
+	}
+	m.defects |= DefectVersion
+	return true
+}
+
+func (m *Message) parseRequestLine(line []byte) error {
+	m.request = true
+	first, last := bytes.IndexByte(line, ' '), bytes.LastIndexByte(line, ' ')
+	if first < 0 || first == last {
+		return ErrStartLine
+	}
+	if !m.parseVersion(line[last+1:]) {
+		return ErrStartLine
+	}
+	name, uri := line[:first], line[first+1:last]
+	if !isToken(name) {
+		return ErrStartLine
+	}
+	if m.method = ParseMethod(name); m.method == MethodOther {
+		m.methodName = span{0, uint32(first)}
+	}
+	m.uri = span{uint32(first + 1), uint32(len(uri))}
+	if len(uri) == 0 || bytes.IndexByte(uri, ' ') >= 0 || bytes.IndexByte(uri, '\t') >= 0 {
+		m.defects |= DefectStartLine
+	}
+	return nil
+}
+
+func (m *Message) parseStatusLine(line []byte) error {
+	sp := bytes.IndexByte(line, ' ')
+	if sp < 0 || !m.parseVersion(line[:sp]) {
+		return ErrStartLine
+	}
+	code := line[sp+1:]
+	reason := len(line)
+	if i := bytes.IndexByte(code, ' '); i >= 0 {
+		code, reason = code[:i], sp+1+i+1
+	}
+	// RFC 3261 7.2: three digits. A missing SP behind them, with no phrase, does no harm (RFC 4475 3.1.1.13).
+	n, ok := parseUint(code, 699)
+	if !ok || len(code) != 3 || n < 100 {
+		m.defects |= DefectStatus
+		n = 0
+	}
+	m.status = uint16(n)
+	m.reason = span{uint32(reason), uint32(len(line) - reason)}
+	return nil
+}
+
+// parseField indexes the unfolded header line buf[pos:end].
+func (m *Message) parseField(pos, end int) error {
+	line := m.buf[pos:end]
+	colon := bytes.IndexByte(line, ':')
+	n := colon
+	// RFC 3261 25.1 (HCOLON): white space may stand before the colon. It does not confuse the next hop, because the
+	// field leaves in canonical form.
+	for n > 0 && isLWS(line[n-1]) {
+		n--
+	}
+	if n <= 0 {
+		m.defects |= DefectLine
+		return nil
+	}
+	name := line[:n]
+	h := LookupHeader(name)
+	if h == HdrOther && !allOf(name, clsToken) {
+		m.defects |= DefectLine
+		return nil
+	}
+	start := colon + 1
+	for start < len(line) && isLWS(line[start]) {
+		start++
+	}
+	stop := len(line)
+	for stop > start && isLWS(line[stop-1]) {
+		stop--
+	}
+	f := field{off: uint32(pos + start), n: uint16(stop - start)}
+	if start == n+2 && line[n+1] == ' ' && (h == HdrOther || string(name) == headerDefs[h].name) {
+		f.flags = flagVerbatim
+	}
+	switch headerDefs[h].trait {
+	case list, tokens:
+		if bytes.IndexByte(line[start:stop], ',') >= 0 {
+			return m.parseList(h, f)
+		}
+	case many, one:
+		if h == HdrOther {
+			f.name, f.back = uint16(n), uint16(start)
+		} else if h == HdrContentLength {
+			m.parseContentLength(line[start:stop])
+			return nil
+		}
+	}
+	return m.add(h, f)
+}
+
+// parseContentLength takes the field out of the index: it is no property of the message but of its framing.
+func (m *Message) parseContentLength(v []byte) {
+	n, ok := parseUint(v, ceilingMessage)
+	switch {
+	case !ok && len(v) > 0 && allDigits(v):
+		n = 1 << 30 // a number, and larger than any message: DefectTruncated
+	case !ok:
+		m.defects |= DefectLength
+	}
+	// RFC 3261 7.3.1: a field that is no list stands once, even if both agree.
+	if m.contentLength >= 0 {
+		m.defects |= DefectLength
+	}
+	m.contentLength = int32(n)
+}
+
+func allDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// add puts a field of the parser at the end of the index.
+func (m *Message) add(h HeaderID, f field) error {
+	n := len(m.ids)
+	if n == cap(m.ids) || n >= m.pool.limits.MaxFields {
+		if n >= m.pool.limits.MaxFields || !m.reserve(n+1) {
+			return ErrTooManyFields
+		}
+	}
+	m.ids, m.fields = m.ids[:n+1], m.fields[:n+1]
+	m.ids[n], m.fields[n] = byte(h), f
+	return nil
+}
+
+// reserve makes room for n fields; it returns false if there is none.
+func (m *Message) reserve(n int) bool {
+	if n <= cap(m.ids) {
+		return true
+	}
+	if m.more != nil || n > overflowFields {
+		return false
+	}
+	o, _ := m.pool.overflow.Get().(*overflow)
+	if o == nil {
+		o = new(overflow)
+	}
+	m.more = o
+	m.ids, m.fields = append(o.ids[:0], m.ids...), append(o.fields[:0], m.fields...)
+	return true
+}
+
+// parseList splits the value of whole at its commas into one field per value (RFC 3261 7.3.1). Quoted strings and
+// angle brackets hold commas of their own, and so do the comments that RFC 2543 allowed in a Via.
+func (m *Message) parseList(h HeaderID, whole field) error {
+	start, end := int(whole.off), int(whole.off)+int(whole.n)
+	s := splitter{m: m, h: h, begin: start, lead: whole.flags & flagVerbatim, clean: true}
+	if headerDefs[h].trait == tokens {
+		for i := start; i < end; i++ {
+			if m.buf[i] == ',' {
+				if err := s.cut(i); err != nil {
+					return err
+				}
+			}
+		}
+		return s.finish(end)
+	}
+	var quoted, bracketed bool
+	depth := 0
+	for i := start; i < end; i++ {
+		switch c := m.buf[i]; {
+		case quoted:
+			if c == '\\' {
+				i++
+			} else if c == '"' {
+				quoted = false
+			}
+		case bracketed:
+			bracketed = c != '>'
+		case c == '"' && depth == 0:
+			quoted = true
+		case c == '<' && depth == 0:
+			bracketed = true
+		case c == '(' && h == HdrVia:
+			if depth++; depth > m.pool.limits.MaxNesting {
+				return ErrNesting
+			}
+		case c == ')' && depth > 0:
+			depth--
+		case c == ',' && depth == 0:
+			if err := s.cut(i); err != nil {
+				return err
+			}
+		}
+	}
+	if quoted || bracketed || depth > 0 {
+		m.defects |= DefectList
+	}
+	return s.finish(end)
+}
+
+// splitter adds the values of one line to the index.
+type splitter struct {
+	m       *Message
+	h       HeaderID
+	begin   int    // start of the value at hand
+	prevEnd int    // end of the value before it, 0 if there is none
+	n       int    // values so far
+	lead    uint16 // flags of the first value
+	clean   bool   // only tokens so far
+}
+
+// cut adds the value that ends before i, which is a comma or the end of the line.
+func (s *splitter) cut(i int) error {
+	buf := s.m.buf
+	start, end := s.begin, i
+	s.begin = i + 1
+	for start < end && isLWS(buf[start]) {
+		start++
+	}
+	for end > start && isLWS(buf[end-1]) {
+		end--
+	}
+	if start == end {
+		// An option-tag list with a comma too many is common and harmless; elsewhere it is not (RFC 4475 3.1.2.1).
+		if headerDefs[s.h].trait != tokens {
+			s.m.defects |= DefectList
+		}
+		s.lead = 0 // what follows does not stand where the emission would put it
+		return nil
+	}
+	if s.n++; s.n > s.m.pool.limits.MaxList {
+		return ErrTooManyValues
+	}
+	f := field{off: uint32(start), n: uint16(end - start)}
+	if s.prevEnd == 0 {
+		f.flags = s.lead
+	}
+	if headerDefs[s.h].trait == tokens {
+		s.clean = s.clean && allOf(buf[start:end], clsToken)
+		if s.prevEnd != 0 && s.clean {
+			f.flags = flagJoin
+			if start == s.prevEnd+2 && buf[start-1] == ' ' {
+				f.flags |= flagVerbatim
+			}
+		}
+	}
+	s.prevEnd = end
+	return s.m.add(s.h, f)
+}
+
+// finish adds the last value. A list of nothing but commas leaves one empty field, so that it is not lost.
+func (s *splitter) finish(end int) error {
+	if err := s.cut(end); err != nil || s.n > 0 {
+		return err
+	}
+	return s.m.add(s.h, field{off: uint32(end)})
+}

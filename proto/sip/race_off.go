@@ -1,0 +1,6 @@
+//go:build !race
+
+package sip
+
+// raceEnabled is false: Limits.Poison decides.
+const raceEnabled = false
