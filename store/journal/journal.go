@@ -9,10 +9,10 @@
 // that a block that was acknowledged is never written again. All integers are little-endian.
 //
 //	header   "imsafejl" version:4 flags:4 store:16 number:8 salt:8 crc:4          flags: 1 = lab
-//	frame    salt:8 first:8 length:4 count:4 crc:4 zero:4, then length octets:    count times (size:4 octets)
+//	frame    mark:8 first:8 length:4 count:4 crc:4 zero:4, then length octets:    count times (size:4 octets)
 //
-// The CRC-32C of a frame covers its first 24 octets and its payload. The salt is random for each use of a segment: what a recycled
-// file held before is not taken for a frame, and a stored value cannot be shaped to look like one.
+// The CRC-32C of a frame covers its first 24 octets and its payload. The mark is made of number and salt, and the salt is random for
+// each use of a segment: what a recycled file held before is not taken for a frame, and a stored value cannot be shaped like one.
 package journal
 
 import (
@@ -83,7 +83,7 @@ type Journal struct {
 // segment is one file of the log.
 type segment struct {
 	number uint64
-	salt   uint64
+	mark   uint64 // what its frames begin with
 	name   string
 	size   int64
 	last   uint64 // sequence of the last record in it; 0 none
@@ -137,7 +137,7 @@ func (j *Journal) Append() error {
 	}
 	j.buf = append(j.buf, zeros[:size-int64(len(j.buf))]...)
 	b := j.buf
-	binary.LittleEndian.PutUint64(b, j.current.salt)
+	binary.LittleEndian.PutUint64(b, j.current.mark)
 	binary.LittleEndian.PutUint32(b[16:], uint32(length))
 	binary.LittleEndian.PutUint32(b[24:], frameSum(b, length))
 	if _, err := j.current.file.WriteAt(b, j.offset); err != nil {
@@ -216,7 +216,7 @@ func (j *Journal) makeSegment(number uint64, spare string) (*segment, error) {
 	if _, err := io.ReadFull(j.o.Random, salt[:]); err != nil {
 		return nil, fmt.Errorf("journal: salt: %w", err)
 	}
-	s := &segment{number: number, salt: binary.LittleEndian.Uint64(salt[:]), name: segmentName(number), size: j.o.SegmentBytes}
+	s := &segment{number: number, name: segmentName(number), size: j.o.SegmentBytes}
 	var err error
 	fresh := spare == ""
 	if fresh {
@@ -229,7 +229,7 @@ func (j *Journal) makeSegment(number uint64, spare string) (*segment, error) {
 		s.size, err = s.file.Size()
 	}
 	if err == nil {
-		_, err = s.file.WriteAt(j.header(s), 0)
+		_, err = s.file.WriteAt(j.header(s, binary.LittleEndian.Uint64(salt[:])), 0)
 	}
 	if err == nil {
 		err = s.file.Datasync()
@@ -252,7 +252,8 @@ func (j *Journal) makeSegment(number uint64, spare string) (*segment, error) {
 	return nil, fmt.Errorf("journal: new segment: %w", err)
 }
 
-func (j *Journal) header(s *segment) []byte {
+// header returns the header of s and sets its mark.
+func (j *Journal) header(s *segment, salt uint64) []byte {
 	b := make([]byte, block)
 	copy(b, magic)
 	binary.LittleEndian.PutUint32(b[8:], version)
@@ -261,10 +262,14 @@ func (j *Journal) header(s *segment) []byte {
 	}
 	copy(b[16:32], j.o.Identity.Store[:])
 	binary.LittleEndian.PutUint64(b[32:], s.number)
-	binary.LittleEndian.PutUint64(b[40:], s.salt)
+	binary.LittleEndian.PutUint64(b[40:], salt)
+	s.mark = frameMark(salt, s.number)
 	binary.LittleEndian.PutUint32(b[48:], crc32.Checksum(b[:48], castagnoli))
 	return b
 }
+
+// frameMark depends on the number too: a source of randomness that repeats itself cannot bring old frames back to life.
+func frameMark(salt, number uint64) uint64 { return salt + number*0x9e3779b97f4a7c15 }
 
 // maxSpares is how many files wait to be used again; more are removed.
 const maxSpares = 2

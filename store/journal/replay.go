@@ -136,7 +136,7 @@ func (j *Journal) replaySegment(r *replay, s *segment) error {
 	}
 	next := uint64(0) // the number the next frame of this segment must have; 0 for the first
 	for at := int64(block); at+frameHeader <= s.size; {
-		f, ok := parseFrame(data[at:], s.salt)
+		f, ok := parseFrame(data[at:], s.mark)
 		if !ok {
 			return s.checkEnd(data, at)
 		}
@@ -174,7 +174,7 @@ func (s *segment) open(d disk.Disk) (Identity, error) {
 	}
 	id.Lab = binary.LittleEndian.Uint32(b[12:])&flagLab != 0
 	copy(id.Store[:], b[16:32])
-	s.salt = binary.LittleEndian.Uint64(b[40:])
+	s.mark = frameMark(binary.LittleEndian.Uint64(b[40:]), s.number)
 	s.size, err = f.Size()
 	return id, err
 }
@@ -189,8 +189,8 @@ type frame struct {
 }
 
 // parseFrame returns the frame at the start of b if there is a whole and valid one.
-func parseFrame(b []byte, salt uint64) (frame, bool) {
-	if len(b) < frameHeader || binary.LittleEndian.Uint64(b) != salt {
+func parseFrame(b []byte, mark uint64) (frame, bool) {
+	if len(b) < frameHeader || binary.LittleEndian.Uint64(b) != mark {
 		return frame{}, false
 	}
 	f := frame{first: binary.LittleEndian.Uint64(b[8:]), count: binary.LittleEndian.Uint32(b[20:])}
@@ -211,7 +211,7 @@ func parseFrame(b []byte, salt uint64) (frame, bool) {
 // the end of the log is no frame of this segment. What the next segment begins with is checked there.
 func (s *segment) checkEnd(data []byte, end int64) error {
 	for at := end + block; at+frameHeader <= s.size; at += block {
-		if f, ok := parseFrame(data[at:], s.salt); ok {
+		if f, ok := parseFrame(data[at:], s.mark); ok {
 			return fmt.Errorf("%w: %s at %d, before record %d at %d: acknowledged changes are missing", ErrCorrupt, s.name, end, f.first, at)
 		}
 	}

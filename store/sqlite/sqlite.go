@@ -1,30 +1,358 @@
 // Package sqlite is the store's image in one SQLite file (modernc.org/sqlite, pure Go): WAL, synchronous FULL, one writer. People
-// open it with any SQLite tool: one table per kind of record (key, value, ver, expires), counters, changes, meta. It is written
-// only by checkpoints of store.DB, so a running store's file is up to two seconds behind the journal. Imported by node and cmd.
-// Safe for concurrent use.
+// open it with any SQLite tool: one table per kind of record (key, value, ver, expires), counters, changes, meta. It is written only
+// by checkpoints of store.DB, so a running store's file is a moment behind the journal. It also makes and restores backups.
+//
+// It writes no SQL by hand that carries data: all values are parameters, all names of tables come from the program's own list.
+// Imported by node and cmd. Safe for concurrent use; writes come from one goroutine.
 package sqlite
 
 import (
-	"time"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver registers itself as "sqlite"
 
 	"imsafe/store"
+	"imsafe/store/disk"
 )
 
 // FileName is the name of the image inside the directory of a store.
 const FileName = "image.db"
 
-// InDirectory returns the Options.Image that keeps the image in dir/image.db.
-func InDirectory(dir string) func([]store.TableSpec) (store.Image, error) {
-	panic("sqlite: being written")
+// readConnections bounds how many readers SQLite serves at once: those of the store, and a few that may block.
+const readConnections = 4
+
+// Image is an open image.
+type Image struct {
+	path   string
+	write  *sql.DB // one connection
+	read   *sql.DB
+	tables map[store.Table]*table
+	list   []*table // in the order of their numbers given at Open
+
+	insertChange *sql.Stmt
+	trimChanges  *sql.Stmt
+	readChanges  *sql.Stmt
+	setMeta      *sql.Stmt
+	trimmed      uint64 // writer only
 }
+
+var _ store.Image = (*Image)(nil)
 
 // Open opens the store in dir, creating the directory with mode 0700 if it is new: o with Disk set to disk.OS(dir) and Image to
 // InDirectory(dir).
-func Open(dir string, o store.Options) (*store.DB, error) { panic("sqlite: being written") }
+func Open(dir string, o store.Options) (*store.DB, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	o.Disk = disk.OS(dir)
+	o.Image = InDirectory(dir)
+	return store.Open(o)
+}
 
-// Restore makes a new store in dir (which must be empty or not exist) from a backup. The new store has the backup's identity and
-// mark, the next Epoch, RestoredAt = at, and a sequence far ahead, so that versions handed out since the backup do not come again.
-func Restore(backup, dir string, at time.Time) (store.Meta, error) { panic("sqlite: being written") }
+// InDirectory returns the Options.Image that keeps the image in dir/image.db.
+func InDirectory(dir string) func([]store.TableSpec) (store.Image, error) {
+	return func(tables []store.TableSpec) (store.Image, error) {
+		return OpenImage(filepath.Join(dir, FileName), tables)
+	}
+}
 
-// Manifest reads what a backup says about itself.
-func Manifest(backup string) (store.Meta, error) { panic("sqlite: being written") }
+// OpenImage opens or makes the image at path. A table that the file knows under another number or name is refused: the numbers stand
+// in the journal, so a mix-up would put records where they do not belong.
+func OpenImage(path string, tables []store.TableSpec) (*Image, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	switch { // SQLite would make the file readable for all; its -wal and -shm inherit what it has
+	case err == nil:
+		f.Close()
+	case !errors.Is(err, fs.ErrExist):
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	m := &Image{path: path, tables: map[store.Table]*table{}}
+	if m.write, err = connect(path, 1, "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-32768)", "journal_size_limit(67108864)"); err == nil {
+		if err = m.checkDurable(); err == nil {
+			err = m.migrate(tables)
+		}
+	}
+	if err == nil {
+		m.read, err = connect(path, readConnections, "query_only(1)", "cache_size(-16384)")
+	}
+	if err == nil {
+		err = m.prepare()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlite: open %s: %w", path, err), m.Close())
+	}
+	return m, nil
+}
+
+// connect opens a pool on the file. The pragmas are part of the address, so each new connection has them.
+func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)", "trusted_schema(0)"}, pragmas...)}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, db.Ping()
+}
+
+// checkDurable asks SQLite what it made of the pragmas: a file system without shared memory, for example, has no WAL.
+func (m *Image) checkDurable() error {
+	var mode string
+	var level int
+	if err := m.write.QueryRow("PRAGMA journal_mode").Scan(&mode); err != nil {
+		return err
+	}
+	if err := m.write.QueryRow("PRAGMA synchronous").Scan(&level); err != nil {
+		return err
+	}
+	if mode != "wal" || level != 2 {
+		return fmt.Errorf("journal_mode %s, synchronous %d: want wal and 2 (FULL)", mode, level)
+	}
+	return nil
+}
+
+// schema is what every image has; the tables of records come from migrate.
+const schema = `
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tables (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS changes (sequence INTEGER PRIMARY KEY, number INTEGER NOT NULL, key TEXT NOT NULL, deleted INTEGER NOT NULL);
+`
+
+// migrate makes what is missing.
+func (m *Image) migrate(specs []store.TableSpec) error {
+	tx, err := m.write.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after Commit it does nothing
+	if _, err := tx.Exec(schema); err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		var name string
+		err := tx.QueryRow("SELECT name FROM tables WHERE number = ?", spec.Table).Scan(&name)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if err == nil && name != spec.Name {
+			return fmt.Errorf("table %d is called %s here, not %s", spec.Table, name, spec.Name)
+		}
+		t := newTable(spec)
+		if err != nil { // new
+			if _, err := tx.Exec("INSERT INTO tables (number, name) VALUES (?, ?)", spec.Table, spec.Name); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(t.sql(createTable)); err != nil {
+				return err
+			}
+		}
+		m.tables[spec.Table] = t
+		m.list = append(m.list, t)
+	}
+	return tx.Commit()
+}
+
+// prepare compiles the statements once.
+func (m *Image) prepare() (err error) {
+	statement := func(db *sql.DB, text string) *sql.Stmt {
+		if err != nil {
+			return nil
+		}
+		var s *sql.Stmt
+		s, err = db.Prepare(text)
+		return s
+	}
+	for _, t := range m.list {
+		t.put = statement(m.write, t.sql(putRecord))
+		t.remove = statement(m.write, t.sql(removeRecord))
+		t.get = statement(m.read, t.sql(getRecord))
+		t.scan = statement(m.read, t.sql(scanRecords))
+		t.expired = statement(m.read, t.sql(expiredRecords))
+	}
+	m.insertChange = statement(m.write, "INSERT OR REPLACE INTO changes (sequence, number, key, deleted) VALUES (?, ?, ?, ?)")
+	m.trimChanges = statement(m.write, "DELETE FROM changes WHERE sequence <= ?")
+	m.setMeta = statement(m.write, setMeta)
+	m.readChanges = statement(m.read, "SELECT sequence, number, key, deleted FROM changes WHERE sequence > ? ORDER BY sequence LIMIT ?")
+	return err
+}
+
+// Close closes the file; SQLite folds its WAL into it.
+func (m *Image) Close() error {
+	var errs []error
+	if m.read != nil {
+		errs = append(errs, m.read.Close())
+	}
+	if m.write != nil {
+		errs = append(errs, m.write.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Write implements store.Image.
+func (m *Image) Write(w *store.ImageWrite) error {
+	tx, err := m.write.Begin()
+	if err != nil {
+		return fmt.Errorf("sqlite: %w", err)
+	}
+	defer tx.Rollback()
+	if err := m.writeRecords(tx, w.Records); err != nil {
+		return err
+	}
+	insert := tx.Stmt(m.insertChange)
+	for _, c := range w.Changes {
+		if _, err := insert.Exec(int64(c.Sequence), c.Table, string(c.Key), c.Deleted); err != nil {
+			return fmt.Errorf("sqlite: write change %d: %w", c.Sequence, err)
+		}
+	}
+	trimmed := max(m.trimmed, w.Trim)
+	if trimmed > m.trimmed {
+		if _, err := tx.Stmt(m.trimChanges).Exec(int64(trimmed)); err != nil {
+			return fmt.Errorf("sqlite: trim changes: %w", err)
+		}
+	}
+	if err := writeMeta(tx.Stmt(m.setMeta), w.Meta, trimmed); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("sqlite: commit: %w", err)
+	}
+	m.trimmed = trimmed
+	return nil
+}
+
+func (m *Image) writeRecords(tx *sql.Tx, records []store.ImageRecord) error {
+	var put, remove *sql.Stmt
+	current := -1
+	for i := range records {
+		r := &records[i]
+		if int(r.Table) != current {
+			t := m.tables[r.Table]
+			if t == nil {
+				return fmt.Errorf("sqlite: no table %d", r.Table)
+			}
+			current, put, remove = int(r.Table), tx.Stmt(t.put), tx.Stmt(t.remove)
+		}
+		var err error
+		if r.Deleted {
+			_, err = remove.Exec(string(r.Key))
+		} else {
+			_, err = put.Exec(string(r.Key), r.Value, int64(r.Version), r.Expires)
+		}
+		if err != nil {
+			return fmt.Errorf("sqlite: write to %s: %w", m.tables[r.Table].name, err)
+		}
+	}
+	return nil
+}
+
+// Get implements store.Image.
+func (m *Image) Get(t store.Table, key []byte) (store.Record, error) {
+	table := m.tables[t]
+	if table == nil {
+		return store.Record{}, fmt.Errorf("sqlite: no table %d", t)
+	}
+	rec := store.Record{Key: key}
+	err := table.get.QueryRow(string(key)).Scan(&rec.Value, &rec.Version, &rec.Expires)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return store.Record{}, store.ErrNotFound
+	case err != nil:
+		return store.Record{}, fmt.Errorf("sqlite: get from %s: %w", table.name, err)
+	}
+	return rec, nil
+}
+
+// Scan implements store.Image.
+func (m *Image) Scan(t store.Table, prefix, after []byte, limit int) ([]store.Record, error) {
+	table := m.tables[t]
+	if table == nil {
+		return nil, fmt.Errorf("sqlite: no table %d", t)
+	}
+	// Keys are text in binary collation, so order and prefix are those of the octets.
+	return records(table.scan.Query(string(prefix), string(after), string(prefixEnd(prefix)), limit))
+}
+
+// prefixEnd is the first key after all keys with the prefix; empty if there is none.
+func prefixEnd(prefix []byte) []byte {
+	end := strings.TrimRight(string(prefix), "\xff")
+	if end == "" {
+		return nil
+	}
+	return append([]byte(end[:len(end)-1]), end[len(end)-1]+1)
+}
+
+// Expired implements store.Image.
+func (m *Image) Expired(t store.Table, now, afterExpires int64, afterKey []byte, limit int) ([]store.Record, error) {
+	table := m.tables[t]
+	if table == nil {
+		return nil, fmt.Errorf("sqlite: no table %d", t)
+	}
+	return records(table.expired.Query(now, afterExpires, string(afterKey), limit))
+}
+
+// records reads rows of (key, value, ver, expires).
+func records(rows *sql.Rows, err error) ([]store.Record, error) {
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	defer rows.Close()
+	var out []store.Record
+	for rows.Next() {
+		var r store.Record
+		if err := rows.Scan(&r.Key, &r.Value, &r.Version, &r.Expires); err != nil {
+			return nil, fmt.Errorf("sqlite: %w", err)
+		}
+		out = append(out, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	return out, nil
+}
+
+// Changes implements store.Image.
+func (m *Image) Changes(cursor uint64, limit int) ([]store.Change, uint64, error) {
+	cursor = min(cursor, 1<<63-1)
+	rows, err := m.readChanges.Query(int64(cursor), limit)
+	if err != nil {
+		return nil, 0, fmt.Errorf("sqlite: changes: %w", err)
+	}
+	defer rows.Close()
+	var out []store.Change
+	for rows.Next() {
+		var c store.Change
+		if err := rows.Scan(&c.Sequence, &c.Table, &c.Key, &c.Deleted); err != nil {
+			return nil, 0, fmt.Errorf("sqlite: changes: %w", err)
+		}
+		out = append(out, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, 0, fmt.Errorf("sqlite: changes: %w", err)
+	}
+	// After the rows: what was trimmed meanwhile may be missing from them, and then this says so.
+	var trimmed uint64
+	err = m.read.QueryRow("SELECT value FROM meta WHERE name = 'trimmed'").Scan(&trimmed)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, 0, fmt.Errorf("sqlite: changes: %w", err)
+	}
+	return out, trimmed, nil
+}
+
+// Meta implements store.Image.
+func (m *Image) Meta() (store.Meta, bool, error) {
+	meta, trimmed, ok, err := readMeta(m.write)
+	m.trimmed = trimmed
+	return meta, ok, err
+}

@@ -1,0 +1,41 @@
+package sqlite
+
+import (
+	"database/sql"
+	"strings"
+
+	"imsafe/store"
+)
+
+// table is one table of records and its statements.
+type table struct {
+	name                            string
+	put, remove, get, scan, expired *sql.Stmt
+}
+
+func newTable(spec store.TableSpec) *table { return &table{name: spec.Name} }
+
+// sql puts the table's name into a statement. Names match [a-z][a-z0-9_]* (store checks that): there is nothing to quote.
+func (t *table) sql(statement string) string {
+	return strings.ReplaceAll(statement, "TABLE_NAME", t.name)
+}
+
+// Keys are TEXT whatever their octets are, so that people can write WHERE key = '...'. Values are BLOB. The index makes the sweeper
+// independent of the number of records.
+const (
+	createTable = `
+CREATE TABLE TABLE_NAME (key TEXT PRIMARY KEY, value BLOB NOT NULL, ver INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX TABLE_NAME_expires ON TABLE_NAME (expires, key) WHERE expires > 0;
+`
+	putRecord = `
+INSERT INTO TABLE_NAME (key, value, ver, expires) VALUES (?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, ver = excluded.ver, expires = excluded.expires`
+	removeRecord = `DELETE FROM TABLE_NAME WHERE key = ?`
+	getRecord    = `SELECT value, ver, expires FROM TABLE_NAME WHERE key = ?`
+	scanRecords  = `
+SELECT key, value, ver, expires FROM TABLE_NAME
+WHERE key >= ?1 AND key > ?2 AND (?3 = '' OR key < ?3) ORDER BY key LIMIT ?4`
+	expiredRecords = `
+SELECT key, value, ver, expires FROM TABLE_NAME
+WHERE expires > 0 AND expires <= ?1 AND (expires, key) > (?2, ?3) ORDER BY expires, key LIMIT ?4`
+)
