@@ -3,10 +3,10 @@ package cx
 // Batch lets the S-CSCF and the HSS of one process commit together: one REGISTER is one commit.
 //
 // The S-CSCF makes a Batch and puts it into a ServerAssignmentRequest; the HSS adds its changes and
-// a Settler; the S-CSCF adds its own, applies all of them as one atomic operation in the partition
-// Partition, and calls Settle exactly once with the outcome. Until then the HSS treats
-// its changes as undecided: it answers others from the committed state. A change carries its own
-// condition, so if another commit came first the whole batch fails and nothing happened.
+// a Settler; the S-CSCF adds its own, applies all of them as one atomic operation in Partition, and
+// calls Settle exactly once with the outcome. Until then the HSS treats its changes as undecided: it
+// answers others from the committed state. A change carries its own condition, so if another commit
+// came first the whole batch fails and nothing happened.
 //
 // A Batch holds references to what was added; it may be reused after Settle. It belongs to one
 // procedure and is not safe for concurrent use.
@@ -14,8 +14,8 @@ type Batch struct {
 	// Partition is where the user's records live; the HSS sets it. It is the private identity, except
 	// for a subscription with several of them, where it is the first. Empty: the private identity.
 	Partition string
-	Changes  []Change
-	settlers []Settler
+	Changes   []Change
+	settlers  []Settler
 }
 
 // Change is one durable change in neutral words, so that a reference point need not know the store.
