@@ -16,10 +16,12 @@ import (
 
 // Bounds of the handshake.
 const (
-	maxParallel = 4               // handshakes of a server at the same moment
-	maxAttempts = 64              // handshakes of one leg in all
-	oneAttempt  = 4 * time.Second // after which a client begins again with a new hello
-	pause       = 250 * time.Millisecond
+	maxParallel = 4  // handshakes of a server at the same moment
+	maxAttempts = 64 // handshakes of one leg in all
+	// perHandshake: a client begins again with a new hello after that part of the time it has. Somebody who forged hellos in its
+	// name has made the server send cookies to it, and it may have believed one of those.
+	perHandshake = 3
+	pause        = 250 * time.Millisecond
 )
 
 // attempts are the handshakes of one leg. A server may have several: somebody who forges the peer's address can send a
@@ -94,7 +96,7 @@ func (l *Leg) asClient(ctx context.Context) (result, error) {
 		if a == nil {
 			return result{}, handshakeError(last)
 		}
-		l.attempt(a, oneAttempt)
+		l.attempt(a, l.cfg.Handshake/perHandshake)
 		var r result
 		select {
 		case r = <-l.dtls.ended:
@@ -121,7 +123,9 @@ func (l *Leg) asServer(ctx context.Context) (result, error) {
 	l.early = nil
 	l.mu.Unlock()
 	for _, hello := range early {
-		l.dtls.packet(l, hello)
+		if hello.from == l.agreed.Remote {
+			l.dtls.packet(l, hello.b)
+		}
 	}
 	var last error
 	for {

@@ -97,7 +97,7 @@ type Leg struct {
 
 	mu     sync.Mutex // guards the fields below until started is closed; they do not change afterwards
 	agreed sdp.Agreed
-	early  [][]byte // ClientHellos that came before Start (RFC 5763 6.7: the answer may be slower than the hello)
+	early  []early // ClientHellos that came before Start (RFC 5763 6.7: the answer may be slower than the hello)
 
 	mute, deaf atomic.Bool // hold: do not send, do not deliver
 	profile    atomic.Uint32
@@ -256,7 +256,7 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 	select {
 	case <-l.started:
 	default:
-		if l.tooEarly(kind, b) {
+		if l.tooEarly(kind, b, from) {
 			return
 		}
 	}
@@ -289,7 +289,12 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 // maxEarly bounds the hellos kept before the SDP is known. They are looked at only after it is.
 const maxEarly = 4
 
-func (l *Leg) tooEarly(kind kind, b []byte) bool {
+type early struct {
+	b    []byte
+	from netip.AddrPort
+}
+
+func (l *Leg) tooEarly(kind kind, b []byte, from netip.AddrPort) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -304,7 +309,7 @@ func (l *Leg) tooEarly(kind kind, b []byte) bool {
 	if len(l.early) == maxEarly {
 		l.early = l.early[1:]
 	}
-	l.early = append(l.early, append([]byte(nil), b...))
+	l.early = append(l.early, early{append([]byte(nil), b...), from})
 	return true
 }
 

@@ -26,6 +26,7 @@ type sender struct {
 	jitter *rand.Rand // of the report interval
 
 	packets, octets uint32
+	ticking         bool
 	nextReport      time.Duration
 	reported        uint32 // packets at the last report: a sender report only if there were new ones
 	far             Far
@@ -127,21 +128,22 @@ func (l *Leg) send(b []byte) {
 // reportInterval is the minimum of RFC 3550 6.2; it is halved or raised by half at random (6.3.1).
 const reportInterval = 5 * time.Second
 
-// Tick sends the RTCP reports that are due at now, a monotonic time. Call it every 20 ms or less often; without it there are
-// no reports, and nothing else suffers. Without rtcp-mux no reports are sent: their port is not ours to open.
-func (l *Leg) Tick(now time.Duration) {
+// Tick sends the RTCP reports that are due on Config.Clock. Call it every 20 ms or less often; without it there are no reports,
+// and nothing else suffers. Without rtcp-mux no reports are sent: their port is not ours to open.
+func (l *Leg) Tick() {
 	select {
 	case <-l.ready:
 	default:
 		return
 	}
+	now := l.cfg.Clock.Now()
 	s := &l.tx
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	interval := time.Duration((0.5 + s.jitter.Float64()) * float64(reportInterval))
 	switch {
-	case s.nextReport == 0:
-		s.nextReport = now + interval/2 // the first one may come early (RFC 3550 6.2)
+	case !s.ticking:
+		s.ticking, s.nextReport = true, now+interval/2 // the first one may come early (RFC 3550 6.2)
 	case now >= s.nextReport && l.agreed.RTCPMux:
 		s.nextReport = now + interval
 		l.control(l.report(now))
