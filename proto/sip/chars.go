@@ -11,6 +11,7 @@ const (
 	clsHost                   // hostname; '_' too, because names of DNS may hold it (RFC 2181 11)
 	clsHex                    // HEXDIG
 	clsUnreserved             // unreserved
+	clsTokens                 // what stands in a list of tokens: token, white space, comma
 	clsValue                  // what may stand in an unquoted parameter value: token, host, and the '/' of types
 )
 
@@ -27,7 +28,8 @@ func buildClasses() (class [256]uint16, lower [256]byte) {
 		alphanum   = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 		unreserved = alphanum + "-_.!~*'()"
 	)
-	mark(clsToken|clsWord, alphanum+"-.!%*_+`'~")
+	mark(clsToken|clsWord|clsTokens, alphanum+"-.!%*_+`'~")
+	mark(clsTokens, " \t,")
 	mark(clsWord, "()<>:\\\"/[]?{}")
 	mark(clsUser|clsPassword|clsParam|clsHeader|clsUnreserved, unreserved)
 	mark(clsUser, "&=+$,;?/")

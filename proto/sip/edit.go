@@ -130,6 +130,9 @@ func (m *Message) Remove(h HeaderID) int {
 
 // removeAfter removes the values of h behind index i.
 func (m *Message) removeAfter(i int, h HeaderID) int {
+	if bytes.IndexByte(m.ids[i+1:], byte(h)) < 0 {
+		return 0
+	}
 	return m.removeIf(i+1, func(at int) bool { return m.ids[at] == byte(h) })
 }
 
@@ -275,7 +278,8 @@ func (m *Message) insert(i int, h HeaderID, f field) {
 		m.drop("too many fields")
 		return
 	}
-	m.ids, m.fields = m.ids[:n+1], m.fields[:n+1]
+	m.ids = m.ids[:n+1]
+	m.fields = m.fields[:n+1]
 	copy(m.ids[i+1:], m.ids[i:n])
 	copy(m.fields[i+1:], m.fields[i:n])
 	m.ids[i], m.fields[i] = byte(h), f

@@ -33,17 +33,21 @@ type Framer struct {
 	block  *slab  // octets of a message not yet complete
 	owned  bool
 
-	scanned int   // octets of in without the end of the header
-	need    int   // octets of the message at the start of in, 0 = not yet known
-	crlf    bool  // the last thing that came was a single CRLF
-	err     error // the stream has failed
+	line   int   // start in in of the line that is not yet complete
+	field  int   // start of the header field that line belongs to, 0 = it is the start line
+	length int   // the Content-Length found so far, -1 = none
+	need   int   // octets of the message at the start of in, 0 = not yet known
+	crlf   bool  // the last thing that came was a single CRLF
+	err    error // the stream has failed
 }
 
 // NewFramer returns a Framer with memory of its own. Pool.NewFramer is better where there are many.
 func NewFramer(l Limits) *Framer { return NewPool(l).NewFramer() }
 
 // NewFramer returns a Framer with the limits and the slabs of p. Close it when the connection ends.
-func (p *Pool) NewFramer() *Framer { return &Framer{limits: p.limits, pool: p, block: noBlock} }
+func (p *Pool) NewFramer() *Framer {
+	return &Framer{limits: p.limits, pool: p, block: noBlock, length: -1}
+}
 
 // Write takes octets of the stream. It borrows p: p must not change before Next has returned nil, nil or an error that
 // ends the stream. It returns len(p), or the error of a stream that has failed.
@@ -120,87 +124,80 @@ func (f *Framer) begin() error {
 		return ErrStartLine // no method and no "SIP/" begins like this
 	}
 	f.crlf = false
-	// The end may lie across the last octets searched.
-	from := max(f.scanned-3, 0)
-	i := bytes.Index(f.in[from:], headEnd)
-	if i < 0 {
-		f.scanned = len(f.in)
-		if f.scanned > f.limits.MaxMessage {
-			return ErrTooLarge
+	return f.header()
+}
+
+// header goes on through the lines of the header, each once however the stream was split. At the empty line it sets
+// need.
+func (f *Framer) header() error {
+	for {
+		i := bytes.IndexByte(f.in[f.line:], '\n')
+		if i < 0 {
+			if len(f.in) > f.limits.MaxMessage || len(f.in)-f.line > f.limits.MaxLine {
+				return ErrTooLarge
+			}
+			return nil
 		}
-		return nil
+		next := f.line + i + 1
+		if i == 0 || f.in[next-2] != '\r' {
+			return ErrLineEnd
+		}
+		// A line that begins with white space goes on with the field before it (RFC 3261 7.3.1).
+		if f.line > 0 && !isLWS(f.in[f.line]) {
+			if f.field > 0 {
+				if err := f.contentLength(f.in[f.field:f.line]); err != nil {
+					return err
+				}
+			}
+			f.field = f.line
+		}
+		if i == 1 && f.line > 0 {
+			return f.end(next)
+		}
+		f.line = next
 	}
-	head := from + i + len(headEnd)
-	length, err := f.contentLength(f.in[:head])
-	if err != nil {
-		return err
+}
+
+// end works out the length of a message whose header is head octets long.
+func (f *Framer) end(head int) error {
+	// Every LF has a CR before it. A CR on its own would be a line end to some readers and none to others.
+	if bytes.Count(f.in[:head], crOctet) != bytes.Count(f.in[:head], lfOctet) {
+		return ErrLineEnd
 	}
-	if length > f.limits.MaxBody || head+length > f.limits.MaxMessage {
+	if f.length < 0 {
+		return ErrNoLength
+	}
+	if f.length > f.limits.MaxBody || head+f.length > f.limits.MaxMessage {
 		return ErrTooLarge
 	}
-	f.need = head + length
+	f.need = head + f.length
 	return nil
 }
 
-var headEnd = []byte("\r\n\r\n")
+var lfOctet = []byte{'\n'}
 
-// contentLength finds the one Content-Length of a header. It knows names as the parser does, so the two cannot
-// disagree about which line is one.
-func (f *Framer) contentLength(head []byte) (int, error) {
-	length := -1
-	lines := 0
-	pos := bytes.IndexByte(head, '\n') + 1 // behind the start line
-	if pos < 2 || head[pos-2] != '\r' {
-		return 0, ErrLineEnd
+// contentLength looks at one header field, folds and line end included. It knows names as the parser does, so the two
+// cannot disagree about which field is a Content-Length. Two that agree are left for Validate.
+func (f *Framer) contentLength(field []byte) error {
+	if c := field[0] | 0x20; c != 'c' && c != 'l' {
+		return nil
 	}
-	for pos < len(head)-2 {
-		end := pos + bytes.IndexByte(head[pos:], '\n') + 1
-		for isLWS(head[end]) { // there is an empty line at the end of head
-			end += bytes.IndexByte(head[end:], '\n') + 1
-		}
-		if c := head[pos] | 0x20; c == 'c' || c == 'l' {
-			n, found, err := f.lengthOf(head[pos:end])
-			if err != nil || found && length >= 0 && n != length {
-				return 0, ErrLength
-			}
-			if found {
-				length = n
-			}
-		}
-		pos = end
+	colon := bytes.IndexByte(field, ':')
+	if colon < 0 || LookupHeader(trim(field[:colon])) != HdrContentLength {
+		return nil
 	}
-	// A CR or LF on its own would be a line end to some readers and none to others.
-	if lines = bytes.Count(head, crOctet); bytes.Count(head, lfOctet) != lines || bytes.Count(head, crlf) != lines {
-		return 0, ErrLineEnd
+	n, ok := parseUint(bytes.Trim(field[colon+1:], " \t\r\n"), ceilingMessage)
+	if !ok || f.length >= 0 && f.length != int(n) {
+		return ErrLength
 	}
-	if length < 0 {
-		return 0, ErrNoLength
-	}
-	return length, nil
-}
-
-var (
-	lfOctet = []byte{'\n'}
-	crlf    = []byte("\r\n")
-)
-
-// lengthOf reads a header line, folds and line end included, that may be a Content-Length.
-func (f *Framer) lengthOf(line []byte) (n int, found bool, err error) {
-	colon := bytes.IndexByte(line, ':')
-	if colon < 0 || LookupHeader(trim(line[:colon])) != HdrContentLength {
-		return 0, false, nil
-	}
-	v, ok := parseUint(bytes.Trim(line[colon+1:], " \t\r\n"), ceilingMessage)
-	if !ok {
-		return 0, true, ErrLength
-	}
-	return int(v), true, nil
+	f.length = int(n)
+	return nil
 }
 
 // take drops n octets from the front of in.
 func (f *Framer) take(n int) {
 	f.in = f.in[n:]
-	f.scanned, f.need = 0, 0
+	f.line, f.field, f.length, f.need = 0, 0, -1, 0
 }
 
 // settle keeps what is left of the caller's octets, or gives memory back if nothing is.

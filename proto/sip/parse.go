@@ -255,7 +255,9 @@ func (m *Message) parseField(pos, end int) error {
 		f.flags = flagVerbatim
 	}
 	switch headerDefs[h].trait {
-	case list, tokens:
+	case tokens:
+		return m.parseTokens(h, f)
+	case list:
 		if bytes.IndexByte(line[start:stop], ',') >= 0 {
 			return m.parseList(h, f)
 		}
@@ -303,8 +305,10 @@ func (m *Message) add(h HeaderID, f field) error {
 			return ErrTooManyFields
 		}
 	}
-	m.ids, m.fields = m.ids[:n+1], m.fields[:n+1]
-	m.ids[n], m.fields[n] = byte(h), f
+	m.ids = m.ids[:n+1]
+	m.fields = m.fields[:n+1]
+	m.ids[n] = byte(h)
+	m.fields[n] = f
 	return nil
 }
 
@@ -325,21 +329,33 @@ func (m *Message) reserve(n int) bool {
 	return true
 }
 
+// parseTokens splits a list of option tags, methods or event names at its commas (RFC 3261 7.3.1).
+func (m *Message) parseTokens(h HeaderID, whole field) error {
+	start, end := int(whole.off), int(whole.off)+int(whole.n)
+	s := splitter{m: m, h: h, begin: start, flags: whole.flags}
+	clean := uint16(clsTokens)
+	for i := start; i < end; i++ {
+		c := m.buf[i]
+		clean &= class[c]
+		if c != ',' {
+			continue
+		}
+		if clean == 0 {
+			s.split = true // something else than tokens: from here each value has a line of its own
+		}
+		if err := s.cut(i); err != nil {
+			return err
+		}
+	}
+	s.split = s.split || clean == 0
+	return s.finish(end)
+}
+
 // parseList splits the value of whole at its commas into one field per value (RFC 3261 7.3.1). Quoted strings and
 // angle brackets hold commas of their own, and so do the comments that RFC 2543 allowed in a Via.
 func (m *Message) parseList(h HeaderID, whole field) error {
 	start, end := int(whole.off), int(whole.off)+int(whole.n)
-	s := splitter{m: m, h: h, begin: start, lead: whole.flags & flagVerbatim, clean: true}
-	if headerDefs[h].trait == tokens {
-		for i := start; i < end; i++ {
-			if m.buf[i] == ',' {
-				if err := s.cut(i); err != nil {
-					return err
-				}
-			}
-		}
-		return s.finish(end)
-	}
+	s := splitter{m: m, h: h, begin: start, flags: whole.flags, split: true}
 	var quoted, bracketed bool
 	depth := 0
 	for i := start; i < end; i++ {
@@ -376,13 +392,13 @@ func (m *Message) parseList(h HeaderID, whole field) error {
 
 // splitter adds the values of one line to the index.
 type splitter struct {
-	m       *Message
-	h       HeaderID
-	begin   int    // start of the value at hand
-	prevEnd int    // end of the value before it, 0 if there is none
-	n       int    // values so far
-	lead    uint16 // flags of the first value
-	clean   bool   // only tokens so far
+	m     *Message
+	h     HeaderID
+	split bool   // each value leaves on a line of its own
+	flags uint16 // of the value at hand
+	begin int    // start of the value at hand
+	last  int    // end of the value before it, 0 if there is none
+	n     int    // values so far
 }
 
 // cut adds the value that ends before i, which is a comma or the end of the line.
@@ -396,38 +412,33 @@ func (s *splitter) cut(i int) error {
 	for end > start && isLWS(buf[end-1]) {
 		end--
 	}
+	f := field{off: uint32(start), n: uint16(end - start), flags: s.flags}
+	s.flags = 0
 	if start == end {
-		// An option-tag list with a comma too many is common and harmless; elsewhere it is not (RFC 4475 3.1.2.1).
+		// A comma too many in a list of tokens is common and harmless; elsewhere it is not (RFC 4475 3.1.2.1).
 		if headerDefs[s.h].trait != tokens {
 			s.m.defects |= DefectList
 		}
-		s.lead = 0 // what follows does not stand where the emission would put it
 		return nil
 	}
 	if s.n++; s.n > s.m.pool.limits.MaxList {
 		return ErrTooManyValues
 	}
-	f := field{off: uint32(start), n: uint16(end - start)}
-	if s.prevEnd == 0 {
-		f.flags = s.lead
-	}
-	if headerDefs[s.h].trait == tokens {
-		s.clean = s.clean && allOf(buf[start:end], clsToken)
-		if s.prevEnd != 0 && s.clean {
-			f.flags = flagJoin
-			if start == s.prevEnd+2 && buf[start-1] == ' ' {
-				f.flags |= flagVerbatim
-			}
+	if s.last != 0 && !s.split {
+		f.flags = flagJoin
+		if start == s.last+2 && buf[start-1] == ' ' {
+			f.flags |= flagVerbatim
 		}
 	}
-	s.prevEnd = end
+	s.last = end
 	return s.m.add(s.h, f)
 }
 
-// finish adds the last value. A list of nothing but commas leaves one empty field, so that it is not lost.
+// finish adds the last value. A line without any leaves one empty field, so that it is not lost.
 func (s *splitter) finish(end int) error {
+	flags := s.flags
 	if err := s.cut(end); err != nil || s.n > 0 {
 		return err
 	}
-	return s.m.add(s.h, field{off: uint32(end)})
+	return s.m.add(s.h, field{off: uint32(end), flags: flags})
 }

@@ -1,6 +1,9 @@
 package sip
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Reject is the answer of layer two to a message that must not be processed. Values are shared: do not change them.
 type Reject struct {
@@ -124,7 +127,25 @@ func (m *Message) validateOnce() *rejection {
 
 // hasControl reports whether a control character stands in v that no backslash escapes (RFC 3261 25.1, quoted-pair).
 func hasControl(v []byte) bool {
-	for i := 0; i < len(v); i++ {
+	i := 0
+	for ; i+8 <= len(v); i += 8 {
+		if mayHaveControl(binary.LittleEndian.Uint64(v[i:])) && controlIn(v, i, i+8) {
+			return true
+		}
+	}
+	return controlIn(v, i, len(v))
+}
+
+// mayHaveControl looks at eight octets at once: one below 32 borrows from its top bit, 127 becomes 0 by the
+// exclusive-or and does the same. It may be wrong about octets above such a one, never about none.
+func mayHaveControl(x uint64) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	del := x ^ 0x7f*ones
+	return ((x-0x20*ones)&^x|(del-ones)&^del)&tops != 0
+}
+
+func controlIn(v []byte, from, to int) bool {
+	for i := from; i < to; i++ {
 		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
 			if i == 0 || v[i-1] != '\\' {
 				return true
