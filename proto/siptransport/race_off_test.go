@@ -1,0 +1,5 @@
+//go:build !race
+
+package siptransport
+
+const raceEnabled = false

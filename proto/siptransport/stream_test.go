@@ -1,0 +1,594 @@
+package siptransport
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"imsafe/proto/shard"
+)
+
+// streamServer is a listener under test.
+type streamServer struct {
+	*recorder
+	addr netip.AddrPort
+	n    *Counters
+	sh   *shard.Shard
+	stop func()
+}
+
+// listen serves TCP on loopback for the length of a test.
+func listen(t testing.TB, o Options) *streamServer {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveStreams(t, testShard(t, 0, 0), ln, o)
+}
+
+func serveStreams(t testing.TB, sh *shard.Shard, ln net.Listener, o Options) *streamServer {
+	t.Helper()
+	if o.Counters == nil {
+		o.Counters = new(Counters)
+	}
+	s := &streamServer{recorder: newRecorder(), addr: addrPort(ln.Addr()), n: o.Counters, sh: sh}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- ServeListener(ctx, []*shard.Shard{s.sh}, ln, func(*shard.Shard) Receiver { return s.recorder }, o)
+	}()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ServeListener: %v", err)
+		}
+		if n := o.Counters.Conns.Load(); n != 0 {
+			t.Errorf("%d connections left", n)
+		}
+	})
+	t.Cleanup(s.stop)
+	return s
+}
+
+func dial(t testing.TB, addr netip.AddrPort) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// message is a short whole message.
+func message(body string) string {
+	return fmt.Sprintf("OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bKa\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// wantClosed waits until the peer has closed c.
+func wantClosed(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("still open: %v", err)
+	}
+}
+
+// certificate makes a TLS configuration for both ends of a test.
+func certificate(t testing.TB) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"proxy.example"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13},
+		&tls.Config{RootCAs: pool, ServerName: "proxy.example", MinVersion: tls.VersionTLS13}
+}
+
+// streamKinds are the ways octets may reach a Streams.
+func streamKinds(t *testing.T) map[string]func(o Options) (*streamServer, func() net.Conn) {
+	serverTLS, clientTLS := certificate(t)
+	return map[string]func(o Options) (*streamServer, func() net.Conn){
+		"TCP": func(o Options) (*streamServer, func() net.Conn) {
+			s := listen(t, o)
+			return s, func() net.Conn { return dial(t, s.addr) }
+		},
+		"TLS": func(o Options) (*streamServer, func() net.Conn) {
+			o.TLS = serverTLS
+			s := listen(t, o)
+			return s, func() net.Conn { return tls.Client(dial(t, s.addr), clientTLS) }
+		},
+		"any conn": func(o Options) (*streamServer, func() net.Conn) {
+			s, ln := listenPipe(t, o)
+			return s, ln.dial
+		},
+		"TLS on any conn": func(o Options) (*streamServer, func() net.Conn) {
+			o.TLS = serverTLS
+			s, ln := listenPipe(t, o)
+			return s, func() net.Conn { return tls.Client(ln.dial(), clientTLS) }
+		},
+	}
+}
+
+// pipeListener accepts in-memory connections, as a userspace TCP would give them.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	close  func()
+}
+
+func listenPipe(t testing.TB, o Options) (*streamServer, *pipeListener) {
+	ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	ln.close = sync.OnceFunc(func() { close(ln.closed) })
+	return serveStreams(t, testShard(t, 0, 0), ln, o), ln
+}
+
+func (l *pipeListener) dial() net.Conn {
+	a, b := net.Pipe()
+	l.conns <- a
+	_ = b.SetDeadline(time.Now().Add(patience))
+	return b
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l *pipeListener) Close() error   { l.close(); return nil }
+func (l *pipeListener) Addr() net.Addr { return nil }
+
+func TestStreams(t *testing.T) {
+	for name, start := range streamKinds(t) {
+		t.Run(name, func(t *testing.T) {
+			s, dial := start(Options{MaxQueue: 1 << 20})
+			s.on(echo)
+			c := dial()
+			defer c.Close()
+			var want bytes.Buffer
+			for i := range 100 {
+				want.WriteString(message(strings.Repeat("x", i*i)))
+			}
+			go func() {
+				// In pieces of changing sizes, so that messages begin and end everywhere.
+				for b, n := want.Bytes(), 1; len(b) > 0; n = n*3%7001 + 1 {
+					n := min(n, len(b))
+					_, _ = c.Write(b[:n])
+					b = b[n:]
+				}
+			}()
+			got := make([]byte, want.Len())
+			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want.Bytes()) {
+				t.Fatalf("echo differs: %v", err)
+			}
+			f := await(t, s.opened)
+			if state := await(t, s.states); (state != nil) != strings.HasPrefix(name, "TLS") {
+				t.Errorf("TLS state %v", state)
+			}
+			if proto := f.Via.Proto(); proto != name[:3] && name != "any conn" || !f.Via.Reliable() {
+				t.Errorf("proto %s", proto)
+			}
+			_ = c.Close()
+			if err := await(t, s.closed); !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("closed: %v", err)
+			}
+			if in, out := s.n.MessagesIn.Load(), s.n.MessagesOut.Load(); in != 100 || out != 100 || s.n.Accepted.Load() != 1 {
+				t.Errorf("%d in, %d out, %d accepted", in, out, s.n.Accepted.Load())
+			}
+		})
+	}
+}
+
+// RFC 5626 4.4.1.
+func TestPing(t *testing.T) {
+	for name, start := range streamKinds(t) {
+		t.Run(name, func(t *testing.T) {
+			s, dial := start(Options{})
+			s.on(echo)
+			c := dial()
+			defer c.Close()
+			m := message("after")
+			got := make([]byte, 2+len(m))
+			go func() { _, _ = io.WriteString(c, "\r\n\r\n"+m) }()
+			if _, err := io.ReadFull(c, got); err != nil {
+				t.Fatal(err)
+			}
+			if string(got) != "\r\n"+m && string(got) != m+"\r\n" {
+				t.Errorf("got %q", got)
+			}
+			go func() { _, _ = io.WriteString(c, "\r\n") }()
+			await(t, s.pongs)
+			if s.n.Pings.Load() != 1 {
+				t.Errorf("%d pings", s.n.Pings.Load())
+			}
+		})
+	}
+}
+
+// TestStreamThatIsClosed: what a peer must not do, or not do in time, and the reason that is given and counted.
+func TestStreamThatIsClosed(t *testing.T) {
+	const soon = 50 * time.Millisecond
+	huge := "OPTIONS sip:h SIP/2.0\r\nContent-Length: 99999999\r\n\r\n"
+	for _, tt := range []struct {
+		name string
+		o    Options
+		send string
+		err  error
+		n    func(*Counters) *atomic.Uint64
+	}{
+		{"garbage", Options{}, "\x16\x03\x01 this is no SIP", ErrFraming, func(c *Counters) *atomic.Uint64 { return &c.ClosedFraming }},
+		{"HTTP without a length", Options{}, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", ErrFraming, func(c *Counters) *atomic.Uint64 { return &c.ClosedFraming }},
+		{"oversize body announced", Options{}, huge, ErrFraming, func(c *Counters) *atomic.Uint64 { return &c.ClosedFraming }},
+		{"endless header", Options{}, "OPTIONS sip:h SIP/2.0\r\nX: " + strings.Repeat("x", 70000), ErrFraming, func(c *Counters) *atomic.Uint64 { return &c.ClosedFraming }},
+		{"silence", Options{FirstMessage: soon}, "", ErrFirstMessage, func(c *Counters) *atomic.Uint64 { return &c.ClosedFirst }},
+		{"message begun", Options{Unfinished: soon}, message("body")[:60], ErrUnfinished, func(c *Counters) *atomic.Uint64 { return &c.ClosedUnfinished }},
+		{"idle after a message", Options{Idle: soon}, message(""), ErrIdle, func(c *Counters) *atomic.Uint64 { return &c.ClosedIdle }},
+		{"idle after a ping", Options{Idle: soon}, "\r\n\r\n", ErrIdle, func(c *Counters) *atomic.Uint64 { return &c.ClosedIdle }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := listen(t, tt.o)
+			c := dial(t, s.addr)
+			_, _ = io.WriteString(c, tt.send)
+			wantClosed(t, c)
+			if err := await(t, s.closed); !errors.Is(err, tt.err) {
+				t.Errorf("closed: %v", err)
+			}
+			if n := tt.n(s.n).Load(); n != 1 {
+				t.Errorf("counted %d", n)
+			}
+		})
+	}
+}
+
+// TestMessageBeforeGarbage: what came whole is delivered.
+func TestMessageBeforeGarbage(t *testing.T) {
+	s := listen(t, Options{})
+	c := dial(t, s.addr)
+	_, _ = io.WriteString(c, message("good")+"\x00\x00\x00")
+	if got := await(t, s.packets); got.data != message("good") {
+		t.Errorf("got %q", got.data)
+	}
+	if err := await(t, s.closed); !errors.Is(err, ErrFraming) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+func TestSlowReader(t *testing.T) {
+	for name, start := range streamKinds(t) {
+		t.Run(name, func(t *testing.T) {
+			s, dial := start(Options{MaxQueue: 64 << 10})
+			c := dial()
+			defer c.Close()
+			go func() { _, _ = io.WriteString(c, message("")) }()
+			f := await(t, s.packets).flow
+			data := bytes.Repeat([]byte("x"), 8<<10)
+			failed := make(chan error, 1)
+			s.sh.Exec(shard.EventFunc(func(*shard.Shard) {
+				for range 100000 {
+					if err := f.Send(data); err != nil {
+						failed <- err
+						return
+					}
+				}
+				failed <- nil
+			}))
+			if err := await(t, failed); !errors.Is(err, ErrSlow) {
+				t.Errorf("Send: %v", err)
+			}
+			if err := await(t, s.closed); !errors.Is(err, ErrSlow) {
+				t.Errorf("closed: %v", err)
+			}
+			if s.n.ClosedSlow.Load() != 1 || f.Send(data) != ErrClosed {
+				t.Errorf("counted %d", s.n.ClosedSlow.Load())
+			}
+		})
+	}
+}
+
+// TestStuckReader: a peer that keeps a little too much unread for too long is closed as well.
+func TestStuckReader(t *testing.T) {
+	s, ln := listenPipe(t, Options{Writing: 50 * time.Millisecond})
+	c := ln.dial()
+	defer c.Close()
+	_, _ = io.WriteString(c, message(""))
+	_ = await(t, s.packets).flow.Send([]byte("x"))
+	if err := await(t, s.closed); !errors.Is(err, ErrSlow) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+func TestConnectionLimits(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		o    Options
+		n    func(*Counters) *atomic.Uint64
+	}{
+		{"in all", Options{MaxConns: 3}, func(c *Counters) *atomic.Uint64 { return &c.RefusedTotal }},
+		{"per source", Options{MaxPerSource: 3}, func(c *Counters) *atomic.Uint64 { return &c.RefusedSource }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := listen(t, tt.o)
+			var open []net.Conn
+			for range 3 {
+				open = append(open, dial(t, s.addr))
+				await(t, s.opened)
+			}
+			wantClosed(t, dial(t, s.addr))
+			if n := tt.n(s.n).Load(); n != 1 {
+				t.Errorf("counted %d", n)
+			}
+			// One that ends makes room.
+			_ = open[0].Close()
+			await(t, s.closed)
+			for s.n.Conns.Load() == 3 {
+			}
+			dial(t, s.addr)
+			await(t, s.opened)
+		})
+	}
+	t.Run("handshakes", func(t *testing.T) {
+		server, _ := certificate(t)
+		s := listen(t, Options{MaxHandshakes: 1, TLS: server})
+		dial(t, s.addr)
+		for s.n.Conns.Load() == 0 {
+		}
+		wantClosed(t, dial(t, s.addr))
+		if s.n.RefusedHandshakes.Load() != 1 {
+			t.Errorf("counted %d", s.n.RefusedHandshakes.Load())
+		}
+	})
+	t.Run("admission", func(t *testing.T) {
+		var asked atomic.Value
+		s := listen(t, Options{Admit: func(a netip.AddrPort) bool { asked.Store(a); return false }})
+		c := dial(t, s.addr)
+		wantClosed(t, c)
+		if s.n.RefusedAdmit.Load() != 1 || asked.Load() != addrPort(c.LocalAddr()) {
+			t.Errorf("counted %d, asked for %v", s.n.RefusedAdmit.Load(), asked.Load())
+		}
+	})
+}
+
+func TestSourceOf(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1/32", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1%lo": "fe80::/64",
+	} {
+		if got := sourceOf(netip.MustParseAddr(in)); got != netip.MustParsePrefix(want) {
+			t.Errorf("%s: %v", in, got)
+		}
+	}
+}
+
+func TestHandshakeThatFails(t *testing.T) {
+	server, _ := certificate(t)
+	s := listen(t, Options{TLS: server, Handshake: 50 * time.Millisecond})
+	_, _ = io.WriteString(dial(t, s.addr), message("in clear"))
+	silent := dial(t, s.addr)
+	wantClosed(t, silent)
+	for s.n.ClosedHandshake.Load() != 2 {
+	}
+	select {
+	case <-s.opened:
+		t.Error("opened")
+	case err := <-s.closed:
+		t.Errorf("closed was told without opened: %v", err)
+	default:
+	}
+}
+
+func TestDial(t *testing.T) {
+	for _, withTLS := range []bool{false, true} {
+		t.Run(fmt.Sprint("TLS=", withTLS), func(t *testing.T) {
+			var so, co Options
+			if withTLS {
+				so.TLS, co.TLS = certificate(t)
+			}
+			s := listen(t, so)
+			s.on(echo)
+			r := newRecorder()
+			f := Dial(context.Background(), testShard(t, 1, 0), s.addr, r, co)
+			if err := f.Send([]byte(message("early"))); err != nil {
+				t.Fatal(err)
+			}
+			if got := await(t, r.opened); got != f || !f.Via.Local().IsValid() {
+				t.Errorf("opened %v, local %v", got, f.Via.Local())
+			}
+			if state := await(t, r.states); withTLS && state.Version != tls.VersionTLS13 {
+				t.Errorf("state %v", state)
+			}
+			if got := await(t, r.packets); got.data != message("early") || got.flow != f {
+				t.Errorf("got %+v", got)
+			}
+			_ = f.Send([]byte("\r\n\r\n"))
+			await(t, r.pongs)
+			f.Via.(*Conn).Close()
+			if err := await(t, r.closed); !errors.Is(err, ErrClosed) {
+				t.Errorf("closed: %v", err)
+			}
+			if err := await(t, s.closed); !errors.Is(err, io.EOF) {
+				t.Errorf("other end: %v", err)
+			}
+		})
+	}
+}
+
+func TestDialThatFails(t *testing.T) {
+	_, clientTLS := certificate(t)
+	stranger, _ := certificate(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := addrPort(ln.Addr())
+	_ = ln.Close()
+	for name, tt := range map[string]struct {
+		peer netip.AddrPort
+		o    Options
+		err  error
+	}{
+		"nobody listens":            {nobody, Options{}, ErrDial},
+		"certificate of a stranger": {listen(t, Options{TLS: stranger}).addr, Options{TLS: clientTLS}, ErrHandshake},
+		"no TLS there":              {listen(t, Options{}).addr, Options{TLS: clientTLS, Handshake: 50 * time.Millisecond}, ErrHandshake},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRecorder()
+			f := Dial(context.Background(), testShard(t, 1, 0), tt.peer, r, tt.o)
+			if err := await(t, r.closed); !errors.Is(err, tt.err) {
+				t.Errorf("closed: %v", err)
+			}
+			if err := f.Send([]byte("x")); !errors.Is(err, ErrClosed) {
+				t.Errorf("Send: %v", err)
+			}
+		})
+	}
+	t.Run("too many", func(t *testing.T) {
+		s := listen(t, Options{})
+		dialler := NewStreams(Options{MaxConns: 1})
+		r, sh := newRecorder(), testShard(t, 1, 0)
+		dialler.Dial(context.Background(), sh, s.addr, r)
+		await(t, r.opened)
+		dialler.Dial(context.Background(), sh, s.addr, r)
+		if err := await(t, r.closed); !errors.Is(err, ErrLimit) {
+			t.Errorf("closed: %v", err)
+		}
+		if err := dialler.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestCloseDrains: what was sent before the end is still written.
+func TestCloseDrains(t *testing.T) {
+	for name, start := range streamKinds(t) {
+		t.Run(name, func(t *testing.T) {
+			s, dial := start(Options{MaxQueue: 8 << 20})
+			c := dial()
+			defer c.Close()
+			go func() { _, _ = io.WriteString(c, message("")) }()
+			f := await(t, s.packets).flow
+			data := bytes.Repeat([]byte("x"), 4<<20) // more than the kernel buffers
+			if err := f.Send(data); err != nil {
+				t.Fatal(err)
+			}
+			go s.stop()
+			got, err := io.ReadAll(bufio.NewReader(c))
+			if len(got) != len(data) || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("got %d of %d octets: %v", len(got), len(data), err)
+			}
+			s.stop()
+			if err := await(t, s.closed); !errors.Is(err, ErrClosed) {
+				t.Errorf("closed: %v", err)
+			}
+		})
+	}
+}
+
+// TestBusyShard: a reader waits for a shard whose inbox is full; nothing is lost, since TCP holds the peer.
+func TestBusyShard(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh := testShard(t, 0, 2)
+	s := serveStreams(t, sh, ln, Options{})
+	c := dial(t, s.addr)
+	await(t, s.opened)
+	hold, entered := make(chan struct{}), make(chan struct{})
+	go sh.Exec(shard.EventFunc(func(*shard.Shard) { close(entered); <-hold }))
+	<-entered
+	for range 2 {
+		sh.Post(shard.EventFunc(func(*shard.Shard) {}))
+	}
+	_, _ = io.WriteString(c, message("patient"))
+	for s.n.ShardWaits.Load() < 2 {
+	}
+	close(hold)
+	if got := await(t, s.packets); got.data != message("patient") {
+		t.Errorf("got %q", got.data)
+	}
+}
+
+// TestManyWriters: any goroutine may send; messages stay whole.
+func TestManyWriters(t *testing.T) {
+	for name, start := range streamKinds(t) {
+		t.Run(name, func(t *testing.T) {
+			s, dial := start(Options{MaxQueue: 16 << 20})
+			c := dial()
+			defer c.Close()
+			go func() { _, _ = io.WriteString(c, message("")) }()
+			f := await(t, s.packets).flow
+			const writers, each = 8, 200
+			var wg sync.WaitGroup
+			for w := range writers {
+				wg.Go(func() {
+					line := []byte(strings.Repeat(string(rune('a'+w)), 500) + "\n")
+					for range each {
+						if err := f.Send(line); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			sc := bufio.NewScanner(c)
+			for range writers * each {
+				if !sc.Scan() || strings.Trim(sc.Text(), sc.Text()[:1]) != "" || len(sc.Text()) != 500 {
+					t.Fatalf("broken line %q: %v", sc.Text(), sc.Err())
+				}
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func TestStreamAllocations(t *testing.T) {
+	s := listen(t, Options{})
+	s.on(echo)
+	c := dial(t, s.addr)
+	msg, buf := request(), make([]byte, 2000)
+	one := func() {
+		if _, err := c.Write(msg); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, buf[:len(msg)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one()
+	if n := testing.AllocsPerRun(200, one); n >= 1 && !raceEnabled {
+		t.Errorf("%v allocations for a message in and out", n)
+	}
+}
