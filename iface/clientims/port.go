@@ -235,3 +235,6 @@ func (s *sweep) Run(sh *shard.Shard) {
 	}
 	sh.Arm(&p.timer, sweepEvery, s)
 }
+
+// SendBy tells the port its own packet socket. Before the node runs; streams have none.
+func (p *Port) SendBy(s siptransport.Sender) { p.own = s }

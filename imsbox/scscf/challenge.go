@@ -32,7 +32,7 @@ func (s *SCSCF) resynchronise(x *hop.Exchange, in hop.Inbound, r *register) hop.
 
 func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resync *cx.Resync) hop.Reply {
 	answer, err := s.ports.Cx.MultimediaAuth(x.Task(), &cx.MultimediaAuthRequest{IMPI: cx.IMPI(r.impi),
-		IMPU: r.impu, ServerName: s.serverName(), Scheme: cx.SchemeDigestAKA, Items: 1, Resync: resync})
+		IMPU: r.impu, ServerName: s.ServerName(), Scheme: cx.SchemeDigestAKA, Items: 1, Resync: resync})
 	if err != nil {
 		return s.refuse(x, in, authRefusal(err))
 	}

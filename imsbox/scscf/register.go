@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -134,7 +135,7 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 		a.registration, a.previous, a.former = current, current.version, current.identities
 	}
 	request := &cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: []cx.IMPU{r.impu},
-		ServerName: s.serverName(), Type: assignmentType(registered, a.remaining(r)), Batch: &a.batch}
+		ServerName: s.ServerName(), Type: assignmentType(registered, a.remaining(r)), Batch: &a.batch}
 	answer, err := s.ports.Cx.ServerAssignment(t, request)
 	if err != nil {
 		a.batch.Settle(err)
@@ -208,7 +209,7 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 
 // commit makes the registration durable together with the change of the HSS, in one batch of the user's
 // partition, and then lets others see it: readers see committed state only.
-func (s *SCSCF) commit(t *shard.Task, a *assignment, r *register) *refusal {
+func (s *SCSCF) commit(t *shard.Task, a *assignment) *refusal {
 	for _, op := range s.recordOps(t, a) {
 		a.batch.Add(op)
 	}
@@ -219,7 +220,7 @@ func (s *SCSCF) commit(t *shard.Task, a *assignment, r *register) *refusal {
 	}
 	var err error
 	t.Await(func(w shard.Waker) {
-		s.ports.Store.ApplyAsync(a.impi, ops, func(e error) {
+		s.ports.Store.ApplyAsync(cmp.Or(a.batch.Partition, a.impi), ops, func(e error) {
 			err = e
 			w.Wake()
 		})

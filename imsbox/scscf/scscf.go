@@ -85,5 +85,5 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 		challenges: newChallenges(cfg.AwaitAuth)}, nil
 }
 
-// serverName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).
-func (s *SCSCF) serverName() string { return "sip:" + string(s.cfg.Name) }
+// ServerName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).
+func (s *SCSCF) ServerName() string { return "sip:" + string(s.cfg.Name) }

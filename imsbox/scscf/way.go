@@ -52,7 +52,7 @@ func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 		refusal = s.bind(x.Task(), reg, r)
 	}
 	if refusal == nil {
-		refusal = s.commit(x.Task(), reg, r)
+		refusal = s.commit(x.Task(), reg)
 	}
 	if refusal != nil {
 		return s.refuse(x, in, refusal)

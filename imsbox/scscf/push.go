@@ -1,0 +1,75 @@
+package scscf
+
+import (
+	"slices"
+
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+)
+
+var _ cx.Client = (*SCSCF)(nil)
+
+// RegistrationTermination implements cx.Client: the HSS ends registrations (TS 29.228 6.1.3, TS 24.229 5.4.1.5).
+// The records of the HSS are its own business; ours go here. Naming any identity of an implicit registration set
+// ends the set.
+func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTerminationRequest) (*cx.RegistrationTerminationAnswer, error) {
+	reg, exists := s.lookup(t, string(r.IMPI))
+	if exists && (len(r.IMPUs) == 0 || slices.ContainsFunc(r.IMPUs, reg.has)) {
+		if refusal := s.commit(t, leaving(reg)); refusal != nil {
+			return nil, cx.ErrUnableToComply
+		}
+	}
+	return &cx.RegistrationTerminationAnswer{Result: cx.ResultSuccess}, nil
+}
+
+// PushProfile implements cx.Client: the HSS replaces a profile (TS 29.228 6.2.2). What counts here is the
+// implicit registration set and which of its identities are barred.
+func (s *SCSCF) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushProfileAnswer, error) {
+	reg, exists := s.lookup(t, string(r.IMPI))
+	if !exists {
+		return nil, cx.ErrUserUnknown
+	}
+	if r.Profile != nil {
+		a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
+		a.identities = identitiesOf(r.Profile, "")
+		if refusal := s.commit(t, a); refusal != nil {
+			return nil, cx.ErrUnableToComply
+		}
+	}
+	return &cx.PushProfileAnswer{Result: cx.ResultSuccess}, nil
+}
+
+// Expire ends the registration of impi if its time is over, and tells the HSS (TS 24.229 5.4.1.4; TS 29.228
+// 6.1.2: TIMEOUT_DEREGISTRATION). Whether it is over is judged on the monotonic clock: the store's sweeper, which
+// names candidates by the wall clock, may be wrong.
+func (s *SCSCF) Expire(t *shard.Task, impi string) error {
+	reg, exists := s.lookup(t, impi)
+	if !exists || reg.alive(t.Now()) {
+		return nil
+	}
+	a := leaving(reg)
+	impus := make([]cx.IMPU, len(reg.identities))
+	for i, id := range reg.identities {
+		impus[i] = cx.IMPU(id.impu)
+	}
+	_, err := s.ports.Cx.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPI: cx.IMPI(impi), IMPUs: impus[:1],
+		ServerName: s.ServerName(), Type: cx.TimeoutDeregistration, Batch: &a.batch})
+	if err != nil {
+		a.batch.Settle(err) // the HSS has given the user to another: only our own record goes
+	}
+	if refusal := s.commit(t, a); refusal != nil {
+		return cx.ErrUnableToComply
+	}
+	return nil
+}
+
+// leaving is the assignment that removes reg.
+func leaving(reg registration) *assignment {
+	a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
+	a.contacts = nil
+	return a
+}
+
+func (r *registration) has(impu cx.IMPU) bool {
+	return slices.ContainsFunc(r.identities, func(id identity) bool { return id.impu == string(impu) })
+}
