@@ -35,7 +35,9 @@ type Local struct {
 	Port         uint16 // RTP, and RTCP with rtcp-mux
 	Fingerprints []Fingerprint
 	TLSID        string // fresh for every DTLS association (RFC 8842 4); "" to leave out
-	Setup        Setup  // of an offer; NoSetup means ActPass (RFC 5763 5)
+	// Setup is the role that an offer asks for (NoSetup means ActPass, RFC 5763 5), or the role that an answer keeps because
+	// the DTLS association stays (RFC 8842 5.3; NoSetup leaves the choice to Answer).
+	Setup Setup
 }
 
 // Role is who sends the DTLS ClientHello.
@@ -165,7 +167,7 @@ func answerMedia(o *Media, l Local, c Capabilities) (Media, Agreed, error) {
 		g.dtmf(dtmf, dtmf)
 	}
 	if g.Keying == DTLSSRTP {
-		if m.Setup, g.Role, err = answerSetup(o.Setup); err != nil {
+		if m.Setup, g.Role, err = answerSetup(o.Setup, l.Setup); err != nil {
 			return Media{}, Agreed{}, err
 		}
 		l.secure(&m)
@@ -245,7 +247,10 @@ func (g *Agreed) flow(ours Direction, peer *Media) {
 
 // answerSetup chooses our role (RFC 5763 5: active is recommended, the hello then needs no waiting).
 // An offer without setup means active (RFC 4145 4).
-func answerSetup(offered Setup) (Setup, Role, error) {
+func answerSetup(offered, keep Setup) (Setup, Role, error) {
+	if offered == ActPass && keep == Passive {
+		return Passive, DTLSServer, nil
+	}
 	switch offered {
 	case ActPass, Passive:
 		return Active, DTLSClient, nil

@@ -213,6 +213,15 @@ func TestHold(t *testing.T) {
 	}
 }
 
+func TestAnswer_keeps_the_role_of_a_standing_association(t *testing.T) {
+	l := bob()
+	l.Setup = Passive
+	answer, g, err := Answer(NewOffer(alice(), voice()), l, voice())
+	if err != nil || answer.Media[0].Setup != Passive || g.Role != DTLSServer {
+		t.Errorf("%v, %v, %v", answer.Media[0].Setup, g.Role, err)
+	}
+}
+
 func TestMatch_answer_with_other_numbers_and_two_codecs(t *testing.T) {
 	offer := NewOffer(alice(), voice())
 	answer, _, err := Answer(offer, bob(), voice())
