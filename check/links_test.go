@@ -58,7 +58,7 @@ func (tr *tree) deadLink(page, text, link string) string {
 			return "no heading #" + fragment
 		}
 	}
-	if m := goName.FindStringSubmatch(text); m != nil && path.Ext(target) == ".go" {
+	if m := goName.FindStringSubmatch(text); m != nil && path.Ext(target) == ".go" && path.Ext(m[1]) != ".go" {
 		name := strings.NewReplacer("(", "", ")", "", "*", "").Replace(m[1])
 		if !tr.declares(target, name) {
 			return fmt.Sprintf("%s declares no %s", target, name)

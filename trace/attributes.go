@@ -35,6 +35,9 @@ var attributes = map[string]Class{
 	"peer": Plain, "local": Plain, "listen": Plain, "domain": Plain, "uid": Plain, "pid": Plain,
 	"impu": Identity, "served_user": Identity, "contact": Identity, "msisdn": Identity, "imei": Identity,
 
+	// An operator's command and whether it was carried out.
+	"verb": Plain, "ok": Plain,
+
 	// Security.
 	"control": Plain, "reason": Plain, "enforced": Plain, "kind": Plain, "registered": Plain, "event": Plain, "proof": Plain,
 	"certificate": Plain, // its subject and serial number

@@ -1,0 +1,37 @@
+package config
+
+import "time"
+
+// Default returns the configuration of an empty file. It lacks what only the operator knows: the home
+// domain, an address for clients with its certificate, and the sealing key.
+func Default() Config {
+	return Config{
+		Node: Node{Name: "imsafe", Number: 1, DataDir: "/var/lib/imsafe"},
+		CI:   CI{TLS: CITLS{MinVersion: "1.3"}},
+		Registration: Registration{
+			MinExpires:     Of(time.Minute),
+			DefaultExpires: Of(time.Hour),
+			MaxExpires:     Of(2 * time.Hour),
+			Reauthenticate: Of(24 * time.Hour),
+		},
+		Store:   Store{Window: Of(3 * time.Millisecond), Cache: 256 << 20},
+		Metrics: Metrics{Listen: loopback(9464)},
+		Log:     Log{Level: "info", Format: "text"},
+		Timers: Timers{
+			Drain: Of(10 * time.Second),
+			Gm:    SIPTimers{Of(2 * time.Second), Of(16 * time.Second), Of(17 * time.Second)},      // TS 24.229 7.7
+			Core:  SIPTimers{Of(500 * time.Millisecond), Of(4 * time.Second), Of(5 * time.Second)}, // RFC 3261 17.1.1.1
+		},
+	}
+}
+
+// Example is Default with something in the place of what only the operator knows, so that it is valid.
+func Example() Config {
+	c := Default()
+	c.IMS.Domain = "ims.example.org"
+	c.CI.TLS.Listen = []Address{mustAddress("192.0.2.1:5061"), mustAddress("[2001:db8::1]:5061")}
+	c.CI.TLS.CertificateFile = "/etc/imsafe/pcscf.crt"
+	c.CI.TLS.KeyFile = "/etc/imsafe/pcscf.key"
+	c.HSS.SealingKeyFile = "/etc/imsafe/sealing.key"
+	return c
+}

@@ -1,0 +1,145 @@
+package config
+
+// The comments of the structs and fields in this file are what config.Write prints. Write them for the
+// person who runs a network: what it does, its unit, what happens without it.
+
+// Config is the whole file. Its zero value is not useful: start from Default.
+type Config struct {
+	Node         Node         `toml:"node"`
+	IMS          IMS          `toml:"ims"`
+	CI           CI           `toml:"ci"`
+	Registration Registration `toml:"registration"`
+	HSS          HSS          `toml:"hss"`
+	Store        Store        `toml:"store"`
+	Management   Management   `toml:"management"`
+	Metrics      Metrics      `toml:"metrics"`
+	Log          Log          `toml:"log"`
+	Timers       Timers       `toml:"timers"`
+}
+
+// Node is this process.
+type Node struct {
+	// Name of this node in logs and certificates: lower-case letters, digits and hyphens.
+	Name string `toml:"name"`
+	// Number of this node, 1 to 65535, different on every node of one network. It is part of every
+	// token the node issues.
+	Number uint16 `toml:"number"`
+	// Lab makes this a laboratory: test clients without protection may be admitted on loopback, and
+	// controls may be switched off for attacks. A store keeps the mark for good: a production store
+	// refuses a lab process, and the reverse.
+	Lab bool `toml:"lab"`
+	// Directory of the store: its journal and its database. An absolute path, readable by nobody else.
+	DataDir string `toml:"data_dir"`
+	// Shards are the threads that carry the traffic. 0 takes one per processor.
+	Shards int `toml:"shards"`
+}
+
+// IMS is the home network. Give either its domain, or mcc and mnc, from which the domain follows.
+type IMS struct {
+	// Domain of the home network, in lower case, such as "ims.example.org".
+	Domain string `toml:"domain"`
+	// Mobile country code: three digits in quotes. With mnc it gives the domain that SIM cards
+	// without ISIM derive, ims.mnc001.mcc001.3gppnetwork.org (TS 23.003 13.2).
+	MCC string `toml:"mcc"`
+	// Mobile network code: two or three digits in quotes. "01" and "1" are not the same, and "01" and
+	// "001" are different networks.
+	MNC string `toml:"mnc"`
+}
+
+// CI is the door to the clients: C-I, the Gm reference point.
+type CI struct {
+	TLS    CITLS    `toml:"tls"`
+	LabUDP CILabUDP `toml:"lab_udp"`
+}
+
+// CITLS serves clients over TLS.
+type CITLS struct {
+	// Addresses to listen on, each with its port. Empty: no clients over TLS.
+	Listen []Address `toml:"listen"`
+	// File with the certificate chain in PEM, the server's own first.
+	CertificateFile string `toml:"certificate_file"`
+	// File with the private key in PEM, readable by the owner only.
+	KeyFile SecretFile `toml:"key_file"`
+	// Lowest version of TLS, "1.3" or "1.2". With 1.2 only AEAD ciphers are accepted.
+	MinVersion string `toml:"min_version"`
+}
+
+// CILabUDP serves test clients in clear over UDP. Only in a lab and only on loopback.
+type CILabUDP struct {
+	// Addresses to listen on, each with its port. Empty: off.
+	Listen []Address `toml:"listen"`
+}
+
+// Registration bounds the lives of registrations at the S-CSCF.
+type Registration struct {
+	// A client that wishes less is told this (423).
+	MinExpires Duration `toml:"min_expires"`
+	// What a client gets that wishes nothing.
+	DefaultExpires Duration `toml:"default_expires"`
+	// A longer wish is cut to this.
+	MaxExpires Duration `toml:"max_expires"`
+	// After this time a refresh is challenged again, even over a protected connection.
+	Reauthenticate Duration `toml:"reauthenticate"`
+}
+
+// HSS is the home subscriber server.
+type HSS struct {
+	// File with the key under which K and OPc lie in the store: 32 octets as 64 hexadecimal digits,
+	// readable by the owner only, and not in data_dir. "credential:NAME" takes it from the
+	// system's credentials (systemd's LoadCredential).
+	SealingKeyFile SecretFile `toml:"sealing_key_file"`
+}
+
+// Store keeps everything that must survive.
+type Store struct {
+	// Longest time that a change waits for others, so that they share one write to the disk.
+	Window Duration `toml:"window"`
+	// Memory for records that were read.
+	Cache Size `toml:"cache"`
+}
+
+// Management is the operator's door, a Unix socket. The kernel says who is calling.
+type Management struct {
+	// Path of the socket. Empty puts it into data_dir.
+	Socket string `toml:"socket"`
+	// User numbers that may do everything. The user that runs imsafe always may.
+	Administrators []uint32 `toml:"administrators"`
+	// User numbers that may also provision subscribers.
+	Operators []uint32 `toml:"operators"`
+	// User numbers that may only look.
+	Viewers []uint32 `toml:"viewers"`
+}
+
+// Metrics are served to Prometheus over HTTP, without a login, so only on loopback.
+type Metrics struct {
+	// Address and port. Empty: off.
+	Listen Address `toml:"listen"`
+}
+
+// Log goes to standard error.
+type Log struct {
+	// "debug", "info", "warn" or "error".
+	Level string `toml:"level"`
+	// "text" or "json".
+	Format string `toml:"format"`
+}
+
+// Timers of SIP transactions (RFC 3261 17, TS 24.229 7.7).
+type Timers struct {
+	// Time for calls and transactions to end when the process is told to stop.
+	Drain Duration `toml:"drain"`
+	// Between client and P-CSCF, where radio is slow.
+	Gm SIPTimers `toml:"gm"`
+	// Between functions of the core.
+	Core SIPTimers `toml:"core"`
+}
+
+// SIPTimers are the three from which all others follow.
+type SIPTimers struct {
+	// Estimate of the round-trip time, and first interval of retransmission.
+	T1 Duration `toml:"t1"`
+	// Longest interval of retransmission.
+	T2 Duration `toml:"t2"`
+	// Longest life of a message in the network.
+	T4 Duration `toml:"t4"`
+}

@@ -1,0 +1,146 @@
+package config
+
+import (
+	_ "embed"
+	"encoding"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// sections is the source with the documentation: comments are written once and shown by the editor and by
+// "imsafe config print" alike.
+//
+//go:embed sections.go
+var sections string
+
+// Write prints c as a file that Parse reads back, each section and key with its comment. A key that has
+// its default is commented out, so the file shows what the operator decided.
+func (c *Config) Write(w io.Writer) error {
+	docs, err := readDocs()
+	if err != nil {
+		return err
+	}
+	p := &printer{w: w, docs: docs}
+	p.printf("# Configuration of imsafe. A key in comments shows its default.\n")
+	p.section("", reflect.ValueOf(*c), reflect.ValueOf(Default()))
+	return p.err
+}
+
+// docs has the comment of each struct and field by "Type" and "Type.Field".
+type docs map[string]string
+
+func readDocs() (docs, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), "sections.go", sections, parser.ParseComments)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	d := docs{}
+	for _, decl := range file.Decls {
+		gen, ok := decl.(*ast.GenDecl)
+		if !ok {
+			continue
+		}
+		for _, spec := range gen.Specs {
+			t, ok := spec.(*ast.TypeSpec)
+			if !ok {
+				continue
+			}
+			d[t.Name.Name] = gen.Doc.Text()
+			if s, ok := t.Type.(*ast.StructType); ok {
+				for _, f := range s.Fields.List {
+					d[t.Name.Name+"."+f.Names[0].Name] = f.Doc.Text()
+				}
+			}
+		}
+	}
+	return d, nil
+}
+
+// printer writes until the first error.
+type printer struct {
+	w    io.Writer
+	docs docs
+	err  error
+}
+
+func (p *printer) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+// section prints the keys of a struct, then its sections.
+func (p *printer) section(name string, v, def reflect.Value) {
+	t := v.Type()
+	for i := range t.NumField() {
+		if f := t.Field(i); !isSection(f.Type) {
+			p.comment(p.docs[t.Name()+"."+f.Name])
+			p.key(f.Tag.Get("toml"), v.Field(i), def.Field(i))
+		}
+	}
+	for i := range t.NumField() {
+		if f := t.Field(i); isSection(f.Type) {
+			full := join(name, f.Tag.Get("toml"))
+			p.printf("\n")
+			p.comment(p.docs[t.Name()+"."+f.Name])
+			// The comment of a type begins with its name in Go; here the section's name says more.
+			p.comment(strings.Replace(p.docs[f.Type.Name()], f.Type.Name(), full, 1))
+			if hasKeys(f.Type) {
+				p.printf("[%s]\n", full)
+			}
+			p.section(full, v.Field(i), def.Field(i))
+		}
+	}
+}
+
+// hasKeys reports whether a section has keys of its own, so that its header means something.
+func hasKeys(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if !isSection(t.Field(i).Type) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *printer) comment(text string) {
+	for line := range strings.Lines(text) {
+		p.printf("# %s\n", strings.TrimRight(line, "\n"))
+	}
+}
+
+func (p *printer) key(name string, v, def reflect.Value) {
+	mark := ""
+	if reflect.DeepEqual(v.Interface(), def.Interface()) {
+		mark = "# "
+	}
+	p.printf("%s%s = %s\n", mark, name, value(v))
+}
+
+// value writes a value in TOML's form.
+func value(v reflect.Value) string {
+	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+		text, err := m.MarshalText()
+		if err != nil {
+			return strconv.Quote("") // none of our types gives one
+		}
+		return strconv.Quote(string(text))
+	}
+	switch v.Kind() {
+	case reflect.String:
+		return strconv.Quote(v.String())
+	case reflect.Slice:
+		parts := make([]string, v.Len())
+		for i := range parts {
+			parts[i] = value(v.Index(i))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	return fmt.Sprint(v.Interface())
+}
