@@ -31,12 +31,13 @@ var abilities = []ability{
 		{"context", `WithTimeout|WithTimeoutCause|WithDeadline|WithDeadlineCause`},
 	}, []mayReach{top, {"proto/shard", "RealClock is here"},
 		{"proto/siptransport", "a deadline of a socket is the kernel's, so it is in real time"},
+		{"iface/management", "net/http serves it, outside the simulation"},
 		{"proto/rtpport", "DTLS runs in pion, on real pipes, outside the simulation"},
 		{"store", "the committer's goroutine waits for its window; with Manual the simulation steps it instead"},
 	}, true},
 
 	{"randomness", []use{
-		{"crypto/rand", `.*`},
+		{"crypto/rand", `Reader|Read|Text`}, // the others are handed a reader
 		{"math/rand", `.*`},
 		{"math/rand/v2", `Int.*|Uint.*|Float.*|N|Perm|Shuffle|NormFloat64|ExpFloat64`},
 	}, []mayReach{top}, true},
@@ -44,9 +45,10 @@ var abilities = []ability{
 	{"the network", []use{
 		{"net", `Dial.*|Listen|Listen(Config|UDP|TCP|IP|Unix|Unixgram|MulticastUDP|Packet)|Lookup.*|Resolve.*|File.*|DefaultResolver|Interfaces|InterfaceAddrs|InterfaceBy.*`},
 		{"crypto/tls", `Dial.*|Listen`},
-		{"net/http", `Get|Head|Post|PostForm|ListenAndServe.*|Serve.*|DefaultClient|DefaultTransport|DefaultServeMux|Handle|HandleFunc`},
+		{"net/http", `Get|Head|Post|PostForm|ListenAndServe.*|Serve|ServeTLS|DefaultClient|DefaultTransport|DefaultServeMux|Handle|HandleFunc`},
 	}, []mayReach{top,
 		{"proto/siptransport", "it knows the options that sockets need; node says when to open them"},
+		{"iface/management", "the verbs' half of it dials the node's Unix socket"},
 	}, true},
 
 	{"the disk and the process", []use{
@@ -55,6 +57,7 @@ var abilities = []ability{
 		{"path/filepath", `Walk|WalkDir|Glob|Abs|EvalSymlinks`},
 	}, []mayReach{top,
 		{"store/disk", "the disk that others are handed"},
+		{"store/seal", "it reads and replaces the file of the sealing keys, whose rights it checks"},
 		{"store/sqlite", "SQLite opens its files itself; image and backup stay outside the simulation"},
 	}, true},
 }

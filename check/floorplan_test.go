@@ -44,13 +44,13 @@ var floorPlan = []row{
 	// Services of the house.
 	{"config", "", "go-toml", ""},
 	{"trace", "secure", "prometheus", "proto/aka"},
-	{"store", "store/disk store/journal", "", "store/sqlite"},
+	{"store", "store/disk store/journal", "", "store/sqlite sqlite"},
 	{"store/disk", "", "x/sys", ""},
 	{"store/journal", "store/disk", "", ""},
 	{"store/sqlite", "store store/disk", "sqlite", ""},
 	{"store/seal", "store", "", ""},
 	{"store/storetest", "store store/disk store/seal", "", ""},
-	{"ca", "secure store", "x/crypto", ""},
+	{"ca", "secure store store/seal", "x/crypto", ""},
 
 	// Reference points: contracts, their wire forms and their contract tests.
 	{"refpoint/*", "proto/sip proto/sdp proto/shard proto/aka secure", "", ""},
@@ -63,7 +63,7 @@ var floorPlan = []row{
 	{"hop/node", "hop proto/sip proto/siptxn proto/siptransport proto/shard secure secure/mint", "", ""},
 
 	// The three doors and the operator's.
-	{"iface/*", "policy secure secure/mint hop refpoint/* store ca proto/*", "x/sys x/net", ""},
+	{"iface/*", "policy secure secure/mint hop refpoint/* store store/seal ca proto/*", "x/sys x/net", ""},
 
 	// The three boxes.
 	{"imsbox/hss", "hop refpoint/* secure policy store store/seal proto/*", "", ""},

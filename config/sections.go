@@ -84,9 +84,9 @@ type Registration struct {
 
 // HSS is the home subscriber server.
 type HSS struct {
-	// File with the key under which K and OPc lie in the store: 32 octets as 64 hexadecimal digits,
-	// readable by the owner only, and not in data_dir. "credential:NAME" takes it from the
-	// system's credentials (systemd's LoadCredential).
+	// File with the keys under which K and OPc are sealed in the store, readable by the owner only, and
+	// not in data_dir. "credential:NAME" takes it from the system's credentials (systemd's
+	// LoadCredential).
 	SealingKeyFile SecretFile `toml:"sealing_key_file"`
 }
 

@@ -37,7 +37,7 @@ func (c *Config) Validate() Problems {
 	c.validateRegistration(f)
 	c.validateManagement(f)
 	c.validateTimers(f)
-	f.refuse(c.HSS.SealingKeyFile == "", "hss.sealing_key_file", "make one: head -c 32 /dev/urandom | xxd -p -c 64, in a file that only its owner can read", "the sealing key is missing")
+	f.refuse(c.HSS.SealingKeyFile == "", "hss.sealing_key_file", `write sealing_key_file = "/etc/imsafe/sealing.key"`, "the sealing key is missing")
 	f.refuse(inside(string(c.HSS.SealingKeyFile), c.Node.DataDir), "hss.sealing_key_file", "keep it elsewhere: whoever copies the data would have the key with it", "the sealing key lies in data_dir")
 	f.refuse(c.Store.Window.Std() > 100*time.Millisecond, "store.window", "", "%s is more than 100ms: every registration would wait that long", c.Store.Window)
 	f.refuse(c.Store.Cache < 1<<20, "store.cache", "", "%s is less than 1MiB", c.Store.Cache)
