@@ -207,3 +207,39 @@ func TestReply_keys_walk_beside_the_response_and_come_off_once(t *testing.T) {
 		t.Error("the keys can be taken more than once, or not at all")
 	}
 }
+
+// BenchmarkWalk is a request through four functions of one process and back, with the clone it walks as.
+func BenchmarkWalk(b *testing.B) {
+	for name, mode := range map[string]hop.Mode{"direct": hop.Direct, "strict": hop.Strict} {
+		b.Run(name, func(b *testing.B) {
+			pool := sip.NewPool(sip.Limits{})
+			sh := shard.New(shard.Config{Node: 1, Clock: shard.NewFake(time.Unix(0, 0)), Inbox: 64})
+			defer sh.Close()
+			table := hop.NewTable(mode, pool, [16]byte{1})
+			forward := func(to hop.Name) function {
+				return func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Forward(to, in, nil) }
+			}
+			for name, f := range map[hop.Name]function{"p": forward("s"), "s": forward("i"), "i": forward("t"),
+				"t": func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Refuse(in, 486, "") }} {
+				if err := table.Plug(name, f); err != nil {
+					b.Fatal(err)
+				}
+			}
+			m, err := pool.Parse(fmt.Appendf(nil, request, "INVITE", 70))
+			if err != nil {
+				b.Fatal(err)
+			}
+			walk := shard.EventFunc(func(sh *shard.Shard) {
+				table.Begin(sh, quiet{}, "door", "p", hop.Inbound{Msg: m.Clone()}, m)
+			})
+			b.ReportAllocs()
+			for b.Loop() {
+				sh.Exec(walk)
+			}
+		})
+	}
+}
+
+type quiet struct{}
+
+func (quiet) Reply(_ *hop.Exchange, r hop.Reply) { r.Msg.Release() }
