@@ -102,9 +102,7 @@ type Store struct {
 type Management struct {
 	// Path of the socket. Empty puts it into data_dir.
 	Socket string `toml:"socket"`
-	// User numbers that may do everything. The user that runs imsafe always may.
-	Administrators []uint32 `toml:"administrators"`
-	// User numbers that may also provision subscribers.
+	// User numbers that may do everything. Root and the user that runs imsafe always may.
 	Operators []uint32 `toml:"operators"`
 	// User numbers that may only look.
 	Viewers []uint32 `toml:"viewers"`

@@ -149,7 +149,7 @@ func (c *Config) validateManagement(f *findings) {
 	for _, list := range []struct {
 		key  string
 		uids []uint32
-	}{{"management.administrators", m.Administrators}, {"management.operators", m.Operators}, {"management.viewers", m.Viewers}} {
+	}{{"management.operators", m.Operators}, {"management.viewers", m.Viewers}} {
 		for _, uid := range list.uids {
 			f.refuse(role[uid] != "", list.key, "", "user %d already has a role in %s", uid, role[uid])
 			role[uid] = list.key
