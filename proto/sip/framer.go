@@ -139,7 +139,7 @@ func (f *Framer) header() error {
 			return nil
 		}
 		next := f.line + i + 1
-		if i == 0 || f.in[next-2] != '\r' {
+		if i == 0 || f.in[next-2] != '\r' || i > 1 && f.in[f.line] == '\r' {
 			return ErrLineEnd
 		}
 		// A line that begins with white space goes on with the field before it (RFC 3261 7.3.1).

@@ -2,9 +2,9 @@ package sip
 
 import "bytes"
 
-// parseHostPort reads host [":" port]. White space may surround the colon, as COLON of RFC 3261 25.1 lets it in a
-// Via; a caller for whom it may not stand has refused it before. An IPv6 reference loses its brackets.
-func parseHostPort(b []byte) (host []byte, port uint16, ok bool) {
+// parseHostPort reads host [":" port]. An IPv6 reference loses its brackets. With lws, white space may surround the
+// colon, as COLON of RFC 3261 25.1 lets it in a Via.
+func parseHostPort(b []byte, lws bool) (host []byte, port uint16, ok bool) {
 	var rest []byte
 	if len(b) > 0 && b[0] == '[' {
 		end := bytes.IndexByte(b, ']')
@@ -21,20 +21,24 @@ func parseHostPort(b []byte) (host []byte, port uint16, ok bool) {
 			end = len(b)
 		}
 		host, rest = b[:end], b[end:]
-		for len(host) > 0 && isLWS(host[len(host)-1]) {
-			host = host[:len(host)-1]
+		if lws {
+			host = trim(host)
 		}
 		if !isHostname(host) {
 			return nil, 0, false
 		}
 	}
-	for len(rest) > 0 && isLWS(rest[0]) {
-		rest = rest[1:]
+	if lws {
+		rest = trim(rest)
 	}
 	if len(rest) == 0 {
 		return host, 0, true
 	}
-	n, ok := parseUint(trim(rest[1:]), 65535)
+	digits := rest[1:]
+	if lws {
+		digits = trim(digits)
+	}
+	n, ok := parseUint(digits, 65535)
 	return host, uint16(n), ok && n > 0 && rest[0] == ':'
 }
 

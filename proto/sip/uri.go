@@ -119,7 +119,7 @@ func (u *URI) parseSIP(b []byte) bool {
 		hostport, rest = b[:end], b[end:]
 	}
 	var ok bool
-	if u.Host, u.Port, ok = parseHostPort(hostport); !ok {
+	if u.Host, u.Port, ok = parseHostPort(hostport, false); !ok {
 		return false
 	}
 	if len(rest) > 0 && rest[0] == ';' {

@@ -69,7 +69,7 @@ func (v *Via) parseHead(b []byte) bool {
 	}
 	v.Transport = b[:i]
 	var ok bool
-	v.Host, v.Port, ok = parseHostPort(trim(b[i:]))
+	v.Host, v.Port, ok = parseHostPort(trim(b[i:]), true)
 	return ok
 }
 
