@@ -76,22 +76,85 @@ func pageProblems(tr *tree) []string {
 }
 
 // saysItself are methods whose name and signature say all there is to say.
-const saysItself = "Error String Unwrap"
+const saysItself = "Error String GoString Format Unwrap LogValue MarshalText"
 
 // exportedProblems wants a doc comment on every exported name outside tests and programs.
 func exportedProblems(tr *tree) []string {
 	var problems []string
+	promised := promises(tr)
 	tr.each(func(p *pkg, f *file) {
 		if f.test || f.ast.Name.Name == "main" {
 			return
 		}
 		for _, decl := range f.ast.Decls {
 			for _, id := range undocumented(decl) {
+				if fn, ok := decl.(*ast.FuncDecl); ok && promised[p.dir+"."+functionName(fn)] {
+					continue
+				}
 				problems = append(problems, fmt.Sprintf("%s: %s has no doc comment: units, errors, ownership, concurrency, clause", tr.at(id), id.Name))
 			}
 		}
 	})
 	return problems
+}
+
+// promises returns the methods, as "room.Type.Method", that an interface of ours describes: those of types
+// with a guard var _ cx.Server = (*HSS)(nil). What the contract says need not be said again.
+func promises(tr *tree) map[string]bool {
+	interfaces := map[string]*ast.InterfaceType{} // by "room.Name"
+	tr.each(func(p *pkg, f *file) {
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if t, ok := n.(*ast.TypeSpec); ok {
+				if i, ok := t.Type.(*ast.InterfaceType); ok {
+					interfaces[p.dir+"."+t.Name.Name] = i
+				}
+			}
+			return true
+		})
+	})
+	promised := map[string]bool{}
+	tr.each(func(p *pkg, f *file) {
+		for _, decl := range f.ast.Decls {
+			contract, implementer := guard(p, f, decl)
+			i := interfaces[contract]
+			if i == nil {
+				continue
+			}
+			for _, method := range i.Methods.List {
+				for _, id := range method.Names {
+					promised[p.dir+"."+implementer+"."+id.Name] = true
+				}
+			}
+		}
+	})
+	return promised
+}
+
+// guard takes var _ refpoint.Contract = (*Type)(nil) or = Type{} apart: "room.Contract" and "Type".
+func guard(p *pkg, f *file, decl ast.Decl) (contract, implementer string) {
+	d, ok := decl.(*ast.GenDecl)
+	if !ok || len(d.Specs) != 1 {
+		return "", ""
+	}
+	spec, ok := d.Specs[0].(*ast.ValueSpec)
+	if !ok || spec.Names[0].Name != "_" || len(spec.Values) != 1 {
+		return "", ""
+	}
+	switch t := spec.Type.(type) {
+	case *ast.Ident:
+		contract = p.dir + "." + t.Name
+	case *ast.SelectorExpr:
+		if x, ok := t.X.(*ast.Ident); ok {
+			contract = strings.TrimPrefix(f.imports[x.Name], module+"/") + "." + t.Sel.Name
+		}
+	}
+	ast.Inspect(spec.Values[0], func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && implementer == "" && id.Name != "new" {
+			implementer = id.Name
+		}
+		return true
+	})
+	return contract, implementer
 }
 
 // undocumented returns the exported names that a declaration leaves without a comment. In a group a
@@ -184,6 +247,8 @@ func TestExportedNamesRefuses(t *testing.T) {
 		{"bare", "-- a/a.go --\npackage a\ntype T struct{}\nfunc F() {}\nfunc (T) M() {}\nconst C = 1\n",
 			[]string{"a/a.go:2: T", "a/a.go:3: F", "a/a.go:4: M", "a/a.go:5: C"}},
 		{"documented", "-- a/a.go --\npackage a\n// T is.\ntype T struct{}\n// All.\nconst (\n\tC = 1\n\tD = 2\n)\nvar (\n\tE = 1 // the first\n)\nfunc (T) String() string { return \"\" }\n", nil},
+		{"described by the contract", "-- refpoint/cx/a.go --\npackage cx\n// Server is.\ntype Server interface {\n\t// Ask asks.\n\tAsk()\n}\n-- imsbox/hss/a.go --\npackage hss\nimport \"imsafe/refpoint/cx\"\n// HSS is.\ntype HSS struct{}\nvar _ cx.Server = (*HSS)(nil)\nfunc (*HSS) Ask() {}\nfunc (*HSS) Other() {}\n",
+			[]string{"imsbox/hss/a.go:7: Other"}},
 		{"not exported", "-- a/a.go --\npackage a\ntype t struct{}\nfunc (t) M() {}\n", nil},
 		{"a type in a group has its own", "-- a/a.go --\npackage a\n// Types.\ntype (\n\tT int\n\tU int\n)\n", []string{"a/a.go:4: T", "a/a.go:5: U"}},
 	})

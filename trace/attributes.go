@@ -45,6 +45,7 @@ var attributes = map[string]Class{
 
 	// How it went.
 	"error": Plain, "code": Plain, "count": Plain, "attempt": Plain, "took": Plain, "after": Plain, "limit": Plain, "size": Plain, "stack": Long,
+	"panic": Plain, // what a procedure that ended with a defect said
 
 	"impi": Secret, "key": Secret, "k": Secret, "op": Secret, "opc": Secret, "ck": Secret, "ik": Secret, "ak": Secret, "res": Secret, "xres": Secret,
 	"auts": Secret, "response": Secret, "authorization": Secret, "password": Secret, "secret": Secret, "token": Secret, "nonce": Secret,
