@@ -228,6 +228,9 @@ func (db *DB) acceptLocked(r *request) (err error, ok bool) {
 	for i := range r.ops {
 		size += recordSize(len(r.ops[i].Key), len(r.ops[i].Value))
 	}
+	if !db.journal.Fits(len(r.ops), size) {
+		return fmt.Errorf("%w: %d octets do not fit into a segment of the journal", ErrInvalid, size), true
+	}
 	if c.queued+size > db.o.QueueBytes || db.journal.Octets() > db.o.JournalBytes {
 		return ErrOverloaded, true
 	}

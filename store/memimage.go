@@ -89,7 +89,7 @@ func (m *MemoryImage) Scan(t Table, prefix, after []byte, limit int) ([]Record, 
 }
 
 // Expired implements Image.
-func (m *MemoryImage) Expired(t Table, now, afterExpires int64, afterKey []byte, limit int) ([]Record, error) {
+func (m *MemoryImage) Expired(t Table, now int64, after []byte, limit int) ([]Record, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	table := m.tables[t]
@@ -98,16 +98,12 @@ func (m *MemoryImage) Expired(t Table, now, afterExpires int64, afterKey []byte,
 	}
 	var out []Record
 	for _, rec := range table.records {
-		if rec.Expires != 0 && rec.Expires <= now && compareExpiry(rec.Expires, rec.Key, afterExpires, afterKey) > 0 {
+		if rec.Expires != 0 && rec.Expires <= now && bytes.Compare(rec.Key, after) > 0 {
 			out = append(out, rec)
 		}
 	}
-	slices.SortFunc(out, func(a, b Record) int { return compareExpiry(a.Expires, a.Key, b.Expires, b.Key) })
+	slices.SortFunc(out, func(a, b Record) int { return bytes.Compare(a.Key, b.Key) })
 	return out[:min(limit, len(out))], nil
-}
-
-func compareExpiry(aExpires int64, aKey []byte, bExpires int64, bKey []byte) int {
-	return cmp.Or(cmp.Compare(aExpires, bExpires), bytes.Compare(aKey, bKey))
 }
 
 // Changes implements Image.

@@ -96,8 +96,8 @@ type Image interface {
 	Get(t Table, key []byte) (Record, error)
 	// Scan returns at most limit records with the prefix and a key greater than after, in key order.
 	Scan(t Table, prefix, after []byte, limit int) ([]Record, error)
-	// Expired returns at most limit records with 0 < Expires <= now, ordered by (Expires, Key) and after that cursor.
-	Expired(t Table, now int64, afterExpires int64, afterKey []byte, limit int) ([]Record, error)
+	// Expired returns at most limit records with 0 < Expires <= now and a key greater than after, in key order.
+	Expired(t Table, now int64, after []byte, limit int) ([]Record, error)
 	// Changes returns at most limit rows after cursor, and the highest sequence number that was trimmed.
 	Changes(cursor uint64, limit int) (rows []Change, trimmed uint64, err error)
 	// Write brings the image to w.Meta.Sequence in one durable transaction.

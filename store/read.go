@@ -115,7 +115,7 @@ func (db *DB) Scan(t Table, prefix, cursor []byte, limit int) ([]Record, []byte,
 	if more { // beyond the end of the image's page only the image's next page can tell
 		end := older[limit-1].Key
 		older = older[:limit]
-		n, _ := slices.BinarySearchFunc(newer, end, func(c *change, end []byte) int { return bytes.Compare(c.key(), end) })
+		n, _ := slices.BinarySearchFunc(newer, end, compareToKey)
 		for n < len(newer) && bytes.Equal(newer[n].key(), end) {
 			n++
 		}
@@ -210,14 +210,14 @@ func (db *DB) Sweep(t Table, now int64, limit int) ([]Record, error) {
 		}
 	}
 	// Rows of the image that the tail has overtaken do not count, so there may be more pages to look at.
-	afterExpires, afterKey := int64(0), []byte(nil)
+	var after []byte
 	for seen := 0; seen < limit; {
-		rows, err := db.image.Expired(t, now, afterExpires, afterKey, limit)
+		rows, err := db.image.Expired(t, now, after, limit)
 		if err != nil {
 			return nil, err
 		}
 		for _, rec := range rows {
-			if _, overtaken := slices.BinarySearchFunc(newer, rec.Key, func(c *change, key []byte) int { return bytes.Compare(c.key(), key) }); !overtaken {
+			if _, overtaken := slices.BinarySearchFunc(newer, rec.Key, compareToKey); !overtaken {
 				due = append(due, rec)
 				seen++
 			}
@@ -225,10 +225,10 @@ func (db *DB) Sweep(t Table, now int64, limit int) ([]Record, error) {
 		if len(rows) < limit {
 			break
 		}
-		afterExpires, afterKey = rows[len(rows)-1].Expires, rows[len(rows)-1].Key
+		after = rows[len(rows)-1].Key
 	}
-	slices.SortFunc(due, func(a, b Record) int {
-		return cmp.Or(cmp.Compare(a.Expires, b.Expires), bytes.Compare(a.Key, b.Key))
-	})
+	slices.SortFunc(due, func(a, b Record) int { return bytes.Compare(a.Key, b.Key) })
 	return due[:min(limit, len(due))], nil
 }
+
+func compareToKey(c *change, key []byte) int { return bytes.Compare(c.key(), key) }

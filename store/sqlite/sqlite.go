@@ -74,7 +74,7 @@ func OpenImage(path string, tables []store.TableSpec) (*Image, error) {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	m := &Image{path: path, tables: map[store.Table]*table{}}
-	if m.write, err = connect(path, 1, "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-32768)", "journal_size_limit(67108864)"); err == nil {
+	if m.write, err = connect(path, 1, "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)", "cache_spill(0)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"); err == nil {
 		if err = m.checkDurable(); err == nil {
 			err = m.migrate(tables)
 		}
@@ -294,12 +294,12 @@ func prefixEnd(prefix []byte) []byte {
 }
 
 // Expired implements store.Image.
-func (m *Image) Expired(t store.Table, now, afterExpires int64, afterKey []byte, limit int) ([]store.Record, error) {
+func (m *Image) Expired(t store.Table, now int64, after []byte, limit int) ([]store.Record, error) {
 	table := m.tables[t]
 	if table == nil {
 		return nil, fmt.Errorf("sqlite: no table %d", t)
 	}
-	return records(table.expired.Query(now, afterExpires, string(afterKey), limit))
+	return records(table.expired.Query(string(after), now, limit))
 }
 
 // records reads rows of (key, value, ver, expires).

@@ -20,12 +20,13 @@ func (t *table) sql(statement string) string {
 	return strings.ReplaceAll(statement, "TABLE_NAME", t.name)
 }
 
-// Keys are TEXT whatever their octets are, so that people can write WHERE key = '...'. Values are BLOB. The index makes the sweeper
-// independent of the number of records.
+// Keys are TEXT whatever their octets are, so that people can write WHERE key = '...'. Values are BLOB.
+//
+// There is no index on expires: it made each change of a registration half as dear again (31 to 16 us of CPU in small checkpoints, 17
+// to 12 in large ones), while the walk of the sweeper over 100,000 records takes a fraction of a second, once in a while, on a reader.
 const (
 	createTable = `
 CREATE TABLE TABLE_NAME (key TEXT PRIMARY KEY, value BLOB NOT NULL, ver INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX TABLE_NAME_expires ON TABLE_NAME (expires, key) WHERE expires > 0;
 `
 	putRecord = `
 INSERT INTO TABLE_NAME (key, value, ver, expires) VALUES (?, ?, ?, ?)
@@ -37,5 +38,5 @@ SELECT key, value, ver, expires FROM TABLE_NAME
 WHERE key >= ?1 AND key > ?2 AND (?3 = '' OR key < ?3) ORDER BY key LIMIT ?4`
 	expiredRecords = `
 SELECT key, value, ver, expires FROM TABLE_NAME
-WHERE expires > 0 AND expires <= ?1 AND (expires, key) > (?2, ?3) ORDER BY expires, key LIMIT ?4`
+WHERE key > ?1 AND expires > 0 AND expires <= ?2 ORDER BY key LIMIT ?3`
 )

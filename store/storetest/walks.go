@@ -183,8 +183,8 @@ func testSweep(t *testing.T, f *fixture) {
 	put("k0", 200) // refreshed: the image still says 100
 	put("k2", 0)
 	put("young", 90)
-	want(103, 10, "young", "k1", "k3")
-	want(103, 2, "young", "k1")
+	want(103, 10, "k1", "k3", "young")
+	want(103, 2, "k1", "k3")
 	due, err := f.Sweep(Loud, 103, 10)
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func testSweep(t *testing.T, f *fixture) {
 	want(103, 10)
 	f.crash()
 	want(103, 10)
-	want(1000, 10, "k4", "k5", "k6", "k7", "k0", "k1")
+	want(1000, 10, "k0", "k1", "k4", "k5", "k6", "k7")
 }
 
 // testModel does random work and compares the store with a map all the time, over reopens and crashes.

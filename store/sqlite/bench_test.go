@@ -1,0 +1,105 @@
+package sqlite_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"imsafe/store"
+	"imsafe/store/sqlite"
+	"imsafe/store/storetest"
+)
+
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func subscriber(i int) []byte {
+	return fmt.Appendf(nil, "0010100%08d@ims.mnc001.mcc001.3gppnetwork.org", i)
+}
+
+// BenchmarkImageWrite measures CPU per record that a checkpoint writes: some of 50,000 registrations of 600 octets, in key order.
+func BenchmarkImageWrite(b *testing.B) {
+	const total = 50_000
+	for _, n := range []int{1_000, 10_000, 50_000} {
+		for _, table := range []store.Table{storetest.Quiet, storetest.Loud} {
+			b.Run(fmt.Sprintf("records=%d/outbox=%v", n, table == storetest.Loud), func(b *testing.B) {
+				m, err := sqlite.OpenImage(filepath.Join(b.TempDir(), "x.db"), storetest.Tables())
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer m.Close()
+				seq := uint64(0)
+				checkpoint := func(users []int) {
+					w := &store.ImageWrite{}
+					for _, i := range users {
+						seq++
+						rec := store.Record{Key: subscriber(i), Value: make([]byte, 600), Version: seq, Expires: int64(1_700_000_000_000 + seq)}
+						w.Records = append(w.Records, store.ImageRecord{Table: table, Record: rec})
+						if table == storetest.Loud {
+							w.Changes = append(w.Changes, store.Change{Sequence: seq, Table: table, Key: rec.Key})
+						}
+					}
+					w.Meta.Sequence = seq
+					if err := m.Write(w); err != nil {
+						b.Fatal(err)
+					}
+				}
+				all := make([]int, total)
+				for i := range all {
+					all[i] = i
+				}
+				checkpoint(all)
+				rng := rand.New(rand.NewPCG(1, 1))
+				b.ResetTimer()
+				start, rows := cpu(), 0
+				for b.Loop() {
+					chosen := map[int]bool{}
+					for len(chosen) < n {
+						chosen[rng.IntN(total)] = true
+					}
+					users := make([]int, 0, n)
+					for i := range total {
+						if chosen[i] {
+							users = append(users, i)
+						}
+					}
+					checkpoint(users)
+					rows += n
+				}
+				b.ReportMetric(float64(cpu()-start)/float64(time.Microsecond)/float64(rows), "us-cpu/record")
+			})
+		}
+	}
+}
+
+// BenchmarkImageGet is what a miss of the cache costs.
+func BenchmarkImageGet(b *testing.B) {
+	const total = 100_000
+	m, err := sqlite.OpenImage(filepath.Join(b.TempDir(), "x.db"), storetest.Tables())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	w := &store.ImageWrite{}
+	for i := range total {
+		w.Records = append(w.Records, store.ImageRecord{Table: storetest.Quiet, Record: store.Record{Key: subscriber(i), Value: make([]byte, 600), Version: 1}})
+	}
+	if err := m.Write(w); err != nil {
+		b.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Get(storetest.Quiet, subscriber(rng.IntN(total))); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
