@@ -1,0 +1,159 @@
+package ue
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"imsafe/proto/shard"
+	"imsafe/proto/siptransport"
+)
+
+// path is the one way between UE and P-CSCF: one connection, or one UDP socket. There is no second one to fall back to.
+// It is the Receiver of its transport; everything happens on the shard.
+type path struct {
+	u       *UE
+	streams *siptransport.Streams
+	flow    siptransport.Flow
+	open    bool
+	why     error // of the last close
+	waiting []shard.Waker
+	ping    shard.Timer
+	// what the handshake agreed on, for reports
+	protection string
+	packets    net.PacketConn
+}
+
+// connecting bounds dialling and handshake together.
+const connecting = 15 * time.Second
+
+// pingInterval keeps a NAT binding and finds a dead connection (RFC 5626 4.4.1: 95 to 120 s for streams).
+const pingInterval = 110 * time.Second
+
+func (p *path) init(u *UE) {
+	p.u = u
+	o := siptransport.Options{Clock: u.cfg.Clock, Dialer: u.cfg.Dial}
+	if u.cfg.Transport == TLS {
+		o.TLS = u.tlsConfig()
+	}
+	p.streams = siptransport.NewStreams(o)
+}
+
+// connect makes sure that the path stands. It waits on the task.
+func (p *path) connect(t *shard.Task) error {
+	if p.open {
+		return nil
+	}
+	if p.u.cfg.Transport == UDP {
+		return p.bind()
+	}
+	t.AwaitFor(connecting, func(w shard.Waker) {
+		p.waiting = append(p.waiting, w)
+		if p.flow.IsZero() {
+			p.why = nil
+			p.flow = p.streams.Dial(p.u.ctx, p.u.shard, p.u.cfg.Proxy, p)
+		}
+	})
+	if !p.open {
+		if p.why == nil {
+			return fmt.Errorf("%w: not in %v", ErrConnect, connecting)
+		}
+		return fmt.Errorf("%w: %w", ErrConnect, p.why)
+	}
+	return nil
+}
+
+// bind opens the UDP socket of the lab profile.
+func (p *path) bind() error {
+	pc, err := p.u.cfg.ListenPacket(p.u.cfg.Local)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConnect, err)
+	}
+	d := siptransport.NewDatagrams(p.u.shard, pc, siptransport.Options{Clock: p.u.cfg.Clock})
+	p.packets, p.flow, p.open, p.protection = pc, d.Flow(p.u.cfg.Proxy), true, "UDP in clear"
+	p.u.wg.Go(func() {
+		if err := d.Serve(p.u.ctx, p); err != nil {
+			p.u.log.Warn("signalling socket failed", "error", err)
+		}
+	})
+	return nil
+}
+
+// Packet implements siptransport.Receiver. Datagrams of anybody but the P-CSCF are dropped: a UE is reached through it alone
+// (TS 33.203 7.1 rule 5).
+func (p *path) Packet(f siptransport.Flow, data []byte) {
+	if f.Peer.Port() != p.u.cfg.Proxy.Port() || f.Peer.Addr().Unmap() != p.u.cfg.Proxy.Addr().Unmap() {
+		p.u.foreignSource++
+		return
+	}
+	p.u.layer.Input(f, data)
+}
+
+// Opened implements siptransport.Receiver.
+func (p *path) Opened(f siptransport.Flow, state *tls.ConnectionState) {
+	if f != p.flow {
+		return
+	}
+	p.open, p.protection = true, "TCP in clear"
+	if state != nil {
+		p.protection = tls.VersionName(state.Version) + " " + tls.CipherSuiteName(state.CipherSuite)
+	}
+	p.u.log.Debug("path open", "peer", f.Peer, "protection", p.protection)
+	p.wake()
+	p.u.shard.Arm(&p.ping, pingInterval, shard.EventFunc(func(*shard.Shard) { p.keepAlive(f) }))
+}
+
+// Closed implements siptransport.Receiver.
+func (p *path) Closed(f siptransport.Flow, err error) {
+	p.u.layer.FlowClosed(f)
+	if f != p.flow {
+		return
+	}
+	p.u.log.Debug("path closed", "peer", f.Peer, "error", err)
+	p.flow, p.open, p.why = siptransport.Flow{}, false, err
+	p.u.shard.Disarm(&p.ping)
+	p.wake()
+	p.u.reg.pathLost()
+}
+
+func (p *path) wake() {
+	for _, w := range p.waiting {
+		w.Wake()
+	}
+	p.waiting = nil
+}
+
+func (p *path) keepAlive(f siptransport.Flow) {
+	if f != p.flow || !p.open {
+		return
+	}
+	if err := f.Send([]byte("\r\n\r\n")); err != nil {
+		return // Closed follows
+	}
+	p.u.shard.Arm(&p.ping, pingInterval, shard.EventFunc(func(*shard.Shard) { p.keepAlive(f) }))
+}
+
+// drop ends the connection, so that the next one begins with a handshake of its own.
+func (p *path) drop() {
+	if c, ok := p.flow.Via.(*siptransport.Conn); ok {
+		c.Close()
+	}
+}
+
+// close ends the sockets. Not on the shard.
+func (p *path) close() {
+	if err := p.streams.Close(p.u.ctx); err != nil {
+		p.u.log.Debug("connections closed with octets unsent", "error", err)
+	}
+}
+
+// local is our address towards the P-CSCF.
+func (p *path) local() netip.AddrPort { return p.flow.Via.Local() }
+
+// localAddr is where media are received: the interface that leads to the P-CSCF.
+func (p *path) localAddr() netip.Addr { return p.local().Addr().Unmap() }
+
+// sentBy is the sent-by of our Via (RFC 3261 18.1.1).
+func (p *path) sentBy() []byte { return []byte(p.local().String()) }
