@@ -89,8 +89,8 @@ func Param(params []byte, name string) (value []byte, ok bool) {
 	return nil, false
 }
 
-// maxParams bounds the parameters of one value; far above what IMS uses.
-const maxParams = 64
+// maxParams bounds the parameters of one value or URI; a Contact with all feature tags of IMS has a dozen.
+const maxParams = 32
 
 // checkParams reports whether params follow the grammar of generic-param and no name stands twice
 // (RFC 3261 7.3.1: a parameter name must not appear more than once).

@@ -134,8 +134,9 @@ func (m *Message) parseEnd(head, lines int) error {
 
 var crOctet = []byte{'\r'}
 
-// replaceNUL makes a space of each NUL that is escaped by a backslash. RFC 3261 25.1 (quoted-pair) lets it stand in a
-// quoted string, but peers written in C would see the value end there, so none leaves; elsewhere it is an error.
+// replaceNUL makes a question mark of each NUL that is escaped by a backslash. RFC 3261 25.1 (quoted-pair) lets it
+// stand in a quoted string, but peers written in C would see the value end there, so none leaves; elsewhere it is an
+// error.
 func replaceNUL(head []byte) error {
 	for i, c := range head {
 		if c != 0 {
@@ -144,7 +145,7 @@ func replaceNUL(head []byte) error {
 		if i == 0 || head[i-1] != '\\' {
 			return ErrNUL
 		}
-		head[i] = ' '
+		head[i] = '?'
 	}
 	return nil
 }

@@ -139,24 +139,32 @@ func (u *URI) parseSIP(b []byte) bool {
 	return true
 }
 
-// isURIParams: names and values of paramchar, none of them empty (RFC 3261 25.1, uri-parameters).
+// isURIParams: names and values of paramchar, none of them empty (RFC 3261 25.1, uri-parameters), no name twice
+// (RFC 3261 19.1.1, RFC 3966 3).
 func isURIParams(b []byte) bool {
-	for b != nil {
-		var one []byte
+	var names [maxParams][]byte
+	for n := 0; b != nil; n++ {
+		name := b
 		if i := bytes.IndexByte(b, ';'); i >= 0 {
-			one, b = b[:i], b[i+1:]
+			name, b = b[:i], b[i+1:]
 		} else {
-			one, b = b, nil
+			b = nil
 		}
-		if i := bytes.IndexByte(one, '='); i >= 0 {
-			if i == len(one)-1 || !allEscaped(one[i+1:], clsParam) {
+		if i := bytes.IndexByte(name, '='); i >= 0 {
+			if i == len(name)-1 || !allEscaped(name[i+1:], clsParam) {
 				return false
 			}
-			one = one[:i]
+			name = name[:i]
 		}
-		if len(one) == 0 || !allEscaped(one, clsParam) {
+		if n == maxParams || len(name) == 0 || !allEscaped(name, clsParam) {
 			return false
 		}
+		for _, seen := range names[:n] {
+			if escapedEqual(seen, name, true) {
+				return false
+			}
+		}
+		names[n] = name
 	}
 	return true
 }

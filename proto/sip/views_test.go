@@ -32,7 +32,7 @@ func TestParseURI(t *testing.T) {
 		{in: "sip:@b"}, {in: "sip:a@"}, {in: "sip:a@b@c"}, {in: "sip:a b@c"}, {in: "sip:a@b c"}, {in: " sip:a@b"}, {in: "sip:a@b "},
 		{in: "sip:a%4@b"}, {in: "sip:a%4g@b"}, {in: "sip:a%@b"}, {in: "sip:a\"@b"}, {in: "sip:a#@b"}, {in: "sip:a@b\x00"},
 		{in: "sip:a@b:"}, {in: "sip:a@b:0"}, {in: "sip:a@b:65536"}, {in: "sip:a@b:5o60"}, {in: "sip:a@b:-1"}, {in: "sip:a@b:5060:5061"},
-		{in: "sip:a@b;"}, {in: "sip:a@b;;lr"}, {in: "sip:a@b;=x"}, {in: "sip:a@b;x="}, {in: "sip:a@b;x=\"y\""}, {in: "sip:a@b?"}, {in: "sip:a@b? x"},
+		{in: "sip:a@b;"}, {in: "sip:a@b;;lr"}, {in: "sip:a@b;=x"}, {in: "sip:a@b;x="}, {in: "sip:a@b;x=\"y\""}, {in: "sip:a@b;lr;LR"}, {in: "sip:a@b;lr=1;%6cr=2"}, {in: "tel:+1;ext=1;ext=2"}, {in: "sip:a@b?"}, {in: "sip:a@b? x"},
 		{in: "sip:2001:db8::10"}, {in: "sip:[2001:db8::10"}, {in: "sip:[2001:db8::10]x"}, {in: "sip:[1:2:3:4:5:6:7:8:9]"}, {in: "sip:[:1]"},
 		{in: "sip:[1::2::3]"}, {in: "sip:[12345::]"}, {in: "sip:[::1.2.3]"}, {in: "sip:[fe80::1%25eth0]"}, {in: "sip:[]"},
 		{in: "sip:a..b"}, {in: "sip:.a"}, {in: "sip:1.2.3"}, {in: "sip:1.2.3.256"}, {in: "sip:1.2.3.4.5"}, {in: "sip:" + strings.Repeat("a", 256)},
