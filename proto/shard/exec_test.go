@@ -213,6 +213,48 @@ func TestExecFromManyGoroutines(t *testing.T) {
 	}
 }
 
+// TestShardsCallEachOther lets events and tasks of two shards bring work to the other one, from two goroutines:
+// they nest, they find the other busy, and nobody waits for anybody.
+func TestShardsCallEachOther(t *testing.T) {
+	const rounds = 3000
+	var shards [2]*shard.Shard
+	for i := range shards {
+		// Room for everything: a shard that waits for room in the other one would wait for ever.
+		shards[i], _ = newShard(t, realTime, func(c *shard.Config) { c.Inbox = 2 * rounds })
+		running(t, shards[i])
+	}
+	var arrived [2]int
+	var all sync.WaitGroup
+	for i, here := range shards {
+		there := shards[1-i]
+		all.Add(rounds)
+		go func() {
+			for range rounds {
+				arrive := shard.EventFunc(func(s *shard.Shard) {
+					s.Start(func(task *shard.Task) {
+						defer all.Done()
+						task.Await(func(w shard.Waker) {
+							there.Exec(shard.EventFunc(func(*shard.Shard) { arrived[1-i]++; w.Wake() }))
+						})
+					})
+				})
+				here.Exec(arrive)
+				runtime.Gosched()
+			}
+		}()
+	}
+	all.Wait()
+	for i, s := range shards {
+		if err := s.Call(t.Context(), func(*shard.Task) {
+			if arrived[i] != rounds {
+				t.Errorf("shard %d: %d", i, arrived[i])
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestNothingIsLost lets work arrive at the very moment when somebody leaves, with nothing behind it that
 // would bring it to light: each way of arriving must see to it itself.
 func TestNothingIsLost(t *testing.T) {

@@ -118,8 +118,8 @@ func New(c Config) *Shard {
 
 // Exec runs e before it returns if the shard is idle, else queues it for the goroutine inside. Order is
 // first in, first out. It reports false if the inbox is full or the shard closed: e will not run and the
-// caller answers 503. Any goroutine; called on the shard it queues. Work queued meanwhile by others is run
-// too, at most Burst events, so do not call it where that must not happen: use Post there.
+// caller answers 503. Any goroutine, on another shard too; called on the shard itself it queues. Work that
+// others queued is run as well, at most Burst events, so hold no lock, and where that must not happen use Post.
 func (s *Shard) Exec(e Event) bool {
 	if s.life.Load() != open {
 		s.count.refused.Add(1)

@@ -81,77 +81,80 @@ func TestAwait(t *testing.T) {
 			t.Fatal(trace, s.Stats())
 		}
 	})
-	t.Run("limit", func(t *testing.T) {
-		s, clock := newShard(t)
-		var late, early shard.Waker
-		var lateOut, earlyOut bool
-		var lateAt time.Duration
-		on(t, s, func(s *shard.Shard) {
-			s.Start(func(task *shard.Task) {
-				lateOut = task.AwaitFor(time.Second, func(w shard.Waker) { late = w })
-				lateAt = task.Now()
-				task.Await(func(shard.Waker) {})
-				t.Error("a late wake woke the next wait")
-			})
-			s.Start(func(task *shard.Task) {
-				earlyOut = task.AwaitFor(time.Second, func(w shard.Waker) { early = w })
-				if task.AwaitFor(time.Minute, func(w shard.Waker) { w.Wake() }) {
-					t.Error("timed out after a wake within start")
-				}
-			})
+}
+
+func TestAwaitFor(t *testing.T) {
+	s, clock := newShard(t)
+	var late, early shard.Waker
+	var lateOut, earlyOut bool
+	var lateAt time.Duration
+	on(t, s, func(s *shard.Shard) {
+		s.Start(func(task *shard.Task) {
+			lateOut = task.AwaitFor(time.Second, func(w shard.Waker) { late = w })
+			lateAt = task.Now()
+			task.Await(func(shard.Waker) {})
+			t.Error("a late wake woke the next wait")
 		})
-		early.Wake()
-		elapse(s, clock, 2*time.Second)
-		late.Wake()
-		elapse(s, clock, 2*time.Minute)
-		if !lateOut || earlyOut || lateAt != time.Second || s.Stats().Timers != 0 || s.Stats().Tasks != 1 {
-			t.Fatal(lateOut, earlyOut, lateAt, s.Stats())
-		}
+		s.Start(func(task *shard.Task) {
+			earlyOut = task.AwaitFor(time.Second, func(w shard.Waker) { early = w })
+			if task.AwaitFor(time.Minute, func(w shard.Waker) { w.Wake() }) {
+				t.Error("timed out after a wake within start")
+			}
+		})
 	})
-	t.Run("tasks nest", func(t *testing.T) {
-		s, clock := newShard(t)
-		trace := ""
-		var inner, outer shard.Waker
-		on(t, s, func(s *shard.Shard) {
+	early.Wake()
+	elapse(s, clock, 2*time.Second)
+	late.Wake()
+	elapse(s, clock, 2*time.Minute)
+	if !lateOut || earlyOut || lateAt != time.Second || s.Stats().Timers != 0 || s.Stats().Tasks != 1 {
+		t.Fatal(lateOut, earlyOut, lateAt, s.Stats())
+	}
+}
+
+func TestTasksNest(t *testing.T) {
+	s, clock := newShard(t)
+	trace := ""
+	var inner, outer shard.Waker
+	on(t, s, func(s *shard.Shard) {
+		s.Start(func(task *shard.Task) {
+			trace += "1"
 			s.Start(func(task *shard.Task) {
-				trace += "1"
-				s.Start(func(task *shard.Task) {
-					trace += "2"
-					task.Await(func(w shard.Waker) { inner = w })
-					trace += "5"
-					outer.Wake()
-				})
-				trace += "3"
-				task.Await(func(w shard.Waker) { outer = w })
-				trace += "6"
+				trace += "2"
+				task.Await(func(w shard.Waker) { inner = w })
+				trace += "5"
+				outer.Wake()
 			})
-			trace += "4"
+			trace += "3"
+			task.Await(func(w shard.Waker) { outer = w })
+			trace += "6"
 		})
-		inner.Wake()
-		s.Step(clock.Now())
-		if trace != "123456" || s.Stats().Tasks != 0 {
-			t.Fatal(trace, s.Stats())
-		}
+		trace += "4"
 	})
-	t.Run("outside of its task it panics", func(t *testing.T) {
-		var reported []any
-		s, _ := newShard(t, func(c *shard.Config) {
-			c.OnPanic = func(v any, _ []byte) { reported = append(reported, v) }
-		})
-		var stray *shard.Task
-		on(t, s, func(s *shard.Shard) {
-			s.Start(func(task *shard.Task) { stray = task; task.Await(func(shard.Waker) {}) })
-		})
-		on(t, s, func(s *shard.Shard) { stray.Await(func(shard.Waker) {}) })
-		on(t, s, func(s *shard.Shard) {
-			s.Start(func(task *shard.Task) {
-				task.Await(func(shard.Waker) { task.Await(func(w shard.Waker) { w.Wake() }) })
-			})
-		})
-		if len(reported) != 2 {
-			t.Fatal(reported)
-		}
+	inner.Wake()
+	s.Step(clock.Now())
+	if trace != "123456" || s.Stats().Tasks != 0 {
+		t.Fatal(trace, s.Stats())
+	}
+}
+
+func TestAwaitOutsideOfItsTask(t *testing.T) {
+	var reported []any
+	s, _ := newShard(t, func(c *shard.Config) {
+		c.OnPanic = func(v any, _ []byte) { reported = append(reported, v) }
 	})
+	var stray *shard.Task
+	on(t, s, func(s *shard.Shard) {
+		s.Start(func(task *shard.Task) { stray = task; task.Await(func(shard.Waker) {}) })
+	})
+	on(t, s, func(s *shard.Shard) { stray.Await(func(shard.Waker) {}) })
+	on(t, s, func(s *shard.Shard) {
+		s.Start(func(task *shard.Task) {
+			task.Await(func(shard.Waker) { task.Await(func(w shard.Waker) { w.Wake() }) })
+		})
+	})
+	if len(reported) != 2 {
+		t.Fatal(reported)
+	}
 }
 
 func TestTaskLimits(t *testing.T) {

@@ -147,8 +147,7 @@ func (t *Table) Update(key []byte, fn func(old, buf []byte) (value []byte, keep 
 		_, old = t.record(ref(s.entries[at]))
 	}
 	buf := t.buffer(len(old) + 512)
-	defer t.buffers.Put(buf)
-	defer clear((*buf)[:cap(*buf)])
+	defer t.giveBuffer(buf)
 	value, keep := fn(old, *buf)
 	if keep {
 		return t.set(s, tag, at, found, key, value)
@@ -166,6 +165,14 @@ func (t *Table) buffer(size int) *[]byte {
 	}
 	b := make([]byte, 0, size)
 	return &b
+}
+
+// giveBuffer zeroes b, because it holds what a record holds, and keeps it unless zeroing it is work.
+func (t *Table) giveBuffer(b *[]byte) {
+	clear((*b)[:cap(*b)])
+	if cap(*b) <= 8<<10 {
+		t.buffers.Put(b)
+	}
 }
 
 // set writes the record of key, whose search ended at at. value may lie in the old record. Under s.mu.
