@@ -1,0 +1,140 @@
+package hss
+
+import (
+	"fmt"
+
+	"imsafe/proto/aka"
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+)
+
+// MultimediaAuth answers MAR; see cx.Server. The steps are those of TS 29.228 6.3.1.
+func (h *HSS) MultimediaAuth(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
+	answer, err := h.authenticate(t, r)
+	h.counts.note(opMultimediaAuth, err)
+	return answer, err
+}
+
+func (h *HSS) authenticate(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
+	p, err := h.resolve(t, r.IMPI, r.IMPU) // 1, 2, 3
+	if err != nil {
+		return nil, err
+	}
+	if r.Scheme != cx.SchemeDigestAKA { // 4: every subscriber here has a card; nobody else picks the scheme
+		return nil, cx.ErrAuthSchemeNotSupported
+	}
+	if r.ServerName == "" {
+		return nil, cx.ErrMissingAVP
+	}
+	algorithm, err := h.algorithm(p.owner, p.card)
+	if err != nil {
+		return nil, err
+	}
+	if r.Resync != nil {
+		if err := h.resynchronise(t, &p, algorithm, r); err != nil {
+			return nil, err
+		}
+	}
+	answer, err := h.vectors(t, &p, algorithm, r)
+	if err != nil {
+		return nil, err
+	}
+	// 5: the S-CSCF's name is kept in memory and becomes durable with the assignment (SAR); the flag is what lets
+	// the I-CSCF find the same S-CSCF again for the second REGISTER.
+	now := t.Now()
+	p.user.setPending(r.ServerName, p.set, p.private, now, now+h.cfg.PendingFor)
+	return answer, nil
+}
+
+// maa is an answer with room for the one vector that is nearly always asked for.
+type maa struct {
+	cx.MultimediaAuthAnswer
+	one [1]cx.AuthDataItem
+}
+
+// vectors draws sequence numbers and makes the vectors, in order.
+func (h *HSS) vectors(t *shard.Task, p *pair, algorithm aka.Algorithm, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
+	m := &maa{MultimediaAuthAnswer: cx.MultimediaAuthAnswer{Result: cx.ResultSuccess, IMPI: r.IMPI, IMPU: r.IMPU}}
+	n := int(min(max(r.Items, 1), cx.MaxAuthItems))
+	m.Items = m.one[:n:n][:0]
+	if n > len(m.one) {
+		m.Items = make([]cx.AuthDataItem, 0, n)
+	}
+	card := &p.owner.privates[p.card]
+	for range n {
+		seq, err := h.draw(t, p.owner, card.impi)
+		if err != nil {
+			return nil, err
+		}
+		m.Items = append(m.Items, cx.AuthDataItem{Algorithm: card.scheme})
+		v := &m.Items[len(m.Items)-1].Vector
+		if err := aka.Generate(algorithm, h.ports.Random, aka.MakeSQN(seq, h.cfg.IND), card.amf, v); err != nil {
+			return nil, h.unable("generate", err)
+		}
+		h.counts.vectors.Add(1)
+	}
+	return &m.MultimediaAuthAnswer, nil
+}
+
+// algorithm opens the sealed keys of a private identity, once per version of the record.
+func (h *HSS) algorithm(u *user, private int) (aka.Algorithm, error) {
+	if m := u.algorithms[private].Load(); m != nil {
+		return m, nil
+	}
+	m, err := h.openKeys(&u.privates[private])
+	if err != nil {
+		return nil, h.unable("open keys", err)
+	}
+	u.algorithms[private].Store(m)
+	return m, nil
+}
+
+// keyOctets is the length of K || OPc.
+const keyOctets = 32
+
+func (h *HSS) openKeys(p *private) (*aka.Milenage, error) {
+	var buf [keyOctets]byte
+	defer clear(buf[:])
+	plain, err := h.ports.Keys().Open(buf[:0], uint8(TableSubscription), []byte(p.impi), p.sealed)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	if len(plain) != keyOctets {
+		return nil, fmt.Errorf("%w: %d octets of keys", errRecord, len(plain))
+	}
+	return aka.NewMilenage(aka.K(plain[:16]), aka.OPc(plain[16:])), nil
+}
+
+func (h *HSS) sealKeys(impi string, k aka.K, opc aka.OPc) ([]byte, error) {
+	var plain [keyOctets]byte
+	defer clear(plain[:])
+	copy(plain[:16], k[:])
+	copy(plain[16:], opc[:])
+	return h.ports.Keys().Seal(nil, h.ports.Random, uint8(TableSubscription), []byte(impi), plain[:])
+}
+
+// resynchronise verifies the token of the card and only then moves the sequence number (TS 33.102 6.3.5,
+// TS 33.203 6.1.3). What it decides is durable before the next vector leaves.
+func (h *HSS) resynchronise(t *shard.Task, p *pair, algorithm aka.Algorithm, r *cx.MultimediaAuthRequest) error {
+	a, err := h.current(t, p.user)
+	if err != nil {
+		return err
+	}
+	// TS 29.228 6.3.1 step 4: only the S-CSCF that made the challenge may bring the answer. Without a name, as
+	// after a restart, the token itself must prove enough: it is bound to a RAND that the card answered.
+	assigned := a.server
+	if s, _ := p.user.authenticating(p.set, p.private, t.Now()); s != "" {
+		assigned = s
+	}
+	if assigned != "" && !sameServer(assigned, r.ServerName) {
+		return cx.ErrUnableToComply
+	}
+	sqn, err := aka.OpenAUTS(algorithm, r.Resync.RAND, r.Resync.AUTS)
+	if err != nil {
+		h.counts.forgedAUTS.Add(1)
+		return cx.ErrUnableToComply
+	}
+	h.counts.resyncs.Add(1)
+	return h.moveTo(t, p.owner, p.owner.privates[p.card].impi, sqn.SEQ())
+}

@@ -1,0 +1,155 @@
+// Package hss is the Home Subscriber Server of the IMS: who the subscribers are, how each proves
+// itself, which S-CSCF has it, and what it may use (TS 23.228, TS 29.228, TS 33.203 6.1). It
+// implements cx.Server over the store, and the provisioning that the management door and the
+// command line use.
+//
+// It does not speak Diameter (a wire form does), selects no S-CSCF and runs no filter criteria. K
+// and OPc never leave: they are sealed in the record, opened when a vector is made, and no function
+// of this package returns them.
+//
+// Node assembles it; nothing else of the core imports it. An HSS is safe for concurrent use: the
+// methods of cx.Server on any shard, those of provisioning on any goroutine that may wait.
+package hss
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"imsafe/proto/aka"
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+	"imsafe/secure"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+// The tables of the HSS. Their numbers are in the journal for ever.
+const (
+	TableSubscription store.Table = 1 // key: subscription id (its first private identity)
+	TableSQN          store.Table = 2 // key: private identity; survives the subscriber
+	TableAssignment   store.Table = 3 // key: subscription id; who serves it, what is registered
+	TablePublic       store.Table = 4 // key: public identity; value: subscription id
+	TablePrivate      store.Table = 5 // key: private identity; value: subscription id
+	TableProfile      store.Table = 6 // key: name of a service profile
+	TableGroup        store.Table = 7 // key: name of a group
+)
+
+// Tables names the tables for the store.
+func Tables() []store.TableSpec {
+	return []store.TableSpec{
+		{Table: TableSubscription, Name: "hss_subscription"},
+		{Table: TableSQN, Name: "hss_sequence", Quiet: true},
+		{Table: TableAssignment, Name: "hss_assignment"},
+		{Table: TablePublic, Name: "hss_public"},
+		{Table: TablePrivate, Name: "hss_private"},
+		{Table: TableProfile, Name: "hss_profile"},
+		{Table: TableGroup, Name: "hss_group"},
+	}
+}
+
+// Ports are what the HSS is plugged into.
+type Ports struct {
+	Store store.Store
+	// Keys opens and seals K and OPc. It is read once per operation, so that a rotation takes effect.
+	Keys func() *seal.Keyring
+	// Random is read for challenges and seals; it must be safe for concurrent use.
+	Random io.Reader
+	// Clock is the wall clock of records; the shards have their own.
+	Clock shard.Clock
+	// Gate refuses and counts.
+	Gate *secure.Gate
+	// Push finds the push side of an S-CSCF by its name, nil if there is none to reach. A nil Push means
+	// that no node runs: provisioning then changes records only.
+	Push func(serverName string) cx.Client
+	// Shard runs the procedures that provisioning starts (RTR, PPR). Needed with Push.
+	Shard *shard.Shard
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Config is the configuration of the HSS. Its zero value is refused: there is no default home domain.
+type Config struct {
+	// HomeDomains are the realms that subscribers may have. The first is the default of provisioning.
+	HomeDomains []string
+	// VisitedNetworks may be used by everybody; a group can name more. A home domain is always allowed.
+	VisitedNetworks []string
+	// IND is the array index of this node in SQN (TS 33.102 C.1.1.1, TS 33.203 Annex G): 0 to 31, another for
+	// each node and each domain (PS, CS) that draws vectors for the same cards.
+	IND uint8
+	// ReserveSQN is how many sequence numbers one durable write reserves; default 32. After a crash as
+	// many may be skipped.
+	ReserveSQN uint64
+	// PendingFor is how long an authentication stays pending without an answer; default 4 min
+	// (reg-await-auth, TS 24.229 table 7.8.1) and some seconds.
+	PendingFor time.Duration
+	// CacheSubscriptions bounds the subscriptions kept parsed in memory; default 100,000.
+	CacheSubscriptions int
+	// RestoreEpoch and RestoredAt say how often and when a backup was restored into the store.
+	RestoreEpoch uint64
+	RestoredAt   time.Time
+	// KeepServerName keeps the S-CSCF of a user who leaves in the words of
+	// USER_DEREGISTRATION_STORE_SERVER_NAME, so that services for unregistered users start faster.
+	KeepServerName bool
+}
+
+// withDefaults fills in and checks.
+func (c Config) withDefaults() (Config, error) {
+	if len(c.HomeDomains) == 0 {
+		return c, errors.New("hss: no home domain")
+	}
+	for _, d := range c.HomeDomains {
+		if m := checkDomain(d); m != "" {
+			return c, errors.New("hss: home domain: " + m)
+		}
+	}
+	if c.IND >= aka.INDCount {
+		return c, errors.New("hss: IND is 0 to 31")
+	}
+	if c.ReserveSQN == 0 {
+		c.ReserveSQN = 32
+	}
+	if c.ReserveSQN > 1<<16 {
+		return c, errors.New("hss: at most 65536 sequence numbers can be reserved at once")
+	}
+	if c.PendingFor == 0 {
+		c.PendingFor = 4*time.Minute + 10*time.Second
+	}
+	if c.CacheSubscriptions == 0 {
+		c.CacheSubscriptions = 100_000
+	}
+	return c, nil
+}
+
+// HSS is the server.
+type HSS struct {
+	cfg     Config
+	ports   Ports
+	log     *slog.Logger
+	cache   *cache
+	getters getters
+	counts  counters
+}
+
+var _ cx.Server = (*HSS)(nil)
+
+// New makes an HSS. It reads nothing yet; the store's records are found when they are asked for.
+func New(cfg Config, ports Ports) (*HSS, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case ports.Store == nil || ports.Keys == nil || ports.Random == nil || ports.Clock == nil || ports.Gate == nil:
+		return nil, errors.New("hss: store, keys, randomness, clock and gate are needed")
+	case ports.Push != nil && ports.Shard == nil:
+		return nil, errors.New("hss: a push needs a shard to run on")
+	}
+	h := &HSS{cfg: cfg, ports: ports, log: ports.Log, cache: newCache(cfg.CacheSubscriptions)}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	h.getters.init()
+	return h, nil
+}

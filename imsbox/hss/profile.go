@@ -1,0 +1,185 @@
+package hss
+
+import (
+	"errors"
+	"hash/fnv"
+	"slices"
+
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+	"imsafe/store"
+)
+
+// composed is the user profile of a set as an S-CSCF gets it, with what it was made from.
+type composed struct {
+	*cx.UserProfile
+	version            uint64 // a hash of all versions: it changes whenever the profile may have
+	servesUnregistered bool   // has terminating services for the unregistered state (TS 29.228 6.1.4.1)
+	group              *Group
+	parts              []part
+}
+
+// part is a record that a composed profile stands on; version 0: there was none.
+type part struct {
+	table   store.Table
+	key     []byte
+	version uint64
+}
+
+// holds says whether the record still is what it was.
+func (h *HSS) holds(t *shard.Task, p *part) (bool, error) {
+	rec, err := h.get(t, p.table, p.key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return false, h.unable("read", err)
+	}
+	return rec.Version == p.version, nil
+}
+
+// profileOf returns the profile of a set for one of the private identities. It is composed when a record
+// that it stands on has changed, and shared until then.
+func (h *HSS) profileOf(t *shard.Task, u *user, set, private int) (*composed, error) {
+	slot := &u.profiles[set*len(u.privates)+private]
+	if c := slot.Load(); c != nil {
+		fresh := true
+		for i := range c.parts {
+			ok, err := h.holds(t, &c.parts[i])
+			if err != nil {
+				return nil, err
+			}
+			fresh = fresh && ok
+		}
+		if fresh {
+			return c, nil
+		}
+	}
+	c, err := h.compose(t, u, set, private)
+	if err == nil {
+		slot.Store(c)
+	}
+	return c, err
+}
+
+// compose builds the profile: the identities of the set, each group of them with its service profile
+// (TS 29.228 6.5.1.4, 6.6).
+func (h *HSS) compose(t *shard.Task, u *user, set, private int) (*composed, error) {
+	group, p, err := h.readGroup(t, u.group)
+	if err != nil {
+		return nil, err
+	}
+	c := &composed{group: group, parts: []part{p}}
+	c.UserProfile = &cx.UserProfile{IMPI: cx.IMPI(u.privates[private].impi), IMSI: u.privates[private].imsi}
+	for _, v := range u.sets[set].services {
+		name := v.profile
+		if name == "" {
+			name = group.Profile
+		}
+		s := cx.ServiceProfile{SubscribedMediaProfile: -1}
+		if name != "" {
+			stored, p, err := h.readProfile(t, name)
+			if err != nil {
+				return nil, err
+			}
+			c.parts = append(c.parts, p)
+			s = stored
+		}
+		for _, id := range v.identities {
+			s.PublicIdentities = append(s.PublicIdentities, cx.PublicIdentity{Identity: cx.IMPU(id.impu), Barred: id.barred,
+				DisplayName: id.display, ServicePriorityLevel: -1})
+		}
+		c.ServiceProfiles = append(c.ServiceProfiles, s)
+		c.servesUnregistered = c.servesUnregistered || slices.ContainsFunc(s.Criteria, servesUnregistered)
+	}
+	sum := fnv.New64a()
+	e := encoder{}
+	e.uint(u.version)
+	for _, p := range c.parts {
+		e.uint(p.version)
+	}
+	_, _ = sum.Write(e.b) // a hash does not fail
+	c.version = sum.Sum64()
+	return c, nil
+}
+
+// servesUnregistered says whether a criterion can match a terminating request to an unregistered user.
+func servesUnregistered(c cx.InitialFilterCriteria) bool {
+	if c.Part == cx.PartRegistered {
+		return false
+	}
+	if c.Trigger == nil {
+		return true
+	}
+	restricted := false
+	for _, s := range c.Trigger.SPTs {
+		if s.Kind != cx.SPTSessionCase {
+			continue
+		}
+		if (s.Case == cx.TerminatingUnregistered) != s.Negated {
+			return true
+		}
+		restricted = true
+	}
+	return !restricted
+}
+
+// groupOf returns the group of a user; the group of nobody in particular is empty.
+func (h *HSS) groupOf(t *shard.Task, u *user) (*Group, error) {
+	if len(u.sets) > 0 { // the composed profile keeps the decoded group
+		if c := u.profiles[0].Load(); c != nil {
+			if ok, err := h.holds(t, &c.parts[0]); err != nil || ok {
+				return c.group, err
+			}
+		}
+		c, err := h.profileOf(t, u, 0, 0)
+		if err != nil {
+			return nil, err
+		}
+		return c.group, nil
+	}
+	g, _, err := h.readGroup(t, u.group)
+	return g, err
+}
+
+// readGroup reads a group; one that is not there is empty, so that its members are not locked out of what
+// needs no group.
+func (h *HSS) readGroup(t *shard.Task, name string) (*Group, part, error) {
+	if name == "" {
+		name = defaultGroup
+	}
+	p := part{table: TableGroup, key: []byte(name)}
+	rec, err := h.get(t, TableGroup, p.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return &Group{Name: name}, p, nil
+	}
+	if err != nil {
+		return nil, p, h.unable("read", err)
+	}
+	p.version = rec.Version
+	g, err := decodeGroup(name, rec.Value)
+	if err != nil {
+		return nil, p, h.unable("decode", err)
+	}
+	return g, p, nil
+}
+
+// defaultGroup is the group of a subscriber that names none.
+const defaultGroup = "default"
+
+// readProfile reads a service profile. Provisioning keeps one that is in use from being removed; should one
+// be missing all the same, the user gets no services rather than those of somebody else.
+func (h *HSS) readProfile(t *shard.Task, name string) (cx.ServiceProfile, part, error) {
+	p := part{table: TableProfile, key: []byte(name)}
+	none := cx.ServiceProfile{SubscribedMediaProfile: -1}
+	rec, err := h.get(t, TableProfile, p.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return none, p, nil
+	}
+	if err != nil {
+		return none, p, h.unable("read", err)
+	}
+	p.version = rec.Version
+	s, err := decodeServiceProfile(rec.Value)
+	if err != nil {
+		return none, p, h.unable("decode", err)
+	}
+	return s, p, nil
+}

@@ -1,0 +1,143 @@
+package hss
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+	"imsafe/store"
+)
+
+// PushError says that a change is durable but its S-CSCF does not know: it could not be reached or refused.
+// The S-CSCF learns of it at the next registration.
+type PushError struct {
+	ServerName string
+	Err        error
+}
+
+// Error names the S-CSCF and the reason.
+func (e *PushError) Error() string {
+	return fmt.Sprintf("hss: changed, but %s was not told: %v", e.ServerName, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *PushError) Unwrap() error { return e.Err }
+
+var errNoRoute = errors.New("no way to this S-CSCF")
+
+// push runs a procedure towards the S-CSCF that has a subscription; without a node there is nobody to tell.
+func (h *HSS) push(ctx context.Context, server string, run func(*shard.Task, cx.Client) error) error {
+	if h.ports.Push == nil || server == "" {
+		return nil
+	}
+	client := h.ports.Push(server)
+	if client == nil {
+		return &PushError{server, errNoRoute}
+	}
+	var result error
+	if err := h.ports.Shard.Call(ctx, func(t *shard.Task) { result = run(t, client) }); err != nil {
+		return &PushError{server, err}
+	}
+	if result != nil {
+		return &PushError{server, result}
+	}
+	return nil
+}
+
+// pushTermination tells the S-CSCF that it has the subscription no more (RTR, TS 29.228 6.1.3): all public
+// identities of all private ones. was is the assignment before, of sub as it was then.
+func (h *HSS) pushTermination(ctx context.Context, sub *subscription, was *assignment, why cx.DeregistrationReason, text string) error {
+	return h.push(ctx, was.server, func(t *shard.Task, client cx.Client) error {
+		r := &cx.RegistrationTerminationRequest{ServerName: was.server, Reason: why, ReasonInfo: text}
+		known := was.knownPrivate(0)
+		r.IMPI = cx.IMPI(sub.privates[known].impi)
+		for i := range sub.privates {
+			if i != known {
+				r.AssociatedIdentities = append(r.AssociatedIdentities, cx.IMPI(sub.privates[i].impi))
+			}
+		}
+		_, err := client.RegistrationTermination(t, r)
+		return err
+	})
+}
+
+// knownPrivate returns a private identity that the S-CSCF knows from a SAR: one that is registered, or the
+// first (TS 29.228 6.2.2.1).
+func (a *assignment) knownPrivate(set int) int {
+	for _, s := range a.sets[min(set, len(a.sets)):] {
+		for i := range maxCards {
+			if s.by&(1<<i) != 0 {
+				return i
+			}
+		}
+	}
+	return 0
+}
+
+// pushProfile sends the profile of every set that an S-CSCF has (PPR, TS 29.228 6.2.2, 6.6.1).
+func (h *HSS) pushProfile(ctx context.Context, sub *subscription, was *assignment) error {
+	return h.push(ctx, was.server, func(t *shard.Task, client cx.Client) error {
+		u, _, err := h.byPrivate(t, cx.IMPI(sub.privates[0].impi))
+		if err != nil {
+			return err
+		}
+		for set := range min(len(was.sets), len(u.sets)) {
+			if was.sets[set].state == notRegistered {
+				continue
+			}
+			known := was.knownPrivate(set)
+			c, err := h.profileOf(t, u, set, min(known, len(u.privates)-1))
+			if err != nil {
+				return err
+			}
+			_, err = client.PushProfile(t, &cx.PushProfileRequest{IMPI: c.IMPI, ServerName: was.server,
+				Profile: c.UserProfile, ProfileVersion: c.version, Charging: c.group.Charging})
+			switch cx.ResultOf(err) {
+			case cx.ResultNotSupportedUserData, cx.ResultTooMuchData: // TS 29.228 6.2.2.1: find another S-CSCF
+				return errors.Join(err, h.changeServer(t, u, client, was))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// changeServer takes a subscription from an S-CSCF that cannot serve it.
+func (h *HSS) changeServer(t *shard.Task, u *user, client cx.Client, was *assignment) error {
+	now, err := h.current(t, u)
+	if err != nil {
+		return err
+	}
+	if ops := h.clearAssignment(u.id, now); len(ops) > 0 {
+		if err := h.apply(t, u.id, ops...); err != nil {
+			return err
+		}
+	}
+	_, err = client.RegistrationTermination(t, &cx.RegistrationTerminationRequest{
+		IMPI: cx.IMPI(u.privates[min(was.knownPrivate(0), len(u.privates)-1)].impi), ServerName: was.server, Reason: cx.ServerChange})
+	return err
+}
+
+// pushToAll sends fresh profiles to the S-CSCFs of everybody who uses a changed profile or group. The first
+// failure is returned after all have been tried.
+func (h *HSS) pushToAll(ctx context.Context, affected func(*subscription) bool) error {
+	var first error
+	err := h.eachSubscription(ctx, func(rec store.Record, sub *subscription) error {
+		if !affected(sub) {
+			return nil
+		}
+		a, err := h.assignmentOf(string(rec.Key))
+		if err != nil {
+			return err
+		}
+		if err := h.pushProfile(ctx, sub, a); err != nil && first == nil {
+			first = err
+		}
+		return nil
+	})
+	return errors.Join(err, first)
+}

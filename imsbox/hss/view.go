@@ -1,0 +1,126 @@
+package hss
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"imsafe/store"
+)
+
+// View is a subscriber as it is shown: everything but the keys, which nobody can read.
+type View struct {
+	ID         string     `json:"id"` // the first private identity
+	Group      string     `json:"group"`
+	Created    time.Time  `json:"created"`
+	Cards      []CardView `json:"cards"`
+	Sets       []SetView  `json:"sets"`
+	ServerName string     `json:"s_cscf,omitempty"`
+	Epoch      uint64     `json:"epoch,omitempty"` // number of the assignment to an S-CSCF
+}
+
+// CardView is a private identity as it is shown.
+type CardView struct {
+	IMPI      string `json:"impi"`
+	IMSI      string `json:"imsi,omitempty"`
+	Algorithm string `json:"algorithm"`
+	Scheme    string `json:"scheme"`
+	AMF       string `json:"amf"`
+	// ReservedSEQ is the mark below which sequence numbers may have been used.
+	ReservedSEQ uint64 `json:"reserved_seq"`
+	// KeyCurrent is false if the keys wait for Reseal after a rotation.
+	KeyCurrent bool `json:"key_current"`
+}
+
+// SetView is an implicit registration set as it is shown.
+type SetView struct {
+	State        string   `json:"state"`
+	RegisteredBy []string `json:"registered_by,omitempty"`
+	Default      string   `json:"default"`
+	Public       []Public `json:"public"`
+}
+
+// Show returns a subscriber by any of its identities, or ErrUnknown. It waits for the disk.
+func (h *HSS) Show(name string) (*View, error) {
+	id, sub, _, err := h.load(name)
+	if err != nil {
+		return nil, err
+	}
+	return h.view(id, sub)
+}
+
+// List returns at most limit subscribers whose id comes after the given one, in order, and the id to go on
+// with, "" at the end. It waits for the disk.
+func (h *HSS) List(ctx context.Context, after string, limit int) ([]*View, string, error) {
+	var cursor []byte
+	if after != "" {
+		cursor = []byte(after)
+	}
+	page, next, err := h.ports.Store.Scan(TableSubscription, nil, cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	views := make([]*View, 0, len(page))
+	for _, rec := range page {
+		if err := ctx.Err(); err != nil {
+			return nil, "", err
+		}
+		sub, err := decodeSubscription(rec.Value)
+		if err != nil {
+			return nil, "", fmt.Errorf("hss: subscriber %s: %w", rec.Key, err)
+		}
+		v, err := h.view(string(rec.Key), sub)
+		if err != nil {
+			return nil, "", err
+		}
+		views = append(views, v)
+	}
+	if next == nil || len(views) == 0 {
+		return views, "", nil
+	}
+	return views, views[len(views)-1].ID, nil
+}
+
+func (h *HSS) view(id string, sub *subscription) (*View, error) {
+	a, err := h.assignmentOf(id)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{ID: id, Group: sub.groupName(), Created: time.Unix(sub.created, 0).UTC(), ServerName: a.server, Epoch: a.epoch}
+	for i := range sub.privates {
+		p := &sub.privates[i]
+		c := CardView{IMPI: p.impi, IMSI: p.imsi, Algorithm: "milenage", Scheme: p.scheme.String(),
+			AMF: hex.EncodeToString(p.amf[:]), KeyCurrent: h.ports.Keys().Current(p.sealed)}
+		rec, err := h.ports.Store.Get(TableSQN, []byte(p.impi))
+		if err == nil {
+			s, err := decodeSequence(rec.Value)
+			if err != nil {
+				return nil, err
+			}
+			c.ReservedSEQ = s.mark
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		v.Cards = append(v.Cards, c)
+	}
+	for i, set := range sub.sets {
+		s := SetView{State: notRegistered.String(), Default: sub.defaultOf(i)}
+		if i < len(a.sets) {
+			s.State = a.sets[i].state.String()
+			for j := range sub.privates {
+				if a.sets[i].by&(1<<j) != 0 {
+					s.RegisteredBy = append(s.RegisteredBy, sub.privates[j].impi)
+				}
+			}
+		}
+		for _, g := range set.services {
+			for _, id := range g.identities {
+				s.Public = append(s.Public, Public{id.impu, id.barred, id.display, g.profile})
+			}
+		}
+		v.Sets = append(v.Sets, s)
+	}
+	return v, nil
+}
