@@ -61,7 +61,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		a, known = p.open(tx.Flow(), m)
 	}
 	if p.refusesUnregistered(a, m) || !known {
-		p.respond(tx, m, 403)
+		_ = p.layer.Reply(tx, 403, "") // who has closed his connection needs no answer
 		return
 	}
 	e := &edge{port: p, tx: tx.Ref()}
@@ -138,11 +138,6 @@ func (p *Port) refusesUnregistered(a association, m *sip.Message) bool {
 }
 
 func sourceOf(a association) netip.Addr { return a.path.flow.Peer.Addr() }
-
-func (p *Port) respond(tx *siptxn.Server, m *sip.Message, code int) {
-	// The transaction may have lost its connection meanwhile: then there is nobody to answer.
-	_ = p.layer.Respond(tx, p.door.ports.Pool.NewResponse(m, code, ""))
-}
 
 // edge is where a client's request entered: responses leave through it.
 type edge struct {
@@ -238,3 +233,6 @@ func (s *sweep) Run(sh *shard.Shard) {
 
 // SendBy tells the port its own packet socket. Before the node runs; streams have none.
 func (p *Port) SendBy(s siptransport.Sender) { p.own = s }
+
+// Counters returns what the port's transaction layer counts. Safe for concurrent use.
+func (p *Port) Counters() *siptxn.Counters { return p.layer.Counters() }

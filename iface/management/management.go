@@ -30,7 +30,7 @@ type Role uint8
 const (
 	Nobody   Role = iota
 	Viewer        // read what is no secret
-	Operator      // change subscribers, back up
+	Operator      // everything
 )
 
 // String returns the name used in the configuration.

@@ -46,6 +46,13 @@ type Call struct {
 	Status  int        `json:"status,omitempty"` // of an unsuccessful attempt
 }
 
+// Decode reads a record.
+func Decode(value []byte) (Call, error) {
+	var c Call
+	err := json.Unmarshal(value, &c)
+	return c, err
+}
+
 // Start implements rf.Charging.
 func (c *Charging) Start(s rf.Session, at time.Time) {
 	c.put(s.CallID, s.Role, Call{ICID: s.ICID, CallID: s.CallID, Role: s.Role.String(), Served: s.Served,

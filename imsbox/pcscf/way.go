@@ -72,11 +72,9 @@ func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 // toClient is the way of any request to a client (TS 24.229 5.2.6.4).
 func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	client, ours := p.takeRoute(in)
-	if !ours {
-		return x.Refuse(in, 403, "")
-	}
-	if !p.ports.Gm.Alive(client) {
-		return x.Refuse(in, 430, "") // RFC 5626 11.2: flow failed
+	if !ours || !p.ports.Gm.Alive(client) {
+		// RFC 5626 11.2: flow failed. A token of the run before does not open: its flow is gone as well.
+		return x.Refuse(in, 430, "")
 	}
 	if len(in.Msg.ToTag()) == 0 && in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, client)

@@ -87,3 +87,6 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 
 // ServerName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).
 func (s *SCSCF) ServerName() string { return "sip:" + string(s.cfg.Name) }
+
+// Registered is the number of registrations in memory.
+func (s *SCSCF) Registered() int { return s.users.Len() }

@@ -1,0 +1,171 @@
+// Package node puts the rooms of one process together: it builds every box, plugs them into each other, opens
+// the doors and runs them until told to stop. It is the only assembler; nothing runs before Run.
+//
+// Core is the house without sockets: simulations and scenario tests drive it step by step under a fake clock.
+// Node is a Core with sockets, files and goroutines. cmd, test and web sit on top of this package.
+package node
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"imsafe/config"
+	"imsafe/hop"
+	"imsafe/iface/clientims"
+	"imsafe/imsbox/charging"
+	"imsafe/imsbox/hss"
+	"imsafe/imsbox/icscf"
+	"imsafe/imsbox/pcscf"
+	"imsafe/imsbox/scscf"
+	"imsafe/policy"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/proto/siptxn"
+	"imsafe/refpoint/cx"
+	"imsafe/refpoint/gm"
+	"imsafe/secure"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+// Tables names every table of the house: what store.Open needs.
+func Tables() []store.TableSpec {
+	return append(hss.Tables(),
+		store.TableSpec{Table: scscf.TableRegistration, Name: "registrations"},
+		store.TableSpec{Table: scscf.TableIdentity, Name: "registered_identities", Quiet: true},
+		store.TableSpec{Table: charging.TableCall, Name: "calls", Quiet: true},
+	)
+}
+
+// World is everything a Core takes from outside: time, randomness, storage, keys and the rules it runs under.
+type World struct {
+	Clock  shard.Clock
+	Random io.Reader
+	Log    *slog.Logger
+	Store  store.Store
+	Keys   func() *seal.Keyring // opens and seals long-term keys
+	Policy policy.Effective
+	Sink   secure.Sink // hears every refusal; nil for none
+	Mode   hop.Mode
+	Node   uint16 // number of this node, in every token it issues
+	Shards int
+	Domain string // home domain
+	Lab    bool
+	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
+	Registration config.Registration
+
+	IND          uint8     // array index of this node in SQN (TS 33.102 C.1.1.1)
+	RestoreEpoch uint64    // how often a backup was restored into the store, and when last
+	RestoredAt   time.Time //
+}
+
+// Core is the IMS-BOX and its client door, assembled and not yet running.
+type Core struct {
+	Shards   []*shard.Shard
+	Pool     *sip.Pool
+	Table    *hop.Table
+	Gate     *secure.Gate
+	Door     *clientims.Door
+	PCSCF    *pcscf.PCSCF
+	ICSCF    *icscf.ICSCF
+	SCSCF    *scscf.SCSCF
+	HSS      *hss.HSS
+	Charging *charging.Charging
+}
+
+// Assemble builds the house in w.
+func Assemble(w World) (*Core, error) {
+	c := &Core{Pool: sip.NewPool(sip.Limits{}), Gate: w.Policy.Gate(w.Sink)}
+	for i := range w.Shards {
+		c.Shards = append(c.Shards, shard.New(shard.Config{Node: w.Node, ID: uint8(i), Clock: w.Clock,
+			OnPanic: func(value any, stack []byte) {
+				w.Log.Error("a procedure ended with a defect", "value", fmt.Sprint(value), "stack", string(stack))
+			}}))
+	}
+	var tags [16]byte
+	var sealing shard.SealingKey
+	for _, key := range [][]byte{tags[:], sealing[:]} {
+		if _, err := io.ReadFull(w.Random, key); err != nil {
+			return nil, fmt.Errorf("node: randomness: %w", err)
+		}
+	}
+	c.Table = hop.NewTable(w.Mode, c.Pool, tags)
+	return c, c.build(w, shard.NewSealer(sealing))
+}
+
+// build makes the functions and plugs them. Its order is that of the figure: clients, core, data.
+func (c *Core) build(w World, sealer *shard.Sealer) (err error) {
+	var (
+		home      = hop.Name(w.Domain)
+		pcscfName = hop.Name("pcscf." + w.Domain)
+		icscfName = hop.Name("icscf." + w.Domain)
+		scscfName = hop.Name("scscf." + w.Domain)
+	)
+	c.Charging = charging.New(w.Store)
+	if c.Door, err = clientims.New(clientims.Config{PCSCF: pcscfName}, clientims.Ports{Table: c.Table,
+		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate}); err != nil {
+		return err
+	}
+	icid, err := chargingPrefix(w)
+	if err != nil {
+		return err
+	}
+	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: pcscfName, Home: home, VisitedNetworkID: w.Domain,
+		ChargingPrefix: icid, RemoveAfter: 64 * siptxn.GmTimers().T1},
+		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate}); err != nil {
+		return err
+	}
+	if c.HSS, err = hss.New(hss.Config{HomeDomains: []string{w.Domain}, IND: w.IND, RestoreEpoch: w.RestoreEpoch,
+		RestoredAt: w.RestoredAt}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
+		Push: c.push, Shard: c.Shards[0], Log: w.Log}); err != nil {
+		return err
+	}
+	if c.ICSCF, err = icscf.New(icscf.Config{Name: icscfName, VisitedNetworkID: w.Domain,
+		SCSCFs: []hop.Name{scscfName}}, icscf.Ports{Cx: c.HSS}); err != nil {
+		return err
+	}
+	if c.SCSCF, err = scscf.New(scscf.Config{Name: scscfName, HomeDomain: w.Domain, LabAccess: w.Lab,
+		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
+		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std()},
+		scscf.Ports{Cx: c.HSS, Charging: c.Charging, Store: w.Store, Clock: w.Clock, Gate: c.Gate}); err != nil {
+		return err
+	}
+	c.Door.Plug(c.PCSCF)
+	for _, function := range []struct {
+		name hop.Name
+		f    hop.Function
+	}{
+		{gm.Name, c.Door}, {pcscfName, c.PCSCF}, {home, c.ICSCF}, {icscfName, c.ICSCF}, {scscfName, c.SCSCF},
+	} {
+		if err := c.Table.Plug(function.name, function.f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// push finds the S-CSCF that the HSS wants to tell something.
+func (c *Core) push(serverName string) cx.Client {
+	if serverName != c.SCSCF.ServerName() {
+		return nil
+	}
+	return c.SCSCF
+}
+
+// chargingPrefix makes icid-values unique over nodes and restarts (TS 24.229 5.2.1).
+func chargingPrefix(w World) (string, error) {
+	var b [6]byte
+	if _, err := io.ReadFull(w.Random, b[:]); err != nil {
+		return "", fmt.Errorf("node: randomness: %w", err)
+	}
+	return fmt.Sprintf("%x-%d", b, w.Node), nil
+}
+
+// Close ends the shards: procedures that wait are unwound. Nothing of the Core may be used after it.
+func (c *Core) Close() {
+	for _, sh := range c.Shards {
+		sh.Close()
+	}
+}

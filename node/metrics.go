@@ -1,0 +1,75 @@
+package node
+
+import (
+	"errors"
+	"iter"
+	"net/http"
+
+	"imsafe/proto/shard"
+	"imsafe/secure"
+	"imsafe/trace"
+)
+
+// metrics gathers the counters of every room into one page. Counting is the rooms' own; here they are only read.
+func (n *Node) metrics() (http.Handler, error) {
+	r := trace.NewRegistry()
+	var transports, layers []any
+	for _, a := range n.accesses {
+		transports = append(transports, &a.counters)
+		for _, p := range a.ports {
+			layers = append(layers, p.Counters())
+		}
+	}
+	err := errors.Join(
+		r.Counters("siptransport", transports...),
+		r.Counters("siptxn", layers...),
+		r.Labelled("node", "refusals_total", "Requests refused, by control.", "control", n.refused()),
+		r.Gauge("node", "tasks", "Procedures that run or wait.", n.sum(func(s shard.Stats) float64 { return float64(s.Tasks) })),
+		r.Gauge("node", "defects", "Procedures that ended with a panic.", n.sum(func(s shard.Stats) float64 { return float64(s.Panics) })),
+		r.Gauge("node", "handovers", "Events that another thread had to run.", n.sum(func(s shard.Stats) float64 { return float64(s.HandedOver) })),
+		r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),
+		r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }),
+	)
+	for _, c := range n.HSS.Counts() {
+		err = errors.Join(err, r.Gauge("hss", hssMetric(c.Name, c.Operation), "Work of the HSS.", n.hssCount(c.Name, c.Operation)))
+	}
+	return r.Handler(), err
+}
+
+func (n *Node) sum(of func(shard.Stats) float64) func() float64 {
+	return func() (total float64) {
+		for _, sh := range n.Shards {
+			total += of(sh.Stats())
+		}
+		return total
+	}
+}
+
+// refused yields how often each control refused.
+func (n *Node) refused() iter.Seq2[string, uint64] {
+	return func(yield func(string, uint64) bool) {
+		for _, c := range secure.Controls() {
+			if refused, _ := n.Gate.Counts(c); !yield(c.String(), refused) {
+				return
+			}
+		}
+	}
+}
+
+func hssMetric(name, operation string) string {
+	if operation == "" {
+		return name
+	}
+	return operation + "_" + name
+}
+
+func (n *Node) hssCount(name, operation string) func() float64 {
+	return func() float64 {
+		for _, c := range n.HSS.Counts() {
+			if c.Name == name && c.Operation == operation {
+				return float64(c.Value)
+			}
+		}
+		return 0
+	}
+}

@@ -1,0 +1,242 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"imsafe/config"
+	"imsafe/iface/clientims"
+	"imsafe/iface/management"
+	"imsafe/imsbox/scscf"
+	"imsafe/policy"
+	"imsafe/proto/shard"
+	"imsafe/proto/siptransport"
+	"imsafe/proto/siptxn"
+	"imsafe/store"
+	"imsafe/store/seal"
+	"imsafe/trace"
+)
+
+// Options is what a Node is made of. Everything is open already: New reads no file and opens no socket.
+type Options struct {
+	Config      *config.Config
+	Clock       shard.Clock
+	Random      io.Reader // safe for concurrent use
+	Log         *slog.Logger
+	Store       *store.DB
+	Keyring     *seal.Keyring
+	Certificate *tls.Certificate // of the P-CSCF; needed with Sockets.TLS
+	Sockets     *Sockets
+	Policy      policy.Effective
+}
+
+// Node is a Core with sockets. Make it with New, run it with Run.
+type Node struct {
+	*Core
+	o        Options
+	refusals *trace.Refusals
+	accesses []*access
+	streams  []*siptransport.Streams
+}
+
+// access is one listener: its ports and what it listens on.
+type access struct {
+	ports    []*clientims.Port
+	sockets  []*siptransport.Datagrams
+	listener net.Listener
+	options  siptransport.Options
+	counters siptransport.Counters
+}
+
+// sweepEvery is how often expired registrations are looked for; flushEvery how often refusals are summed up in the log.
+const (
+	sweepEvery = 5 * time.Second
+	flushEvery = 10 * time.Second
+)
+
+// New assembles the node.
+func New(o Options) (*Node, error) {
+	n := &Node{o: o, refusals: trace.NewRefusals(o.Log)}
+	c, meta := o.Config, o.Store.Meta()
+	var err error
+	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
+		Keys: func() *seal.Keyring { return o.Keyring }, Policy: o.Policy, Sink: n.refusals, Node: c.Node.Number,
+		IND: uint8((c.Node.Number - 1) % 32), Shards: Shards(c), Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
+		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
+	if err != nil {
+		return nil, err
+	}
+	for _, ln := range o.Sockets.TLS {
+		a := n.open(clientims.Access{Profile: "tls", Protected: true, SentBy: n.sentBy(ln.Addr()), Timers: timers(c.Timers.Gm)})
+		a.listener, a.options.TLS = ln, n.serverTLS()
+	}
+	for i, conns := range o.Sockets.LabUDP {
+		lab := clientims.Access{Profile: "lab-udp", Shared: true, SentBy: conns[0].LocalAddr().String(), Timers: timers(c.Timers.Core)}
+		a := n.open(lab)
+		for shard, conn := range conns {
+			socket := siptransport.NewDatagrams(n.Shards[shard], conn, a.options)
+			a.ports[shard].SendBy(socket)
+			a.sockets = append(a.sockets, socket)
+		}
+		n.open(lab).listener = o.Sockets.LabTCP[i]
+	}
+	return n, nil
+}
+
+// open opens an access profile of the door.
+func (n *Node) open(profile clientims.Access) *access {
+	a := &access{ports: n.Door.Open(profile)}
+	a.options = siptransport.Options{Clock: n.o.Clock, Counters: &a.counters}
+	n.accesses = append(n.accesses, a)
+	return a
+}
+
+// timers derives all from the three that the standard derives from (RFC 3261 table 4).
+func timers(t config.SIPTimers) siptxn.Timers {
+	return siptxn.Derive(t.T1.Std(), t.T2.Std(), t.T4.Std())
+}
+
+// serverTLS is the floor of C-I (TS 33.310 6.2a): 1.3, or 1.2 with forward secrecy and AEAD where the operator says so.
+func (n *Node) serverTLS() *tls.Config {
+	c := &tls.Config{Certificates: []tls.Certificate{*n.o.Certificate}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true}
+	if n.o.Config.CI.TLS.MinVersion == "1.2" {
+		c.MinVersion = tls.VersionTLS12
+		c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256}
+	}
+	return c
+}
+
+// sentBy is the Via of the P-CSCF: its name in the certificate, and the port.
+func (n *Node) sentBy(a net.Addr) string {
+	return fmt.Sprintf("pcscf.%s:%d", n.o.Config.HomeDomain(), netip.MustParseAddrPort(a.String()).Port())
+}
+
+// Run serves until ctx ends, then drains and closes what it opened. Store and keyring stay the caller's.
+func (n *Node) Run(ctx context.Context) error {
+	shards, stopShards := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopShards()
+	var inner errgroup.Group // what outlives the sockets
+	for _, sh := range n.Shards {
+		inner.Go(func() error { return sh.Run(shards) })
+	}
+	outer, ctx := errgroup.WithContext(ctx)
+	for _, a := range n.accesses {
+		n.serve(ctx, outer, a)
+	}
+	if n.o.Sockets.Management != nil {
+		outer.Go(func() error { return n.managementDoor().Serve(ctx, n.o.Sockets.Management) })
+	}
+	if n.o.Sockets.Metrics != nil {
+		outer.Go(func() error { return n.serveMetrics(ctx, n.o.Sockets.Metrics) })
+	}
+	outer.Go(func() error { return n.every(ctx, sweepEvery, n.Sweep) })
+	outer.Go(func() error {
+		return n.every(ctx, flushEvery, func(context.Context) error { n.refusals.Flush(); return nil })
+	})
+	err := outer.Wait()
+
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.o.Config.Timers.Drain.Std())
+	defer cancel()
+	for _, s := range n.streams {
+		err = errors.Join(err, s.Close(drain))
+	}
+	stopShards()
+	err = errors.Join(err, inner.Wait())
+	n.refusals.Flush()
+	n.Close()
+	return err
+}
+
+// serve runs the sockets of one access profile, and its sweepers.
+func (n *Node) serve(ctx context.Context, group *errgroup.Group, a *access) {
+	for i, p := range a.ports {
+		n.Shards[i].Exec(shard.EventFunc(func(*shard.Shard) { p.Watch() }))
+	}
+	for i, socket := range a.sockets {
+		group.Go(func() error { return socket.Serve(ctx, a.ports[i]) })
+	}
+	if a.listener == nil {
+		return
+	}
+	streams := siptransport.NewStreams(a.options)
+	n.streams = append(n.streams, streams)
+	group.Go(func() error {
+		return streams.Serve(ctx, n.Shards, a.listener, func(sh *shard.Shard) siptransport.Receiver { return a.ports[sh.ID()] })
+	})
+}
+
+// every runs job at intervals until ctx ends. A job that fails is told of and tried again.
+func (n *Node) every(ctx context.Context, interval time.Duration, job func(context.Context) error) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := job(ctx); err != nil && ctx.Err() == nil {
+			n.o.Log.Warn("housekeeping did not finish", "error", err)
+		}
+	}
+}
+
+// Sweep ends at most a thousand registrations whose time is over. Candidates come from the store by the wall clock; the
+// S-CSCF judges by the monotonic one. It may wait for the disk.
+func (n *Node) Sweep(ctx context.Context) error {
+	records, err := n.o.Store.Sweep(scscf.TableRegistration, n.o.Clock.Wall().UnixMilli(), 1000)
+	if err != nil {
+		return err
+	}
+	for i, r := range records {
+		var failed error
+		sh := n.Shards[i%len(n.Shards)]
+		if err := sh.Call(ctx, func(t *shard.Task) { failed = n.SCSCF.Expire(t, string(r.Key)) }); err != nil {
+			return err
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+// managementDoor makes the operator's door with the roles of the configuration.
+func (n *Node) managementDoor() *management.Server {
+	roles := map[uint32]management.Role{}
+	for role, uids := range map[management.Role][]uint32{management.Operator: n.o.Config.Management.Operators,
+		management.Viewer: n.o.Config.Management.Viewers} {
+		for _, uid := range uids {
+			roles[uid] = role
+		}
+	}
+	return management.New(management.Config{Roles: roles, Self: uint32(os.Getuid()), Gate: n.Gate, Log: n.o.Log}, n.verbs())
+}
+
+// serveMetrics serves Prometheus until ctx ends. The configuration keeps it on loopback.
+func (n *Node) serveMetrics(ctx context.Context, ln net.Listener) error {
+	handler, err := n.metrics()
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("node: metrics: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package node
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime"
+
+	"imsafe/config"
+	"imsafe/proto/shard"
+	"imsafe/store"
+	"imsafe/store/seal"
+	"imsafe/store/sqlite"
+)
+
+// OpenStore opens the store that c names, making it if it is not there. It is locked until it is closed: one process
+// writes a store.
+func OpenStore(c *config.Config, clock shard.Clock, log *slog.Logger) (*store.DB, error) {
+	if err := os.MkdirAll(c.Node.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("node: data directory: %w", err)
+	}
+	return sqlite.Open(c.Node.DataDir, store.Options{Clock: clock, Random: rand.Reader, Log: log, Lab: c.Node.Lab, Tables: Tables(),
+		Window: c.Store.Window.Std(), CacheBytes: int64(c.Store.Cache)})
+}
+
+// LoadKeyring reads the sealing keys that c names. credentials is the system's directory of credentials, "" without one.
+func LoadKeyring(c *config.Config, credentials string) (*seal.Keyring, error) {
+	path, err := c.HSS.SealingKeyFile.Path(credentials)
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := seal.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("node: there is no sealing key in %s: `imsafe key new %s` makes one; keep a copy where no attacker of this host finds it", path, path)
+	}
+	return keyring, err
+}
+
+// LoadCertificate reads the certificate of the P-CSCF.
+func LoadCertificate(c *config.Config, credentials string) (*tls.Certificate, error) {
+	if len(c.CI.TLS.Listen) == 0 {
+		return nil, nil
+	}
+	key, err := c.CI.TLS.KeyFile.Path(credentials)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := tls.LoadX509KeyPair(c.CI.TLS.CertificateFile, key)
+	if err != nil {
+		return nil, fmt.Errorf("node: certificate of the P-CSCF: %w", err)
+	}
+	return &certificate, nil
+}
+
+// Shards returns how many shards c asks for: one for each processor if it leaves that open.
+func Shards(c *config.Config) int {
+	if c.Node.Shards > 0 {
+		return c.Node.Shards
+	}
+	return runtime.GOMAXPROCS(0)
+}

@@ -1,0 +1,158 @@
+// Package lab is the house in a bottle: nodes without sockets, a network in memory and scripted clients, all on
+// one goroutine under a fake clock, from one seed. Scenario tests and simulations stand on it.
+//
+// Clients use the access profile lab-udp and share nothing with the core but proto. Not safe for concurrent
+// use; imported by tests only.
+package lab
+
+import (
+	"cmp"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/policy"
+	"imsafe/proto/shard"
+	"imsafe/secure"
+)
+
+// Domain is the home domain of every node of the lab: test network 001/01 (TS 23.003 13.2).
+const Domain = "ims.mnc001.mcc001.3gppnetwork.org"
+
+// Options of a World. The zero value is one node with one shard, direct hops and every control on.
+type Options struct {
+	Seed   uint64
+	Mode   hop.Mode
+	Nodes  int
+	Shards int
+	Policy policy.Effective
+	Log    *slog.Logger
+}
+
+// World is a few nodes, each a network of its own, with their surroundings.
+type World struct {
+	Clock  *shard.Fake
+	Random *rand.Rand // for the script; the nodes have another
+	Nodes  []*Node
+	// Events is every refusal the nodes reported, oldest first.
+	Events []secure.Event
+	// Fate, if set, decides what happens to a datagram: lost, or delayed.
+	Fate func(from, to netip.AddrPort) (lost bool, delay time.Duration)
+
+	options Options
+	chacha  *rand.ChaCha8
+	clients map[netip.AddrPort]*Client
+	flying  []datagram // delayed, by time of arrival
+	number  uint64     // of the next datagram: equal times keep their order
+}
+
+type datagram struct {
+	at       time.Duration
+	number   uint64
+	from, to netip.AddrPort
+	data     []byte
+}
+
+// New makes a world and starts its nodes.
+func New(o Options) (*World, error) {
+	o.Shards, o.Nodes = cmp.Or(o.Shards, 1), cmp.Or(o.Nodes, 1)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	w := &World{Clock: shard.NewFake(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), options: o,
+		Random: rand.New(rand.NewPCG(o.Seed, 1)), clients: map[netip.AddrPort]*Client{}}
+	w.chacha = rand.NewChaCha8([32]byte{byte(o.Seed), byte(o.Seed >> 8), byte(o.Seed >> 16), byte(o.Seed >> 24)})
+	for i := range o.Nodes {
+		n, err := newNode(w, i)
+		if err != nil {
+			return nil, err
+		}
+		w.Nodes = append(w.Nodes, n)
+	}
+	return w, nil
+}
+
+// Close ends the nodes.
+func (w *World) Close() {
+	for _, n := range w.Nodes {
+		n.stop()
+	}
+}
+
+// Refused implements secure.Sink.
+func (w *World) Refused(e secure.Event) { w.Events = append(w.Events, e) }
+
+// send carries a datagram; where it arrives is decided by the address.
+func (w *World) send(from, to netip.AddrPort, data []byte) {
+	d := datagram{at: w.Clock.Now(), number: w.number, from: from, to: to, data: slices.Clone(data)}
+	w.number++
+	if w.Fate != nil {
+		lost, delay := w.Fate(from, to)
+		if lost {
+			return
+		}
+		d.at += delay
+	}
+	i, _ := slices.BinarySearchFunc(w.flying, d, func(a, b datagram) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.number, b.number))
+	})
+	w.flying = slices.Insert(w.flying, i, d)
+}
+
+// arrive delivers what is due; false if nothing is.
+func (w *World) arrive() bool {
+	if len(w.flying) == 0 || w.flying[0].at > w.Clock.Now() {
+		return false
+	}
+	d := w.flying[0]
+	w.flying = slices.Delete(w.flying, 0, 1)
+	if c := w.clients[d.to]; c != nil {
+		c.receive(d.data)
+	}
+	for _, n := range w.Nodes {
+		if n.Address == d.to {
+			n.receive(d.from, d.data)
+		}
+	}
+	return true
+}
+
+// step runs everything that is due and returns when something will be next.
+func (w *World) step() (next time.Duration) {
+	next = 1<<63 - 1
+	for _, n := range w.Nodes {
+		next = min(next, n.step(w.Clock.Now()))
+	}
+	if len(w.flying) > 0 {
+		next = min(next, w.flying[0].at)
+	}
+	return next
+}
+
+// Settle runs everything that is due at the present moment, until nothing is.
+func (w *World) Settle() { w.Advance(0) }
+
+// Advance lets d pass, event by event.
+func (w *World) Advance(d time.Duration) {
+	end := w.Clock.Now() + d
+	for {
+		for w.arrive() {
+			w.step()
+		}
+		next := w.step()
+		switch now := w.Clock.Now(); {
+		case next <= now:
+		case next > end:
+			w.Clock.AdvanceTo(end)
+			if end == now {
+				return
+			}
+			end = w.Clock.Now() // once more at the end itself
+		default:
+			w.Clock.AdvanceTo(next)
+		}
+	}
+}

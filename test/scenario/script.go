@@ -1,0 +1,255 @@
+// Package scenario plays readable scripts against the house: who sends what, who must receive what, and what a
+// message must and must not carry. One script is one situation; each runs direct and strict.
+//
+// A script is lines of
+//
+//	alice registers                   the whole exchange: REGISTER, 401, REGISTER, 200
+//	alice > REGISTER                  send a request without an answer to a challenge
+//	alice > REGISTER 401              answer the challenge received last
+//	alice > INVITE bob                an initial request to a user
+//	alice > BYE                       a request inside the current call (ACK, BYE, UPDATE, PRACK, INFO)
+//	alice > CANCEL
+//	bob > 180                         answer the request received last
+//	    Header: value                 (indented, after a ">") set this header; an empty value removes it
+//	alice < 180                       this response must have arrived
+//	bob < INVITE                      this request must have arrived
+//	    has Header: text              (indented, after a "<") the header exists and contains the text
+//	    lacks Header                  the header is not there
+//	alice < nothing                   nothing else has arrived
+//	mallory steals alice              take over what is known of alice's current call
+//	after 32s                         let time pass
+//	refused ci.authentication.aka     the node refused by this control since the last such line
+//	calls 2                           so many call records are complete
+//	restart                           kill -9 of the node, and a new start
+//
+// Users are declared before: "user alice", "user alice scheme=AKAv2-SHA-256", "user alice barred".
+package scenario
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/test/lab"
+)
+
+// Play plays script in a fresh world.
+func Play(t *testing.T, script string, o lab.Options) {
+	t.Helper()
+	w, err := lab.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	p := &player{w: w, clients: map[string]*lab.Client{}, challenges: map[string]*sip.Message{}}
+	blocks := split(script)
+	for _, b := range blocks {
+		if err := p.step(b); err != nil {
+			t.Fatalf("line %d: %s: %v", b.line, b.text, err)
+		}
+	}
+}
+
+// block is one line of the script with the indented ones below it.
+type block struct {
+	line int
+	text string
+	sub  []string
+}
+
+func split(script string) []block {
+	var blocks []block
+	for i, line := range strings.Split(script, "\n") {
+		text := strings.TrimSpace(line)
+		switch {
+		case text == "" || strings.HasPrefix(text, "#"):
+		case line[0] == ' ' || line[0] == '\t':
+			last := &blocks[len(blocks)-1]
+			last.sub = append(last.sub, text)
+		default:
+			blocks = append(blocks, block{line: i + 1, text: text})
+		}
+	}
+	return blocks
+}
+
+type player struct {
+	w          *lab.World
+	clients    map[string]*lab.Client
+	challenges map[string]*sip.Message // the last 401 of each client
+	events     int                     // refusals that were already looked at
+}
+
+func (p *player) step(b block) error {
+	words := strings.Fields(b.text)
+	switch words[0] {
+	case "user":
+		return p.user(words[1:])
+	case "after":
+		d, err := time.ParseDuration(words[1])
+		p.w.Advance(d)
+		return err
+	case "refused":
+		return p.refused(words[1])
+	case "calls":
+		return p.calls(words[1])
+	case "restart":
+		return p.w.Nodes[0].Kill()
+	}
+	c := p.clients[words[0]]
+	if c == nil {
+		return fmt.Errorf("nobody is called %q", words[0])
+	}
+	switch words[1] {
+	case "steals":
+		c.Steal(p.clients[words[2]])
+		return nil
+	case "registers":
+		_, err := c.Register()
+		return err
+	case ">":
+		return p.send(c, words[2:], edits(b.sub))
+	case "<":
+		return p.expect(c, words[2], b.sub)
+	}
+	return fmt.Errorf("what is %q?", words[1])
+}
+
+func (p *player) user(words []string) error {
+	u := lab.User{Name: words[0]}
+	for _, w := range words[1:] {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "scheme":
+			u.Scheme = value
+		case "barred":
+			u.Barred = true
+		case "unprovisioned":
+			u.Unprovisioned = true
+		default:
+			return fmt.Errorf("what is %q of a user?", w)
+		}
+	}
+	c, err := p.w.Nodes[0].AddUser(u)
+	p.clients[u.Name] = c
+	return err
+}
+
+func edits(lines []string) []lab.Edit {
+	var all []lab.Edit
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ":")
+		all = append(all, lab.Header(name, strings.TrimSpace(value)))
+	}
+	return all
+}
+
+func (p *player) send(c *lab.Client, words []string, edits []lab.Edit) error {
+	method := sip.ParseMethod([]byte(words[0]))
+	switch {
+	case words[0][0] >= '1' && words[0][0] <= '6':
+		var code int
+		if _, err := fmt.Sscan(words[0], &code); err != nil {
+			return err
+		}
+		c.Answer(code, edits...)
+	case method == sip.REGISTER:
+		var challenge *sip.Message
+		if len(words) > 1 {
+			challenge = p.challenges[c.Name]
+		}
+		return c.SendRegister(challenge, edits...)
+	case method == sip.CANCEL:
+		c.SendCancel()
+	case len(words) > 1:
+		to := words[1]
+		if other := p.clients[to]; other != nil {
+			to = other.IMPU
+		}
+		c.Send(method, to, edits...)
+	default:
+		c.SendInDialog(method, edits...)
+	}
+	p.w.Settle()
+	return nil
+}
+
+func (p *player) expect(c *lab.Client, what string, conditions []string) error {
+	var m *sip.Message
+	var code int
+	if _, err := fmt.Sscan(what, &code); err == nil {
+		m = c.Response(code)
+	} else if what == "nothing" {
+		if pending := c.Pending(); pending != "nothing arrived" {
+			return fmt.Errorf("but there is %s", pending)
+		}
+		return nil
+	} else {
+		m = c.Request(what)
+	}
+	if m == nil {
+		return fmt.Errorf("but %s", c.Pending())
+	}
+	if code == 401 {
+		p.challenges[c.Name] = m
+	}
+	for _, condition := range conditions {
+		if err := check(m, condition); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func check(m *sip.Message, condition string) error {
+	verb, rest, _ := strings.Cut(condition, " ")
+	name, text, _ := strings.Cut(rest, ":")
+	text = strings.TrimSpace(text)
+	var values []string
+	for field, value := range m.Fields() {
+		if strings.EqualFold(string(field), name) {
+			values = append(values, string(value))
+		}
+	}
+	if strings.EqualFold(name, "Request-URI") {
+		values = []string{string(m.RequestURI())}
+	}
+	found := false
+	for _, v := range values {
+		found = found || strings.Contains(v, text)
+	}
+	switch {
+	case verb == "has" && !found:
+		return fmt.Errorf("%s does not contain %q, but %q", name, text, values)
+	case verb == "lacks" && found:
+		return fmt.Errorf("%s is there: %q", name, values)
+	case verb != "has" && verb != "lacks":
+		return fmt.Errorf("what is %q?", verb)
+	}
+	return nil
+}
+
+func (p *player) refused(control string) error {
+	seen := []string{}
+	for _, e := range p.w.Events[p.events:] {
+		seen = append(seen, e.Control.String())
+	}
+	p.events = len(p.w.Events)
+	for _, s := range seen {
+		if s == control {
+			return nil
+		}
+	}
+	return fmt.Errorf("but refused by %v", seen)
+}
+
+func (p *player) calls(want string) error {
+	p.w.Settle()
+	n, err := p.w.Nodes[0].CompleteCalls()
+	if err == nil && fmt.Sprint(n) != want {
+		return fmt.Errorf("there are %d", n)
+	}
+	return err
+}
