@@ -37,13 +37,13 @@ test: setup
 		$(GO) run ./test/summary -missing .cache/missing -budget 15m
 
 check:
+	@$(GO) test -count=1 -json ./check/ | $(GO) run ./test/summary -budget 15s
 	$(GO) vet $(PKG)
 	@if $(GO) run $(STATICCHECK) -version >/dev/null 2>&1; then \
 		echo "staticcheck $(PKG)"; $(GO) run $(STATICCHECK) $(PKG); \
 	else \
 		echo "SKIPPED: staticcheck cannot be fetched here" >&2; [ "$${CI:-}" != true ]; \
 	fi
-	$(GO) test -count=1 -json ./check/ | $(GO) run ./test/summary -budget 15s
 
 fuzz:
 	@GO="$(GO)" FUZZTIME=$(FUZZTIME) FUZZBUDGET=$(FUZZBUDGET) test/fuzz.sh

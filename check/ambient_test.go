@@ -19,7 +19,13 @@ type ability struct {
 }
 
 // use names what counts as reaching: functions and variables of a package of the standard library.
-type use struct{ pkg, names string }
+type use struct {
+	pkg   string
+	names *regexp.Regexp
+}
+
+// names compiles a pattern for whole names.
+func names(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(` + pattern + `)$`) }
 
 type mayReach struct{ rooms, why string }
 
@@ -27,8 +33,8 @@ var top = mayReach{"node cmd/* test/* bench/* web", "they stand on top and hand 
 
 var abilities = []ability{
 	{"the clock", []use{
-		{"time", `Now|Since|Until|Sleep|After|AfterFunc|Tick|NewTimer|NewTicker`},
-		{"context", `WithTimeout|WithTimeoutCause|WithDeadline|WithDeadlineCause`},
+		{"time", names(`Now|Since|Until|Sleep|After|AfterFunc|Tick|NewTimer|NewTicker`)},
+		{"context", names(`WithTimeout|WithTimeoutCause|WithDeadline|WithDeadlineCause`)},
 	}, []mayReach{top, {"proto/shard", "RealClock is here"},
 		{"proto/siptransport", "a deadline of a socket is the kernel's, so it is in real time"},
 		{"iface/management", "net/http serves it, outside the simulation"},
@@ -37,24 +43,24 @@ var abilities = []ability{
 	}, true},
 
 	{"randomness", []use{
-		{"crypto/rand", `Reader|Read|Text`}, // the others are handed a reader
-		{"math/rand", `.*`},
-		{"math/rand/v2", `Int.*|Uint.*|Float.*|N|Perm|Shuffle|NormFloat64|ExpFloat64`},
+		{"crypto/rand", names(`Reader|Read|Text`)}, // the others are handed a reader
+		{"math/rand", names(`.*`)},
+		{"math/rand/v2", names(`Int.*|Uint.*|Float.*|N|Perm|Shuffle|NormFloat64|ExpFloat64`)},
 	}, []mayReach{top}, true},
 
 	{"the network", []use{
-		{"net", `Dial.*|Listen|Listen(Config|UDP|TCP|IP|Unix|Unixgram|MulticastUDP|Packet)|Lookup.*|Resolve.*|File.*|DefaultResolver|Interfaces|InterfaceAddrs|InterfaceBy.*`},
-		{"crypto/tls", `Dial.*|Listen`},
-		{"net/http", `Get|Head|Post|PostForm|ListenAndServe.*|Serve|ServeTLS|DefaultClient|DefaultTransport|DefaultServeMux|Handle|HandleFunc`},
+		{"net", names(`Dial.*|Listen|Listen(Config|UDP|TCP|IP|Unix|Unixgram|MulticastUDP|Packet)|Lookup.*|Resolve.*|File.*|DefaultResolver|Interfaces|InterfaceAddrs|InterfaceBy.*`)},
+		{"crypto/tls", names(`Dial.*|Listen`)},
+		{"net/http", names(`Get|Head|Post|PostForm|ListenAndServe.*|Serve|ServeTLS|DefaultClient|DefaultTransport|DefaultServeMux|Handle|HandleFunc`)},
 	}, []mayReach{top,
 		{"proto/siptransport", "it knows the options that sockets need; node says when to open them"},
 		{"iface/management", "the verbs' half of it dials the node's Unix socket"},
 	}, true},
 
 	{"the disk and the process", []use{
-		{"os", `[A-Z]\w*`},
-		{"os/exec", `.*`}, {"os/signal", `.*`}, {"os/user", `.*`}, {"syscall", `[A-Z]\w*`},
-		{"path/filepath", `Walk|WalkDir|Glob|Abs|EvalSymlinks`},
+		{"os", names(`[A-Z]\w*`)},
+		{"os/exec", names(`.*`)}, {"os/signal", names(`.*`)}, {"os/user", names(`.*`)}, {"syscall", names(`[A-Z]\w*`)},
+		{"path/filepath", names(`Walk|WalkDir|Glob|Abs|EvalSymlinks`)},
 	}, []mayReach{top,
 		{"store/disk", "the disk that others are handed"},
 		{"store/seal", "it reads and replaces the file of the sealing keys, whose rights it checks"},
@@ -102,7 +108,7 @@ func (a ability) reached(f *file, n ast.Node) string {
 	}
 	for _, u := range a.use {
 		name, ok := f.selects(e, u.pkg)
-		if ok && !harmless.MatchString(name) && regexp.MustCompile(`^(`+u.names+`)$`).MatchString(name) {
+		if ok && !harmless.MatchString(name) && u.names.MatchString(name) {
 			return u.pkg + "." + name
 		}
 	}

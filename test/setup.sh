@@ -17,20 +17,24 @@ missing() {
 	done <test/peer/peers.tsv
 }
 
+# install asks apt for each missing peer by itself, so that one that is not to be had stops no other.
 install() {
-	local packages
-	mapfile -t packages < <(missing | cut -f2 | tr ' ' '\n')
-	[ ${#packages[@]} -gt 0 ] || return 0
+	local todo program packages
+	todo="$(missing)"
+	[ -n "$todo" ] || return 0
 	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-		echo "setup: not root or no apt here, so these stay missing: ${packages[*]}" >&2
+		echo "setup: not root, or no apt here: nothing is installed" >&2
 		return 0
 	fi
-	echo "setup: installing ${packages[*]}"
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get -qq -o DPkg::Lock::Timeout=120 update >.cache/apt.log 2>&1 &&
+	apt-get -qq -o DPkg::Lock::Timeout=120 update >.cache/apt.log 2>&1 || true
+	while IFS=$'\t' read -r program packages _; do
+		echo "setup: installing $packages"
+		# shellcheck disable=SC2086 # one row may name several packages
 		apt-get -qq -y -o DPkg::Lock::Timeout=120 --no-install-recommends \
-			install "${packages[@]}" >>.cache/apt.log 2>&1 ||
-		echo "setup: apt did not install everything; its words are in .cache/apt.log" >&2
+			install $packages </dev/null >>.cache/apt.log 2>&1 ||
+			echo "setup: apt did not install $packages; its words are in .cache/apt.log" >&2
+	done <<<"$todo"
 }
 
 install
