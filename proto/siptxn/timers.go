@@ -3,7 +3,7 @@ package siptxn
 import "time"
 
 // Timers are the timer values of one interface (RFC 3261 table 4; RFC 6026 8). Timers A, E and G start at T1 and need no
-// field. Over reliable transports D, I, J and K are zero whatever stands here. A zero Timers is refused by New.
+// field. Over reliable transports D, I, J and K are zero whatever stands here. New refuses values that are not positive.
 type Timers struct {
 	T1 time.Duration // estimate of the round-trip time; first interval of A, E, G
 	T2 time.Duration // longest interval of E and G
@@ -25,13 +25,13 @@ type Timers struct {
 }
 
 // DefaultTimers are the values of RFC 3261 table 4: T1 = 500 ms, T2 = 4 s, T4 = 5 s.
-func DefaultTimers() Timers { return derive(500*time.Millisecond, 4*time.Second, 5*time.Second) }
+func DefaultTimers() Timers { return Derive(500*time.Millisecond, 4*time.Second, 5*time.Second) }
 
 // GmTimers are the values between UE and P-CSCF: T1 = 2 s, T2 = 16 s, T4 = 17 s (TS 24.229 7.7 table 7.7.1).
-func GmTimers() Timers { return derive(2*time.Second, 16*time.Second, 17*time.Second) }
+func GmTimers() Timers { return Derive(2*time.Second, 16*time.Second, 17*time.Second) }
 
-// derive computes the timers that RFC 3261 table 4 expresses in T1, T2 and T4.
-func derive(t1, t2, t4 time.Duration) Timers {
+// Derive computes the timers that RFC 3261 table 4 expresses in T1, T2 and T4.
+func Derive(t1, t2, t4 time.Duration) Timers {
 	long := 64 * t1
 	return Timers{
 		T1: t1, T2: t2, T4: t4,
@@ -41,4 +41,9 @@ func derive(t1, t2, t4 time.Duration) Timers {
 		Trying:  200 * time.Millisecond,
 		Abandon: 185*time.Second + 2*long,
 	}
+}
+
+// sound reports whether all timers are positive: with none of them zero every transaction ends.
+func (t *Timers) sound() bool {
+	return min(t.T1, t.T2, t.T4, t.B, t.C, t.D, t.F, t.H, t.I, t.J, t.K, t.L, t.M, t.Trying, t.Abandon) > 0
 }

@@ -1,0 +1,219 @@
+package siptxn
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
+	"strconv"
+
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/proto/siptransport"
+)
+
+// receiveRequest finds out what a request is and acts. It takes over m.
+func (l *Layer) receiveRequest(f siptransport.Flow, m *sip.Message) {
+	via, err := m.TopVia()
+	legacy := err != nil || !via.HasCookie()
+	var hash uint64
+	var key []byte
+	var prefix int
+	if !legacy {
+		key, prefix = l.key(f, m, &via)
+		hash = maphash.Bytes(l.seed, key[:prefix])
+		// A retransmission is found before anything is looked at twice.
+		if l.absorb(f, m, hash, key, prefix) {
+			return
+		}
+	}
+	reply := replyFlow(f, &via)
+	if reject := sip.Validate(m); reject != nil {
+		l.n.Malformed.Add(1)
+		l.refuse(reply, f, m, hash, reject.Status, reject.Reason, 0)
+		return
+	}
+	switch {
+	case legacy:
+		// RFC 3261 17.2.3 would match by many fields instead, for clients of RFC 2543. Those are gone; what still leaves the
+		// cookie out is a mistake or an attack, and an ACK that matches so loosely could end another's transaction.
+		l.n.Legacy.Add(1)
+		l.refuse(reply, f, m, hash, 400, "Branch Without Magic Cookie", 0)
+	case m.Method() == sip.ACK:
+		l.strayAck(f, m, hash)
+	case m.Method() == sip.CANCEL:
+		l.cancel(f, reply, m, hash, key[:prefix])
+	default:
+		l.begin(f, reply, m, hash, key, prefix)
+	}
+}
+
+// key builds what identifies the server transaction of a request: branch, sent-by (RFC 3261 17.2.3), and the address it came from, so
+// that who merely saw a Via cannot cancel, acknowledge or read the answer of another's transaction; then the method, after prefix
+// octets. It is valid until the next use of l.via.
+func (l *Layer) key(f siptransport.Flow, m *sip.Message, via *sip.Via) (key []byte, prefix int) {
+	b := append(l.via[:0], via.Branch...)
+	b = append(b, 0)
+	for _, c := range via.Host {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		b = append(b, c)
+	}
+	b = append(b, 0)
+	b = binary.BigEndian.AppendUint16(b, via.Port)
+	addr := f.Peer.Addr().As16() // the zero address of a peer without IP is as good as any
+	b = append(b, addr[:]...)
+	prefix = len(b)
+	l.via = append(b, m.MethodName()...)
+	return l.via, prefix
+}
+
+// absorb deals with what belongs to a transaction that exists: retransmissions, and the ACK for a failure. It reports whether it took
+// over m.
+func (l *Layer) absorb(f siptransport.Flow, m *sip.Message, hash uint64, key []byte, prefix int) bool {
+	ack := m.Method() == sip.ACK
+	tx := l.lookup(hash, key[:prefix], func(tx *Server) bool {
+		return ack && tx.method == sip.INVITE || bytes.Equal(tx.key[tx.prefix:], key[prefix:])
+	})
+	switch {
+	case tx == nil && ack:
+		return false
+	case tx == nil:
+		if !f.Via.Reliable() && l.absorbKept(key) {
+			m.Release()
+			return true
+		}
+		return false
+	case ack && tx.state == stateAccepted:
+		return false // RFC 6026 7.1: to the user, after validation
+	case ack:
+		l.n.AcksAbsorbed.Add(1)
+		if tx.state == stateCompleted {
+			tx.acknowledge()
+		}
+	default:
+		l.n.Retransmissions.Add(1)
+		tx.again()
+	}
+	m.Release()
+	return true
+}
+
+// again answers a retransmitted request.
+func (tx *Server) again() {
+	switch tx.state {
+	case stateProceeding, stateCompleted:
+		tx.repeat()
+	case stateTrying:
+		if tx.method == sip.INVITE {
+			_ = tx.l.Reply(tx, 100, "") // the sender waits already; a closed flow shows again with the final response
+		}
+	}
+}
+
+// absorbKept answers the retransmission of a request whose transaction is over.
+func (l *Layer) absorbKept(key []byte) bool {
+	answer, to, ok := l.kept.find(l.sh.Now(), maphash.Bytes(l.seed, key), key)
+	if ok {
+		l.n.Retransmissions.Add(1)
+		l.n.AnswersRepeated.Add(1)
+		l.send(to, answer)
+	}
+	return ok
+}
+
+// begin starts the transaction of a new request, if there is room for it.
+func (l *Layer) begin(f, reply siptransport.Flow, m *sip.Message, hash uint64, key []byte, prefix int) {
+	source := sourceOf(f.Peer.Addr())
+	over := &l.n.OverServers
+	switch {
+	case l.servers.Len() >= l.cfg.Limits.Servers:
+	case l.pending[source] >= l.cfg.Limits.PerSource:
+		over = &l.n.OverSource
+	default:
+		tx := l.newServer(reply, m, hash, key, prefix)
+		l.setReceived(f, m)
+		l.n.Requests.Add(1)
+		l.cfg.Handler.Request(tx, m)
+		return
+	}
+	over.Add(1)
+	if l.cfg.Limits.RetryAfter < 0 {
+		m.Release()
+		return
+	}
+	l.refuse(reply, f, m, hash, 503, "", l.cfg.Limits.RetryAfter)
+}
+
+// setReceived notes the source in the topmost Via (RFC 3261 18.2.1, RFC 3581 4). A Via that cannot be read is left alone: the answer to
+// it goes by the flow, not by the Via.
+func (l *Layer) setReceived(f siptransport.Flow, m *sip.Message) {
+	addr := f.Peer.Addr()
+	if !addr.IsValid() {
+		return
+	}
+	var text [48]byte
+	_ = m.SetReceived(string(addr.WithZone("").AppendTo(text[:0])), f.Peer.Port())
+}
+
+// strayAck deals with an ACK that belongs to no transaction: it is for a 2xx, or for an answer that was sent without a transaction.
+func (l *Layer) strayAck(f siptransport.Flow, m *sip.Message, hash uint64) {
+	var tag [shard.TokenSize]byte
+	if bytes.Equal(m.ToTag(), l.appendTag(tag[:0], hash)) {
+		l.n.AcksAbsorbed.Add(1)
+		m.Release()
+		return
+	}
+	l.n.Acks.Add(1)
+	l.cfg.Handler.Ack(f, m)
+}
+
+// cancel deals with a CANCEL (RFC 3261 9.2). Its answer depends on the INVITE only, so it needs no transaction of its own: the answer to a
+// retransmission is the same.
+func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, prefix []byte) {
+	tx := l.lookup(hash, prefix, func(tx *Server) bool { return tx.method == sip.INVITE })
+	if tx == nil {
+		l.n.CancelsUnmatched.Add(1)
+		l.refuse(reply, f, m, hash, 481, "", 0)
+		return
+	}
+	l.n.Cancels.Add(1)
+	tell := !tx.cancelled && !tx.Final()
+	tx.cancelled = tx.cancelled || tell
+	ref := tx.Ref()
+	l.reply(reply, f, m, hash, 200, "", 0)
+	if tx = l.Server(ref); tell && tx != nil {
+		l.cfg.Handler.Cancelled(tx)
+	}
+}
+
+// refuse answers a request without a transaction, within the budget, or drops it: an ACK has no answer (RFC 3261 17.1.1.3), and status 0
+// means silence. It takes over m.
+func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, hash uint64, status int, reason string, retryAfter int) {
+	if m.Method() == sip.ACK || status == 0 {
+		m.Release()
+		return
+	}
+	if !l.budget.take(l.sh.Now()) {
+		l.n.OverBudget.Add(1)
+		m.Release()
+		return
+	}
+	l.n.Stateless.Add(1)
+	l.reply(reply, f, m, hash, status, reason, retryAfter)
+}
+
+// reply answers m without a transaction. It takes over m.
+func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, hash uint64, status int, reason string, retryAfter int) {
+	l.setReceived(f, m)
+	r := l.cfg.Pool.NewResponse(m, status, reason)
+	var tag [shard.TokenSize]byte
+	r.SetToTag(string(l.appendTag(tag[:0], hash)))
+	if retryAfter > 0 {
+		var digits [20]byte
+		r.Set(sip.HdrRetryAfter, strconv.AppendInt(digits[:0], int64(retryAfter), 10))
+	}
+	l.send(reply, l.emit(r))
+	r.Release()
+	m.Release()
+}
