@@ -39,6 +39,8 @@ func (db *DB) Checkpoint() error {
 	if err := db.image.Write(w); err != nil {
 		return err
 	}
+	db.counters.checkpoints.Add(1)
+	db.counters.saved.Add(uint64(len(last)))
 	// From here on the image has the newest state of all of work. The order matters: see resident.generation.
 	db.resident.generation.Add(1)
 	for _, c := range last {

@@ -44,7 +44,14 @@ type request struct {
 }
 
 // finish tells the caller.
-func (r *request) finish(err error) {
+func (db *DB) finish(r *request, err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrConflict):
+		db.counters.conflicts.Add(1)
+	case errors.Is(err, ErrOverloaded), errors.Is(err, ErrFull), errors.Is(err, ErrFailed):
+		db.counters.overloads.Add(1)
+	}
 	if r.reserved != nil {
 		if err != nil {
 			r.from, r.to = 0, 0
@@ -138,7 +145,7 @@ func (db *DB) submit(r *request) {
 	}
 	db.mu.Unlock()
 	if err != nil {
-		r.finish(err)
+		db.finish(r, err)
 	}
 }
 
@@ -213,7 +220,7 @@ func (db *DB) resume(r *request) {
 	}
 	db.mu.Unlock()
 	for _, a := range answers {
-		a.r.finish(a.err)
+		db.finish(a.r, a.err)
 	}
 }
 
@@ -364,6 +371,8 @@ func (db *DB) publish(b *batch) {
 	db.meta.Sequence = b.changes[len(b.changes)-1].version
 	due := db.checkpointDueLocked()
 	db.tailMu.Unlock()
+	db.counters.changes.Add(uint64(len(b.changes)))
+	db.counters.batches.Add(1)
 	if due || !db.journal.Prepared() {
 		db.wakeKeeper()
 	}
@@ -371,7 +380,7 @@ func (db *DB) publish(b *batch) {
 		db.forgetMarks(b)
 	}
 	for _, r := range b.requests {
-		r.finish(nil)
+		db.finish(r, nil)
 	}
 	db.reuse(b)
 }
@@ -415,7 +424,7 @@ func (db *DB) fail(b *batch, cause error) {
 	db.o.Log.Error("store: commit failed", "error", cause, "fatal", fatal)
 	for _, b := range failed {
 		for _, r := range b.requests {
-			r.finish(answer)
+			db.finish(r, answer)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type DB struct {
 	journal  *journal.Journal
 	image    Image
 	lock     io.Closer
+	counters counters
 
 	mu      sync.Mutex // guards commit and failure; taken before stripe locks, never after
 	commit  committer

@@ -72,6 +72,7 @@ func (db *DB) load(t Table, key []byte) (Record, error) {
 		if rec, err, hit := db.resident.lookup(t, key); hit {
 			return rec, err
 		}
+		db.counters.misses.Add(1)
 		generation := db.resident.generation.Load()
 		rec, err := db.image.Get(t, key)
 		if err != nil && !errors.Is(err, ErrNotFound) {

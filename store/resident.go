@@ -311,8 +311,8 @@ func (r *resident) saved(c *change) {
 	}
 }
 
-// bytes returns how many octets are held for clean entries, for tests and metrics.
-func (r *resident) bytes() (clean int64) {
+// octets returns how much is held for entries that could leave.
+func (r *resident) octets() (clean int64) {
 	for i := range r.stripes {
 		s := &r.stripes[i]
 		s.mu.RLock()
