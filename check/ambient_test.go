@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/ast"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -14,8 +15,6 @@ type ability struct {
 	name string
 	use  []use
 	may  []mayReach
-	// Tests may use it too; for the clock they may not wait (testing/synctest has virtual time).
-	tests bool
 }
 
 // use names what counts as reaching: functions and variables of a package of the standard library.
@@ -31,6 +30,7 @@ type mayReach struct{ rooms, why string }
 
 var top = mayReach{"node cmd/* test/* bench/* web", "they stand on top and hand it down"}
 
+// abilities are what is handed down. Tests may take all of it, but see sleepProblems.
 var abilities = []ability{
 	{"the clock", []use{
 		{"time", names(`Now|Since|Until|Sleep|After|AfterFunc|Tick|NewTimer|NewTicker`)},
@@ -40,13 +40,13 @@ var abilities = []ability{
 		{"iface/management", "net/http serves it, outside the simulation"},
 		{"proto/rtpport", "DTLS runs in pion, on real pipes, outside the simulation"},
 		{"store", "the committer's goroutine waits for its window; with Manual the simulation steps it instead"},
-	}, true},
+	}},
 
 	{"randomness", []use{
 		{"crypto/rand", names(`Reader|Read|Text`)}, // the others are handed a reader
 		{"math/rand", names(`.*`)},
 		{"math/rand/v2", names(`Int.*|Uint.*|Float.*|N|Perm|Shuffle|NormFloat64|ExpFloat64`)},
-	}, []mayReach{top}, true},
+	}, []mayReach{top}},
 
 	{"the network", []use{
 		{"net", names(`Dial.*|Listen|Listen(Config|UDP|TCP|IP|Unix|Unixgram|MulticastUDP|Packet)|Lookup.*|Resolve.*|File.*|DefaultResolver|Interfaces|InterfaceAddrs|InterfaceBy.*`)},
@@ -55,7 +55,7 @@ var abilities = []ability{
 	}, []mayReach{top,
 		{"proto/siptransport", "it knows the options that sockets need; node says when to open them"},
 		{"iface/management", "the verbs' half of it dials the node's Unix socket"},
-	}, true},
+	}},
 
 	{"the disk and the process", []use{
 		{"os", names(`[A-Z]\w*`)},
@@ -65,19 +65,22 @@ var abilities = []ability{
 		{"store/disk", "the disk that others are handed"},
 		{"store/seal", "it reads and replaces the file of the sealing keys, whose rights it checks"},
 		{"store/sqlite", "SQLite opens its files itself; image and backup stay outside the simulation"},
-	}, true},
+	}},
 }
 
 // harmless are names of those packages that reach nothing: types, constants and tests of errors.
 var harmless = regexp.MustCompile(`^(Err\w+|Is(Exist|NotExist|Permission|Timeout)|File(Info|Mode)?|Mode\w*|O_\w+|PathError|LinkError|SyscallError|` +
-	`Signal|DirEntry|DevNull|Interrupt|Kill|Errno|E[A-Z]+|SIG[A-Z]+|Conn|RawConn|Sockaddr\w*|S_\w+|Stdin|Stdout|Stderr)$`)
+	`Signal|DirEntry|DevNull|Interrupt|Kill|Errno|E[A-Z]+|SIG[A-Z]+|Conn|RawConn|Sockaddr\w*|S_\w+)$`)
 
 // ambientProblems finds abilities taken where they should have been handed in.
 func ambientProblems(tr *tree) []string {
 	var problems []string
 	tr.each(func(p *pkg, f *file) {
+		if f.test {
+			return
+		}
 		for _, a := range abilities {
-			if f.test && a.tests || a.allowed(p.dir) {
+			if a.allowed(p.dir) {
 				continue
 			}
 			ast.Inspect(f.ast, func(n ast.Node) bool {
@@ -116,11 +119,12 @@ func (a ability) reached(f *file, n ast.Node) string {
 }
 
 // sleepProblems refuses tests that wait for real time: they are slow where they are lucky and fail where
-// they are not. In a synctest bubble time is virtual; tests of whole processes (test/*) have no choice.
+// they are not. In a synctest bubble time is virtual; tests of whole processes (test/*) have no choice, and
+// a benchmark that offers a rate must pace itself.
 func sleepProblems(tr *tree) []string {
 	var problems []string
 	tr.each(func(p *pkg, f *file) {
-		if !f.test || matches("test/* cmd/*", p.dir) || f.imports["synctest"] != "" {
+		if !f.test || matches("test/* cmd/*", p.dir) || f.imports["synctest"] != "" || strings.HasSuffix(f.path, "bench_test.go") {
 			return
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
@@ -138,12 +142,15 @@ func sleepProblems(tr *tree) []string {
 // stillRooms start no goroutines: whoever calls them brings the thread.
 const stillRooms = "imsbox/* refpoint/* proto/sip proto/sdp proto/aka proto/slab proto/siptxn proto/esp secure policy policy/lab hop"
 
+// notOnAShard are files of those rooms that serve the operator, each on a goroutine that management brings.
+const notOnAShard = "imsbox/hss/import.go"
+
 // stillProblems keeps goroutines, channels and select out of code that runs on a shard: a procedure waits
 // with Task.Await, which parks it, and everything else on the shard goes on.
 func stillProblems(tr *tree) []string {
 	var problems []string
 	tr.each(func(p *pkg, f *file) {
-		if f.test || !matches(stillRooms, p.dir) {
+		if f.test || !matches(stillRooms, p.dir) || matches(notOnAShard, f.path) {
 			return
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {

@@ -32,7 +32,7 @@ var attributes = map[string]Class{
 	"call_id": Plain, "method": Plain, "status": Plain, "cseq": Plain, "branch": Plain, "transport": Plain, "octets": Plain,
 
 	// Who, as an address or a public identity. A domain names a network.
-	"peer": Plain, "local": Plain, "listen": Plain, "domain": Plain, "uid": Plain, "pid": Plain,
+	"peer": Plain, "local": Plain, "listen": Plain, "tls": Plain, "lab_udp": Plain, "lab": Plain, "domain": Plain, "uid": Plain, "pid": Plain,
 	"impu": Identity, "served_user": Identity, "contact": Identity, "msisdn": Identity, "imei": Identity,
 
 	// An operator's command and whether it was carried out.
