@@ -56,7 +56,7 @@ type maa struct {
 func (h *HSS) vectors(t *shard.Task, p *pair, algorithm aka.Algorithm, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
 	m := &maa{MultimediaAuthAnswer: cx.MultimediaAuthAnswer{Result: cx.ResultSuccess, IMPI: r.IMPI, IMPU: r.IMPU}}
 	n := int(min(max(r.Items, 1), cx.MaxAuthItems))
-	m.Items = m.one[:n:n][:0]
+	m.Items = m.one[:0]
 	if n > len(m.one) {
 		m.Items = make([]cx.AuthDataItem, 0, n)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"imsafe/proto/aka"
 	"imsafe/refpoint/cx"
 	"imsafe/store"
 )
@@ -394,16 +393,11 @@ func (h *HSS) resealOne(rec store.Record, sub *subscription) (int, error) {
 			if h.ports.Keys().Current(p.sealed) {
 				continue
 			}
-			var buf [keyOctets]byte
-			plain, err := h.ports.Keys().Open(buf[:0], uint8(TableSubscription), []byte(p.impi), p.sealed)
-			if err != nil || len(plain) != keyOctets {
-				return 0, fmt.Errorf("hss: reseal %s: %w", rec.Key, errors.Join(err, errRecord))
-			}
-			p.sealed, err = h.sealKeys(p.impi, aka.K(plain[:16]), aka.OPc(plain[16:]))
-			clear(plain)
+			sealed, err := h.ports.Keys().Reseal(nil, h.ports.Random, uint8(TableSubscription), []byte(p.impi), p.sealed)
 			if err != nil {
-				return 0, err
+				return 0, fmt.Errorf("hss: reseal %s: %w", rec.Key, err)
 			}
+			p.sealed = sealed
 			stale = true
 		}
 		if !stale {

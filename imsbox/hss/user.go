@@ -200,6 +200,9 @@ func (h *HSS) byPublic(t *shard.Task, impu cx.IMPU) (*user, int, *identity, erro
 // find returns the newest committed state of the subscription that owns name. The parsed one from the cache
 // is used if its version still stands in the store: a read of memory, no parsing, no allocation.
 func (h *HSS) find(t *shard.Task, index store.Table, name string) (*user, error) {
+	if name == "" || len(name) > maxIdentity { // nobody was provisioned so; no need to ask the store
+		return nil, cx.ErrUserUnknown
+	}
 	cached := h.cache.get(index, name)
 	if cached != nil {
 		rec, err := h.get(t, TableSubscription, cached.key)
