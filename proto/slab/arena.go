@@ -11,12 +11,16 @@ import (
 const (
 	pageSize   = 64 << 10 // holds records of one size class
 	chunkPages = 16       // pages that are asked of the run time at once: 1 MiB
-	slotBits   = 11       // pageSize / 32, the most slots of a page
-	maxPages   = 1 << (32 - slotBits)
+	grain      = 8        // every slot begins at a multiple of it
+	refsInPage = pageSize / grain
+	maxPages   = 1 << 32 / refsInPage
 )
 
-// ref names a slot: page number and slot in the page. 0 is none, because page 0 is never used.
+// ref names a slot by its place in all pages, in grains, so a reader needs no other word than this one to find
+// a record: 32 GiB in all. 0 is none, because page 0 is never used.
 type ref uint32
+
+func (r ref) page() uint32 { return uint32(r) / refsInPage }
 
 // chunk holds no pointers, so the collector keeps it without looking inside.
 type chunk struct {
@@ -107,15 +111,19 @@ func (a *arena) page(number uint32) *page {
 	return &(*a.chunks.Load())[number/chunkPages].meta[number%chunkPages]
 }
 
-// slot is the memory of r, whose class the caller knows from taking it or from classAt.
-func (a *arena) slot(r ref, size int) []byte {
-	number := uint32(r) >> slotBits
-	at := int(number%chunkPages)*pageSize + int(r&(1<<slotBits-1))*size
-	return (*a.chunks.Load())[number/chunkPages].data[at : at+size : at+size]
+// memory is what begins at r; the slot ends after the size of its class.
+func (a *arena) memory(r ref) []byte {
+	const inChunk = chunkPages * refsInPage
+	return (*a.chunks.Load())[r/inChunk].data[r%inChunk*grain:]
 }
 
 // classAt is the class of a slot that is taken; it does not change while that is so.
-func (a *arena) classAt(r ref) int { return int(a.page(uint32(r) >> slotBits).class) }
+func (a *arena) classAt(r ref) int { return int(a.page(r.page()).class) }
+
+// slotOf is the n-th slot of a page with slots of size octets.
+func slotOf(page uint32, n uint16, size int) ref {
+	return ref(page*refsInPage) + ref(int(n)*size/grain)
+}
 
 // take returns a free slot of a class; false when the table is full. Its first two octets are undefined.
 func (a *arena) take(class int) (ref, bool) {
@@ -135,10 +143,10 @@ func (a *arena) take(class int) (ref, bool) {
 	p := a.page(number)
 	var r ref
 	if p.free != 0 {
-		r = ref(number<<slotBits) | ref(p.free-1)
-		p.free = binary.LittleEndian.Uint16(a.slot(r, size))
+		r = slotOf(number, p.free-1, size)
+		p.free = binary.LittleEndian.Uint16(a.memory(r))
 	} else {
-		r = ref(number<<slotBits) | ref(p.fresh)
+		r = slotOf(number, p.fresh, size)
 		p.fresh++
 	}
 	p.used++
@@ -152,9 +160,9 @@ func (a *arena) take(class int) (ref, bool) {
 func (a *arena) give(r ref) {
 	class := a.classAt(r)
 	size := slotSize(class)
-	b := a.slot(r, size)
+	b := a.memory(r)[:size]
 	clear(b)
-	number := uint32(r) >> slotBits
+	number := r.page()
 	c := &a.classes[class]
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,7 +175,7 @@ func (a *arena) give(r ref) {
 		c.room = number
 	}
 	binary.LittleEndian.PutUint16(b, p.free)
-	p.free = uint16(r&(1<<slotBits-1)) + 1
+	p.free = uint16(int(r%refsInPage)*grain/size) + 1
 	p.used--
 	if p.used == 0 && (c.room != number || p.next != 0) { // keep one, so that a class at its edge does not flutter
 		a.unlink(c, p)

@@ -14,8 +14,8 @@ func TestClassOf(t *testing.T) {
 		if waste := slotSize(c) - size; size > 32 && size <= 2048 && waste > max(7, size/8) {
 			t.Fatalf("%d octets: %d lost", size, waste)
 		}
-		if n := pageSize / slotSize(c); n > 1<<slotBits {
-			t.Fatalf("class %d: %d slots do not fit a ref", c, n)
+		if slotSize(c)%grain != 0 || slotSize(c) > pageSize {
+			t.Fatalf("class %d: slots of %d octets", c, slotSize(c))
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (t *Table) locate(key []byte) (s *stripe, tag uint32) {
 const header = 4
 
 func (t *Table) record(r ref) (key, value []byte) {
-	b := t.arena.slot(r, slotSize(t.arena.classAt(r)))
+	b := t.arena.memory(r)
 	k := header + int(binary.LittleEndian.Uint16(b))
 	v := k + int(binary.LittleEndian.Uint16(b[2:]))
 	return b[header:k:k], b[k:v:v]
@@ -185,7 +185,7 @@ func (t *Table) set(s *stripe, tag uint32, at int, found bool, key, value []byte
 	if found {
 		r := ref(s.entries[at])
 		if t.arena.classAt(r) == class {
-			b := t.arena.slot(r, slotSize(class))
+			b := t.arena.memory(r)
 			_, old := t.record(r)
 			copy(b[header+len(key):], value)
 			binary.LittleEndian.PutUint16(b[2:], uint16(len(value)))
@@ -199,7 +199,7 @@ func (t *Table) set(s *stripe, tag uint32, at int, found bool, key, value []byte
 	if !ok {
 		return ErrFull
 	}
-	b := t.arena.slot(r, slotSize(class))
+	b := t.arena.memory(r)
 	binary.LittleEndian.PutUint16(b, uint16(len(key)))
 	binary.LittleEndian.PutUint16(b[2:], uint16(len(value)))
 	copy(b[header:], key)
