@@ -45,15 +45,15 @@ func parseHostPort(b []byte, lws bool) (host []byte, port uint16, ok bool) {
 // isHostname reports whether b is a name or an IPv4 address (RFC 3261 25.1, hostname). A name may begin with a digit
 // (RFC 1123 2.1) but digits and dots alone must be an address.
 func isHostname(b []byte) bool {
-	if len(b) == 0 || len(b) > 255 || !allOf(b, clsHost) {
+	if len(b) == 0 || len(b) > 255 {
 		return false
 	}
 	numeric, prev := true, byte('.')
 	for _, c := range b {
-		if c == '.' && prev == '.' {
+		if class[c]&clsHost == 0 || c == '.' && prev == '.' {
 			return false // an empty label
 		}
-		numeric = numeric && (c == '.' || c >= '0' && c <= '9')
+		numeric = numeric && c <= '9' && c != '-'
 		prev = c
 	}
 	return !numeric || isIPv4(b)

@@ -42,33 +42,34 @@ func nameHash(name []byte) uint64 {
 }
 
 // LookupHeader returns the id of the field called name, HdrOther if it has none. Any case and the compact forms are
-// understood (RFC 3261 7.3.1, 7.3.3). name must be a token, else the answer may be wrong by bit 5 of an octet.
+// understood (RFC 3261 7.3.1, 7.3.3).
 func LookupHeader(name []byte) HeaderID {
+	h, _ := lookup(name)
+	return h
+}
+
+// lookup also reports whether name is what the emission would write. An unknown name leaves as it came.
+func lookup(name []byte) (h HeaderID, canonical bool) {
 	switch len(name) {
 	case 0:
-		return HdrOther
+		return HdrOther, true
 	case 1:
-		return compactIndex[name[0]]
+		h = compactIndex[name[0]]
+		return h, h == HdrOther
 	case 2:
-		if name[0]|0x20 == 't' && name[1]|0x20 == 'o' {
-			return HdrTo
-		}
-		return HdrOther
+		h = HdrTo
 	case 3:
-		if name[0]|0x20 == 'v' && name[1]|0x20 == 'i' && name[2]|0x20 == 'a' {
-			return HdrVia
-		}
-		return HdrOther
+		h = HdrVia
+	default:
+		h = headerIndex[nameHash(name)]
 	}
-	h := headerIndex[nameHash(name)]
-	canonical := headerDefs[h].name
-	if len(canonical) != len(name) {
-		return HdrOther
+	if string(name) == headerDefs[h].name {
+		return h, true
 	}
-	if string(name) == canonical || foldEqual(name, canonical) {
-		return h
+	if foldEqual(name, headerDefs[h].name) {
+		return h, false
 	}
-	return HdrOther
+	return HdrOther, true
 }
 
 // foldEqual compares two tokens of equal length without regard to case.

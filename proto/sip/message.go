@@ -45,6 +45,7 @@ type Message struct {
 	ids    []byte  // the HeaderID of each field
 	fields []field // the fields, as long as ids
 	more   *overflow
+	room   int // fields that the parser may add without asking
 
 	refs atomic.Int32
 	dead bool // released under Limits.Poison

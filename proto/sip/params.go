@@ -95,21 +95,43 @@ const maxParams = 32
 // checkParams reports whether params follow the grammar of generic-param and no name stands twice
 // (RFC 3261 7.3.1: a parameter name must not appear more than once).
 func checkParams(params []byte) bool {
-	var names [maxParams][]byte
-	n := 0
-	for params != nil {
-		p, rest, ok := nextParam(params, ';')
+	var seen nameFilter
+	for n, rest := 0, params; rest != nil; n++ {
+		p, next, ok := nextParam(rest, ';')
 		if !ok || n == maxParams || !isToken(p.name) || !p.quoted && !allOf(p.value, clsValue) {
 			return false
 		}
-		for _, seen := range names[:n] {
-			if equalFold(seen, p.name) {
-				return false
-			}
+		if seen.maybe(p.name) && nameBefore(params[:len(params)-len(rest)], p.name) {
+			return false
 		}
-		names[n] = p.name
-		n++
-		params = rest
+		rest = next
 	}
 	return true
+}
+
+// nameFilter remembers names by one bit each: it says in a few instructions that a name is new.
+type nameFilter uint64
+
+// maybe reports whether name may have been seen before, and adds it.
+func (f *nameFilter) maybe(name []byte) bool {
+	bit := nameFilter(1) << ((lower[name[0]]*3 + lower[name[len(name)-1]]*5 + byte(len(name))) & 63)
+	had := *f&bit != 0
+	*f |= bit
+	return had
+}
+
+// nameBefore reports whether one of the sound parameters in s, which end with ';', is called name. Names of URI
+// parameters may hold escapes.
+func nameBefore(s, name []byte) bool {
+	for len(s) > 0 {
+		p, rest, ok := nextParam(s, ';')
+		if !ok {
+			return false
+		}
+		if escapedEqual(p.name, name, true) {
+			return true
+		}
+		s = rest
+	}
+	return false
 }

@@ -60,49 +60,53 @@ func (m *Message) parse() error {
 	if pos < len(buf) && isLWS(buf[pos]) {
 		return ErrStartLine // a folded start line
 	}
-	lines := 1
-	for {
+	m.room = min(cap(m.ids), m.pool.limits.MaxFields)
+	for lines := 1; ; lines++ {
 		if pos == len(buf) {
 			m.defects |= DefectNoEnd
 			return m.parseEnd(pos, lines)
 		}
-		if buf[pos] == '\r' && pos+1 < len(buf) && buf[pos+1] == '\n' {
-			return m.parseEnd(pos+2, lines+1)
-		}
-		end := m.unfold(pos)
-		if end < 0 {
+		i := bytes.IndexByte(buf[pos:], '\n')
+		if i < 0 {
 			return ErrNoEnd
 		}
-		if end == pos || buf[end-1] != '\r' {
+		end := pos + i
+		if i == 0 || buf[end-1] != '\r' {
 			return ErrLineEnd
+		}
+		if i == 1 {
+			return m.parseEnd(end+1, lines+1)
+		}
+		if end+1 < len(buf) && isLWS(buf[end+1]) {
+			if end = unfold(buf, end); end < 0 {
+				return ErrNoEnd
+			}
+			if buf[end-1] != '\r' {
+				return ErrLineEnd
+			}
 		}
 		if end-pos > m.pool.limits.MaxLine {
 			return ErrLineTooLong
 		}
-		if err := m.parseField(pos, end-1); err != nil {
+		if err := m.parseField(buf[pos:end-1], pos); err != nil {
 			return err
 		}
 		pos = end + 1
-		lines++
 	}
 }
 
-// unfold returns where the LF of the header line at pos stands, after it made spaces of the line ends within
-// (RFC 3261 7.3.1: a fold is equivalent to one SP). It returns -1 if there is none.
-func (m *Message) unfold(pos int) int {
-	buf := m.buf
-	end := pos
-	for {
+// unfold returns where the LF of a field stands that goes on behind the one at end, after it made spaces of the line
+// ends within (RFC 3261 7.3.1: a fold is equivalent to one SP). It returns -1 if there is none.
+func unfold(buf []byte, end int) int {
+	for end+1 < len(buf) && isLWS(buf[end+1]) && buf[end-1] == '\r' {
+		buf[end-1], buf[end] = ' ', ' '
 		i := bytes.IndexByte(buf[end:], '\n')
 		if i < 0 {
 			return -1
 		}
 		end += i
-		if end+1 >= len(buf) || !isLWS(buf[end+1]) || buf[end-1] != '\r' {
-			return end
-		}
-		buf[end-1], buf[end] = ' ', ' '
 	}
+	return end
 }
 
 // parseEnd looks at the header as a whole and at the body, which starts at head.
@@ -223,11 +227,10 @@ func (m *Message) parseStatusLine(line []byte) error {
 	return nil
 }
 
-// parseField indexes the unfolded header line buf[pos:end].
-func (m *Message) parseField(pos, end int) error {
-	line := m.buf[pos:end]
-	colon := bytes.IndexByte(line, ':')
-	n := colon
+// parseField indexes the unfolded header line that stands at pos, without its line end.
+func (m *Message) parseField(line []byte, pos int) error {
+	n := bytes.IndexByte(line, ':')
+	start := n + 1
 	// RFC 3261 25.1 (HCOLON): white space may stand before the colon. It does not confuse the next hop, because the
 	// field leaves in canonical form.
 	for n > 0 && isLWS(line[n-1]) {
@@ -237,40 +240,46 @@ func (m *Message) parseField(pos, end int) error {
 		m.defects |= DefectLine
 		return nil
 	}
-	name := line[:n]
-	h := LookupHeader(name)
-	if h == HdrOther && !allOf(name, clsToken) {
+	h, canonical := lookup(line[:n])
+	if h == HdrOther && !allOf(line[:n], clsToken) {
 		m.defects |= DefectLine
 		return nil
 	}
-	start := colon + 1
-	for start < len(line) && isLWS(line[start]) {
+	var flags uint16
+	if canonical && len(line) > n+1 && line[n] == ':' && line[n+1] == ' ' {
+		flags = flagVerbatim
 		start++
 	}
 	stop := len(line)
+	for start < stop && isLWS(line[start]) {
+		start++
+		flags = 0
+	}
 	for stop > start && isLWS(line[stop-1]) {
 		stop--
 	}
-	f := field{off: uint32(pos + start), n: uint16(stop - start)}
-	if start == n+2 && line[n+1] == ' ' && (h == HdrOther || string(name) == headerDefs[h].name) {
-		f.flags = flagVerbatim
-	}
 	switch headerDefs[h].trait {
 	case tokens:
-		return m.parseTokens(h, f)
+		return m.parseTokens(h, line[start:stop], pos+start, flags)
 	case list:
 		if bytes.IndexByte(line[start:stop], ',') >= 0 {
-			return m.parseList(h, f)
+			return m.parseList(h, line[start:stop], pos+start, flags)
 		}
-	case many, one:
-		if h == HdrOther {
-			f.name, f.back = uint16(n), uint16(start)
-		} else if h == HdrContentLength {
+	case one:
+		if h == HdrContentLength {
 			m.parseContentLength(line[start:stop])
 			return nil
 		}
 	}
-	return m.add(h, f)
+	f := m.next(h)
+	if f == nil {
+		return ErrTooManyFields
+	}
+	f.off, f.n, f.flags = uint32(pos+start), uint16(stop-start), flags
+	if h == HdrOther {
+		f.name, f.back = uint16(n), uint16(start)
+	}
+	return nil
 }
 
 // parseContentLength takes the field out of the index: it is no property of the message but of its framing.
@@ -298,19 +307,21 @@ func allDigits(b []byte) bool {
 	return true
 }
 
-// add puts a field of the parser at the end of the index.
-func (m *Message) add(h HeaderID, f field) error {
+// next puts a field of the parser at the end of the index and returns it to be filled, nil if there is no room.
+func (m *Message) next(h HeaderID) *field {
 	n := len(m.ids)
-	if n == cap(m.ids) || n >= m.pool.limits.MaxFields {
+	if n >= m.room {
 		if n >= m.pool.limits.MaxFields || !m.reserve(n+1) {
-			return ErrTooManyFields
+			return nil
 		}
+		m.room = m.pool.limits.MaxFields
 	}
 	m.ids = m.ids[:n+1]
-	m.fields = m.fields[:n+1]
 	m.ids[n] = byte(h)
-	m.fields[n] = f
-	return nil
+	m.fields = m.fields[:n+1]
+	f := &m.fields[n]
+	f.name, f.back = 0, 0
+	return f
 }
 
 // reserve makes room for n fields; it returns false if there is none.
@@ -330,13 +341,12 @@ func (m *Message) reserve(n int) bool {
 	return true
 }
 
-// parseTokens splits a list of option tags, methods or event names at its commas (RFC 3261 7.3.1).
-func (m *Message) parseTokens(h HeaderID, whole field) error {
-	start, end := int(whole.off), int(whole.off)+int(whole.n)
-	s := splitter{m: m, h: h, begin: start, flags: whole.flags}
+// parseTokens splits a list of option tags, methods or event names, which stands at pos, at its commas
+// (RFC 3261 7.3.1).
+func (m *Message) parseTokens(h HeaderID, value []byte, pos int, flags uint16) error {
+	s := splitter{m: m, h: h, value: value, pos: pos, flags: flags}
 	clean := uint16(clsTokens)
-	for i := start; i < end; i++ {
-		c := m.buf[i]
+	for i, c := range value {
 		clean &= class[c]
 		if c != ',' {
 			continue
@@ -349,46 +359,50 @@ func (m *Message) parseTokens(h HeaderID, whole field) error {
 		}
 	}
 	s.split = s.split || clean == 0
-	return s.finish(end)
+	return s.finish()
 }
 
-// parseList splits the value of whole at its commas into one field per value (RFC 3261 7.3.1). Quoted strings and
-// angle brackets hold commas of their own, and so do the comments that RFC 2543 allowed in a Via.
-func (m *Message) parseList(h HeaderID, whole field) error {
-	start, end := int(whole.off), int(whole.off)+int(whole.n)
-	s := splitter{m: m, h: h, begin: start, flags: whole.flags, split: true}
-	var quoted, bracketed bool
-	depth := 0
-	for i := start; i < end; i++ {
-		switch c := m.buf[i]; {
-		case quoted:
-			if c == '\\' {
-				i++
-			} else if c == '"' {
-				quoted = false
-			}
-		case bracketed:
-			bracketed = c != '>'
-		case c == '"' && depth == 0:
-			quoted = true
-		case c == '<' && depth == 0:
-			bracketed = true
+// parseList splits a value that stands at pos at its commas into one field per value (RFC 3261 7.3.1). Quoted strings
+// and angle brackets hold commas of their own, and so do the comments that RFC 2543 allowed in a Via.
+func (m *Message) parseList(h HeaderID, value []byte, pos int, flags uint16) error {
+	s := splitter{m: m, h: h, value: value, pos: pos, flags: flags, split: true}
+	depth, open := 0, false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
 		case c == '(' && h == HdrVia:
 			if depth++; depth > m.pool.limits.MaxNesting {
 				return ErrNesting
 			}
-		case c == ')' && depth > 0:
-			depth--
-		case c == ',' && depth == 0:
+		case depth > 0:
+			if c == ')' {
+				depth--
+			} else if c == '\\' {
+				i++
+			}
+		case c == '"' || c == '<':
+			n := closeList(value[i:])
+			if open = n < 0; open {
+				n = len(value) - i
+			}
+			i += n
+		case c == ',':
 			if err := s.cut(i); err != nil {
 				return err
 			}
 		}
 	}
-	if quoted || bracketed || depth > 0 {
+	if open || depth > 0 {
 		m.defects |= DefectList
 	}
-	return s.finish(end)
+	return s.finish()
+}
+
+// closeList returns where the quoted string or the bracket at the start of s ends, -1 if it has no end.
+func closeList(s []byte) int {
+	if s[0] == '"' {
+		return closeQuote(s)
+	}
+	return bytes.IndexByte(s, '>')
 }
 
 // splitter adds the values of one line to the index.
@@ -397,23 +411,24 @@ type splitter struct {
 	h     HeaderID
 	split bool   // each value leaves on a line of its own
 	flags uint16 // of the value at hand
+	value []byte // the line without the name
+	pos   int    // where value stands in the slab
 	begin int    // start of the value at hand
-	last  int    // end of the value before it, 0 if there is none
+	last  int    // end of the value before it
 	n     int    // values so far
 }
 
 // cut adds the value that ends before i, which is a comma or the end of the line.
 func (s *splitter) cut(i int) error {
-	buf := s.m.buf
 	start, end := s.begin, i
 	s.begin = i + 1
-	for start < end && isLWS(buf[start]) {
+	for start < end && isLWS(s.value[start]) {
 		start++
 	}
-	for end > start && isLWS(buf[end-1]) {
+	for end > start && isLWS(s.value[end-1]) {
 		end--
 	}
-	f := field{off: uint32(start), n: uint16(end - start), flags: s.flags}
+	flags := s.flags
 	s.flags = 0
 	if start == end {
 		// A comma too many in a list of tokens is common and harmless; elsewhere it is not (RFC 4475 3.1.2.1).
@@ -422,24 +437,33 @@ func (s *splitter) cut(i int) error {
 		}
 		return nil
 	}
+	if s.n > 0 && !s.split {
+		flags = flagJoin
+		if start == s.last+2 && s.value[start-1] == ' ' {
+			flags |= flagVerbatim
+		}
+	}
 	if s.n++; s.n > s.m.pool.limits.MaxList {
 		return ErrTooManyValues
 	}
-	if s.last != 0 && !s.split {
-		f.flags = flagJoin
-		if start == s.last+2 && buf[start-1] == ' ' {
-			f.flags |= flagVerbatim
-		}
-	}
 	s.last = end
-	return s.m.add(s.h, f)
+	return s.add(start, end, flags)
 }
 
 // finish adds the last value. A line without any leaves one empty field, so that it is not lost.
-func (s *splitter) finish(end int) error {
+func (s *splitter) finish() error {
 	flags := s.flags
-	if err := s.cut(end); err != nil || s.n > 0 {
+	if err := s.cut(len(s.value)); err != nil || s.n > 0 {
 		return err
 	}
-	return s.m.add(s.h, field{off: uint32(end), flags: flags})
+	return s.add(len(s.value), len(s.value), flags)
+}
+
+func (s *splitter) add(start, end int, flags uint16) error {
+	f := s.m.next(s.h)
+	if f == nil {
+		return ErrTooManyFields
+	}
+	f.off, f.n, f.flags = uint32(s.pos+start), uint16(end-start), flags
+	return nil
 }

@@ -113,15 +113,15 @@ func (u *URI) parseSIP(b []byte) bool {
 			return false
 		}
 	}
-	end := bytes.IndexAny(b, ";?")
-	hostport, rest := b, []byte(nil)
-	if end >= 0 {
-		hostport, rest = b[:end], b[end:]
+	end := 0
+	for end < len(b) && b[end] != ';' && b[end] != '?' {
+		end++
 	}
 	var ok bool
-	if u.Host, u.Port, ok = parseHostPort(hostport, false); !ok {
+	if u.Host, u.Port, ok = parseHostPort(b[:end], false); !ok {
 		return false
 	}
+	rest := b[end:]
 	if len(rest) > 0 && rest[0] == ';' {
 		u.Params = rest[1:]
 		rest = nil
@@ -141,14 +141,12 @@ func (u *URI) parseSIP(b []byte) bool {
 
 // isURIParams: names and values of paramchar, none of them empty (RFC 3261 25.1, uri-parameters), no name twice
 // (RFC 3261 19.1.1, RFC 3966 3).
-func isURIParams(b []byte) bool {
-	var names [maxParams][]byte
-	for n := 0; b != nil; n++ {
-		name := b
+func isURIParams(params []byte) bool {
+	var seen nameFilter
+	for n, b := 0, params; b != nil; n++ {
+		name, rest := b, []byte(nil)
 		if i := bytes.IndexByte(b, ';'); i >= 0 {
-			name, b = b[:i], b[i+1:]
-		} else {
-			b = nil
+			name, rest = b[:i], b[i+1:]
 		}
 		if i := bytes.IndexByte(name, '='); i >= 0 {
 			if i == len(name)-1 || !allEscaped(name[i+1:], clsParam) {
@@ -159,12 +157,11 @@ func isURIParams(b []byte) bool {
 		if n == maxParams || len(name) == 0 || !allEscaped(name, clsParam) {
 			return false
 		}
-		for _, seen := range names[:n] {
-			if escapedEqual(seen, name, true) {
-				return false
-			}
+		escaped := bytes.IndexByte(name, '%') >= 0 || bytes.IndexByte(params[:len(params)-len(b)], '%') >= 0
+		if (seen.maybe(name) || escaped) && nameBefore(params[:len(params)-len(b)], name) {
+			return false
 		}
-		names[n] = name
+		b = rest
 	}
 	return true
 }

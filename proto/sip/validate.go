@@ -128,28 +128,38 @@ func (m *Message) validateOnce() *rejection {
 // hasControl reports whether a control character stands in v that no backslash escapes (RFC 3261 25.1, quoted-pair).
 func hasControl(v []byte) bool {
 	i := 0
-	for ; i+8 <= len(v); i += 8 {
-		if mayHaveControl(binary.LittleEndian.Uint64(v[i:])) && controlIn(v, i, i+8) {
-			return true
+	for ; i+32 <= len(v); i += 32 {
+		w := v[i : i+32]
+		if controlMask(binary.LittleEndian.Uint64(w))|controlMask(binary.LittleEndian.Uint64(w[8:]))|
+			controlMask(binary.LittleEndian.Uint64(w[16:]))|controlMask(binary.LittleEndian.Uint64(w[24:])) != 0 {
+			return controlIn(v)
 		}
 	}
-	return controlIn(v, i, len(v))
+	for ; i+8 <= len(v); i += 8 {
+		if controlMask(binary.LittleEndian.Uint64(v[i:])) != 0 {
+			return controlIn(v)
+		}
+	}
+	for ; i < len(v); i++ {
+		if v[i] < ' ' || v[i] == 0x7f {
+			return controlIn(v)
+		}
+	}
+	return false
 }
 
-// mayHaveControl looks at eight octets at once: one below 32 borrows from its top bit, 127 becomes 0 by the
-// exclusive-or and does the same. It may be wrong about octets above such a one, never about none.
-func mayHaveControl(x uint64) bool {
+// controlMask looks at eight octets at once and sets the top bit of each that is below 32 or 127.
+func controlMask(x uint64) uint64 {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	del := x ^ 0x7f*ones
-	return ((x-0x20*ones)&^x|(del-ones)&^del)&tops != 0
+	low := x &^ tops
+	return (^(low + 0x60*ones) | (low + ones)) &^ x & tops
 }
 
-func controlIn(v []byte, from, to int) bool {
-	for i := from; i < to; i++ {
-		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
-			if i == 0 || v[i-1] != '\\' {
-				return true
-			}
+// controlIn is the exact rule: a tab is white space, and what follows a backslash is quoted.
+func controlIn(v []byte) bool {
+	for i, c := range v {
+		if (c < ' ' && c != '\t' || c == 0x7f) && (i == 0 || v[i-1] != '\\') {
+			return true
 		}
 	}
 	return false
