@@ -247,6 +247,11 @@ func TestCANCEL(t *testing.T) {
 			t.Errorf("CSeq %s", got)
 		}
 		r.from(r.udp, alice, text("CANCEL", "1"))
+		// The tag of the layer is a sealed token too, but no branch.
+		_, tag, _ := strings.Cut(header(cancelOK, "To"), ";tag=")
+		if _, ok := r.l.open([]byte(sip.MagicCookie + tag)); ok || len(tag) != shard.TokenSize {
+			t.Errorf("tag %s opens as a branch", tag)
+		}
 		if again := r.udp.last().data; again != cancelOK {
 			t.Errorf("retransmission was answered otherwise:\n%s", again)
 		}
@@ -333,6 +338,13 @@ func TestServerMatching(t *testing.T) {
 			r.wantEmpty()
 		})
 	}
+	t.Run("an ACK is never the retransmission of another method", func(t *testing.T) {
+		r := newRig(t)
+		r.from(r.udp, alice, base)
+		r.from(r.udp, alice, text("ACK", "one"))
+		r.wantUser("request OPTIONS", "ack")
+		r.wantEmpty()
+	})
 	t.Run("sent-by differs in case only", func(t *testing.T) {
 		r := newRig(t)
 		r.from(r.udp, alice, strings.Replace(base, "192.0.2.1:5061;b", "host.example;b", 1))
@@ -563,5 +575,3 @@ func TestStaleRef(t *testing.T) {
 	}
 	r.wantEmpty()
 }
-
-var _ shard.Event = (*Server)(nil)

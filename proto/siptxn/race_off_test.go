@@ -1,0 +1,5 @@
+//go:build !race
+
+package siptxn
+
+const raceEnabled = false
