@@ -48,7 +48,7 @@ func (p *Pool) NewResponse(req *Message, code int, reason string) *Message {
 			f = field{off: uint32(len(m.arena)) | arenaBit, n: f.n}
 			m.arena = append(m.arena, v...)
 		}
-		m.insert(len(m.ids), HeaderID(id), f)
+		m.insertOne(len(m.ids), HeaderID(id), f)
 	}
 	return m
 }

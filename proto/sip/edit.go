@@ -11,6 +11,8 @@ import (
 // CR, LF and NUL never leave in a value: an edit with one of them panics under Limits.Poison and drops the field,
 // counted in Pool.DroppedEdits, otherwise. The same holds for a name that is no token, a value of 64 KiB and a field
 // too many. Content-Length is computed by the emission; editing it has no effect.
+//
+// A value of a list field with commas becomes as many fields as the parser would make of it.
 
 // Set makes v the only value of h, at the place of the first if there is one.
 func (m *Message) Set(h HeaderID, v []byte) {
@@ -38,8 +40,8 @@ func (m *Message) setField(h HeaderID, f field, ok bool) {
 	case i < 0:
 		m.insert(m.placeOf(h), h, f)
 	default:
-		m.fields[i] = f
 		m.removeAfter(i, h)
+		m.replace(i, h, f)
 	}
 }
 
@@ -96,7 +98,7 @@ func (m *Message) ReplaceFirst(h HeaderID, v []byte) {
 	case ok && i < 0:
 		m.insert(m.placeOf(h), h, f)
 	case ok:
-		m.fields[i] = f
+		m.replace(i, h, f)
 	case i >= 0:
 		m.delete(i)
 	}
@@ -268,8 +270,59 @@ func (m *Message) placeOf(h HeaderID) int {
 	return len(m.ids)
 }
 
-// insert puts a field into the index before position i.
+// replace puts a value in the place of field i.
+func (m *Message) replace(i int, h HeaderID, f field) {
+	if m.isList(h, f) {
+		m.delete(i)
+		m.insert(i, h, f)
+		return
+	}
+	m.fields[i] = f
+}
+
+// insert puts a value into the index before position i: one field, or several if it is a list with commas.
 func (m *Message) insert(i int, h HeaderID, f field) {
+	if m.isList(h, f) {
+		m.insertList(i, h, f.off, m.bytes(f.off, uint32(f.n)))
+		return
+	}
+	m.insertOne(i, h, f)
+}
+
+func (m *Message) isList(h HeaderID, f field) bool {
+	t := headerDefs[h].trait
+	return (t == list || t == tokens) && bytes.IndexByte(m.bytes(f.off, uint32(f.n)), ',') >= 0
+}
+
+// insertList splits v, which stands at off, as the parser would.
+func (m *Message) insertList(i int, h HeaderID, off uint32, v []byte) {
+	var flags uint16
+	join := headerDefs[h].trait == tokens && allOf(v, clsTokens)
+	for begin := 0; begin < len(v); {
+		var n int
+		if headerDefs[h].trait == tokens {
+			n = bytes.IndexByte(v[begin:], ',')
+		} else {
+			n = m.listComma(h, v[begin:])
+		}
+		if n < 0 {
+			n = len(v) - begin
+		}
+		one := trim(v[begin : begin+n])
+		if len(one) > 0 {
+			start := begin + bytes.Index(v[begin:], one[:1])
+			m.insertOne(i, h, field{off: off + uint32(start), n: uint16(len(one)), flags: flags})
+			i++
+			if join {
+				flags = flagJoin
+			}
+		}
+		begin += n + 1
+	}
+}
+
+// insertOne puts one field into the index before position i.
+func (m *Message) insertOne(i int, h HeaderID, f field) {
 	if h == HdrContentLength {
 		return
 	}

@@ -103,6 +103,19 @@ func TestEdits(t *testing.T) {
 		{"Content-Length is no field", func(m *Message) { m.SetString(HdrContentLength, "99") }, "", ""},
 		{"a value of the same message", func(m *Message) { m.Set(HdrCallID, m.Get(HdrFrom)) },
 			"Call-ID: c1", "Call-ID: <sip:alice@example.org>;tag=1"},
+		{"a list of tokens is split and leaves on one line", func(m *Message) {
+			m.SetString(HdrSupported, "a,b , c,")
+			if m.Count(HdrSupported) != 3 || !m.HasToken(HdrSupported, "b") {
+				panic("not split")
+			}
+		}, "Supported: path, gruu, timer", "Supported: a, b, c"},
+		{"a list of addresses is split", func(m *Message) {
+			m.PrependString(HdrRoute, `"x, y" <sip:a;lr>,<sip:b,c;lr>`)
+		}, "Max-Forwards", "Route: \"x, y\" <sip:a;lr>\r\nRoute: <sip:b,c;lr>\r\nMax-Forwards"},
+		{"a list replaces the first of a list", func(m *Message) { m.ReplaceFirst(HdrVia, v("SIP/2.0/UDP x, SIP/2.0/UDP y")) },
+			"Via: SIP/2.0/UDP a.example.org;branch=z9hG4bKa", "Via: SIP/2.0/UDP x\r\nVia: SIP/2.0/UDP y"},
+		{"not only tokens: a line each", func(m *Message) { m.SetString(HdrSupported, `a, "b`) },
+			"Supported: path, gruu, timer", "Supported: a\r\nSupported: \"b"},
 		{"received and rport", func(m *Message) {
 			m.ReplaceFirst(HdrVia, v("SIP/2.0/UDP a;rport;received=9.9.9.9;branch=z9hG4bKa"))
 			if err := m.SetReceived("2001:db8::1", 5061); err != nil {

@@ -20,7 +20,6 @@ var (
 	ErrLineTooLong   = &ParseError{"header line over the limit"}
 	ErrTooManyFields = &ParseError{"too many header fields"}
 	ErrTooManyValues = &ParseError{"too many values on one line"}
-	ErrNesting       = &ParseError{"comments nested too deeply"}
 )
 
 // The errors of the typed views: a value that does not follow its grammar.

@@ -47,6 +47,34 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzListEdit: a list that we write becomes the fields that the parser would make of it, here and after the wire.
+func FuzzListEdit(f *testing.F) {
+	for _, s := range []string{"a, b", `"x, \" y" <sip:a,b>, c`, ",a,,b,", `"open, b`, "<open, b", "SIP/2.0/UDP a (b, (c)), d"} {
+		f.Add([]byte(s))
+	}
+	p := testPool()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if !isSafe(data) || len(data) > 1000 || bytes.Count(data, []byte{','}) > 60 {
+			return
+		}
+		for _, h := range []HeaderID{HdrVia, HdrContact, HdrSupported} {
+			ours := p.NewRequest(OPTIONS, "sip:a")
+			ours.Set(h, data)
+			checkFixedPoint(t, p, ours)
+			theirs, err := p.Parse(fmt.Appendf(nil, "OPTIONS sip:a SIP/2.0\r\n%s: %s\r\n\r\n", h, data))
+			if err == nil && (len(trim(data)) > 0 || ours.Has(h)) {
+				for i := range max(ours.Count(h), theirs.Count(h)) {
+					if a, b := ours.Nth(h, i), theirs.Nth(h, i); !bytes.Equal(a, b) {
+						t.Errorf("%v, value %d of %q: edit %q, parser %q", h, i, data, a, b)
+					}
+				}
+				theirs.Release()
+			}
+			ours.Release()
+		}
+	})
+}
+
 // FuzzValidate: no panic, a status that exists, and what is good stays good over the wire.
 func FuzzValidate(f *testing.F) {
 	seeds(f, func(data []byte) { f.Add(data) })

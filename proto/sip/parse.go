@@ -362,16 +362,34 @@ func (m *Message) parseTokens(h HeaderID, value []byte, pos int, flags uint16) e
 	return s.finish()
 }
 
-// parseList splits a value that stands at pos at its commas into one field per value (RFC 3261 7.3.1). Quoted strings
-// and angle brackets hold commas of their own, and so do the comments that RFC 2543 allowed in a Via.
+// parseList splits a value that stands at pos at its commas into one field per value (RFC 3261 7.3.1).
 func (m *Message) parseList(h HeaderID, value []byte, pos int, flags uint16) error {
 	s := splitter{m: m, h: h, value: value, pos: pos, flags: flags, split: true}
-	depth, open := 0, false
-	for i := 0; i < len(value); i++ {
-		switch c := value[i]; {
+	for i := 0; ; i++ {
+		n := m.listComma(h, value[i:])
+		if n < 0 {
+			m.defects |= DefectList
+		}
+		if n < 0 || i+n == len(value) {
+			return s.finish()
+		}
+		i += n
+		if err := s.cut(i); err != nil {
+			return err
+		}
+	}
+}
+
+// listComma returns where the first value of the list v ends: before a comma or at the end of v. Quoted strings and
+// angle brackets hold commas of their own, and so do, in a Via, the comments that RFC 2543 allowed there. It returns -1
+// if one of them has no end or comments stand too deep in each other.
+func (m *Message) listComma(h HeaderID, v []byte) int {
+	depth := 0
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
 		case c == '(' && h == HdrVia:
 			if depth++; depth > m.pool.limits.MaxNesting {
-				return ErrNesting
+				return -1
 			}
 		case depth > 0:
 			if c == ')' {
@@ -380,29 +398,24 @@ func (m *Message) parseList(h HeaderID, value []byte, pos int, flags uint16) err
 				i++
 			}
 		case c == '"' || c == '<':
-			n := closeList(value[i:])
-			if open = n < 0; open {
-				n = len(value) - i
+			var end int
+			if c == '"' {
+				end = closeQuote(v[i:])
+			} else {
+				end = bytes.IndexByte(v[i:], '>')
 			}
-			i += n
+			if end < 0 {
+				return -1
+			}
+			i += end
 		case c == ',':
-			if err := s.cut(i); err != nil {
-				return err
-			}
+			return i
 		}
 	}
-	if open || depth > 0 {
-		m.defects |= DefectList
+	if depth > 0 {
+		return -1
 	}
-	return s.finish()
-}
-
-// closeList returns where the quoted string or the bracket at the start of s ends, -1 if it has no end.
-func closeList(s []byte) int {
-	if s[0] == '"' {
-		return closeQuote(s)
-	}
-	return bytes.IndexByte(s, '>')
+	return len(v)
 }
 
 // splitter adds the values of one line to the index.

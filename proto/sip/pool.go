@@ -12,7 +12,7 @@ type Limits struct {
 	MaxLine    int // octets of one header line, folds included; default 8192, ceiling 65535
 	MaxFields  int // fields after lists are split; default and ceiling 256
 	MaxList    int // values on one line; default 64
-	MaxNesting int // comments within comments; default 8
+	MaxNesting int // comments within comments; default 8. Deeper ones count as a list that has no end
 
 	// Poison is the test switch against stale references: a released message is overwritten, never used again, and
 	// panics when it is touched; an edit that would let CR, LF or NUL out panics too. Always on under the race
