@@ -81,7 +81,7 @@ func Assemble(w World) (*Core, error) {
 	for i := range w.Shards {
 		c.Shards = append(c.Shards, shard.New(shard.Config{Node: w.Node, ID: uint8(i), Clock: w.Clock,
 			OnPanic: func(value any, stack []byte) {
-				w.Log.Error("a procedure ended with a defect", "value", fmt.Sprint(value), "stack", string(stack))
+				w.Log.Error("a procedure ended with a defect", "panic", fmt.Sprint(value), "stack", string(stack))
 			}}))
 	}
 	var tags [16]byte

@@ -154,7 +154,9 @@ func (n *Node) Run(ctx context.Context) error {
 		err = errors.Join(err, s.Close(drain))
 	}
 	stopShards()
-	err = errors.Join(err, inner.Wait())
+	if stopped := inner.Wait(); !errors.Is(stopped, context.Canceled) {
+		err = errors.Join(err, stopped)
+	}
 	n.refusals.Flush()
 	n.Close()
 	return err

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"runtime"
@@ -34,7 +33,7 @@ func LoadKeyring(c *config.Config, credentials string) (*seal.Keyring, error) {
 		return nil, err
 	}
 	keyring, err := seal.Load(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, seal.ErrNotFound) {
 		return nil, fmt.Errorf("node: there is no sealing key in %s: `imsafe key new %s` makes one; keep a copy where no attacker of this host finds it", path, path)
 	}
 	return keyring, err

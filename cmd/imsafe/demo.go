@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"imsafe/client/isim"
+	"imsafe/client/media"
+	"imsafe/client/ue"
+	"imsafe/imsbox/hss"
+	"imsafe/proto/aka"
+	"imsafe/proto/shard"
+)
+
+// step is one thing that the demo did.
+type step struct {
+	What       string  `json:"what"`
+	Leg        string  `json:"leg,omitempty"`        // which connection it went over
+	Protection string  `json:"protection,omitempty"` // how that was protected
+	Detail     string  `json:"detail,omitempty"`
+	Seconds    float64 `json:"seconds"`
+	Error      string  `json:"error,omitempty"`
+}
+
+// report is what happened, in order.
+type report struct {
+	a     *app
+	Steps []step `json:"steps"`
+	Done  bool   `json:"done"`
+}
+
+// do runs one step unless an earlier one failed, and tells of it.
+func (r *report) do(what, leg string, f func(s *step) error) {
+	if len(r.Steps) > 0 && r.Steps[len(r.Steps)-1].Error != "" {
+		return
+	}
+	s := step{What: what, Leg: leg}
+	clock := shard.RealClock()
+	err := f(&s)
+	s.Seconds = clock.Now().Seconds()
+	mark := "ok "
+	if err != nil {
+		s.Error, mark = err.Error(), "NO "
+	}
+	r.Steps = append(r.Steps, s)
+	r.a.say("%s %5.2fs  %-46s %s", mark, s.Seconds, what, s.Detail)
+	if s.Protection != "" {
+		r.a.say("              %-46s %s", leg, s.Protection)
+	}
+	if err != nil {
+		r.a.say("              %v", err)
+	}
+}
+
+// finish prints the whole as JSON if asked to, and fails if anything did.
+func (r *report) finish(a *app) error {
+	r.Done = r.Steps[len(r.Steps)-1].Error == ""
+	if a.json {
+		a.print(r)
+	}
+	if !r.Done {
+		return errDemo
+	}
+	return nil
+}
+
+// account is a demo subscriber. Its keys are random, live as long as the dev system, and are shown so that a person can
+// put them into a client of his own: this is a lab.
+type account struct {
+	Name   string `json:"name"`
+	IMPI   string `json:"impi"`
+	IMPU   string `json:"impu"`
+	K      string `json:"k"`
+	OPc    string `json:"opc"`
+	Scheme string `json:"scheme"`
+
+	k   aka.K
+	opc aka.OPc
+}
+
+// demoLimit bounds the whole demo.
+const demoLimit = 60 * time.Second
+
+// actor is a demo subscriber with his client.
+type actor struct {
+	account
+	ue       *ue.UE
+	calls    chan *ue.Call
+	messages chan ue.Message
+}
+
+// demo provisions two subscribers and lets their clients register, call each other, and send a message.
+func (d *dev) demo(ctx context.Context, a *app) *report {
+	ctx, cancel := context.WithTimeout(ctx, demoLimit)
+	defer cancel()
+	r := &report{a: a}
+	var alice, bob *actor
+	for _, p := range []struct {
+		name  string
+		actor **actor
+	}{{"alice", &alice}, {"bob", &bob}} {
+		r.do(p.name+" is provisioned with a random key", "", func(s *step) (err error) {
+			*p.actor, err = d.actor(ctx, p.name)
+			return err
+		})
+		r.do(p.name+" registers: network and card prove each other", p.name+" - P-CSCF", func(s *step) error {
+			go func(u *ue.UE) { _ = u.Run(ctx) }((*p.actor).ue)
+			registration, err := (*p.actor).ue.Register(ctx)
+			s.Protection = registration.Protection
+			s.Detail = fmt.Sprintf("%s, for %v, as %v", registration.Scheme, registration.Granted, registration.IMPUs)
+			return err
+		})
+	}
+	d.call(ctx, r, &alice, &bob)
+	r.do("alice sends bob a message", "alice - core - bob", func(s *step) error {
+		s.Protection = "as the registrations"
+		return exchangeMessage(ctx, alice, bob, s)
+	})
+	for _, p := range []**actor{&alice, &bob} {
+		r.do("a client takes its registration back", "", func(s *step) error {
+			s.Detail = (*p).Name
+			return (*p).ue.Deregister(ctx)
+		})
+	}
+	return r
+}
+
+// call is the voice part of the demo: each end plays a tone of its own and must hear the other's.
+func (d *dev) call(ctx context.Context, r *report, alice, bob **actor) {
+	const aliceHz, bobHz = 440, 620
+	var out, in *ue.Call
+	r.do("alice calls bob, it rings", "alice - core - bob", func(s *step) (err error) {
+		s.Protection = "as the registrations"
+		if out, err = (*alice).ue.Call(ctx, (*bob).IMPU, ue.Voice{Play: media.NewTone(aliceHz, -10)}); err != nil {
+			return err
+		}
+		select {
+		case in = <-(*bob).calls:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		peer, asserted := in.Peer()
+		s.Detail = fmt.Sprintf("bob sees %s, asserted by the network: %v", peer, asserted)
+		if !asserted {
+			return fmt.Errorf("the caller's identity is not asserted")
+		}
+		in.Ring()
+		_, err = out.Until(ctx, ue.Ringing)
+		return err
+	})
+	r.do("bob answers, keys are agreed end to end", "alice - bob, voice", func(s *step) error {
+		in.Answer(ue.Voice{Play: media.NewTone(bobHz, -10)})
+		for _, c := range []*ue.Call{out, in} {
+			if _, err := c.Until(ctx, ue.Secured); err != nil {
+				return err
+			}
+		}
+		s.Protection = out.Media().Protection
+		return nil
+	})
+	r.do("each hears the other's tone", "alice - bob, voice", func(s *step) error {
+		s.Protection = in.Media().Protection
+		if err := hears(ctx, in, aliceHz); err != nil {
+			return err
+		}
+		if err := hears(ctx, out, bobHz); err != nil {
+			return err
+		}
+		toBob, toAlice := in.Media().Heard, out.Media().Heard
+		s.Detail = fmt.Sprintf("bob %.0f Hz at %.1f dBm0, alice %.0f Hz at %.1f dBm0", toBob.Hz, toBob.Level, toAlice.Hz, toAlice.Level)
+		return nil
+	})
+	r.do("alice hangs up", "", func(s *step) error {
+		out.Hangup()
+		for _, c := range []*ue.Call{out, in} {
+			select {
+			case <-c.Done():
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if end := c.Result(); end.Err != nil {
+				return end.Err
+			}
+		}
+		return nil
+	})
+}
+
+// hears waits until the tone of hz stands clean in what a call hears.
+func hears(ctx context.Context, c *ue.Call, hz float64) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if c.Media().Heard.Tone(hz) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("a tone of %.0f Hz is not heard, but %+v", hz, c.Media().Heard)
+		}
+	}
+}
+
+func exchangeMessage(ctx context.Context, from, to *actor, s *step) error {
+	const text = "does it hold?"
+	if err := from.ue.SendMessage(ctx, to.IMPU, "text/plain", []byte(text)); err != nil {
+		return err
+	}
+	select {
+	case m := <-to.messages:
+		s.Detail = fmt.Sprintf("bob reads %q from %s", m.Body, m.From)
+		if string(m.Body) != text || m.From != from.IMPU || !m.Asserted {
+			return fmt.Errorf("the message that arrived is another one: %+v", m)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// actor provisions a subscriber and makes his client.
+func (d *dev) actor(ctx context.Context, name string) (*actor, error) {
+	x := &actor{calls: make(chan *ue.Call, 1), messages: make(chan ue.Message, 1)}
+	domain := d.config.HomeDomain()
+	x.account = account{Name: name, IMPI: name + "@" + domain, IMPU: "sip:" + name + "@" + domain, Scheme: aka.AKAv2SHA256.String()}
+	var op aka.OP
+	for _, key := range [][]byte{x.k[:], op[:]} {
+		if _, err := rand.Read(key); err != nil {
+			return nil, err
+		}
+	}
+	x.opc = aka.DeriveOPc(x.k, op)
+	x.K, x.OPc = hex.EncodeToString(x.k[:]), hex.EncodeToString(x.opc[:])
+	subscriber := &hss.Subscriber{Card: hss.Card{IMPI: x.IMPI, K: hss.Secret(x.K), OPc: hss.Secret(x.OPc), Scheme: x.Scheme},
+		Public: []hss.Public{{IMPU: x.IMPU}}}
+	// A dev system that was kept in a directory knows the demo subscribers from before: they get new keys.
+	if _, err := d.node.HSS.Show(x.IMPI); err == nil {
+		if err := d.node.HSS.Remove(ctx, x.IMPI); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.node.HSS.Add(ctx, subscriber); err != nil {
+		return nil, err
+	}
+	card, err := isim.New(isim.Config{Identity: isim.Identity{IMPI: x.IMPI, HomeDomain: domain, IMPUs: []string{x.IMPU}}, K: x.k, OPc: x.opc,
+		State: isim.Volatile{}})
+	if err != nil {
+		return nil, err
+	}
+	addresses, _ := d.sockets.Addresses()
+	x.ue, err = ue.New(ue.Config{Card: card, Proxy: addresses[0], Transport: ue.TLS, RootCAs: d.authority.Pool(), ServerName: "pcscf." + domain,
+		Clock: shard.RealClock(), Rand: rand.Reader, Log: d.log.With("ue", name),
+		OnCall:    func(c *ue.Call) { x.calls <- c },
+		OnMessage: func(m ue.Message) { x.messages <- m }})
+	return x, err
+}
+
+// accounts provisions two subscribers for a person's own clients.
+func (d *dev) accounts(ctx context.Context) ([]account, error) {
+	var all []account
+	for _, name := range []string{"carol", "dave"} {
+		x, err := d.actor(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, x.account)
+	}
+	return all, nil
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/config"
+	"imsafe/node"
+	"imsafe/policy"
+	"imsafe/proto/shard"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+type devCmd struct {
+	Once    bool   `help:"Let the demo clients register, call and message, then stop; exit 0 only if all of it happened."`
+	Dir     string `help:"Keep the system in this directory instead of a temporary one." type:"path"`
+	Domain  string `help:"Home domain." default:"ims.mnc001.mcc001.3gppnetwork.org"`
+	Verbose bool   `short:"v" help:"Show the log of the node."`
+}
+
+// devLife is how long the certificates of a dev system are good for.
+const devLife = 30 * 24 * time.Hour
+
+// dev is a whole system with random secrets on loopback.
+type dev struct {
+	config    *config.Config
+	authority *ca.CA
+	store     *store.DB
+	sockets   *node.Sockets
+	node      *node.Node
+	log       *slog.Logger
+	dir       string
+	temporary bool
+	replaced  []string // ports that were taken
+}
+
+// Run starts the system and its demo clients.
+func (v *devCmd) Run(a *app) (err error) {
+	d, err := v.start(a)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(a.ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- d.node.Run(ctx) }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-done, d.close())
+	}()
+	report := d.demo(ctx, a)
+	if v.Once {
+		return report.finish(a)
+	}
+	if err := report.finish(a); err != nil {
+		return err
+	}
+	if err := d.explain(ctx, a); err != nil {
+		return err
+	}
+	<-a.ctx.Done()
+	a.say("stopping")
+	return nil
+}
+
+// start makes every secret, opens the store and the sockets and assembles the node.
+func (v *devCmd) start(a *app) (_ *dev, err error) {
+	d := &dev{dir: v.Dir}
+	if d.dir == "" {
+		if d.dir, err = os.MkdirTemp("", "imsafe-dev-"); err != nil {
+			return nil, err
+		}
+		d.temporary = true
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	if d.config, err = v.config(d.dir); err != nil {
+		return nil, err
+	}
+	clock := shard.RealClock()
+	if d.authority, err = ca.New(rand.Reader, clock.Wall, d.config.HomeDomain(), devLife); err != nil {
+		return nil, err
+	}
+	certificate, err := d.authority.Server(devLife, []string{"pcscf." + d.config.HomeDomain(), "localhost"},
+		[]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "ca.pem"), d.authority.PEM(), 0o644); err != nil {
+		return nil, err
+	}
+	level := "error"
+	if v.Verbose {
+		level = "info"
+	}
+	d.config.Log.Level = level
+	if d.log, err = a.logger(d.config); err != nil {
+		return nil, err
+	}
+	keyring, err := devKeyring(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	if d.store, err = node.OpenStore(d.config, clock, d.log); err != nil {
+		return nil, err
+	}
+	if d.sockets, err = node.Listen(d.config, node.Shards(d.config), d.instead); err != nil {
+		return nil, err
+	}
+	d.node, err = node.New(node.Options{Config: d.config, Clock: clock, Random: rand.Reader, Log: d.log, Store: d.store, Keyring: keyring,
+		Certificate: &certificate, Sockets: d.sockets, Policy: policy.Default()})
+	return d, err
+}
+
+// config is the configuration of a dev system: a lab on loopback.
+func (v *devCmd) config(dir string) (*config.Config, error) {
+	c := config.Default()
+	c.Node.Lab, c.Node.DataDir = true, filepath.Join(dir, "store")
+	c.IMS.Domain = v.Domain
+	loopback := func(port uint16) config.Address {
+		return config.Address{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)}
+	}
+	c.CI.TLS.Listen = []config.Address{loopback(5061)}
+	c.CI.TLS.CertificateFile, c.CI.TLS.KeyFile = filepath.Join(dir, "unused"), config.SecretFile(filepath.Join(dir, "unused"))
+	c.CI.LabUDP.Listen = []config.Address{loopback(5060)}
+	c.HSS.SealingKeyFile = config.SecretFile(filepath.Join(dir, "sealing.key"))
+	c.Metrics.Listen = loopback(9464)
+	if problems := c.Validate(); len(problems) > 0 {
+		return nil, usage{problems}
+	}
+	return &c, nil
+}
+
+// devKeyring loads the sealing keys of the directory, or makes them.
+func devKeyring(dir string) (*seal.Keyring, error) {
+	path := filepath.Join(dir, "sealing.key")
+	keyring, err := seal.Load(path)
+	if errors.Is(err, seal.ErrNotFound) {
+		if keyring, err = seal.Generate(rand.Reader); err == nil {
+			err = keyring.Save(path)
+		}
+	}
+	return keyring, err
+}
+
+// instead replaces a port that is taken by any that is free, and notes it.
+func (d *dev) instead(taken netip.AddrPort) (netip.AddrPort, bool) {
+	d.replaced = append(d.replaced, taken.String())
+	return netip.AddrPortFrom(taken.Addr(), 0), true
+}
+
+func (d *dev) close() (err error) {
+	if d.sockets != nil {
+		d.sockets.Close()
+	}
+	if d.store != nil {
+		err = d.store.Close()
+	}
+	if d.temporary {
+		err = errors.Join(err, os.RemoveAll(d.dir))
+	}
+	return err
+}
+
+// explain says how the running system is used.
+func (d *dev) explain(ctx context.Context, a *app) error {
+	tlsAddresses, lab := d.sockets.Addresses()
+	accounts, err := d.accounts(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
+			"management": d.config.ManagementSocket(), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
+		return nil
+	}
+	for _, port := range d.replaced {
+		a.say("%s was taken, so another port is used.", port)
+	}
+	a.say("\nThe system stays up until Ctrl-C.")
+	a.say("  home domain     %s", d.config.HomeDomain())
+	a.say("  SIP over TLS    %v   name pcscf.%s, authority %s", tlsAddresses[0], d.config.HomeDomain(), filepath.Join(d.dir, "ca.pem"))
+	a.say("  lab, in clear   %v   UDP and TCP, for test clients with AKAv1-MD5", lab[0])
+	a.say("  management      %s", d.config.ManagementSocket())
+	a.say("  metrics         http://%s/metrics", d.sockets.Metrics.Addr())
+	a.say("  accounts")
+	for _, account := range accounts {
+		a.say("    %-8s %s   K %s   OPc %s   %s", account.Name, account.IMPU, account.K, account.OPc, account.Scheme)
+	}
+	a.say("\nCall one of them with a client of your own:")
+	a.say("  imsafe ue call --proxy %v --ca %s --card FILE %s", tlsAddresses[0], filepath.Join(d.dir, "ca.pem"), accounts[0].IMPU)
+	a.say("A softphone needs AKA with the K and OPc above, TLS to the address above, and the authority's certificate.")
+	return nil
+}
+
+var errDemo = fmt.Errorf("the demo did not do everything it should")

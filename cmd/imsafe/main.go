@@ -1,0 +1,119 @@
+// Command imsafe is a complete IP Multimedia Subsystem: clients, core and services in one program.
+//
+// This package is the verbs a person types and what they print. It decides nothing about SIP or security: node,
+// the boxes and the client do.
+//
+// Exit status: 0 done; 1 it could not be done, the message says why; 2 the command line or the configuration is wrong;
+// 3 done, but something could not be checked on this host.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit statuses.
+const (
+	exitDone       = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitUnverified = 3
+)
+
+// cli is every verb. Its texts are what `imsafe --help` prints.
+type cli struct {
+	Dev    devCmd    `cmd:"" help:"The whole system on loopback, without root, with random secrets."`
+	Run    runCmd    `cmd:"" help:"Run a node from its configuration."`
+	Config configCmd `cmd:"" help:"Print or check a configuration."`
+
+	Version versionCmd `cmd:"" help:"What was built, from what."`
+
+	JSON bool `name:"json" help:"Print JSON for machines instead of text for people." short:"j"`
+}
+
+// app is what a verb runs with: where it reads and writes, and how it is told to stop.
+type app struct {
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	json   bool
+	getenv func(string) string
+}
+
+// usage is a mistake of the person who typed.
+type usage struct{ error }
+
+// unverified is work that was done but could not be checked here.
+type unverified struct{ error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(realMain(&app{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}, os.Args[1:]))
+}
+
+func realMain(a *app, args []string) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("imsafe"), kong.UsageOnError(), kong.Writers(a.stdout, a.stderr),
+		kong.Description("An IP Multimedia Subsystem that is secure by default and proves it."),
+		kong.Exit(func(status int) { exited = status }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		fmt.Fprintln(a.stderr, "imsafe:", err)
+		return exitUsage
+	}
+	verb, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // --help has been printed
+	}
+	if err != nil {
+		fmt.Fprintf(a.stderr, "imsafe: %v\nimsafe --help lists the verbs.\n", err)
+		return exitUsage
+	}
+	a.json = c.JSON
+	return a.status(verb.Run(a))
+}
+
+// status prints what went wrong and turns it into an exit status.
+func (a *app) status(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if a.json {
+		a.print(map[string]string{"error": err.Error()})
+	} else {
+		fmt.Fprintln(a.stderr, "imsafe:", err)
+	}
+	var mistake usage
+	var open unverified
+	switch {
+	case errors.As(err, &mistake):
+		return exitUsage
+	case errors.As(err, &open):
+		return exitUnverified
+	}
+	return exitFailed
+}
+
+// print writes v as JSON.
+func (a *app) print(v any) {
+	e := json.NewEncoder(a.stdout)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v) // a closed pipe needs no answer
+}
+
+// say writes a line for people; with --json it is silent.
+func (a *app) say(format string, args ...any) {
+	if !a.json {
+		fmt.Fprintf(a.stdout, format+"\n", args...)
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"imsafe/config"
+	"imsafe/node"
+	"imsafe/policy"
+	"imsafe/proto/shard"
+	"imsafe/trace"
+)
+
+// configFile is the flag that names the configuration.
+type configFile struct {
+	ConfigPath string `name:"config" short:"c" help:"Configuration file." default:"/etc/imsafe/imsafe.toml" type:"path"`
+}
+
+// load reads and checks the configuration. A mistake in it is told with its line.
+func (f configFile) load(a *app) (*config.Config, error) {
+	data, err := os.ReadFile(f.ConfigPath)
+	if err != nil {
+		return nil, usage{fmt.Errorf("%w: `imsafe config print` writes an example", err)}
+	}
+	c, err := config.Parse(f.ConfigPath, data)
+	if err != nil {
+		return nil, usage{err}
+	}
+	return c, nil
+}
+
+// credentials is the directory of the system's credentials (systemd's LoadCredential), "" without one.
+func (a *app) credentials() string { return a.getenv("CREDENTIALS_DIRECTORY") }
+
+type runCmd struct{ configFile }
+
+// Run runs a node until the process is told to stop.
+func (v *runCmd) Run(a *app) error {
+	c, err := v.load(a)
+	if err != nil {
+		return err
+	}
+	if err := c.CheckFiles(os.Stat, a.credentials()); err != nil {
+		return usage{err}
+	}
+	log, err := a.logger(c)
+	if err != nil {
+		return err
+	}
+	return runNode(a, c, log)
+}
+
+func runNode(a *app, c *config.Config, log *slog.Logger) (err error) {
+	keyring, err := node.LoadKeyring(c, a.credentials())
+	if err != nil {
+		return err
+	}
+	certificate, err := node.LoadCertificate(c, a.credentials())
+	if err != nil {
+		return err
+	}
+	clock := shard.RealClock()
+	st, err := node.OpenStore(c, clock, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	sockets, err := node.Listen(c, node.Shards(c), nil)
+	if err != nil {
+		return err
+	}
+	defer sockets.Close()
+	n, err := node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
+		Certificate: certificate, Sockets: sockets, Policy: policy.Default()})
+	if err != nil {
+		return err
+	}
+	tls, lab := sockets.Addresses()
+	log.Info("node runs", "node", c.Node.Name, "domain", c.HomeDomain(), "tls", tls, "lab_udp", lab, "lab", c.Node.Lab)
+	defer log.Info("node has stopped", "node", c.Node.Name)
+	return n.Run(a.ctx)
+}
+
+// logger makes the log of c on standard error.
+func (a *app) logger(c *config.Config) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		return nil, usage{err}
+	}
+	var key [32]byte // of the pseudonyms of this run
+	if _, err := rand.Read(key[:]); err != nil {
+		return nil, err
+	}
+	return trace.NewLogger(a.stderr, level, c.Log.Format == "json", key[:]), nil
+}
+
+type configCmd struct {
+	Print configPrintCmd `cmd:"" help:"Print a commented example."`
+	Check configCheckCmd `cmd:"" help:"Check a configuration and the files it names."`
+}
+
+type configPrintCmd struct{}
+
+// Run prints the example.
+func (*configPrintCmd) Run(a *app) error {
+	c := config.Example()
+	if a.json {
+		a.print(c)
+		return nil
+	}
+	return c.Write(a.stdout)
+}
+
+type configCheckCmd struct{ configFile }
+
+// Run checks a configuration.
+func (v *configCheckCmd) Run(a *app) error {
+	c, err := v.load(a)
+	if err != nil {
+		return err
+	}
+	if err := c.CheckFiles(os.Stat, a.credentials()); err != nil {
+		return usage{err}
+	}
+	if a.json {
+		a.print(map[string]any{"valid": true, "domain": c.HomeDomain()})
+	}
+	a.say("%s is valid; the home domain is %s", v.ConfigPath, c.HomeDomain())
+	return nil
+}
