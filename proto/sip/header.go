@@ -137,14 +137,15 @@ const (
 	numHeaders
 )
 
-// trait says how the values of a field may be repeated (RFC 3261 7.3.1).
+// trait says how the values of a field may be repeated (RFC 3261 7.3.1). Where the document that defines a field was
+// not at hand it is many, which neither splits nor refuses anything.
 type trait uint8
 
 const (
 	many   trait = iota // several lines, each one value: never split at commas
-	one                 // at most one line with one value
+	one                 // at most one line with one value; a second one is answered with 400
 	list                // comma-separated values: split into one field per value
-	tokens              // the same, and each value is one token without parameters
+	tokens              // the same, where neither quotes nor brackets may hold a comma
 )
 
 // headerDef is one row of the header table.
@@ -183,7 +184,7 @@ var headerDefs = [numHeaders]headerDef{
 	HdrProxyAuthorization:         {"Proxy-Authorization", 0, many},
 	HdrProxyAuthenticate:          {"Proxy-Authenticate", 0, many},
 	HdrAuthenticationInfo:         {"Authentication-Info", 0, one},
-	HdrProxyAuthenticationInfo:    {"Proxy-Authentication-Info", 0, one},
+	HdrProxyAuthenticationInfo:    {"Proxy-Authentication-Info", 0, many},
 	HdrSecurityClient:             {"Security-Client", 0, list},
 	HdrSecurityServer:             {"Security-Server", 0, list},
 	HdrSecurityVerify:             {"Security-Verify", 0, list},
@@ -193,7 +194,7 @@ var headerDefs = [numHeaders]headerDef{
 	HdrPCalledPartyID:             {"P-Called-Party-ID", 0, one},
 	HdrPVisitedNetworkID:          {"P-Visited-Network-ID", 0, list},
 	HdrPAccessNetworkInfo:         {"P-Access-Network-Info", 0, list},
-	HdrPChargingFunctionAddresses: {"P-Charging-Function-Addresses", 0, one},
+	HdrPChargingFunctionAddresses: {"P-Charging-Function-Addresses", 0, list},
 	HdrPChargingVector:            {"P-Charging-Vector", 0, one},
 	HdrPServedUser:                {"P-Served-User", 0, one},
 	HdrPEarlyMedia:                {"P-Early-Media", 0, list},
@@ -205,11 +206,11 @@ var headerDefs = [numHeaders]headerDef{
 	HdrPPrivateNetworkIndication:  {"P-Private-Network-Indication", 0, one},
 	HdrPAnswerState:               {"P-Answer-State", 0, one},
 	HdrPRefusedURIList:            {"P-Refused-URI-List", 0, list},
-	HdrPDCSBillingInfo:            {"P-DCS-Billing-Info", 0, one},
-	HdrPDCSLAES:                   {"P-DCS-LAES", 0, one},
-	HdrPDCSRedirect:               {"P-DCS-Redirect", 0, one},
-	HdrPDCSTracePartyID:           {"P-DCS-Trace-Party-ID", 0, one},
-	HdrPDCSOSPS:                   {"P-DCS-OSPS", 0, one},
+	HdrPDCSBillingInfo:            {"P-DCS-Billing-Info", 0, many},
+	HdrPDCSLAES:                   {"P-DCS-LAES", 0, many},
+	HdrPDCSRedirect:               {"P-DCS-Redirect", 0, many},
+	HdrPDCSTracePartyID:           {"P-DCS-Trace-Party-ID", 0, many},
+	HdrPDCSOSPS:                   {"P-DCS-OSPS", 0, many},
 	HdrPrivacy:                    {"Privacy", 0, one},
 	HdrHistoryInfo:                {"History-Info", 0, list},
 	HdrDiversion:                  {"Diversion", 0, list},
@@ -247,7 +248,7 @@ var headerDefs = [numHeaders]headerDef{
 	HdrSubject:                    {"Subject", 's', one},
 	HdrTimestamp:                  {"Timestamp", 0, one},
 	HdrPriority:                   {"Priority", 0, one},
-	HdrInReplyTo:                  {"In-Reply-To", 0, list},
+	HdrInReplyTo:                  {"In-Reply-To", 0, tokens},
 	HdrReplyTo:                    {"Reply-To", 0, one},
 	HdrAlertInfo:                  {"Alert-Info", 0, list},
 	HdrCallInfo:                   {"Call-Info", 0, list},
@@ -256,22 +257,22 @@ var headerDefs = [numHeaders]headerDef{
 	HdrPrivAnswerMode:             {"Priv-Answer-Mode", 0, one},
 	HdrResourcePriority:           {"Resource-Priority", 0, list},
 	HdrAcceptResourcePriority:     {"Accept-Resource-Priority", 0, list},
-	HdrAdditionalIdentity:         {"Additional-Identity", 0, list},
-	HdrAttestationInfo:            {"Attestation-Info", 0, one},
-	HdrOriginationID:              {"Origination-Id", 0, one},
-	HdrCellularNetworkInfo:        {"Cellular-Network-Info", 0, list},
-	HdrRestorationInfo:            {"Restoration-Info", 0, one},
-	HdrRelayedCharge:              {"Relayed-Charge", 0, one},
-	HdrServiceInteractInfo:        {"Service-Interact-Info", 0, one},
-	HdrPriorityShare:              {"Priority-Share", 0, one},
-	HdrResponseSource:             {"Response-Source", 0, one},
-	HdrResourceShare:              {"Resource-Share", 0, one},
+	HdrAdditionalIdentity:         {"Additional-Identity", 0, many},
+	HdrAttestationInfo:            {"Attestation-Info", 0, many},
+	HdrOriginationID:              {"Origination-Id", 0, many},
+	HdrCellularNetworkInfo:        {"Cellular-Network-Info", 0, many},
+	HdrRestorationInfo:            {"Restoration-Info", 0, many},
+	HdrRelayedCharge:              {"Relayed-Charge", 0, many},
+	HdrServiceInteractInfo:        {"Service-Interact-Info", 0, many},
+	HdrPriorityShare:              {"Priority-Share", 0, many},
+	HdrResponseSource:             {"Response-Source", 0, many},
+	HdrResourceShare:              {"Resource-Share", 0, many},
 	HdrSessionID:                  {"Session-ID", 0, one},
-	HdrUserToUser:                 {"User-to-User", 0, many},
-	HdrRecvInfo:                   {"Recv-Info", 0, tokens},
+	HdrUserToUser:                 {"User-to-User", 0, list},
+	HdrRecvInfo:                   {"Recv-Info", 0, list},
 	HdrInfoPackage:                {"Info-Package", 0, one},
 	HdrPolicyContact:              {"Policy-Contact", 0, list},
-	HdrPolicyID:                   {"Policy-ID", 0, list},
+	HdrPolicyID:                   {"Policy-ID", 0, many},
 	HdrPermissionMissing:          {"Permission-Missing", 0, list},
 	HdrTriggerConsent:             {"Trigger-Consent", 0, list},
 	HdrSuppressIfMatch:            {"Suppress-If-Match", 0, one},

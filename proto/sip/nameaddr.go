@@ -93,3 +93,19 @@ func (n *NameAddr) Tag() []byte {
 	}
 	return tag
 }
+
+// PublicIdentity returns the identity in v, a name-addr or a URI, as the core writes it: "sip:user@host" without
+// parameters and with the host in lower case, or a canonical tel URI; see URI.AppendAOR (TS 23.003 13.4). It is false
+// if v names neither.
+func PublicIdentity(v []byte) (string, bool) {
+	addr, err := ParseNameAddr(v)
+	if err != nil {
+		return "", false
+	}
+	uri, err := ParseURI(addr.URI)
+	if err != nil || !uri.IsSIP() && !uri.IsTel() {
+		return "", false
+	}
+	var b [256]byte
+	return string(uri.AppendAOR(b[:0])), true
+}

@@ -341,7 +341,7 @@ func (m *Message) reserve(n int) bool {
 	return true
 }
 
-// parseTokens splits a list of option tags, methods or event names, which stands at pos, at its commas
+// parseTokens splits a list of option tags, methods or event names, which stands at pos, at every comma
 // (RFC 3261 7.3.1).
 func (m *Message) parseTokens(h HeaderID, value []byte, pos int, flags uint16) error {
 	s := splitter{m: m, h: h, value: value, pos: pos, flags: flags}

@@ -317,3 +317,19 @@ func TestStatusError(t *testing.T) {
 		}
 	}
 }
+
+func TestPublicIdentity(t *testing.T) {
+	for in, want := range map[string]string{
+		`"Alice" <sip:Alice@IMS.Example.Org;user=phone>;tag=1`: "sip:Alice@ims.example.org",
+		"sips:alice@ims.example.org":                           "sip:alice@ims.example.org",
+		"<tel:+1-555-0100;x=y>":                                "tel:+15550100",
+		"urn:service:sos":                                      "",
+		"<sip:a@@b>":                                           "",
+		"alice":                                                "",
+	} {
+		got, ok := PublicIdentity([]byte(in))
+		if got != want || ok != (want != "") {
+			t.Errorf("%s: %q %v", in, got, ok)
+		}
+	}
+}
