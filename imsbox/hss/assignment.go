@@ -23,7 +23,8 @@ func (h *HSS) assign(t *shard.Task, r *cx.ServerAssignmentRequest) (*cx.ServerAs
 	if r.ServerName == "" {
 		return nil, cx.ErrMissingAVP
 	}
-	for range attempts {
+	for attempt := range attempts {
+		pause(t, attempt)
 		x := exchange{h: h, t: t, r: r}
 		err := x.resolve()
 		if err == nil {

@@ -63,7 +63,7 @@ func (d *decoder) byte() byte {
 
 func (d *decoder) uint() uint64 {
 	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
+	if n <= 0 || n > 1 && d.b[n-1] == 0 { // only the shortest form: one value, one record
 		d.fail()
 		return 0
 	}
@@ -83,7 +83,7 @@ func (d *decoder) uintMax(most uint64) uint64 {
 
 func (d *decoder) int() int {
 	v, n := binary.Varint(d.b)
-	if n <= 0 || int64(int32(v)) != v {
+	if n <= 0 || n > 1 && d.b[n-1] == 0 || int64(int32(v)) != v {
 		d.fail()
 		return 0
 	}

@@ -112,6 +112,18 @@ func (h *house) crash() {
 	h.start()
 }
 
+// commit applies a batch as an S-CSCF does.
+func (h *house) commit(b *cx.Batch) error {
+	ops := make([]store.Op, len(b.Changes))
+	for i, c := range b.Changes {
+		ops[i] = store.Op{Table: store.Table(c.Table), Key: c.Key, Value: c.Value, Expires: c.Expires,
+			Cond: store.Cond(c.Cond), Version: c.Version}
+	}
+	err := h.db.Apply(b.Partition, ops...)
+	b.Settle(err)
+	return err
+}
+
 func (h *house) run(fn func(t *shard.Task)) {
 	h.t.Helper()
 	if err := h.shard.Call(context.Background(), fn); err != nil {
@@ -206,16 +218,7 @@ func TestContract(t *testing.T) {
 			h.provision(s)
 		}
 		f := &cxtest.Fixture{Server: h.HSS, Run: h.run}
-		f.Commit = func(b *cx.Batch) error {
-			ops := make([]store.Op, len(b.Changes))
-			for i, c := range b.Changes {
-				ops[i] = store.Op{Table: store.Table(c.Table), Key: c.Key, Value: c.Value, Expires: c.Expires,
-					Cond: store.Cond(c.Cond), Version: c.Version}
-			}
-			err := h.db.Apply(b.Partition, ops...)
-			b.Settle(err)
-			return err
-		}
+		f.Commit = h.commit
 		f.Crash = func() {
 			h.crash()
 			f.Server = h.HSS
@@ -296,4 +299,13 @@ func (h *house) wantMistake(what string, err error, field string) {
 		}
 	}
 	h.t.Errorf("%s: %v, want a mistake in %s", what, m, field)
+}
+
+// crashless makes another HSS on the same store, with the present configuration.
+func (h *house) crashless() {
+	h.t.Helper()
+	var err error
+	if h.HSS, err = New(h.cfg, h.ports); err != nil {
+		h.t.Fatal(err)
+	}
 }

@@ -22,20 +22,16 @@ var (
 
 // Add makes a subscriber. It returns Mistakes, or an error of the store.
 func (h *HSS) Add(ctx context.Context, s *Subscriber) error {
-	ops, id, err := h.planAdd(s)
-	if err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	err = h.ports.Store.Apply(id, ops...)
-	if errors.Is(err, store.ErrConflict) { // somebody was faster: say who has what
-		if _, _, err := h.planAdd(s); err != nil {
+	return h.again(ctx, func() error { // if somebody is faster, the second look says who has what
+		ops, id, err := h.planAdd(s)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
 			return err
 		}
-	}
-	return err
+		return h.ports.Store.Apply(id, ops...)
+	})
 }
 
 // planAdd checks s against itself and the store and returns the change that makes it.
@@ -191,9 +187,31 @@ func (h *HSS) load(name string) (id string, sub *subscription, version uint64, e
 	return "", nil, 0, err
 }
 
+// again repeats a change that another one overtook, a registration for example.
+func (h *HSS) again(ctx context.Context, change func() error) error {
+	for range attempts {
+		err := change()
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		// Wait for one commit: what came first is visible then.
+		if _, _, err := h.ports.Store.Reserve("hss.retry", 1); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return store.ErrConflict
+}
+
 // Update replaces a subscriber. A card whose keys are left out keeps those that are stored. It returns
 // Mistakes, ErrUnknown, *PushError or an error of the store.
 func (h *HSS) Update(ctx context.Context, s *Subscriber) error {
+	return h.again(ctx, func() error { return h.update(ctx, s) })
+}
+
+func (h *HSS) update(ctx context.Context, s *Subscriber) error {
 	id, old, version, err := h.load(s.IMPI)
 	if err != nil {
 		return err
@@ -233,7 +251,7 @@ func (h *HSS) Update(ctx context.Context, s *Subscriber) error {
 	}
 	end := mustLeave(old, sub, keys)
 	if end { // whoever must register anew is not registered any more
-		ops = append(ops, h.clearAssignment(id, before)...)
+		ops = append(ops, h.clearAssignment(id, before))
 	}
 	if err := h.ports.Store.Apply(id, ops...); err != nil {
 		return err
@@ -322,6 +340,10 @@ func (s *subscription) defaultOf(set int) string {
 // that a card that comes back cannot be shown an old one. It returns ErrUnknown, *PushError or an error of the
 // store.
 func (h *HSS) Remove(ctx context.Context, name string) error {
+	return h.again(ctx, func() error { return h.remove(ctx, name) })
+}
+
+func (h *HSS) remove(ctx context.Context, name string) error {
 	id, sub, version, err := h.load(name)
 	if err != nil {
 		return err
@@ -340,7 +362,7 @@ func (h *HSS) Remove(ctx context.Context, name string) error {
 	for name := range sub.publicNames() {
 		ops = append(ops, store.Op{Table: TablePublic, Key: []byte(name)})
 	}
-	ops = append(ops, h.clearAssignment(id, before)...)
+	ops = append(ops, h.clearAssignment(id, before))
 	if err := h.ports.Store.Apply(id, ops...); err != nil {
 		return err
 	}
@@ -363,14 +385,16 @@ func (h *HSS) assignmentOf(id string) (*assignment, error) {
 	return a, err
 }
 
-// clearAssignment makes the change by which nobody serves a subscription any more; the epoch stays. If the
-// assignment moves meanwhile the whole change conflicts.
-func (h *HSS) clearAssignment(id string, a *assignment) []store.Op {
-	if a.version == 0 {
-		return nil
-	}
+// clearAssignment makes the change by which nobody serves a subscription any more; the epoch stays. It writes
+// also where there was nothing: a registration that is being committed at this moment then conflicts with it,
+// and whoever comes second sees what the first has done.
+func (h *HSS) clearAssignment(id string, a *assignment) store.Op {
 	empty := &assignment{epoch: a.epoch, updated: unixSeconds(h.ports.Clock.Wall())}
-	return []store.Op{{Table: TableAssignment, Key: []byte(id), Value: empty.encode(), Cond: store.IfVersion, Version: a.version}}
+	op := store.Op{Table: TableAssignment, Key: []byte(id), Value: empty.encode(), Cond: store.IfAbsent}
+	if a.version != 0 {
+		op.Cond, op.Version = store.IfVersion, a.version
+	}
+	return op
 }
 
 // Reseal seals the keys of all subscribers with the newest sealing key, after a rotation. It may be stopped

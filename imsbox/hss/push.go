@@ -112,10 +112,8 @@ func (h *HSS) changeServer(t *shard.Task, u *user, client cx.Client, was *assign
 	if err != nil {
 		return err
 	}
-	if ops := h.clearAssignment(u.id, now); len(ops) > 0 {
-		if err := h.apply(t, u.id, ops...); err != nil {
-			return err
-		}
+	if err := h.apply(t, u.id, h.clearAssignment(u.id, now)); err != nil {
+		return err
 	}
 	_, err = client.RegistrationTermination(t, &cx.RegistrationTerminationRequest{
 		IMPI: cx.IMPI(u.privates[min(was.knownPrivate(0), len(u.privates)-1)].impi), ServerName: was.server, Reason: cx.ServerChange})

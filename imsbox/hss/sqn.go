@@ -21,8 +21,15 @@ type draw struct {
 	waiting     []shard.Waker
 }
 
-// attempts bounds how often a conditional change is tried again after a conflict.
-const attempts = 4
+// attempts bounds how often a conditional change is tried again after a conflict, and pause says how long a
+// procedure waits before it tries: the change that came first may not be visible yet.
+const attempts = 7
+
+func pause(t *shard.Task, attempt int) {
+	if attempt > 0 {
+		t.AwaitFor(5*time.Millisecond<<attempt, func(shard.Waker) {})
+	}
+}
 
 // draw returns the next SEQ of a private identity. It waits for the disk when the reservation is used up.
 func (h *HSS) draw(t *shard.Task, u *user, impi string) (uint64, error) {
@@ -38,9 +45,7 @@ func (h *HSS) draw(t *shard.Task, u *user, impi string) (uint64, error) {
 		if !u.beginReserving(t, d) {
 			continue
 		}
-		err := h.reserve(t, u, impi, d, nil)
-		u.endReserving(d)
-		if err != nil {
+		if err := h.reserve(t, u, impi, d, nil); err != nil {
 			return 0, err
 		}
 	}
@@ -66,9 +71,7 @@ func (h *HSS) moveTo(t *shard.Task, u *user, impi string, seen uint64) error {
 		if !u.beginReserving(t, d) {
 			continue
 		}
-		err := h.reserve(t, u, impi, d, &seen)
-		u.endReserving(d)
-		return err
+		return h.reserve(t, u, impi, d, &seen)
 	}
 }
 
@@ -112,9 +115,11 @@ func (v *volatile) endReserving(d *draw) {
 
 // reserve moves the mark durably and takes the numbers below it. With seen it goes on from a card's number
 // where its own would not be accepted: ahead of it, or back to it if the distance is more than a card
-// takes, which happens only if the record went wrong (TS 33.102 6.3.5 step 5).
+// takes, which happens only if the record went wrong (TS 33.102 6.3.5 step 5). It ends what beginReserving began.
 func (h *HSS) reserve(t *shard.Task, u *user, impi string, d *draw, seen *uint64) error {
-	for range attempts {
+	defer u.endReserving(d)
+	for attempt := range attempts {
+		pause(t, attempt)
 		rec, err := h.get(t, TableSQN, []byte(impi))
 		s := sequence{mark: 1, epoch: h.cfg.RestoreEpoch} // SEQ 0 is never fresh
 		op := store.Op{Table: TableSQN, Key: []byte(impi), Cond: store.IfAbsent}
