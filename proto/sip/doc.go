@@ -4,8 +4,9 @@
 // arena for the octets that our own edits added. Editing changes the index only; a Clone copies index and arena and
 // shares the slab. The parser splits list headers into one field per value, undoes folding and knows the compact
 // forms, so "the topmost Via" is simply the first field of HdrVia. Whatever leaves is rebuilt from the index by
-// [Message.AppendTo]: canonical names, one line per field, Content-Length computed. A field that the parser did not
-// understand in the same way as the next hop can therefore not hide in a message.
+// [Message.AppendTo]: canonical names, one line per value (option tags, methods and event names of one line stay on
+// one), Content-Length computed. A field that the parser did not understand in the same way as the next hop can
+// therefore not hide in a message.
 //
 // Two layers answer bad input. [Pool.Parse] refuses only what an index cannot hold; [Validate] reads the index and
 // chooses the status code (RFC 3261 8.2, 16.3, 18.3; RFC 4475). [Framer] cuts a byte stream into messages.

@@ -133,8 +133,11 @@ func (f *Framer) header() error {
 	for {
 		i := bytes.IndexByte(f.in[f.line:], '\n')
 		if i < 0 {
-			if len(f.in) > f.limits.MaxMessage || len(f.in)-f.line > f.limits.MaxLine {
+			switch {
+			case len(f.in) > f.limits.MaxMessage:
 				return ErrTooLarge
+			case len(f.in)-f.line > f.limits.MaxLine:
+				return ErrLineTooLong
 			}
 			return nil
 		}

@@ -76,7 +76,7 @@ func TestFramer(t *testing.T) {
 		{"a lone CR between", a + "\rX", []string{a, fails(ErrLineEnd)}},
 		{"a lone LF between", a + "\n" + b, []string{a, fails(ErrStartLine)}},
 		{"TLS", "\x16\x03\x01", []string{fails(ErrStartLine)}},
-		{"endless line", strings.Repeat("x", 9000), []string{fails(ErrTooLarge)}},
+		{"endless line", strings.Repeat("x", 9000), []string{fails(ErrLineTooLong)}},
 		{"endless header", start + strings.Repeat("X: y\r\n", 20000), []string{fails(ErrTooLarge)}},
 		{"nothing after a failure", "\x00" + a, []string{fails(ErrStartLine)}},
 	}

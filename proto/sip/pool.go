@@ -43,8 +43,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// slabSizes are the classes of slabs in octets: most responses fit the first, most requests the second or third.
-var slabSizes = [...]int{1024, 2048, 4096, 16384, 65536}
+// slabSizes are the classes of slabs in octets: most responses fit the first, most requests the next two.
+var slabSizes = [...]int{1024, 2048, 3072, 4096, 8192, 16384, 65536}
 
 // slab is a block of received octets that the messages which point into it share. Nobody writes to it after Parse
 // until the last of them is released.
@@ -98,7 +98,7 @@ func (p *Pool) Live() int64 { return p.live.Load() }
 func (p *Pool) get() *Message {
 	m, _ := p.messages.Get().(*Message)
 	if m == nil {
-		m = &Message{pool: p}
+		m = &Message{pool: p, arena: make([]byte, 0, firstArena)}
 		m.ids, m.fields = m.inlineIDs[:0], m.inlineFields[:0]
 	}
 	m.refs.Store(1)
@@ -141,6 +141,9 @@ func poison(b []byte) {
 		b[i] = 0xDB
 	}
 }
+
+// firstArena holds what a proxy adds to a request, in octets.
+const firstArena = 512
 
 // maxKeptArena is the largest arena that a message takes back to the pool, in octets.
 const maxKeptArena = 4096
