@@ -6,10 +6,15 @@ import (
 
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
+	"imsafe/secure"
 )
 
-// maxDepth bounds how many functions one request may visit in this process, whatever its Max-Forwards.
-const maxDepth = 40
+// maxDepth bounds how many functions one request may visit in this process, whatever its Max-Forwards; endOfStack is
+// where even a lab that looks for loops must stop.
+const (
+	maxDepth   = 40
+	endOfStack = 10_000
+)
 
 // defaultMaxForwards is what a request without Max-Forwards gets (RFC 3261 16.6).
 const defaultMaxForwards = 70
@@ -95,11 +100,20 @@ func (x *Exchange) manners(in Inbound) (Reply, bool) {
 		n = defaultMaxForwards + 1
 	}
 	if n == 0 || len(x.ups) >= maxDepth {
-		return x.Refuse(in, 483, ""), true
+		if x.loops(in) {
+			return x.Refuse(in, 483, ""), true
+		}
+		n = 1
 	}
 	var digits [3]byte
 	in.Msg.Set(sip.HdrMaxForwards, strconv.AppendInt(digits[:0], int64(n-1), 10))
 	return Reply{}, false
+}
+
+// loops is the enforcement point against requests that go round in circles (RFC 3261 16.3; RFC 5393).
+func (x *Exchange) loops(in Inbound) bool {
+	return x.table.gate.Refuse(secure.CIAvailabilityForkBreadth,
+		secure.Event{Reason: "too-many-hops", Subject: in.Proof.IMPI()}) || len(x.ups) >= endOfStack
 }
 
 // cross carries m over a hop: as it is, or in Strict mode through its wire form.

@@ -29,7 +29,7 @@ func inBothModes(t *testing.T, f func(t *testing.T, h *house)) {
 			clock := shard.NewFake(time.Unix(1700000000, 0))
 			h := &house{clock: clock, pool: sip.NewPool(sip.Limits{Poison: true}),
 				shard: shard.New(shard.Config{Node: 1, Clock: clock, Inbox: 64})}
-			h.table = hop.NewTable(mode, h.pool, [16]byte{1})
+			h.table = hop.NewTable(mode, h.pool, secure.NewGate(nil, nil), [16]byte{1})
 			t.Cleanup(h.shard.Close)
 			f(t, h)
 		})
@@ -191,7 +191,7 @@ func TestBegin_a_defect_answers_500(t *testing.T) {
 	clock := shard.NewFake(time.Unix(0, 0))
 	h := &house{clock: clock, pool: sip.NewPool(sip.Limits{Poison: true}), shard: shard.New(shard.Config{Node: 1,
 		Clock: clock, Inbox: 64, OnPanic: func(any, []byte) { defects++ }})}
-	h.table = hop.NewTable(hop.Direct, h.pool, [16]byte{1})
+	h.table = hop.NewTable(hop.Direct, h.pool, secure.NewGate(nil, nil), [16]byte{1})
 	defer h.shard.Close()
 	h.plug(t, "s", func(*hop.Exchange, hop.Inbound) hop.Reply { panic("a defect") })
 	h.begin(t, "s", "MESSAGE", 70)
@@ -215,7 +215,7 @@ func BenchmarkWalk(b *testing.B) {
 			pool := sip.NewPool(sip.Limits{})
 			sh := shard.New(shard.Config{Node: 1, Clock: shard.NewFake(time.Unix(0, 0)), Inbox: 64})
 			defer sh.Close()
-			table := hop.NewTable(mode, pool, [16]byte{1})
+			table := hop.NewTable(mode, pool, secure.NewGate(nil, nil), [16]byte{1})
 			forward := func(to hop.Name) function {
 				return func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Forward(to, in, nil) }
 			}

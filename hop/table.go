@@ -8,6 +8,7 @@ import (
 
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
+	"imsafe/secure"
 )
 
 // Mode says how messages cross from function to function in this process.
@@ -23,6 +24,7 @@ const (
 type Table struct {
 	mode      Mode
 	pool      *sip.Pool
+	gate      *secure.Gate
 	functions map[Name]entry
 	tagKey    [16]byte
 }
@@ -33,10 +35,11 @@ type entry struct {
 	function Function
 }
 
-// NewTable returns an empty table. pool makes the messages of the hop itself; tagKey is random and makes
+// NewTable returns an empty table. pool makes the messages of the hop itself; gate
+// judges loops; tagKey is random and makes
 // its To tags.
-func NewTable(mode Mode, pool *sip.Pool, tagKey [16]byte) *Table {
-	return &Table{mode: mode, pool: pool, functions: map[Name]entry{}, tagKey: tagKey}
+func NewTable(mode Mode, pool *sip.Pool, gate *secure.Gate, tagKey [16]byte) *Table {
+	return &Table{mode: mode, pool: pool, gate: gate, functions: map[Name]entry{}, tagKey: tagKey}
 }
 
 // Plug gives name to f. A name given twice is a mistake of assembly and an error.

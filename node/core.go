@@ -77,7 +77,8 @@ type Core struct {
 
 // Assemble builds the house in w.
 func Assemble(w World) (*Core, error) {
-	c := &Core{Pool: sip.NewPool(sip.Limits{}), Gate: w.Policy.Gate(w.Sink)}
+	c := &Core{Gate: w.Policy.Gate(w.Sink)}
+	c.Pool = sip.NewPool(messageLimits(c.Gate))
 	for i := range w.Shards {
 		c.Shards = append(c.Shards, shard.New(shard.Config{Node: w.Node, ID: uint8(i), Clock: w.Clock,
 			OnPanic: func(value any, stack []byte) {
@@ -91,8 +92,17 @@ func Assemble(w World) (*Core, error) {
 			return nil, fmt.Errorf("node: randomness: %w", err)
 		}
 	}
-	c.Table = hop.NewTable(w.Mode, c.Pool, tags)
+	c.Table = hop.NewTable(w.Mode, c.Pool, c.Gate, tags)
 	return c, c.build(w, shard.NewSealer(sealing))
+}
+
+// messageLimits are the bounds of one message; without the control, as wide as the parser can go.
+func messageLimits(gate *secure.Gate) sip.Limits {
+	if gate.On(secure.CIAvailabilityParser) {
+		return sip.Limits{}
+	}
+	const widest = 1<<16 - 1
+	return sip.Limits{MaxMessage: widest, MaxBody: widest, MaxLine: widest, MaxList: widest}
 }
 
 // build makes the functions and plugs them. Its order is that of the figure: clients, core, data.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,6 +24,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
+	"imsafe/secure"
 	"imsafe/store"
 	"imsafe/store/seal"
 	"imsafe/trace"
@@ -98,6 +100,10 @@ func New(o Options) (*Node, error) {
 func (n *Node) open(profile clientims.Access) *access {
 	a := &access{ports: n.Door.Open(profile)}
 	a.options = siptransport.Options{Clock: n.o.Clock, Counters: &a.counters}
+	if !n.Gate.On(secure.CIAvailabilityDeadline) {
+		const patience = 24 * time.Hour
+		a.options.Handshake, a.options.FirstMessage, a.options.Unfinished, a.options.MaxPerSource = patience, patience, patience, math.MaxInt
+	}
 	n.accesses = append(n.accesses, a)
 	return a
 }
@@ -110,7 +116,10 @@ func timers(t config.SIPTimers) siptxn.Timers {
 // serverTLS is the floor of C-I (TS 33.310 6.2a): 1.3, or 1.2 with forward secrecy and AEAD where the operator says so.
 func (n *Node) serverTLS() *tls.Config {
 	c := &tls.Config{Certificates: []tls.Certificate{*n.o.Certificate}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true}
-	if n.o.Config.CI.TLS.MinVersion == "1.2" {
+	switch {
+	case !n.Gate.On(secure.CIConfidentialityTLSFloor):
+		c.MinVersion = tls.VersionTLS10
+	case n.o.Config.CI.TLS.MinVersion == "1.2":
 		c.MinVersion = tls.VersionTLS12
 		c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,

@@ -6,6 +6,7 @@ import (
 
 	"imsafe/hop"
 	"imsafe/proto/aka"
+	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 	"imsafe/secure"
@@ -73,7 +74,7 @@ func (s *SCSCF) pathFits(in hop.Inbound, algorithm aka.DigestAlgorithm) bool {
 
 // authenticate checks the answer to the challenge pending, which is consumed already (TS 24.229 5.4.1.2.2;
 // TS 33.203 6.1.1). A failure leaves an existing registration alone.
-func (s *SCSCF) authenticate(in hop.Inbound, r *register, pending *pendingChallenge) *refusal {
+func (s *SCSCF) authenticate(t *shard.Task, in hop.Inbound, r *register, pending *pendingChallenge) *refusal {
 	if !s.pathFits(in, pending.algorithm) {
 		return &refusal{status: 403}
 	}
@@ -83,9 +84,20 @@ func (s *SCSCF) authenticate(in hop.Inbound, r *register, pending *pendingChalle
 	genuine := string(c.Realm) == s.cfg.HomeDomain && digest.VerifyAKA(c.Response, &pending.vector)
 	if !genuine && s.ports.Gate.Refuse(secure.CIAuthenticationAKA,
 		secure.Event{Reason: "response-mismatch", Subject: r.impi}) {
+		s.keepRegistration(t, r)
 		return &refusal{status: 403}
 	}
 	return nil
+}
+
+// keepRegistration refuses to let a failed authentication end the registration that is there (TS 33.203 6.1.1): anybody
+// can fail in another's name.
+func (s *SCSCF) keepRegistration(t *shard.Task, r *register) {
+	reg, registered := s.find(t, r.impi)
+	if registered && !s.ports.Gate.Refuse(secure.CIAvailabilityKeepRegistration,
+		secure.Event{Reason: "failed-authentication", Subject: r.impi}) {
+		_ = s.commit(t, leaving(reg)) // the lab's weakened registrar: what it cannot store it keeps
+	}
 }
 
 // protectedRefresh reports whether a REGISTER without an answer may be taken as it is: it came inside the

@@ -34,7 +34,7 @@ func (s *SCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		if !found {
 			return s.challenge(x, in, r) // an answer to nothing, or too late
 		}
-		if refusal := s.authenticate(in, r, pending); refusal != nil {
+		if refusal := s.authenticate(x.Task(), in, r, pending); refusal != nil {
 			return s.refuse(x, in, refusal)
 		}
 		return s.accept(x, in, r)

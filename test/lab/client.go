@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -177,6 +178,17 @@ func Header(name, value string) Edit {
 			m.SetName(name, []byte(value))
 		}
 	}
+}
+
+// Spoil is an Edit that makes the answer to a challenge a wrong one.
+func Spoil(m *sip.Message) {
+	c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
+	if err != nil || len(c.Response) == 0 {
+		return
+	}
+	c.Response = bytes.Clone(c.Response)
+	c.Response[0] ^= 1 // another hexadecimal digit: digits and a-f differ in pairs
+	m.Set(sip.HdrAuthorization, c.AppendTo(nil))
 }
 
 // SendRegister sends a REGISTER; answer is a challenge that it answers, or nil.

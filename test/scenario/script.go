@@ -6,6 +6,7 @@
 //	alice registers                   the whole exchange: REGISTER, 401, REGISTER, 200
 //	alice > REGISTER                  send a request without an answer to a challenge
 //	alice > REGISTER 401              answer the challenge received last
+//	alice > REGISTER 401 wrong        answer it with another key
 //	alice > INVITE bob                an initial request to a user
 //	alice > BYE                       a request inside the current call (ACK, BYE, UPDATE, PRACK, INFO)
 //	alice > CANCEL
@@ -159,6 +160,9 @@ func (p *player) send(c *lab.Client, words []string, edits []lab.Edit) error {
 		var challenge *sip.Message
 		if len(words) > 1 {
 			challenge = p.challenges[c.Name]
+		}
+		if len(words) > 2 {
+			edits = append(edits, lab.Spoil)
 		}
 		return c.SendRegister(challenge, edits...)
 	case method == sip.CANCEL:
