@@ -135,7 +135,7 @@ func (l *Layer) SendAck(f siptransport.Flow, m *sip.Message, sentBy []byte) erro
 		return ErrMessage
 	}
 	l.acks++
-	l.pushVia(m, f, sentBy, l.cfg.Kind+2, l.sh.Place(uint32(l.acks), uint16(l.acks>>32)))
+	l.pushVia(m, f, sentBy, l.cfg.Kind^ackKind, l.sh.Place(uint32(l.acks), uint16(l.acks>>32)))
 	if !l.send(f, l.emit(m)) {
 		return ErrTransport
 	}

@@ -59,7 +59,7 @@ type Config struct {
 	Shard   *shard.Shard
 	Pool    *sip.Pool
 	Sealer  *shard.Sealer // seals branches and tags. Its key must be new at every start, or branches of the run before repeat
-	Kind    byte          // keeps the tokens of the layers of one shard apart; default 'v'. Kind+1 and Kind+2 are used as well
+	Kind    byte          // a letter that keeps the branches of the layers of one shard apart; default 'v'
 	Timers  Timers
 	Handler Handler
 	Limits  Limits
@@ -69,6 +69,9 @@ type Config struct {
 	// Foreign takes a response whose branch names another shard or node; data is valid during the call, and the one who gets it
 	// calls Input there. nil drops and counts it.
 	Foreign func(p shard.Place, f siptransport.Flow, data []byte)
+	// AnyPort matches retransmissions, ACK and CANCEL by the address they come from. By default the port counts too: whoever shares an
+	// address (NAT) and saw a branch cannot cancel another's call. It is for peers that send over many connections at once.
+	AnyPort bool
 	// NoRPort leaves rport out of the Via that Send and SendAck write. It stands there over unreliable transports only
 	// (RFC 3581).
 	NoRPort bool

@@ -47,9 +47,9 @@ func (l *Layer) receiveRequest(f siptransport.Flow, m *sip.Message) {
 	}
 }
 
-// key builds what identifies the server transaction of a request: branch, sent-by (RFC 3261 17.2.3), and the address it came from, so
-// that who merely saw a Via cannot cancel, acknowledge or read the answer of another's transaction; then the method, after prefix
-// octets. It is valid until the next use of l.via.
+// key builds what identifies the server transaction of a request: branch, sent-by (RFC 3261 17.2.3), and the flow it came by, so that who
+// merely saw a Via cannot cancel, acknowledge or read the answer of another's transaction; then the method, after prefix octets. It is
+// valid until the next use of l.via.
 func (l *Layer) key(f siptransport.Flow, m *sip.Message, via *sip.Via) (key []byte, prefix int) {
 	b := append(l.via[:0], via.Branch...)
 	b = append(b, 0)
@@ -63,6 +63,9 @@ func (l *Layer) key(f siptransport.Flow, m *sip.Message, via *sip.Via) (key []by
 	b = binary.BigEndian.AppendUint16(b, via.Port)
 	addr := f.Peer.Addr().As16() // the zero address of a peer without IP is as good as any
 	b = append(b, addr[:]...)
+	if !l.cfg.AnyPort {
+		b = binary.BigEndian.AppendUint16(b, f.Peer.Port())
+	}
 	prefix = len(b)
 	l.via = append(b, m.MethodName()...)
 	return l.via, prefix
@@ -131,7 +134,7 @@ func (l *Layer) begin(f, reply siptransport.Flow, m *sip.Message, hash uint64, k
 	case l.pending[source] >= l.cfg.Limits.PerSource:
 		over = &l.n.OverSource
 	default:
-		tx := l.newServer(reply, m, hash, key, prefix)
+		tx := l.newServer(f, reply, m, hash, key, prefix)
 		l.setReceived(f, m)
 		l.n.Requests.Add(1)
 		l.cfg.Handler.Request(tx, m)

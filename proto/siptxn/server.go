@@ -46,7 +46,8 @@ type Server struct {
 	key    []byte  // branch, sent-by, source; then the method
 	prefix int     // octets of key without the method
 	source netip.Addr
-	flow   siptransport.Flow // where answers go
+	flow   siptransport.Flow // where the request came from
+	reply  siptransport.Flow // where answers go
 	req    *sip.Message      // nil after the final response
 	last   []byte            // the last response as it was sent
 	tag    uint64            // hash of the To tag of a 2xx in last
@@ -61,7 +62,8 @@ type Server struct {
 // Request is the request, nil after the final response. It is lent: Clone it to keep it.
 func (tx *Server) Request() *sip.Message { return tx.req }
 
-// Flow is where the request came from and where responses go.
+// Flow is where the request came from: what its sender may be recognised by. Responses go there as well, except that over datagrams
+// without rport the port is that of the Via, which is only the sender's word.
 func (tx *Server) Flow() siptransport.Flow { return tx.flow }
 
 // Method is the method of the request.
@@ -96,7 +98,7 @@ func (l *Layer) Server(r ServerRef) *Server {
 }
 
 // newServer makes the transaction of a request that was found to be new and good. m is the request, key its key.
-func (l *Layer) newServer(f siptransport.Flow, m *sip.Message, hash uint64, key []byte, prefix int) *Server {
+func (l *Layer) newServer(f, reply siptransport.Flow, m *sip.Message, hash uint64, key []byte, prefix int) *Server {
 	tx, slot, gen, ok := l.servers.Take()
 	if !ok {
 		return nil
@@ -104,7 +106,7 @@ func (l *Layer) newServer(f siptransport.Flow, m *sip.Message, hash uint64, key 
 	timers := l.timers(f)
 	*tx = Server{l: l, slot: slot, gen: gen, state: stateTrying, method: m.Method(), reliable: f.Via.Reliable(), counted: true,
 		hash: hash, next: l.index[hash], key: append(l.bufs.get(len(key)), key...), prefix: prefix,
-		source: sourceOf(f.Peer.Addr()), flow: f, req: m, timers: timers}
+		source: sourceOf(f.Peer.Addr()), flow: f, reply: reply, req: m, timers: timers}
 	l.index[hash] = tx
 	l.pending[tx.source]++
 	l.n.Servers.Add(1)
@@ -216,7 +218,7 @@ func (tx *Server) finish(m *sip.Message) error {
 		b = l.keep(tx, m)
 	}
 	tx.over()
-	if !l.send(tx.flow, b) {
+	if !l.send(tx.reply, b) {
 		return ErrTransport
 	}
 	return nil
@@ -226,7 +228,7 @@ func (tx *Server) finish(m *sip.Message) error {
 func (l *Layer) keep(tx *Server, m *sip.Message) []byte {
 	now := l.sh.Now()
 	hash := maphash.Bytes(l.seed, tx.key)
-	room, evicted := l.kept.add(now, tx.timers.J, hash, tx.key, tx.flow, m.Size())
+	room, evicted := l.kept.add(now, tx.timers.J, hash, tx.key, tx.reply, m.Size())
 	l.n.KeptEvicted.Add(uint64(evicted))
 	if room == nil {
 		return l.emit(m)
@@ -294,12 +296,12 @@ func (tx *Server) repeat() bool {
 		return false
 	}
 	tx.l.n.AnswersRepeated.Add(1)
-	return tx.l.send(tx.flow, tx.last)
+	return tx.l.send(tx.reply, tx.last)
 }
 
 // transmit sends the last response for the first time.
 func (tx *Server) transmit() error {
-	if !tx.l.send(tx.flow, tx.last) {
+	if !tx.l.send(tx.reply, tx.last) {
 		return ErrTransport
 	}
 	return nil

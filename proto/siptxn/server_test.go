@@ -328,7 +328,7 @@ func TestServerMatching(t *testing.T) {
 		"a branch with more":       {text("OPTIONS", "one1"), alice, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newRig(t, func(c *Config) { c.AnyPort = true })
 			r.from(r.udp, alice, base)
 			r.user.log = nil
 			r.from(r.udp, tt.from, tt.msg)
@@ -338,6 +338,15 @@ func TestServerMatching(t *testing.T) {
 			r.wantEmpty()
 		})
 	}
+	t.Run("another port, by default", func(t *testing.T) {
+		r := newRig(t)
+		r.from(r.udp, alice, text("INVITE", "1"))
+		for _, method := range []string{"CANCEL", "INVITE"} {
+			r.from(r.udp, netip.AddrPortFrom(alice.Addr(), 9), text(method, "1"))
+		}
+		r.wantUser("request INVITE", "request INVITE")
+		r.wantEmpty()
+	})
 	t.Run("an ACK is never the retransmission of another method", func(t *testing.T) {
 		r := newRig(t)
 		r.from(r.udp, alice, base)
@@ -381,6 +390,9 @@ func TestReceived(t *testing.T) {
 			r.from(s, tt.from, strings.Replace(text("OPTIONS", "1"), "SIP/2.0/UDP 192.0.2.1:5061;branch=z9hG4bK1;rport", tt.via, 1))
 			if got := string(r.user.kept.Get(sip.HdrVia)); got != tt.want {
 				t.Errorf("Via %s", got)
+			}
+			if f := r.user.tx.Flow(); f != flowOf(s, tt.from) {
+				t.Errorf("came by %v", f)
 			}
 			_ = r.respond(200)
 			if got := s.last(); got.peer.String() != tt.to || header(got.data, "Via") != tt.want {

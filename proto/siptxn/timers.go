@@ -30,7 +30,7 @@ func DefaultTimers() Timers { return Derive(500*time.Millisecond, 4*time.Second,
 // GmTimers are the values between UE and P-CSCF: T1 = 2 s, T2 = 16 s, T4 = 17 s (TS 24.229 7.7 table 7.7.1).
 func GmTimers() Timers { return Derive(2*time.Second, 16*time.Second, 17*time.Second) }
 
-// Derive computes the timers that RFC 3261 table 4 expresses in T1, T2 and T4.
+// Derive computes all timers from the three that RFC 3261 table 4 expresses them in.
 func Derive(t1, t2, t4 time.Duration) Timers {
 	long := 64 * t1
 	return Timers{

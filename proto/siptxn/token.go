@@ -9,8 +9,12 @@ import (
 	"imsafe/proto/siptransport"
 )
 
-// A branch is the magic cookie and a sealed token (kind Config.Kind). Tags of answers that the layer makes itself are tokens of the
-// next kind, branches of ACKs of the one after that.
+// A branch is the magic cookie and a sealed token of the kind Config.Kind. Tags of answers that the layer makes itself and branches of
+// ACKs are tokens too, of kinds that are no letters: none of the three opens as another.
+const (
+	tagKind = 0x80 // exclusive or with Config.Kind
+	ackKind = 0xC0
+)
 
 const branchSize = len(sip.MagicCookie) + shard.TokenSize
 
@@ -112,7 +116,7 @@ func (l *Layer) foreign(p shard.Place, f siptransport.Flow, data []byte) {
 // appendTag appends the tag that answers of our own to a request carry. It depends on the hash of branch, sent-by and source only, so
 // that an answer without a transaction says the same each time, and its ACK can be told.
 func (l *Layer) appendTag(dst []byte, hash uint64) []byte {
-	return l.cfg.Sealer.Seal(dst, l.cfg.Kind+1, shard.Place{Node: uint16(hash >> 48), Shard: l.sh.ID(), Slot: uint32(hash), Gen: uint16(hash >> 32)})
+	return l.cfg.Sealer.Seal(dst, l.cfg.Kind^tagKind, shard.Place{Node: uint16(hash >> 48), Shard: l.sh.ID(), Slot: uint32(hash), Gen: uint16(hash >> 32)})
 }
 
 // replyFlow is where the response to a request with this topmost Via goes. Streams: the connection it came by. Datagrams: the
