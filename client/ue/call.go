@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,7 +95,7 @@ type Call struct {
 type events struct {
 	mu   sync.Mutex
 	list []Event
-	more chan struct{} // one token: something came
+	more chan struct{} // closed and replaced when something comes
 	last Event
 	done chan struct{} // closed with the last event
 }
@@ -104,7 +105,7 @@ const maxEvents = 64
 
 func (u *UE) newCall(outgoing bool) *Call {
 	c := &Call{u: u, outgoing: outgoing}
-	c.events.more, c.events.done = make(chan struct{}, 1), make(chan struct{})
+	c.events.more, c.events.done = make(chan struct{}), make(chan struct{})
 	c.voice.call = c
 	return c
 }
@@ -120,45 +121,56 @@ func (c *Call) tell(e Event) {
 		q.last = e
 		close(q.done)
 	}
+	close(q.more)
+	q.more = make(chan struct{})
 	q.mu.Unlock()
-	select {
-	case q.more <- struct{}{}:
-	default:
-	}
 	c.u.log.Info("call", "event", e.Kind.String(), "code", e.Code, "reason", e.Reason, "error", e.Err, "call_id", c.dialog.callID)
 }
 
-// Next returns the next event, or ctx's error. One reader.
+// Next returns the next event, or ctx's error.
 func (c *Call) Next(ctx context.Context) (Event, error) {
-	for {
-		c.events.mu.Lock()
-		if q := c.events.list; len(q) > 0 {
-			e := q[0]
-			c.events.list = q[1:]
-			c.events.mu.Unlock()
-			return e, nil
-		}
-		c.events.mu.Unlock()
-		select {
-		case <-c.events.more:
-		case <-ctx.Done():
-			return Event{}, ctx.Err()
-		}
-	}
+	return c.take(ctx, func([]Event) int { return 0 })
 }
 
-// Until reads events up to one of kind k. It returns the call's end as an error if that comes first (Event.Err, or a *StatusError with
-// its code), and ctx's error.
+// Until waits for an event of kind k and returns it; other events stay for Next and later calls of Until, so that what may come in
+// any order (Answered and Secured) can be awaited in any order. It returns the call's end as an error if that comes first (Event.Err,
+// or a *StatusError with its code), and ctx's error.
 func (c *Call) Until(ctx context.Context, k Kind) (Event, error) {
+	e, err := c.take(ctx, func(list []Event) int {
+		return slices.IndexFunc(list, func(e Event) bool { return e.Kind == k || e.Kind == Ended })
+	})
+	switch {
+	case err != nil || e.Kind == k:
+		return e, err
+	case e.Err != nil:
+		err = e.Err
+	default:
+		err = &StatusError{Code: e.Code, Reason: "ended: " + e.Reason}
+	}
+	return e, err
+}
+
+// take waits until which finds an event and takes it out of the queue. The end stays: everybody may see it.
+func (c *Call) take(ctx context.Context, which func([]Event) int) (Event, error) {
+	q := &c.events
 	for {
-		e, err := c.Next(ctx)
-		switch {
-		case err != nil || e.Kind == k:
-			return e, err
-		case e.Kind == Ended && e.Err != nil:
-			return e, e.Err
-		case e.Kind == Ended:
-			return e, &StatusError{Code: e.Code, Reason: "ended: " + e.Reason}
+		q.mu.Lock()
+		if len(q.list) > 0 {
+			if i := which(q.list); i >= 0 {
+				e := q.list[i]
+				if e.Kind != Ended {
+					q.list = slices.Delete(q.list, i, i+1)
+				}
+				q.mu.Unlock()
+				return e, nil
+			}
+		}
+		more := q.more
+		q.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
 		}
 	}
 }

@@ -49,11 +49,11 @@ func capabilitiesOf(r *sip.Message) {
 // respond sends a response; edit may add to it.
 func (u *UE) respond(tx *siptxn.Server, code int, edit func(*sip.Message)) {
 	r := u.pool.NewResponse(tx.Request(), code, "")
-	if code > 100 {
-		r.SetToTag(u.token(16))
-	}
 	if edit != nil {
 		edit(r)
+	}
+	if code > 100 {
+		r.SetToTag(u.token(16)) // where edit has not set that of a dialog
 	}
 	if err := u.layer.Respond(tx, r); err != nil {
 		u.log.Debug("response not sent", "code", code, "error", err)
