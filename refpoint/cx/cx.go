@@ -24,8 +24,7 @@ import (
 	"imsafe/proto/shard"
 )
 
-// IMPI is a private identity in the form of a NAI, user@realm (TS 23.003 13.3): IMS_PRIVATE in
-// Annex E's words. It is never logged.
+// IMPI is a private identity in the form of a NAI, user@realm (TS 23.003 13.3). It is never logged.
 type IMPI string
 
 // IMPU is a public identity in canonical form: a SIP URI without parameters or a global tel URI
