@@ -34,6 +34,12 @@ func (h *HSS) Add(ctx context.Context, s *Subscriber) error {
 	})
 }
 
+// Check says what Add would say, and changes nothing.
+func (h *HSS) Check(s *Subscriber) error {
+	_, _, err := h.planAdd(s)
+	return err
+}
+
 // planAdd checks s against itself and the store and returns the change that makes it.
 func (h *HSS) planAdd(s *Subscriber) ([]store.Op, string, error) {
 	keys, mistakes := h.check(s, false)
