@@ -1,6 +1,7 @@
 package icscf
 
 import (
+	"bytes"
 	"errors"
 
 	"imsafe/hop"
@@ -66,7 +67,7 @@ func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationReque
 	request := &cx.UserAuthorizationRequest{IMPI: cx.IMPI(credentials.Username), IMPU: cx.IMPU(impu),
 		VisitedNetworkID: i.cfg.VisitedNetworkID}
 	if visited := in.Msg.Get(sip.HdrPVisitedNetworkID); visited != nil {
-		request.VisitedNetworkID = string(visited)
+		request.VisitedNetworkID = string(bytes.Trim(visited, `"`)) // a token or a quoted string (RFC 7315 5.3)
 	}
 	if leaving(in.Msg) {
 		request.Type = cx.DeRegistration

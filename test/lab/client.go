@@ -187,7 +187,9 @@ func Spoil(m *sip.Message) {
 		return
 	}
 	c.Response = bytes.Clone(c.Response)
-	c.Response[0] ^= 1 // another hexadecimal digit: digits and a-f differ in pairs
+	if c.Response[0]++; c.Response[0] == '9'+1 || c.Response[0] == 'f'+1 {
+		c.Response[0] = '0'
+	}
 	m.Set(sip.HdrAuthorization, c.AppendTo(nil))
 }
 

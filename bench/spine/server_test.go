@@ -1,0 +1,200 @@
+// Package spine measures what a registration, a refresh, a message and a call cost the core: a real node in a process of
+// its own, a real store on a real disk, real sockets on loopback, clients in this process. The figure is the CPU that the
+// kernel accounts to the node's process, by scenario.
+//
+//	go test ./bench/spine -bench . -benchtime 20000x
+//
+// IMSAFE_PROFILE=file writes the node's CPU profile of the last benchmark there.
+package spine
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imsafe/config"
+	"imsafe/imsbox/hss"
+	"imsafe/node"
+	"imsafe/policy"
+	"imsafe/proto/aka"
+	"imsafe/proto/shard"
+	"imsafe/store/seal"
+)
+
+const (
+	domain = "ims.mnc001.mcc001.3gppnetwork.org"
+	users  = 4096
+)
+
+// key derives the keys of the bench's subscribers, so that both processes know them.
+func key(what string, user int) (k [16]byte) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", what, user))
+	copy(k[:], sum[:])
+	return k
+}
+
+const childDirectory = "IMSAFE_BENCH_NODE"
+
+// TestMain runs the node when this binary is the child.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDirectory); dir != "" {
+		if err := serve(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// serve is the child: it provisions, says where it listens, and does what it is told on standard input.
+func serve(dir string) error {
+	pin(0)
+	c := config.Default()
+	c.Node.Lab, c.Node.DataDir, c.Node.Shards = true, dir, 1
+	c.IMS.Domain = domain
+	c.CI.LabUDP.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}}
+	c.Metrics.Listen = config.Address{}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	clock := shard.RealClock()
+	st, err := node.OpenStore(&c, clock, log)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	keyring, err := seal.Generate(rand.Reader)
+	if err != nil {
+		return err
+	}
+	sockets, err := node.Listen(&c, 1, nil)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(node.Options{Config: &c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Sockets: sockets, Policy: policy.Default()})
+	if err != nil {
+		return err
+	}
+	if err := provision(n); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	_, lab := sockets.Addresses()
+	fmt.Println("ready", lab[0])
+	obey(n)
+	stop()
+	return <-done
+}
+
+func provision(n *node.Node) error {
+	for i := range users {
+		k, op := key("k", i), key("op", i)
+		opc := aka.DeriveOPc(k, op)
+		name := fmt.Sprintf("u%05d", i)
+		err := n.HSS.Add(context.Background(), &hss.Subscriber{Card: hss.Card{IMPI: name + "@" + domain, K: hss.Secret(hex.EncodeToString(k[:])),
+			OPc: hss.Secret(hex.EncodeToString(opc[:])), Scheme: "AKAv1-MD5"}, Public: []hss.Public{{IMPU: "sip:" + name + "@" + domain}}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// obey answers "cpu", starts a profile on "profile FILE", ends it on "stop", and returns at the end of the input.
+func obey(*node.Node) {
+	var profile *os.File
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		switch word, rest, _ := strings.Cut(lines.Text(), " "); word {
+		case "cpu":
+			var u syscall.Rusage
+			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+			fmt.Println("cpu", (time.Duration(u.Utime.Nano()) + time.Duration(u.Stime.Nano())).Nanoseconds())
+		case "profile":
+			profile, _ = os.Create(rest)
+			_ = pprof.StartCPUProfile(profile)
+		case "stop":
+			pprof.StopCPUProfile()
+			_ = profile.Close()
+		}
+	}
+}
+
+// pin keeps the process on one processor, so that server and clients do not share one.
+func pin(cpu int) {
+	var set unix.CPUSet
+	set.Set(cpu)
+	_ = unix.SchedSetaffinity(0, &set)
+}
+
+// server is the node's process as the bench sees it.
+type server struct {
+	address netip.AddrPort
+	in      io.WriteCloser
+	out     *bufio.Scanner
+	cmd     *exec.Cmd
+}
+
+func start(b *testing.B) *server {
+	b.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDirectory+"="+filepath.Join(b.TempDir(), "store"), "GOMAXPROCS=2")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	s := &server{in: in, out: bufio.NewScanner(out), cmd: cmd}
+	s.address = netip.MustParseAddrPort(s.ask(b, "", "ready"))
+	b.Cleanup(func() {
+		_ = in.Close()
+		if err := cmd.Wait(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *server) ask(b *testing.B, question, answer string) string {
+	b.Helper()
+	if question != "" {
+		fmt.Fprintln(s.in, question)
+	}
+	for s.out.Scan() {
+		if word, rest, _ := strings.Cut(s.out.Text(), " "); word == answer {
+			return rest
+		}
+	}
+	b.Fatalf("the node ended before it answered %q", question)
+	return ""
+}
+
+func (s *server) cpu(b *testing.B) time.Duration {
+	var ns int64
+	fmt.Sscan(s.ask(b, "cpu", "cpu"), &ns)
+	return time.Duration(ns)
+}

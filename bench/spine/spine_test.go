@@ -1,0 +1,58 @@
+package spine
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// window is how many clients are at work at the same moment: enough that the node is never idle.
+const window = 64
+
+// measure lets scenario run b.N times, by many clients at once, and reports what it cost the node.
+func measure(b *testing.B, clients []*client, s *server, scenario func(c *client, turn int) bool) {
+	b.Helper()
+	if file := os.Getenv("IMSAFE_PROFILE"); file != "" {
+		s.ask(b, "profile "+file+"\ncpu", "cpu")
+		defer s.ask(b, "stop\ncpu", "cpu")
+	}
+	var next, failed atomic.Int64
+	before, began := s.cpu(b), time.Now()
+	b.ResetTimer()
+	var all sync.WaitGroup
+	for _, c := range clients {
+		all.Go(func() {
+			for turn := next.Add(1); turn <= int64(b.N); turn = next.Add(1) {
+				if !scenario(c, int(turn)) {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64((s.cpu(b)-before).Microseconds())/float64(b.N), "us-cpu/op")
+	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "op/s")
+	if failed.Load() > 0 {
+		b.Errorf("%d of %d failed", failed.Load(), b.N)
+	}
+}
+
+func crew(b *testing.B, s *server, first, n int) []*client {
+	b.Helper()
+	pin(1)
+	var all []*client
+	for i := range n {
+		all = append(all, newClient(b, s.address, first+i))
+	}
+	return all
+}
+
+// BenchmarkRegister is P1: AKA registration through P-, I-, S-CSCF and HSS in one process, durable, lab-udp.
+func BenchmarkRegister(b *testing.B) {
+	s := start(b)
+	clients := crew(b, s, 0, window)
+	measure(b, clients, s, func(c *client, _ int) bool { return c.register() })
+}
