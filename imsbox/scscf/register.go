@@ -117,6 +117,18 @@ func (r *register) resynchronises() bool {
 	return len(r.credentials.AUTS) > 0 && len(r.credentials.Nonce) > 0
 }
 
+// queries reports whether it only asks for the bindings (RFC 3261 10.2.3).
+func (r *register) queries() bool { return len(r.contacts) == 0 && !r.leaveAll }
+
+// bindings answers a query: what is bound, and nothing changed.
+func (s *SCSCF) bindings(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
+	current := &assignment{}
+	if reg, registered := s.find(x.Task(), r.impi); registered {
+		current.registration = reg
+	}
+	return s.registered(x, in, current)
+}
+
 // assignment is a registration in the making: what is there, what the HSS said, and the batch that will hold
 // the changes of both.
 type assignment struct {

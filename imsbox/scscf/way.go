@@ -47,6 +47,9 @@ func (s *SCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // accept stores what an authenticated REGISTER asks for and answers it (TS 24.229 5.4.1.2.2, 5.4.1.4).
 func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
+	if r.queries() {
+		return s.bindings(x, in, r)
+	}
 	reg, refusal := s.assign(x.Task(), r)
 	if refusal == nil {
 		refusal = s.bind(x.Task(), reg, r)

@@ -172,7 +172,9 @@ type Edit func(*sip.Message)
 // Header returns an Edit that sets a header by its name.
 func Header(name, value string) Edit {
 	return func(m *sip.Message) {
-		if h := sip.LookupHeader([]byte(name)); h != sip.HdrOther {
+		if h := sip.LookupHeader([]byte(name)); value == "" {
+			m.Remove(h)
+		} else if h != sip.HdrOther {
 			m.SetString(h, value)
 		} else {
 			m.SetName(name, []byte(value))
