@@ -27,6 +27,7 @@ func (n *Node) metrics() (http.Handler, error) {
 		r.Gauge("node", "tasks", "Procedures that run or wait.", n.sum(func(s shard.Stats) float64 { return float64(s.Tasks) })),
 		r.Gauge("node", "defects", "Procedures that ended with a panic.", n.sum(func(s shard.Stats) float64 { return float64(s.Panics) })),
 		r.Gauge("node", "handovers", "Events that another thread had to run.", n.sum(func(s shard.Stats) float64 { return float64(s.HandedOver) })),
+		r.Gauge("clientims", "associations", "Paths to clients, those included that prove nothing yet.", func() float64 { return float64(n.Door.Associations()) }),
 		r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),
 		r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }),
 	)

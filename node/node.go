@@ -41,6 +41,8 @@ type Options struct {
 	Certificate *tls.Certificate // of the P-CSCF; needed with Sockets.TLS
 	Sockets     *Sockets
 	Policy      policy.Effective
+	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
+	Transport siptransport.Options
 }
 
 // Node is a Core with sockets. Make it with New, run it with Run.
@@ -99,7 +101,8 @@ func New(o Options) (*Node, error) {
 // open opens an access profile of the door.
 func (n *Node) open(profile clientims.Access) *access {
 	a := &access{ports: n.Door.Open(profile)}
-	a.options = siptransport.Options{Clock: n.o.Clock, Counters: &a.counters}
+	a.options = n.o.Transport
+	a.options.Clock, a.options.Counters, a.options.TLS = n.o.Clock, &a.counters, nil
 	if !n.Gate.On(secure.CIAvailabilityDeadline) {
 		const patience = 24 * time.Hour
 		a.options.Handshake, a.options.FirstMessage, a.options.Unfinished, a.options.MaxPerSource = patience, patience, patience, math.MaxInt

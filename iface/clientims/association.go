@@ -157,6 +157,13 @@ func (t *associations) expired(start, n int) (gone []association, next int) {
 	return gone, start
 }
 
+// used is the number of associations.
+func (t *associations) used() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.slots) - len(t.free)
+}
+
 // size is the number of slots, for the sweeper's pace.
 func (t *associations) size() int {
 	t.mu.RLock()

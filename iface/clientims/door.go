@@ -145,6 +145,14 @@ func (d *Door) Alive(a secure.Association) bool {
 	return alive
 }
 
+// Associations is how many associations there are, also those that the sweeper has still to find expired.
+func (d *Door) Associations() (total int) {
+	for _, t := range d.tables {
+		total += t.used()
+	}
+	return total
+}
+
 func (d *Door) lookup(a secure.Association) (association, bool) {
 	if t := d.tableOf(a); t != nil {
 		return t.get(a)
