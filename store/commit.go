@@ -41,6 +41,24 @@ type request struct {
 	counter  [1]Op // the op of a Reserve
 
 	first uint64 // version of the first change, once accepted
+	seen  []seen // what a reader found for the ops that needed it, nil if none had to
+}
+
+// seen is what was read for the condition of an op. It holds as long as the generation stands and memory does not know better: with
+// a small cache a record may have left memory again before its request is judged.
+type seen struct {
+	valid      bool
+	exists     bool
+	rec        Record
+	generation uint64
+}
+
+// look returns what was seen for op i, if it still holds.
+func (db *DB) look(r *request, i int) (rec Record, exists, known bool) {
+	if r.seen == nil || !r.seen[i].valid || r.seen[i].generation != db.resident.generation.Load() {
+		return Record{}, false, false
+	}
+	return r.seen[i].rec, r.seen[i].exists, true
 }
 
 // finish tells the caller.
@@ -173,16 +191,20 @@ func (db *DB) acceptLoading(r *request) error {
 	}
 }
 
-// loadFor brings the records that r has conditions on into memory.
+// loadFor reads the records that r has conditions on.
 func (db *DB) loadFor(r *request) error {
+	r.seen = make([]seen, len(r.ops))
 	for i := range r.ops {
 		op := &r.ops[i]
 		if op.Cond == Always && r.reserve == 0 {
 			continue
 		}
-		if _, err := db.load(op.Table, op.Key); err != nil && !errors.Is(err, ErrNotFound) {
+		generation := db.resident.generation.Load() // before the reading
+		rec, err := db.load(op.Table, op.Key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
+		r.seen[i] = seen{valid: true, exists: err == nil, rec: rec, generation: generation}
 	}
 	return nil
 }
@@ -203,7 +225,7 @@ func (db *DB) resume(r *request) {
 		if err == nil {
 			err, ok = db.acceptLocked(r)
 		}
-		if !ok { // evicted again between load and now: very rare, once more
+		if !ok { // a checkpoint ended between load and now: once more
 			if err = db.park(r); err == nil {
 				db.commit.waiting[r.partition] = waiting
 				break
@@ -244,7 +266,7 @@ func (db *DB) acceptLocked(r *request) (err error, ok bool) {
 	if r.reserve != 0 {
 		err, ok = db.raiseMark(r)
 	} else {
-		err, ok = db.judge(r.ops)
+		err, ok = db.judge(r)
 	}
 	if err != nil || !ok {
 		return err, ok
@@ -275,13 +297,18 @@ func (db *DB) acceptLocked(r *request) (err error, ok bool) {
 }
 
 // judge checks the conditions.
-func (db *DB) judge(ops []Op) (err error, ok bool) {
-	for i := range ops {
-		op := &ops[i]
+func (db *DB) judge(r *request) (err error, ok bool) {
+	for i := range r.ops {
+		op := &r.ops[i]
 		if op.Cond == Always {
 			continue
 		}
 		version, exists, known := db.resident.newest(db.resident.hash(op.Table, op.Key), op.Table, op.Key)
+		if !known {
+			var rec Record
+			rec, exists, known = db.look(r, i)
+			version = rec.Version
+		}
 		switch {
 		case !known:
 			return nil, false
@@ -298,10 +325,13 @@ func (db *DB) raiseMark(r *request) (err error, ok bool) {
 	mark, pending := db.commit.marks[string(op.Key)]
 	if !pending {
 		rec, err, hit := db.resident.lookup(op.Table, op.Key)
+		exists := err == nil
 		if !hit {
-			return nil, false
+			if rec, exists, hit = db.look(r, 0); !hit {
+				return nil, false
+			}
 		}
-		if err == nil {
+		if exists {
 			if mark, err = strconv.ParseUint(string(rec.Value), 10, 64); err != nil {
 				return fmt.Errorf("store: counter %q: %w", op.Key, err), true
 			}
@@ -362,11 +392,11 @@ func (db *DB) write(b *batch) error {
 // publish makes a durable batch visible and tells its callers.
 func (db *DB) publish(b *batch) {
 	reserved := false
+	db.tailMu.Lock() // over both, so that a scan cannot miss what a get has seen
 	for i := range b.changes {
 		db.resident.commit(&b.changes[i])
 		reserved = reserved || b.changes[i].table == tableCounters
 	}
-	db.tailMu.Lock()
 	db.tail = append(db.tail, b.changes...)
 	db.meta.Sequence = b.changes[len(b.changes)-1].version
 	due := db.checkpointDueLocked()

@@ -27,11 +27,11 @@ type DB struct {
 	lock     io.Closer
 	counters counters
 
-	mu      sync.Mutex // guards commit and failure; taken before stripe locks, never after
+	mu      sync.Mutex // guards commit and failure. Order of locks: mu, tailMu, stripes; mu and tailMu are never held together
 	commit  committer
 	failure error // what made the store fail
 
-	tailMu     sync.Mutex // guards what follows; innermost
+	tailMu     sync.Mutex // guards what follows
 	tail       []change   // committed, not yet in the image, in order; elements never change
 	tailSince  time.Duration
 	meta       Meta // Sequence: the last change in tail

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"regexp"
+	"strings"
 	"time"
 
 	"imsafe/store/disk"
@@ -64,7 +65,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.ChangesKept = cmp.Or(o.ChangesKept, 1_000_000)
 	seen := map[string]bool{counterTable.Name: true, "changes": true, "meta": true, "tables": true, "manifest": true}
 	for _, t := range o.Tables {
-		if !tableName.MatchString(t.Name) || seen[t.Name] || t.Table == tableCounters {
+		if !tableName.MatchString(t.Name) || strings.HasPrefix(t.Name, "sqlite_") || seen[t.Name] || t.Table == tableCounters {
 			return o, fmt.Errorf("store: table %d cannot have the name %q", t.Table, t.Name)
 		}
 		seen[t.Name] = true
@@ -72,8 +73,8 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// tableName excludes SQLite's own sqlite_... and everything that would need quoting.
-var tableName = regexp.MustCompile(`^[a-rt-z][a-z0-9_]{0,31}$|^s[a-pr-z][a-z0-9_]{0,30}$`)
+// tableName excludes everything that would need quoting; SQLite's own names are excluded beside it.
+var tableName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // counterTable is where an image keeps the marks of Reserve; it comes first in what Options.Image gets.
 var counterTable = TableSpec{Table: tableCounters, Name: "counters", Quiet: true}
