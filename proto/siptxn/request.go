@@ -29,7 +29,7 @@ func (l *Layer) receiveRequest(f siptransport.Flow, m *sip.Message) {
 	reply := replyFlow(f, &via)
 	if reject := sip.Validate(m); reject != nil {
 		l.n.Malformed.Add(1)
-		l.refuse(reply, f, m, hash, reject.Status, reject.Reason, 0)
+		l.refuse(reply, f, m, key[:prefix], reject.Status, reject.Reason, 0)
 		return
 	}
 	switch {
@@ -37,9 +37,9 @@ func (l *Layer) receiveRequest(f siptransport.Flow, m *sip.Message) {
 		// RFC 3261 17.2.3 would match by many fields instead, for clients of RFC 2543. Those are gone; what still leaves the
 		// cookie out is a mistake or an attack, and an ACK that matches so loosely could end another's transaction.
 		l.n.Legacy.Add(1)
-		l.refuse(reply, f, m, hash, 400, "Branch Without Magic Cookie", 0)
+		l.refuse(reply, f, m, key[:prefix], 400, "Branch Without Magic Cookie", 0)
 	case m.Method() == sip.ACK:
-		l.strayAck(f, m, hash)
+		l.strayAck(f, m, key[:prefix])
 	case m.Method() == sip.CANCEL:
 		l.cancel(f, reply, m, hash, key[:prefix])
 	default:
@@ -145,7 +145,7 @@ func (l *Layer) begin(f, reply siptransport.Flow, m *sip.Message, hash uint64, k
 		m.Release()
 		return
 	}
-	l.refuse(reply, f, m, hash, 503, "", l.cfg.Limits.RetryAfter)
+	l.refuse(reply, f, m, key[:prefix], 503, "", l.cfg.Limits.RetryAfter)
 }
 
 // setReceived notes the source in the topmost Via (RFC 3261 18.2.1, RFC 3581 4). A Via that cannot be read is left alone: the answer to
@@ -160,9 +160,9 @@ func (l *Layer) setReceived(f siptransport.Flow, m *sip.Message) {
 }
 
 // strayAck deals with an ACK that belongs to no transaction: it is for a 2xx, or for an answer that was sent without a transaction.
-func (l *Layer) strayAck(f siptransport.Flow, m *sip.Message, hash uint64) {
+func (l *Layer) strayAck(f siptransport.Flow, m *sip.Message, prefix []byte) {
 	var tag [shard.TokenSize]byte
-	if bytes.Equal(m.ToTag(), l.appendTag(tag[:0], hash)) {
+	if bytes.Equal(m.ToTag(), l.appendTag(tag[:0], prefix)) {
 		l.n.AcksAbsorbed.Add(1)
 		m.Release()
 		return
@@ -177,14 +177,14 @@ func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, 
 	tx := l.lookup(hash, prefix, func(tx *Server) bool { return tx.method == sip.INVITE })
 	if tx == nil {
 		l.n.CancelsUnmatched.Add(1)
-		l.refuse(reply, f, m, hash, 481, "", 0)
+		l.refuse(reply, f, m, prefix, 481, "", 0)
 		return
 	}
 	l.n.Cancels.Add(1)
 	tell := !tx.cancelled && !tx.Final()
 	tx.cancelled = tx.cancelled || tell
 	ref := tx.Ref()
-	l.reply(reply, f, m, hash, 200, "", 0)
+	l.reply(reply, f, m, prefix, 200, "", 0)
 	if tx = l.Server(ref); tell && tx != nil {
 		l.cfg.Handler.Cancelled(tx)
 	}
@@ -192,7 +192,7 @@ func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, 
 
 // refuse answers a request without a transaction, within the budget, or drops it: an ACK has no answer (RFC 3261 17.1.1.3), and status 0
 // means silence. It takes over m.
-func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, hash uint64, status int, reason string, retryAfter int) {
+func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, prefix []byte, status int, reason string, retryAfter int) {
 	if m.Method() == sip.ACK || status == 0 {
 		m.Release()
 		return
@@ -203,15 +203,15 @@ func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, hash uint64, 
 		return
 	}
 	l.n.Stateless.Add(1)
-	l.reply(reply, f, m, hash, status, reason, retryAfter)
+	l.reply(reply, f, m, prefix, status, reason, retryAfter)
 }
 
 // reply answers m without a transaction. It takes over m.
-func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, hash uint64, status int, reason string, retryAfter int) {
+func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, prefix []byte, status int, reason string, retryAfter int) {
 	l.setReceived(f, m)
 	r := l.cfg.Pool.NewResponse(m, status, reason)
 	var tag [shard.TokenSize]byte
-	r.SetToTag(string(l.appendTag(tag[:0], hash)))
+	r.SetToTag(string(l.appendTag(tag[:0], prefix)))
 	if retryAfter > 0 {
 		var digits [20]byte
 		r.Set(sip.HdrRetryAfter, strconv.AppendInt(digits[:0], int64(retryAfter), 10))

@@ -77,7 +77,7 @@ func (tx *Server) Final() bool { return tx.state != stateTrying && tx.state != s
 
 // AppendTag appends the tag that the layer uses for this transaction, in Reply and in the answer to a CANCEL (RFC 3261 9.2: the two
 // should be the same).
-func (tx *Server) AppendTag(dst []byte) []byte { return tx.l.appendTag(dst, tx.hash) }
+func (tx *Server) AppendTag(dst []byte) []byte { return tx.l.appendTag(dst, tx.key[:tx.prefix]) }
 
 // Ref is a name of tx that may outlive it.
 func (tx *Server) Ref() ServerRef { return ServerRef{tx.slot, tx.gen} }

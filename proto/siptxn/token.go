@@ -2,6 +2,8 @@ package siptxn
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"net/netip"
 
 	"imsafe/proto/shard"
@@ -113,10 +115,13 @@ func (l *Layer) foreign(p shard.Place, f siptransport.Flow, data []byte) {
 	l.cfg.Foreign(p, f, data)
 }
 
-// appendTag appends the tag that answers of our own to a request carry. It depends on the hash of branch, sent-by and source only, so
-// that an answer without a transaction says the same each time, and its ACK can be told.
-func (l *Layer) appendTag(dst []byte, hash uint64) []byte {
-	return l.cfg.Sealer.Seal(dst, l.cfg.Kind^tagKind, shard.Place{Node: uint16(hash >> 48), Shard: l.sh.ID(), Slot: uint32(hash), Gen: uint16(hash >> 32)})
+// appendTag appends the tag that answers of our own to a request carry. It depends on the prefix of its key (branch, sent-by and
+// source) only, so that an answer without a transaction says the same each time, and its ACK can be told. The hash is one without a
+// seed of the process: the same run under the same key writes the same tags, and the seal keeps strangers from predicting them.
+func (l *Layer) appendTag(dst, prefix []byte) []byte {
+	h := sha256.Sum256(prefix)
+	return l.cfg.Sealer.Seal(dst, l.cfg.Kind+1, shard.Place{Node: binary.BigEndian.Uint16(h[:]), Shard: l.sh.ID(),
+		Slot: binary.BigEndian.Uint32(h[2:]), Gen: binary.BigEndian.Uint16(h[6:])})
 }
 
 // replyFlow is where the response to a request with this topmost Via goes. Streams: the connection it came by. Datagrams: the
