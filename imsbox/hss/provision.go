@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"imsafe/refpoint/cx"
 	"imsafe/store"
@@ -272,12 +274,12 @@ func (h *HSS) update(ctx context.Context, s *Subscriber) error {
 func (h *HSS) planUpdate(id string, s *Subscriber, old, sub *subscription, version uint64) ([]store.Op, error) {
 	ops := []store.Op{{Table: TableSubscription, Key: []byte(id), Value: sub.encode(), Cond: store.IfVersion, Version: version}}
 	index := func(table store.Table, was, is map[string]bool) {
-		for name := range is {
+		for _, name := range slices.Sorted(maps.Keys(is)) {
 			if !was[name] {
 				ops = append(ops, store.Op{Table: table, Key: []byte(name), Value: []byte(id), Cond: store.IfAbsent})
 			}
 		}
-		for name := range was {
+		for _, name := range slices.Sorted(maps.Keys(was)) {
 			if !is[name] {
 				ops = append(ops, store.Op{Table: table, Key: []byte(name)})
 			}
@@ -362,10 +364,10 @@ func (h *HSS) remove(ctx context.Context, name string) error {
 		return err
 	}
 	ops := []store.Op{{Table: TableSubscription, Key: []byte(id), Cond: store.IfVersion, Version: version}}
-	for name := range sub.privateNames() {
+	for _, name := range slices.Sorted(maps.Keys(sub.privateNames())) {
 		ops = append(ops, store.Op{Table: TablePrivate, Key: []byte(name)})
 	}
-	for name := range sub.publicNames() {
+	for _, name := range slices.Sorted(maps.Keys(sub.publicNames())) {
 		ops = append(ops, store.Op{Table: TablePublic, Key: []byte(name)})
 	}
 	ops = append(ops, h.clearAssignment(id, before))
