@@ -59,6 +59,9 @@ type World struct {
 	IND          uint8     // array index of this node in SQN (TS 33.102 C.1.1.1)
 	RestoreEpoch uint64    // how often a backup was restored into the store, and when last
 	RestoredAt   time.Time //
+
+	// Poison makes the use of a message after its release a panic, and counts those that were not released: for tests.
+	Poison bool
 }
 
 // Core is the IMS-BOX and its client door, assembled and not yet running.
@@ -78,7 +81,9 @@ type Core struct {
 // Assemble builds the house in w.
 func Assemble(w World) (*Core, error) {
 	c := &Core{Gate: w.Policy.Gate(w.Sink)}
-	c.Pool = sip.NewPool(messageLimits(c.Gate))
+	limits := messageLimits(c.Gate)
+	limits.Poison = w.Poison
+	c.Pool = sip.NewPool(limits)
 	for i := range w.Shards {
 		c.Shards = append(c.Shards, shard.New(shard.Config{Node: w.Node, ID: uint8(i), Clock: w.Clock,
 			OnPanic: func(value any, stack []byte) {
