@@ -38,7 +38,8 @@ type Options struct {
 	Log         *slog.Logger
 	Store       *store.DB
 	Keyring     *seal.Keyring
-	Certificate *tls.Certificate // of the P-CSCF; needed with Sockets.TLS
+	Reload      func() (*seal.Keyring, error) // reads the keyring anew for its rotation; nil: it is not rotated
+	Certificate *tls.Certificate              // of the P-CSCF; needed with Sockets.TLS
 	Sockets     *Sockets
 	Policy      policy.Effective
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
@@ -49,6 +50,7 @@ type Options struct {
 type Node struct {
 	*Core
 	o        Options
+	keys     *Keys
 	refusals *trace.Refusals
 	accesses []*access
 	streams  []*siptransport.Streams
@@ -71,12 +73,12 @@ const (
 
 // New assembles the node.
 func New(o Options) (*Node, error) {
-	n := &Node{o: o, refusals: trace.NewRefusals(o.Log)}
+	n := &Node{o: o, keys: NewKeys(o.Keyring, o.Reload), refusals: trace.NewRefusals(o.Log)}
 	c, meta := o.Config, o.Store.Meta()
 	var err error
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
-		Keys: func() *seal.Keyring { return o.Keyring }, Policy: o.Policy, Sink: n.refusals, Node: c.Node.Number,
-		IND: uint8((c.Node.Number - 1) % 32), Shards: Shards(c), Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
+		Keys: n.keys.Keyring, Policy: o.Policy, Sink: n.refusals, Node: c.Node.Number,
+		IND: indexOf(c), Shards: Shards(c), Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
 		return nil, err

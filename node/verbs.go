@@ -1,17 +1,118 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 
 	"imsafe/iface/management"
+	"imsafe/imsbox/hss"
+	"imsafe/store"
 )
 
-// verbs is what the operator's door can do.
+// Operations is what an operator may do with the house. A running node offers them at its management door; without one,
+// a command opens the store and calls the same verbs itself (OpenOperations). So there is one implementation, one form of
+// input and output, and one wording of every mistake. Safe for concurrent use.
+type Operations struct {
+	HSS    *hss.HSS
+	Store  *store.DB
+	Keys   *Keys
+	Random io.Reader
+	Domain string // home domain
+
+	// Status tells of a running node; nil without one.
+	Status func() Status
+}
+
+// Status is the answer of the verb status.
+type Status struct {
+	Running    bool   `json:"running"`
+	Node       string `json:"node,omitempty"`
+	Domain     string `json:"domain"`
+	Lab        bool   `json:"lab"`
+	Registered int    `json:"registered"` // private identities with a registration in memory
+	KeysInRing int    `json:"sealing_keys"`
+}
+
+// None is the input of verbs that need none, and the output of those that say nothing.
+type None struct{}
+
+// verbs is what the operator's door of this node can do.
 func (n *Node) verbs() map[string]management.Verb {
+	o := &Operations{HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(),
+		Status: func() Status {
+			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,
+				Registered: n.SCSCF.Registered()}
+		}}
+	return o.Verbs()
+}
+
+// Verbs returns every operation under its name. Viewers may call what shows no secret and changes nothing.
+func (o *Operations) Verbs() map[string]management.Verb {
 	return map[string]management.Verb{
-		"status": {Needs: management.Viewer, Do: func(context.Context, json.RawMessage) (any, error) {
-			return map[string]any{"node": n.o.Config.Node.Name, "domain": n.o.Config.HomeDomain(), "registered": n.SCSCF.Registered()}, nil
-		}},
+		"status": verb(management.Viewer, o.status),
+
+		"user.add":    verb(management.Operator, o.addUser),
+		"user.show":   verb(management.Viewer, o.showUser),
+		"user.list":   verb(management.Viewer, o.listUsers),
+		"user.import": verb(management.Operator, o.importUsers),
+		"user.remove": verb(management.Operator, o.removeUser),
+
+		"profile.list":   verb(management.Viewer, o.listProfiles),
+		"profile.show":   verb(management.Viewer, o.showProfile),
+		"profile.put":    verb(management.Operator, o.putProfile),
+		"profile.remove": verb(management.Operator, o.removeProfile),
+		"group.list":     verb(management.Viewer, o.listGroups),
+		"group.show":     verb(management.Viewer, o.showGroup),
+		"group.put":      verb(management.Operator, o.putGroup),
+		"group.remove":   verb(management.Operator, o.removeGroup),
+
+		"backup":     verb(management.Operator, o.backup),
+		"key.rotate": verb(management.Operator, o.rotateKeys),
 	}
+}
+
+// verb makes a management verb of a function: strict input, and errors that say what to do.
+func verb[In, Out any](needs management.Role, do func(context.Context, In) (Out, error)) management.Verb {
+	return management.Verb{Needs: needs, Do: func(ctx context.Context, input json.RawMessage) (any, error) {
+		var in In
+		if err := decodeInput(input, &in); err != nil {
+			return nil, err
+		}
+		out, err := do(ctx, in)
+		if err != nil {
+			return nil, told(err)
+		}
+		return out, nil
+	}}
+}
+
+// decodeInput reads exactly one JSON value. The error quotes nothing of it: it may hold keys.
+func decodeInput(input json.RawMessage, in any) error {
+	d := json.NewDecoder(bytes.NewReader(input))
+	d.DisallowUnknownFields()
+	err := d.Decode(in)
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		err = errors.New("something follows it")
+	}
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		err = errors.New("the field " + kind.Field + " cannot be a " + kind.Value)
+	}
+	return &management.Error{Code: "management.input", Message: "the input is not what this verb takes: " + err.Error(),
+		Hint: "command and node may be of different versions"}
+}
+
+func (o *Operations) status(context.Context, None) (Status, error) {
+	s := Status{Domain: o.Domain, Lab: o.Store.Meta().Lab}
+	if o.Status != nil {
+		s = o.Status()
+	}
+	s.KeysInRing = o.Keys.Keyring().Keys()
+	return s, nil
 }

@@ -1,0 +1,78 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"imsafe/iface/management"
+	"imsafe/imsbox/hss"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+// maxMistakes is how many mistakes cross the door; a file with more has the same one on every line.
+const maxMistakes = 1000
+
+// told gives an error the form that may cross the door: what, why, what to do next. One that is not in the table stays as
+// it is: a caller at the door learns only that there was one, and the log says which.
+func told(err error) error {
+	var known *management.Error
+	var mistakes hss.Mistakes
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &mistakes):
+		return toldMistakes(mistakes)
+	}
+	for _, t := range []struct {
+		is         error
+		code, hint string
+	}{
+		{hss.ErrUnknown, "not-found", "`imsafe user list`, `profile list` and `group list` show what there is"},
+		{hss.ErrInUse, "in-use", "change or remove that first"},
+		{seal.ErrKey, "key.missing", "the sealing key file lacks the key of this record: put the file back that was there before"},
+		{seal.ErrForged, "key.forged", "the record was changed outside imsafe, or sealed under another key: restore a backup"},
+		{store.ErrConflict, "store.conflict", "others change the same record all the time: try again"},
+		{store.ErrOverloaded, "store.overloaded", "the disk does not keep up: try again later"},
+		{store.ErrFull, "store.full", "make room on the disk of data_dir"},
+		{store.ErrFailed, "store.failed", "the disk failed: look at the system's log, then restart the node"},
+	} {
+		if errors.Is(err, t.is) {
+			return &management.Error{Code: t.code, Message: err.Error(), Hint: t.hint}
+		}
+	}
+	return err
+}
+
+func toldMistakes(mistakes hss.Mistakes) error {
+	details, err := json.Marshal(mistakes[:min(len(mistakes), maxMistakes)])
+	if err != nil {
+		return err
+	}
+	message := "there is a mistake; nothing was changed"
+	if len(mistakes) > 1 {
+		message = fmt.Sprintf("there are %d mistakes; nothing was changed", len(mistakes))
+	}
+	return &management.Error{Code: "mistakes", Message: message, Details: details}
+}
+
+// Mistakes returns the mistakes that an error of a verb carries, nil if it is another one.
+func Mistakes(err error) []hss.Mistake {
+	var known *management.Error
+	var list []hss.Mistake
+	if errors.As(err, &known) && known.Code == "mistakes" {
+		_ = json.Unmarshal(known.Details, &list) // without details the message still stands
+	}
+	return list
+}
+
+// warning takes the errors apart that leave a change standing: the S-CSCF could not be told of it.
+func warning(err error) (string, error) {
+	var push *hss.PushError
+	if errors.As(err, &push) {
+		return fmt.Sprintf("the change is durable, but %s could not be told and goes on as before until the next registration: %v",
+			push.ServerName, push.Err), nil
+	}
+	return "", err
+}

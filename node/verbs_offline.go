@@ -1,0 +1,27 @@
+package node
+
+import (
+	"crypto/rand"
+	"log/slog"
+
+	"imsafe/config"
+	"imsafe/imsbox/hss"
+	"imsafe/policy"
+	"imsafe/proto/shard"
+	"imsafe/store"
+)
+
+// OpenOperations makes the operations of a store that no node uses: st is open, and so locked. Nobody is told of a change,
+// because nobody is registered with a process that does not run; a node that starts later reads what is there.
+func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st *store.DB, keys *Keys) (*Operations, error) {
+	meta := st.Meta()
+	h, err := hss.New(hss.Config{HomeDomains: []string{c.HomeDomain()}, IND: indexOf(c), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt},
+		hss.Ports{Store: st, Keys: keys.Keyring, Random: rand.Reader, Clock: clock, Gate: policy.Default().Gate(nil), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return &Operations{HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain()}, nil
+}
+
+// indexOf is the array index of a node in sequence numbers (TS 33.102 C.1.1.1).
+func indexOf(c *config.Config) uint8 { return uint8((c.Node.Number - 1) % 32) }

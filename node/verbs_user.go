@@ -1,0 +1,94 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"imsafe/iface/management"
+	"imsafe/imsbox/hss"
+)
+
+// AddUser is the input of user.add.
+type AddUser struct {
+	Subscriber hss.Subscriber `json:"subscriber"`
+	DryRun     bool           `json:"dry_run"`
+}
+
+// Changed is what a change answers.
+type Changed struct {
+	User    *hss.View `json:"user,omitempty"` // as it is now, or was when it was removed
+	DryRun  bool      `json:"dry_run,omitempty"`
+	Warning string    `json:"warning,omitempty"` // the change stands, and this is to be known
+}
+
+func (o *Operations) addUser(ctx context.Context, in AddUser) (out Changed, err error) {
+	out.DryRun = in.DryRun
+	if in.DryRun {
+		return out, o.HSS.Check(&in.Subscriber)
+	}
+	if err := o.HSS.Add(ctx, &in.Subscriber); err != nil {
+		return out, err
+	}
+	out.User, err = o.HSS.Show(in.Subscriber.IMPI)
+	return out, err
+}
+
+// UserName names a subscriber by any of its identities.
+type UserName struct {
+	Name   string `json:"name"`
+	DryRun bool   `json:"dry_run,omitempty"` // of user.remove
+}
+
+func (o *Operations) showUser(_ context.Context, in UserName) (*hss.View, error) {
+	return o.HSS.Show(in.Name)
+}
+
+func (o *Operations) removeUser(ctx context.Context, in UserName) (out Changed, err error) {
+	out.DryRun = in.DryRun
+	if out.User, err = o.HSS.Show(in.Name); err != nil || in.DryRun {
+		return out, err
+	}
+	out.Warning, err = warning(o.HSS.Remove(ctx, in.Name))
+	return out, err
+}
+
+// ListUsers is the input of user.list: at most Limit subscribers after the id After.
+type ListUsers struct {
+	After string `json:"after,omitempty"`
+	Limit int    `json:"limit,omitempty"` // 0: as many as one page may have
+}
+
+// UserPage is one page of user.list.
+type UserPage struct {
+	Users []*hss.View `json:"users"`
+	Next  string      `json:"next,omitempty"` // After of the next page; "" at the end
+}
+
+// maxPage bounds one page of user.list: some 500 octets each.
+const maxPage = 1000
+
+func (o *Operations) listUsers(ctx context.Context, in ListUsers) (out UserPage, err error) {
+	if in.Limit <= 0 || in.Limit > maxPage {
+		in.Limit = maxPage
+	}
+	out.Users, out.Next, err = o.HSS.List(ctx, in.After, in.Limit)
+	return out, err
+}
+
+// ImportUsers is the input of user.import: one subscriber per line, in JSON. Empty lines keep the numbers of a file that had
+// another form.
+type ImportUsers struct {
+	Lines  string `json:"lines"`
+	DryRun bool   `json:"dry_run"`
+}
+
+func (o *Operations) importUsers(ctx context.Context, in ImportUsers) (hss.ImportReport, error) {
+	report, err := o.HSS.Import(ctx, strings.NewReader(in.Lines), in.DryRun)
+	var mistakes hss.Mistakes
+	if err != nil && !errors.As(err, &mistakes) && report.Added > 0 {
+		return report, &management.Error{Code: "import.partial", Message: err.Error(),
+			Hint: "what was added before stays: `imsafe user list` shows it; import the rest again without those lines"}
+	}
+	return report, err
+}
