@@ -12,6 +12,7 @@ const (
 	clsHex                    // HEXDIG
 	clsUnreserved             // unreserved
 	clsTokens                 // what stands in a list of tokens: token, white space, comma
+	clsNumeric                // digits and dots
 	clsValue                  // what may stand in an unquoted parameter value: token, host, and the '/' of types
 )
 
@@ -37,6 +38,7 @@ func buildClasses() (class [256]uint16, lower [256]byte) {
 	mark(clsParam, "[]/:&+$")
 	mark(clsHeader, "[]/?:+$=&")
 	mark(clsHost, alphanum+"-._")
+	mark(clsNumeric, "0123456789.")
 	mark(clsHex, "0123456789abcdefABCDEF")
 	// RFC 3261 25.1 (gen-value) allows token and host only, but peers put '=', '@' and '|' into branches and tags. As
 	// long as no delimiter is among them every reader finds the same end.
@@ -60,11 +62,17 @@ func buildClasses() (class [256]uint16, lower [256]byte) {
 // isLWS reports whether c is the white space that may stand in an unfolded value (RFC 3261 25.1, LWS).
 func isLWS(c byte) bool { return c == ' ' || c == '\t' }
 
-// trim takes white space off both ends.
-func trim(b []byte) []byte {
+// trimLeft takes white space off the front.
+func trimLeft(b []byte) []byte {
 	for len(b) > 0 && isLWS(b[0]) {
 		b = b[1:]
 	}
+	return b
+}
+
+// trim takes white space off both ends.
+func trim(b []byte) []byte {
+	b = trimLeft(b)
 	for len(b) > 0 && isLWS(b[len(b)-1]) {
 		b = b[:len(b)-1]
 	}

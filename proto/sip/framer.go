@@ -177,7 +177,7 @@ func (f *Framer) end(head int) error {
 	return nil
 }
 
-var lfOctet = []byte{'\n'}
+var crOctet, lfOctet = []byte{'\r'}, []byte{'\n'}
 
 // contentLength looks at one header field, folds and line end included. It knows names as the parser does, so the two
 // cannot disagree about which field is a Content-Length. Two that agree are left for Validate.

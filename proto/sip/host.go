@@ -2,62 +2,65 @@ package sip
 
 import "bytes"
 
-// parseHostPort reads host [":" port]. An IPv6 reference loses its brackets. With lws, white space may surround the
-// colon, as COLON of RFC 3261 25.1 lets it in a Via.
-func parseHostPort(b []byte, lws bool) (host []byte, port uint16, ok bool) {
-	var rest []byte
+// parseHostPort reads host [":" port] from the front of b and returns what follows. An IPv6 reference loses its
+// brackets. With lws, white space may surround the colon, as COLON of RFC 3261 25.1 lets it in a Via.
+func parseHostPort(b []byte, lws bool) (host []byte, port uint16, rest []byte, ok bool) {
 	if len(b) > 0 && b[0] == '[' {
 		end := bytes.IndexByte(b, ']')
-		if end < 0 {
-			return nil, 0, false
+		if end < 0 || !isIPv6(b[1:end]) {
+			return nil, 0, nil, false
 		}
 		host, rest = b[1:end], b[end+1:]
-		if !isIPv6(host) {
-			return nil, 0, false
-		}
 	} else {
-		end := bytes.IndexByte(b, ':')
-		if end < 0 {
-			end = len(b)
+		n := hostnameLen(b)
+		if n == 0 {
+			return nil, 0, nil, false
 		}
-		host, rest = b[:end], b[end:]
-		if lws {
-			host = trim(host)
-		}
-		if !isHostname(host) {
-			return nil, 0, false
-		}
+		host, rest = b[:n], b[n:]
 	}
+	after := rest
 	if lws {
-		rest = trim(rest)
+		after = trimLeft(after)
 	}
-	if len(rest) == 0 {
-		return host, 0, true
+	if len(after) == 0 || after[0] != ':' {
+		return host, 0, rest, true
 	}
-	digits := rest[1:]
+	after = after[1:]
 	if lws {
-		digits = trim(digits)
+		after = trimLeft(after)
 	}
-	n, ok := parseUint(digits, 65535)
-	return host, uint16(n), ok && n > 0 && rest[0] == ':'
+	n := 0
+	for n < len(after) && after[n] >= '0' && after[n] <= '9' {
+		n++
+	}
+	p, ok := parseUint(after[:n], 65535)
+	return host, uint16(p), after[n:], ok && p > 0
 }
 
-// isHostname reports whether b is a name or an IPv4 address (RFC 3261 25.1, hostname). A name may begin with a digit
-// (RFC 1123 2.1) but digits and dots alone must be an address.
-func isHostname(b []byte) bool {
-	if len(b) == 0 || len(b) > 255 {
-		return false
-	}
-	numeric, prev := true, byte('.')
-	for _, c := range b {
-		if class[c]&clsHost == 0 || c == '.' && prev == '.' {
-			return false // an empty label
+// hostnameLen returns the length of the name or IPv4 address at the front of b, 0 if there is none (RFC 3261 25.1,
+// hostname). A name may begin with a digit (RFC 1123 2.1) but digits and dots alone must be an address.
+func hostnameLen(b []byte) int {
+	n, numeric, prev := 0, uint16(clsNumeric), byte('.')
+	for ; n < len(b); n++ {
+		c := b[n]
+		k := class[c]
+		if k&clsHost == 0 {
+			break
 		}
-		numeric = numeric && c <= '9' && c != '-'
+		if c == '.' && prev == '.' {
+			return 0 // an empty label
+		}
+		numeric &= k
 		prev = c
 	}
-	return !numeric || isIPv4(b)
+	if n > 255 || numeric != 0 && !isIPv4(b[:n]) {
+		return 0
+	}
+	return n
 }
+
+// isHostname reports whether all of b is a name or an IPv4 address.
+func isHostname(b []byte) bool { return len(b) > 0 && hostnameLen(b) == len(b) }
 
 func isIPv4(b []byte) bool {
 	for i := range 4 {

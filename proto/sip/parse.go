@@ -1,6 +1,9 @@
 package sip
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Defect is what the parser noticed but could represent; Validate chooses the answer.
 type Defect uint16
@@ -15,6 +18,7 @@ const (
 	DefectLength                       // Content-Length twice, or not a number in range
 	DefectTruncated                    // Content-Length larger than what came
 	DefectNoEnd                        // no empty line behind the header, which ends with a whole line
+	DefectControl                      // a control character in the header that no backslash escapes
 )
 
 // Defects returns what the parser noticed in m as it was received.
@@ -57,14 +61,19 @@ func (m *Message) parse() error {
 	if err := m.parseStartLine(pos - 2); err != nil {
 		return err
 	}
+	if hasControl(buf[:pos-2]) {
+		if err := m.judgeControls(buf[:pos-2]); err != nil {
+			return err
+		}
+	}
 	if pos < len(buf) && isLWS(buf[pos]) {
 		return ErrStartLine // a folded start line
 	}
 	m.room = min(cap(m.ids), m.pool.limits.MaxFields)
-	for lines := 1; ; lines++ {
+	for {
 		if pos == len(buf) {
 			m.defects |= DefectNoEnd
-			return m.parseEnd(pos, lines)
+			return m.parseEnd(pos)
 		}
 		i := bytes.IndexByte(buf[pos:], '\n')
 		if i < 0 {
@@ -75,7 +84,7 @@ func (m *Message) parse() error {
 			return ErrLineEnd
 		}
 		if i == 1 {
-			return m.parseEnd(end+1, lines+1)
+			return m.parseEnd(end + 1)
 		}
 		if end+1 < len(buf) && isLWS(buf[end+1]) {
 			if end = unfold(buf, end); end < 0 {
@@ -88,7 +97,13 @@ func (m *Message) parse() error {
 		if end-pos > m.pool.limits.MaxLine {
 			return ErrLineTooLong
 		}
-		if err := m.parseField(buf[pos:end-1], pos); err != nil {
+		line := buf[pos : end-1]
+		if hasControl(line) {
+			if err := m.judgeControls(line); err != nil {
+				return err
+			}
+		}
+		if err := m.parseField(line, pos); err != nil {
 			return err
 		}
 		pos = end + 1
@@ -109,16 +124,17 @@ func unfold(buf []byte, end int) int {
 	return end
 }
 
-// parseEnd looks at the header as a whole and at the body, which starts at head.
-func (m *Message) parseEnd(head, lines int) error {
-	// Every LF of the header stands behind a CR, so equal numbers mean that no CR stands alone.
-	if bytes.Count(m.buf[:head], crOctet) != lines {
-		return ErrLineEnd
-	}
-	if bytes.IndexByte(m.buf[:head], 0) >= 0 {
-		if err := replaceNUL(m.buf[:head]); err != nil {
-			return err
+// parseEnd finds the body, which starts at head.
+func (m *Message) parseEnd(head int) error {
+	for b := m.buf[:head]; ; {
+		i := bytes.IndexByte(b, 0x7f)
+		if i < 0 {
+			break
 		}
+		if i == 0 || b[i-1] != '\\' {
+			m.defects |= DefectControl
+		}
+		b = b[i+1:]
 	}
 	rest := len(m.buf) - head
 	n := int(m.contentLength)
@@ -136,20 +152,45 @@ func (m *Message) parseEnd(head, lines int) error {
 	return nil
 }
 
-var crOctet = []byte{'\r'}
+// hasControl reports whether an octet below 32 stands in b. It looks at eight at once: taking 32 from an octet below
+// 32 borrows from its top bit. The borrow may make the octet above it look so too, but without one there is none.
+func hasControl(b []byte) bool {
+	const spaces, tops = 0x2020202020202020, 0x8080808080808080
+	var found uint64
+	for len(b) >= 32 {
+		w := b[:32]
+		x0, x1 := binary.LittleEndian.Uint64(w), binary.LittleEndian.Uint64(w[8:])
+		x2, x3 := binary.LittleEndian.Uint64(w[16:]), binary.LittleEndian.Uint64(w[24:])
+		found |= (x0-spaces)&^x0 | (x1-spaces)&^x1 | (x2-spaces)&^x2 | (x3-spaces)&^x3
+		b = b[32:]
+	}
+	for len(b) >= 8 {
+		x := binary.LittleEndian.Uint64(b)
+		found |= (x - spaces) &^ x
+		b = b[8:]
+	}
+	for _, c := range b {
+		found |= (uint64(c) - 0x20) &^ uint64(c)
+	}
+	return found&tops != 0
+}
 
-// replaceNUL makes a question mark of each NUL that is escaped by a backslash. RFC 3261 25.1 (quoted-pair) lets it
-// stand in a quoted string, but peers written in C would see the value end there, so none leaves; elsewhere it is an
-// error.
-func replaceNUL(head []byte) error {
-	for i, c := range head {
-		if c != 0 {
-			continue
-		}
-		if i == 0 || head[i-1] != '\\' {
+// judgeControls looks at each control character of a line. A tab is white space; one behind a backslash is a
+// quoted-pair (RFC 3261 25.1) and may stay. Of those a NUL becomes a question mark, because peers written in C would
+// see the value end there. A CR would be a line end to some readers and none to others.
+func (m *Message) judgeControls(line []byte) error {
+	for i, c := range line {
+		escaped := i > 0 && line[i-1] == '\\'
+		switch {
+		case c == '\r':
+			return ErrLineEnd
+		case c == 0 && !escaped:
 			return ErrNUL
+		case c == 0:
+			line[i] = '?'
+		case c < ' ' && c != '\t' && !escaped:
+			m.defects |= DefectControl
 		}
-		head[i] = '?'
 	}
 	return nil
 }

@@ -113,15 +113,11 @@ func (u *URI) parseSIP(b []byte) bool {
 			return false
 		}
 	}
-	end := 0
-	for end < len(b) && b[end] != ';' && b[end] != '?' {
-		end++
-	}
+	var rest []byte
 	var ok bool
-	if u.Host, u.Port, ok = parseHostPort(b[:end], false); !ok {
+	if u.Host, u.Port, rest, ok = parseHostPort(b, false); !ok {
 		return false
 	}
-	rest := b[end:]
 	if len(rest) > 0 && rest[0] == ';' {
 		u.Params = rest[1:]
 		rest = nil
@@ -134,7 +130,7 @@ func (u *URI) parseSIP(b []byte) bool {
 	}
 	if len(rest) > 0 {
 		u.Headers = rest[1:]
-		return len(u.Headers) > 0 && allEscaped(u.Headers, clsHeader)
+		return rest[0] == '?' && len(u.Headers) > 0 && allEscaped(u.Headers, clsHeader)
 	}
 	return true
 }

@@ -1,9 +1,6 @@
 package sip
 
-import (
-	"bytes"
-	"encoding/binary"
-)
+import "bytes"
 
 // Reject is the answer of layer two to a message that must not be processed. Values are shared: do not change them.
 type Reject struct {
@@ -85,6 +82,8 @@ func (m *Message) validate() *rejection {
 		return badLine // RFC 4475 3.1.2.15 as its archive has it
 	case d&(DefectLength|DefectTruncated) != 0:
 		return badLength // RFC 3261 18.3, RFC 4475 3.1.2.2, 3.1.2.3, 3.3.9
+	case d&DefectControl != 0:
+		return badControl
 	case d&DefectList != 0:
 		return badList // RFC 4475 3.1.2.1
 	}
@@ -106,63 +105,18 @@ func (m *Message) validate() *rejection {
 	return nil
 }
 
-// validateOnce looks at every field: none that is no list stands twice (RFC 3261 7.3.1, RFC 4475 3.3.8), none holds
-// a control character.
+// validateOnce: no field stands twice that is no list (RFC 3261 7.3.1, RFC 4475 3.3.8).
 func (m *Message) validateOnce() *rejection {
 	var seen HeaderSet
-	for i, id := range m.ids {
-		h := HeaderID(id)
-		if headerDefs[h].trait == one {
+	for _, id := range m.ids {
+		if h := HeaderID(id); headerDefs[h].trait == one {
 			if seen.Has(h) {
 				return repeated
 			}
 			seen.Add(h)
 		}
-		if hasControl(m.value(i)) {
-			return badControl
-		}
 	}
 	return nil
-}
-
-// hasControl reports whether a control character stands in v that no backslash escapes (RFC 3261 25.1, quoted-pair).
-func hasControl(v []byte) bool {
-	i := 0
-	for ; i+32 <= len(v); i += 32 {
-		w := v[i : i+32]
-		if controlMask(binary.LittleEndian.Uint64(w))|controlMask(binary.LittleEndian.Uint64(w[8:]))|
-			controlMask(binary.LittleEndian.Uint64(w[16:]))|controlMask(binary.LittleEndian.Uint64(w[24:])) != 0 {
-			return controlIn(v)
-		}
-	}
-	for ; i+8 <= len(v); i += 8 {
-		if controlMask(binary.LittleEndian.Uint64(v[i:])) != 0 {
-			return controlIn(v)
-		}
-	}
-	for ; i < len(v); i++ {
-		if v[i] < ' ' || v[i] == 0x7f {
-			return controlIn(v)
-		}
-	}
-	return false
-}
-
-// controlMask looks at eight octets at once and sets the top bit of each that is below 32 or 127.
-func controlMask(x uint64) uint64 {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	low := x &^ tops
-	return (^(low + 0x60*ones) | (low + ones)) &^ x & tops
-}
-
-// controlIn is the exact rule: a tab is white space, and what follows a backslash is quoted.
-func controlIn(v []byte) bool {
-	for i, c := range v {
-		if (c < ' ' && c != '\t' || c == 0x7f) && (i == 0 || v[i-1] != '\\') {
-			return true
-		}
-	}
-	return false
 }
 
 // validateIdentity: the fields that name the dialog and the transaction (RFC 3261 8.1.1).

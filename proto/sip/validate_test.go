@@ -67,6 +67,8 @@ func TestValidate(t *testing.T) {
 		{"name with a bracket", "Call-ID", "X(Y: z\r\nCall-ID", answers(400)},
 		{"control character", "c1", "c\x011", answers(400)},
 		{"DEL in an unknown field", "Call-ID", "Xx: a long value \x7f of some octets\r\nCall-ID", answers(400)},
+		{"control character in the start line", "INVITE sip:bob", "INVITE sip:\x01bob", answers(400)},
+		{"tabs are white space", "Call-ID: c1", "Call-ID:\tc1\t", passes},
 		{"control character escaped", "<sip:bob@example.org>\r\n", "\"a\\\x07b\" <sip:bob@example.org>\r\n", passes},
 		{"control character in the body", "\r\nab", "\r\n\x00\x01", passes},
 		{"UTF-8", "<sip:bob@example.org>\r\n", "\"Бob\" <sip:bob@example.org>\r\n", passes},
@@ -144,12 +146,13 @@ func TestValidateResponse(t *testing.T) {
 // TestControlCharacters holds the eight-octets-at-once search against the plain rule.
 func TestControlCharacters(t *testing.T) {
 	for c := range 256 {
-		for at := range 20 {
-			v := []byte("abcdefghijklmnopqrst")
+		for at := range 48 {
+			v := []byte("abcdefghijk\xffmnop\x80rst0123456789012345678901234567")
 			v[at] = byte(c)
-			want := c < ' ' && c != '\t' || c == 0x7f
-			if hasControl(v) != want {
-				t.Fatalf("octet %#x at %d: want %v", c, at, want)
+			for n := at + 1; n <= len(v); n++ {
+				if got := hasControl(v[:n]); got != (c < ' ') {
+					t.Fatalf("octet %#x at %d of %d: got %v", c, at, n, got)
+				}
 			}
 		}
 	}

@@ -68,9 +68,10 @@ func (v *Via) parseHead(b []byte) bool {
 		return false
 	}
 	v.Transport = b[:i]
+	var rest []byte
 	var ok bool
-	v.Host, v.Port, ok = parseHostPort(trim(b[i:]), true)
-	return ok
+	v.Host, v.Port, rest, ok = parseHostPort(trimLeft(b[i:]), true)
+	return ok && len(trimLeft(rest)) == 0
 }
 
 // parseParams takes the parameters that routing needs. A second one of the same name is refused: two readers could
