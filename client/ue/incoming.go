@@ -265,7 +265,7 @@ func (u *UE) inCall(tx *siptxn.Server, m *sip.Message) {
 	c := u.calls[callKey(string(m.Get(sip.HdrCallID)), string(m.ToTag()))]
 	switch {
 	case c == nil || !c.dialog.owns(m):
-		u.noDialog++
+		u.refusals.NoDialog++
 		u.respond(tx, 481, nil)
 	case !c.dialog.inOrder(m):
 		u.respond(tx, 500, nil)

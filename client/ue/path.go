@@ -85,7 +85,7 @@ func (p *path) bind() error {
 // (TS 33.203 7.1 rule 5).
 func (p *path) Packet(f siptransport.Flow, data []byte) {
 	if f.Peer.Port() != p.u.cfg.Proxy.Port() || f.Peer.Addr().Unmap() != p.u.cfg.Proxy.Addr().Unmap() {
-		p.u.foreignSource++
+		p.u.refusals.ForeignSource++
 		return
 	}
 	p.u.layer.Input(f, data)

@@ -366,10 +366,15 @@ func newCard(t testing.TB, msin string) *isim.Card {
 	return card
 }
 
+func listen(local netip.Addr) (net.PacketConn, error) {
+	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+}
+
 // newUE makes a client of f and runs it.
 func newUE(t testing.TB, f *fake, msin string, edit func(*Config)) *UE {
 	t.Helper()
-	c := Config{Card: newCard(t, msin), Proxy: f.addr, RootCAs: f.roots, ServerName: serverName, Clock: shard.RealClock(), Rand: rand.Reader}
+	c := Config{Card: newCard(t, msin), Proxy: f.addr, RootCAs: f.roots, ServerName: serverName, Clock: shard.RealClock(), Rand: rand.Reader,
+		ListenPacket: listen}
 	if edit != nil {
 		edit(&c)
 	}

@@ -346,9 +346,10 @@ func TestRegister_lab(t *testing.T) {
 
 func TestNew_refuses(t *testing.T) {
 	f := newFake(t, nil)
-	good := Config{Card: newCard(t, alice), Proxy: f.addr, RootCAs: f.roots, ServerName: serverName, Clock: shard.RealClock(), Rand: strings.NewReader(strings.Repeat("x", 400))}
+	good := Config{Card: newCard(t, alice), Proxy: f.addr, RootCAs: f.roots, ServerName: serverName, Clock: shard.RealClock(), Rand: strings.NewReader(strings.Repeat("x", 400)), ListenPacket: listen}
 	for name, edit := range map[string]func(*Config){
 		"no card":                     func(c *Config) { c.Card = nil },
+		"no sockets":                  func(c *Config) { c.ListenPacket = nil },
 		"TLS without a name":          func(c *Config) { c.ServerName = "" },
 		"clear TCP outside the lab":   func(c *Config) { c.Transport = TCP },
 		"clear UDP outside the lab":   func(c *Config) { c.Transport = UDP },

@@ -37,7 +37,6 @@ import (
 	"imsafe/proto/sdp"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
-	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
 )
 
@@ -62,7 +61,7 @@ func (t Transport) String() string {
 	return "tls"
 }
 
-// Config is what a UE is made of. Card, Proxy, Clock, Rand and, with TLS, ServerName are required.
+// Config is what a UE is made of. Card, Proxy, Clock, Rand, ListenPacket and, with TLS, ServerName are required.
 type Config struct {
 	Card      *isim.Card
 	IMPU      string // public identity to register; "" is the first of the card
@@ -101,9 +100,10 @@ type Config struct {
 	Rand io.Reader
 	Log  *slog.Logger // nil: no log
 
-	// Dial opens the stream to the P-CSCF; nil means the system's TCP. ListenPacket opens a UDP port on the given local address;
-	// nil means the system's.
-	Dial         func(ctx context.Context, peer netip.AddrPort) (net.Conn, error)
+	// Dial opens the stream to the P-CSCF; nil means the system's TCP.
+	Dial func(ctx context.Context, peer netip.AddrPort) (net.Conn, error)
+	// ListenPacket opens a free UDP port on a local address, for one call's media (and for signalling over UDP). It must not set
+	// SO_REUSEPORT: Linux then gives one free port to several sockets of a user, and two calls would share their packets.
 	ListenPacket func(local netip.Addr) (net.PacketConn, error)
 
 	// OnCall brings an incoming call: Ring, Answer or Reject it. nil rejects all with 480.
@@ -156,12 +156,8 @@ type UE struct {
 	path  path
 	reg   registrar
 	calls map[string]*Call // by Call-ID and our tag
-	strays
-}
 
-// strays count what the UE refused, on the shard.
-type strays struct {
-	foreignSource, noDialog uint64
+	refusals Refusals
 }
 
 // New checks the configuration and makes a UE. Nothing is sent before Register. Errors wrap ErrConfig and say what is wrong.
@@ -199,8 +195,8 @@ func (c *Config) fill() error {
 		c.Scheme = aka.AKAv2SHA256
 	}
 	switch {
-	case c.Card == nil || c.Clock == nil || c.Rand == nil || !c.Proxy.IsValid():
-		return no("Card, Clock, Rand and Proxy are required")
+	case c.Card == nil || c.Clock == nil || c.Rand == nil || c.ListenPacket == nil || !c.Proxy.IsValid():
+		return no("Card, Clock, Rand, ListenPacket and Proxy are required")
 	case c.Transport > UDP || !c.Scheme.AKA():
 		return no("unknown transport, or a scheme without AKA")
 	case c.Transport == TLS && c.ServerName == "":
@@ -240,18 +236,7 @@ func (c *Config) fill() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.ListenPacket == nil {
-		c.ListenPacket = listenUDP
-	}
 	return nil
-}
-
-func listenUDP(local netip.Addr) (net.PacketConn, error) {
-	list, err := siptransport.ListenUDP(netip.AddrPortFrom(local, 0), 1)
-	if err != nil {
-		return nil, err
-	}
-	return list[0], nil
 }
 
 // tlsConfig pins the floor: TLS 1.3, or 1.2 with ECDHE and AEAD where that is allowed (TS 33.203 O.1.1: a client that is not pinned
@@ -311,6 +296,19 @@ func (u *UE) token(n int) string {
 		panic("ue: no randomness: " + err.Error()) // the shard reports it; going on with a known tag is worse
 	}
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))[:n]
+}
+
+// Refusals count what reached this UE and was not let in.
+type Refusals struct {
+	ForeignSource uint64 // datagrams of others than the P-CSCF
+	NoDialog      uint64 // requests that name a call which is not there, or not theirs
+}
+
+// Refusals returns the counters.
+func (u *UE) Refusals(ctx context.Context) (Refusals, error) {
+	var r Refusals
+	err := u.do(ctx, func(*shard.Task) error { r = u.refusals; return nil })
+	return r, err
 }
 
 // Message is a received instant message (RFC 3428).
