@@ -30,7 +30,7 @@ func newWorld(seed uint64) *world {
 func (w *world) options() store.Options {
 	return store.Options{
 		Disk: w.disk, Image: w.image.Open, Clock: wallClock{time.Now()}, Random: rand.NewChaCha8([32]byte{byte(w.seed)}),
-		Tables: storetest.Tables(), SegmentBytes: 1 << 23, CheckpointOps: 100,
+		Tables: storetest.Tables(), SegmentBytes: 1 << 21, CheckpointOps: 100,
 	}
 }
 

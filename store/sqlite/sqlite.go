@@ -59,7 +59,11 @@ func Open(dir string, o store.Options) (*store.DB, error) {
 // InDirectory returns the Options.Image that keeps the image in dir/image.db.
 func InDirectory(dir string) func([]store.TableSpec) (store.Image, error) {
 	return func(tables []store.TableSpec) (store.Image, error) {
-		return OpenImage(filepath.Join(dir, FileName), tables)
+		m, err := OpenImage(filepath.Join(dir, FileName), tables)
+		if err != nil {
+			return nil, err // not a nil *Image in an interface
+		}
+		return m, nil
 	}
 }
 

@@ -17,7 +17,7 @@ func (c wallClock) Now() time.Duration { return time.Since(c.start) }
 func (c wallClock) Wall() time.Time    { return time.Now() }
 
 func options() store.Options {
-	return store.Options{Clock: wallClock{time.Now()}, Random: rand.Reader, Tables: storetest.Tables(), SegmentBytes: 1 << 23, CheckpointOps: 500}
+	return store.Options{Clock: wallClock{time.Now()}, Random: rand.Reader, Tables: storetest.Tables(), SegmentBytes: 1 << 21, CheckpointOps: 500}
 }
 
 func open(t testing.TB, dir string, o store.Options) *store.DB {
