@@ -150,6 +150,21 @@ func BenchmarkParseAndForward(b *testing.B) {
 	})
 }
 
+// BenchmarkReceiveAndForward is the same with the judgement of layer two in between.
+func BenchmarkReceiveAndForward(b *testing.B) {
+	benchmarkAll(b, func(b *testing.B, p *Pool, data []byte) {
+		dst := make([]byte, 0, 8192)
+		for b.Loop() {
+			m, err := p.Parse(data)
+			if err != nil || Validate(m) != nil {
+				b.Fatal(err)
+			}
+			dst = forward(m, dst[:0])
+			m.Release()
+		}
+	})
+}
+
 func BenchmarkAppendTo(b *testing.B) {
 	benchmarkAll(b, func(b *testing.B, p *Pool, data []byte) {
 		m, err := p.Parse(data)

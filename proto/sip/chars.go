@@ -33,7 +33,7 @@ func buildClasses() (class [256]uint16, lower [256]byte) {
 	mark(clsTokens, " \t,")
 	mark(clsWord, "()<>:\\\"/[]?{}")
 	mark(clsUser|clsPassword|clsParam|clsHeader|clsUnreserved, unreserved)
-	mark(clsUser, "&=+$,;?/")
+	mark(clsUser, "&=+$,;?/#") // '#' is not in RFC 3261 25.1, but phones dial service codes with it
 	mark(clsPassword, "&=+$,")
 	mark(clsParam, "[]/:&+$")
 	mark(clsHeader, "[]/?:+$=&")

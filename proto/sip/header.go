@@ -137,8 +137,9 @@ const (
 	numHeaders
 )
 
-// trait says how the values of a field may be repeated (RFC 3261 7.3.1). Where the document that defines a field was
-// not at hand it is many, which neither splits nor refuses anything.
+// trait says how the values of a field may be repeated (RFC 3261 7.3.1). Fields that stand once but decide nothing
+// (User-Agent, Subject ...) are many: a phone that sends two is a nuisance and no danger. So are those whose document
+// was not at hand.
 type trait uint8
 
 const (
@@ -204,7 +205,7 @@ var headerDefs = [numHeaders]headerDef{
 	HdrPUserDatabase:              {"P-User-Database", 0, one},
 	HdrPMediaAuthorization:        {"P-Media-Authorization", 0, list},
 	HdrPPrivateNetworkIndication:  {"P-Private-Network-Indication", 0, one},
-	HdrPAnswerState:               {"P-Answer-State", 0, one},
+	HdrPAnswerState:               {"P-Answer-State", 0, many},
 	HdrPRefusedURIList:            {"P-Refused-URI-List", 0, list},
 	HdrPDCSBillingInfo:            {"P-DCS-Billing-Info", 0, many},
 	HdrPDCSLAES:                   {"P-DCS-LAES", 0, many},
@@ -237,24 +238,24 @@ var headerDefs = [numHeaders]headerDef{
 	HdrWarning:                    {"Warning", 0, list},
 	HdrGeolocation:                {"Geolocation", 0, list},
 	HdrGeolocationRouting:         {"Geolocation-Routing", 0, one},
-	HdrGeolocationError:           {"Geolocation-Error", 0, one},
+	HdrGeolocationError:           {"Geolocation-Error", 0, many},
 	HdrMaxBreadth:                 {"Max-Breadth", 0, one},
 	HdrFeatureCaps:                {"Feature-Caps", 0, list},
 	HdrFlowTimer:                  {"Flow-Timer", 0, one},
-	HdrUserAgent:                  {"User-Agent", 0, one},
-	HdrServer:                     {"Server", 0, one},
+	HdrUserAgent:                  {"User-Agent", 0, many},
+	HdrServer:                     {"Server", 0, many},
 	HdrDate:                       {"Date", 0, one},
-	HdrOrganization:               {"Organization", 0, one},
-	HdrSubject:                    {"Subject", 's', one},
-	HdrTimestamp:                  {"Timestamp", 0, one},
+	HdrOrganization:               {"Organization", 0, many},
+	HdrSubject:                    {"Subject", 's', many},
+	HdrTimestamp:                  {"Timestamp", 0, many},
 	HdrPriority:                   {"Priority", 0, one},
 	HdrInReplyTo:                  {"In-Reply-To", 0, tokens},
-	HdrReplyTo:                    {"Reply-To", 0, one},
+	HdrReplyTo:                    {"Reply-To", 0, many},
 	HdrAlertInfo:                  {"Alert-Info", 0, list},
 	HdrCallInfo:                   {"Call-Info", 0, list},
 	HdrErrorInfo:                  {"Error-Info", 0, list},
-	HdrAnswerMode:                 {"Answer-Mode", 0, one},
-	HdrPrivAnswerMode:             {"Priv-Answer-Mode", 0, one},
+	HdrAnswerMode:                 {"Answer-Mode", 0, many},
+	HdrPrivAnswerMode:             {"Priv-Answer-Mode", 0, many},
 	HdrResourcePriority:           {"Resource-Priority", 0, list},
 	HdrAcceptResourcePriority:     {"Accept-Resource-Priority", 0, list},
 	HdrAdditionalIdentity:         {"Additional-Identity", 0, many},
@@ -267,7 +268,7 @@ var headerDefs = [numHeaders]headerDef{
 	HdrPriorityShare:              {"Priority-Share", 0, many},
 	HdrResponseSource:             {"Response-Source", 0, many},
 	HdrResourceShare:              {"Resource-Share", 0, many},
-	HdrSessionID:                  {"Session-ID", 0, one},
+	HdrSessionID:                  {"Session-ID", 0, many},
 	HdrUserToUser:                 {"User-to-User", 0, list},
 	HdrRecvInfo:                   {"Recv-Info", 0, list},
 	HdrInfoPackage:                {"Info-Package", 0, one},
@@ -283,9 +284,9 @@ var headerDefs = [numHeaders]headerDef{
 	HdrContentDisposition:         {"Content-Disposition", 0, one},
 	HdrContentEncoding:            {"Content-Encoding", 'e', list},
 	HdrContentLanguage:            {"Content-Language", 0, list},
-	HdrContentID:                  {"Content-ID", 0, one},
+	HdrContentID:                  {"Content-ID", 0, many},
 	HdrContentLength:              {"Content-Length", 'l', one},
-	HdrMIMEVersion:                {"MIME-Version", 0, one},
+	HdrMIMEVersion:                {"MIME-Version", 0, many},
 }
 
 // String returns the canonical name of the field, "" for HdrOther.
