@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"net"
+	"net/netip"
 	"time"
 
 	"imsafe/client/isim"
@@ -253,10 +255,15 @@ func (d *dev) actor(ctx context.Context, name string) (*actor, error) {
 	}
 	addresses, _ := d.sockets.Addresses()
 	x.ue, err = ue.New(ue.Config{Card: card, Proxy: addresses[0], Transport: ue.TLS, RootCAs: d.authority.Pool(), ServerName: "pcscf." + domain,
-		Clock: shard.RealClock(), Rand: rand.Reader, Log: d.log.With("ue", name),
+		Clock: shard.RealClock(), Rand: rand.Reader, Log: d.log.With("ue", name), ListenPacket: mediaPort,
 		OnCall:    func(c *ue.Call) { x.calls <- c },
 		OnMessage: func(m ue.Message) { x.messages <- m }})
 	return x, err
+}
+
+// mediaPort opens a free UDP port for the media of one call, for that call alone: no SO_REUSEPORT.
+func mediaPort(local netip.Addr) (net.PacketConn, error) {
+	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
 }
 
 // accounts provisions two subscribers for a person's own clients.
