@@ -119,6 +119,9 @@ func (db *DB) start() (err error) {
 	db.meta.Sequence = last
 	db.commit.next = last + 1
 	db.tailSince = db.o.Clock.Now()
+	if db.journal.Octets() > db.o.JournalBytes/2 { // many starts that did not live to see a checkpoint
+		return db.Checkpoint()
+	}
 	return nil
 }
 

@@ -69,23 +69,26 @@ func (db *DB) wakeKeeper() {
 func (db *DB) runKeeper() {
 	ticker := time.NewTicker(db.o.CheckpointEvery) // real time: Manual mode has no keeper
 	defer ticker.Stop()
-	for tick := true; ; {
+	failed := false // then only the ticker tries again
+	for {
 		if err := db.journal.Prepare(); err != nil {
 			db.o.Log.Warn("store: no journal segment in reserve", "error", err)
 		}
-		if tick || db.checkpointDue() {
-			if err := db.Checkpoint(); err != nil {
-				db.o.Log.Error("store: checkpoint failed, the journal grows", "error", err)
-				tick = true // not before the next tick
-			}
-		}
+		due := false
 		select {
 		case <-db.quit:
 			return
 		case <-ticker.C:
-			tick = true
+			due = true
 		case <-db.stir:
-			tick = false
+			due = !failed && db.checkpointDue()
+		}
+		if !due {
+			continue
+		}
+		err := db.Checkpoint()
+		if failed = err != nil; failed {
+			db.o.Log.Error("store: checkpoint failed, the journal grows", "error", err)
 		}
 	}
 }

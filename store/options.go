@@ -38,8 +38,8 @@ type Options struct {
 	QueueBytes      int           // changes that may wait for the disk, default 64 MiB; beyond: ErrOverloaded
 	SegmentBytes    int64         // journal segment, default 16 MiB
 	JournalBytes    int64         // journal not yet in the image at which writes are refused: ErrOverloaded; default 512 MiB
-	CheckpointEvery time.Duration // longest time until a change is in the image, default 2 s
-	CheckpointOps   int           // changes that start a checkpoint earlier, default 16384
+	CheckpointEvery time.Duration // longest time until a change is in the image, default 5 s
+	CheckpointOps   int           // changes that start a checkpoint earlier, default 32768
 	CacheBytes      int64         // records kept in memory beyond those not yet in the image, default 256 MiB
 	Readers         int           // goroutines that read the image for GetAsync and conditions, default 2
 	ReadQueue       int           // reads that may wait for them, default 4096
@@ -57,8 +57,8 @@ func (o Options) withDefaults() (Options, error) {
 	o.QueueBytes = cmp.Or(o.QueueBytes, 64<<20)
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, 16<<20)
 	o.JournalBytes = cmp.Or(o.JournalBytes, 512<<20)
-	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, 2*time.Second)
-	o.CheckpointOps = cmp.Or(o.CheckpointOps, 1<<14)
+	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, 5*time.Second)
+	o.CheckpointOps = cmp.Or(o.CheckpointOps, 1<<15)
 	o.CacheBytes = cmp.Or(o.CacheBytes, 256<<20)
 	o.Readers = cmp.Or(o.Readers, 2)
 	o.ReadQueue = cmp.Or(o.ReadQueue, 4096)

@@ -131,8 +131,10 @@ func (d *Fake) Crash() *Fake {
 	for _, c := range d.pending[:d.rng.IntN(len(d.pending)+1)] {
 		c.apply(d.durable)
 	}
+	// None of it, all of it, or each sector by itself: the states in between are many, the two ends must not be rare.
+	keep := []float64{0, 1, 0.5}[d.rng.IntN(3)]
 	for _, name := range slices.Sorted(maps.Keys(d.durable)) {
-		after.names[name] = d.durable[name].crash(d)
+		after.names[name] = d.durable[name].crash(d, keep)
 	}
 	maps.Copy(after.durable, after.names)
 	d.cutAt, d.ops = 1, 1
@@ -149,13 +151,13 @@ func (c dirChange) apply(dir map[string]*inode) {
 	dir[c.name] = c.file
 }
 
-// crash returns the file as the platter has it. Called with d.mu held.
-func (f *inode) crash(d *Fake) *inode {
+// crash returns the file as the platter has it, with unsynced sectors kept at that probability. Called with d.mu held.
+func (f *inode) crash(d *Fake, keep float64) *inode {
 	f.settle(d)
 	left := slices.Clone(f.durable)
 	maps.Copy(f.dirty, f.syncing)
 	for _, s := range slices.Sorted(maps.Keys(f.dirty)) {
-		if d.rng.IntN(2) == 0 {
+		if d.rng.Float64() >= keep {
 			continue
 		}
 		end := min((s+1)*sector, int64(len(f.data)))

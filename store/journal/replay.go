@@ -50,10 +50,14 @@ func Open(o Options, after uint64, apply func(sequence uint64, record []byte) er
 			_ = j.Close()
 			return nil, 0, err
 		}
-		j.full = append(j.full, s)
 		j.number = number
+		j.full = append(j.full, s)
 	}
 	if err := j.settle(&r); err != nil {
+		_ = j.Close()
+		return nil, 0, err
+	}
+	if err := j.dropEmpty(); err != nil {
 		_ = j.Close()
 		return nil, 0, err
 	}
@@ -62,6 +66,20 @@ func Open(o Options, after uint64, apply func(sequence uint64, record []byte) er
 		return nil, 0, err
 	}
 	return j, r.have, nil
+}
+
+// dropEmpty gives back the segments that hold nothing: the last one of a clean end, and the one that was ready behind it.
+func (j *Journal) dropEmpty() error {
+	var kept []*segment
+	for _, s := range j.full {
+		if s.last != 0 {
+			kept = append(kept, s)
+		} else if err := j.release(s); err != nil {
+			return err
+		}
+	}
+	j.full = kept
+	return nil
 }
 
 // list returns the numbers of the segments in order and the names of the spares.
@@ -117,7 +135,8 @@ type replay struct {
 	have  uint64 // the last sequence that is accounted for
 	apply func(uint64, []byte) error
 
-	lastFrame []byte // the last frame that was accepted, whole blocks
+	buf       []byte // a segment
+	lastFrame []byte // a copy of the last frame that was accepted, whole blocks
 	lastAt    int64
 	lastIn    *segment
 }
@@ -130,7 +149,10 @@ func (j *Journal) replaySegment(r *replay, s *segment) error {
 	if id != j.o.Identity {
 		return fmt.Errorf("%w: %s", ErrForeign, s.name)
 	}
-	data := make([]byte, s.size)
+	if int64(cap(r.buf)) < s.size {
+		r.buf = make([]byte, s.size)
+	}
+	data := r.buf[:s.size]
 	if n, err := s.file.ReadAt(data, 0); err != nil && !(errors.Is(err, io.EOF) && int64(n) == s.size) {
 		return fmt.Errorf("journal: read %s: %w", s.name, err)
 	}
@@ -245,7 +267,7 @@ func (r *replay) frame(s *segment, f frame, at int64) error {
 		return fmt.Errorf("%w: %s at %d: %d octets too many", ErrCorrupt, s.name, at, len(p))
 	}
 	r.have = max(r.have, last)
-	r.lastFrame, r.lastAt, r.lastIn = f.whole, at, s
+	r.lastFrame, r.lastAt, r.lastIn = append(r.lastFrame[:0], f.whole...), at, s
 	return nil
 }
 

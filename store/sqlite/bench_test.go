@@ -103,3 +103,67 @@ func BenchmarkImageGet(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkOpen is performance goal P16 as far as the store goes: the time from Open to the first record of a store with 100,000
+// subscribers and 50,000 registrations of 600 octets, closed cleanly, or killed with the last registrations only in the journal.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	o := options()
+	o.SegmentBytes, o.CheckpointOps, o.CheckpointEvery = 0, 0, 0 // as in production
+	fill := func(db *store.DB, t store.Table, from, to int) {
+		const step = 1000
+		for i := from; i < to; i += step {
+			ops := make([]store.Op, 0, step)
+			for k := i; k < min(i+step, to); k++ {
+				ops = append(ops, store.Op{Table: t, Key: subscriber(k), Value: make([]byte, 600), Expires: int64(k)})
+			}
+			if err := db.Apply("p", ops...); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	db := open(b, dir, o)
+	fill(db, storetest.Quiet, 0, 100_000)
+	fill(db, storetest.Loud, 0, 50_000)
+	if err := db.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for _, unsaved := range []int{0, 10_000, 50_000} {
+		b.Run(fmt.Sprintf("unsaved=%d", unsaved), func(b *testing.B) {
+			if unsaved > 0 {
+				o := o
+				o.CheckpointOps, o.CheckpointEvery = 1<<30, time.Hour
+				db := open(b, dir, o)
+				fill(db, storetest.Loud, 0, unsaved)
+				db.Abandon()
+			}
+			late := o
+			late.CheckpointOps, late.CheckpointEvery = 1<<30, time.Hour
+			var ready time.Duration
+			b.ResetTimer()
+			start := cpu()
+			for n := range b.N {
+				began := time.Now()
+				db := open(b, dir, late)
+				if _, err := db.Get(storetest.Quiet, subscriber(n*7919%100_000)); err != nil {
+					b.Fatal(err)
+				}
+				ready += time.Since(began)
+				b.StopTimer()
+				db.Abandon()
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(ready)/float64(time.Millisecond)/float64(b.N), "ms-to-first-get")
+			b.ReportMetric(float64(cpu()-start)/float64(time.Millisecond)/float64(b.N), "ms-cpu")
+		})
+	}
+	b.Run("sweep", func(b *testing.B) {
+		db := open(b, dir, o)
+		defer db.Close()
+		for b.Loop() {
+			if due, err := db.Sweep(storetest.Quiet, 1000, 5000); err != nil || len(due) != 1000 {
+				b.Fatalf("%d due, %v", len(due), err)
+			}
+		}
+	})
+}
