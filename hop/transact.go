@@ -25,6 +25,8 @@ type branch struct {
 	waker    shard.Waker
 	asleep   bool
 	done     bool // the final response was taken
+	heard    bool // something came back
+	lost     bool // the transport failed before anything did
 }
 
 type branchEvent struct {
@@ -87,21 +89,29 @@ func (b *branch) next(t *shard.Task, limit time.Duration) (branchEvent, bool) {
 // a 503 (RFC 3261 8.1.3.1, 16.9), both made here. admit sees each response first, to take off what the peer
 // may not send.
 func (x *Exchange) Transact(l *siptxn.Layer, flow siptransport.Flow, in Inbound, sentBy []byte, admit func(*sip.Message)) Reply {
+	r, _ := x.TryTransact(l, flow, in, sentBy, admit)
+	return r
+}
+
+// TryTransact is Transact, and says whether the peer was reached: false if the transport failed before any answer, so that
+// the caller may try another way with a clone of the request that it kept.
+func (x *Exchange) TryTransact(l *siptxn.Layer, flow siptransport.Flow, in Inbound, sentBy []byte, admit func(*sip.Message)) (Reply, bool) {
 	if in.Msg.Method() == sip.ACK {
 		// A lost ACK is repaired by the retransmitted 2xx; there is nobody to tell of an error.
 		_ = l.SendAck(flow, in.Msg, sentBy)
-		return Reply{}
+		return Reply{}, true
 	}
 	invite := in.Msg.Method() == sip.INVITE
 	b := &branch{exchange: x, ups: x.ups, admit: admit, layer: l}
 	client, err := l.Send(flow, in.Msg, sentBy, b)
 	if err != nil {
-		return x.Respond(503, "")
+		return x.Respond(503, ""), false
 	}
 	b.client = client
 	defer b.drop()
 	defer x.wait(b)()
-	return x.collect(b, invite)
+	r := x.collect(b, invite)
+	return r, !b.lost
 }
 
 // collect is the wait for a final response.
@@ -117,8 +127,10 @@ func (x *Exchange) collect(b *branch, invite bool) Reply {
 		case errors.Is(e.err, siptxn.ErrTimeout):
 			return x.Respond(408, "")
 		case e.err != nil:
+			b.lost = !b.heard
 			return x.Respond(503, "")
 		}
+		b.heard = true
 		m := e.msg
 		m.RemoveFirst(sip.HdrVia) // ours (RFC 3261 16.7 step 3)
 		b.admit(m)

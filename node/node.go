@@ -53,7 +53,6 @@ type Node struct {
 	keys     *Keys
 	refusals *trace.Refusals
 	accesses []*access
-	streams  []*siptransport.Streams
 }
 
 // access is one listener: its ports and what it listens on.
@@ -61,6 +60,7 @@ type access struct {
 	ports    []*clientims.Port
 	sockets  []*siptransport.Datagrams
 	listener net.Listener
+	streams  *siptransport.Streams // of the listener
 	options  siptransport.Options
 	counters siptransport.Counters
 }
@@ -89,15 +89,28 @@ func New(o Options) (*Node, error) {
 	}
 	for i, conns := range o.Sockets.LabUDP {
 		lab := clientims.Access{Profile: "lab-udp", Shared: true, SentBy: conns[0].LocalAddr().String(), Timers: timers(c.Timers.Core)}
+		lab.Paths = clientims.NewPaths()
 		a := n.open(lab)
 		for shard, conn := range conns {
 			socket := siptransport.NewDatagrams(n.Shards[shard], conn, a.options)
 			a.ports[shard].SendBy(socket)
 			a.sockets = append(a.sockets, socket)
 		}
-		n.open(lab).listener = o.Sockets.LabTCP[i]
+		n.beside(a, n.open(lab), o.Sockets.LabTCP[i])
 	}
 	return n, nil
+}
+
+// beside opens the stream profile of a packet profile: what is too large for one goes over the other.
+func (n *Node) beside(packets, streams *access, ln net.Listener) {
+	streams.listener = ln
+	streams.streams = siptransport.NewStreams(streams.options)
+	for i, p := range packets.ports {
+		sh, companion := n.Shards[i], streams.ports[i]
+		p.LargeBy(companion, func(peer netip.AddrPort) siptransport.Flow {
+			return streams.streams.Dial(context.Background(), sh, peer, companion)
+		})
+	}
 }
 
 // open opens an access profile of the door.
@@ -146,26 +159,35 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, sh := range n.Shards {
 		inner.Go(func() error { return sh.Run(shards) })
 	}
-	outer, ctx := errgroup.WithContext(ctx)
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	outer, working := errgroup.WithContext(serving)
 	for _, a := range n.accesses {
-		n.serve(ctx, outer, a)
+		n.serve(working, outer, a)
 	}
 	if n.o.Sockets.Management != nil {
-		outer.Go(func() error { return n.managementDoor().Serve(ctx, n.o.Sockets.Management) })
+		outer.Go(func() error { return n.managementDoor().Serve(working, n.o.Sockets.Management) })
 	}
 	if n.o.Sockets.Metrics != nil {
-		outer.Go(func() error { return n.serveMetrics(ctx, n.o.Sockets.Metrics) })
+		outer.Go(func() error { return n.serveMetrics(working, n.o.Sockets.Metrics) })
 	}
-	outer.Go(func() error { return n.every(ctx, sweepEvery, n.Sweep) })
+	outer.Go(func() error { return n.every(working, sweepEvery, n.Sweep) })
 	outer.Go(func() error {
-		return n.every(ctx, flushEvery, func(context.Context) error { n.refusals.Flush(); return nil })
+		return n.every(working, flushEvery, func(context.Context) error { n.refusals.Flush(); return nil })
+	})
+	outer.Go(func() error {
+		defer stopServing()
+		n.drain(ctx, working)
+		return nil
 	})
 	err := outer.Wait()
 
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.o.Config.Timers.Drain.Std())
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	for _, s := range n.streams {
-		err = errors.Join(err, s.Close(drain))
+	for _, a := range n.accesses {
+		if a.streams != nil {
+			err = errors.Join(err, a.streams.Close(drain))
+		}
 	}
 	stopShards()
 	if stopped := inner.Wait(); !errors.Is(stopped, context.Canceled) {
@@ -174,6 +196,31 @@ func (n *Node) Run(ctx context.Context) error {
 	n.refusals.Flush()
 	n.Close()
 	return err
+}
+
+// drain waits until the node is told to stop, turns new work away, and returns when what is under way has ended or the
+// time for that is over.
+func (n *Node) drain(told, broken context.Context) {
+	select {
+	case <-told.Done():
+	case <-broken.Done():
+		return
+	}
+	n.Door.Drain()
+	deadline := time.NewTimer(n.o.Config.Timers.Drain.Std())
+	defer deadline.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for n.Door.Walking() > 0 {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			n.o.Log.Warn("stopped with requests under way", "count", n.Door.Walking())
+			return
+		case <-broken.Done():
+			return
+		}
+	}
 }
 
 // serve runs the sockets of one access profile, and its sweepers.
@@ -187,10 +234,11 @@ func (n *Node) serve(ctx context.Context, group *errgroup.Group, a *access) {
 	if a.listener == nil {
 		return
 	}
-	streams := siptransport.NewStreams(a.options)
-	n.streams = append(n.streams, streams)
+	if a.streams == nil {
+		a.streams = siptransport.NewStreams(a.options)
+	}
 	group.Go(func() error {
-		return streams.Serve(ctx, n.Shards, a.listener, func(sh *shard.Shard) siptransport.Receiver { return a.ports[sh.ID()] })
+		return a.streams.Serve(ctx, n.Shards, a.listener, func(sh *shard.Shard) siptransport.Receiver { return a.ports[sh.ID()] })
 	})
 }
 

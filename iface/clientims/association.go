@@ -15,16 +15,10 @@ import (
 type association struct {
 	ref    secure.Association
 	path   path
+	flow   siptransport.Flow // where requests to the client go
 	access *accessPorts
 	proof  secure.Proof
 	until  time.Duration // on the monotonic clock
-}
-
-// path is how an association is recognised: by the flow alone, or in a lab profile by the flow and the
-// identity a message claims.
-type path struct {
-	flow siptransport.Flow
-	user string
 }
 
 // associations are those of one shard. The shard writes; any shard reads, because a call may come from
@@ -48,7 +42,7 @@ func newAssociations(sh *shard.Shard, limit int) *associations {
 }
 
 // open makes an association for path that proves nothing yet but where it leads to.
-func (t *associations) open(p path, access *accessPorts, life time.Duration) (association, bool) {
+func (t *associations) open(p path, f siptransport.Flow, access *accessPorts, life time.Duration) (association, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var i uint32
@@ -63,7 +57,7 @@ func (t *associations) open(p path, access *accessPorts, life time.Duration) (as
 		return association{}, false
 	}
 	s := &t.slots[i]
-	s.a = &association{ref: secure.Association(t.shard.Place(i, s.gen)), path: p, access: access,
+	s.a = &association{ref: secure.Association(t.shard.Place(i, s.gen)), path: p, flow: f, access: access,
 		until: t.shard.Now() + life}
 	s.a.proof = mint.Access(s.a.client("", nil))
 	return *s.a, true
@@ -71,7 +65,7 @@ func (t *associations) open(p path, access *accessPorts, life time.Duration) (as
 
 // client describes the association to the mint.
 func (a *association) client(impi string, impus []string) mint.Client {
-	return mint.Client{Peer: a.path.flow.Peer.String(), Association: a.ref, Profile: a.access.Profile,
+	return mint.Client{Peer: a.flow.Peer.String(), Association: a.ref, Profile: a.access.Profile,
 		Protected: a.access.Protected, IMPI: impi, IMPUs: impus}
 }
 

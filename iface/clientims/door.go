@@ -14,12 +14,14 @@ package clientims
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"imsafe/hop"
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
+	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
 	"imsafe/refpoint/gm"
 	"imsafe/secure"
@@ -32,6 +34,8 @@ type Access struct {
 	// Shared says that one peer address may stand for several users (lab test clients): then the identity
 	// a message claims is part of the path. Only a lab profile may do so.
 	Shared bool
+	// Paths is given where several profiles share their associations (the lab's UDP and TCP); nil makes one for each Port.
+	Paths  *Paths
 	SentBy string // host:port of our Via
 	Timers siptxn.Timers
 }
@@ -63,6 +67,9 @@ type Door struct {
 	ports  Ports
 	tables []*associations // by shard
 	access []*accessPorts
+
+	draining atomic.Bool
+	walking  atomic.Int64 // requests of clients that have no final response yet
 }
 
 // accessPorts is one access profile on every shard.
@@ -106,7 +113,10 @@ func (d *Door) Open(a Access) []*Port {
 	group := &accessPorts{Access: a}
 	kind := byte('a' + len(d.access)) // keeps the branches of the layers of one shard apart
 	for i, sh := range d.ports.Shards {
-		p := &Port{door: d, access: group, shard: sh, table: d.tables[i], paths: map[path]secure.Association{}}
+		p := &Port{door: d, access: group, shard: sh, table: d.tables[i], paths: a.Paths, flows: map[siptransport.Flow][]secure.Association{}}
+		if p.paths == nil {
+			p.paths = NewPaths()
+		}
 		p.layer = siptxn.New(siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind,
 			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign})
 		group.ports = append(group.ports, p)
@@ -152,6 +162,18 @@ func (d *Door) Associations() (total int) {
 	}
 	return total
 }
+
+// Drain turns new work away from now on: registrations and new dialogs get 503. What belongs to a dialog or is on its way
+// goes on.
+func (d *Door) Drain() { d.draining.Store(true) }
+
+// Walking is how many requests of clients wait for their final response.
+func (d *Door) Walking() int { return int(d.walking.Load()) }
+
+// drainRetry is what those who are turned away are told, in seconds: by then another node, or this one again, is there.
+const drainRetry = "5"
+
+func (d *Door) turnsAway(m *sip.Message) bool { return d.draining.Load() && len(m.ToTag()) == 0 }
 
 func (d *Door) lookup(a secure.Association) (association, bool) {
 	if t := d.tableOf(a); t != nil {

@@ -1,8 +1,6 @@
 package clientims
 
 import (
-	"bytes"
-
 	"imsafe/proto/sip"
 	"imsafe/secure"
 )
@@ -45,9 +43,37 @@ func (p *Port) strip(m *sip.Message) {
 			m.Remove(h)
 		}
 	}
-	// Access information that claims to be the network's own (RFC 7315 4.4: network-provided).
-	if v := m.Get(sip.HdrPAccessNetworkInfo); bytes.Contains(v, []byte("network-provided")) && p.refusesHeader("network-provided") {
-		m.Remove(sip.HdrPAccessNetworkInfo)
+	if claimsNetwork(m) && p.refusesHeader("network-provided") {
+		keepOwnAccess(m)
+	}
+}
+
+func claimsNetwork(m *sip.Message) bool {
+	for v := range m.Values(sip.HdrPAccessNetworkInfo) {
+		if networkProvided(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// networkProvided reports whether access information claims to be the network's own (RFC 7315 4.4).
+func networkProvided(v []byte) bool {
+	_, claims := sip.Param(v, "network-provided")
+	return claims
+}
+
+// keepOwnAccess leaves the client's own access information.
+func keepOwnAccess(m *sip.Message) {
+	var own []string
+	for v := range m.Values(sip.HdrPAccessNetworkInfo) {
+		if !networkProvided(v) {
+			own = append(own, string(v))
+		}
+	}
+	m.Remove(sip.HdrPAccessNetworkInfo)
+	for _, v := range own {
+		m.AppendString(sip.HdrPAccessNetworkInfo, v)
 	}
 }
 

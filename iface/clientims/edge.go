@@ -1,0 +1,91 @@
+package clientims
+
+import (
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/siptransport"
+	"imsafe/proto/siptxn"
+	"imsafe/secure"
+)
+
+// edge is where a client's request entered: responses leave through it.
+type edge struct {
+	port     *Port
+	tx       siptxn.ServerRef
+	exchange *hop.Exchange
+	done     bool // the final response has left
+}
+
+var _ hop.Retransmitter = (*edge)(nil)
+
+// Reply implements hop.Edge: the way of a response through the door.
+func (e *edge) Reply(x *hop.Exchange, r hop.Reply) {
+	if e.port.leaksKeys(r) {
+		r.Msg.Release()
+		r = x.Respond(500, "")
+	}
+	if r.Final() && !e.done {
+		e.done = true
+		e.port.door.walking.Add(-1)
+	}
+	tx := e.port.layer.Server(e.tx)
+	if tx == nil {
+		r.Msg.Release() // the client's transaction is over: it has given up
+		return
+	}
+	e.port.dismiss(r.Msg)
+	_ = e.port.layer.Respond(tx, r.Msg) // a closed connection ends the association by itself
+}
+
+// Again implements hop.Retransmitter.
+func (e *edge) Again(toTag []byte) bool {
+	tx := e.port.layer.Server(e.tx)
+	return tx != nil && e.port.layer.Retransmit2xx(tx, toTag)
+}
+
+// leaksKeys is the last of the places that keep session keys in: a response with keys still beside it must not
+// leave (TS 33.203 6.1.1). They could not be written into it anyway; something is wrong in the core.
+func (p *Port) leaksKeys(r hop.Reply) bool {
+	return r.HasKeys() && p.door.ports.Gate.Refuse(secure.CIConfidentialityKeyEgress,
+		secure.Event{Reason: "keys-beside-response"})
+}
+
+// Serve implements hop.Function: the way of a request through the door to a client.
+func (d *Door) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	a, alive := d.lookup(in.Client)
+	if !alive {
+		return x.Refuse(in, 430, "")
+	}
+	p := a.access.ports[x.Task().Shard().ID()]
+	p.dismiss(in.Msg)
+	if p.large != nil && siptxn.MustStream(in.Msg.Size()+siptxn.ViaRoom, 0) {
+		return p.large.send(x, p, a, in)
+	}
+	return p.transact(x, a, in)
+}
+
+// transact sends a request over the flow of its association.
+func (p *Port) transact(x *hop.Exchange, a association, in hop.Inbound) hop.Reply {
+	flow := a.flow
+	if p.own != nil {
+		flow.Via = p.own // any socket of the profile reaches the client; ours is gathered with our own sends
+	}
+	return x.Transact(p.layer, flow, in, []byte(a.access.SentBy), p.admitResponse)
+}
+
+// foreign hands a response to the shard that its branch names: the one hand-over a packet may need.
+func (g *accessPorts) foreign(place shard.Place, f siptransport.Flow, data []byte) {
+	if int(place.Shard) < len(g.ports) {
+		p := g.ports[place.Shard]
+		p.shard.Exec(&handover{port: p, flow: f, data: append([]byte(nil), data...)})
+	}
+}
+
+type handover struct {
+	port *Port
+	flow siptransport.Flow
+	data []byte
+}
+
+// Run implements shard.Event.
+func (h *handover) Run(*shard.Shard) { h.port.layer.Input(h.flow, h.data) }
