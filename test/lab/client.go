@@ -155,10 +155,10 @@ func (c *Client) start(method sip.Method, uri string, d *dialog) *sip.Message {
 }
 
 // Transmit sends m to the node as it is.
-func (c *Client) Transmit(m *sip.Message) { c.w.send(c.Address, c.node.Address, m.AppendTo(nil)) }
+func (c *Client) Transmit(m *sip.Message) { c.w.Send(c.Address, c.node.Address, m.AppendTo(nil)) }
 
-// receive takes a datagram. One that does not parse is a defect of the node and ends the test.
-func (c *Client) receive(data []byte) {
+// Receive takes a datagram. One that does not parse is a defect of the node and ends the test.
+func (c *Client) Receive(_ netip.AddrPort, data []byte) {
 	m, err := c.pool.Parse(data)
 	if err != nil {
 		panic(fmt.Sprintf("lab: the node sent what does not parse: %v\n%s", err, data))

@@ -1,8 +1,10 @@
 // Package lab is the house in a bottle: nodes without sockets, a network in memory and scripted clients, all on
 // one goroutine under a fake clock, from one seed. Scenario tests and simulations stand on it.
 //
-// Clients use the access profile lab-udp and share nothing with the core but proto. Not safe for concurrent
-// use; imported by tests only.
+// Clients use the access profile lab-udp and share nothing with the core but proto. Besides the scripted Client there
+// may be others that act by themselves: plug an Endpoint in and use After. A node can be killed, lose its power, have
+// a slow or failing disk; the same seed and the same script give the same run. Not safe for concurrent use; imported
+// by tests only.
 package lab
 
 import (
@@ -30,6 +32,10 @@ type Options struct {
 	Shards int
 	Policy policy.Effective
 	Log    *slog.Logger
+	// Poison makes the nodes panic where a message is used after its release.
+	Poison bool
+	// Disk, if set, gives a node's disk its faults: called at each start of the node, after its store was opened.
+	Disk func(n *Node)
 }
 
 // World is a few nodes, each a network of its own, with their surroundings.
@@ -39,14 +45,30 @@ type World struct {
 	Nodes  []*Node
 	// Events is every refusal the nodes reported, oldest first.
 	Events []secure.Event
-	// Fate, if set, decides what happens to a datagram: lost, or delayed.
-	Fate func(from, to netip.AddrPort) (lost bool, delay time.Duration)
+	// Fate, if set, decides what happens to a datagram: how long each copy of it takes; none means that it is lost.
+	Fate func(from, to netip.AddrPort) (delays []time.Duration)
+	// Tap, if set, sees every datagram when it is sent, lost or not.
+	Tap func(from, to netip.AddrPort, data []byte)
 
-	options Options
-	chacha  *rand.ChaCha8
-	clients map[netip.AddrPort]*Client
-	flying  []datagram // delayed, by time of arrival
-	number  uint64     // of the next datagram: equal times keep their order
+	options   Options
+	chacha    *rand.ChaCha8
+	endpoints map[netip.AddrPort]Endpoint
+	flying    []datagram // by time of arrival
+	agenda    []appointment
+	number    uint64 // of the next datagram or appointment: equal times keep their order
+}
+
+// Endpoint is whatever has an address besides the nodes.
+type Endpoint interface {
+	// Receive takes a datagram. data is the endpoint's.
+	Receive(from netip.AddrPort, data []byte)
+}
+
+// appointment is something to be done at a time.
+type appointment struct {
+	at     time.Duration
+	number uint64
+	do     func()
 }
 
 type datagram struct {
@@ -63,7 +85,7 @@ func New(o Options) (*World, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &World{Clock: shard.NewFake(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), options: o,
-		Random: rand.New(rand.NewPCG(o.Seed, 1)), clients: map[netip.AddrPort]*Client{}}
+		Random: rand.New(rand.NewPCG(o.Seed, 1)), endpoints: map[netip.AddrPort]Endpoint{}}
 	w.chacha = rand.NewChaCha8([32]byte{byte(o.Seed), byte(o.Seed >> 8), byte(o.Seed >> 16), byte(o.Seed >> 24)})
 	for i := range o.Nodes {
 		n, err := newNode(w, i)
@@ -85,38 +107,67 @@ func (w *World) Close() {
 // Refused implements secure.Sink.
 func (w *World) Refused(e secure.Event) { w.Events = append(w.Events, e) }
 
-// send carries a datagram; where it arrives is decided by the address.
-func (w *World) send(from, to netip.AddrPort, data []byte) {
-	d := datagram{at: w.Clock.Now(), number: w.number, from: from, to: to, data: slices.Clone(data)}
-	w.number++
-	if w.Fate != nil {
-		lost, delay := w.Fate(from, to)
-		if lost {
-			return
-		}
-		d.at += delay
-	}
-	i, _ := slices.BinarySearchFunc(w.flying, d, func(a, b datagram) int {
+// Plug gives address to e.
+func (w *World) Plug(address netip.AddrPort, e Endpoint) { w.endpoints[address] = e }
+
+// After lets do run when d has passed, outside the nodes. It must not call Advance, Settle or Call.
+func (w *World) After(d time.Duration, do func()) {
+	a := appointment{at: w.Clock.Now() + d, number: w.next(), do: do}
+	i, _ := slices.BinarySearchFunc(w.agenda, a, func(a, b appointment) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.number, b.number))
 	})
-	w.flying = slices.Insert(w.flying, i, d)
+	w.agenda = slices.Insert(w.agenda, i, a)
 }
 
-// arrive delivers what is due; false if nothing is.
+func (w *World) next() uint64 {
+	w.number++
+	return w.number
+}
+
+// Send carries a datagram; where it arrives is decided by the address.
+func (w *World) Send(from, to netip.AddrPort, data []byte) {
+	if w.Tap != nil {
+		w.Tap(from, to, data)
+	}
+	delays := []time.Duration{0}
+	if w.Fate != nil {
+		delays = w.Fate(from, to)
+	}
+	for _, delay := range delays {
+		d := datagram{at: w.Clock.Now() + delay, number: w.next(), from: from, to: to, data: slices.Clone(data)}
+		i, _ := slices.BinarySearchFunc(w.flying, d, func(a, b datagram) int {
+			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.number, b.number))
+		})
+		w.flying = slices.Insert(w.flying, i, d)
+	}
+}
+
+// arrive delivers the first datagram that is due; false if none is.
 func (w *World) arrive() bool {
 	if len(w.flying) == 0 || w.flying[0].at > w.Clock.Now() {
 		return false
 	}
 	d := w.flying[0]
 	w.flying = slices.Delete(w.flying, 0, 1)
-	if c := w.clients[d.to]; c != nil {
-		c.receive(d.data)
+	if e := w.endpoints[d.to]; e != nil {
+		e.Receive(d.from, d.data)
 	}
 	for _, n := range w.Nodes {
 		if n.Address == d.to {
 			n.receive(d.from, d.data)
 		}
 	}
+	return true
+}
+
+// act keeps the first appointment that is due; false if none is.
+func (w *World) act() bool {
+	if len(w.agenda) == 0 || w.agenda[0].at > w.Clock.Now() {
+		return false
+	}
+	a := w.agenda[0]
+	w.agenda = slices.Delete(w.agenda, 0, 1)
+	a.do()
 	return true
 }
 
@@ -129,6 +180,9 @@ func (w *World) step() (next time.Duration) {
 	if len(w.flying) > 0 {
 		next = min(next, w.flying[0].at)
 	}
+	if len(w.agenda) > 0 {
+		next = min(next, w.agenda[0].at)
+	}
 	return next
 }
 
@@ -139,7 +193,7 @@ func (w *World) Settle() { w.Advance(0) }
 func (w *World) Advance(d time.Duration) {
 	end := w.Clock.Now() + d
 	for {
-		for w.arrive() {
+		for w.arrive() || w.act() {
 			w.step()
 		}
 		next := w.step()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"imsafe/iface/clientims"
 	"imsafe/imsbox/charging"
+	"imsafe/imsbox/scscf"
 	"imsafe/node"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
@@ -20,7 +22,7 @@ import (
 // Node is one IMS in the bottle.
 type Node struct {
 	Address netip.AddrPort // its lab-udp port
-	Core    *node.Core
+	Core    *node.Core     // the running one, or while the node is down the last
 	Store   *store.DB
 	Disk    *disk.Fake
 
@@ -28,6 +30,8 @@ type Node struct {
 	number  int
 	keyring *seal.Keyring
 	image   *store.MemoryImage
+	up      bool
+	ledger  *ledger
 	ports   []*clientims.Port
 	senders []*sender
 }
@@ -39,57 +43,88 @@ func newNode(w *World, i int) (*Node, error) {
 	}
 	n := &Node{w: w, number: i, keyring: keyring, Disk: disk.NewFake(w.options.Seed + uint64(i)), image: store.Memory(),
 		Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 1}), 5060)}
-	return n, n.start()
+	return n, n.Start()
 }
 
-// start opens the store and assembles the node on it.
-func (n *Node) start() (err error) {
+// Number is its place among the nodes of the world, from 0.
+func (n *Node) Number() int { return n.number }
+
+// Up reports whether it runs.
+func (n *Node) Up() bool { return n.up }
+
+// Start opens the store and assembles the node on it, as the start of a process does.
+func (n *Node) Start() (err error) {
 	w := n.w
 	n.Store, err = store.Open(store.Options{Disk: n.Disk, Image: n.image.Open, Clock: w.Clock, Random: w.chacha, Log: w.options.Log,
 		Lab: true, Tables: node.Tables(), Manual: true, SegmentBytes: 1 << 20})
 	if err != nil {
 		return fmt.Errorf("lab: store of node %d: %w", n.number, err)
 	}
+	if w.options.Disk != nil {
+		w.options.Disk(n)
+	}
+	n.ledger = &ledger{DB: n.Store}
 	meta := n.Store.Meta()
-	n.Core, err = node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.Store,
+	n.Core, err = node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.ledger,
 		Keys: func() *seal.Keyring { return n.keyring }, Policy: w.options.Policy, Sink: w, Mode: w.options.Mode, Node: uint16(n.number + 1),
-		Shards: w.options.Shards, Domain: Domain, Lab: true, RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
+		Shards: w.options.Shards, Domain: Domain, Lab: true, RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison})
 	if err != nil {
 		return err
 	}
 	n.ports = n.Core.Door.Open(clientims.Access{Profile: "lab-udp", Shared: true, SentBy: n.Address.String(), Timers: siptxn.DefaultTimers()})
 	n.senders = nil
-	for _, p := range n.ports {
+	n.up = true
+	for i, p := range n.ports {
 		s := &sender{n: n}
 		n.senders = append(n.senders, s)
 		p.SendBy(s)
+		n.Core.Shards[i].Exec(shard.EventFunc(func(*shard.Shard) { p.Watch() }))
 	}
 	return nil
 }
 
+// stop ends the node at once: what its procedures would still say or write on their way out is not heard.
 func (n *Node) stop() {
+	if !n.up {
+		return
+	}
+	n.up = false
+	n.Store.Abandon()
 	n.Core.Close()
-	_ = n.Store.Close() // after a kill its disk is gone, and says so
 }
 
-// Kill is kill -9 and a new start on what the disk had by then.
-func (n *Node) Kill() error {
+// Exit ends the process as kill -9 does: what it wrote stays, synced or not.
+func (n *Node) Exit() { n.stop() }
+
+// PowerCut ends it as a power cut does: of what was not synced, something is left.
+func (n *Node) PowerCut() {
 	survivor := n.Disk.Crash()
 	n.stop()
 	n.Disk = survivor
-	return n.start()
+}
+
+// Kill is a power cut and a new start on what the disk had by then.
+func (n *Node) Kill() error {
+	n.PowerCut()
+	return n.Start()
 }
 
 // shardOf chooses the socket a peer's datagrams come to: the kernel would do so by the addresses.
 func (n *Node) shardOf(peer netip.AddrPort) int { return int(peer.Addr().As4()[3]) % len(n.ports) }
 
 func (n *Node) receive(from netip.AddrPort, data []byte) {
+	if !n.up {
+		return
+	}
 	i := n.shardOf(from)
 	flow := siptransport.Flow{Via: n.senders[i], Peer: from}
 	n.Core.Shards[i].Exec(shard.EventFunc(func(*shard.Shard) { n.ports[i].Packet(flow, data) }))
 }
 
 func (n *Node) step(now time.Duration) (next time.Duration) {
+	if !n.up {
+		return store.Never
+	}
 	next = n.Store.Step()
 	for _, sh := range n.Core.Shards {
 		next = min(next, sh.Step(now))
@@ -109,6 +144,23 @@ func (n *Node) Call(fn func(t *shard.Task)) error {
 	n.w.Settle()
 	if !done {
 		return fmt.Errorf("lab: a procedure did not end at once")
+	}
+	return nil
+}
+
+// Sweep ends registrations whose time is over, as node.Node does in the background. What fails is tried at the next.
+func (n *Node) Sweep() error {
+	if !n.up {
+		return nil
+	}
+	records, err := n.Store.Sweep(scscf.TableRegistration, n.w.Clock.Wall().UnixMilli(), 1000)
+	if err != nil {
+		return err
+	}
+	for i, r := range records {
+		n.Core.Shards[i%len(n.Core.Shards)].Exec(shard.EventFunc(func(sh *shard.Shard) {
+			sh.Start(func(t *shard.Task) { _ = n.Core.SCSCF.Expire(t, string(r.Key)) })
+		}))
 	}
 	return nil
 }
@@ -133,9 +185,90 @@ func (n *Node) CompleteCalls() (int, error) {
 	}
 }
 
-// provision runs a change of the subscribers, which waits for the disk, while the world goes on.
-func (n *Node) provision(change func(ctx context.Context) error) error {
-	return change(context.Background())
+// Transactions is how many the node has open, server and client.
+func (n *Node) Transactions() (total int) {
+	for _, p := range n.ports {
+		c := p.Counters()
+		total += int(c.Servers.Load() + c.Clients.Load())
+	}
+	return total
+}
+
+// Provision runs a change of the subscribers, which waits for the disk and for procedures of the node, on a goroutine
+// of its own. Until it has ended nobody else in the world does anything: time passes only for the disk of this node. So
+// the goroutine and the world take turns, and the run stays one that can be repeated.
+func (n *Node) Provision(change func(ctx context.Context) error) error {
+	n.quieten()
+	l := n.ledger
+	l.submitted = make(chan struct{}, 64)
+	done := make(chan error, 1)
+	go func() { done <- change(context.Background()) }()
+	for {
+		select {
+		case err := <-done:
+			l.submitted = nil
+			return err
+		case <-l.submitted:
+			for l.waiting.Add(1); l.waiting.Load() > 0; {
+				n.turn()
+			}
+		}
+	}
+}
+
+// quieten lets what is on its way to the disk arrive.
+func (n *Node) quieten() {
+	for n.turn() {
+	}
+}
+
+// turn does what the node can do now, and if its disk is at work lets it finish; it reports whether it was.
+func (n *Node) turn() bool {
+	next := n.Store.Step()
+	for _, sh := range n.Core.Shards {
+		sh.Exec(shard.EventFunc(func(*shard.Shard) {})) // not Step: the goroutine of Provision may be inside
+	}
+	if busy := n.Disk.Busy(); busy > n.w.Clock.Now() && next == busy {
+		n.w.Clock.AdvanceTo(busy)
+		return true
+	}
+	return false
+}
+
+// ledger is the store of a node. While Provision runs it tells who waits for the disk; else it does nothing.
+type ledger struct {
+	*store.DB
+	submitted chan struct{} // a change was handed to the store; nil outside Provision
+	waiting   atomic.Int64  // changes that Provision has taken note of less those that are answered
+}
+
+// note wraps done so that the turn of the world ends with it.
+func (l *ledger) note(done func(error)) func(error) {
+	if l.submitted == nil {
+		return done
+	}
+	return func(err error) {
+		l.waiting.Add(-1)
+		done(err)
+	}
+}
+
+// ApplyAsync implements store.Store.
+func (l *ledger) ApplyAsync(partition string, ops []store.Op, done func(error)) {
+	l.DB.ApplyAsync(partition, ops, l.note(done))
+	if l.submitted != nil {
+		l.submitted <- struct{}{}
+	}
+}
+
+// Apply implements store.Store.
+func (l *ledger) Apply(partition string, ops ...store.Op) error {
+	if l.submitted == nil {
+		return l.DB.Apply(partition, ops...)
+	}
+	answer := make(chan error, 1)
+	l.ApplyAsync(partition, ops, func(err error) { answer <- err })
+	return <-answer
 }
 
 // sender is the node's end of the network.
@@ -143,7 +276,9 @@ type sender struct{ n *Node }
 
 // SendTo implements siptransport.Sender.
 func (s *sender) SendTo(peer netip.AddrPort, b []byte) error {
-	s.n.w.send(s.n.Address, peer, b)
+	if s.n.up {
+		s.n.w.Send(s.n.Address, peer, b)
+	}
 	return nil
 }
 

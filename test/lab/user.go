@@ -31,9 +31,9 @@ func (n *Node) AddUser(u User) (*Client, error) {
 	opc := aka.DeriveOPc(k, op)
 	c := &Client{Name: u.Name, IMPI: u.Name + "@" + Domain, IMPU: "sip:" + u.Name + "@" + Domain, w: n.w, node: n,
 		pool: sip.NewPool(sip.Limits{}), Card: aka.NewMilenage(k, opc)}
-	last := byte(10 + len(n.w.clients)%200)
-	c.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n.number), byte(len(n.w.clients) / 200), last}), 5060)
-	n.w.clients[c.Address] = c
+	last := byte(10 + len(n.w.endpoints)%200)
+	c.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n.number), byte(len(n.w.endpoints) / 200), last}), 5060)
+	n.w.Plug(c.Address, c)
 	if u.Unprovisioned {
 		return c, nil
 	}
