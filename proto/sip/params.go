@@ -8,6 +8,11 @@ type param struct {
 	quoted      bool
 }
 
+// isSound: a token for a name, no delimiter in a value without quotes (RFC 3261 25.1, generic-param).
+func (p *param) isSound() bool {
+	return isToken(p.name) && (p.quoted || allOf(p.value, clsValue))
+}
+
 // nextParam cuts the parameter before the next sep off s. White space around names and values is dropped. ok is
 // false if there is no name, no value behind '=' or no end of a quoted string (RFC 3261 25.1, generic-param).
 func nextParam(s []byte, sep byte) (p param, rest []byte, ok bool) {
@@ -98,7 +103,7 @@ func checkParams(params []byte) bool {
 	var seen nameFilter
 	for n, rest := 0, params; rest != nil; n++ {
 		p, next, ok := nextParam(rest, ';')
-		if !ok || n == maxParams || !isToken(p.name) || !p.quoted && !allOf(p.value, clsValue) {
+		if !ok || n == maxParams || !p.isSound() {
 			return false
 		}
 		if seen.maybe(p.name) && nameBefore(params[:len(params)-len(rest)], p.name) {

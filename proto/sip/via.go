@@ -80,7 +80,7 @@ func (v *Via) parseParams() bool {
 	rest := v.Params
 	for rest != nil {
 		p, next, ok := nextParam(rest, ';')
-		if !ok {
+		if !ok || !p.isSound() {
 			return false
 		}
 		rest = next
