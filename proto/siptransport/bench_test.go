@@ -1,12 +1,16 @@
 package siptransport
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,18 +39,45 @@ func echoClient(arg string) {
 	if _, err := fmt.Sscan(arg, &network, &addr, &count, &window); err != nil {
 		panic(err)
 	}
+	switch network {
+	case "idle-tcp":
+		idleClient(addr, count, nil)
+		return
+	case "idle-tls":
+		idleClient(addr, count, &tls.Config{InsecureSkipVerify: true}) // the certificate is made anew for each run
+		return
+	}
 	msg := request()
 	c, err := net.Dial(network, addr)
 	if err != nil {
 		panic(err)
 	}
-	lost := 0
-	if network == "udp" {
-		lost = udpClient(c.(*net.UDPConn), msg, count, window)
-	} else {
+	switch network {
+	case "udp":
+		fmt.Println(udpClient(c.(*net.UDPConn), msg, count, window))
+	case "tcp":
 		tcpClient(c, msg, count, window)
 	}
-	fmt.Println(lost)
+}
+
+// idleClient holds count connections that have sent one message each, until its input ends.
+func idleClient(addr string, count int, config *tls.Config) {
+	conns := make([]net.Conn, count)
+	for i := range conns {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			panic(err)
+		}
+		if config != nil {
+			c = tls.Client(c, config)
+		}
+		if _, err := c.Write(request()); err != nil {
+			panic(err)
+		}
+		conns[i] = c
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
 func udpClient(c *net.UDPConn, msg []byte, count, window int) (lost int) {
@@ -187,4 +218,63 @@ func BenchmarkTCPEcho(b *testing.B) {
 			<-done
 		})
 	}
+}
+
+// BenchmarkIdleConnection reports the memory of the server for one open connection that has had a message and waits. An operation is the
+// opening of one.
+func BenchmarkIdleConnection(b *testing.B) {
+	for _, network := range []string{"tcp", "tls"} {
+		b.Run(network, func(b *testing.B) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			var n Counters
+			o := Options{MaxPerSource: 1 << 20, MaxConns: 1 << 20, Counters: &n}
+			if network == "tls" {
+				o.TLS, _ = certificate(b)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			shards := []*shard.Shard{testShard(b, 0, 0)}
+			go func() {
+				done <- ServeListener(ctx, shards, ln, func(*shard.Shard) Receiver { return receiverFunc(func(Flow, []byte) {}) }, o)
+			}()
+			before := memory()
+			self, err := os.Executable()
+			if err != nil {
+				b.Fatal(err)
+			}
+			cmd := exec.Command(self)
+			cmd.Env = append(os.Environ(), clientEnv+"="+fmt.Sprint("idle-", network, " ", ln.Addr(), " ", b.N, " ", 0))
+			cmd.Stderr = os.Stderr
+			in, _ := cmd.StdinPipe()
+			out, _ := cmd.StdoutPipe()
+			b.ResetTimer()
+			used := cpu(b)
+			if err := cmd.Start(); err != nil {
+				b.Fatal(err)
+			}
+			_, _ = bufio.NewReader(out).ReadString('\n')
+			for n.MessagesIn.Load() < uint64(b.N) {
+				runtime.Gosched()
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(cpu(b)-used)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(memory()-before)/float64(b.N), "B/conn")
+			_ = in.Close()
+			_ = cmd.Wait()
+			cancel()
+			<-done
+		})
+	}
+}
+
+// memory is what the heap and the stacks use.
+func memory() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // sync.Pool gives up at the second
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse + m.StackInuse
 }

@@ -238,10 +238,25 @@ func newBatch(d *Datagrams, r Receiver) *batch {
 	return b
 }
 
-// set notes datagram i; cut says that it was longer than the buffer.
+// fill notes that n datagrams were read with one call. get tells the octets of each, where it came from, and whether it was longer
+// than its buffer. Counters are shared between cores, so they are touched once per batch.
+func (b *batch) fill(n int, get func(i int) (size int, from netip.AddrPort, cut bool)) {
+	octets := 0
+	for i := range n {
+		size, from, cut := get(i)
+		b.set(i, size, from, cut)
+		octets += size
+	}
+	b.n = n
+	c := b.d.n
+	c.ReadCalls.Add(1)
+	c.PacketsIn.Add(uint64(n))
+	c.OctetsIn.Add(uint64(octets))
+}
+
+// set notes datagram i, or drops it.
 func (b *batch) set(i, size int, from netip.AddrPort, cut bool) {
 	c := b.d.n
-	c.OctetsIn.Add(uint64(size))
 	switch {
 	case cut || size > b.d.o.MaxDatagram:
 		c.Truncated.Add(1)

@@ -285,6 +285,37 @@ func TestOneBadPeer(t *testing.T) {
 	}
 }
 
+func TestListenUDPThatFails(t *testing.T) {
+	taken, err := net.ListenPacket("udp4", "127.0.0.1:0") // without SO_REUSEPORT
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if socks, err := ListenUDP(addrPort(taken.LocalAddr()), 2); err == nil || socks != nil {
+		t.Errorf("%v, %v", socks, err)
+	}
+}
+
+// TestServePacket: the short form, and the end by the socket instead of the context.
+func TestServePacket(t *testing.T) {
+	r, sock := newRecorder(), loopback(t, 1)[0]
+	done := make(chan error, 1)
+	go func() { done <- ServePacket(context.Background(), testShard(t, 0, 0), sock, r, Options{Proto: "X"}) }()
+	c, err := net.Dial("udp", sock.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte("hello"))
+	if f := await(t, r.packets).flow; f.Via.Proto() != "X" || f.Via.Reliable() || f.IsZero() {
+		t.Errorf("flow %v", f)
+	}
+	_ = sock.Close()
+	if err := await(t, done); err != nil {
+		t.Errorf("ServePacket: %v", err)
+	}
+}
+
 func TestIPv6(t *testing.T) {
 	socks, err := ListenUDP(netip.MustParseAddrPort("[::1]:0"), 1)
 	if err != nil {

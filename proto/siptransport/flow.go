@@ -9,8 +9,9 @@ import (
 // used from any goroutine and are comparable (pointers).
 type Sender interface {
 	// SendTo sends one SIP message to peer. It copies b. The octets are gathered with others of the same burst and leave
-	// when the shard of the Sender goes idle or enough came together. A stream ignores peer: it has one. The error is
-	// immediate knowledge only (ErrClosed, ErrTooLarge, ErrSlow): a datagram that the network loses is not reported.
+	// when the shard of the Sender has done its present work, or enough came together. A stream ignores peer: it has one.
+	// The error is immediate knowledge only (ErrClosed, ErrTooLarge, ErrPeer, ErrSlow): a datagram that the network loses is
+	// not reported. Off the shard it enters the shard as shard.Exec does, so no lock may be held that work on the shard wants.
 	SendTo(peer netip.AddrPort, b []byte) error
 	// Reliable reports whether the transport retransmits by itself (RFC 3261 17: timers A, E, G do not run).
 	Reliable() bool

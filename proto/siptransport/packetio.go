@@ -31,10 +31,9 @@ func (s *singleIO) read(b *batch) (err error) {
 	if err != nil {
 		return err
 	}
-	s.d.n.ReadCalls.Add(1)
-	s.d.n.PacketsIn.Add(1)
-	b.n = 1
-	b.set(0, n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), false)
+	b.fill(1, func(int) (int, netip.AddrPort, bool) {
+		return n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), false
+	})
 	return nil
 }
 

@@ -56,6 +56,7 @@ type mmsgIO struct {
 	// The call-backs of raw are made once: a closure per call would be an allocation. What they work on is here.
 	readFn  func(fd uintptr) bool
 	in      *batch
+	got     int // datagrams read
 	readErr error
 
 	writeFn  func(fd uintptr) bool
@@ -88,13 +89,10 @@ func (m *mmsgIO) read(b *batch) error {
 	if m.readErr != nil {
 		return m.readErr
 	}
-	c := m.d.n
-	c.ReadCalls.Add(1)
-	c.PacketsIn.Add(uint64(b.n))
-	for i := range b.n {
+	b.fill(m.got, func(i int) (int, netip.AddrPort, bool) {
 		h := &b.vec.hdrs[i]
-		b.set(i, int(h.n), peerOf(&b.vec.names[i]), h.hdr.Flags&unix.MSG_TRUNC != 0)
-	}
+		return int(h.n), peerOf(&b.vec.names[i]), h.hdr.Flags&unix.MSG_TRUNC != 0
+	})
 	return nil
 }
 
@@ -108,7 +106,7 @@ func (m *mmsgIO) tryRead(fd uintptr) bool {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&hdrs[0])), uintptr(len(hdrs)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			m.in.n = int(n)
+			m.got = int(n)
 			return true
 		case unix.EAGAIN:
 			return false

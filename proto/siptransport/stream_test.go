@@ -516,6 +516,31 @@ func TestCloseDrains(t *testing.T) {
 	}
 }
 
+// TestCloseCutsOff: a peer that does not read does not hold up the end for longer than the context says.
+func TestCloseCutsOff(t *testing.T) {
+	s := listen(t, Options{})
+	r := newRecorder()
+	dialler := NewStreams(Options{MaxQueue: 64 << 20})
+	f := dialler.Dial(context.Background(), testShard(t, 1, 0), s.addr, r)
+	await(t, r.opened)
+	hold, entered := make(chan struct{}), make(chan struct{})
+	s.on(func(Flow, []byte) { close(entered); <-hold })
+	_ = f.Send([]byte(message("")))
+	<-entered // the peer is stuck in its shard and reads no more
+	_ = f.Send(bytes.Repeat([]byte("x"), 32<<20))
+	ctx, cancel := context.WithCancel(context.Background())
+	closed := make(chan error, 1)
+	go func() { closed <- dialler.Close(ctx) }()
+	cancel()
+	if err := await(t, closed); !errors.Is(err, context.Canceled) {
+		t.Errorf("Close: %v", err)
+	}
+	close(hold)
+	if err := dialler.Close(context.Background()); err != nil {
+		t.Errorf("Close again: %v", err)
+	}
+}
+
 // TestBusyShard: a reader waits for a shard whose inbox is full; nothing is lost, since TCP holds the peer.
 func TestBusyShard(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
