@@ -29,18 +29,18 @@ const (
 )
 
 func schemeOf(b []byte) scheme {
-	switch len(b) {
-	case 3:
-		if foldEqual(b, "sip") {
+	switch {
+	case len(b) < 3 || len(b) > 4:
+		return schemeOther
+	case b[0]|0x20 == 's' && b[1]|0x20 == 'i' && b[2]|0x20 == 'p':
+		if len(b) == 3 {
 			return schemeSIP
 		}
-		if foldEqual(b, "tel") {
-			return schemeTel
-		}
-	case 4:
-		if foldEqual(b, "sips") {
+		if b[3]|0x20 == 's' {
 			return schemeSIPS
 		}
+	case b[0]|0x20 == 't' && b[1]|0x20 == 'e' && b[2]|0x20 == 'l' && len(b) == 3:
+		return schemeTel
 	}
 	return schemeOther
 }
@@ -58,26 +58,28 @@ func (u *URI) IsTel() bool { return schemeOf(u.Scheme) == schemeTel }
 // there. It returns ErrURI otherwise and keeps views of b.
 func ParseURI(b []byte) (URI, error) {
 	var u URI
-	colon := bytes.IndexByte(b, ':')
-	if colon <= 0 || colon == len(b)-1 {
-		return URI{}, ErrURI
-	}
-	u.Scheme = b[:colon]
-	rest := b[colon+1:]
-	var ok bool
-	switch schemeOf(u.Scheme) {
-	case schemeSIP, schemeSIPS:
-		ok = u.parseSIP(rest)
-	case schemeTel:
-		ok = u.parseTel(rest)
-	default:
-		ok = isScheme(u.Scheme) && isOpaque(rest)
-		u.Opaque = rest
-	}
-	if !ok {
+	if !u.parse(b) {
 		return URI{}, ErrURI
 	}
 	return u, nil
+}
+
+// parse fills an empty u.
+func (u *URI) parse(b []byte) bool {
+	colon := bytes.IndexByte(b, ':')
+	if colon <= 0 || colon == len(b)-1 {
+		return false
+	}
+	u.Scheme = b[:colon]
+	rest := b[colon+1:]
+	switch schemeOf(u.Scheme) {
+	case schemeSIP, schemeSIPS:
+		return u.parseSIP(rest)
+	case schemeTel:
+		return u.parseTel(rest)
+	}
+	u.Opaque = rest
+	return isScheme(u.Scheme) && isOpaque(rest)
 }
 
 // isScheme: RFC 3986 3.1.

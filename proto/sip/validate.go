@@ -168,8 +168,8 @@ func isNameAddr(b []byte, bracket bool) bool {
 	if err != nil || bracket && !n.Bracket || !checkParams(n.Params) {
 		return false
 	}
-	_, err = ParseURI(n.URI)
-	return err == nil
+	var u URI
+	return u.parse(n.URI)
 }
 
 func (m *Message) validateVias() *rejection {
@@ -178,9 +178,9 @@ func (m *Message) validateVias() *rejection {
 		if id != byte(HdrVia) {
 			continue
 		}
-		v, err := ParseVia(m.value(i))
+		var v Via
 		switch {
-		case err != nil:
+		case !v.parse(m.value(i)):
 			return badVia
 		case n == 0 && string(v.Branch) == MagicCookie:
 			return badBranch // RFC 4475 3.2.1

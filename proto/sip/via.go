@@ -31,15 +31,19 @@ func (v *Via) HasCookie() bool {
 // value; the version is not compared. It keeps views of b.
 func ParseVia(b []byte) (Via, error) {
 	var v Via
-	end := bytes.IndexByte(b, ';')
-	head := b
-	if end >= 0 {
-		head, v.Params = b[:end], b[end+1:]
-	}
-	if !v.parseHead(head) || !v.parseParams() {
+	if !v.parse(b) {
 		return Via{}, ErrVia
 	}
 	return v, nil
+}
+
+// parse fills an empty v.
+func (v *Via) parse(b []byte) bool {
+	head := b
+	if end := bytes.IndexByte(b, ';'); end >= 0 {
+		head, v.Params = b[:end], b[end+1:]
+	}
+	return v.parseHead(head) && v.parseParams()
 }
 
 // parseHead reads protocol "/" version "/" transport LWS sent-by, with white space around the slashes.
@@ -85,6 +89,8 @@ func (v *Via) parseParams() bool {
 		}
 		rest = next
 		switch {
+		case len(p.name) < 5 || len(p.name) > 8:
+			continue
 		case foldEqual(p.name, "branch"):
 			ok = v.Branch == nil && len(p.value) > 0
 			v.Branch = p.value
