@@ -7,6 +7,7 @@ import (
 
 	"imsafe/proto/shard"
 	"imsafe/secure"
+	"imsafe/store"
 	"imsafe/trace"
 )
 
@@ -29,12 +30,28 @@ func (n *Node) metrics() (http.Handler, error) {
 		r.Gauge("node", "handovers", "Events that another thread had to run.", n.sum(func(s shard.Stats) float64 { return float64(s.HandedOver) })),
 		r.Gauge("clientims", "associations", "Paths to clients, those included that prove nothing yet.", func() float64 { return float64(n.Door.Associations()) }),
 		r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),
+		r.Gauge("store", "changes", "Durable changes.", n.stored(func(s store.Stats) float64 { return float64(s.Changes) })),
+		r.Gauge("store", "batches", "Journal writes, each with one sync.", n.stored(func(s store.Stats) float64 { return float64(s.Batches) })),
+		r.Gauge("store", "overloads", "Changes refused for too much work or a failed disk.", n.stored(func(s store.Stats) float64 { return float64(s.Overloads) })),
+		r.Gauge("store", "unsaved", "Changes that are not in the image yet.", n.stored(func(s store.Stats) float64 { return float64(s.Unsaved) })),
 		r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }),
 	)
 	for _, c := range n.HSS.Counts() {
 		err = errors.Join(err, r.Gauge("hss", hssMetric(c.Name, c.Operation), "Work of the HSS.", n.hssCount(c.Name, c.Operation)))
 	}
 	return r.Handler(), err
+}
+
+// Handovers returns how many datagrams came in, and how many of them were responses that belonged to another shard than
+// the one whose socket they came to. A packet is handed over at most once: its branch names the shard.
+func (n *Node) Handovers() (packets, given uint64) {
+	for _, a := range n.accesses {
+		packets += a.counters.PacketsIn.Load()
+		for _, p := range a.ports {
+			given += p.Counters().ForeignGiven.Load()
+		}
+	}
+	return packets, given
 }
 
 func (n *Node) sum(of func(shard.Stats) float64) func() float64 {
@@ -44,6 +61,10 @@ func (n *Node) sum(of func(shard.Stats) float64) func() float64 {
 		}
 		return total
 	}
+}
+
+func (n *Node) stored(of func(store.Stats) float64) func() float64 {
+	return func() float64 { return of(n.o.Store.Stats()) }
 }
 
 // refused yields how often each control refused.

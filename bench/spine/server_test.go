@@ -49,7 +49,10 @@ func key(what string, user int) (k [16]byte) {
 	return k
 }
 
-const childDirectory = "IMSAFE_BENCH_NODE"
+const (
+	childDirectory = "IMSAFE_BENCH_NODE"
+	childShards    = "IMSAFE_BENCH_SHARDS"
+)
 
 // TestMain runs the node when this binary is the child.
 func TestMain(m *testing.M) {
@@ -65,9 +68,13 @@ func TestMain(m *testing.M) {
 
 // serve is the child: it provisions, says where it listens, and does what it is told on standard input.
 func serve(dir string) error {
-	pin(0)
 	c := config.Default()
 	c.Node.Lab, c.Node.DataDir, c.Node.Shards = true, dir, 1
+	if os.Getenv(childShards) != "" {
+		c.Node.Shards = 2
+	} else {
+		pin(0)
+	}
 	c.IMS.Domain = domain
 	c.CI.LabUDP.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}}
 	c.Metrics.Listen = config.Address{}
@@ -82,7 +89,7 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	sockets, err := node.Listen(&c, 1, nil)
+	sockets, err := node.Listen(&c, c.Node.Shards, nil)
 	if err != nil {
 		return err
 	}
@@ -117,8 +124,8 @@ func provision(n *node.Node) error {
 	return nil
 }
 
-// obey answers "cpu", starts a profile on "profile FILE", ends it on "stop", and returns at the end of the input.
-func obey(*node.Node) {
+// obey answers "cpu" and "handovers", starts a profile on "profile FILE", ends it on "stop", and returns at the end of the input.
+func obey(n *node.Node) {
 	var profile *os.File
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -127,6 +134,9 @@ func obey(*node.Node) {
 			var u syscall.Rusage
 			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 			fmt.Println("cpu", (time.Duration(u.Utime.Nano()) + time.Duration(u.Stime.Nano())).Nanoseconds())
+		case "handovers":
+			packets, foreign := n.Handovers()
+			fmt.Println("handovers", packets, foreign)
 		case "profile":
 			profile, _ = os.Create(rest)
 			_ = pprof.StartCPUProfile(profile)
@@ -152,10 +162,11 @@ type server struct {
 	cmd     *exec.Cmd
 }
 
-func start(b *testing.B) *server {
+func start(b *testing.B, env ...string) *server {
 	b.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDirectory+"="+filepath.Join(b.TempDir(), "store"), "GOMAXPROCS=2")
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

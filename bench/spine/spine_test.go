@@ -1,6 +1,7 @@
 package spine
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -55,4 +56,17 @@ func BenchmarkRegister(b *testing.B) {
 	s := start(b)
 	clients := crew(b, s, 0, window)
 	measure(b, clients, s, func(c *client, _ int) bool { return c.register() })
+}
+
+// BenchmarkCallTwoShards is the call on two shards and two processors, and how many of the packets had to go from one shard
+// to the other: the kernel spreads clients over the sockets, a call belongs to the caller's shard, so answers of a callee
+// on the other socket cross once.
+func BenchmarkCallTwoShards(b *testing.B) {
+	s := start(b, childShards+"=2")
+	callers, all := pairs(b, s)
+	var p0, f0, p1, f1 float64
+	fmt.Sscan(s.ask(b, "handovers", "handovers"), &p0, &f0)
+	measure(b, callers, s, func(c *client, turn int) bool { return all[c].call(turn) })
+	fmt.Sscan(s.ask(b, "handovers", "handovers"), &p1, &f1)
+	b.ReportMetric((f1-f0)/(p1-p0), "handovers/packet")
 }
