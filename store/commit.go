@@ -103,6 +103,7 @@ type committer struct {
 	refuse  error             // why nothing more is accepted: ErrFailed, ErrClosed
 }
 
+// ApplyAsync implements Store.
 func (db *DB) ApplyAsync(partition string, ops []Op, done func(error)) {
 	r := &request{partition: partition, ops: ops, done: done}
 	if err := db.validate(ops); err != nil || len(ops) == 0 {
@@ -112,6 +113,7 @@ func (db *DB) ApplyAsync(partition string, ops []Op, done func(error)) {
 	db.submit(r)
 }
 
+// ReserveAsync implements Store.
 func (db *DB) ReserveAsync(counter string, n uint64, done func(from, to uint64, err error)) {
 	if n == 0 || len(counter) == 0 || len(counter) > MaxKey {
 		done(0, 0, fmt.Errorf("%w: reserve %d of counter with %d octets", ErrInvalid, n, len(counter)))
@@ -152,14 +154,18 @@ func (db *DB) validate(ops []Op) error {
 // submit brings a request to the queue, after those of its partition that wait for the image.
 func (db *DB) submit(r *request) {
 	db.mu.Lock()
-	if waiting, behind := db.commit.waiting[r.partition]; behind && db.commit.refuse == nil {
+	var err error
+	waiting, behind := db.commit.waiting[r.partition]
+	switch {
+	case !behind || db.commit.refuse != nil:
+		var ok bool
+		if err, ok = db.acceptLocked(r); !ok {
+			err = db.park(r)
+		}
+	case len(waiting) >= db.o.ReadQueue:
+		err = ErrOverloaded
+	default:
 		db.commit.waiting[r.partition] = append(waiting, r)
-		db.mu.Unlock()
-		return
-	}
-	err, ok := db.acceptLocked(r)
-	if !ok {
-		err = db.park(r)
 	}
 	db.mu.Unlock()
 	if err != nil {

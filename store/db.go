@@ -210,7 +210,8 @@ func (db *DB) Close() error {
 	return errors.Join(err, db.release())
 }
 
-// Abandon ends the store as if the process had died: nothing more is written, nobody is told. For simulations and tests.
+// Abandon ends the store as if the process had died: what waits is dropped and its callers hear nothing, the image is not brought up
+// to date. For simulations and tests.
 func (db *DB) Abandon() {
 	db.mu.Lock()
 	db.failure = errors.New("store: abandoned")
@@ -247,6 +248,7 @@ func (db *DB) Meta() Meta {
 	return db.meta
 }
 
+// Apply implements Store.
 func (db *DB) Apply(partition string, ops ...Op) error {
 	answer := make(chan error, 1)
 	db.ApplyAsync(partition, ops, func(err error) { answer <- err })
@@ -254,6 +256,7 @@ func (db *DB) Apply(partition string, ops ...Op) error {
 	return <-answer
 }
 
+// Reserve implements Store.
 func (db *DB) Reserve(counter string, n uint64) (from, to uint64, err error) {
 	answer := make(chan struct{})
 	db.ReserveAsync(counter, n, func(f, t uint64, e error) {

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestInMemory: the store of other rooms' tests passes the suite too.
+// TestInMemory: the store of other rooms' tests, and what a closed one answers.
 func TestInMemory(t *testing.T) {
 	db, err := store.InMemory(wallClock{time.Now()})
 	if err != nil {
@@ -35,9 +35,23 @@ func TestInMemory(t *testing.T) {
 	if err := db.Close(); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("closed twice: %v", err)
 	}
+	if err := db.Apply("p", store.Op{Table: 17, Key: []byte("k"), Value: []byte("v")}); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("apply after close: %v", err)
+	}
+	if _, _, err := db.Reserve("c", 1); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("reserve after close: %v", err)
+	}
+	if _, err := db.Get(17, []byte("not in memory")); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("get after close: %v", err)
+	}
+	db.GetAsync(17, []byte("not in memory"), func(_ store.Record, err error) {
+		if !errors.Is(err, store.ErrClosed) {
+			t.Errorf("get after close: %v", err)
+		}
+	})
 }
 
-// TestManualConformance: the suite on one goroutine, but for the race of many callers.
+// TestManual: everything on the caller's goroutine, checkpoints too.
 func TestManual(t *testing.T) {
 	w := newWorld(2)
 	o := w.options()

@@ -16,6 +16,7 @@ type read struct {
 	done    func(Record, error)
 }
 
+// Get implements Store. A record in memory costs no allocation.
 func (db *DB) Get(t Table, key []byte) (Record, error) {
 	if rec, err, hit := db.resident.lookup(t, key); hit {
 		return rec, err
@@ -23,6 +24,7 @@ func (db *DB) Get(t Table, key []byte) (Record, error) {
 	return db.load(t, key)
 }
 
+// GetAsync implements Store.
 func (db *DB) GetAsync(t Table, key []byte, done func(Record, error)) {
 	if rec, err, hit := db.resident.lookup(t, key); hit {
 		done(rec, err)
@@ -72,6 +74,9 @@ func (db *DB) load(t Table, key []byte) (Record, error) {
 		if rec, err, hit := db.resident.lookup(t, key); hit {
 			return rec, err
 		}
+		if db.closed.Load() {
+			return Record{}, ErrClosed
+		}
 		db.counters.misses.Add(1)
 		generation := db.resident.generation.Load()
 		rec, err := db.image.Get(t, key)
@@ -96,6 +101,7 @@ func (db *DB) unsaved() []change {
 	return db.tail[:len(db.tail):len(db.tail)]
 }
 
+// Scan implements Store.
 func (db *DB) Scan(t Table, prefix, cursor []byte, limit int) ([]Record, []byte, error) {
 	if !db.known[t] || limit <= 0 {
 		return nil, nil, fmt.Errorf("%w: scan of table %d, limit %d", ErrInvalid, t, limit)
@@ -164,6 +170,7 @@ func merge(records []Record, changes []*change) []Record {
 	return page
 }
 
+// Changes implements Store.
 func (db *DB) Changes(cursor uint64, limit int) ([]Change, uint64, error) {
 	if limit <= 0 {
 		return nil, cursor, fmt.Errorf("%w: limit %d", ErrInvalid, limit)
@@ -193,6 +200,7 @@ func (db *DB) Changes(cursor uint64, limit int) ([]Change, uint64, error) {
 	return rows, last, nil
 }
 
+// Sweep implements Store.
 func (db *DB) Sweep(t Table, now int64, limit int) ([]Record, error) {
 	if !db.known[t] || limit <= 0 {
 		return nil, fmt.Errorf("%w: sweep of table %d, limit %d", ErrInvalid, t, limit)

@@ -203,6 +203,7 @@ func (d *Fake) off() error {
 	return nil
 }
 
+// Open implements Disk.
 func (d *Fake) Open(name string) (File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -216,6 +217,7 @@ func (d *Fake) Open(name string) (File, error) {
 	return &fakeFile{d: d, f: f}, nil
 }
 
+// Create implements Disk. The name is durable after SyncDir.
 func (d *Fake) Create(name string) (File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -229,6 +231,7 @@ func (d *Fake) Create(name string) (File, error) {
 	return &fakeFile{d: d, f: f}, nil
 }
 
+// Remove implements Disk.
 func (d *Fake) Remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -238,6 +241,7 @@ func (d *Fake) Remove(name string) error {
 	return d.change(dirChange{name: name})
 }
 
+// Rename implements Disk.
 func (d *Fake) Rename(oldName, newName string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -258,6 +262,7 @@ func (d *Fake) change(c dirChange) error {
 	return nil
 }
 
+// ReadDir implements Disk.
 func (d *Fake) ReadDir() ([]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -267,6 +272,7 @@ func (d *Fake) ReadDir() ([]string, error) {
 	return slices.Sorted(maps.Keys(d.names)), nil
 }
 
+// SyncDir implements Disk.
 func (d *Fake) SyncDir() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
