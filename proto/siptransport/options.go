@@ -46,7 +46,7 @@ type Options struct {
 	TLS *tls.Config
 	// Framing are the bounds of messages on streams; the zero value means sip's defaults.
 	Framing sip.Limits
-	// Clock gives the wall time for the deadlines of streams. Default shard.RealClock.
+	// Clock gives the wall time for the deadlines of streams; it has to move with real time. Default shard.RealClock.
 	Clock shard.Clock
 	// Dialer opens connections for Dial. Default: a net.Dialer without options.
 	Dialer func(ctx context.Context, peer netip.AddrPort) (net.Conn, error)

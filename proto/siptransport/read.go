@@ -89,7 +89,7 @@ func (c *Conn) run(ctx context.Context) {
 		if told = c.enter(&notice{c: c, state: state}); told {
 			c.read()
 		} else {
-			c.end(ErrClosed, &c.s.n.InboxFull)
+			c.end(ErrClosed, &c.s.n.ClosedLocal)
 		}
 	}
 	c.s.put(c)
@@ -226,10 +226,7 @@ func (c *Conn) read() {
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if c.deadline.After(now) {
-				continue // the deadline was moved after the wait had begun
-			}
-			c.end(c.late())
+			c.late()
 			return
 		case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed):
 			c.end(io.EOF, &c.s.n.ClosedPeer)
@@ -289,7 +286,8 @@ func (c *Conn) take(p []byte, now time.Time) bool {
 		c.s.get(c)
 		c.in.msg = msg
 		if !c.enter(c.in) {
-			c.end(ErrClosed, &c.s.n.InboxFull)
+			c.s.n.InboxFull.Add(1)
+			c.end(ErrClosed, &c.s.n.ClosedLocal)
 			return false
 		}
 		<-c.in.done
@@ -378,15 +376,16 @@ func (c *Conn) setDeadline(now, opened time.Time) error {
 	return c.nc.SetReadDeadline(d)
 }
 
-// late says why a deadline that passed ends the connection.
-func (c *Conn) late() (error, *atomic.Uint64) {
+// late ends the connection because its deadline has passed.
+func (c *Conn) late() {
 	switch {
 	case !c.began.IsZero():
-		return ErrUnfinished, &c.s.n.ClosedUnfinished
+		c.end(ErrUnfinished, &c.s.n.ClosedUnfinished)
 	case !c.first:
-		return ErrFirstMessage, &c.s.n.ClosedFirst
+		c.end(ErrFirstMessage, &c.s.n.ClosedFirst)
+	default:
+		c.end(ErrIdle, &c.s.n.ClosedIdle)
 	}
-	return ErrIdle, &c.s.n.ClosedIdle
 }
 
 // get gives c an inbound if it has none.
