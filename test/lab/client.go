@@ -195,6 +195,41 @@ func Spoil(m *sip.Message) {
 	m.Set(sip.HdrAuthorization, c.AppendTo(nil))
 }
 
+// Resynchronise is an Edit that answers a challenge as a card does whose counter stands at sqn: AUTS, and a response with an
+// empty password (RFC 3310 3.4).
+func (c *Client) Resynchronise(challenge *sip.Message, sqn uint64) Edit {
+	return func(m *sip.Message) {
+		asked, err := sip.ParseChallenge(challenge.Get(sip.HdrWWWAuthenticate))
+		if err != nil {
+			return
+		}
+		nonce, err := aka.ParseNonce(asked.Nonce)
+		credentials, wrong := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
+		if err != nil || wrong != nil {
+			return
+		}
+		credentials.AUTS = aka.AppendAUTS(nil, aka.MakeAUTS(c.Card, nonce.RAND, aka.SQN(sqn)))
+		digest := aka.Digest{Algorithm: aka.AKAv1MD5, Username: credentials.Username, Realm: credentials.Realm, Nonce: credentials.Nonce,
+			URI: credentials.URI, Method: []byte("REGISTER"), QOP: credentials.QOP, NC: credentials.NC, Cnonce: credentials.Cnonce}
+		credentials.Response = digest.AppendResponse(nil, nil)
+		m.Set(sip.HdrAuthorization, credentials.AppendTo(nil))
+	}
+}
+
+// SequenceNumber returns the SQN of a challenge, as the card sees it.
+func (c *Client) SequenceNumber(challenge *sip.Message) (uint64, error) {
+	asked, err := sip.ParseChallenge(challenge.Get(sip.HdrWWWAuthenticate))
+	if err != nil {
+		return 0, err
+	}
+	nonce, err := aka.ParseNonce(asked.Nonce)
+	if err != nil {
+		return 0, err
+	}
+	opened, err := aka.Open(c.Card, nonce.RAND, nonce.AUTN)
+	return uint64(opened.SQN), err
+}
+
 // SendRegister sends a REGISTER; answer is a challenge that it answers, or nil.
 func (c *Client) SendRegister(answer *sip.Message, edits ...Edit) error {
 	if c.register.callID == "" {

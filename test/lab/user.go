@@ -15,9 +15,10 @@ import (
 // User says what a subscriber is like. Name is the user part of his identities.
 type User struct {
 	Name          string
-	Scheme        string // default AKAv1-MD5
-	Barred        bool   // the public identity may not be used for sessions
-	Unprovisioned bool   // the HSS does not know him
+	Scheme        string   // default AKAv1-MD5
+	Barred        bool     // the public identity may not be used for sessions
+	Unprovisioned bool     // the HSS does not know him
+	Also          []string // further identities of the implicit registration set
 }
 
 // AddUser makes a client, and its subscriber in the HSS unless told not to.
@@ -37,8 +38,12 @@ func (n *Node) AddUser(u User) (*Client, error) {
 	if u.Unprovisioned {
 		return c, nil
 	}
+	public := []hss.Public{{IMPU: c.IMPU, Barred: u.Barred}}
+	for _, impu := range u.Also {
+		public = append(public, hss.Public{IMPU: impu})
+	}
 	err := n.Core.HSS.Add(context.Background(), &hss.Subscriber{Card: hss.Card{IMPI: c.IMPI, K: hss.Secret(hex.EncodeToString(k[:])),
-		OPc: hss.Secret(hex.EncodeToString(opc[:])), Scheme: cmp.Or(u.Scheme, "AKAv1-MD5")}, Public: []hss.Public{{IMPU: c.IMPU, Barred: u.Barred}}})
+		OPc: hss.Secret(hex.EncodeToString(opc[:])), Scheme: cmp.Or(u.Scheme, "AKAv1-MD5")}, Public: public})
 	if err != nil {
 		return nil, fmt.Errorf("lab: subscriber %s: %w", u.Name, err)
 	}

@@ -7,6 +7,8 @@
 //	alice > REGISTER                  send a request without an answer to a challenge
 //	alice > REGISTER 401              answer the challenge received last
 //	alice > REGISTER 401 wrong        answer it with another key
+//	alice > REGISTER 401 auts=N       answer it as a card whose counter stands at N
+//	alice challenged above N          the sequence number of the challenge received last
 //	alice > INVITE bob                an initial request to a user
 //	alice > BYE                       a request inside the current call (ACK, BYE, UPDATE, PRACK, INFO)
 //	alice > CANCEL
@@ -107,6 +109,8 @@ func (p *player) step(b block) error {
 	case "steals":
 		c.Steal(p.clients[words[2]])
 		return nil
+	case "challenged":
+		return p.challenged(c, words[3])
 	case "registers":
 		_, err := c.Register()
 		return err
@@ -125,6 +129,8 @@ func (p *player) user(words []string) error {
 		switch key {
 		case "scheme":
 			u.Scheme = value
+		case "also":
+			u.Also = append(u.Also, value)
 		case "barred":
 			u.Barred = true
 		case "unprovisioned":
@@ -161,8 +167,15 @@ func (p *player) send(c *lab.Client, words []string, edits []lab.Edit) error {
 		if len(words) > 1 {
 			challenge = p.challenges[c.Name]
 		}
-		if len(words) > 2 {
+		if len(words) > 2 && words[2] == "wrong" {
 			edits = append(edits, lab.Spoil)
+		}
+		if len(words) > 2 && strings.HasPrefix(words[2], "auts=") {
+			var sqn uint64
+			if _, err := fmt.Sscanf(words[2], "auts=%d", &sqn); err != nil {
+				return err
+			}
+			edits = append(edits, c.Resynchronise(challenge, sqn))
 		}
 		return c.SendRegister(challenge, edits...)
 	case method == sip.CANCEL:
@@ -233,6 +246,18 @@ func check(m *sip.Message, condition string) error {
 		return fmt.Errorf("what is %q?", verb)
 	}
 	return nil
+}
+
+func (p *player) challenged(c *lab.Client, floor string) error {
+	var want uint64
+	if _, err := fmt.Sscan(floor, &want); err != nil {
+		return err
+	}
+	sqn, err := c.SequenceNumber(p.challenges[c.Name])
+	if err == nil && sqn <= want {
+		return fmt.Errorf("it is %d", sqn)
+	}
+	return err
 }
 
 func (p *player) refused(control string) error {
