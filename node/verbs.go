@@ -71,6 +71,7 @@ func (o *Operations) Verbs() map[string]management.Verb {
 
 		"backup":     verb(management.Operator, o.backup),
 		"key.rotate": verb(management.Operator, o.rotateKeys),
+		"key.check":  verb(management.Operator, o.checkKeys),
 	}
 }
 

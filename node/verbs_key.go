@@ -93,3 +93,14 @@ func (o *Operations) rotateKeys(ctx context.Context, in RotateKeys) (out Rotated
 		}
 	}
 }
+
+// CheckedKeys is the answer of key.check.
+type CheckedKeys struct {
+	Cards int `json:"cards"`
+}
+
+// checkKeys opens every sealed key once: after a restore, or before old keys are thrown away.
+func (o *Operations) checkKeys(ctx context.Context, _ None) (out CheckedKeys, err error) {
+	out.Cards, err = o.HSS.CheckKeys(ctx)
+	return out, err
+}

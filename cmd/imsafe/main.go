@@ -18,6 +18,10 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"imsafe/iface/management"
+	"imsafe/imsbox/hss"
+	"imsafe/node"
 )
 
 // The exit statuses.
@@ -33,6 +37,16 @@ type cli struct {
 	Dev    devCmd    `cmd:"" help:"The whole system on loopback, without root, with random secrets."`
 	Run    runCmd    `cmd:"" help:"Run a node from its configuration."`
 	Config configCmd `cmd:"" help:"Print or check a configuration."`
+	Status statusCmd `cmd:"" help:"Say whether a node runs, and what it is."`
+
+	User    userCmd    `cmd:"" help:"Subscribers. With a running node through its management socket, else on its store."`
+	Group   groupCmd   `cmd:"" help:"Groups of subscribers."`
+	Profile profileCmd `cmd:"" help:"Service profiles with initial filter criteria."`
+	Key     keyCmd     `cmd:"" help:"The keys under which the store seals K and OPc."`
+	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the node runs."`
+	Restore restoreCmd `cmd:"" help:"Make the store of a stopped node from a backup."`
+
+	UE ueCmd `cmd:"" name:"ue" help:"A client: registers, calls, answers, sends messages; exit 0 only if it happened."`
 
 	Version versionCmd `cmd:"" help:"What was built, from what."`
 
@@ -89,9 +103,12 @@ func (a *app) status(err error) int {
 		return exitDone
 	}
 	if a.json {
-		a.print(map[string]string{"error": err.Error()})
+		a.print(problemOf(err))
 	} else {
 		fmt.Fprintln(a.stderr, "imsafe:", err)
+		for _, m := range node.Mistakes(err) {
+			fmt.Fprintln(a.stderr, "  "+m.String())
+		}
 	}
 	var mistake usage
 	var open unverified
@@ -102,6 +119,23 @@ func (a *app) status(err error) int {
 		return exitUnverified
 	}
 	return exitFailed
+}
+
+// problem is an error as JSON.
+type problem struct {
+	Error    string        `json:"error"`
+	Code     string        `json:"code,omitempty"` // stable, of refusals of the operator's verbs
+	Hint     string        `json:"hint,omitempty"`
+	Mistakes []hss.Mistake `json:"mistakes,omitempty"`
+}
+
+func problemOf(err error) problem {
+	p := problem{Error: err.Error(), Mistakes: node.Mistakes(err)}
+	var known *management.Error
+	if errors.As(err, &known) {
+		p.Code, p.Hint = known.Code, known.Hint
+	}
+	return p
 }
 
 // print writes v as JSON.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -11,6 +12,7 @@ import (
 	"imsafe/node"
 	"imsafe/policy"
 	"imsafe/proto/shard"
+	"imsafe/store/seal"
 	"imsafe/trace"
 )
 
@@ -22,8 +24,11 @@ type configFile struct {
 // load reads and checks the configuration. A mistake in it is told with its line.
 func (f configFile) load(a *app) (*config.Config, error) {
 	data, err := os.ReadFile(f.ConfigPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usage{fmt.Errorf("there is no configuration at %s: name it with -c; `imsafe config print` writes an example", f.ConfigPath)}
+	}
 	if err != nil {
-		return nil, usage{fmt.Errorf("%w: `imsafe config print` writes an example", err)}
+		return nil, usage{err}
 	}
 	c, err := config.Parse(f.ConfigPath, data)
 	if err != nil {
@@ -54,7 +59,8 @@ func (v *runCmd) Run(a *app) error {
 }
 
 func runNode(a *app, c *config.Config, log *slog.Logger) (err error) {
-	keyring, err := node.LoadKeyring(c, a.credentials())
+	load := func() (*seal.Keyring, error) { return node.LoadKeyring(c, a.credentials()) }
+	keyring, err := load()
 	if err != nil {
 		return err
 	}
@@ -73,7 +79,7 @@ func runNode(a *app, c *config.Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer sockets.Close()
-	n, err := node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
+	n, err := node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
 		Certificate: certificate, Sockets: sockets, Policy: policy.Default()})
 	if err != nil {
 		return err
@@ -90,6 +96,11 @@ func (a *app) logger(c *config.Config) (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
 		return nil, usage{err}
 	}
+	return a.loggerAt(c, level)
+}
+
+// loggerAt makes it at another level.
+func (a *app) loggerAt(c *config.Config, level slog.Level) (*slog.Logger, error) {
 	var key [32]byte // of the pseudonyms of this run
 	if _, err := rand.Read(key[:]); err != nil {
 		return nil, err

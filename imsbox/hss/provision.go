@@ -417,6 +417,23 @@ func (h *HSS) Reseal(ctx context.Context) (int, error) {
 	return changed, err
 }
 
+// CheckKeys opens the keys of every subscriber and forgets them. It returns how many cards there are, and the first that does not
+// open: the store belongs to another sealing key, or was changed.
+func (h *HSS) CheckKeys(ctx context.Context) (int, error) {
+	cards := 0
+	err := h.eachSubscription(ctx, func(_ store.Record, sub *subscription) error {
+		for i := range sub.privates {
+			p := &sub.privates[i]
+			if _, err := h.openKeys(p); err != nil {
+				return fmt.Errorf("hss: keys of %s: %w", p.impi, err)
+			}
+			cards++
+		}
+		return nil
+	})
+	return cards, err
+}
+
 func (h *HSS) resealOne(rec store.Record, sub *subscription) (int, error) {
 	for range attempts {
 		stale := false

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"imsafe/config"
+	"imsafe/iface/management"
+	"imsafe/node"
+	"imsafe/proto/shard"
+	"imsafe/store"
+	"imsafe/store/disk"
+	"imsafe/store/seal"
+	"imsafe/store/sqlite"
+)
+
+// operations are the operator's verbs (node.Operations), called at the door of a running node (remote) or on a store that
+// this process has locked (direct). Both take and give the same, and word mistakes alike.
+type operations interface {
+	// Call calls verb with in and decodes the answer into out, which may be nil. A refusal is a *management.Error.
+	Call(ctx context.Context, verb string, in, out any) error
+	Close() error
+}
+
+// operator is how a verb of the operator finds the house.
+type operator struct {
+	configFile
+	Socket string `help:"Management socket of a running node, instead of the one that the configuration names." type:"path" placeholder:"PATH"`
+}
+
+// need is what a verb cannot do without when no node runs.
+type need struct {
+	store bool // one that is there already
+	keys  bool // the sealing keys
+}
+
+// open finds a running node, or opens the store.
+func (o operator) open(a *app, n need) (operations, error) {
+	if o.Socket != "" {
+		if err := knock(a.ctx, o.Socket); err != nil {
+			return nil, fmt.Errorf("no node answers at %s: %w; is it running? Without --socket the store is opened", o.Socket, err)
+		}
+		return remote{management.NewClient(o.Socket)}, nil
+	}
+	c, err := o.load(a)
+	if err != nil {
+		return nil, err
+	}
+	err = knock(a.ctx, c.ManagementSocket())
+	switch {
+	case err == nil:
+		return remote{management.NewClient(c.ManagementSocket())}, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s: %w; run this as root or as the user of the node", c.ManagementSocket(), fs.ErrPermission)
+	}
+	return openStore(a, c, n)
+}
+
+// knock says whether somebody answers at a socket.
+func knock(ctx context.Context, path string) error {
+	d := net.Dialer{Timeout: 2 * time.Second}
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// remote calls a running node.
+type remote struct{ *management.Client }
+
+// Close closes idle connections.
+func (r remote) Close() error {
+	r.Client.Close()
+	return nil
+}
+
+// direct calls the verbs of a store that this process holds.
+type direct struct {
+	verbs map[string]management.Verb
+	store *store.DB
+}
+
+// openStore locks and opens the store of c.
+func openStore(a *app, c *config.Config, n need) (operations, error) {
+	dir := c.Node.DataDir
+	if _, err := os.Stat(filepath.Join(dir, sqlite.FileName)); n.store && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no store in %s, and no node answers at %s: `imsafe user add` and `imsafe run` make a store", dir, c.ManagementSocket())
+	}
+	if err := ownDirectory(dir); err != nil {
+		return nil, err
+	}
+	load := func() (*seal.Keyring, error) { return node.LoadKeyring(c, a.credentials()) }
+	keyring := new(seal.Keyring)
+	if n.keys {
+		var err error
+		if keyring, err = load(); err != nil {
+			return nil, err
+		}
+	}
+	log, err := a.loggerAt(c, slog.LevelError)
+	if err != nil {
+		return nil, err
+	}
+	clock := shard.RealClock()
+	st, err := node.OpenStore(c, clock, log)
+	if err != nil {
+		return nil, locked(err, c)
+	}
+	o, err := node.OpenOperations(c, clock, log, st, node.NewKeys(keyring, load))
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return &direct{o.Verbs(), st}, nil
+}
+
+// locked says what to do about a store that another process has.
+func locked(err error, c *config.Config) error {
+	var held *disk.LockedError
+	if errors.As(err, &held) {
+		return fmt.Errorf("%w, but no node answers at %s: it may be starting or stopping, so try again; a node with another configuration is reached with --socket",
+			err, c.ManagementSocket())
+	}
+	return err
+}
+
+// ownDirectory refuses a directory of somebody else: the files that this process would make there, as root for example, the node
+// could not open.
+func ownDirectory(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it is made, and is ours
+	}
+	if err != nil {
+		return err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to user %d: run this as that user (sudo -u '#%d' imsafe ...), or start the node", dir, s.Uid, s.Uid)
+	}
+	return nil
+}
+
+// Call goes through JSON as the door does.
+func (d *direct) Call(ctx context.Context, verb string, in, out any) error {
+	v, known := d.verbs[verb]
+	if !known {
+		return fmt.Errorf("there is no such verb: %s", verb)
+	}
+	input, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	answer, err := v.Do(ctx, input)
+	if err != nil || out == nil {
+		return err
+	}
+	output, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(output, out)
+}
+
+// Close closes the store, which writes what is not in the image yet.
+func (d *direct) Close() error { return d.store.Close() }
+
+// with opens the house, lets f use it and closes it.
+func (o operator) with(a *app, n need, f func(operations) error) error {
+	house, err := o.open(a, n)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(house), house.Close())
+}
+
+type statusCmd struct{ operator }
+
+// Run says whether a node runs, and what it is.
+func (v *statusCmd) Run(a *app) error {
+	return v.with(a, need{store: true, keys: true}, func(house operations) error {
+		var s node.Status
+		if err := house.Call(a.ctx, "status", node.None{}, &s); err != nil {
+			return err
+		}
+		if a.json {
+			a.print(s)
+			return nil
+		}
+		if !s.Running {
+			a.say("no node runs; the store of %s is whole", s.Domain)
+			return nil
+		}
+		a.say("node %s runs for %s: %d registered", s.Node, s.Domain, s.Registered)
+		return nil
+	})
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"imsafe/client/ue"
+	"imsafe/proto/shard"
+	"imsafe/trace"
+)
+
+type ueCmd struct {
+	Register ueRegisterCmd `cmd:"" help:"Register, say how, and take the registration back."`
+	Call     ueCallCmd     `cmd:"" help:"Call somebody, play and record."`
+	Answer   ueAnswerCmd   `cmd:"" help:"Wait for calls and answer them."`
+	Message  ueMessageCmd  `cmd:"" help:"Send an instant message, or wait for some."`
+}
+
+// line is how a client finds its network and what it insists on.
+type line struct {
+	Card       string        `required:"" help:"Card file with identities and keys, for its owner alone; imsafe user add --card-out writes one. The sequence numbers it has accepted are kept beside it." type:"path" placeholder:"FILE"`
+	Proxy      string        `help:"The P-CSCF, as host:port. Without it: pcscf. and the home domain of the card." placeholder:"HOST:PORT"`
+	CA         string        `name:"ca" help:"File with the authorities that may sign the P-CSCF's certificate, in PEM. Without it: those of the system." type:"path" placeholder:"FILE"`
+	ServerName string        `help:"Name that must stand in that certificate. Without it: pcscf. and the home domain of the card." placeholder:"NAME"`
+	Transport  string        `help:"tls; tcp and udp are in clear and need --lab." enum:"tls,tcp,udp" default:"tls"`
+	Lab        bool          `help:"Allow what only a lab may: signalling in clear and AKAv1-MD5, towards loopback and private addresses."`
+	PlainRTP   bool          `name:"plain-rtp" help:"Offer and accept voice without keys; needs --lab."`
+	AllowTLS12 bool          `name:"allow-tls12" help:"Accept TLS 1.2 with AEAD beside 1.3."`
+	IMPU       string        `name:"impu" help:"Public identity to register, instead of the first of the card." placeholder:"URI"`
+	Patience   time.Duration `help:"How long registration may take." default:"40s"`
+	Verbose    bool          `short:"v" help:"Show the log of the client."`
+}
+
+// phone is a registered client.
+type phone struct {
+	a        *app
+	ue       *ue.UE
+	card     *card
+	domain   string
+	stop     context.CancelFunc
+	done     chan error
+	keep     bool // leave the registration in the network
+	calls    chan *ue.Call
+	messages chan ue.Message
+}
+
+// waiting is how many calls and messages may wait to be looked at.
+const waiting = 256
+
+// goodbye bounds what a client does to leave in an orderly way.
+const goodbye = 10 * time.Second
+
+// pick makes a client and registers it.
+func (l *line) pick(a *app) (_ *phone, err error) {
+	p := &phone{a: a, calls: make(chan *ue.Call, waiting), messages: make(chan ue.Message, waiting)}
+	if p.card, err = a.openCard(l.Card); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.card.Close())
+		}
+	}()
+	p.domain = p.card.Identity().HomeDomain
+	cfg, err := l.config(p)
+	if err != nil {
+		return nil, err
+	}
+	if p.ue, err = ue.New(*cfg); err != nil {
+		return nil, usage{err}
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(a.ctx)) // so that Ctrl-C leaves time to hang up and de-register
+	p.stop, p.done = stop, make(chan error, 1)
+	go func() { p.done <- p.ue.Run(ctx) }()
+	patience, cancel := context.WithTimeout(a.ctx, l.Patience)
+	defer cancel()
+	r, err := p.ue.Register(patience)
+	if err != nil {
+		stop()
+		return nil, errors.Join(l.unregistered(err), <-p.done)
+	}
+	a.happened(event{Event: "registered", IMPUs: r.IMPUs, Scheme: r.Scheme, Leg: "client - P-CSCF", Protection: r.Protection,
+		Seconds: r.Granted.Seconds()})
+	return p, nil
+}
+
+// unregistered says what a failed registration may come from.
+func (l *line) unregistered(err error) error {
+	hint := ""
+	var status *ue.StatusError
+	var authority x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &authority):
+		hint = "; give the authority that signed it with --ca"
+	case errors.Is(err, ue.ErrConnect):
+		hint = fmt.Sprintf("; does a node listen there for %s? --proxy says where", l.Transport)
+	case errors.Is(err, ue.ErrNetwork):
+		hint = "; the network does not have the keys of this card: compare K and OPc"
+	case errors.As(err, &status) && status.Code == 403:
+		hint = "; the network does not know the identity, or has other keys for it: `imsafe user show` says what it has"
+	case errors.Is(err, context.DeadlineExceeded):
+		hint = fmt.Sprintf("; no answer in %v", l.Patience)
+	}
+	return fmt.Errorf("not registered: %w%s", err, hint)
+}
+
+// config makes the configuration of the client.
+func (l *line) config(p *phone) (*ue.Config, error) {
+	c := &ue.Config{Card: p.card.Card, IMPU: l.IMPU, Scheme: p.card.scheme, Lab: l.Lab, PlainRTP: l.PlainRTP, AllowTLS12: l.AllowTLS12,
+		ServerName: l.ServerName, Clock: shard.RealClock(), Rand: rand.Reader, UserAgent: "imsafe-ue"}
+	host := "pcscf." + p.domain
+	if c.ServerName == "" {
+		c.ServerName = host
+	}
+	port := "5060"
+	switch l.Transport {
+	case "tls":
+		c.Transport, port = ue.TLS, "5061"
+	case "tcp":
+		c.Transport = ue.TCP
+	case "udp":
+		c.Transport = ue.UDP
+	}
+	address := l.Proxy
+	if address == "" {
+		address = net.JoinHostPort(host, port)
+	} else if _, _, err := net.SplitHostPort(address); err != nil {
+		address = net.JoinHostPort(strings.Trim(address, "[]"), port)
+	}
+	var err error
+	if c.Proxy, err = resolve(p.a.ctx, address); err != nil {
+		return nil, err
+	}
+	if l.CA != "" {
+		if c.RootCAs, err = authorities(l.CA); err != nil {
+			return nil, err
+		}
+	}
+	if l.Verbose {
+		c.Log = trace.NewLogger(p.a.stderr, slog.LevelDebug, false, make([]byte, 32))
+	}
+	c.OnCall = func(call *ue.Call) {
+		select {
+		case p.calls <- call:
+		default:
+			call.Reject(486)
+		}
+	}
+	c.OnMessage = func(m ue.Message) {
+		select {
+		case p.messages <- m:
+		default: // it has been accepted; who sends so many does not wait for us to read
+		}
+	}
+	return c, nil
+}
+
+// resolve finds the address of the P-CSCF.
+func resolve(ctx context.Context, address string) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddrPort(address); err == nil {
+		return a, nil
+	}
+	tcp, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("the P-CSCF is not found: %w; --proxy HOST:PORT names it", err)
+	}
+	return tcp.AddrPort(), ctx.Err()
+}
+
+// authorities reads certificates.
+func authorities(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", path)
+	}
+	return pool, nil
+}
+
+// target completes whom to call: alice is sip:alice@<home domain>, +49... a tel URI.
+func (p *phone) target(name string) string {
+	switch {
+	case strings.HasPrefix(name, "sip:"), strings.HasPrefix(name, "sips:"), strings.HasPrefix(name, "tel:"):
+		return name
+	case strings.HasPrefix(name, "+"):
+		return "tel:" + name
+	case strings.Contains(name, "@"):
+		return "sip:" + name
+	}
+	return "sip:" + name + "@" + p.domain
+}
+
+// hangUp de-registers, unless the registration is to stay, and ends the client.
+func (p *phone) hangUp() error {
+	var err error
+	if !p.keep {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.a.ctx), goodbye)
+		if err = p.ue.Deregister(ctx); err == nil {
+			p.a.happened(event{Event: "deregistered"})
+		}
+		cancel()
+	}
+	p.stop()
+	return errors.Join(err, <-p.done, p.card.Close())
+}
+
+// with registers a client, lets f use it, and de-registers it.
+func (l *line) with(a *app, f func(*phone) error) error {
+	p, err := l.pick(a)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(p), p.hangUp())
+}
+
+type ueRegisterCmd struct {
+	line
+	For  time.Duration `help:"Stay registered for this long, then take it back; refreshing as needed."`
+	Keep bool          `help:"Leave the registration in the network. Nobody can be reached by it over TLS once this process has gone."`
+}
+
+// Run registers.
+func (v *ueRegisterCmd) Run(a *app) error {
+	return v.with(a, func(p *phone) error {
+		p.keep = v.Keep
+		if v.For == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(v.For):
+		case <-a.ctx.Done():
+		}
+		now, err := p.ue.Registration(context.WithoutCancel(a.ctx))
+		if err == nil && now.State != ue.Registered {
+			err = errors.Join(fmt.Errorf("the registration was lost"), now.Err)
+		}
+		return err
+	})
+}

@@ -1,0 +1,340 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"imsafe/imsbox/hss"
+	"imsafe/node"
+	"imsafe/proto/aka"
+)
+
+type userCmd struct {
+	Add    userAddCmd    `cmd:"" help:"Make a subscriber."`
+	Show   userShowCmd   `cmd:"" help:"Show a subscriber: everything but the keys, which nobody can read."`
+	List   userListCmd   `cmd:"" help:"List subscribers; with --json one object per line."`
+	Import userImportCmd `cmd:"" help:"Make many subscribers from a file: one JSON object per line, or CSV."`
+	Remove userRemoveCmd `cmd:"" help:"Remove a subscriber and end its registrations."`
+}
+
+// newSubscriber is hss.Subscriber as it goes to the HSS: with keys that can be read, which hss.Secret does not let out.
+type newSubscriber struct {
+	IMPI   string       `json:"impi"`
+	IMSI   string       `json:"imsi,omitempty"`
+	K      keyText      `json:"k,omitempty"`
+	OPc    keyText      `json:"opc,omitempty"`
+	OP     keyText      `json:"op,omitempty"`
+	AMF    string       `json:"amf,omitempty"`
+	Scheme string       `json:"scheme,omitempty"`
+	SEQ    uint64       `json:"seq,omitempty"`
+	Group  string       `json:"group,omitempty"`
+	Public []hss.Public `json:"public"`
+}
+
+// addUser is node.AddUser with a subscriber whose keys can be read.
+type addUser struct {
+	Subscriber newSubscriber `json:"subscriber"`
+	DryRun     bool          `json:"dry_run"`
+}
+
+type userAddCmd struct {
+	operator
+	Name    string   `arg:"" help:"Private identity, user@realm; without @ it is in the home domain."`
+	IMPU    []string `name:"impu" sep:"none" placeholder:"URI" help:"Public identity, sip:user@domain or tel:+number. Repeat it for more; the first is the default one. Without it: sip:NAME."`
+	IMSI    string   `name:"imsi" help:"IMSI of the card." placeholder:"DIGITS"`
+	Group   string   `help:"Group of the subscriber; it must be there." placeholder:"NAME"`
+	Profile string   `help:"Service profile of the public identities, instead of that of the group." placeholder:"NAME"`
+	Scheme  string   `help:"How the card authenticates: AKAv2-SHA-256, AKAv2-MD5 or AKAv1-MD5. It is fixed; no client picks it." default:"AKAv2-SHA-256"`
+	AMF     string   `name:"amf" help:"Authentication management field, 4 hexadecimal digits." placeholder:"HEX"`
+	SEQ     uint64   `name:"seq" help:"Where the sequence numbers of a card begin that was used elsewhere."`
+
+	KFile   string `name:"k-file" help:"File with K in hexadecimal, for its owner alone; - is standard input. Keys are never taken from the command line, which other users can see." type:"path" placeholder:"FILE" xor:"k"`
+	OPcFile string `name:"opc-file" help:"File with OPc, the same way." type:"path" placeholder:"FILE" xor:"opc"`
+	OPFile  string `name:"op-file" help:"File with OP instead of OPc: the operator's value, from which OPc is computed." type:"path" placeholder:"FILE" xor:"opc"`
+	Prompt  bool   `help:"Ask for K and OPc at the terminal, without showing them." xor:"k"`
+	Random  bool   `help:"Make random keys for a soft card; they are written once, to --card-out." xor:"k"`
+	CardOut string `help:"Write a card file for imsafe ue, with the keys in it, for its owner alone." type:"path" placeholder:"FILE"`
+
+	DryRun bool `help:"Only check; change nothing."`
+}
+
+// Run makes the subscriber.
+func (v *userAddCmd) Run(a *app) error {
+	if v.Random && v.CardOut == "" && !v.DryRun {
+		return usage{errors.New("--random needs --card-out FILE: the keys are written there once and can never be shown again")}
+	}
+	return v.with(a, need{keys: true}, func(house operations) error {
+		domain, err := domainOf(a, house)
+		if err != nil {
+			return err
+		}
+		s, err := v.subscriber(a, domain)
+		if err != nil {
+			return err
+		}
+		keep := v.CardOut != "" && !v.DryRun
+		if keep { // before the change: keys that are in use must be somewhere
+			if err := writeCard(v.CardOut, s); err != nil {
+				return err
+			}
+		}
+		var done node.Changed
+		if err := house.Call(a.ctx, "user.add", addUser{*s, v.DryRun}, &done); err != nil {
+			if keep {
+				err = errors.Join(err, os.Remove(v.CardOut))
+			}
+			return err
+		}
+		v.tell(a, s, &done)
+		return nil
+	})
+}
+
+func (v *userAddCmd) tell(a *app, s *newSubscriber, done *node.Changed) {
+	if a.json {
+		a.print(struct {
+			*node.Changed
+			Card string `json:"card,omitempty"`
+		}{done, v.CardOut})
+		return
+	}
+	if done.DryRun {
+		a.say("%s can be added; nothing was changed", s.IMPI)
+		return
+	}
+	a.say("%s is added, reachable as %s", s.IMPI, done.User.Sets[0].Default)
+	if v.CardOut != "" {
+		a.say("the card is in %s: whoever has that file is this user", v.CardOut)
+	}
+}
+
+// domainOf asks for the home domain.
+func domainOf(a *app, house operations) (string, error) {
+	var s node.Status
+	err := house.Call(a.ctx, "status", node.None{}, &s)
+	return s.Domain, err
+}
+
+// subscriber gathers what the flags say and reads the keys.
+func (v *userAddCmd) subscriber(a *app, domain string) (*newSubscriber, error) {
+	s := &newSubscriber{IMPI: inDomain(v.Name, domain), IMSI: v.IMSI, AMF: v.AMF, Scheme: v.Scheme, SEQ: v.SEQ, Group: v.Group}
+	impus := v.IMPU
+	if len(impus) == 0 {
+		impus = []string{"sip:" + s.IMPI}
+	}
+	for _, impu := range impus {
+		s.Public = append(s.Public, hss.Public{IMPU: impu, Profile: v.Profile})
+	}
+	return s, v.keys(a, s)
+}
+
+// inDomain completes the name of a user; an identity stays as it is.
+func inDomain(name, domain string) string {
+	switch {
+	case strings.HasPrefix(name, "+"):
+		return "tel:" + name
+	case strings.ContainsAny(name, "@:"):
+		return name
+	}
+	return name + "@" + domain
+}
+
+// keys reads K and OPc or OP from where the flags say.
+func (v *userAddCmd) keys(a *app, s *newSubscriber) (err error) {
+	switch {
+	case v.Random:
+		s.K, s.OPc, err = randomKeys()
+		return err
+	case v.Prompt:
+		if s.K, err = a.ask("K"); err == nil {
+			s.OPc, err = a.ask("OPc")
+		}
+		return err
+	case v.KFile == "" || v.OPcFile == "" && v.OPFile == "":
+		return usage{errors.New("the card's keys are missing: --k-file and --opc-file (or --op-file), --prompt, or --random for a soft card")}
+	case v.KFile == "-" && (v.OPcFile == "-" || v.OPFile == "-"):
+		return usage{errors.New("standard input can carry one key; put the other into a file")}
+	}
+	if s.K, err = a.readKey(v.KFile); err != nil {
+		return err
+	}
+	if s.OPc, err = a.readKey(v.OPcFile); err != nil {
+		return err
+	}
+	s.OP, err = a.readKey(v.OPFile)
+	return err
+}
+
+// randomKeys makes K and, with an OP that nobody keeps, OPc.
+func randomKeys() (k, opc keyText, err error) {
+	var key aka.K
+	var op aka.OP
+	for _, b := range [][]byte{key[:], op[:]} {
+		if _, err := rand.Read(b); err != nil {
+			return "", "", err
+		}
+	}
+	derived := aka.DeriveOPc(key, op)
+	return keyText(hex.EncodeToString(key[:])), keyText(hex.EncodeToString(derived[:])), nil
+}
+
+type userShowCmd struct {
+	operator
+	Name string `arg:"" help:"Private or public identity; without a domain it is in the home domain."`
+}
+
+// Run shows the subscriber.
+func (v *userShowCmd) Run(a *app) error {
+	return v.with(a, need{store: true, keys: true}, func(house operations) error {
+		domain, err := domainOf(a, house)
+		if err != nil {
+			return err
+		}
+		var view hss.View
+		if err := house.Call(a.ctx, "user.show", node.UserName{Name: inDomain(v.Name, domain)}, &view); err != nil {
+			return err
+		}
+		a.show(&view)
+		return nil
+	})
+}
+
+type userListCmd struct {
+	operator
+	After string `help:"Only those after this private identity." placeholder:"IMPI"`
+	Limit int    `help:"At most so many; 0 is all." placeholder:"N"`
+}
+
+// Run lists page by page, so that a list of a million begins at once.
+func (v *userListCmd) Run(a *app) error {
+	return v.with(a, need{store: true, keys: true}, func(house operations) error {
+		request := node.ListUsers{After: v.After}
+		shown := 0
+		for {
+			if v.Limit > 0 {
+				request.Limit = v.Limit - shown
+			}
+			var page node.UserPage
+			if err := house.Call(a.ctx, "user.list", request, &page); err != nil {
+				return err
+			}
+			for _, view := range page.Users {
+				a.listed(view)
+			}
+			shown += len(page.Users)
+			if page.Next == "" || v.Limit > 0 && shown >= v.Limit {
+				break
+			}
+			request.After = page.Next
+		}
+		a.say("%d subscribers", shown)
+		return nil
+	})
+}
+
+// listed prints one line.
+func (a *app) listed(view *hss.View) {
+	if a.json {
+		_ = json.NewEncoder(a.stdout).Encode(view) // a closed pipe needs no answer
+		return
+	}
+	for i, set := range view.Sets {
+		id := view.ID
+		if i > 0 {
+			id = ""
+		}
+		a.say("%-40s %-40s %-14s %s", id, set.Default, set.State, view.Group)
+	}
+}
+
+// show prints a subscriber.
+func (a *app) show(view *hss.View) {
+	if a.json {
+		a.print(view)
+		return
+	}
+	a.say("%s   group %s, since %s", view.ID, view.Group, view.Created.Format("2006-01-02 15:04 MST"))
+	for _, c := range view.Cards {
+		key := "key sealed"
+		if !c.KeyCurrent {
+			key = "key sealed under an older sealing key"
+		}
+		imsi := ""
+		if c.IMSI != "" {
+			imsi = ", IMSI " + c.IMSI
+		}
+		a.say("  card    %s%s, %s, %s, AMF %s, %s, numbers below %d may be used", c.IMPI, imsi, c.Algorithm, c.Scheme, c.AMF, key, c.ReservedSEQ)
+	}
+	for _, set := range view.Sets {
+		by := ""
+		if len(set.RegisteredBy) > 0 {
+			by = " by " + strings.Join(set.RegisteredBy, ", ")
+		}
+		a.say("  set     %s%s", set.State, by)
+		for _, p := range set.Public {
+			a.say("          %s", describePublic(p, set.Default))
+		}
+	}
+	if view.ServerName != "" {
+		a.say("  S-CSCF  %s, assignment %d", view.ServerName, view.Epoch)
+	}
+}
+
+func describePublic(p hss.Public, first string) string {
+	text := p.IMPU
+	if p.DisplayName != "" {
+		text += fmt.Sprintf(" %q", p.DisplayName)
+	}
+	if p.Profile != "" {
+		text += ", profile " + p.Profile
+	}
+	if p.Barred {
+		text += ", barred"
+	}
+	if p.IMPU == first {
+		text += ", default"
+	}
+	return text
+}
+
+type userRemoveCmd struct {
+	operator
+	Name   string `arg:"" help:"Private or public identity; without a domain it is in the home domain."`
+	DryRun bool   `help:"Only show who would be removed."`
+}
+
+// Run removes the subscriber.
+func (v *userRemoveCmd) Run(a *app) error {
+	return v.with(a, need{store: true, keys: true}, func(house operations) error {
+		domain, err := domainOf(a, house)
+		if err != nil {
+			return err
+		}
+		var done node.Changed
+		if err := house.Call(a.ctx, "user.remove", node.UserName{Name: inDomain(v.Name, domain), DryRun: v.DryRun}, &done); err != nil {
+			return err
+		}
+		if a.json {
+			a.print(done)
+		}
+		if v.DryRun {
+			a.say("%s would be removed (%s); nothing was changed", done.User.ID, done.User.Sets[0].State)
+			return nil
+		}
+		a.say("%s is removed", done.User.ID)
+		return warned(done.Warning)
+	})
+}
+
+// warned is the error for a change that stands but is not known everywhere.
+func warned(warning string) error {
+	if warning == "" {
+		return nil
+	}
+	return unverified{errors.New(warning)}
+}
