@@ -21,7 +21,9 @@ type register struct {
 	cseq        uint32
 	contacts    []wish
 	leaveAll    bool // Contact: *
-	path        []string
+
+	authenticated bool // a challenge of ours was answered well
+	path          []string
 }
 
 // wish is one Contact of a REGISTER.
@@ -192,7 +194,9 @@ func identitiesOf(p *cx.UserProfile, used cx.IMPU) []identity {
 // bind applies the contacts of the REGISTER to the registration (RFC 3261 10.3 step 7).
 func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 	now := t.Now()
-	a.reauthAt = now + s.cfg.ReauthInterval
+	if r.authenticated {
+		a.reauthAt = now + s.cfg.ReauthInterval
+	}
 	if r.leaveAll {
 		a.contacts = nil
 		return nil

@@ -37,6 +37,7 @@ func (s *SCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		if refusal := s.authenticate(x.Task(), in, r, pending); refusal != nil {
 			return s.refuse(x, in, refusal)
 		}
+		r.authenticated = true
 		return s.accept(x, in, r)
 	case s.protectedRefresh(x, in, r):
 		return s.accept(x, in, r)

@@ -32,6 +32,8 @@ type Options struct {
 	Shards int
 	Policy policy.Effective
 	Log    *slog.Logger
+	// Protected makes the nodes take their clients' paths for protected ones, as if under TLS: for procedures that differ.
+	Protected bool
 	// Poison makes the nodes panic where a message is used after its release.
 	Poison bool
 	// Disk, if set, gives a node's disk its faults: called at each start of the node, after its store was opened.

@@ -71,7 +71,7 @@ func (n *Node) Start() (err error) {
 	if err != nil {
 		return err
 	}
-	n.ports = n.Core.Door.Open(clientims.Access{Profile: "lab-udp", Shared: true, SentBy: n.Address.String(), Timers: siptxn.DefaultTimers()})
+	n.ports = n.Core.Door.Open(clientims.Access{Profile: "lab-udp", Shared: true, Protected: w.options.Protected, SentBy: n.Address.String(), Timers: siptxn.DefaultTimers()})
 	n.senders = nil
 	n.up = true
 	for i, p := range n.ports {

@@ -25,7 +25,7 @@
 //	calls 2                           so many call records are complete
 //	restart                           kill -9 of the node, and a new start
 //
-// Users are declared before: "user alice", "user alice scheme=AKAv2-SHA-256", "user alice barred".
+// A script whose first line is "protected" plays over paths that count as protected. Users are declared before: "user alice", "user alice scheme=AKAv2-SHA-256", "user alice barred".
 package scenario
 
 import (
@@ -41,6 +41,7 @@ import (
 // Play plays script in a fresh world.
 func Play(t *testing.T, script string, o lab.Options) {
 	t.Helper()
+	script, o.Protected = strings.CutPrefix(script, "protected\n")
 	w, err := lab.New(o)
 	if err != nil {
 		t.Fatal(err)
