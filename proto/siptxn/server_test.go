@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -586,4 +587,23 @@ func TestStaleRef(t *testing.T) {
 		t.Error("found by an old name")
 	}
 	r.wantEmpty()
+}
+
+// TestSameRun: two runs of the same messages send the same octets, tags and branches included: a simulation repeats from its seed.
+func TestSameRun(t *testing.T) {
+	run := func() (sent []string) {
+		r := newRig(t)
+		r.user.onRequest = func(tx *Server) { _ = r.l.Reply(tx, 404, "") }
+		r.from(r.udp, alice, text("OPTIONS", "1"))
+		r.from(r.udp, alice, text("CANCEL", "2"))
+		r.sends(r.udp, bob, text("MESSAGE", "3"))
+		for _, p := range r.udp.sent {
+			sent = append(sent, p.data)
+		}
+		r.wantEmpty()
+		return sent
+	}
+	if a, b := run(), run(); !slices.Equal(a, b) || len(a) != 3 {
+		t.Errorf("first\n%q\nthen\n%q", a, b)
+	}
 }
