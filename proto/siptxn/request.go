@@ -162,7 +162,7 @@ func (l *Layer) setReceived(f siptransport.Flow, m *sip.Message) {
 // strayAck deals with an ACK that belongs to no transaction: it is for a 2xx, or for an answer that was sent without a transaction.
 func (l *Layer) strayAck(f siptransport.Flow, m *sip.Message, prefix []byte) {
 	var tag [shard.TokenSize]byte
-	if bytes.Equal(m.ToTag(), l.appendTag(tag[:0], prefix)) {
+	if to := m.ToTag(); len(to) == len(tag) && bytes.Equal(to, l.appendTag(tag[:0], prefix)) {
 		l.n.AcksAbsorbed.Add(1)
 		m.Release()
 		return

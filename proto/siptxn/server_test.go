@@ -250,8 +250,10 @@ func TestCANCEL(t *testing.T) {
 		r.from(r.udp, alice, text("CANCEL", "1"))
 		// The tag of the layer is a sealed token too, but no branch.
 		_, tag, _ := strings.Cut(header(cancelOK, "To"), ";tag=")
-		if _, ok := r.l.open([]byte(sip.MagicCookie + tag)); ok || len(tag) != shard.TokenSize {
-			t.Errorf("tag %s opens as a branch", tag)
+		for kind := byte('A'); kind <= 'z'; kind++ {
+			if _, ok := r.l.cfg.Sealer.Open(kind, []byte(tag)); ok || len(tag) != shard.TokenSize {
+				t.Errorf("tag %s opens as a branch of layer %c", tag, kind)
+			}
 		}
 		if again := r.udp.last().data; again != cancelOK {
 			t.Errorf("retransmission was answered otherwise:\n%s", again)

@@ -120,7 +120,7 @@ func (l *Layer) foreign(p shard.Place, f siptransport.Flow, data []byte) {
 // seed of the process: the same run under the same key writes the same tags, and the seal keeps strangers from predicting them.
 func (l *Layer) appendTag(dst, prefix []byte) []byte {
 	h := sha256.Sum256(prefix)
-	return l.cfg.Sealer.Seal(dst, l.cfg.Kind+1, shard.Place{Node: binary.BigEndian.Uint16(h[:]), Shard: l.sh.ID(),
+	return l.cfg.Sealer.Seal(dst, l.cfg.Kind^tagKind, shard.Place{Node: binary.BigEndian.Uint16(h[:]), Shard: l.sh.ID(),
 		Slot: binary.BigEndian.Uint32(h[2:]), Gen: binary.BigEndian.Uint16(h[6:])})
 }
 
