@@ -92,18 +92,23 @@ func allOf(b []byte, cls uint16) bool {
 // isToken reports whether b is a token (RFC 3261 25.1): not empty.
 func isToken(b []byte) bool { return len(b) > 0 && allOf(b, clsToken) }
 
-// allEscaped is allOf where %HH may also stand (RFC 3261 25.1, escaped).
-func allEscaped(b []byte, cls uint16) bool {
+// escapedLen returns how many octets at the front of b are in the class or escapes (RFC 3261 25.1, escaped).
+func escapedLen(b []byte, cls uint16) int {
 	for i := 0; i < len(b); i++ {
 		if class[b[i]]&cls != 0 {
 			continue
 		}
-		if b[i] != '%' || i+2 >= len(b) || class[b[i+1]]&class[b[i+2]]&clsHex == 0 {
-			return false
+		if b[i] != '%' || !isEscape(b[i:]) {
+			return i
 		}
 		i += 2
 	}
-	return true
+	return len(b)
+}
+
+// isEscape reports whether two hexadecimal digits follow the first octet of b.
+func isEscape(b []byte) bool {
+	return len(b) > 2 && class[b[1]]&class[b[2]]&clsHex != 0
 }
 
 // parseUint reads a decimal number of digits only, at most limit; ok is false for anything else, "" included.

@@ -308,9 +308,9 @@ func (m *Message) insertList(i int, h HeaderID, off uint32, v []byte) {
 		if n < 0 {
 			n = len(v) - begin
 		}
-		one := trim(v[begin : begin+n])
-		if len(one) > 0 {
-			start := begin + bytes.Index(v[begin:], one[:1])
+		one := trimLeft(v[begin : begin+n])
+		start := begin + n - len(one)
+		if one = trim(one); len(one) > 0 {
 			m.insertOne(i, h, field{off: off + uint32(start), n: uint16(len(one)), flags: flags})
 			i++
 			if join {

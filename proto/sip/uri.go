@@ -66,7 +66,10 @@ func ParseURI(b []byte) (URI, error) {
 
 // parse fills an empty u.
 func (u *URI) parse(b []byte) bool {
-	colon := bytes.IndexByte(b, ':')
+	colon := 3 // of sip and tel
+	if len(b) < 5 || b[3] != ':' || schemeOf(b[:3]) == schemeOther {
+		colon = bytes.IndexByte(b, ':')
+	}
 	if colon <= 0 || colon == len(b)-1 {
 		return false
 	}
@@ -106,69 +109,76 @@ func isOpaque(b []byte) bool {
 func (u *URI) parseSIP(b []byte) bool {
 	// '@' stands for itself nowhere but behind the user part, where ';' and '?' mean nothing yet.
 	if at := bytes.IndexByte(b, '@'); at >= 0 {
-		u.User = b[:at]
-		b = b[at+1:]
-		if colon := bytes.IndexByte(u.User, ':'); colon >= 0 {
-			u.User, u.Password = u.User[:colon], u.User[colon+1:]
+		n := escapedLen(b[:at], clsUser)
+		u.User = b[:n]
+		if n < at && b[n] == ':' {
+			u.Password = b[n+1 : at]
+			n += 1 + escapedLen(u.Password, clsPassword)
 		}
-		if len(u.User) == 0 || !allEscaped(u.User, clsUser) || !allEscaped(u.Password, clsPassword) {
+		if len(u.User) == 0 || n != at {
 			return false
 		}
+		b = b[at+1:]
 	}
-	var rest []byte
 	var ok bool
-	if u.Host, u.Port, rest, ok = parseHostPort(b, false); !ok {
+	if u.Host, u.Port, b, ok = parseHostPort(b, false); !ok {
 		return false
 	}
-	if len(rest) > 0 && rest[0] == ';' {
-		u.Params = rest[1:]
-		rest = nil
-		if q := bytes.IndexByte(u.Params, '?'); q >= 0 {
-			u.Params, rest = u.Params[:q], u.Params[q:]
-		}
-		if !isURIParams(u.Params) {
+	if len(b) > 0 && b[0] == ';' {
+		n := uriParamsLen(b[1:])
+		if n < 0 {
 			return false
 		}
+		u.Params, b = b[1:n+1], b[n+1:]
 	}
-	if len(rest) > 0 {
-		u.Headers = rest[1:]
-		return rest[0] == '?' && len(u.Headers) > 0 && allEscaped(u.Headers, clsHeader)
+	if len(b) > 0 {
+		u.Headers = b[1:]
+		return b[0] == '?' && len(u.Headers) > 0 && escapedLen(u.Headers, clsHeader) == len(u.Headers)
 	}
 	return true
 }
 
-// isURIParams: names and values of paramchar, none of them empty (RFC 3261 25.1, uri-parameters), no name twice
+// uriParamsLen returns the length of the parameters at the front of b, up to '?' or the end, -1 if they do not follow
+// their grammar: names and values of paramchar, none of them empty (RFC 3261 25.1, uri-parameters), no name twice
 // (RFC 3261 19.1.1, RFC 3966 3).
-func isURIParams(params []byte) bool {
+func uriParamsLen(b []byte) int {
 	var seen nameFilter
-	for n, b := 0, params; b != nil; n++ {
-		name, rest := b, []byte(nil)
-		if i := bytes.IndexByte(b, ';'); i >= 0 {
-			name, rest = b[:i], b[i+1:]
+	start, equals, count, escaped := 0, -1, 0, false
+	for i := 0; ; i++ {
+		if i < len(b) && class[b[i]]&clsParam != 0 {
+			continue
 		}
-		if i := bytes.IndexByte(name, '='); i >= 0 {
-			if i == len(name)-1 || !allEscaped(name[i+1:], clsParam) {
-				return false
+		switch {
+		case i == len(b) || b[i] == ';' || b[i] == '?':
+			name := b[start:i]
+			if equals >= 0 {
+				name = b[start:equals]
 			}
-			name = name[:i]
+			if len(name) == 0 || equals == i-1 || count == maxParams ||
+				(seen.maybe(name) || escaped) && nameBefore(b[:start], name) {
+				return -1
+			}
+			if i == len(b) || b[i] == '?' {
+				return i
+			}
+			count++
+			start, equals = i+1, -1
+		case b[i] == '=' && equals < 0:
+			equals = i
+		case b[i] == '%' && isEscape(b[i:]):
+			escaped = true
+			i += 2
+		default:
+			return -1
 		}
-		if n == maxParams || len(name) == 0 || !allEscaped(name, clsParam) {
-			return false
-		}
-		escaped := bytes.IndexByte(name, '%') >= 0 || bytes.IndexByte(params[:len(params)-len(b)], '%') >= 0
-		if (seen.maybe(name) || escaped) && nameBefore(params[:len(params)-len(b)], name) {
-			return false
-		}
-		b = rest
 	}
-	return true
 }
 
 func (u *URI) parseTel(b []byte) bool {
 	u.User = b
 	if i := bytes.IndexByte(b, ';'); i >= 0 {
 		u.User, u.Params = b[:i], b[i+1:]
-		if !isURIParams(u.Params) {
+		if uriParamsLen(u.Params) != len(u.Params) {
 			return false
 		}
 	}
@@ -289,7 +299,7 @@ func appendUnescaped(dst, b []byte) []byte {
 // nextChar reads one character of b and its length. An escaped unreserved character equals itself unescaped
 // (RFC 3261 19.1.4, RFC 3986 2.3); any other escape stays one.
 func nextChar(b []byte) (c byte, escaped bool, n int) {
-	if b[0] != '%' || len(b) < 3 || class[b[1]]&class[b[2]]&clsHex == 0 {
+	if b[0] != '%' || !isEscape(b) {
 		return b[0], false, 1
 	}
 	c = unhex(b[1])<<4 | unhex(b[2])
