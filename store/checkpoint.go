@@ -49,7 +49,6 @@ func (db *DB) Checkpoint() error {
 	db.tailMu.Lock()
 	db.tail = append([]change(nil), db.tail[len(work):]...)
 	db.tailSince = db.o.Clock.Now()
-	db.imageSeq = meta.Sequence
 	db.tailMu.Unlock()
 	return db.journal.Recycle(meta.Sequence)
 }

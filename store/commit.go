@@ -269,6 +269,9 @@ func (db *DB) acceptLocked(r *request) (err error, ok bool) {
 	if c.queued+size > db.o.QueueBytes || db.journal.Octets() > db.o.JournalBytes {
 		return ErrOverloaded, true
 	}
+	if c.next > math.MaxInt64-uint64(len(r.ops)) { // SQLite and PostgreSQL have signed integers
+		return ErrExhausted, true
+	}
 	if r.reserve != 0 {
 		err, ok = db.raiseMark(r)
 	} else {
@@ -276,9 +279,6 @@ func (db *DB) acceptLocked(r *request) (err error, ok bool) {
 	}
 	if err != nil || !ok {
 		return err, ok
-	}
-	if c.next > math.MaxInt64-uint64(len(r.ops)) { // SQLite and PostgreSQL have signed integers
-		return ErrExhausted, true
 	}
 	b := db.openBatch(size, len(r.ops))
 	r.first = c.next

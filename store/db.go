@@ -34,24 +34,23 @@ type DB struct {
 	tailMu     sync.Mutex // guards what follows
 	tail       []change   // committed, not yet in the image, in order; elements never change
 	tailSince  time.Duration
-	meta       Meta // Sequence: the last change in tail
-	imageSeq   uint64
+	meta       Meta       // Sequence: the last change in tail
 	checkpoint sync.Mutex // one at a time
 
 	wake  chan struct{} // for the committer
 	stir  chan struct{} // for the keeper
-	reads chan read
+	quit  chan struct{} // ends the keeper
+	reads chan read     // for the readers; closed at the end
 
-	readsMu sync.RWMutex // held for reading while sending to reads, for writing to close them
-	closed  atomic.Bool
-	workers sync.WaitGroup // committer
-	readers sync.WaitGroup
-	keeper  sync.WaitGroup
-	quit    chan struct{} // ends the keeper
+	readsMu   sync.RWMutex // held for reading while sending to reads, for writing to close it
+	closed    atomic.Bool
+	committer sync.WaitGroup
+	readers   sync.WaitGroup
+	keeper    sync.WaitGroup
 
-	stepping bool   // Manual: Step is running
-	inflight *batch // Manual: on its way to the disk until inflightUntil
-	until    time.Duration
+	stepping bool          // Manual: Step is running
+	inflight *batch        // Manual: on its way to the disk
+	until    time.Duration // when that is over
 }
 
 var _ Store = (*DB)(nil)
@@ -91,7 +90,7 @@ func Open(o Options) (*DB, error) {
 		return nil, errors.Join(err, db.release())
 	}
 	if !o.Manual {
-		db.workers.Go(db.runCommitter)
+		db.committer.Go(db.runCommitter)
 		db.keeper.Go(db.runKeeper)
 		for range o.Readers {
 			db.readers.Go(db.runReader)
@@ -156,7 +155,7 @@ func (db *DB) identify() error {
 			return err
 		}
 	}
-	db.meta, db.imageSeq = meta, meta.Sequence
+	db.meta = meta
 	return nil
 }
 
@@ -196,7 +195,7 @@ func (db *DB) Close() error {
 		db.drain()
 	} else {
 		db.wakeCommitter()
-		db.workers.Wait()
+		db.committer.Wait()
 		db.readsMu.Lock()
 		close(db.reads)
 		db.readsMu.Unlock()

@@ -73,7 +73,9 @@ func OpenImage(path string, tables []store.TableSpec) (*Image, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	switch { // SQLite would make the file readable for all; its -wal and -shm inherit what it has
 	case err == nil:
-		f.Close()
+		if err := errors.Join(f.Close(), syncDir(filepath.Dir(path))); err != nil {
+			return nil, fmt.Errorf("sqlite: %w", err)
+		}
 	case !errors.Is(err, fs.ErrExist):
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
@@ -261,7 +263,7 @@ func (m *Image) writeRecords(tx *sql.Tx, records []store.ImageRecord) error {
 	return nil
 }
 
-// Get implements store.Image.
+// Get implements store.Image. The record's key is the caller's.
 func (m *Image) Get(t store.Table, key []byte) (store.Record, error) {
 	table := m.tables[t]
 	if table == nil {
