@@ -144,7 +144,7 @@ func (c *Core) build(w World, sealer *shard.Sealer) (err error) {
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: scscfName, HomeDomain: w.Domain, LabAccess: w.Lab,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std()},
-		scscf.Ports{Cx: c.HSS, Charging: c.Charging, Store: w.Store, Clock: w.Clock, Gate: c.Gate}); err != nil {
+		scscf.Ports{Cx: c.HSS, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate}); err != nil {
 		return err
 	}
 	c.Door.Plug(c.PCSCF)

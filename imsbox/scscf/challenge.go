@@ -96,7 +96,7 @@ func (s *SCSCF) keepRegistration(t *shard.Task, r *register) {
 	reg, registered := s.find(t, r.impi)
 	if registered && !s.ports.Gate.Refuse(secure.CIAvailabilityKeepRegistration,
 		secure.Event{Reason: "failed-authentication", Subject: r.impi}) {
-		_ = s.commit(t, leaving(reg)) // the lab's weakened registrar: what it cannot store it keeps
+		_ = s.commit(t, leaving(reg, eventUnregistered)) // the lab's weakened registrar: what it cannot store it keeps
 	}
 }
 

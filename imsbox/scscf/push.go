@@ -15,7 +15,11 @@ var _ cx.Client = (*SCSCF)(nil)
 func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTerminationRequest) (*cx.RegistrationTerminationAnswer, error) {
 	reg, exists := s.lookup(t, string(r.IMPI))
 	if exists && (len(r.IMPUs) == 0 || slices.ContainsFunc(r.IMPUs, reg.has)) {
-		if refusal := s.commit(t, leaving(reg)); refusal != nil {
+		why := eventDeactivated
+		if r.Reason == cx.PermanentTermination {
+			why = eventRejected // TS 24.229 5.4.1.5: the user shall not come back
+		}
+		if refusal := s.finish(t, leaving(reg, why)); refusal != nil {
 			return nil, cx.ErrUnableToComply
 		}
 	}
@@ -44,10 +48,12 @@ func (s *SCSCF) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushPr
 // names candidates by the wall clock, may be wrong.
 func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 	reg, exists := s.lookup(t, impi)
+	lapsed := slices.Clone(reg.contacts)
 	if !exists || reg.alive(t.Now()) {
 		return nil
 	}
-	a := leaving(reg)
+	a := leaving(reg, eventExpired)
+	a.change.gone = lapsed
 	impus := make([]cx.IMPU, len(reg.identities))
 	for i, id := range reg.identities {
 		impus[i] = cx.IMPU(id.impu)
@@ -57,17 +63,26 @@ func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 	if err != nil {
 		a.batch.Settle(err) // the HSS has given the user to another: only our own record goes
 	}
-	if refusal := s.commit(t, a); refusal != nil {
+	if refusal := s.finish(t, a); refusal != nil {
 		return cx.ErrUnableToComply
 	}
 	return nil
 }
 
 // leaving is the assignment that removes reg.
-func leaving(reg registration) *assignment {
-	a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
+func leaving(reg registration, why contactEvent) *assignment {
+	a := &assignment{registration: reg, previous: reg.version, former: reg.identities, change: change{gone: reg.contacts, why: why}}
 	a.contacts = nil
 	return a
+}
+
+// finish commits the end of a registration and tells its watchers.
+func (s *SCSCF) finish(t *shard.Task, a *assignment) *refusal {
+	refusal := s.commit(t, a)
+	if refusal == nil {
+		s.notify(t, a.registration, a.change, "")
+	}
+	return refusal
 }
 
 func (r *registration) has(impu cx.IMPU) bool {

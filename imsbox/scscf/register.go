@@ -138,6 +138,7 @@ type assignment struct {
 	previous uint64     // version of the stored record, 0 if there is none
 	former   []identity // the set that was registered before
 	batch    cx.Batch
+	change   change // what watchers are told
 }
 
 // assign tells the HSS (TS 24.229 5.4.1.2.2, TS 29.228 6.1.2) and starts the new registration from its answer.
@@ -197,8 +198,10 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 	if r.authenticated {
 		a.reauthAt = now + s.cfg.ReauthInterval
 	}
+	a.current(now)
+	a.change.why = eventUnregistered
 	if r.leaveAll {
-		a.contacts = nil
+		a.change.gone, a.contacts = a.contacts, nil
 		return nil
 	}
 	for _, w := range r.contacts {
@@ -208,12 +211,15 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 		}
 		switch {
 		case w.expires == 0 && i >= 0:
+			a.change.gone = append(a.change.gone, a.contacts[i])
 			a.contacts = append(a.contacts[:i:i], a.contacts[i+1:]...)
 		case w.expires == 0:
 		default:
 			c := contact{uri: string(w.uri), params: withoutExpires(w.params), callID: string(r.callID),
 				cseq: r.cseq, until: now + w.expires, path: r.path}
+			a.change.touched, a.change.how = c.uri, eventRefreshed
 			if i < 0 {
+				a.change.how = eventRegistered
 				a.contacts = append(a.contacts[:len(a.contacts):len(a.contacts)], c)
 			} else {
 				a.contacts[i] = c

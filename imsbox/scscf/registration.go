@@ -22,6 +22,7 @@ type registration struct {
 	reauthAt   time.Duration
 	identities []identity
 	contacts   []contact
+	watchers   []subscription // of the registration event package
 }
 
 type identity struct {
@@ -68,6 +69,11 @@ func (r *registration) remaining(asked *register) int {
 		}
 	}
 	return n
+}
+
+// current drops the watchers whose time is over, after the NOTIFY that says so.
+func (r *registration) current(now time.Duration) {
+	r.watchers = slices.DeleteFunc(r.watchers, func(w subscription) bool { return w.until <= now })
 }
 
 // alive drops the bindings whose time is over.
@@ -117,6 +123,10 @@ func (s *SCSCF) lookup(t *shard.Task, impi string) (registration, bool) {
 		return registration{}, false
 	}
 	reg.version = record.Version
+	for i := range reg.watchers {
+		reg.watchers[i].version += reloadJump
+		reg.watchers[i].cseq += reloadJump
+	}
 	s.remember(&reg)
 	return reg, true
 }
@@ -243,6 +253,19 @@ func (r *registration) encode(b []byte, shift time.Duration) []byte {
 			text(p)
 		}
 	}
+	number(uint64(len(r.watchers)))
+	for _, w := range r.watchers {
+		for _, s := range [...]string{w.callID, w.localTag, w.remoteTag, w.local, w.remote, w.target} {
+			text(s)
+		}
+		number(uint64((w.until + shift) / time.Millisecond))
+		number(uint64(w.version))
+		number(uint64(w.cseq))
+		number(uint64(len(w.route)))
+		for _, s := range w.route {
+			text(s)
+		}
+	}
 	return b
 }
 
@@ -262,6 +285,14 @@ func decodeRegistration(octets []byte, shift time.Duration) (registration, error
 			c.path = append(c.path, d.text())
 		}
 		r.contacts = append(r.contacts, c)
+	}
+	for range d.count() {
+		w := subscription{callID: d.text(), localTag: d.text(), remoteTag: d.text(), local: d.text(), remote: d.text(), target: d.text(),
+			until: d.time(shift), version: uint32(d.number()), cseq: uint32(d.number())}
+		for range d.count() {
+			w.route = append(w.route, d.text())
+		}
+		r.watchers = append(r.watchers, w)
 	}
 	if d.bad || d.rest != "" {
 		return registration{}, errRecord

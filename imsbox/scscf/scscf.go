@@ -47,6 +47,7 @@ type Ports struct {
 	Cx       cx.Server
 	Charging rf.Charging
 	Store    store.Store
+	Hop      *hop.Table // for its own requests
 	Clock    shard.Clock
 	Gate     *secure.Gate
 }
@@ -67,7 +68,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	if cfg.Name == "" || cfg.HomeDomain == "" {
 		return nil, fmt.Errorf("scscf: name and home domain are needed")
 	}
-	if ports.Cx == nil || ports.Charging == nil || ports.Store == nil || ports.Clock == nil || ports.Gate == nil {
+	if ports.Cx == nil || ports.Charging == nil || ports.Store == nil || ports.Hop == nil || ports.Clock == nil || ports.Gate == nil {
 		return nil, fmt.Errorf("scscf: a port is not plugged")
 	}
 	for _, d := range []struct {

@@ -31,6 +31,16 @@ func (s *SCSCF) routed(in hop.Inbound, role rf.Role) bool {
 	return err == nil && string(uri.Host) == string(s.cfg.Name) && string(uri.User) == roleUser(role)
 }
 
+// addressed reports whether the request ends at this S-CSCF: its Request-URI is the S-CSCF's own, as in a dialog with it, or,
+// after the originating half, the identity that is watched. There is no Route left then but our own.
+func (s *SCSCF) addressed(in hop.Inbound) bool {
+	if s.routed(in, rf.Originating) {
+		return false
+	}
+	uri, err := sip.ParseURI(in.Msg.RequestURI())
+	return err == nil && (string(uri.Host) == string(s.cfg.Name) || len(in.Msg.ToTag()) == 0)
+}
+
 // takeRoute takes our own entry off the top of Route and says which half of the session it names.
 func (s *SCSCF) takeRoute(in hop.Inbound) (rf.Role, bool) {
 	for _, role := range []rf.Role{rf.Originating, rf.Terminating} {

@@ -11,6 +11,8 @@ func (s *SCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	switch {
 	case in.Msg.Method() == sip.REGISTER:
 		return s.register(x, in)
+	case watchesRegistration(in.Msg) && s.addressed(in):
+		return s.subscribe(x, in)
 	case len(in.Msg.ToTag()) > 0:
 		return s.withinDialog(x, in)
 	case s.routed(in, rf.Originating):
@@ -61,6 +63,7 @@ func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 	if refusal != nil {
 		return s.refuse(x, in, refusal)
 	}
+	s.notifyLater(x, reg.registration, reg.change, "")
 	return s.registered(x, in, reg)
 }
 

@@ -18,6 +18,7 @@
 //	bob < INVITE                      this request must have arrived
 //	    has Header: text              (indented, after a "<") the header exists and contains the text
 //	    lacks Header                  the header is not there
+//	    body text                     the body contains the text
 //	alice < nothing                   nothing else has arrived
 //	mallory steals alice              take over what is known of alice's current call
 //	after 32s                         let time pass
@@ -223,6 +224,12 @@ func (p *player) expect(c *lab.Client, what string, conditions []string) error {
 
 func check(m *sip.Message, condition string) error {
 	verb, rest, _ := strings.Cut(condition, " ")
+	if verb == "body" {
+		if !strings.Contains(string(m.Body()), rest) {
+			return fmt.Errorf("the body does not contain %q, but %q", rest, m.Body())
+		}
+		return nil
+	}
 	name, text, _ := strings.Cut(rest, ":")
 	text = strings.TrimSpace(text)
 	var values []string

@@ -1,0 +1,206 @@
+package scscf
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+)
+
+// subscription is one watcher of a registration: the dialog that its SUBSCRIBE made (RFC 3680, RFC 6665). It is kept in the
+// registration's record, so a watcher is told of what happens after a restart too.
+type subscription struct {
+	callID              string
+	localTag, remoteTag string
+	local, remote       string // From and To of our NOTIFYs, without tags
+	target              string // where the watcher is reached
+	route               []string
+	until               time.Duration
+	version, cseq       uint32 // of the next document and of the next NOTIFY
+}
+
+const (
+	// reloadJump is what version and sequence number of a subscription rise by when it comes back from the store: as many may
+	// have been used since it was written.
+	reloadJump = 1 << 16
+	// maxWatchers bounds the subscriptions of one registration: the user's devices, the P-CSCF, application servers.
+	maxWatchers = 16
+	// defaultWatch is the life of a subscription whose SUBSCRIBE asks for none (TS 24.229 5.4.2.1.1: 600,000 s).
+	defaultWatch = 600_000 * time.Second
+)
+
+// watchesRegistration reports whether a request belongs to the registration event package (RFC 3680 4.1).
+func watchesRegistration(m *sip.Message) bool {
+	if m.Method() != sip.SUBSCRIBE {
+		return false
+	}
+	event, _, _ := bytes.Cut(m.Get(sip.HdrEvent), []byte{';'})
+	return string(bytes.TrimSpace(event)) == "reg"
+}
+
+// subscribe is the way of a SUBSCRIBE to the registration event package, which ends here (TS 24.229 5.4.2.1.1).
+func (s *SCSCF) subscribe(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	a, sub, refusal := s.watch(x.Task(), in)
+	if refusal == nil {
+		refusal = s.commit(x.Task(), a)
+	}
+	if refusal != nil {
+		return s.refuse(x, in, refusal)
+	}
+	r := x.Respond(200, "")
+	r.Msg.SetString(sip.HdrExpires, strconv.Itoa(int(max(0, sub.until-x.Task().Now())/time.Second)))
+	r.Msg.SetString(sip.HdrContact, s.notifier())
+	for v := range in.Msg.Values(sip.HdrRecordRoute) {
+		r.Msg.Append(sip.HdrRecordRoute, v)
+	}
+	r.Msg.SetToTag(sub.localTag)
+	in.Msg.Release()
+	s.notifyLater(x, a.registration, change{}, sub.callID)
+	return r
+}
+
+// notifier is the Contact of the S-CSCF as a notifier.
+func (s *SCSCF) notifier() string { return "<sip:reg@" + string(s.cfg.Name) + ">" }
+
+// watch judges a SUBSCRIBE and returns the registration with the subscription in it. Only the user himself may watch: an
+// identity of the registered set that is not barred, as the P-CSCF asserts it (TS 24.229 5.4.2.1.1).
+func (s *SCSCF) watch(t *shard.Task, in hop.Inbound) (*assignment, *subscription, *refusal) {
+	watched, isSIP := sip.PublicIdentity(in.Msg.Get(sip.HdrTo))
+	watcher, asserted := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
+	if !isSIP || !asserted {
+		return nil, nil, &refusal{status: 403}
+	}
+	reg, found := s.findByIMPU(t, watched)
+	if !found || reg.barred(watched) || reg.barred(watcher) {
+		return nil, nil, &refusal{status: 403}
+	}
+	a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
+	sub, refused := a.watcherOf(in.Msg, t.Now())
+	return a, sub, refused
+}
+
+// watcherOf finds the subscription of a SUBSCRIBE inside its dialog, or makes one, and gives it the life it asks for.
+func (a *assignment) watcherOf(m *sip.Message, now time.Duration) (*subscription, *refusal) {
+	life := defaultWatch
+	if seconds, given := m.Expires(); given {
+		life = min(life, time.Duration(seconds)*time.Second)
+	}
+	callID, tag := string(m.Get(sip.HdrCallID)), string(m.ToTag())
+	i := slices.IndexFunc(a.watchers, func(w subscription) bool { return w.callID == callID && (tag == "" || w.localTag == tag) })
+	switch {
+	case i < 0 && tag != "":
+		return nil, &refusal{status: 481}
+	case i < 0 && len(a.watchers) >= maxWatchers:
+		return nil, &refusal{status: 480, retryAfter: 60}
+	case i < 0:
+		w, refused := newSubscription(m)
+		if refused != nil {
+			return nil, refused
+		}
+		a.watchers = append(slices.Clone(a.watchers), w)
+		i = len(a.watchers) - 1
+	}
+	a.watchers[i].until = now + life
+	return &a.watchers[i], nil
+}
+
+// newSubscription makes the dialog of a SUBSCRIBE (RFC 6665 4.2.1, RFC 3261 12.1.1).
+func newSubscription(m *sip.Message) (subscription, *refusal) {
+	from, err1 := m.From()
+	to, err2 := m.To()
+	contact, err3 := sip.ParseNameAddr(m.Get(sip.HdrContact))
+	if err1 != nil || err2 != nil || err3 != nil || len(m.FromTag()) == 0 {
+		return subscription{}, &refusal{status: 400}
+	}
+	callID := string(m.Get(sip.HdrCallID))
+	w := subscription{callID: callID, remoteTag: string(m.FromTag()), local: "<" + string(to.URI) + ">", remote: "<" + string(from.URI) + ">",
+		target: string(contact.URI), localTag: strconv.FormatUint(uint64(fingerprint(callID)), 36) + "-reg", cseq: 1}
+	for v := range m.Values(sip.HdrRecordRoute) {
+		w.route = append(w.route, string(v))
+	}
+	return w, nil
+}
+
+// notifyLater tells the watchers of reg after the response of x has left, in a procedure of its own. only names one of them
+// by its Call-ID; "" means all.
+func (s *SCSCF) notifyLater(x *hop.Exchange, reg registration, c change, only string) {
+	if len(reg.watchers) == 0 {
+		return
+	}
+	// A shard without room for another procedure loses the NOTIFY; the next change brings the whole state again.
+	x.Task().Shard().Start(func(t *shard.Task) { s.notify(t, reg, c, only) })
+}
+
+// notify sends the state of the registration to its watchers (TS 24.229 5.4.2.1.2). A watcher that does not know the dialog
+// any more learns nothing, and is forgotten when his time is over.
+func (s *SCSCF) notify(t *shard.Task, reg registration, c change, only string) {
+	for _, w := range s.due(&reg, only) {
+		m := s.notification(t, &reg, w, c)
+		next, known := s.ports.Hop.Next(m)
+		if !known {
+			m.Release()
+			continue
+		}
+		if r := s.ports.Hop.Originate(t, s.cfg.Name, next, hop.Inbound{Msg: m}); r.Msg != nil {
+			r.Msg.Release()
+		}
+	}
+}
+
+// due returns the watchers to be told, each with numbers of its own for this NOTIFY, and puts the newest state of the
+// registration into reg if it still has one.
+func (s *SCSCF) due(reg *registration, only string) (list []subscription) {
+	take := func(r *registration) {
+		for i := range r.watchers {
+			if w := &r.watchers[i]; only == "" || w.callID == only {
+				list = append(list, *w)
+				w.cseq++
+				w.version++
+			}
+		}
+	}
+	// A record that does not fit leaves the old one: the numbers then repeat, and the watcher refuses the second.
+	_ = s.users.Update([]byte(reg.impi), func(old, buf []byte) ([]byte, bool) {
+		current, err := decodeRegistration(old, 0)
+		if old == nil || err != nil {
+			return old, old != nil
+		}
+		take(&current)
+		*reg = current
+		return current.encode(buf, 0), true
+	})
+	if len(list) == 0 {
+		take(reg) // the registration has ended: what was known at its end
+	}
+	return list
+}
+
+// notification is one NOTIFY (RFC 6665 4.2.2; RFC 3680 4.7).
+func (s *SCSCF) notification(t *shard.Task, reg *registration, w subscription, c change) *sip.Message {
+	m := s.ports.Hop.Pool().NewRequest(sip.NOTIFY, w.target)
+	for _, r := range w.route {
+		m.AppendString(sip.HdrRoute, r)
+	}
+	m.AppendString(sip.HdrMaxForwards, "70")
+	m.AppendString(sip.HdrFrom, w.local+";tag="+w.localTag)
+	m.AppendString(sip.HdrTo, w.remote+";tag="+w.remoteTag)
+	m.AppendString(sip.HdrCallID, w.callID)
+	m.AppendString(sip.HdrCSeq, strconv.FormatUint(uint64(w.cseq), 10)+" NOTIFY")
+	m.AppendString(sip.HdrContact, s.notifier())
+	m.AppendString(sip.HdrEvent, "reg")
+	left := int((w.until - t.Now()) / time.Second)
+	state := "active;expires=" + strconv.Itoa(left)
+	if left <= 0 || len(reg.contacts) == 0 {
+		state = "terminated;reason=noresource" // RFC 6665 4.1.3: there is nothing left to watch
+		if len(reg.contacts) > 0 {
+			state = "terminated;reason=timeout"
+		}
+	}
+	m.AppendString(sip.HdrSubscriptionState, state)
+	m.SetBody("application/reginfo+xml", appendReginfo(nil, reg, w.version, c, t.Now()))
+	return m
+}

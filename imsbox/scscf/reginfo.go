@@ -1,0 +1,113 @@
+package scscf
+
+import (
+	"encoding/xml"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// contactEvent is why a contact is in its state (RFC 3680 5.1).
+type contactEvent string
+
+// The events that the S-CSCF reports.
+const (
+	eventRegistered   contactEvent = "registered"
+	eventRefreshed    contactEvent = "refreshed"
+	eventExpired      contactEvent = "expired"
+	eventUnregistered contactEvent = "unregistered"
+	eventDeactivated  contactEvent = "deactivated" // by the network; the client shall register again at once
+	eventRejected     contactEvent = "rejected"    // by the network; the client shall not
+)
+
+// change is what happened to a registration, as its watchers are told: the contacts that went, and why; the one that came or
+// was refreshed is marked so.
+type change struct {
+	gone    []contact
+	why     contactEvent // of the contacts that went
+	touched string       // URI of the contact that was registered or refreshed
+	how     contactEvent
+}
+
+// appendReginfo appends the whole state of r as a reginfo document (RFC 3680 5; TS 24.229 5.4.2.1.2): one registration for
+// each identity that is not barred.
+func appendReginfo(b []byte, r *registration, version uint32, c change, now time.Duration) []byte {
+	b = append(b, `<?xml version="1.0"?>`+"\n"+`<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="`...)
+	b = strconv.AppendUint(b, uint64(version), 10)
+	b = append(b, `" state="full">`...)
+	state := "active"
+	if len(r.contacts) == 0 {
+		state = "terminated"
+	}
+	for i, id := range r.identities {
+		if id.barred {
+			continue
+		}
+		b = append(b, `<registration aor="`...)
+		b = appendEscaped(b, id.impu)
+		b = append(b, `" id="r`...)
+		b = strconv.AppendInt(b, int64(i), 10)
+		b = append(append(append(b, `" state="`...), state...), `">`...)
+		for _, contact := range r.contacts {
+			how := eventRegistered
+			if contact.uri == c.touched {
+				how = c.how
+			}
+			b = appendContact(b, i, contact, "active", how, now)
+		}
+		for _, contact := range c.gone {
+			b = appendContact(b, i, contact, "terminated", c.why, now)
+		}
+		b = append(b, `</registration>`...)
+	}
+	return append(b, "</reginfo>\n"...)
+}
+
+// appendContact appends one contact element. Its id must be the same in every document of a contact and another for each
+// registration: it is made of both.
+func appendContact(b []byte, registration int, c contact, state string, event contactEvent, now time.Duration) []byte {
+	b = append(b, `<contact id="c`...)
+	b = strconv.AppendInt(b, int64(registration), 10)
+	b = append(b, '-')
+	b = strconv.AppendUint(b, uint64(fingerprint(c.uri)), 36)
+	b = append(append(append(b, `" state="`...), state...), `" event="`...)
+	b = append(append(b, event...), '"')
+	if left := (c.until - now) / time.Second; left > 0 && state == "active" {
+		b = append(b, ` expires="`...)
+		b = append(strconv.AppendInt(b, int64(left), 10), '"')
+	}
+	b = append(b, `><uri>`...)
+	b = appendEscaped(b, c.uri)
+	b = append(b, `</uri>`...)
+	for p := range strings.SplitSeq(c.params, ";") {
+		name, value, _ := strings.Cut(p, "=")
+		if name == "" || name == "q" {
+			continue
+		}
+		b = append(b, `<unknown-param name="`...)
+		b = appendEscaped(b, name)
+		b = append(b, `">`...)
+		b = appendEscaped(b, value)
+		b = append(b, `</unknown-param>`...)
+	}
+	return append(b, `</contact>`...)
+}
+
+// fingerprint is FNV-1a of 32 bits.
+func fingerprint(s string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h
+}
+
+// appendEscaped appends s as XML text.
+func appendEscaped(b []byte, s string) []byte {
+	if !strings.ContainsAny(s, `<>&"'`) {
+		return append(b, s...)
+	}
+	var w strings.Builder
+	_ = xml.EscapeText(&w, []byte(s)) // a Builder does not fail
+	return append(b, w.String()...)
+}
