@@ -199,6 +199,57 @@ func (s slowImage) Get(t store.Table, key []byte) (store.Record, error) {
 	return s.Image.Get(t, key)
 }
 
+// lateImage reads at once and answers when it is told to.
+type lateImage struct {
+	store.Image
+	read, gate chan struct{}
+}
+
+func (l lateImage) Get(t store.Table, key []byte) (store.Record, error) {
+	rec, err := l.Image.Get(t, key)
+	l.read <- struct{}{}
+	<-l.gate
+	return rec, err
+}
+
+// TestStaleRead: a reader has read the image and sleeps, the record is changed, saved and leaves memory: what he brings is old.
+func TestStaleRead(t *testing.T) {
+	w := newWorld(1)
+	late := lateImage{w.image, make(chan struct{}), make(chan struct{})}
+	o := w.options()
+	o.CacheBytes, o.Readers = 1, 1
+	o.Image = func([]store.TableSpec) (store.Image, error) { return late, nil }
+	db := w.open(t, o)
+	put := func() uint64 {
+		ops := []store.Op{{Table: storetest.Loud, Key: []byte("k"), Value: []byte("v")}}
+		if err := db.Apply("p", ops...); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Checkpoint(); err != nil { // and it leaves memory
+			t.Fatal(err)
+		}
+		return ops[0].Version
+	}
+	put()
+	got := make(chan uint64, 1)
+	db.GetAsync(storetest.Loud, []byte("k"), func(rec store.Record, err error) { got <- rec.Version })
+	<-late.read
+	newest := put()
+	late.gate <- struct{}{}
+	select {
+	case <-late.read: // it reads again
+		late.gate <- struct{}{}
+	case version := <-got:
+		t.Fatalf("version %d without reading again, the newest is %d", version, newest)
+	}
+	if version := <-got; version != newest {
+		t.Errorf("version %d, the newest is %d", version, newest)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestReadsAreBounded: a flood of unknown keys is refused, not queued for ever; what is in memory is answered all the same.
 func TestReadsAreBounded(t *testing.T) {
 	w := newWorld(1)

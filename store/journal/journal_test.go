@@ -199,6 +199,24 @@ func TestDamage(t *testing.T) {
 		"mark of the first batch":     {edit(t, names[0], block, rot), ErrCorrupt},
 		"length of the first batch":   {edit(t, names[0], block+16, []byte{0xff, 0xff, 0xff, 0xff}), ErrCorrupt},
 		"count of the first batch":    {edit(t, names[0], block+20, []byte{0}), ErrCorrupt},
+		"before other batches of the last segment": {func() disk.Disk {
+			d := disk.NewFake(1)
+			j, _, _, err := open(t, options(d), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range all[:2] {
+				b.appendTo(t, j)
+			}
+			if j.number != 1 {
+				t.Fatal("more than one segment: the test shows nothing")
+			}
+			if _, err := j.current.file.WriteAt(rot, block+frameHeader+10); err != nil {
+				t.Fatal(err)
+			}
+			j.Close()
+			return d
+		}(), ErrCorrupt},
 		"end of a segment that is not the last": {func() disk.Disk {
 			d := written(t, all)
 			f, _ := d.Open(names[0])
