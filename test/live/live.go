@@ -109,8 +109,8 @@ func (n *Node) start(o Options) error {
 		return errors.Join(err, n.Store.Close())
 	}
 	n.run(sockets)
-	n.Users, err = n.Provision(context.Background(), "user", o.Subscribers, AKAv1)
-	return err
+	n.Users = NewUsers("user", o.Subscribers, AKAv1)
+	return n.Provision(context.Background(), n.Users...)
 }
 
 // run lets the node serve and prepares its end.

@@ -17,8 +17,8 @@ func TestPhones(t *testing.T) {
 	n := live.Start(t, live.Options{Subscribers: 2})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	sim, err := n.Provision(ctx, "tls", 1, live.AKAv2)
-	if err != nil {
+	sim := live.NewUsers("tls", 1, live.AKAv2)
+	if err := n.Provision(ctx, sim...); err != nil {
 		t.Fatal(err)
 	}
 	users := append(n.Users, sim...)

@@ -17,6 +17,7 @@ type User struct {
 	K                aka.K
 	OP               aka.OP
 	OPc              aka.OPc
+	AMF              aka.AMF
 	Card             aka.Algorithm
 }
 
@@ -27,33 +28,40 @@ const (
 	AKAv2 = "AKAv2-SHA-256"
 )
 
-// Provision adds subscribers with random keys, called prefix0, prefix1 and so on, as an operator would import them.
-func (n *Node) Provision(ctx context.Context, prefix string, count int, scheme string) ([]*User, error) {
-	users := make([]*User, count)
+// Provision adds subscribers to the HSS, as an operator would import them.
+func (n *Node) Provision(ctx context.Context, users ...*User) error {
 	var lines bytes.Buffer
-	for i := range users {
-		u := NewUser(fmt.Sprintf("%s%d", prefix, i), scheme)
-		users[i] = u
+	for _, u := range users {
 		// Written by hand: the HSS's own types do not encode keys.
 		err := json.NewEncoder(&lines).Encode(map[string]any{"impi": u.IMPI, "k": fmt.Sprintf("%x", u.K[:]), "op": fmt.Sprintf("%x", u.OP[:]),
-			"scheme": u.Scheme, "public": []map[string]string{{"impu": u.IMPU}}})
+			"amf": fmt.Sprintf("%x", u.AMF[:]), "scheme": u.Scheme, "public": []map[string]string{{"impu": u.IMPU}}})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	report, err := n.HSS.Import(ctx, &lines, false)
-	if err == nil && report.Added != count {
-		err = fmt.Errorf("live: %d of %d subscribers were imported", report.Added, count)
+	if err == nil && report.Added != len(users) {
+		err = fmt.Errorf("live: %d of %d subscribers were imported", report.Added, len(users))
 	}
-	return users, err
+	return err
 }
 
-// NewUser makes a subscriber that no node knows yet.
-func NewUser(name, scheme string) *User {
-	u := &User{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + name + "@" + Domain, Scheme: scheme}
-	rand.Read(u.K[:]) // never fails
-	rand.Read(u.OP[:])
+// NewUsers makes subscribers with random keys that no node knows yet, called prefix0, prefix1 and so on.
+func NewUsers(prefix string, count int, scheme string) []*User {
+	users := make([]*User, count)
+	for i := range users {
+		name := fmt.Sprintf("%s%d", prefix, i)
+		u := &User{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + name + "@" + Domain, Scheme: scheme}
+		rand.Read(u.K[:]) // never fails
+		rand.Read(u.OP[:])
+		u.Derive()
+		users[i] = u
+	}
+	return users
+}
+
+// Derive computes OPc and the card from K and OP: after a test has chosen other keys.
+func (u *User) Derive() {
 	u.OPc = aka.DeriveOPc(u.K, u.OP)
 	u.Card = aka.NewMilenage(u.K, u.OPc)
-	return u
 }
