@@ -124,7 +124,7 @@ func (v *restoreCmd) makeRoom(c *config.Config) (aside string, err error) {
 	if !v.Replace {
 		return "", fmt.Errorf("%s is not empty: name a directory for the store alone, or move it aside with --replace", dir)
 	}
-	aside = dir + ".before-restore-" + time.Now().UTC().Format("20060102T150405Z")
+	aside = dir + ".before-restore-" + time.Now().UTC().Format("20060102T150405.000Z")
 	if err := os.Rename(dir, aside); err != nil {
 		return "", fmt.Errorf("the old store cannot be moved aside: %w; move what is in %s away by hand", err, dir)
 	}
@@ -162,7 +162,8 @@ func verifyRestored(a *app, c *config.Config, r *restored) error {
 		err = house.Call(a.ctx, "key.check", node.None{}, nil)
 	}
 	if err = errors.Join(err, house.Close()); err != nil {
-		return unverified{fmt.Errorf("restored, but not every K in it can be opened: %w; the sealing key of %s is needed", err, r.Taken.Format(time.DateOnly))}
+		return unverified{fmt.Errorf("restored, but not every K in it can be opened: %w; put the sealing key of %s into %s and restore again", err,
+			r.Taken.Format(time.DateOnly), c.HSS.SealingKeyFile)}
 	}
 	return nil
 }

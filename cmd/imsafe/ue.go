@@ -98,7 +98,10 @@ func (l *line) unregistered(err error) error {
 	hint := ""
 	var status *ue.StatusError
 	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
 	switch {
+	case errors.As(err, &name):
+		hint = "; --server-name says which name must stand in it"
 	case errors.As(err, &authority):
 		hint = "; give the authority that signed it with --ca"
 	case errors.Is(err, ue.ErrConnect):
@@ -116,7 +119,7 @@ func (l *line) unregistered(err error) error {
 // config makes the configuration of the client.
 func (l *line) config(p *phone) (*ue.Config, error) {
 	c := &ue.Config{Card: p.card.Card, IMPU: l.IMPU, Scheme: p.card.scheme, Lab: l.Lab, PlainRTP: l.PlainRTP, AllowTLS12: l.AllowTLS12,
-		ServerName: l.ServerName, Clock: shard.RealClock(), Rand: rand.Reader, UserAgent: "imsafe-ue"}
+		ServerName: l.ServerName, Clock: shard.RealClock(), Rand: rand.Reader, ListenPacket: mediaPort, UserAgent: "imsafe-ue"}
 	host := "pcscf." + p.domain
 	if c.ServerName == "" {
 		c.ServerName = host

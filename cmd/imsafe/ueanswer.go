@@ -94,12 +94,14 @@ func (v *ueAnswerCmd) serve(p *phone, c *ue.Call, nth int) error {
 		case <-c.Done():
 			return errors.Join(fmt.Errorf("the caller gave up: %s", c.Result().Reason), rec.Close())
 		case <-a.ctx.Done():
-			return errors.Join(a.ctx.Err(), leave(c), rec.Close())
+			_ = leave(c)
+			return errors.Join(a.ctx.Err(), rec.Close())
 		}
 	}
 	c.Answer(ue.Voice{Play: source, Listen: rec.sink()})
 	if err := v.untilTalking(a, a.ctx, c); err != nil {
-		return errors.Join(fmt.Errorf("the call did not come about: %w", err), leave(c), rec.Close())
+		_ = leave(c) // why it failed is known
+		return errors.Join(fmt.Errorf("the call did not come about: %w", err), rec.Close())
 	}
 	return errors.Join(v.talk(a, c, rec), rec.Close())
 }

@@ -50,7 +50,8 @@ func (v *ueCallCmd) Run(a *app) error {
 		ring, cancel := context.WithTimeout(a.ctx, v.Ring)
 		defer cancel()
 		if err := v.untilTalking(a, ring, c); err != nil {
-			return errors.Join(notAnswered(err, v.Ring), leave(c), rec.Close())
+			_ = leave(c) // why it failed is known
+			return errors.Join(notAnswered(err, v.Ring), rec.Close())
 		}
 		return errors.Join(v.talk(a, c, rec), rec.Close())
 	})
@@ -61,7 +62,9 @@ func notAnswered(err error, ring time.Duration) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("nobody answered in %v", ring)
-	case errors.As(err, &status) && (status.Code == 480 || status.Code == 404):
+	case errors.As(err, &status) && status.Code == 404:
+		return fmt.Errorf("the call was not answered: %w; the network knows nobody of that name", err)
+	case errors.As(err, &status) && status.Code == 480:
 		return fmt.Errorf("the call was not answered: %w; is the other end registered?", err)
 	}
 	return fmt.Errorf("the call was not answered: %w", err)

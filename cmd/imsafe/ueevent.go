@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // event is one thing that a client did or saw. With --json each is an object of its own, as it happens.
 type event struct {
-	Event string `json:"event"` // registered, ringing, answered, secured, held, message, call, sent, deregistered
+	Event string `json:"event"` // registered, ringing, incoming, answered, secured, call, failed, sent, message, deregistered
 
 	Peer       string   `json:"peer,omitempty"`
 	Asserted   bool     `json:"asserted,omitempty"` // the network vouches for Peer
@@ -55,7 +56,7 @@ func (e event) text() string {
 	parts := []string{fmt.Sprintf("%-12s", e.Event)}
 	if e.Peer != "" {
 		peer := e.Peer
-		if e.Event != "sent" && e.Event != "ringing" && !e.Asserted {
+		if (e.Event == "incoming" || e.Event == "message") && !e.Asserted {
 			peer += " (the network does not vouch for that)"
 		}
 		parts = append(parts, peer)
@@ -67,7 +68,7 @@ func (e event) text() string {
 		parts = append(parts, e.Scheme)
 	}
 	if e.Seconds > 0 {
-		parts = append(parts, fmt.Sprintf("%.1f s", e.Seconds))
+		parts = append(parts, time.Duration(e.Seconds*float64(time.Second)).Round(time.Second/10).String())
 	}
 	for _, s := range []string{e.Reason, e.Text} {
 		if s != "" {
