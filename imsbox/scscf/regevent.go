@@ -44,20 +44,20 @@ func watchesRegistration(m *sip.Message) bool {
 
 // subscribe is the way of a SUBSCRIBE to the registration event package, which ends here (TS 24.229 5.4.2.1.1).
 func (s *SCSCF) subscribe(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	a, sub, refusal := s.watch(x.Task(), in)
+	r := x.Respond(200, "") // first of all, because its To tag is our half of the dialog's name
+	a, sub, refusal := s.watch(x.Task(), in, string(r.Msg.ToTag()))
 	if refusal == nil {
 		refusal = s.commit(x.Task(), a)
 	}
 	if refusal != nil {
+		r.Msg.Release()
 		return s.refuse(x, in, refusal)
 	}
-	r := x.Respond(200, "")
 	r.Msg.SetString(sip.HdrExpires, strconv.Itoa(int(max(0, sub.until-x.Task().Now())/time.Second)))
 	r.Msg.SetString(sip.HdrContact, s.notifier())
 	for v := range in.Msg.Values(sip.HdrRecordRoute) {
 		r.Msg.Append(sip.HdrRecordRoute, v)
 	}
-	r.Msg.SetToTag(sub.localTag)
 	in.Msg.Release()
 	s.notifyLater(x, a.registration, change{}, sub.callID)
 	return r
@@ -68,7 +68,7 @@ func (s *SCSCF) notifier() string { return "<sip:reg@" + string(s.cfg.Name) + ">
 
 // watch judges a SUBSCRIBE and returns the registration with the subscription in it. Only the user himself may watch: an
 // identity of the registered set that is not barred, as the P-CSCF asserts it (TS 24.229 5.4.2.1.1).
-func (s *SCSCF) watch(t *shard.Task, in hop.Inbound) (*assignment, *subscription, *refusal) {
+func (s *SCSCF) watch(t *shard.Task, in hop.Inbound, tag string) (*assignment, *subscription, *refusal) {
 	watched, isSIP := sip.PublicIdentity(in.Msg.Get(sip.HdrTo))
 	watcher, asserted := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
 	if !isSIP || !asserted {
@@ -79,25 +79,25 @@ func (s *SCSCF) watch(t *shard.Task, in hop.Inbound) (*assignment, *subscription
 		return nil, nil, &refusal{status: 403}
 	}
 	a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
-	sub, refused := a.watcherOf(in.Msg, t.Now())
+	sub, refused := a.watcherOf(in.Msg, tag, t.Now())
 	return a, sub, refused
 }
 
 // watcherOf finds the subscription of a SUBSCRIBE inside its dialog, or makes one, and gives it the life it asks for.
-func (a *assignment) watcherOf(m *sip.Message, now time.Duration) (*subscription, *refusal) {
+func (a *assignment) watcherOf(m *sip.Message, tag string, now time.Duration) (*subscription, *refusal) {
 	life := defaultWatch
 	if seconds, given := m.Expires(); given {
 		life = min(life, time.Duration(seconds)*time.Second)
 	}
-	callID, tag := string(m.Get(sip.HdrCallID)), string(m.ToTag())
-	i := slices.IndexFunc(a.watchers, func(w subscription) bool { return w.callID == callID && (tag == "" || w.localTag == tag) })
+	callID := string(m.Get(sip.HdrCallID))
+	i := slices.IndexFunc(a.watchers, func(w subscription) bool { return w.callID == callID && w.localTag == tag })
 	switch {
-	case i < 0 && tag != "":
+	case i < 0 && len(m.ToTag()) > 0:
 		return nil, &refusal{status: 481}
 	case i < 0 && len(a.watchers) >= maxWatchers:
 		return nil, &refusal{status: 480, retryAfter: 60}
 	case i < 0:
-		w, refused := newSubscription(m)
+		w, refused := newSubscription(m, tag)
 		if refused != nil {
 			return nil, refused
 		}
@@ -109,16 +109,15 @@ func (a *assignment) watcherOf(m *sip.Message, now time.Duration) (*subscription
 }
 
 // newSubscription makes the dialog of a SUBSCRIBE (RFC 6665 4.2.1, RFC 3261 12.1.1).
-func newSubscription(m *sip.Message) (subscription, *refusal) {
+func newSubscription(m *sip.Message, tag string) (subscription, *refusal) {
 	from, err1 := m.From()
 	to, err2 := m.To()
 	contact, err3 := sip.ParseNameAddr(m.Get(sip.HdrContact))
 	if err1 != nil || err2 != nil || err3 != nil || len(m.FromTag()) == 0 {
 		return subscription{}, &refusal{status: 400}
 	}
-	callID := string(m.Get(sip.HdrCallID))
-	w := subscription{callID: callID, remoteTag: string(m.FromTag()), local: "<" + string(to.URI) + ">", remote: "<" + string(from.URI) + ">",
-		target: string(contact.URI), localTag: strconv.FormatUint(uint64(fingerprint(callID)), 36) + "-reg", cseq: 1}
+	w := subscription{callID: string(m.Get(sip.HdrCallID)), localTag: tag, remoteTag: string(m.FromTag()), local: "<" + string(to.URI) + ">", remote: "<" + string(from.URI) + ">",
+		target: string(contact.URI), cseq: 1}
 	for v := range m.Values(sip.HdrRecordRoute) {
 		w.route = append(w.route, string(v))
 	}
