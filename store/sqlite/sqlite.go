@@ -110,7 +110,10 @@ func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
-	return db, db.Ping()
+	if err := db.Ping(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // checkDurable asks SQLite what it made of the pragmas: a file system without shared memory, for example, has no WAL.
