@@ -67,7 +67,7 @@ type access struct {
 
 // sweepEvery is how often expired registrations are looked for; flushEvery how often refusals are summed up in the log.
 const (
-	sweepEvery = 5 * time.Second
+	sweepEvery = time.Minute
 	flushEvery = 10 * time.Second
 )
 
