@@ -292,7 +292,8 @@ func TestServe_too_large_for_a_datagram(t *testing.T) {
 			companion := b.door.Open(tcp)[0]
 			udp := &wire{peer: netip.MustParseAddrPort("198.51.100.7:5060")}
 			stream := &wire{stream: true, peer: udp.peer, broken: refused}
-			b.port.LargeBy(companion, func(netip.AddrPort) siptransport.Flow { return stream.flow() })
+			dialled := 0
+			b.port.LargeBy(companion, func(netip.AddrPort) siptransport.Flow { dialled++; return stream.flow() })
 			b.send(udp, "REGISTER")
 			a := b.last
 			udp.sent = nil
@@ -304,6 +305,10 @@ func TestServe_too_large_for_a_datagram(t *testing.T) {
 			b.deliver(a, 2000)
 			if refused && (len(udp.sent) != 2 || len(stream.sent) != 0) || !refused && (len(udp.sent) != 1 || len(stream.sent) != 1) {
 				t.Errorf("a large request: %d datagrams, %d over the stream", len(udp.sent)-1, len(stream.sent))
+			}
+			b.deliver(a, 2000)
+			if dialled != 1 {
+				t.Errorf("dialled %d times: a stream that stands is used again, a client that takes none is not asked each time", dialled)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package clientims
 
 import (
 	"net/netip"
+	"time"
 
 	"imsafe/hop"
 	"imsafe/proto/sip"
@@ -14,18 +15,27 @@ type streams struct {
 	port *Port // of the stream profile that such connections belong to
 	dial func(peer netip.AddrPort) siptransport.Flow
 	open map[netip.AddrPort]siptransport.Flow
+	deaf map[netip.AddrPort]time.Duration // clients that took no stream, and until when they are not asked again
 }
+
+const (
+	deafFor = 10 * time.Minute
+	maxDeaf = 1 << 16 // beyond, all are asked again
+)
 
 // LargeBy tells a packet port how to reach a client over a stream, and which port of the stream profile the connection
 // belongs to. Before the node runs.
 func (p *Port) LargeBy(companion *Port, dial func(peer netip.AddrPort) siptransport.Flow) {
-	p.large = &streams{port: companion, dial: dial, open: map[netip.AddrPort]siptransport.Flow{}}
+	p.large = &streams{port: companion, dial: dial, open: map[netip.AddrPort]siptransport.Flow{}, deaf: map[netip.AddrPort]time.Duration{}}
 	companion.large = p.large
 }
 
 // send sends a large request over a stream. A client that accepts none gets it as a datagram after all: RFC 3261 18.1.1
 // asks for that when the connection cannot be made.
 func (s *streams) send(x *hop.Exchange, p *Port, a association, in hop.Inbound) hop.Reply {
+	if s.deaf[a.flow.Peer] > x.Task().Now() {
+		return p.transact(x, a, in)
+	}
 	again := in
 	again.Msg = in.Msg.Clone()
 	ack := in.Msg.Method() == sip.ACK // nobody can tell whether it arrived
@@ -41,6 +51,10 @@ func (s *streams) send(x *hop.Exchange, p *Port, a association, in hop.Inbound) 
 	}
 	r.Msg.Release()
 	delete(s.open, a.flow.Peer)
+	if len(s.deaf) >= maxDeaf {
+		clear(s.deaf)
+	}
+	s.deaf[a.flow.Peer] = x.Task().Now() + deafFor
 	return p.transact(x, a, again)
 }
 
