@@ -54,6 +54,7 @@ type Node struct {
 	CA       *x509.CertPool
 	Users    []*User
 	Store    *store.DB
+	Dir      string // of the store
 
 	t       testing.TB
 	metrics netip.AddrPort
@@ -91,7 +92,7 @@ func (n *Node) start(o Options) error {
 	if err != nil {
 		return err
 	}
-	n.CA = authority.Pool()
+	n.CA, n.Dir = authority.Pool(), c.Node.DataDir
 	if n.Store, err = node.OpenStore(c, clock, log); err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func (p *Phone) Register(ctx context.Context, expires int) error {
 		case answer.Status() != 401:
 			return fmt.Errorf("live: REGISTER of %s was answered %d", p.Name, answer.Status())
 		}
-		if authorization, err = p.Answer(answer); err != nil {
+		if authorization, err = p.Authorize(answer); err != nil {
 			return err
 		}
 	}
@@ -176,8 +176,20 @@ func (p *Phone) Ask(ctx context.Context, request string) (*sip.Message, error) {
 	return nil, fmt.Errorf("%w: %w", ErrSilence, ctx.Err())
 }
 
-// Answer computes the Authorization that answers a challenge, as a card that accepts every sequence number.
-func (p *Phone) Answer(challenge *sip.Message) (string, error) {
+// Answer answers a request that came; lines are further header lines without their end.
+func (p *Phone) Answer(request *sip.Message, status int, lines ...string) error {
+	m := p.pool.NewResponse(request, status, "")
+	defer m.Release()
+	m.SetToTag(p.tag)
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		m.SetName(name, []byte(value))
+	}
+	return p.Write(string(m.AppendTo(nil)))
+}
+
+// Authorize computes the Authorization that answers a challenge, as a card that accepts every sequence number.
+func (p *Phone) Authorize(challenge *sip.Message) (string, error) {
 	c, err := sip.ParseChallenge(challenge.Get(sip.HdrWWWAuthenticate))
 	if err != nil {
 		return "", err
