@@ -44,12 +44,12 @@ func csvToLines(data []byte, domain, group string) (string, []hss.Mistake) {
 		if errors.Is(err, io.EOF) {
 			return s.lines.String(), s.mistakes
 		}
-		line, _ := r.FieldPos(0)
 		var syntax *csv.ParseError
 		if errors.As(err, &syntax) {
 			s.mistake(syntax.Line, "csv", "%v", syntax.Err)
 			return "", s.mistakes
 		}
+		line, _ := r.FieldPos(0)
 		if s.columns == nil && s.names(row, line) {
 			continue
 		}

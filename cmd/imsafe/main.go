@@ -78,9 +78,7 @@ func main() {
 func realMain(a *app, args []string) int {
 	var c cli
 	exited := -1
-	parser, err := kong.New(&c, kong.Name("imsafe"), kong.UsageOnError(), kong.Writers(a.stdout, a.stderr),
-		kong.Description("An IP Multimedia Subsystem that is secure by default and proves it."),
-		kong.Exit(func(status int) { exited = status }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	parser, err := c.parser(kong.Writers(a.stdout, a.stderr), kong.Exit(func(status int) { exited = status }))
 	if err != nil {
 		fmt.Fprintln(a.stderr, "imsafe:", err)
 		return exitUsage
@@ -95,6 +93,12 @@ func realMain(a *app, args []string) int {
 	}
 	a.json = c.JSON
 	return a.status(verb.Run(a))
+}
+
+// parser reads a command line into c. docs/cli.md is made of what it knows.
+func (c *cli) parser(options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append(options, kong.Name("imsafe"), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Description("An IP Multimedia Subsystem that is secure by default and proves it."))...)
 }
 
 // status prints what went wrong and turns it into an exit status.

@@ -34,7 +34,7 @@ type operations interface {
 // operator is how a verb of the operator finds the house.
 type operator struct {
 	configFile
-	Socket string `help:"Management socket of a running node, instead of the one that the configuration names." type:"path" placeholder:"PATH"`
+	Socket string `help:"Management socket of a running node, instead of the one that the configuration names." type:"path" placeholder:"PATH" group:"Where the node is:"`
 }
 
 // need is what a verb cannot do without when no node runs.

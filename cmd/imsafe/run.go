@@ -18,7 +18,7 @@ import (
 
 // configFile is the flag that names the configuration.
 type configFile struct {
-	ConfigPath string `name:"config" short:"c" help:"Configuration file." default:"/etc/imsafe/imsafe.toml" type:"path"`
+	ConfigPath string `name:"config" short:"c" help:"Configuration file." default:"/etc/imsafe/imsafe.toml" type:"path" group:"Where the node is:"`
 }
 
 // load reads and checks the configuration. A mistake in it is told with its line.

@@ -27,17 +27,17 @@ type ueCmd struct {
 
 // line is how a client finds its network and what it insists on.
 type line struct {
-	Card       string        `required:"" help:"Card file with identities and keys, for its owner alone; imsafe user add --card-out writes one. The sequence numbers it has accepted are kept beside it." type:"path" placeholder:"FILE"`
-	Proxy      string        `help:"The P-CSCF, as host:port. Without it: pcscf. and the home domain of the card." placeholder:"HOST:PORT"`
-	CA         string        `name:"ca" help:"File with the authorities that may sign the P-CSCF's certificate, in PEM. Without it: those of the system." type:"path" placeholder:"FILE"`
-	ServerName string        `help:"Name that must stand in that certificate. Without it: pcscf. and the home domain of the card." placeholder:"NAME"`
-	Transport  string        `help:"tls; tcp and udp are in clear and need --lab." enum:"tls,tcp,udp" default:"tls"`
-	Lab        bool          `help:"Allow what only a lab may: signalling in clear and AKAv1-MD5, towards loopback and private addresses."`
-	PlainRTP   bool          `name:"plain-rtp" help:"Offer and accept voice without keys; needs --lab."`
-	AllowTLS12 bool          `name:"allow-tls12" help:"Accept TLS 1.2 with AEAD beside 1.3."`
-	IMPU       string        `name:"impu" help:"Public identity to register, instead of the first of the card." placeholder:"URI"`
-	Patience   time.Duration `help:"How long registration may take." default:"40s"`
-	Verbose    bool          `short:"v" help:"Show the log of the client."`
+	Card       string        `required:"" help:"Card file with identities and keys, for its owner alone; imsafe user add --card-out writes one. The sequence numbers it has accepted are kept beside it." type:"path" placeholder:"FILE" group:"Card and network:"`
+	Proxy      string        `help:"The P-CSCF, as host:port. Without it: pcscf. and the home domain of the card." placeholder:"HOST:PORT" group:"Card and network:"`
+	CA         string        `name:"ca" help:"File with the authorities that may sign the P-CSCF's certificate, in PEM. Without it: those of the system." type:"path" placeholder:"FILE" group:"Card and network:"`
+	ServerName string        `help:"Name that must stand in that certificate. Without it: pcscf. and the home domain of the card." placeholder:"NAME" group:"Card and network:"`
+	Transport  string        `help:"tls; tcp and udp are in clear and need --lab." enum:"tls,tcp,udp" default:"tls" group:"Card and network:"`
+	Lab        bool          `help:"Allow what only a lab may: signalling in clear and AKAv1-MD5, towards loopback and private addresses." group:"Card and network:"`
+	PlainRTP   bool          `name:"plain-rtp" help:"Offer and accept voice without keys; needs --lab." group:"Card and network:"`
+	AllowTLS12 bool          `name:"allow-tls12" help:"Accept TLS 1.2 with AEAD beside 1.3." group:"Card and network:"`
+	IMPU       string        `name:"impu" help:"Public identity to register, instead of the first of the card." placeholder:"URI" group:"Card and network:"`
+	Patience   time.Duration `help:"How long registration may take." default:"40s" group:"Card and network:"`
+	Verbose    bool          `short:"v" help:"Show the log of the client." group:"Card and network:"`
 }
 
 // phone is a registered client.

@@ -15,11 +15,11 @@ import (
 
 // voice is what a call plays, records and must hear.
 type voice struct {
-	Play   string        `help:"Play this WAV file: mono, 8 kHz, PCM or G.711." type:"path" placeholder:"FILE" xor:"play"`
-	Tone   float64       `help:"Play a tone of this frequency." placeholder:"HZ" xor:"play"`
-	Record string        `help:"Record what is heard into this new WAV file; with several calls, -2, -3 and so on are added to its name." type:"path" placeholder:"FILE"`
-	For    time.Duration `help:"Hang up after this long. Without it: when the file has been played, or when the other end hangs up."`
-	Hear   float64       `help:"Fail unless a clean tone of this frequency was heard." placeholder:"HZ"`
+	Play   string        `help:"Play this WAV file: mono, 8 kHz, PCM or G.711." type:"path" placeholder:"FILE" xor:"play" group:"Voice:"`
+	Tone   float64       `help:"Play a tone of this frequency." placeholder:"HZ" xor:"play" group:"Voice:"`
+	Record string        `help:"Record what is heard into this new WAV file; with several calls, -2, -3 and so on are added to its name." type:"path" placeholder:"FILE" group:"Voice:"`
+	For    time.Duration `help:"Hang up after this long. Without it: when the file has been played, or when the other end hangs up." group:"Voice:"`
+	Hear   float64       `help:"Fail unless a clean tone of this frequency was heard." placeholder:"HZ" group:"Voice:"`
 }
 
 type ueCallCmd struct {
