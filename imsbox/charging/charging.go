@@ -1,14 +1,15 @@
-// Package charging keeps the local durable call record: one record for each half of a session, started when the
-// call is answered and completed when it ends, and one for each attempt that failed (TS 32.260 5.2 names the
-// same triggers for Rf). It rates nothing and sends nothing yet.
+// Package charging keeps the local durable call record: a start and a stop for each half of a session, and one event for
+// each attempt that failed, as Rf has them (TS 32.299 7.2.2 Accounting-Record-Type; TS 32.260 5.2). It rates nothing and
+// sends nothing yet.
 //
-// A record never makes a call wait. What the store refuses is counted and lost, so a full disk costs records,
-// not calls. node assembles it; others reach it through refpoint/rf. Safe for concurrent use.
+// A record never makes a call wait. What the store refuses is counted and lost, so a full disk costs records, not calls.
+// node assembles it; others reach it through refpoint/rf. Safe for concurrent use.
 package charging
 
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,28 @@ import (
 
 // TableCall holds the call records.
 const TableCall store.Table = 96
+
+// Type is what a record says (Accounting-Record-Type).
+type Type string
+
+// The types of records. They are the last octet of a record's key, so one half of a call has at most one of each.
+const (
+	Start Type = "start" // the call was answered
+	Stop  Type = "stop"  // it ended
+	Event Type = "event" // the attempt failed
+)
+
+// Record is one call record, as JSON in the store: for people, and for whatever bills from it.
+type Record struct {
+	Type   Type      `json:"type"`
+	At     time.Time `json:"at"`
+	CallID string    `json:"call_id"`
+	Role   string    `json:"role"`
+	ICID   string    `json:"icid,omitempty"`
+	Served string    `json:"served,omitempty"`
+	Other  string    `json:"other,omitempty"`
+	Status int       `json:"status,omitempty"` // of an Event
+}
 
 // Charging is one charging function.
 type Charging struct {
@@ -33,70 +56,76 @@ func New(st store.Store) *Charging { return &Charging{store: st} }
 // Lost is how many records the store refused.
 func (c *Charging) Lost() uint64 { return c.lost.Load() }
 
-// Call is one record. It is JSON in the store, for people and for whatever bills from it.
-type Call struct {
-	ICID    string     `json:"icid,omitempty"`
-	CallID  string     `json:"call_id"`
-	Role    string     `json:"role"`
-	Served  string     `json:"served,omitempty"`
-	Other   string     `json:"other,omitempty"`
-	Start   *time.Time `json:"start,omitempty"`
-	Stop    *time.Time `json:"stop,omitempty"`
-	Seconds float64    `json:"seconds,omitempty"`
-	Status  int        `json:"status,omitempty"` // of an unsuccessful attempt
-}
-
-// Decode reads a record.
-func Decode(value []byte) (Call, error) {
-	var c Call
-	err := json.Unmarshal(value, &c)
-	return c, err
-}
-
 // Start implements rf.Charging.
-func (c *Charging) Start(s rf.Session, at time.Time) {
-	c.put(s.CallID, s.Role, Call{ICID: s.ICID, CallID: s.CallID, Role: s.Role.String(), Served: s.Served,
-		Other: s.Other, Start: &at})
-}
+func (c *Charging) Start(s rf.Session, at time.Time) { c.put(Start, s, 0, at) }
 
 // Unsuccessful implements rf.Charging.
-func (c *Charging) Unsuccessful(s rf.Session, status int, at time.Time) {
-	c.put(s.CallID, s.Role, Call{ICID: s.ICID, CallID: s.CallID, Role: s.Role.String(), Served: s.Served,
-		Other: s.Other, Stop: &at, Status: status})
-}
+func (c *Charging) Unsuccessful(s rf.Session, status int, at time.Time) { c.put(Event, s, status, at) }
 
-// Stop implements rf.Charging: it completes the record that Start left.
+// Stop implements rf.Charging.
 func (c *Charging) Stop(callID string, role rf.Role, at time.Time) {
-	c.store.GetAsync(TableCall, key(callID, role), func(r store.Record, err error) {
-		call := Call{CallID: callID, Role: role.String()}
-		if err == nil {
-			// A record that does not decode is replaced by one that says at least when the call ended.
-			_ = json.Unmarshal(r.Value, &call)
-		}
-		call.Stop = &at
-		if call.Start != nil {
-			call.Seconds = at.Sub(*call.Start).Seconds()
-		}
-		c.put(callID, role, call)
-	})
+	c.put(Stop, rf.Session{CallID: callID, Role: role}, 0, at)
 }
 
-func (c *Charging) put(callID string, role rf.Role, call Call) {
-	value, err := json.Marshal(call)
-	if err != nil {
-		c.lost.Add(1) // cannot be: a Call holds nothing that JSON refuses
-		return
-	}
-	k := key(callID, role)
-	c.store.ApplyAsync(string(k), []store.Op{{Table: TableCall, Key: k, Value: value}}, func(err error) {
+func (c *Charging) put(t Type, s rf.Session, status int, at time.Time) {
+	key := Key(s.CallID, s.Role, t)
+	op := store.Op{Table: TableCall, Key: key, Value: appendRecord(nil, t, s, status, at)}
+	c.store.ApplyAsync(string(key[:keyOfHalf]), []store.Op{op}, func(err error) {
 		if err != nil {
 			c.lost.Add(1)
 		}
 	})
 }
 
-// key is where the record of a half of a call stands. A Call-ID is as long as its sender likes; its hash is not.
-func key(callID string, role rf.Role) []byte {
+// keyOfHalf is how many octets of a key name the half of the call; they are its partition too.
+const keyOfHalf = 17
+
+// Key is where a record stands: the records of one half of a call are neighbours. A Call-ID is as long as its sender likes;
+// its hash is not.
+func Key(callID string, role rf.Role, t Type) []byte {
 	sum := sha256.Sum256([]byte(callID))
-	return append(sum[:16:16], byte(role))
+	return append(append(sum[:16:16], byte(role)), t...)
+}
+
+// appendRecord writes a Record as JSON without a detour through reflection: there are four in each call.
+func appendRecord(b []byte, t Type, s rf.Session, status int, at time.Time) []byte {
+	field := func(name, value string) {
+		if value != "" {
+			b = append(append(append(b, ',', '"'), name...), '"', ':')
+			b = appendString(b, value)
+		}
+	}
+	b = append(append(b, `{"type":"`...), t...)
+	b = append(b, `","at":"`...)
+	b = append(at.UTC().AppendFormat(b, time.RFC3339Nano), '"')
+	field("call_id", s.CallID)
+	field("role", s.Role.String())
+	field("icid", s.ICID)
+	field("served", s.Served)
+	field("other", s.Other)
+	if status != 0 {
+		b = strconv.AppendInt(append(b, `,"status":`...), int64(status), 10)
+	}
+	return append(b, '}')
+}
+
+// appendString writes s as a JSON string. What came from a client may hold anything: that goes to the library.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				return append(b, `""`...) // cannot be: a string always has a JSON form
+			}
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+// Decode reads a record.
+func Decode(value []byte) (Record, error) {
+	var r Record
+	err := json.Unmarshal(value, &r)
+	return r, err
 }

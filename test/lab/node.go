@@ -167,16 +167,21 @@ func (n *Node) Sweep() error {
 
 // CompleteCalls counts the call records that have a start and a stop.
 func (n *Node) CompleteCalls() (int, error) {
-	complete := 0
+	complete, began := 0, false // records of one half of a call are neighbours: event, start, stop
 	for cursor := []byte(nil); ; {
 		records, next, err := n.Store.Scan(charging.TableCall, nil, cursor, 100)
 		if err != nil {
 			return 0, err
 		}
 		for _, r := range records {
-			if call, err := charging.Decode(r.Value); err == nil && call.Start != nil && call.Stop != nil {
+			record, err := charging.Decode(r.Value)
+			if err != nil {
+				return 0, err
+			}
+			if record.Type == charging.Stop && began {
 				complete++
 			}
+			began = record.Type == charging.Start
 		}
 		if next == nil {
 			return complete, nil
