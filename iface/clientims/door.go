@@ -170,6 +170,8 @@ func (d *Door) Drain() { d.draining.Store(true) }
 // Walking is how many requests of clients wait for their final response.
 func (d *Door) Walking() int { return int(d.walking.Load()) }
 
+func (d *Door) answered() { d.walking.Add(-1) }
+
 // drainRetry is what those who are turned away are told, in seconds: by then another node, or this one again, is there.
 const drainRetry = "5"
 

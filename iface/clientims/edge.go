@@ -8,39 +8,14 @@ import (
 	"imsafe/secure"
 )
 
-// edge is where a client's request entered: responses leave through it.
-type edge struct {
-	port     *Port
-	tx       siptxn.ServerRef
-	exchange *hop.Exchange
-	done     bool // the final response has left
-}
-
-var _ hop.Retransmitter = (*edge)(nil)
-
-// Reply implements hop.Edge: the way of a response through the door.
-func (e *edge) Reply(x *hop.Exchange, r hop.Reply) {
-	if e.port.leaksKeys(r) {
+// leave is the way of a response through the door (hop.Leave).
+func (p *Port) leave(x *hop.Exchange, r hop.Reply) hop.Reply {
+	if p.leaksKeys(r) {
 		r.Msg.Release()
 		r = x.Respond(500, "")
 	}
-	if r.Final() && !e.done {
-		e.done = true
-		e.port.door.walking.Add(-1)
-	}
-	tx := e.port.layer.Server(e.tx)
-	if tx == nil {
-		r.Msg.Release() // the client's transaction is over: it has given up
-		return
-	}
-	e.port.dismiss(r.Msg)
-	_ = e.port.layer.Respond(tx, r.Msg) // a closed connection ends the association by itself
-}
-
-// Again implements hop.Retransmitter.
-func (e *edge) Again(toTag []byte) bool {
-	tx := e.port.layer.Server(e.tx)
-	return tx != nil && e.port.layer.Retransmit2xx(tx, toTag)
+	p.dismiss(r.Msg)
+	return r
 }
 
 // leaksKeys is the last of the places that keep session keys in: a response with keys still beside it must not

@@ -72,12 +72,10 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		_ = p.layer.Reply(tx, 403, "") // who has closed his connection needs no answer
 		return
 	}
-	e := &edge{port: p, tx: tx.Ref()}
-	tx.User = e
 	p.door.walking.Add(1)
 	in := hop.Inbound{Msg: m.Clone(), Proof: a.proof}
 	p.admitRequest(in.Msg)
-	e.exchange = p.door.ports.Table.Begin(p.shard, e, gm.Name, p.door.cfg.PCSCF, in, m)
+	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, gm.Name, p.door.cfg.PCSCF, in, p.leave, p.door.answered)
 }
 
 // turnAway answers 503 to a request that comes too late (RFC 3261 21.5.4).
@@ -97,16 +95,11 @@ func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
 		return
 	}
 	p.admitRequest(m)
-	p.door.ports.Table.Begin(p.shard, &edge{port: p}, gm.Name, p.door.cfg.PCSCF,
-		hop.Inbound{Msg: m, Proof: a.proof}, nil)
+	p.door.ports.Table.Pass(p.shard, gm.Name, p.door.cfg.PCSCF, hop.Inbound{Msg: m, Proof: a.proof})
 }
 
 // Cancelled implements siptxn.Handler.
-func (p *Port) Cancelled(tx *siptxn.Server) {
-	if e, walking := tx.User.(*edge); walking && e.exchange != nil {
-		e.exchange.Cancel()
-	}
-}
+func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
 
 // Ended implements siptxn.Handler.
 func (p *Port) Ended(*siptxn.Server) {}
