@@ -32,8 +32,8 @@ type Status struct {
 	Node       string `json:"node,omitempty"`
 	Domain     string `json:"domain"`
 	Lab        bool   `json:"lab"`
-	Registered int    `json:"registered"` // private identities with a registration in memory
-	KeysInRing int    `json:"sealing_keys"`
+	Registered int    `json:"registered"`             // private identities with a registration in memory
+	KeysInRing int    `json:"sealing_keys,omitempty"` // more than one while a rotation has not ended
 }
 
 // None is the input of verbs that need none, and the output of those that say nothing.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -54,14 +53,11 @@ type Rotated struct {
 	Resealed int `json:"resealed"` // records that were sealed with an older key
 }
 
-// errNoReload: a keyring that did not come from a file.
-var errNoReload = errors.New("node: this keyring cannot be read again")
-
 // rotateKeys reads the keyring anew and reseals everything under its current key. A keyring that cannot open what the present
 // one sealed is refused: with it every K would be lost.
 func (o *Operations) rotateKeys(ctx context.Context, in RotateKeys) (out Rotated, err error) {
 	if o.Keys.load == nil {
-		return out, errNoReload
+		return out, &management.Error{Code: "key.fixed", Message: "this node cannot read its sealing key again", Hint: "stop it first"}
 	}
 	next, err := o.Keys.load()
 	if err != nil {

@@ -86,12 +86,13 @@ func (v *restoreCmd) Run(a *app) error {
 	}
 	stop := a.progress("restore")
 	meta, err := sqlite.Restore(v.File, dir, time.Now())
-	stop()
 	if err != nil {
+		stop()
 		return errors.Join(err, putBack(r.Aside, dir))
 	}
 	r.Epoch = meta.Epoch
 	err = verifyRestored(a, c, r)
+	stop()
 	if a.json {
 		a.print(r)
 	}

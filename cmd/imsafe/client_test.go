@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"imsafe/node"
 )
 
 // TestClient: what a client says and returns when things go otherwise.
@@ -113,4 +115,26 @@ func TestCalls_that_do_not_come_about(t *testing.T) {
 		}
 		wantRefused(t, bob(), exitDone, nil, []string{"bob"})
 	})
+}
+
+// TestRemove_of_a_registered_user: the S-CSCF is told at once.
+func TestRemove_of_a_registered_user(t *testing.T) {
+	d := newDesk(t)
+	stop := d.start()
+	defer stop()
+	d.do("user", "add", "alice", "--random", "--card-out", d.path("alice"))
+	alice := d.background("registered", append(d.client("register", "alice"), "--for", "500ms")...)
+	registered := func() int {
+		var s node.Status
+		decode(t, d.do("status", "--json"), &s)
+		return s.Registered
+	}
+	if n := registered(); n != 1 || d.shown("alice").Sets[0].State != "registered" {
+		t.Errorf("%d registered before", n)
+	}
+	d.do("user", "remove", "alice")
+	if n := registered(); n != 0 {
+		t.Errorf("%d registered after", n)
+	}
+	alice() // whatever it makes of that
 }

@@ -112,7 +112,9 @@ func openStore(a *app, c *config.Config, n need) (operations, error) {
 		return nil, err
 	}
 	clock := shard.RealClock()
+	stop := a.progress("opening the store in " + dir)
 	st, err := node.OpenStore(c, clock, log)
+	stop()
 	if err != nil {
 		return nil, locked(err, c)
 	}
@@ -186,7 +188,7 @@ type statusCmd struct{ operator }
 
 // Run says whether a node runs, and what it is.
 func (v *statusCmd) Run(a *app) error {
-	return v.with(a, need{store: true, keys: true}, func(house operations) error {
+	return v.with(a, need{store: true}, func(house operations) error {
 		var s node.Status
 		if err := house.Call(a.ctx, "status", node.None{}, &s); err != nil {
 			return err
@@ -196,7 +198,7 @@ func (v *statusCmd) Run(a *app) error {
 			return nil
 		}
 		if !s.Running {
-			a.say("no node runs; the store of %s is whole", s.Domain)
+			a.say("no node runs for %s; its store can be opened", s.Domain)
 			return nil
 		}
 		a.say("node %s runs for %s: %d registered", s.Node, s.Domain, s.Registered)

@@ -78,41 +78,55 @@ func newSecretFile(path string, data []byte) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // ask reads a line from the terminal without showing it.
-func (a *app) ask(what string) (keyText, error) {
+func (a *app) ask(what string) (_ keyText, err error) {
+	noTerminal := usage{errors.New("--prompt needs a terminal; give a file or - for standard input")}
 	f, ok := a.stdin.(*os.File)
 	if !ok {
-		return "", usage{errors.New("--prompt needs a terminal; give a file or - for standard input")}
+		return "", noTerminal
 	}
 	fd := int(f.Fd())
 	shown, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
-		return "", usage{errors.New("--prompt needs a terminal; give a file or - for standard input")}
+		return "", noTerminal
 	}
 	hidden := *shown
 	hidden.Lflag &^= unix.ECHO
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
 		return "", err
 	}
+	defer func() { err = errors.Join(err, unix.IoctlSetTermios(fd, unix.TCSETS, shown)) }()
 	fmt.Fprintf(a.stderr, "%s (not shown): ", what)
-	line, err := readLine(f)
+	line, err := a.readLine(fd)
 	fmt.Fprintln(a.stderr)
-	return keyText(strings.TrimSpace(line)), errors.Join(err, unix.IoctlSetTermios(fd, unix.TCSETS, shown))
+	return keyText(strings.TrimSpace(line)), err
 }
 
-// readLine reads octet by octet, so that nothing of the next line is taken.
-func readLine(r io.Reader) (string, error) {
+// readLine reads octet by octet, so that nothing of the next line is taken, and gives up at Ctrl-C, so that the terminal shows again
+// what is typed.
+func (a *app) readLine(fd int) (string, error) {
+	const look = 100 // milliseconds between two looks at whether to stop
 	var line []byte
 	var b [1]byte
 	for len(line) < 4096 {
-		if _, err := io.ReadFull(r, b[:]); err != nil {
+		if err := a.ctx.Err(); err != nil {
 			return "", err
 		}
-		if b[0] == '\n' {
-			break
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, look)
+		if n == 0 || errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if n, err = unix.Read(fd, b[:]); n == 0 || err != nil || b[0] == '\n' {
+			return string(line), err
 		}
 		line = append(line, b[0])
 	}
