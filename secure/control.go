@@ -26,6 +26,8 @@ const (
 	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
 	CIAvailabilityDeadline          // deadlines and caps for streams
+	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
+	CoreConfidentialityMTLS         // keys stay in the process, or inside mutual TLS (TS 33.203 6.1.1)
 	ManagementAuthenticationAdmin   // Unix socket with peer credentials, no default secret
 	ManagementConfidentialityRedact // keys and identities never logged
 
@@ -50,6 +52,8 @@ var controlNames = [controlCount]string{
 	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",
 	CIAvailabilityParser:            "ci.availability.parser",
 	CIAvailabilityDeadline:          "ci.availability.deadline",
+	CoreAuthenticationMTLS:          "core.authentication.mtls",
+	CoreConfidentialityMTLS:         "core.confidentiality.mtls",
 	ManagementAuthenticationAdmin:   "mgmt.authentication.admin",
 	ManagementConfidentialityRedact: "mgmt.confidentiality.redact",
 }

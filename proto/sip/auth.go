@@ -83,6 +83,23 @@ func digestParams(b []byte, malformed error) ([]byte, error) {
 	return b[i:], nil
 }
 
+// AuthParam returns the value of the auth-param called name (any case) in a Digest challenge or credentials v, without its
+// quotes; nil if it is absent or v is malformed before it. It is for parameters that Challenge and Credentials leave out.
+func AuthParam(v []byte, name string) []byte {
+	rest, err := digestParams(v, ErrChallenge)
+	for err == nil && rest != nil {
+		p, next, ok := nextAuthParam(rest)
+		switch {
+		case !ok:
+			return nil
+		case foldEqual(p.name, name):
+			return p.value
+		}
+		rest = next
+	}
+	return nil
+}
+
 // nextAuthParam cuts one auth-param off; unlike a generic-param it always has a value.
 func nextAuthParam(s []byte) (p param, rest []byte, ok bool) {
 	p, rest, ok = nextParam(s, ',')

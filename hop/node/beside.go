@@ -1,0 +1,87 @@
+package node
+
+import (
+	"encoding/hex"
+
+	"imsafe/hop"
+	"imsafe/proto/sip"
+)
+
+// protections are the values of integrity-protected on a wire (TS 24.229 7.2A.2.2).
+var protections = map[hop.Protection]string{
+	hop.ProtectionNo: "no", hop.ProtectionYes: "yes", hop.ProtectionTLSPending: "tls-pending", hop.ProtectionTLSYes: "tls-yes",
+	hop.ProtectionTLSConnected: "tls-connected",
+}
+
+// putProtection writes how a REGISTER was protected into its Authorization.
+func putProtection(m *sip.Message, p hop.Protection) {
+	value, said := protections[p]
+	if !said || m.Method() != sip.REGISTER {
+		return
+	}
+	c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
+	if err != nil {
+		return
+	}
+	c.IntegrityProtected = []byte(value)
+	var b [1024]byte
+	m.Set(sip.HdrAuthorization, c.AppendTo(b[:0]))
+}
+
+// takeProtection reads it off again.
+func takeProtection(m *sip.Message) hop.Protection {
+	if m.Method() != sip.REGISTER {
+		return hop.ProtectionAbsent
+	}
+	c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
+	if err != nil || c.IntegrityProtected == nil {
+		return hop.ProtectionAbsent
+	}
+	said := string(c.IntegrityProtected)
+	c.IntegrityProtected = nil
+	var b [1024]byte
+	m.Set(sip.HdrAuthorization, c.AppendTo(b[:0]))
+	for p, value := range protections {
+		if value == said {
+			return p
+		}
+	}
+	return hop.ProtectionNo
+}
+
+// appendKeys writes the session keys into a challenge, as ck and ik (TS 24.229 7.2A.1).
+func appendKeys(m *sip.Message, k *hop.Keys) {
+	v := append([]byte(nil), m.Get(sip.HdrWWWAuthenticate)...)
+	v = append(v, `,ck="`...)
+	v = hex.AppendEncode(v, k.CK[:])
+	v = append(v, `",ik="`...)
+	v = hex.AppendEncode(v, k.IK[:])
+	m.ReplaceFirst(sip.HdrWWWAuthenticate, append(v, '"'))
+}
+
+// takeKeys takes the session keys out of a challenge: it goes on without them, whether they are read or not.
+func takeKeys(m *sip.Message) *hop.Keys {
+	value := m.Get(sip.HdrWWWAuthenticate)
+	c, err := sip.ParseChallenge(value)
+	if err != nil {
+		return nil
+	}
+	var k hop.Keys
+	found := readKey(k.CK[:], value, "ck") && readKey(k.IK[:], value, "ik")
+	var b [1024]byte
+	m.ReplaceFirst(sip.HdrWWWAuthenticate, c.AppendTo(b[:0])) // re-encoded from its type, which has no place for keys
+	if !found {
+		return nil
+	}
+	return &k
+}
+
+// readKey decodes the key called name of a challenge into dst.
+func readKey(dst, challenge []byte, name string) bool {
+	digits := sip.AuthParam(challenge, name)
+	if len(digits) != 2*len(dst) {
+		return false
+	}
+	_, err := hex.Decode(dst, digits)
+	return err == nil
+}
