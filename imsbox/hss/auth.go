@@ -20,22 +20,17 @@ func (h *HSS) authenticate(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx.Mult
 	if err != nil {
 		return nil, err
 	}
-	if r.Scheme != cx.SchemeDigestAKA { // 4: every subscriber here has a card; nobody else picks the scheme
+	if !h.offers(&p.owner.privates[p.card], r.Scheme) { // 4: the subscriber's record alone picks the scheme
 		return nil, cx.ErrAuthSchemeNotSupported
 	}
 	if r.ServerName == "" {
 		return nil, cx.ErrMissingAVP
 	}
-	algorithm, err := h.algorithm(p.owner, p.card)
-	if err != nil {
-		return nil, err
+	prove := h.cardAuthenticate
+	if p.owner.privates[p.card].digest() {
+		prove = h.digestAuthenticate
 	}
-	if r.Resync != nil {
-		if err := h.resynchronise(t, &p, algorithm, r); err != nil {
-			return nil, err
-		}
-	}
-	answer, err := h.vectors(t, &p, algorithm, r)
+	answer, err := prove(t, &p, r)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +39,20 @@ func (h *HSS) authenticate(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx.Mult
 	now := t.Now()
 	p.user.setPending(r.ServerName, p.set, p.private, now, now+h.cfg.PendingFor)
 	return answer, nil
+}
+
+// cardAuthenticate resynchronises if the card asks for it, and makes vectors.
+func (h *HSS) cardAuthenticate(t *shard.Task, p *pair, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
+	algorithm, err := h.algorithm(p.owner, p.card)
+	if err != nil {
+		return nil, err
+	}
+	if r.Resync != nil {
+		if err := h.resynchronise(t, p, algorithm, r); err != nil {
+			return nil, err
+		}
+	}
+	return h.vectors(t, p, algorithm, r)
 }
 
 // maa is an answer with room for the one vector that is nearly always asked for.
@@ -92,10 +101,20 @@ func (h *HSS) algorithm(u *user, private int) (aka.Algorithm, error) {
 // keyOctets is the length of K || OPc.
 const keyOctets = 32
 
+// checkSealed opens the secret of a private identity and forgets it.
+func (h *HSS) checkSealed(p *private) (err error) {
+	if p.digest() {
+		_, err = h.openHA1(p)
+		return err
+	}
+	_, err = h.openKeys(p)
+	return err
+}
+
 func (h *HSS) openKeys(p *private) (*aka.Milenage, error) {
 	var buf [keyOctets]byte
 	defer clear(buf[:])
-	plain, err := h.ports.Keys().Open(buf[:0], uint8(TableSubscription), []byte(p.impi), p.sealed)
+	plain, err := h.ports.Keys().Open(buf[:0], uint8(TableSubscription), p.sealedFor(), p.sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -90,6 +90,9 @@ type Config struct {
 	// RestoreEpoch and RestoredAt say how often and when a backup was restored into the store.
 	RestoreEpoch uint64
 	RestoredAt   time.Time
+	// Digest are the algorithms of SIP Digest that subscribers without a card may have: SHA-256, and MD5 in the access
+	// profile digest-md5. Empty, which is the default: everybody has a card (TS 33.203 Annex N is off).
+	Digest []aka.DigestAlgorithm
 	// KeepServerName keeps the S-CSCF of a user who leaves in the words of
 	// USER_DEREGISTRATION_STORE_SERVER_NAME, so that services for unregistered users start faster.
 	KeepServerName bool

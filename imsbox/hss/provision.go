@@ -64,6 +64,9 @@ func (h *HSS) planAdd(s *Subscriber) ([]store.Op, string, error) {
 	for i := range sub.privates {
 		impi := sub.privates[i].impi
 		ops = append(ops, store.Op{Table: TablePrivate, Key: []byte(impi), Value: []byte(id), Cond: store.IfAbsent})
+		if sub.privates[i].digest() {
+			continue // no sequence numbers
+		}
 		op, err := h.firstSequence(impi, s.cards()[i].SEQ)
 		if err != nil {
 			return nil, "", err
@@ -104,10 +107,19 @@ func (h *HSS) build(s *Subscriber, keys []secrets, stored *subscription) (*subsc
 		p := private{impi: c.IMPI, imsi: c.IMSI, algorithm: algorithmMilenage}
 		p.scheme, _ = c.scheme() // checked
 		p.amf, _ = c.amf()       // checked
+		if c.digest() {
+			p.algorithm = algorithmDigest
+		}
 		var err error
-		if keys[i].kept {
+		switch {
+		case keys[i].kept:
 			p.sealed = stored.privates[stored.findPrivate(cx.IMPI(c.IMPI))].sealed
-		} else if p.sealed, err = h.sealKeys(c.IMPI, keys[i].k, keys[i].opc); err != nil {
+		case p.digest():
+			p.sealed, err = h.sealHA1(&p, keys[i].ha1)
+		default:
+			p.sealed, err = h.sealKeys(c.IMPI, keys[i].k, keys[i].opc)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("hss: seal: %w", err)
 		}
 		sub.privates = append(sub.privates, p)
@@ -225,9 +237,12 @@ func (h *HSS) update(ctx context.Context, s *Subscriber) error {
 		return err
 	}
 	keys, mistakes := h.check(s, true)
-	for i, c := range s.cards() {
-		if keys[i].kept && old.findPrivate(cx.IMPI(c.IMPI)) < 0 {
+	for n, c := range s.cards() {
+		if keys[n].kept && old.findPrivate(cx.IMPI(c.IMPI)) < 0 {
 			mistakes = append(mistakes, Mistake{s.IMPI, "k", c.IMPI + " is new, so its keys must be given"})
+		}
+		if i := old.findPrivate(cx.IMPI(c.IMPI)); keys[n].kept && i >= 0 && !old.privates[i].keeps(c) {
+			mistakes = append(mistakes, Mistake{s.IMPI, "scheme", c.IMPI + " proves itself in another way now, so its secret must be given"})
 		}
 	}
 	if s.IMPI != id {
@@ -288,7 +303,7 @@ func (h *HSS) planUpdate(id string, s *Subscriber, old, sub *subscription, versi
 	index(TablePrivate, old.privateNames(), sub.privateNames())
 	index(TablePublic, old.publicNames(), sub.publicNames())
 	for _, c := range s.cards() {
-		if old.findPrivate(cx.IMPI(c.IMPI)) < 0 || c.SEQ > 0 {
+		if !c.digest() && (old.findPrivate(cx.IMPI(c.IMPI)) < 0 || c.SEQ > 0) {
 			op, err := h.firstSequence(c.IMPI, c.SEQ)
 			if err != nil {
 				return nil, err
@@ -424,7 +439,7 @@ func (h *HSS) CheckKeys(ctx context.Context) (int, error) {
 	err := h.eachSubscription(ctx, func(_ store.Record, sub *subscription) error {
 		for i := range sub.privates {
 			p := &sub.privates[i]
-			if _, err := h.openKeys(p); err != nil {
+			if err := h.checkSealed(p); err != nil {
 				return fmt.Errorf("hss: keys of %s: %w", p.impi, err)
 			}
 			cards++
@@ -442,7 +457,7 @@ func (h *HSS) resealOne(rec store.Record, sub *subscription) (int, error) {
 			if h.ports.Keys().Current(p.sealed) {
 				continue
 			}
-			sealed, err := h.ports.Keys().Reseal(nil, h.ports.Random, uint8(TableSubscription), []byte(p.impi), p.sealed)
+			sealed, err := h.ports.Keys().Reseal(nil, h.ports.Random, uint8(TableSubscription), p.sealedFor(), p.sealed)
 			if err != nil {
 				return 0, fmt.Errorf("hss: reseal %s: %w", rec.Key, err)
 			}

@@ -22,14 +22,17 @@ type subscription struct {
 type private struct {
 	impi      string
 	imsi      string
-	algorithm byte                // algorithmMilenage
-	scheme    aka.DigestAlgorithm // AKAv1-MD5, AKAv2-MD5 or AKAv2-SHA-256
+	algorithm byte                // algorithmMilenage or algorithmDigest
+	scheme    aka.DigestAlgorithm // AKAv1-MD5, AKAv2-MD5 or AKAv2-SHA-256; without a card SHA-256 or MD5
 	amf       aka.AMF
-	sealed    []byte // K || OPc under the sealing key; the associated data is the table and the IMPI
+	sealed    []byte // K || OPc, or H(A1), under the sealing key; the associated data is the table and sealedFor
 }
 
-// algorithmMilenage is the number of Milenage in records; TUAK will be 2.
-const algorithmMilenage = 1
+// The numbers of algorithms in records; TUAK will be 2.
+const (
+	algorithmMilenage = 1
+	algorithmDigest   = 3 // no card: H(A1) of a password
+)
 
 // implicitSet is registered and de-registered as one.
 type implicitSet struct {
@@ -95,7 +98,7 @@ func decodeSubscription(b []byte) (*subscription, error) {
 		p.algorithm, p.scheme = d.byte(), aka.DigestAlgorithm(d.byte())
 		p.amf[0], p.amf[1] = d.byte(), d.byte()
 		p.sealed = d.bytes()
-		if p.algorithm != algorithmMilenage || !p.scheme.AKA() {
+		if !p.sound() {
 			d.fail()
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"imsafe/proto/aka"
+	"imsafe/refpoint/cx"
 )
 
 // Secret is key material as a person types it, in hexadecimal. It is read from JSON and never written: it
@@ -44,8 +45,12 @@ type Card struct {
 	AMF string `json:"amf,omitempty"` // 4 hexadecimal digits, default 0000: the separation bit is 0 in the IMS
 	// Algorithm is "milenage", which is the default.
 	Algorithm string `json:"algorithm,omitempty"`
-	// Scheme is AKAv2-SHA-256 (default), AKAv2-MD5 or AKAv1-MD5. It is fixed: no client picks it.
+	// Scheme is AKAv2-SHA-256 (default), AKAv2-MD5 or AKAv1-MD5; without a card SHA-256, or MD5 in the profile
+	// digest-md5. It is fixed: no client picks it.
 	Scheme string `json:"scheme,omitempty"`
+	// Password, or H(A1) = hash(impi:realm:password) in hexadecimal, of a subscriber without a card. Only H(A1) is stored.
+	Password Secret `json:"password,omitempty"`
+	HA1      Secret `json:"ha1,omitempty"`
 	// SEQ is where the sequence numbers of a card that was used elsewhere begin; a new card begins at 0.
 	SEQ uint64 `json:"seq,omitempty"`
 	// Check is a known answer of the card, from its data sheet or a reader: it proves that K and OPc are right
@@ -93,6 +98,7 @@ func (s *Subscriber) sets() [][]Public { return append([][]Public{s.Public}, s.S
 type secrets struct {
 	k    aka.K
 	opc  aka.OPc
+	ha1  cx.SecretHex // without a card
 	kept bool
 }
 
@@ -185,7 +191,13 @@ func (h *HSS) checkCard(v *review, prefix string, c *Card, keep bool) secrets {
 		v.add(prefix+"algorithm", "%q is not known; only milenage is", c.Algorithm)
 	}
 	if _, ok := c.scheme(); !ok {
-		v.add(prefix+"scheme", "%q is not one of AKAv2-SHA-256, AKAv2-MD5, AKAv1-MD5", c.Scheme)
+		v.add(prefix+"scheme", "%q is not one of AKAv2-SHA-256, AKAv2-MD5, AKAv1-MD5; SHA-256 and MD5 without a card", c.Scheme)
+	}
+	if c.digest() {
+		return h.checkDigest(v, prefix, c, keep)
+	}
+	if c.Password != "" || c.HA1 != "" {
+		v.add(prefix+"password", "a card has keys and no password; without one give scheme SHA-256")
 	}
 	amf, ok := c.amf()
 	if !ok {
@@ -313,7 +325,7 @@ func (c *Card) scheme() (aka.DigestAlgorithm, bool) {
 		return aka.AKAv2SHA256, true
 	}
 	a, ok := aka.ParseDigestAlgorithm([]byte(c.Scheme))
-	return a, ok && a.AKA()
+	return a, ok
 }
 
 func (c *Card) amf() (aka.AMF, bool) {

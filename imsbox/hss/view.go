@@ -91,7 +91,7 @@ func (h *HSS) view(id string, sub *subscription) (*View, error) {
 	v := &View{ID: id, Group: sub.groupName(), Created: time.Unix(sub.created, 0).UTC(), ServerName: a.server, Epoch: a.epoch}
 	for i := range sub.privates {
 		p := &sub.privates[i]
-		c := CardView{IMPI: p.impi, IMSI: p.imsi, Algorithm: "milenage", Scheme: p.scheme.String(),
+		c := CardView{IMPI: p.impi, IMSI: p.imsi, Algorithm: p.algorithmName(), Scheme: p.scheme.String(),
 			AMF: hex.EncodeToString(p.amf[:]), KeyCurrent: h.ports.Keys().Current(p.sealed)}
 		rec, err := h.ports.Store.Get(TableSQN, []byte(p.impi))
 		if err == nil {
