@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 
 // Bounds of the handshake.
 const (
-	maxParallel = 4  // handshakes of a server at the same moment
-	maxAttempts = 64 // handshakes of one leg in all
+	maxParallel = 16   // handshakes of a server at the same moment
+	maxAttempts = 4096 // handshakes of one leg in all: what is above is a flood
 	// perHandshake: a client begins again with a new hello after that part of the time it has. Somebody who forged hellos in its
 	// name has made the server send cookies to it, and it may have believed one of those.
 	perHandshake = 3
@@ -62,13 +63,14 @@ func (l *Leg) handshake(ctx context.Context) error {
 	d.mu.Lock()
 	d.open, d.ended, d.ctx, d.cancel = true, make(chan result, maxParallel), actx, cancel
 	d.mu.Unlock()
+	kept := l.listen()
 
 	var won result
 	var err error
 	if l.agreed.Role == sdp.DTLSClient {
 		won, err = l.asClient(actx)
 	} else {
-		won, err = l.asServer(actx)
+		won, err = l.asServer(actx, kept)
 	}
 	d.finish(won.a)
 	cancel()
@@ -83,8 +85,12 @@ func (l *Leg) handshake(ctx context.Context) error {
 	d.mu.Lock()
 	d.conn = won.conn
 	d.mu.Unlock()
-	d.wg.Add(1)
-	go l.drain(won.conn)
+	d.wg.Go(func() { l.drain(won.conn) })
+	select {
+	case <-l.closed:
+		_ = won.conn.Close() // Close came before conn was known to it
+	default:
+	}
 	return nil
 }
 
@@ -92,11 +98,12 @@ func (l *Leg) handshake(ctx context.Context) error {
 func (l *Leg) asClient(ctx context.Context) (result, error) {
 	var last error
 	for {
-		a := l.dtls.add(l, [32]byte{}, true)
+		l.dtls.mu.Lock()
+		a := l.dtls.begin(l, [32]byte{}, true, l.cfg.Handshake/perHandshake)
+		l.dtls.mu.Unlock()
 		if a == nil {
 			return result{}, handshakeError(last)
 		}
-		l.attempt(a, l.cfg.Handshake/perHandshake)
 		var r result
 		select {
 		case r = <-l.dtls.ended:
@@ -116,13 +123,9 @@ func (l *Leg) asClient(ctx context.Context) (result, error) {
 	}
 }
 
-// asServer waits for attempts that the reader begins.
-func (l *Leg) asServer(ctx context.Context) (result, error) {
-	l.mu.Lock()
-	early := l.early
-	l.early = nil
-	l.mu.Unlock()
-	for _, hello := range early {
+// asServer waits for attempts that the reader begins, after those of the hellos that came too early.
+func (l *Leg) asServer(ctx context.Context, kept []early) (result, error) {
+	for _, hello := range kept {
 		if hello.from == l.agreed.Remote {
 			l.dtls.packet(l, hello.b)
 		}
@@ -149,41 +152,48 @@ func handshakeError(cause error) error {
 	return fmt.Errorf("%w: %w", ErrHandshake, cause)
 }
 
-// add begins an attempt: none if the leg has had too many or its parallel ones have all been proven.
-func (d *attempts) add(l *Leg, random [32]byte, proven bool) *attempt {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.open || d.begun == maxAttempts {
+// begin starts an attempt in a goroutine that handshake waits for: none if the leg has had too many, or if its parallel ones
+// have all been proven. d.mu is held.
+func (d *attempts) begin(l *Leg, random [32]byte, proven bool, limit time.Duration) *attempt {
+	if !d.open || d.begun == maxAttempts || len(d.list) == maxParallel && !d.evict() {
 		return nil
 	}
-	if len(d.list) == maxParallel {
-		i := 0
-		for i < len(d.list) && d.list[i].proven {
-			i++
-		}
-		if i == len(d.list) {
-			return nil
-		}
-		d.list[i].cancel()
-		d.list[i].pipe.Close()
-		d.list = append(d.list[:i], d.list[i+1:]...)
-	}
 	d.begun++
-	a := &attempt{random: random, proven: proven, pipe: newPipe(l)}
+	ctx, cancel := context.WithTimeout(d.ctx, limit)
+	a := &attempt{random: random, proven: proven, pipe: newPipe(l), cancel: cancel}
 	d.list = append(d.list, a)
+	d.wg.Go(func() {
+		defer cancel()
+		conn, err := l.dial(ctx, a)
+		if err != nil {
+			a.pipe.Close()
+		}
+		select {
+		case d.ended <- result{a, conn, err}:
+		case <-d.ctx.Done():
+			a.pipe.Close()
+		}
+	})
 	return a
+}
+
+// evict ends the oldest attempt whose peer has not shown that it is at its address; false if there is none. d.mu is held.
+func (d *attempts) evict() bool {
+	i := slices.IndexFunc(d.list, func(a *attempt) bool { return !a.proven })
+	if i < 0 {
+		return false
+	}
+	d.list[i].cancel()
+	d.list[i].pipe.Close()
+	d.list = slices.Delete(d.list, i, i+1)
+	return true
 }
 
 func (d *attempts) remove(a *attempt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a.pipe.Close()
-	for i := range d.list {
-		if d.list[i] == a {
-			d.list = append(d.list[:i], d.list[i+1:]...)
-			return
-		}
-	}
+	d.list = slices.DeleteFunc(d.list, func(b *attempt) bool { return a == b })
 }
 
 // finish keeps the winner, if any, and closes the others.
@@ -221,16 +231,13 @@ func (d *attempts) packet(l *Leg, b []byte) {
 	}
 	d.mu.Lock()
 	a := d.winner
-	if a == nil && d.open {
+	if a == nil {
 		a = d.route(random, hello, b)
 	}
-	begin := a == nil && d.open && hello && l.agreed.Role == sdp.DTLSServer
-	d.mu.Unlock()
-	if begin {
-		if a = d.add(l, random, false); a != nil {
-			l.attempt(a, l.cfg.Handshake)
-		}
+	if a == nil && hello && l.agreed.Role == sdp.DTLSServer {
+		a = d.begin(l, random, false, l.cfg.Handshake)
 	}
+	d.mu.Unlock()
 	if a == nil || !a.pipe.put(b) {
 		l.counters.drop(DropHandshake)
 	}
@@ -278,33 +285,6 @@ func clearAlert(b []byte) bool {
 	return false
 }
 
-// attempt runs one handshake in a goroutine that handshake waits for.
-func (l *Leg) attempt(a *attempt, limit time.Duration) {
-	d := &l.dtls
-	d.mu.Lock()
-	if !d.open {
-		d.mu.Unlock()
-		return
-	}
-	ctx, cancel := context.WithTimeout(d.ctx, limit)
-	a.cancel = cancel
-	d.wg.Add(1)
-	d.mu.Unlock()
-	go func() {
-		defer d.wg.Done()
-		defer cancel()
-		conn, err := l.dial(ctx, a)
-		if err != nil {
-			a.pipe.Close()
-		}
-		select {
-		case d.ended <- result{a, conn, err}:
-		case <-d.ctx.Done():
-			a.pipe.Close()
-		}
-	}()
-}
-
 // dial is the handshake itself. It returns ErrFingerprint if the certificate is another one than the SDP announced.
 func (l *Leg) dial(ctx context.Context, a *attempt) (*dtls.Conn, error) {
 	wrong := false
@@ -320,7 +300,8 @@ func (l *Leg) dial(ctx context.Context, a *attempt) (*dtls.Conn, error) {
 		dtls.WithSRTPProtectionProfiles(dtlsProfiles(l.cfg.Profiles)...),
 		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret), // RFC 7627: no synchronised secrets
 		dtls.WithCipherSuites(dtls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, dtls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-			dtls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+			dtls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+			dtls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, dtls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256), // for peers with an RSA certificate
 		dtls.WithInsecureSkipVerify(true), // no chain: the fingerprint is the whole proof (RFC 5763 6.2)
 		dtls.WithVerifyConnection(verify),
 	}
@@ -398,7 +379,6 @@ func (l *Leg) key(conn *dtls.Conn) error {
 
 // drain reads the association until the peer or we end it; what it carries as data is nobody's here.
 func (l *Leg) drain(conn *dtls.Conn) {
-	defer l.dtls.wg.Done()
 	b := make([]byte, maxPacket)
 	for {
 		if _, err := conn.Read(b); err != nil {

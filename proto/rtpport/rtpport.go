@@ -91,6 +91,7 @@ type Leg struct {
 	counters Counters
 
 	started chan struct{} // closed by Start
+	hearing chan struct{} // closed when the handshake takes packets, or there is none
 	ready   chan struct{} // closed when frames may be sent
 	closed  chan struct{}
 	closing sync.Once
@@ -122,7 +123,7 @@ func New(c Config) (*Leg, error) {
 	}
 	l := &Leg{
 		cfg: c, in: newPacketReader(c.Conn), local: addrPort(c.Conn.LocalAddr()),
-		started: make(chan struct{}), ready: make(chan struct{}), closed: make(chan struct{}),
+		started: make(chan struct{}), hearing: make(chan struct{}), ready: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if err := l.tx.init(c.Rand); err != nil {
 		return nil, fmt.Errorf("rtpport: randomness: %w", err)
@@ -210,6 +211,7 @@ func (l *Leg) secure(ctx context.Context) error {
 	if l.agreed.Keying == sdp.PlainRTP {
 		l.rx.accept(l.agreed)
 		close(l.ready)
+		l.listen()
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Handshake)
@@ -254,7 +256,7 @@ const maxPacket = 2048
 func (l *Leg) packet(b []byte, from netip.AddrPort) {
 	kind := classify(b)
 	select {
-	case <-l.started:
+	case <-l.hearing:
 	default:
 		if l.tooEarly(kind, b, from) {
 			return
@@ -298,7 +300,7 @@ func (l *Leg) tooEarly(kind kind, b []byte, from netip.AddrPort) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
-	case <-l.started:
+	case <-l.hearing:
 		return false // meanwhile
 	default:
 	}
@@ -311,6 +313,16 @@ func (l *Leg) tooEarly(kind kind, b []byte, from netip.AddrPort) bool {
 	}
 	l.early = append(l.early, early{append([]byte(nil), b...), from})
 	return true
+}
+
+// listen lets packets in and returns the hellos that were kept.
+func (l *Leg) listen() []early {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := l.early
+	l.early = nil
+	close(l.hearing)
+	return kept
 }
 
 // Close ends the leg: BYE (RFC 3550 6.6), DTLS close_notify, socket. It does not wait for Run. Twice is harmless.

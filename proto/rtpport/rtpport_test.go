@@ -60,12 +60,19 @@ func TestLeg_voice_is_not_on_the_wire(t *testing.T) {
 	a, b := call(t, n, nil, nil)
 	secured(t, a, b)
 	n.mu.Lock()
-	n.tap = func(_, _ netip.AddrPort, p []byte) { wire = append(wire, append([]byte(nil), p...)) }
+	n.tap = func(_, _ netip.AddrPort, p []byte) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		wire = append(wire, append([]byte(nil), p...))
+	}
 	n.mu.Unlock()
 	if err := a.WriteFrame(voice, 160, false); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the frame", func() bool { return b.count() == 1 })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tap = nil
 	if len(wire) != 1 || bytes.Contains(wire[0], voice[:12]) || len(wire[0]) != 12+len(voice)+16 {
 		t.Errorf("on the wire: %q", wire)
 	}
@@ -108,6 +115,8 @@ func TestLeg_strangers_are_not_heard(t *testing.T) {
 	var sealed []byte
 	n.mu.Lock()
 	n.tap = func(from, _ netip.AddrPort, p []byte) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
 		if from == a.Local() && classify(p) == kindRTP {
 			sealed = append([]byte(nil), p...)
 		}
@@ -117,6 +126,9 @@ func TestLeg_strangers_are_not_heard(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "one good frame", func() bool { return b.count() == 1 })
+	n.mu.Lock()
+	n.tap = nil
+	n.mu.Unlock()
 
 	flip := func(i int) []byte { p := append([]byte(nil), sealed...); p[i] ^= 1; return p }
 	next := flip(len(sealed) - 1)
@@ -173,7 +185,7 @@ func TestLeg_forged_hellos_before_the_true_one(t *testing.T) {
 	for name, flood := range map[string]func(n *network, a, b *end){
 		"before the answer was known": nil,
 		"between answer and hello": func(n *network, a, b *end) {
-			for i := range 20 {
+			for i := range 200 {
 				n.inject(b.Local(), a.Local(), hello(byte(i)))
 			}
 		},
@@ -269,6 +281,38 @@ func TestLeg_ends(t *testing.T) {
 	}
 	if b.Counters().Byes.Load() != 1 {
 		t.Error("no BYE")
+	}
+}
+
+// Close may fall into any moment of the handshake; Run has to return whenever it does. goleak tells what stays behind.
+func TestLeg_closed_in_the_middle_of_the_handshake(t *testing.T) {
+	for i := range 40 {
+		n := newNetwork()
+		seen := 0
+		a, b := newEnd(t, n.listen(alice), nil), newEnd(t, n.listen(bob), nil)
+		n.tap = func(_, _ netip.AddrPort, p []byte) {
+			n.mu.Lock()
+			seen++
+			last := seen == i/2+1
+			n.mu.Unlock()
+			if last {
+				go a.Close()
+			}
+		}
+		a.run(t)
+		b.run(t)
+		if err := errors.Join(a.Start(agreed(b, sdp.DTLSServer)), b.Start(agreed(a, sdp.DTLSClient))); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-a.Done():
+		case <-a.Ready():
+			a.Close()
+		}
+		if err := a.wait(t); err != nil {
+			t.Errorf("closed at datagram %d: %v", i/2+1, err)
+		}
+		b.Close()
 	}
 }
 
