@@ -6,6 +6,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"imsafe/config"
 	"imsafe/hop"
+	hopnode "imsafe/hop/node"
 	"imsafe/iface/clientims"
 	"imsafe/imsbox/charging"
 	"imsafe/imsbox/hss"
@@ -39,6 +41,29 @@ func Tables() []store.TableSpec {
 	)
 }
 
+// Role is one function that a process may have.
+type Role uint8
+
+// The roles.
+const (
+	RolePCSCF Role = iota
+	RoleICSCF
+	RoleSCSCF
+	RoleHSS
+)
+
+// Roles is a set of them.
+type Roles uint8
+
+// AllRoles is the whole core in one process.
+const AllRoles = Roles(1<<RolePCSCF | 1<<RoleICSCF | 1<<RoleSCSCF | 1<<RoleHSS)
+
+// With returns r with role in it.
+func (r Roles) With(role Role) Roles { return r | 1<<role }
+
+// Has reports whether role is in r.
+func (r Roles) Has(role Role) bool { return r&(1<<role) != 0 }
+
 // World is everything a Core takes from outside: time, randomness, storage, keys and the rules it runs under.
 type World struct {
 	Clock  shard.Clock
@@ -53,6 +78,8 @@ type World struct {
 	Shards int
 	Domain string // home domain
 	Lab    bool
+	Roles  Roles     // the functions of this process; zero means all
+	Cx     cx.Server // the HSS of another process, for a node that has CSCFs and no HSS
 	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
 	Registration config.Registration
 
@@ -76,11 +103,17 @@ type Core struct {
 	SCSCF    *scscf.SCSCF
 	HSS      *hss.HSS
 	Charging *charging.Charging
+
+	cx     cx.Server // the HSS of this process, or the one on the wire
+	sealer *shard.Sealer
 }
 
 // Assemble builds the house in w.
 func Assemble(w World) (*Core, error) {
-	c := &Core{Gate: w.Policy.Gate(w.Sink)}
+	if w.Roles == 0 {
+		w.Roles = AllRoles
+	}
+	c := &Core{Gate: w.Policy.Gate(w.Sink), cx: w.Cx}
 	limits := messageLimits(c.Gate)
 	limits.Poison = w.Poison
 	c.Pool = sip.NewPool(limits)
@@ -98,7 +131,8 @@ func Assemble(w World) (*Core, error) {
 		}
 	}
 	c.Table = hop.NewTable(w.Mode, c.Pool, c.Gate, tags)
-	return c, c.build(w, shard.NewSealer(sealing))
+	c.sealer = shard.NewSealer(sealing)
+	return c, c.build(w, c.sealer)
 }
 
 // messageLimits are the bounds of one message; without the control, as wide as the parser can go.
@@ -110,16 +144,61 @@ func messageLimits(gate *secure.Gate) sip.Limits {
 	return sip.Limits{MaxMessage: widest, MaxBody: widest, MaxLine: widest, MaxList: widest}
 }
 
-// build makes the functions and plugs them. Its order is that of the figure: clients, core, data.
-func (c *Core) build(w World, sealer *shard.Sealer) (err error) {
-	var (
-		home      = hop.Name(w.Domain)
-		pcscfName = hop.Name("pcscf." + w.Domain)
-		icscfName = hop.Name("icscf." + w.Domain)
-		scscfName = hop.Name("scscf." + w.Domain)
-	)
+// names are how the functions of one network are addressed.
+type names struct{ home, pcscf, icscf, scscf hop.Name }
+
+func namesOf(domain string) names {
+	return names{home: hop.Name(domain), pcscf: hop.Name("pcscf." + domain), icscf: hop.Name("icscf." + domain), scscf: hop.Name("scscf." + domain)}
+}
+
+// build makes the functions of w.Roles and plugs them. Its order is that of the figure, from the data to the clients: each
+// needs those before it.
+func (c *Core) build(w World, sealer *shard.Sealer) error {
+	n := namesOf(w.Domain)
+	for _, function := range []struct {
+		role Role
+		make func(World, names, *shard.Sealer) error
+	}{
+		{RoleHSS, c.makeHSS}, {RoleSCSCF, c.makeSCSCF}, {RoleICSCF, c.makeICSCF}, {RolePCSCF, c.makePCSCF},
+	} {
+		if w.Roles.Has(function.role) {
+			if err := function.make(w, n, sealer); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
+	c.HSS, err = hss.New(hss.Config{HomeDomains: []string{w.Domain}, IND: w.IND, RestoreEpoch: w.RestoreEpoch,
+		RestoredAt: w.RestoredAt}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
+		Push: c.push, Shard: c.Shards[0], Log: w.Log})
+	c.cx = c.HSS
+	return err
+}
+
+func (c *Core) makeSCSCF(w World, n names, _ *shard.Sealer) (err error) {
 	c.Charging = charging.New(w.Store)
-	if c.Door, err = clientims.New(clientims.Config{PCSCF: pcscfName}, clientims.Ports{Table: c.Table,
+	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab,
+		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
+		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std()},
+		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate}); err != nil {
+		return err
+	}
+	return c.Table.Plug(n.scscf, c.SCSCF)
+}
+
+func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
+	if c.ICSCF, err = icscf.New(icscf.Config{Name: n.icscf, VisitedNetworkID: w.Domain, SCSCFs: []hop.Name{n.scscf}},
+		icscf.Ports{Cx: c.cx}); err != nil {
+		return err
+	}
+	return errors.Join(c.Table.Plug(n.icscf, c.ICSCF), c.Table.Plug(n.home, c.ICSCF))
+}
+
+func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
+	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf}, clientims.Ports{Table: c.Table,
 		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate}); err != nil {
 		return err
 	}
@@ -127,43 +206,18 @@ func (c *Core) build(w World, sealer *shard.Sealer) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: pcscfName, Home: home, VisitedNetworkID: w.Domain,
+	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
 		ChargingPrefix: icid, RemoveAfter: 64 * siptxn.GmTimers().T1},
 		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate}); err != nil {
 		return err
 	}
-	if c.HSS, err = hss.New(hss.Config{HomeDomains: []string{w.Domain}, IND: w.IND, RestoreEpoch: w.RestoreEpoch,
-		RestoredAt: w.RestoredAt}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
-		Push: c.push, Shard: c.Shards[0], Log: w.Log}); err != nil {
-		return err
-	}
-	if c.ICSCF, err = icscf.New(icscf.Config{Name: icscfName, VisitedNetworkID: w.Domain,
-		SCSCFs: []hop.Name{scscfName}}, icscf.Ports{Cx: c.HSS}); err != nil {
-		return err
-	}
-	if c.SCSCF, err = scscf.New(scscf.Config{Name: scscfName, HomeDomain: w.Domain, LabAccess: w.Lab,
-		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
-		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std()},
-		scscf.Ports{Cx: c.HSS, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate}); err != nil {
-		return err
-	}
 	c.Door.Plug(c.PCSCF)
-	for _, function := range []struct {
-		name hop.Name
-		f    hop.Function
-	}{
-		{gm.Name, c.Door}, {pcscfName, c.PCSCF}, {home, c.ICSCF}, {icscfName, c.ICSCF}, {scscfName, c.SCSCF},
-	} {
-		if err := c.Table.Plug(function.name, function.f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(c.Table.Plug(n.pcscf, c.PCSCF), c.Table.Plug(gm.Name, c.Door))
 }
 
 // push finds the S-CSCF that the HSS wants to tell something.
 func (c *Core) push(serverName string) cx.Client {
-	if serverName != c.SCSCF.ServerName() {
+	if c.SCSCF == nil || serverName != c.SCSCF.ServerName() {
 		return nil
 	}
 	return c.SCSCF
@@ -176,6 +230,11 @@ func chargingPrefix(w World) (string, error) {
 		return "", fmt.Errorf("node: randomness: %w", err)
 	}
 	return fmt.Sprintf("%x-%d", b, w.Node), nil
+}
+
+// Wire opens the door to other nodes. Before the node runs.
+func (c *Core) Wire(cfg hopnode.Config) (*hopnode.Wire, error) {
+	return hopnode.New(cfg, hopnode.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: c.sealer, Gate: c.Gate})
 }
 
 // Close ends the shards: procedures that wait are unwound. Nothing of the Core may be used after it.

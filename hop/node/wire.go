@@ -49,8 +49,6 @@ type Ports struct {
 	Pool   *sip.Pool
 	Sealer *shard.Sealer
 	Gate   *secure.Gate
-	// Entry is the function that gets requests whose target is the home domain: the I-CSCF.
-	Entry hop.Name
 }
 
 // Name is the wire's own name: whom functions see as the sender of what came over it.
@@ -173,7 +171,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	p.w.ports.Table.Enter(p.shard, p.layer, tx, m, Name, to, in, leave, nil)
 }
 
-// target returns the function a request is for: its topmost Route or its Request-URI, or the entry point of the home domain.
+// target returns the function a request is for: that of its topmost Route, or of its Request-URI.
 func (p *Port) target(m *sip.Message) (hop.Name, bool) { return p.w.ports.Table.Next(m) }
 
 // Ack implements siptxn.Handler.

@@ -21,7 +21,8 @@ type Client struct {
 	Card    aka.Algorithm
 	// Inbox holds what arrived and was not taken yet, oldest first.
 	Inbox        []*sip.Message
-	ServiceRoute []string // of the last registration
+	ServiceRoute []string  // of the last registration
+	Siblings     []*Client // of the same subscription, with cards of their own
 
 	w        *World
 	node     *Node

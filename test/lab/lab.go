@@ -32,6 +32,8 @@ type Options struct {
 	Shards int
 	Policy policy.Effective
 	Log    *slog.Logger
+	// Split puts the P-CSCF of each node into a process of its own, with a wire between (Mw in clear).
+	Split bool
 	// Protected makes the nodes take their clients' paths for protected ones, as if under TLS: for procedures that differ.
 	Protected bool
 	// Poison makes the nodes panic where a message is used after its release.
@@ -157,6 +159,8 @@ func (w *World) arrive() bool {
 	for _, n := range w.Nodes {
 		if n.Address == d.to {
 			n.receive(d.from, d.data)
+		} else {
+			n.overWire(d)
 		}
 	}
 	return true

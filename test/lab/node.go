@@ -27,6 +27,7 @@ type Node struct {
 	Disk    *disk.Fake
 
 	w       *World
+	edge    *edge // of a split node: the process that has the P-CSCF
 	number  int
 	keyring *seal.Keyring
 	image   *store.MemoryImage
@@ -66,19 +67,22 @@ func (n *Node) Start() (err error) {
 	n.ledger = &ledger{DB: n.Store}
 	meta := n.Store.Meta()
 	n.Core, err = node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.ledger,
-		Keys: func() *seal.Keyring { return n.keyring }, Policy: w.options.Policy, Sink: w, Mode: w.options.Mode, Node: uint16(n.number + 1),
+		Keys: func() *seal.Keyring { return n.keyring }, Policy: w.options.Policy, Sink: w, Mode: w.options.Mode, Node: uint16(2*n.number + 1), Roles: w.roles(),
 		Shards: w.options.Shards, Domain: Domain, Lab: true, RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison})
 	if err != nil {
 		return err
 	}
-	n.ports = n.Core.Door.Open(clientims.Access{Profile: "lab-udp", Shared: true, Protected: w.options.Protected, SentBy: n.Address.String(), Timers: siptxn.DefaultTimers()})
+	if err := n.startEdge(); err != nil {
+		return err
+	}
+	n.ports = n.front().Door.Open(clientims.Access{Profile: "lab-udp", Shared: true, Protected: w.options.Protected, SentBy: n.Address.String(), Timers: siptxn.DefaultTimers()})
 	n.senders = nil
 	n.up = true
 	for i, p := range n.ports {
-		s := &sender{n: n}
+		s := &sender{n: n, from: n.Address}
 		n.senders = append(n.senders, s)
 		p.SendBy(s)
-		n.Core.Shards[i].Exec(shard.EventFunc(func(*shard.Shard) { p.Watch() }))
+		n.front().Shards[i].Exec(shard.EventFunc(func(*shard.Shard) { p.Watch() }))
 	}
 	return nil
 }
@@ -91,6 +95,7 @@ func (n *Node) stop() {
 	n.up = false
 	n.Store.Abandon()
 	n.Core.Close()
+	n.stopEdge()
 }
 
 // Exit ends the process as kill -9 does: what it wrote stays, synced or not.
@@ -118,7 +123,7 @@ func (n *Node) receive(from netip.AddrPort, data []byte) {
 	}
 	i := n.shardOf(from)
 	flow := siptransport.Flow{Via: n.senders[i], Peer: from}
-	n.Core.Shards[i].Exec(shard.EventFunc(func(*shard.Shard) { n.ports[i].Packet(flow, data) }))
+	n.front().Shards[i].Exec(shard.EventFunc(func(*shard.Shard) { n.ports[i].Packet(flow, data) }))
 }
 
 func (n *Node) step(now time.Duration) (next time.Duration) {
@@ -129,7 +134,7 @@ func (n *Node) step(now time.Duration) (next time.Duration) {
 	for _, sh := range n.Core.Shards {
 		next = min(next, sh.Step(now))
 	}
-	return next
+	return min(next, n.stepEdge(now))
 }
 
 // Call runs a procedure on the node and everything that it causes at the present moment.
@@ -229,15 +234,21 @@ func (n *Node) quieten() {
 
 // turn does what the node can do now, and if its disk is at work lets it finish; it reports whether it was.
 func (n *Node) turn() bool {
-	next := n.Store.Step()
-	for _, sh := range n.Core.Shards {
-		sh.Exec(shard.EventFunc(func(*shard.Shard) {})) // not Step: the goroutine of Provision may be inside
+	for {
+		before := n.Store.Stats().Batches
+		n.Store.Step()
+		for _, sh := range n.Core.Shards {
+			sh.Exec(shard.EventFunc(func(*shard.Shard) {})) // not Step: the goroutine of Provision may be inside
+		}
+		next := n.Store.Step()
+		if busy := n.Disk.Busy(); busy > n.w.Clock.Now() && next == busy {
+			n.w.Clock.AdvanceTo(busy)
+			return true
+		}
+		if n.Store.Stats().Batches == before {
+			return false
+		}
 	}
-	if busy := n.Disk.Busy(); busy > n.w.Clock.Now() && next == busy {
-		n.w.Clock.AdvanceTo(busy)
-		return true
-	}
-	return false
 }
 
 // ledger is the store of a node. While Provision runs it tells who waits for the disk; else it does nothing.
@@ -247,23 +258,30 @@ type ledger struct {
 	waiting   atomic.Int64  // changes that Provision has taken note of less those that are answered
 }
 
-// note wraps done so that the turn of the world ends with it.
-func (l *ledger) note(done func(error)) func(error) {
-	if l.submitted == nil {
-		return done
-	}
-	return func(err error) {
-		l.waiting.Add(-1)
-		done(err)
-	}
-}
-
 // ApplyAsync implements store.Store.
 func (l *ledger) ApplyAsync(partition string, ops []store.Op, done func(error)) {
-	l.DB.ApplyAsync(partition, ops, l.note(done))
-	if l.submitted != nil {
-		l.submitted <- struct{}{}
+	if l.submitted == nil {
+		l.DB.ApplyAsync(partition, ops, done)
+		return
 	}
+	l.DB.ApplyAsync(partition, ops, func(err error) {
+		l.waiting.Add(-1)
+		done(err)
+	})
+	l.submitted <- struct{}{}
+}
+
+// ReserveAsync implements store.Store.
+func (l *ledger) ReserveAsync(counter string, n uint64, done func(from, to uint64, err error)) {
+	if l.submitted == nil {
+		l.DB.ReserveAsync(counter, n, done)
+		return
+	}
+	l.DB.ReserveAsync(counter, n, func(from, to uint64, err error) {
+		l.waiting.Add(-1)
+		done(from, to, err)
+	})
+	l.submitted <- struct{}{}
 }
 
 // Apply implements store.Store.
@@ -276,17 +294,34 @@ func (l *ledger) Apply(partition string, ops ...store.Op) error {
 	return <-answer
 }
 
+// Reserve implements store.Store.
+func (l *ledger) Reserve(counter string, n uint64) (from, to uint64, err error) {
+	if l.submitted == nil {
+		return l.DB.Reserve(counter, n)
+	}
+	answer := make(chan struct{})
+	l.ReserveAsync(counter, n, func(f, t uint64, e error) {
+		from, to, err = f, t, e
+		close(answer)
+	})
+	<-answer
+	return from, to, err
+}
+
 // sender is the node's end of the network.
-type sender struct{ n *Node }
+type sender struct {
+	n    *Node
+	from netip.AddrPort
+}
 
 // SendTo implements siptransport.Sender.
 func (s *sender) SendTo(peer netip.AddrPort, b []byte) error {
 	if s.n.up {
-		s.n.w.Send(s.n.Address, peer, b)
+		s.n.w.Send(s.from, peer, b)
 	}
 	return nil
 }
 
 func (*sender) Reliable() bool          { return false }
 func (*sender) Proto() string           { return "UDP" }
-func (s *sender) Local() netip.AddrPort { return s.n.Address }
+func (s *sender) Local() netip.AddrPort { return s.from }

@@ -19,33 +19,59 @@ type User struct {
 	Barred        bool     // the public identity may not be used for sessions
 	Unprovisioned bool     // the HSS does not know him
 	Also          []string // further identities of the implicit registration set
+	Cards         []string // names of further private identities, each a client of its own with the same public ones
 }
 
 // AddUser makes a client, and its subscriber in the HSS unless told not to.
 func (n *Node) AddUser(u User) (*Client, error) {
-	var k, op [16]byte
-	for _, key := range [][]byte{k[:], op[:]} {
-		if _, err := n.w.chacha.Read(key); err != nil {
+	c, card, err := n.newCard(u, u.Name)
+	if err != nil || u.Unprovisioned {
+		return c, err
+	}
+	subscriber := hss.Subscriber{Card: card, Public: []hss.Public{{IMPU: c.IMPU, Barred: u.Barred}}}
+	for _, impu := range u.Also {
+		subscriber.Public = append(subscriber.Public, hss.Public{IMPU: impu})
+	}
+	for _, name := range u.Cards {
+		sibling, card, err := n.newCard(u, name)
+		if err != nil {
 			return nil, err
 		}
+		c.Siblings = append(c.Siblings, sibling)
+		subscriber.MoreCards = append(subscriber.MoreCards, card)
 	}
-	opc := aka.DeriveOPc(k, op)
-	c := &Client{Name: u.Name, IMPI: u.Name + "@" + Domain, IMPU: "sip:" + u.Name + "@" + Domain, w: n.w, node: n,
-		pool: sip.NewPool(sip.Limits{}), Card: aka.NewMilenage(k, opc)}
-	last := byte(10 + len(n.w.endpoints)%200)
-	c.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n.number), byte(len(n.w.endpoints) / 200), last}), 5060)
-	n.w.Plug(c.Address, c)
-	if u.Unprovisioned {
-		return c, nil
-	}
-	public := []hss.Public{{IMPU: c.IMPU, Barred: u.Barred}}
-	for _, impu := range u.Also {
-		public = append(public, hss.Public{IMPU: impu})
-	}
-	err := n.Core.HSS.Add(context.Background(), &hss.Subscriber{Card: hss.Card{IMPI: c.IMPI, K: hss.Secret(hex.EncodeToString(k[:])),
-		OPc: hss.Secret(hex.EncodeToString(opc[:])), Scheme: cmp.Or(u.Scheme, "AKAv1-MD5")}, Public: public})
-	if err != nil {
+	if err := n.Core.HSS.Add(context.Background(), &subscriber); err != nil {
 		return nil, fmt.Errorf("lab: subscriber %s: %w", u.Name, err)
 	}
 	return c, nil
+}
+
+// newCard makes a client of u with a private identity and keys of its own.
+func (n *Node) newCard(u User, name string) (*Client, hss.Card, error) {
+	var k, op [16]byte
+	for _, key := range [][]byte{k[:], op[:]} {
+		if _, err := n.w.chacha.Read(key); err != nil {
+			return nil, hss.Card{}, err
+		}
+	}
+	opc := aka.DeriveOPc(k, op)
+	c := &Client{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + u.Name + "@" + Domain, Card: aka.NewMilenage(k, opc)}
+	n.house(c)
+	return c, hss.Card{IMPI: c.IMPI, K: hss.Secret(hex.EncodeToString(k[:])), OPc: hss.Secret(hex.EncodeToString(opc[:])),
+		Scheme: cmp.Or(u.Scheme, "AKAv1-MD5")}, nil
+}
+
+// AddDevice makes another client with the identities and the card of a user.
+func (n *Node) AddDevice(name string, of *Client) *Client {
+	c := &Client{Name: name, IMPI: of.IMPI, IMPU: of.IMPU, Card: of.Card}
+	n.house(c)
+	return c
+}
+
+// house gives a client an address of its own.
+func (n *Node) house(c *Client) {
+	c.w, c.node, c.pool = n.w, n, sip.NewPool(sip.Limits{})
+	last := byte(10 + len(n.w.endpoints)%200)
+	c.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n.number), byte(len(n.w.endpoints) / 200), last}), 5060)
+	n.w.Plug(c.Address, c)
 }

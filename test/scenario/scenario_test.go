@@ -27,6 +27,9 @@ func TestScenario(t *testing.T) {
 				Play(t, string(script), lab.Options{Mode: m, Seed: 1})
 			})
 		}
+		t.Run(name+"/wire", func(t *testing.T) {
+			Play(t, string(script), lab.Options{Seed: 1, Split: true})
+		})
 		t.Run(name+"/two_shards", func(t *testing.T) {
 			Play(t, string(script), lab.Options{Seed: 1, Shards: 2})
 		})
