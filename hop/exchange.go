@@ -6,7 +6,6 @@ import (
 
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
-	"imsafe/secure"
 )
 
 // maxDepth bounds how many functions one request may visit in this process, whatever its Max-Forwards; endOfStack is
@@ -34,10 +33,13 @@ type Exchange struct {
 	open      []canceller // what a CANCEL must reach: client transactions and forks
 	cancelled bool
 
+	// What our own responses are made from: the request as it came in, the edge's; in a fork a copy, since a branch may outlive the
+	// answer. nil for an ACK.
+	request *sip.Message
+
 	// Root only.
 	edge     Edge
-	request  *sip.Message // as it came in, the edge's: what our own responses are made from; nil for an ACK
-	answered bool         // the final response has left
+	answered bool // the final response has left
 }
 
 // canceller is whatever of an exchange still waits for a final response.
@@ -100,7 +102,7 @@ func (x *Exchange) manners(in Inbound) (Reply, bool) {
 		n = defaultMaxForwards + 1
 	}
 	if n == 0 || len(x.ups) >= maxDepth {
-		if x.loops(in) {
+		if len(x.ups) >= endOfStack || x.circles(in, "too-many-hops") {
 			return x.Refuse(in, 483, ""), true
 		}
 		n = 1
@@ -108,12 +110,6 @@ func (x *Exchange) manners(in Inbound) (Reply, bool) {
 	var digits [3]byte
 	in.Msg.Set(sip.HdrMaxForwards, strconv.AppendInt(digits[:0], int64(n-1), 10))
 	return Reply{}, false
-}
-
-// loops is the enforcement point against requests that go round in circles (RFC 3261 16.3; RFC 5393).
-func (x *Exchange) loops(in Inbound) bool {
-	return x.table.gate.Refuse(secure.CIAvailabilityForkBreadth,
-		secure.Event{Reason: "too-many-hops", Subject: in.Proof.IMPI()}) || len(x.ups) >= endOfStack
 }
 
 // cross carries m over a hop: as it is, or in Strict mode through its wire form.
@@ -133,7 +129,7 @@ func (x *Exchange) cross(m *sip.Message) *sip.Message {
 // Respond makes a response of the function itself to the request of the exchange, with a To tag
 // (RFC 3261 8.2.6.2). reason "" is the code's own.
 func (x *Exchange) Respond(code int, reason string) Reply {
-	m := x.table.pool.NewResponse(x.root.request, code, reason)
+	m := x.table.pool.NewResponse(x.request, code, reason)
 	if code > 100 && len(m.ToTag()) == 0 {
 		x.table.tagTo(m)
 	}

@@ -159,6 +159,7 @@ func TestFork(t *testing.T) {
 		{"first_2xx_wins", []string{"b", "a"}, map[string]int{"a": 486, "b": 200}, []string{"200 b"}},
 		{"second_2xx_goes_back_too", []string{"b", "a"}, map[string]int{"a": 200, "b": 200}, []string{"200 b", "200 a"}},
 		{"lowest_class_when_all_fail", []string{"a", "b"}, map[string]int{"a": 503, "b": 486}, []string{"486 b"}},
+		{"a_device_that_is_not_there_says_less", []string{"a", "b"}, map[string]int{"a": 480, "b": 486}, []string{"486 b"}},
 		{"6xx_beats_4xx", []string{"a", "b"}, map[string]int{"a": 486, "b": 603}, []string{"603 b"}},
 	}
 	for _, c := range cases {
@@ -171,11 +172,7 @@ func TestFork(t *testing.T) {
 						return label(x.Refuse(in, c.status[name], ""), name)
 					})
 				}
-				h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
-					second := in
-					second.Msg = in.Msg.Clone()
-					return x.Fork([]hop.Target{{To: "a", In: in}, {To: "b", In: second}}, nil)
-				})
+				h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Fork(in, branches("a", "b"), nil) })
 				h.begin(t, "s", "INVITE", 70)
 				for _, name := range c.order {
 					h.wake(parks[name])
@@ -184,6 +181,100 @@ func TestFork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// branches forward to the functions of these names, all at the same time.
+func branches(names ...hop.Name) (all []hop.Branch) {
+	for _, name := range names {
+		all = append(all, hop.Branch{Q: 1000, Serve: func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Forward(name, in, nil) }})
+	}
+	return all
+}
+
+func TestFork_a_defect_in_one_branch_leaves_the_others(t *testing.T) {
+	defects := 0
+	clock := shard.NewFake(time.Unix(0, 0))
+	h := &house{clock: clock, pool: sip.NewPool(sip.Limits{Poison: true}), shard: shard.New(shard.Config{Node: 1,
+		Clock: clock, Inbox: 64, OnPanic: func(any, []byte) { defects++ }})}
+	h.table = hop.NewTable(hop.Direct, h.pool, secure.NewGate(nil, nil), [16]byte{1})
+	defer h.shard.Close()
+	h.plug(t, "a", func(*hop.Exchange, hop.Inbound) hop.Reply { panic("a defect") })
+	h.plug(t, "b", func(x *hop.Exchange, in hop.Inbound) hop.Reply { return label(x.Refuse(in, 486, ""), "b") })
+	h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Fork(in, branches("a", "b"), nil) })
+	h.begin(t, "s", "INVITE", 70)
+	h.wantReplies(t, "486 b")
+	if defects != 1 {
+		t.Errorf("%d defects reported, want 1", defects)
+	}
+}
+
+// TestFork_grows_within_bounds lets two users of five devices each send everything to the other (attacks CI-21): with the control the
+// messages are few, without it they go on until somebody stops them.
+func TestFork_grows_within_bounds(t *testing.T) {
+	const stop = 2_000
+	for _, c := range []struct {
+		name string
+		off  []secure.ControlID
+		want func(messages int) bool
+	}{
+		{"refused", nil, func(n int) bool { return n <= 60 }},
+		{"without_the_control", []secure.ControlID{secure.CIAvailabilityForkBreadth}, func(n int) bool { return n >= stop }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			clock := shard.NewFake(time.Unix(0, 0))
+			h := &house{clock: clock, pool: sip.NewPool(sip.Limits{}),
+				shard: shard.New(shard.Config{Node: 1, Clock: clock, Inbox: 64, OnPanic: func(v any, _ []byte) { t.Error(v) }})}
+			h.table = hop.NewTable(hop.Direct, h.pool, secure.NewGate(c.off, nil), [16]byte{1})
+			defer h.shard.Close()
+			messages := 0
+			sends := func(uri string) function {
+				return func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+					if messages++; messages >= stop {
+						return x.Refuse(in, 600, "")
+					}
+					in.Msg.SetRequestURI([]byte(uri))
+					return x.Forward("s", in, nil)
+				}
+			}
+			h.plug(t, "alice", sends("sip:bob@ims.example"))
+			h.plug(t, "bob", sends("sip:alice@ims.example"))
+			h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+				if strings.Contains(string(in.Msg.RequestURI()), "alice") {
+					return x.Fork(in, branches("alice", "alice", "alice", "alice", "alice"), nil)
+				}
+				return x.Fork(in, branches("bob", "bob", "bob", "bob", "bob"), nil)
+			})
+			h.begin(t, "s", "INVITE", 70)
+			if !c.want(messages) {
+				t.Errorf("%d messages", messages)
+			}
+		})
+	}
+}
+
+func TestFork_breadth_is_divided(t *testing.T) {
+	inBothModes(t, func(t *testing.T, h *house) {
+		var breadths []string
+		for _, c := range []struct{ given, each, reply string }{{"", "30 30", "486 "}, {"3", "1 1", "486 "}, {"1000", "30 30", "486 "}, {"1", "", "440 "}} {
+			h.table = hop.NewTable(hop.Direct, h.pool, secure.NewGate(nil, nil), [16]byte{1})
+			breadths = nil
+			h.plug(t, "a", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+				breadths = append(breadths, string(in.Msg.Get(sip.HdrMaxBreadth)))
+				return x.Refuse(in, 486, "")
+			})
+			h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+				if c.given != "" {
+					in.Msg.SetString(sip.HdrMaxBreadth, c.given)
+				}
+				return x.Fork(in, branches("a", "a"), nil)
+			})
+			h.begin(t, "s", "INVITE", 70)
+			h.wantReplies(t, c.reply)
+			if got := strings.Join(breadths, " "); got != c.each {
+				t.Errorf("Max-Breadth %q becomes %q, want %q", c.given, got, c.each)
+			}
+		}
+	})
 }
 
 func TestBegin_a_defect_answers_500(t *testing.T) {

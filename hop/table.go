@@ -27,6 +27,7 @@ type Table struct {
 	gate      *secure.Gate
 	functions map[Name]entry
 	tagKey    [16]byte
+	forks     *forks
 }
 
 // entry keeps the name beside its function, so that a look-up by octets hands out a Name without making one.
@@ -39,7 +40,7 @@ type entry struct {
 // judges loops; tagKey is random and makes
 // its To tags.
 func NewTable(mode Mode, pool *sip.Pool, gate *secure.Gate, tagKey [16]byte) *Table {
-	return &Table{mode: mode, pool: pool, gate: gate, functions: map[Name]entry{}, tagKey: tagKey}
+	return &Table{mode: mode, pool: pool, gate: gate, functions: map[Name]entry{}, tagKey: tagKey, forks: newForks()}
 }
 
 // Plug gives name to f. A name given twice is a mistake of assembly and an error.

@@ -74,7 +74,7 @@ func (s *SCSCF) watch(t *shard.Task, in hop.Inbound, tag string) (*assignment, *
 	if !isSIP || !asserted {
 		return nil, nil, &refusal{status: 403}
 	}
-	reg, found := s.findByIMPU(t, watched)
+	reg, found := s.findByIMPU(t, watched, in.Proof.IMPI())
 	if !found || reg.barred(watched) || reg.barred(watcher) {
 		return nil, nil, &refusal{status: 403}
 	}

@@ -2,7 +2,9 @@ package scscf
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"imsafe/hop"
@@ -11,6 +13,9 @@ import (
 	"imsafe/refpoint/cx"
 	"imsafe/store"
 )
+
+// maxContacts bounds the bindings of one private identity.
+const maxContacts = 10
 
 // register is what a REGISTER asks for. Its octets are views of the request and live as long as that.
 type register struct {
@@ -26,10 +31,10 @@ type register struct {
 	path          []string
 }
 
-// wish is one Contact of a REGISTER.
+// wish is one Contact of a REGISTER: the binding it asks for.
 type wish struct {
-	uri, params []byte
-	expires     time.Duration // 0 = remove
+	contact
+	expires time.Duration // 0 = remove
 }
 
 // refusal is how a REGISTER is turned down.
@@ -90,11 +95,11 @@ func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
 			r.leaveAll = true
 			return nil
 		}
-		contact, err := sip.ParseNameAddr(value)
+		addr, err := sip.ParseNameAddr(value)
 		if err != nil {
 			return &refusal{status: 400}
 		}
-		w := wish{uri: contact.URI, params: contact.Params, expires: standard}
+		w := wish{contact: r.contact(&addr), expires: standard}
 		if seconds, given := m.ContactExpires(i); given {
 			w.expires = time.Duration(seconds) * time.Second
 		}
@@ -107,6 +112,15 @@ func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
 		r.contacts = append(r.contacts, w)
 	}
 	return nil
+}
+
+// contact makes the binding that a Contact of r asks for.
+func (r *register) contact(addr *sip.NameAddr) contact {
+	c := contact{uri: string(addr.URI), params: withoutExpires(addr.Params), callID: string(r.callID), cseq: r.cseq, path: r.path}
+	if instance, named := addr.Param("+sip.instance"); named {
+		c.instance = strings.Trim(string(instance), `"<>`)
+	}
+	return c
 }
 
 // answers reports whether the REGISTER answers a challenge.
@@ -160,7 +174,11 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 		}
 		return nil, &refusal{status: 504}
 	}
-	a.impi, a.epoch = r.impi, answer.Epoch
+	a.impi, a.epoch, a.partition = r.impi, answer.Epoch, a.batch.Partition
+	a.siblings = nil
+	for _, impi := range answer.AssociatedIdentities {
+		a.siblings = append(a.siblings, string(impi))
+	}
 	if answer.Profile != nil {
 		a.identities = identitiesOf(answer.Profile, r.impu)
 	}
@@ -204,29 +222,39 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 		a.change.gone, a.contacts = a.contacts, nil
 		return nil
 	}
-	for _, w := range r.contacts {
-		i := a.contactIndex(w.uri)
-		if i >= 0 && a.contacts[i].callID == string(r.callID) && r.cseq <= a.contacts[i].cseq {
+	a.contacts = slices.Clone(a.contacts)
+	for i := range r.contacts {
+		w := &r.contacts[i]
+		at := a.indexOf(&w.contact)
+		if at >= 0 && a.contacts[at].callID == w.callID && w.cseq <= a.contacts[at].cseq {
 			return &refusal{status: 500} // out of order (RFC 3261 10.3 step 7)
 		}
-		switch {
-		case w.expires == 0 && i >= 0:
-			a.change.gone = append(a.change.gone, a.contacts[i])
-			a.contacts = append(a.contacts[:i:i], a.contacts[i+1:]...)
-		case w.expires == 0:
-		default:
-			c := contact{uri: string(w.uri), params: withoutExpires(w.params), callID: string(r.callID),
-				cseq: r.cseq, until: now + w.expires, path: r.path}
-			a.change.touched, a.change.how = c.uri, eventRefreshed
-			if i < 0 {
-				a.change.how = eventRegistered
-				a.contacts = append(a.contacts[:len(a.contacts):len(a.contacts)], c)
-			} else {
-				a.contacts[i] = c
-			}
-		}
+		a.put(w, at, now)
+	}
+	if len(a.contacts) > maxContacts {
+		return &refusal{status: 403} // TODO TS 24.229 5.4.1.2.1: which answer for too many simultaneous registrations
 	}
 	return nil
+}
+
+// put makes the binding that w asks for in the place of the one at, if there is one. The newest stand last.
+func (a *assignment) put(w *wish, at int, now time.Duration) {
+	how := eventRegistered
+	if at >= 0 {
+		former := a.contacts[at]
+		a.contacts = slices.Delete(a.contacts, at, at+1)
+		if w.expires == 0 {
+			a.change.gone = append(a.change.gone, former)
+		} else if former.uri == w.uri {
+			how = eventRefreshed
+		}
+	}
+	if w.expires > 0 {
+		c := w.contact
+		c.until = now + w.expires
+		a.change.touched, a.change.how = c.uri, how
+		a.contacts = append(a.contacts, c)
+	}
 }
 
 // commit makes the registration durable together with the change of the HSS, in one batch of the user's
@@ -242,7 +270,7 @@ func (s *SCSCF) commit(t *shard.Task, a *assignment) *refusal {
 	}
 	var err error
 	t.Await(func(w shard.Waker) {
-		s.ports.Store.ApplyAsync(cmp.Or(a.batch.Partition, a.impi), ops, func(e error) {
+		s.ports.Store.ApplyAsync(cmp.Or(a.batch.Partition, a.partition, a.impi), ops, func(e error) {
 			err = e
 			w.Wake()
 		})

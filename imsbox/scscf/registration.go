@@ -2,9 +2,8 @@ package scscf
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"imsafe/proto/shard"
@@ -17,8 +16,10 @@ import (
 // from the start what restoration will need (TS 23.380): Path, contacts, epoch of the assignment.
 type registration struct {
 	impi       string
-	epoch      uint64 // of the assignment at the HSS: a late write of an S-CSCF that lost the user fails there
-	version    uint64 // of the stored record
+	partition  string   // of the store: where the HSS keeps the subscription; "" is the private identity
+	siblings   []string // all private identities of the subscription, if there are several: they may share public ones
+	epoch      uint64   // of the assignment at the HSS: a late write of an S-CSCF that lost the user fails there
+	version    uint64   // of the stored record
 	reauthAt   time.Duration
 	identities []identity
 	contacts   []contact
@@ -37,38 +38,47 @@ type contact struct {
 	cseq        uint32
 	until       time.Duration
 	path        []string // Path, first hop first
+	instance    string   // +sip.instance: the device; "" if it does not say
+	regID       uint32   // reg-id of the flow (RFC 5626); 0 if the device has one flow only
+	failed      bool     // a request found its flow gone
 }
 
-// contactIndex returns where the binding of uri is, -1 if nowhere (RFC 3261 10.3 compares as URIs).
-func (r *registration) contactIndex(uri []byte) int {
-	asked, err := sip.ParseURI(uri)
-	if err != nil {
-		return -1
-	}
+// indexOf returns where the binding is that c replaces or removes, -1 if nowhere: that of the same device and flow (RFC 5626 6), else
+// that of the same URI (RFC 3261 10.3 compares as URIs). A device without reg-id has one binding: a handset that comes back with a
+// new address takes the place of its former self.
+func (r *registration) indexOf(c *contact) int {
+	asked, err := sip.ParseURI([]byte(c.uri))
+	byURI := -1
 	for i := range r.contacts {
-		have, err := sip.ParseURI([]byte(r.contacts[i].uri))
-		if err == nil && have.Equal(&asked) {
+		have := &r.contacts[i]
+		if c.instance != "" && have.instance == c.instance && have.regID == c.regID {
 			return i
 		}
+		uri, bad := sip.ParseURI([]byte(have.uri))
+		if err == nil && bad == nil && uri.Equal(&asked) && (c.regID == 0 || have.regID == 0) {
+			byURI = i
+		}
 	}
-	return -1
+	return byURI
 }
 
-// remaining counts the bindings that will be there after the REGISTER r.
+// remaining counts the bindings that will be there after the REGISTER asked.
 func (r *registration) remaining(asked *register) int {
 	if asked.leaveAll {
 		return 0
 	}
-	n := len(r.contacts)
-	for _, w := range asked.contacts {
-		known := r.contactIndex(w.uri) >= 0
-		if known && w.expires == 0 {
-			n--
-		} else if !known && w.expires > 0 {
-			n++
+	left := registration{contacts: slices.Clone(r.contacts)}
+	for i := range asked.contacts {
+		w := &asked.contacts[i]
+		at := left.indexOf(&w.contact)
+		switch {
+		case at < 0 && w.expires > 0:
+			left.contacts = append(left.contacts, w.contact)
+		case at >= 0 && w.expires == 0:
+			left.contacts = slices.Delete(left.contacts, at, at+1)
 		}
 	}
-	return n
+	return len(left.contacts)
 }
 
 // current drops the watchers whose time is over, after the NOTIFY that says so.
@@ -131,17 +141,43 @@ func (s *SCSCF) lookup(t *shard.Task, impi string) (registration, bool) {
 	return reg, true
 }
 
-// findByIMPU returns the registration that the public identity impu belongs to.
-func (s *SCSCF) findByIMPU(t *shard.Task, impu string) (registration, bool) {
-	var buf [256]byte
-	if impi, found := s.owners.Get([]byte(impu), buf[:0]); found {
-		return s.find(t, string(impi))
-	}
-	record, found := s.read(t, TableIdentity, []byte(impu))
-	if !found {
+// findByIMPU returns a living registration that the public identity impu belongs to; where several private identities have it,
+// that of preferred.
+func (s *SCSCF) findByIMPU(t *shard.Task, impu, preferred string) (registration, bool) {
+	all := s.findAll(t, impu)
+	if len(all) == 0 {
 		return registration{}, false
 	}
-	return s.find(t, string(record.Value))
+	i := slices.IndexFunc(all, func(r registration) bool { return r.impi == preferred })
+	return all[max(i, 0)], true
+}
+
+// findAll returns the living registrations that impu belongs to: one for each private identity that has registered it
+// (TS 23.228 4.3.3.4).
+func (s *SCSCF) findAll(t *shard.Task, impu string) (all []registration) {
+	var buf [256]byte
+	owners, found := s.owners.Get([]byte(impu), buf[:0])
+	if !found {
+		record, stored := s.read(t, TableIdentity, []byte(impu))
+		if !stored {
+			return nil
+		}
+		owners = record.Value
+	}
+	for impi := range bytes.SplitSeq(owners, []byte{'\n'}) {
+		if reg, alive := s.find(t, string(impi)); alive && reg.has(cx.IMPU(impu)) {
+			all = append(all, reg)
+		}
+	}
+	return all
+}
+
+// owners is the value of an identity's index: who may have registered it.
+func (r *registration) owners() []byte {
+	if len(r.siblings) > 1 {
+		return []byte(strings.Join(r.siblings, "\n"))
+	}
+	return []byte(r.impi)
 }
 
 // read waits for a record of the store.
@@ -169,14 +205,16 @@ func (s *SCSCF) recordOps(t *shard.Task, a *assignment) []cx.Change {
 	}
 	ops := make([]cx.Change, 0, len(a.identities)+1)
 	for _, id := range a.identities {
-		op := cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu), Expires: expires}
-		if value != nil {
-			op.Value = []byte(a.impi)
+		switch op := (cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu), Expires: expires}); {
+		case value != nil:
+			op.Value = a.owners()
+			ops = append(ops, op)
+		case !a.shared():
+			ops = append(ops, op)
 		}
-		ops = append(ops, op)
 	}
 	for _, id := range a.former {
-		if !slices.Contains(a.identities, id) {
+		if !slices.Contains(a.identities, id) && !a.has(cx.IMPU(id.impu)) && !a.shared() {
 			ops = append(ops, cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)})
 		}
 	}
@@ -199,153 +237,27 @@ func (s *SCSCF) publish(a *assignment) {
 		return
 	}
 	s.users.Delete([]byte(a.impi))
+	if a.shared() {
+		return
+	}
 	for _, id := range a.identities {
 		s.owners.Delete([]byte(id.impu))
 	}
 }
 
+// shared reports whether other private identities may have the public ones as well. Then the index of those stays when one leaves:
+// it names who may have registered, and who has not is found out by looking.
+func (r *registration) shared() bool { return len(r.siblings) > 1 }
+
 func (s *SCSCF) remember(r *registration) {
 	// The tables have no limit; ErrTooLarge cannot come, since a REGISTER is smaller than a record may be.
 	_ = s.users.Put([]byte(r.impi), r.encode(nil, 0))
 	for _, id := range r.identities {
-		_ = s.owners.Put([]byte(id.impu), []byte(r.impi))
+		_ = s.owners.Put([]byte(id.impu), r.owners())
 	}
 }
 
 // monotonic is what must be added to a time on the monotonic clock to have unix time.
 func monotonic(t *shard.Task) time.Duration {
 	return time.Duration(t.Wall().UnixNano()) - t.Now()
-}
-
-// registrationFormat is the first octet of an encoded registration.
-const registrationFormat = 1
-
-var errRecord = errors.New("scscf: registration record is damaged")
-
-// encode appends r in the form that memory and store share: times are moved by shift, which is 0 in memory and
-// leads to unix time in the store.
-func (r *registration) encode(b []byte, shift time.Duration) []byte {
-	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
-	number := func(n uint64) { b = binary.AppendUvarint(b, n) }
-	b = append(b, registrationFormat)
-	text(r.impi)
-	number(r.epoch)
-	number(r.version)
-	number(uint64((r.reauthAt + shift) / time.Millisecond))
-	number(uint64(len(r.identities)))
-	for _, id := range r.identities {
-		text(id.impu)
-		if id.barred {
-			number(1)
-		} else {
-			number(0)
-		}
-	}
-	number(uint64(len(r.contacts)))
-	for _, c := range r.contacts {
-		text(c.uri)
-		text(c.params)
-		text(c.callID)
-		number(uint64(c.cseq))
-		number(uint64((c.until + shift) / time.Millisecond))
-		number(uint64(len(c.path)))
-		for _, p := range c.path {
-			text(p)
-		}
-	}
-	number(uint64(len(r.watchers)))
-	for _, w := range r.watchers {
-		for _, s := range [...]string{w.callID, w.localTag, w.remoteTag, w.local, w.remote, w.target} {
-			text(s)
-		}
-		number(uint64((w.until + shift) / time.Millisecond))
-		number(uint64(w.version))
-		number(uint64(w.cseq))
-		number(uint64(len(w.route)))
-		for _, s := range w.route {
-			text(s)
-		}
-	}
-	return b
-}
-
-// decodeRegistration is the inverse of encode. It copies what it needs.
-func decodeRegistration(octets []byte, shift time.Duration) (registration, error) {
-	d := decoder{rest: string(octets)}
-	if d.octet() != registrationFormat {
-		return registration{}, errRecord
-	}
-	r := registration{impi: d.text(), epoch: d.number(), version: d.number(), reauthAt: d.time(shift)}
-	for range d.count() {
-		r.identities = append(r.identities, identity{impu: d.text(), barred: d.number() == 1})
-	}
-	for range d.count() {
-		c := contact{uri: d.text(), params: d.text(), callID: d.text(), cseq: uint32(d.number()), until: d.time(shift)}
-		for range d.count() {
-			c.path = append(c.path, d.text())
-		}
-		r.contacts = append(r.contacts, c)
-	}
-	for range d.count() {
-		w := subscription{callID: d.text(), localTag: d.text(), remoteTag: d.text(), local: d.text(), remote: d.text(), target: d.text(),
-			until: d.time(shift), version: uint32(d.number()), cseq: uint32(d.number())}
-		for range d.count() {
-			w.route = append(w.route, d.text())
-		}
-		r.watchers = append(r.watchers, w)
-	}
-	if d.bad || d.rest != "" {
-		return registration{}, errRecord
-	}
-	return r, nil
-}
-
-// decoder reads the fields of a record; after a mistake it yields zeros and bad stays set.
-type decoder struct {
-	rest string
-	bad  bool
-}
-
-func (d *decoder) octet() byte {
-	if d.rest == "" {
-		d.bad = true
-		return 0
-	}
-	b := d.rest[0]
-	d.rest = d.rest[1:]
-	return b
-}
-
-func (d *decoder) number() uint64 {
-	var n uint64
-	for shift := 0; shift < 64; shift += 7 {
-		b := d.octet()
-		n |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			return n
-		}
-	}
-	d.bad = true
-	return 0
-}
-
-// count reads the length of a list, which cannot be longer than what is left.
-func (d *decoder) count() int {
-	n := d.number()
-	if n > uint64(len(d.rest)) {
-		d.bad = true
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) text() string {
-	n := d.count()
-	s := d.rest[:n]
-	d.rest = d.rest[n:]
-	return s
-}
-
-func (d *decoder) time(shift time.Duration) time.Duration {
-	return time.Duration(d.number())*time.Millisecond - shift
 }

@@ -70,29 +70,33 @@ func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
 	if !ok {
 		return user{}, 403
 	}
-	reg, found := s.findByIMPU(t, impu)
+	reg, found := s.findByIMPU(t, impu, in.Proof.IMPI())
 	if !found || reg.barred(impu) {
 		return user{}, 403
 	}
 	return user{served: impu, other: string(in.Msg.RequestURI())}, 0
 }
 
-// servedCallee identifies the served user of a terminating request and where he can be reached (TS 24.229
-// 5.4.3.3 steps 1, 2): 404 if barred, 480 if not registered and without services for that.
-func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []contact, int) {
+// servedCallee identifies the served user of a terminating request and the devices he can be reached at (TS 24.229 5.4.3.3
+// steps 1, 2): 404 if barred, 480 if not registered and without services for that.
+func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int) {
 	impu, ok := sip.PublicIdentity(in.Msg.RequestURI())
 	if !ok {
 		return user{}, nil, 416
 	}
-	reg, found := s.findByIMPU(t, impu)
-	switch {
-	case !found:
+	all := s.findAll(t, impu)
+	if len(all) == 0 {
 		return user{}, nil, 480
-	case reg.barred(impu):
+	}
+	if all[0].barred(impu) {
 		return user{}, nil, 404
 	}
+	devices := devicesOf(all)
+	if len(devices) == 0 {
+		return user{}, nil, 480
+	}
 	caller, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
-	return user{served: impu, other: caller}, reg.contacts, 0
+	return user{served: impu, other: caller}, devices, 0
 }
 
 // barred reports whether impu may not be used for sessions (TS 23.228 4.3.3.2); an identity outside the set is.
@@ -103,34 +107,6 @@ func (r *registration) barred(impu string) bool {
 		}
 	}
 	return true
-}
-
-// targets makes one request a contact (TS 24.229 5.4.3.3 steps 10 to 12): Request-URI the contact, Route its
-// Path, P-Called-Party-ID the identity that was called. The request itself becomes the last of them.
-func (s *SCSCF) targets(x *hop.Exchange, in hop.Inbound, callee user, contacts []contact) []hop.Target {
-	if s.routed(in, rf.Terminating) || in.Msg.Has(sip.HdrRoute) {
-		in.Msg.RemoveFirst(sip.HdrRoute)
-	}
-	var b [256]byte
-	in.Msg.Set(sip.HdrPCalledPartyID, append(append(append(b[:0], '<'), callee.served...), '>'))
-	targets := make([]hop.Target, 0, len(contacts))
-	for i, c := range contacts {
-		branch := in
-		if i < len(contacts)-1 {
-			branch.Msg = in.Msg.Clone()
-		}
-		branch.Msg.SetRequestURI([]byte(c.uri))
-		branch.Msg.Remove(sip.HdrRoute)
-		for _, p := range c.path {
-			branch.Msg.AppendString(sip.HdrRoute, p)
-		}
-		next, known := x.Next(branch.Msg)
-		if !known {
-			next = hop.Name(c.uri) // nobody's name: the hop answers 404 for this branch
-		}
-		targets = append(targets, hop.Target{To: next, In: branch})
-	}
-	return targets
 }
 
 // home returns where an originating request goes: the I-CSCF of the called user's domain (TS 24.229 5.4.3.2

@@ -86,20 +86,15 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // terminating is the way of an initial request for a served user (TS 24.229 5.4.3.3).
 func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	user, contacts, refusal := s.servedCallee(x.Task(), in)
+	user, devices, refusal := s.servedCallee(x.Task(), in)
 	if refusal != 0 {
 		return x.Refuse(in, refusal, "")
 	}
 	// Initial filter criteria of the terminating user come here (TS 24.229 5.4.3.3 step 4).
 	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)
-	r := x.Fork(s.targets(x, in, user, contacts), nil)
-	if r.Status() == 430 {
-		// Every flow has failed (RFC 5626 11.2): the user is as good as unregistered until he comes back.
-		r.Msg.Release()
-		r = x.Respond(480, "")
-	}
-	return account(r)
+	s.address(in, user)
+	return account(x.Fork(in, s.branches(devices), nil))
 }
 
 // withinDialog is the way of a request inside a dialog (TS 24.229 5.4.3.2, 5.4.3.3: subsequent requests).

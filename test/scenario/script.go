@@ -3,7 +3,7 @@
 //
 // A script is lines of
 //
-//	alice registers                   the whole exchange: REGISTER, 401, REGISTER, 200
+//	alice registers                   the whole exchange: REGISTER, 401, REGISTER, 200 (headers may follow, indented)
 //	alice > REGISTER                  send a request without an answer to a challenge
 //	alice > REGISTER 401              answer the challenge received last
 //	alice > REGISTER 401 wrong        answer it with another key
@@ -26,7 +26,10 @@
 //	calls 2                           so many call records are complete
 //	restart                           kill -9 of the node, and a new start
 //
-// A script whose first line is "protected" plays over paths that count as protected. Users are declared before: "user alice", "user alice scheme=AKAv2-SHA-256", "user alice barred".
+// A script whose first line is "protected" plays over paths that count as protected. Users are declared before: "user alice",
+// "user alice scheme=AKAv2-SHA-256", "user alice barred", "user alice also=tel:+15550001" (a further public identity),
+// "user alice card=alice2" (alice2 is a client with a private identity of its own and the same public ones);
+// "device tablet of alice" is a further client with alice's own card.
 package scenario
 
 import (
@@ -92,6 +95,9 @@ func (p *player) step(b block) error {
 	switch words[0] {
 	case "user":
 		return p.user(words[1:])
+	case "device": // device tablet of alice
+		p.clients[words[1]] = p.w.Nodes[0].AddDevice(words[1], p.clients[words[3]])
+		return nil
 	case "after":
 		d, err := time.ParseDuration(words[1])
 		p.w.Advance(d)
@@ -114,7 +120,7 @@ func (p *player) step(b block) error {
 	case "challenged":
 		return p.challenged(c, words[3])
 	case "registers":
-		_, err := c.Register()
+		_, err := c.Register(edits(b.sub)...)
 		return err
 	case ">":
 		return p.send(c, words[2:], edits(b.sub))
@@ -131,6 +137,8 @@ func (p *player) user(words []string) error {
 		switch key {
 		case "scheme":
 			u.Scheme = value
+		case "card":
+			u.Cards = append(u.Cards, value)
 		case "also":
 			u.Also = append(u.Also, value)
 		case "barred":
@@ -142,8 +150,14 @@ func (p *player) user(words []string) error {
 		}
 	}
 	c, err := p.w.Nodes[0].AddUser(u)
+	if err != nil {
+		return err
+	}
 	p.clients[u.Name] = c
-	return err
+	for _, sibling := range c.Siblings {
+		p.clients[sibling.Name] = sibling
+	}
+	return nil
 }
 
 func edits(lines []string) []lab.Edit {

@@ -1,0 +1,156 @@
+package scscf
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// registrationFormat is the first octet of an encoded registration.
+const registrationFormat = 2
+
+var errRecord = errors.New("scscf: registration record is damaged")
+
+// encode appends r in the form that memory and store share: times are moved by shift, which is 0 in memory and
+// leads to unix time in the store.
+func (r *registration) encode(b []byte, shift time.Duration) []byte {
+	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	number := func(n uint64) { b = binary.AppendUvarint(b, n) }
+	b = append(b, registrationFormat)
+	text(r.impi)
+	text(r.partition)
+	number(uint64(len(r.siblings)))
+	for _, impi := range r.siblings {
+		text(impi)
+	}
+	number(r.epoch)
+	number(r.version)
+	number(uint64((r.reauthAt + shift) / time.Millisecond))
+	number(uint64(len(r.identities)))
+	for _, id := range r.identities {
+		text(id.impu)
+		number(flag(id.barred))
+	}
+	number(uint64(len(r.contacts)))
+	for _, c := range r.contacts {
+		text(c.uri)
+		text(c.params)
+		text(c.callID)
+		number(uint64(c.cseq))
+		text(c.instance)
+		number(uint64(c.regID)<<1 | flag(c.failed))
+		number(uint64((c.until + shift) / time.Millisecond))
+		number(uint64(len(c.path)))
+		for _, p := range c.path {
+			text(p)
+		}
+	}
+	number(uint64(len(r.watchers)))
+	for _, w := range r.watchers {
+		for _, s := range [...]string{w.callID, w.localTag, w.remoteTag, w.local, w.remote, w.target} {
+			text(s)
+		}
+		number(uint64((w.until + shift) / time.Millisecond))
+		number(uint64(w.version))
+		number(uint64(w.cseq))
+		number(uint64(len(w.route)))
+		for _, s := range w.route {
+			text(s)
+		}
+	}
+	return b
+}
+
+func flag(set bool) uint64 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// decodeRegistration is the inverse of encode. It copies what it needs.
+func decodeRegistration(octets []byte, shift time.Duration) (registration, error) {
+	d := decoder{rest: string(octets)}
+	if d.octet() != registrationFormat {
+		return registration{}, errRecord
+	}
+	r := registration{impi: d.text(), partition: d.text()}
+	for range d.count() {
+		r.siblings = append(r.siblings, d.text())
+	}
+	r.epoch, r.version, r.reauthAt = d.number(), d.number(), d.time(shift)
+	for range d.count() {
+		r.identities = append(r.identities, identity{impu: d.text(), barred: d.number() == 1})
+	}
+	for range d.count() {
+		c := contact{uri: d.text(), params: d.text(), callID: d.text(), cseq: uint32(d.number()), instance: d.text()}
+		key := d.number()
+		c.regID, c.failed, c.until = uint32(key>>1), key&1 == 1, d.time(shift)
+		for range d.count() {
+			c.path = append(c.path, d.text())
+		}
+		r.contacts = append(r.contacts, c)
+	}
+	for range d.count() {
+		w := subscription{callID: d.text(), localTag: d.text(), remoteTag: d.text(), local: d.text(), remote: d.text(), target: d.text(),
+			until: d.time(shift), version: uint32(d.number()), cseq: uint32(d.number())}
+		for range d.count() {
+			w.route = append(w.route, d.text())
+		}
+		r.watchers = append(r.watchers, w)
+	}
+	if d.bad || d.rest != "" {
+		return registration{}, errRecord
+	}
+	return r, nil
+}
+
+// decoder reads the fields of a record; after a mistake it yields zeros and bad stays set.
+type decoder struct {
+	rest string
+	bad  bool
+}
+
+func (d *decoder) octet() byte {
+	if d.rest == "" {
+		d.bad = true
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *decoder) number() uint64 {
+	var n uint64
+	for shift := 0; shift < 64; shift += 7 {
+		b := d.octet()
+		n |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return n
+		}
+	}
+	d.bad = true
+	return 0
+}
+
+// count reads the length of a list, which cannot be longer than what is left.
+func (d *decoder) count() int {
+	n := d.number()
+	if n > uint64(len(d.rest)) {
+		d.bad = true
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) text() string {
+	n := d.count()
+	s := d.rest[:n]
+	d.rest = d.rest[n:]
+	return s
+}
+
+func (d *decoder) time(shift time.Duration) time.Duration {
+	return time.Duration(d.number())*time.Millisecond - shift
+}
