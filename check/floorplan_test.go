@@ -30,7 +30,8 @@ var floorPlan = []row{
 	{"proto/siptxn", "proto/sip proto/shard proto/siptransport", "", ""},
 	{"proto/diameter", "proto/shard", "x/net x/sys", ""},
 	{"proto/dns", "", "miekg/dns", ""},
-	{"proto/esp", "proto/shard proto/slab", "x/net x/sys", ""},
+	{"proto/secagree", "", "", ""},
+	{"proto/esp", "proto/aka proto/shard proto/slab", "x/net x/sys", ""}, // its keys are CK and IK as aka's types
 	{"proto/espnet", "proto/esp proto/shard", "gvisor x/net x/sys", ""},
 	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls x/net x/sys", ""},
 
