@@ -41,6 +41,9 @@ func newAssociations(sh *shard.Shard, limit int) *associations {
 	return &associations{shard: sh, limit: limit}
 }
 
+// now is read from the clock: the functions of a walk on another shard ask too, and Shard.Now is for its own.
+func (t *associations) now() time.Duration { return t.shard.Clock().Now() }
+
 // open makes an association for path that proves nothing yet but where it leads to.
 func (t *associations) open(p path, f siptransport.Flow, access *accessPorts, life time.Duration) (association, bool) {
 	t.mu.Lock()
@@ -58,7 +61,7 @@ func (t *associations) open(p path, f siptransport.Flow, access *accessPorts, li
 	}
 	s := &t.slots[i]
 	s.a = &association{ref: secure.Association(t.shard.Place(i, s.gen)), path: p, flow: f, access: access,
-		until: t.shard.Now() + life}
+		until: t.now() + life}
 	s.a.proof = mint.Access(s.a.client("", nil))
 	return *s.a, true
 }
@@ -72,7 +75,7 @@ func (a *association) client(impi string, impus []string) mint.Client {
 func (t *associations) get(ref secure.Association) (association, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if a := t.find(ref); a != nil && a.until > t.shard.Now() {
+	if a := t.find(ref); a != nil && a.until > t.now() {
 		return *a, true
 	}
 	return association{}, false
@@ -91,7 +94,7 @@ func (t *associations) promote(ref secure.Association, r gm.Registration, grace 
 	defer t.mu.Unlock()
 	a := t.find(ref)
 	switch {
-	case a == nil || a.until <= t.shard.Now():
+	case a == nil || a.until <= t.now():
 		return gm.ErrGone
 	case a.proof.Registered() && a.proof.IMPI() != r.IMPI:
 		return gm.ErrOtherUser
@@ -100,7 +103,7 @@ func (t *associations) promote(ref secure.Association, r gm.Registration, grace 
 	if !a.proof.Registered() {
 		next.until = 0 // the time to authenticate is over, the registration's begins
 	}
-	next.until = max(next.until, t.shard.Now()+r.Expires+grace)
+	next.until = max(next.until, t.now()+r.Expires+grace)
 	next.proof = mint.Access(next.client(r.IMPI, r.IMPUs))
 	t.slots[ref.Slot].a = &next
 	return nil
@@ -112,7 +115,7 @@ func (t *associations) retire(ref secure.Association, after time.Duration) {
 	defer t.mu.Unlock()
 	if a := t.find(ref); a != nil {
 		next := *a
-		next.until = t.shard.Now() + after
+		next.until = t.now() + after
 		next.proof = mint.Access(next.client("", nil))
 		t.slots[ref.Slot].a = &next
 	}
@@ -139,7 +142,7 @@ func (t *associations) remove(ref secure.Association) (association, bool) {
 func (t *associations) expired(start, n int) (gone []association, next int) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	now := t.shard.Now()
+	now := t.now()
 	for ; n > 0 && start < len(t.slots); n, start = n-1, start+1 {
 		if a := t.slots[start].a; a != nil && a.until <= now {
 			gone = append(gone, *a)

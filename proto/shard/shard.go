@@ -200,6 +200,9 @@ func (s *Shard) Close() {
 // Now is the monotonic time at which the present event began. On the shard only.
 func (s *Shard) Now() time.Duration { return s.now }
 
+// Clock is Config.Clock, for whoever asks for the time of this shard from elsewhere. Any goroutine.
+func (s *Shard) Clock() Clock { return s.cfg.Clock }
+
 // Wall is the time of day, read from the clock at each call. Any goroutine.
 func (s *Shard) Wall() time.Time { return s.cfg.Clock.Wall() }
 
