@@ -209,17 +209,17 @@ func (n *Node) Transactions() (total int) {
 // the goroutine and the world take turns, and the run stays one that can be repeated.
 func (n *Node) Provision(change func(ctx context.Context) error) error {
 	n.quieten()
-	l := n.ledger
-	l.submitted = make(chan struct{}, 64)
+	e := &errand{submitted: make(chan struct{}, 64)}
+	n.ledger.errand = e
+	defer func() { n.ledger.errand = nil }()
 	done := make(chan error, 1)
 	go func() { done <- change(context.Background()) }()
 	for {
 		select {
 		case err := <-done:
-			l.submitted = nil
 			return err
-		case <-l.submitted:
-			for l.waiting.Add(1); l.waiting.Load() > 0; {
+		case <-e.submitted:
+			for e.waiting.Add(1); e.waiting.Load() > 0; {
 				n.turn()
 			}
 		}
@@ -254,39 +254,46 @@ func (n *Node) turn() bool {
 // ledger is the store of a node. While Provision runs it tells who waits for the disk; else it does nothing.
 type ledger struct {
 	*store.DB
-	submitted chan struct{} // a change was handed to the store; nil outside Provision
+	errand *errand // nil outside Provision
+}
+
+// errand is one Provision.
+type errand struct {
+	submitted chan struct{} // a change was handed to the store
 	waiting   atomic.Int64  // changes that Provision has taken note of less those that are answered
 }
 
 // ApplyAsync implements store.Store.
 func (l *ledger) ApplyAsync(partition string, ops []store.Op, done func(error)) {
-	if l.submitted == nil {
+	e := l.errand
+	if e == nil {
 		l.DB.ApplyAsync(partition, ops, done)
 		return
 	}
 	l.DB.ApplyAsync(partition, ops, func(err error) {
-		l.waiting.Add(-1)
+		e.waiting.Add(-1)
 		done(err)
 	})
-	l.submitted <- struct{}{}
+	e.submitted <- struct{}{}
 }
 
 // ReserveAsync implements store.Store.
 func (l *ledger) ReserveAsync(counter string, n uint64, done func(from, to uint64, err error)) {
-	if l.submitted == nil {
+	e := l.errand
+	if e == nil {
 		l.DB.ReserveAsync(counter, n, done)
 		return
 	}
 	l.DB.ReserveAsync(counter, n, func(from, to uint64, err error) {
-		l.waiting.Add(-1)
+		e.waiting.Add(-1)
 		done(from, to, err)
 	})
-	l.submitted <- struct{}{}
+	e.submitted <- struct{}{}
 }
 
 // Apply implements store.Store.
 func (l *ledger) Apply(partition string, ops ...store.Op) error {
-	if l.submitted == nil {
+	if l.errand == nil {
 		return l.DB.Apply(partition, ops...)
 	}
 	answer := make(chan error, 1)
@@ -296,7 +303,7 @@ func (l *ledger) Apply(partition string, ops ...store.Op) error {
 
 // Reserve implements store.Store.
 func (l *ledger) Reserve(counter string, n uint64) (from, to uint64, err error) {
-	if l.submitted == nil {
+	if l.errand == nil {
 		return l.DB.Reserve(counter, n)
 	}
 	answer := make(chan struct{})

@@ -1,0 +1,311 @@
+package simulation
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"imsafe/imsbox/hss"
+	"imsafe/imsbox/scscf"
+	"imsafe/proto/aka"
+	"imsafe/proto/sip"
+	"imsafe/store"
+	"imsafe/test/lab"
+)
+
+// patience is how long a phone that wants to be registered may be without it while its node can promise something.
+const patience = 90 * time.Second
+
+// witness compares what nodes promised with what is there. A promise is made when its answer is sent, whether or not
+// anybody receives it.
+type witness struct {
+	r         *run
+	pool      *sip.Pool
+	accounts  map[string]*account // by public identity
+	byAddress map[netip.AddrPort]*phone
+	finals    map[transaction]final
+	counts    Counts
+	violation error
+}
+
+// account is what was promised to a user.
+type account struct {
+	*phone
+	// until is when the registration ends that was acknowledged last; 0 if there is none, or its end was acknowledged.
+	until time.Duration
+	// registering and leaving say that such a REGISTER has left the phone since and that its outcome is not known: what it
+	// asked for may have happened.
+	registering, leaving bool
+	unsure               bool // whether the HSS knows the subscriber: a change failed
+	addedAt              time.Duration
+	lastSeen             time.Duration // registered, as far as the phone knows
+	used                 map[aka.SQN]string
+}
+
+// transaction names a server transaction of one life of a node.
+type transaction struct {
+	node, life  int
+	peer        netip.AddrPort
+	branch, req string
+}
+
+// final is the first final response of a transaction.
+type final struct {
+	status int
+	tag    string
+}
+
+func newWitness(r *run) *witness {
+	return &witness{r: r, pool: sip.NewPool(sip.Limits{}), accounts: map[string]*account{},
+		byAddress: map[netip.AddrPort]*phone{}, finals: map[transaction]final{}}
+}
+
+func (w *witness) meet(p *phone) {
+	w.accounts[p.impu] = &account{phone: p, used: map[aka.SQN]string{}}
+	w.byAddress[p.address] = p
+}
+
+// fail notes the first violation; the run ends with it.
+func (w *witness) fail(format string, args ...any) {
+	if w.violation == nil {
+		w.violation = fmt.Errorf(format, args...)
+		w.r.note("VIOLATION: %v", w.violation)
+	}
+}
+
+// sent sees every datagram.
+func (w *witness) sent(from, to netip.AddrPort, data []byte) {
+	w.counts.Datagrams++
+	p := w.byAddress[to]
+	if p == nil {
+		return
+	}
+	m, err := w.pool.Parse(data)
+	if err != nil {
+		w.fail("a node sent what does not parse: %v\n%s", err, data)
+		return
+	}
+	defer m.Release()
+	if reject := sip.Validate(m); reject != nil {
+		w.fail("a node sent what is not valid: %d %s\n%s", reject.Status, reject.Reason, data)
+	}
+	if m.IsRequest() || m.Status() < 200 || !w.first(p, m) || m.CSeqMethod() != sip.REGISTER {
+		return
+	}
+	identity, _ := sip.PublicIdentity(m.Get(sip.HdrTo))
+	a := w.accounts[identity]
+	switch {
+	case a == nil:
+		w.fail("a REGISTER of nobody was answered: %s", data)
+	case m.Status() == 401:
+		w.challenged(a, m)
+	case m.Status() == 200:
+		w.promised(a, m)
+	}
+}
+
+// first reports whether m is the first final response of its transaction, and refuses a second that differs. The 2xx of
+// several branches of an INVITE may.
+func (w *witness) first(p *phone, m *sip.Message) bool {
+	via, _ := m.TopVia()
+	_, method, _ := m.CSeq()
+	s := w.r.sites[p.node.Number()]
+	key := transaction{node: p.node.Number(), life: s.life, peer: p.address, branch: string(via.Branch), req: string(method)}
+	now := final{m.Status(), string(m.ToTag())}
+	was, again := w.finals[key]
+	if !again {
+		w.finals[key] = now
+		return true
+	}
+	fork := now.status/100 == 2 && was.status/100 == 2 && key.req == "INVITE"
+	if was != now && !fork {
+		w.fail("two final responses to one %s of %s (%s): %d tag %s, then %d tag %s", key.req, p.name, key.branch, was.status, was.tag, now.status, now.tag)
+	}
+	return false
+}
+
+// challenged: no sequence number is ever used twice for a card (TS 33.102 6.3).
+func (w *witness) challenged(a *account, m *sip.Message) {
+	w.counts.Challenges++
+	challenge, err := sip.ParseChallenge(m.Get(sip.HdrWWWAuthenticate))
+	if err != nil {
+		w.fail("%s: challenge does not parse: %v", a.name, err)
+		return
+	}
+	nonce, err := aka.ParseNonce(challenge.Nonce)
+	if err != nil {
+		w.fail("%s: %v", a.name, err)
+		return
+	}
+	opened, err := aka.Open(a.card, nonce.RAND, nonce.AUTN)
+	if err != nil {
+		w.fail("%s: %v", a.name, err)
+		return
+	}
+	if was, used := a.used[opened.SQN]; used && was != string(challenge.Nonce) {
+		w.fail("%s: SEQ %d of IND %d was used twice", a.name, opened.SQN.SEQ(), opened.SQN.IND())
+	}
+	a.used[opened.SQN] = string(challenge.Nonce)
+}
+
+// promised: a 200 to REGISTER says what is registered now.
+func (w *witness) promised(a *account, m *sip.Message) {
+	now := w.r.w.Clock.Now()
+	until := time.Duration(0)
+	for i := range m.Count(sip.HdrContact) {
+		seconds, given := m.ContactExpires(i)
+		if !given {
+			w.fail("%s: a contact without expires in a 200", a.name)
+		}
+		until = max(until, now+time.Duration(seconds)*time.Second)
+	}
+	if until > 0 && !a.provisioned && !a.unsure {
+		w.fail("%s was removed and is registered", a.name)
+	}
+	if until > 0 {
+		w.counts.Registered++
+	} else {
+		w.counts.Deregistered++
+	}
+	a.until, a.registering, a.leaving = until, false, false
+	w.lookAtUser(w.r.sites[a.node.Number()], a)
+}
+
+// attempt: an authenticated REGISTER leaves a phone.
+func (w *witness) attempt(p *phone, seconds int) {
+	a := w.accounts[p.impu]
+	a.registering = a.registering || seconds > 0
+	a.leaving = a.leaving || seconds == 0
+}
+
+// refused counts the failures that phones hear of.
+func (w *witness) refused(p *phone, status int) {
+	w.counts.Refused++
+	s := w.r.sites[p.node.Number()]
+	healthy := s.Up() && !s.failing && s.Store.Failure() == nil
+	if healthy && p.provisioned && status >= 500 && status != 503 {
+		w.fail("%s: a sound node refuses with %d", p.name, status)
+	}
+}
+
+// removing, removed and added: the operator's changes.
+func (w *witness) removing(p *phone) { w.accounts[p.impu].unsure = true }
+
+func (w *witness) removed(p *phone, err error) {
+	a := w.accounts[p.impu]
+	if err != nil {
+		w.failing(p, "remove", err)
+		return
+	}
+	p.provisioned, a.unsure = false, false
+	a.until, a.registering, a.leaving = 0, false, false
+	w.lookAtUser(w.r.sites[p.node.Number()], a)
+}
+
+func (w *witness) added(p *phone, err error) {
+	a := w.accounts[p.impu]
+	if err != nil {
+		a.unsure = true
+		w.failing(p, "add", err)
+		return
+	}
+	p.provisioned, a.unsure, a.addedAt = true, false, w.r.w.Clock.Now()
+}
+
+// failing: a change may be refused by a node whose disk fails, and by no other.
+func (w *witness) failing(p *phone, what string, err error) {
+	var push *hss.PushError
+	if p.node.Store.Failure() == nil || errors.As(err, &push) {
+		w.fail("%s: %s: %v", p.name, what, err)
+	}
+}
+
+// look looks at everything that was promised.
+func (w *witness) look() {
+	for _, s := range w.r.sites {
+		if !s.Up() || s.failing || s.Store.Failure() != nil || w.r.w.Clock.Now() < s.stalled {
+			s.since = w.r.w.Clock.Now()
+		}
+		w.lookAt(s)
+	}
+	w.counts.Probes++
+}
+
+func (w *witness) lookAt(s *site) {
+	if !s.Up() {
+		return
+	}
+	for _, sh := range s.Core.Shards {
+		if n := sh.Stats().Panics; n > 0 {
+			w.fail("node%d: %d procedures panicked", s.Number(), n)
+		}
+	}
+	for _, p := range w.r.phones {
+		if p.node == s.Node {
+			a := w.accounts[p.impu]
+			w.lookAtUser(s, a)
+			w.lookAtLife(s, a)
+		}
+	}
+}
+
+// lookAtUser compares the promises to a user with the records.
+func (w *witness) lookAtUser(s *site, a *account) {
+	if !s.Up() {
+		return
+	}
+	_, err := s.Store.Get(hss.TableSubscription, []byte(a.impi))
+	known := err == nil
+	switch {
+	case a.unsure:
+		if s.since == w.r.w.Clock.Now() && !s.failing { // after a restart what is there is what counts
+			a.provisioned, a.unsure = known, false
+		}
+		return
+	case known && !a.provisioned:
+		w.fail("%s was removed from the HSS and is back", a.name)
+	case !known && a.provisioned:
+		w.fail("%s was added to the HSS and is lost", a.name)
+	}
+	now := w.r.w.Clock.Now()
+	rec, err := s.Store.Get(scscf.TableRegistration, []byte(a.impi))
+	until := time.Duration(0)
+	if err == nil && bytes.Contains(rec.Value, []byte(a.contact())) {
+		until = now + time.UnixMilli(rec.Expires).Sub(w.r.w.Clock.Wall())
+	}
+	promised := a.until > now+time.Second
+	switch {
+	case promised && until <= now && !a.leaving:
+		w.fail("%s: the registration until %v was acknowledged and is lost (record: %v)", a.name, a.until, err)
+	case a.until <= now && until > now+time.Second && !a.registering:
+		w.fail("%s: a registration until %v is back, the last that was acknowledged ended at %v", a.name, until, a.until)
+	case promised && until > now && !a.registering && (until > a.until+time.Second || until < a.until-1100*time.Millisecond):
+		w.fail("%s: registered until %v, but %v was acknowledged", a.name, until, a.until)
+	}
+}
+
+// lookAtLife: who keeps trying succeeds.
+func (w *witness) lookAtLife(s *site, a *account) {
+	now := w.r.w.Clock.Now()
+	if a.registered() || !a.wanted || !a.provisioned || a.unsure {
+		a.lastSeen = now
+	}
+	if from := max(a.lastSeen, a.since, a.addedAt, s.since); now-from > patience && w.r.phase != silent {
+		w.fail("%s wants to be registered since %v and is not", a.name, from)
+	}
+}
+
+// records counts the registrations in the store of a node.
+func (w *witness) records(n *lab.Node) int {
+	total := 0
+	for _, table := range []store.Table{scscf.TableRegistration, scscf.TableIdentity} {
+		records, _, err := n.Store.Scan(table, nil, nil, 1000)
+		if err != nil {
+			w.fail("node%d: scan: %v", n.Number(), err)
+		}
+		total += len(records)
+	}
+	return total
+}
