@@ -2,6 +2,7 @@ package foreign
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func must(t *testing.T, n *live.Node, r run) {
 // start starts a node that knows users.
 func start(t *testing.T, users ...[]*live.User) *live.Node {
 	t.Helper()
-	n := live.Start(t, live.Options{})
+	n := live.Start(t, live.Options{LogLevel: slog.LevelDebug})
 	for _, u := range users {
 		if err := n.Provision(context.Background(), u...); err != nil {
 			t.Fatal(err)

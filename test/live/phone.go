@@ -128,7 +128,7 @@ func (p *Phone) Contact() string {
 func (p *Phone) Register(ctx context.Context, expires int) error {
 	authorization := fmt.Sprintf(`Digest username="%s",realm="%s",nonce="",uri="sip:%s",response=""`, p.IMPI, Domain, Domain)
 	for range 2 {
-		answer, err := p.Ask(ctx, p.Request("REGISTER", "sip:"+Domain, p.IMPU, "", fmt.Sprintf("Contact: %s;expires=%d", p.Contact(), expires),
+		answer, err := p.Ask(ctx, p.Request("REGISTER", "sip:"+Domain, p.IMPU, "", fmt.Sprintf("Contact: %s;+sip.instance=\"<%s>\";expires=%d", p.Contact(), p.Instance, expires),
 			"Supported: path", "Authorization: "+authorization))
 		if err != nil {
 			return err

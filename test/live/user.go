@@ -14,6 +14,7 @@ import (
 type User struct {
 	Name, IMPI, IMPU string
 	Scheme           string // of AKA
+	Instance         string // URN of the user's device (RFC 5626 4.1)
 	K                aka.K
 	OP               aka.OP
 	OPc              aka.OPc
@@ -52,8 +53,11 @@ func NewUsers(prefix string, count int, scheme string) []*User {
 	for i := range users {
 		name := fmt.Sprintf("%s%d", prefix, i)
 		u := &User{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + name + "@" + Domain, Scheme: scheme}
+		var device [6]byte
 		rand.Read(u.K[:]) // never fails
 		rand.Read(u.OP[:])
+		rand.Read(device[:])
+		u.Instance = fmt.Sprintf("urn:uuid:00000000-0000-1000-8000-%x", device)
 		u.Derive()
 		users[i] = u
 	}
