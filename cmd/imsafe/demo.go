@@ -4,9 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	"imsafe/client/isim"
@@ -78,6 +82,7 @@ type account struct {
 	K      string `json:"k"`
 	OPc    string `json:"opc"`
 	Scheme string `json:"scheme"`
+	Card   string `json:"card,omitempty"` // file for imsafe ue
 
 	k   aka.K
 	opc aka.OPc
@@ -266,12 +271,22 @@ func mediaPort(local netip.Addr) (net.PacketConn, error) {
 	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
 }
 
-// accounts provisions two subscribers for a person's own clients.
+// accounts provisions two subscribers for a person's own clients, and writes their cards.
 func (d *dev) accounts(ctx context.Context) ([]account, error) {
 	var all []account
 	for _, name := range []string{"carol", "dave"} {
 		x, err := d.actor(ctx, name)
 		if err != nil {
+			return nil, err
+		}
+		x.Card = filepath.Join(d.dir, name+".card")
+		for _, old := range []string{x.Card, x.Card + ".seq"} { // of an earlier run in the same directory, with other keys
+			if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+		if err := writeCard(x.Card, &newSubscriber{IMPI: x.IMPI, K: keyText(x.K), OPc: keyText(x.OPc), Scheme: x.Scheme,
+			Public: []hss.Public{{IMPU: x.IMPU}}}); err != nil {
 			return nil, err
 		}
 		all = append(all, x.account)

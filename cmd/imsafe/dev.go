@@ -81,6 +81,8 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 			return nil, err
 		}
 		d.temporary = true
+	} else if err = os.MkdirAll(d.dir, 0o700); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -121,7 +123,7 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 		return nil, err
 	}
 	d.node, err = node.New(node.Options{Config: d.config, Clock: clock, Random: rand.Reader, Log: d.log, Store: d.store, Keyring: keyring,
-		Certificate: &certificate, Sockets: d.sockets, Policy: policy.Default()})
+		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: &certificate, Sockets: d.sockets, Policy: policy.Default()})
 	return d, err
 }
 
@@ -200,8 +202,11 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	for _, account := range accounts {
 		a.say("    %-8s %s   K %s   OPc %s   %s", account.Name, account.IMPU, account.K, account.OPc, account.Scheme)
 	}
-	a.say("\nCall one of them with a client of your own:")
-	a.say("  imsafe ue call --proxy %v --ca %s --card FILE %s", tlsAddresses[0], filepath.Join(d.dir, "ca.pem"), accounts[0].IMPU)
+	there := fmt.Sprintf("--proxy %v --ca %s", tlsAddresses[0], filepath.Join(d.dir, "ca.pem"))
+	a.say("\nLet them talk, in two terminals:")
+	a.say("  imsafe ue answer --card %s %s --tone 620 --hear 440", accounts[0].Card, there)
+	a.say("  imsafe ue call %s --card %s %s --tone 440 --hear 620 --for 5s", accounts[0].Name, accounts[1].Card, there)
+	a.say("Add somebody: imsafe user add NAME --random --card-out NAME.card --socket %s", d.config.ManagementSocket())
 	a.say("A softphone needs AKA with the K and OPc above, TLS to the address above, and the authority's certificate.")
 	return nil
 }
