@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -506,8 +507,8 @@ func TestCall_plays_and_records(t *testing.T) {
 	ca, cb := connect(t, a, calls, Voice{Play: media.Clip(clip, false)}, Voice{Listen: &tape})
 	expect(t, ca, Played)
 	// The first frames may meet an end that has not finished its handshake; they are dropped there, unread.
-	until(t, "the clip", func() bool { return tape.len() >= 3200 })
-	if h := media.Measure(tape.samples[:3200]); !h.Tone(440) {
+	until(t, "the clip", func() bool { return len(tape.heard()) >= 3200 })
+	if h := media.Measure(tape.heard()[:3200]); !h.Tone(440) {
 		t.Errorf("%+v", h)
 	}
 	ca.Hangup()
@@ -526,7 +527,11 @@ func (t *tape) Write(pcm []int16) error {
 	return nil
 }
 
-func (t *tape) len() int { t.mu.Lock(); defer t.mu.Unlock(); return len(t.samples) }
+func (t *tape) heard() []int16 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.samples)
+}
 
 func TestCall_limit(t *testing.T) {
 	_, a, _, calls := pair(t, nil, func(c *Config) { c.MaxCalls = 1 })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,7 +83,7 @@ func TestCall_callee_hangs_up_before_the_ACK(t *testing.T) {
 	ended(t, cb)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if got := strings.Join(order, " "); got != "INVITE ACK BYE" {
+	if got := strings.Join(slices.Compact(order), " "); got != "INVITE ACK BYE" { // a slow ACK is asked for, and given, twice
 		t.Error(got)
 	}
 }
@@ -222,7 +223,7 @@ func TestUE_over_UDP_in_the_lab(t *testing.T) {
 	t.Cleanup(func() { pc.Close(); wg.Wait() })
 	u := newUE(t, f, alice, func(c *Config) {
 		c.Proxy = pc.LocalAddr().(*net.UDPAddr).AddrPort()
-		c.Lab, c.Transport, c.Scheme, c.ServerName, c.Timers = true, UDP, aka.AKAv1MD5, "", quick()
+		c.Lab, c.Transport, c.Scheme, c.ServerName = true, UDP, aka.AKAv1MD5, ""
 	})
 	r, err := u.Register(in10s(t))
 	if err != nil || r.Protection != "UDP in clear" || !strings.Contains(r.Contact, ";transport=udp") {
