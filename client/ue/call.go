@@ -272,7 +272,7 @@ func (g *goodbye) Failed(_ *siptxn.Client, err error) {
 	(*Call)(g).end(Event{Reason: "hung up here, no answer", Err: fmt.Errorf("ue: %w", err)})
 }
 
-// end is the only way out of a call. cause keeps the first reason: a call that was ended because of its media says so.
+// end is the only way out of a call. A call that had to be ended because of its media says so, whoever said BYE.
 func (c *Call) end(e Event) {
 	if c.phase == over {
 		return

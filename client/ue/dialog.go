@@ -77,7 +77,7 @@ func recordRoutes(m *sip.Message) []string {
 	return list
 }
 
-// request builds a request inside the dialog (RFC 3261 12.2.1.1). All hops of an IMS are loose routers; a route set that
+// inDialog builds a request inside the dialog (RFC 3261 12.2.1.1). All hops of an IMS are loose routers; a route set that
 // begins with a strict one (RFC 2543) is followed as if it were loose.
 func (u *UE) inDialog(d *dialog, method sip.Method, seq uint32) *sip.Message {
 	m := u.pool.NewRequest(method, d.target)
