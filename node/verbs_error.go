@@ -23,7 +23,7 @@ func told(err error) error {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &mistakes):
-		return toldMistakes(mistakes)
+		return MistakesError(mistakes)
 	}
 	for _, t := range []struct {
 		is         error
@@ -45,7 +45,9 @@ func told(err error) error {
 	return err
 }
 
-func toldMistakes(mistakes hss.Mistakes) error {
+// MistakesError is how mistakes cross the door: a *management.Error that Mistakes takes apart. Those beyond the first thousand are
+// only counted.
+func MistakesError(mistakes []hss.Mistake) error {
 	details, err := json.Marshal(mistakes[:min(len(mistakes), maxMistakes)])
 	if err != nil {
 		return err

@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
-	"imsafe/iface/management"
 	"imsafe/imsbox/hss"
 	"imsafe/node"
 )
@@ -42,7 +39,7 @@ func (v *userImportCmd) Run(a *app) error {
 			}
 			converted, mistakes := csvToLines(data, domain, v.Group)
 			if len(mistakes) > 0 {
-				return mistakesError(mistakes)
+				return node.MistakesError(mistakes)
 			}
 			lines = converted
 		} else if v.Group != "" {
@@ -51,7 +48,7 @@ func (v *userImportCmd) Run(a *app) error {
 		if _, far := house.(remote); far && len(lines) > maxRemoteImport {
 			return fmt.Errorf("%d MB are more than a running node takes at once: split the file, or stop the node first", len(lines)>>20)
 		}
-		stop := a.progress(fmt.Sprintf("importing %d lines", strings.Count(lines, "\n")+1))
+		stop := a.progress("importing " + v.File)
 		var report hss.ImportReport
 		err := house.Call(a.ctx, "user.import", node.ImportUsers{Lines: lines, DryRun: v.DryRun}, &report)
 		stop()
@@ -77,17 +74,4 @@ func (v *userImportCmd) isCSV(data []byte) bool {
 	}
 	first := bytes.TrimLeft(data, " \t\r\n")
 	return len(first) > 0 && first[0] != '{'
-}
-
-// mistakesError is the error of a verb for mistakes that were found here.
-func mistakesError(list []hss.Mistake) error {
-	details, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	message := "there is a mistake; nothing was changed"
-	if len(list) > 1 {
-		message = fmt.Sprintf("there are %d mistakes; nothing was changed", len(list))
-	}
-	return &management.Error{Code: "mistakes", Message: message, Details: details}
 }

@@ -97,10 +97,14 @@ func (v *userAddCmd) Run(a *app) error {
 
 func (v *userAddCmd) tell(a *app, s *newSubscriber, done *node.Changed) {
 	if a.json {
+		card := v.CardOut
+		if done.DryRun {
+			card = "" // it was not written
+		}
 		a.print(struct {
 			*node.Changed
 			Card string `json:"card,omitempty"`
-		}{done, v.CardOut})
+		}{done, card})
 		return
 	}
 	if done.DryRun {
