@@ -53,15 +53,26 @@ func New(random io.Reader, now func() time.Time, domain string, life time.Durati
 
 // Server issues the certificate of a TLS server with these DNS names and addresses.
 func (c *CA) Server(life time.Duration, names []string, addresses []net.IP) (tls.Certificate, error) {
+	return c.end(life, names, addresses, x509.ExtKeyUsageServerAuth)
+}
+
+// end issues the certificate of an end entity.
+func (c *CA) end(life time.Duration, names []string, addresses []net.IP, usages ...x509.ExtKeyUsage) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: names[0]}, DNSNames: names, IPAddresses: addresses,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: usages,
 	}
 	cert, key, err := c.issue(template, c.cert, c.key, life)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
+}
+
+// Node issues the certificate of a node that other nodes know by these DNS names: it is good for both ends of mutual TLS
+// (TS 33.310 6.1.3).
+func (c *CA) Node(life time.Duration, names []string) (tls.Certificate, error) {
+	return c.end(life, names, nil, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
 }
 
 // Pool returns a pool with the authority alone in it: what a client of it trusts.

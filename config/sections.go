@@ -8,6 +8,7 @@ type Config struct {
 	Node         Node         `toml:"node"`
 	IMS          IMS          `toml:"ims"`
 	CI           CI           `toml:"ci"`
+	Mw           Mw           `toml:"mw"`
 	Registration Registration `toml:"registration"`
 	HSS          HSS          `toml:"hss"`
 	Store        Store        `toml:"store"`
@@ -30,6 +31,8 @@ type Node struct {
 	Lab bool `toml:"lab"`
 	// Directory of the store: its journal and its database. An absolute path, readable by nobody else.
 	DataDir string `toml:"data_dir"`
+	// Roles are the functions in this process: "pcscf", "icscf", "scscf", "hss". Without it, all of them.
+	Roles []string `toml:"roles"`
 	// Shards are the threads that carry the traffic. 0 takes one per processor.
 	Shards int `toml:"shards"`
 }
@@ -68,6 +71,36 @@ type CITLS struct {
 type CILabUDP struct {
 	// Addresses to listen on, each with its port. Empty: off.
 	Listen []Address `toml:"listen"`
+}
+
+// Mw is the wire to nodes that have the functions this one has not: SIP over mutual TLS.
+type Mw struct {
+	// Address to listen on for them, with its port. Empty: no wire.
+	Listen Address `toml:"listen"`
+	// In a lab: SIP in clear over UDP, to CSCFs of other makes, which are known by their address alone.
+	Clear bool `toml:"clear"`
+	// File with this node's certificate chain in PEM, good for server and client.
+	CertificateFile string `toml:"certificate_file"`
+	// File with its private key in PEM, readable by the owner only.
+	KeyFile SecretFile `toml:"key_file"`
+	// File with the authority that signs the nodes of this network, in PEM.
+	CAFile string `toml:"ca_file"`
+
+	PCSCF MwPeer `toml:"pcscf"`
+	ICSCF MwPeer `toml:"icscf"`
+	SCSCF MwPeer `toml:"scscf"`
+}
+
+// MwPeer is the node that has one of the functions.
+type MwPeer struct {
+	// Where it listens. Empty: it is in this process, or nowhere.
+	Address Address `toml:"address"`
+	// DNS name in its certificate.
+	Certificate string `toml:"certificate"`
+	// Host names of its function. Without it, the function's name before the home domain.
+	Names []string `toml:"names"`
+	// The session keys of a challenge may go to it and come from it: the P-CSCF needs them for IPsec.
+	Keys bool `toml:"keys"`
 }
 
 // Registration bounds the lives of registrations at the S-CSCF.

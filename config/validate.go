@@ -34,11 +34,12 @@ func (c *Config) Validate() Problems {
 	c.validateNode(f)
 	c.validateIMS(f)
 	c.validateCI(f)
+	c.validateMw(f)
 	c.validateRegistration(f)
 	c.validateManagement(f)
 	c.validateTimers(f)
-	f.refuse(c.HSS.SealingKeyFile == "", "hss.sealing_key_file", `write sealing_key_file = "/etc/imsafe/sealing.key"`, "the sealing key is missing")
-	f.refuse(inside(string(c.HSS.SealingKeyFile), c.Node.DataDir), "hss.sealing_key_file", "keep it elsewhere: whoever copies the data would have the key with it", "the sealing key lies in data_dir")
+	f.refuse(c.HasRole("hss") && c.HSS.SealingKeyFile == "", "hss.sealing_key_file", `write sealing_key_file = "/etc/imsafe/sealing.key"`, "the sealing key is missing")
+	f.refuse(c.HSS.SealingKeyFile != "" && inside(string(c.HSS.SealingKeyFile), c.Node.DataDir), "hss.sealing_key_file", "keep it elsewhere: whoever copies the data would have the key with it", "the sealing key lies in data_dir")
 	f.refuse(c.Store.Window.Std() > 100*time.Millisecond, "store.window", "", "%s is more than 100ms: every registration would wait that long", c.Store.Window)
 	f.refuse(c.Store.Cache < 1<<20, "store.cache", "", "%s is less than 1MiB", c.Store.Cache)
 	f.refuse(c.Metrics.Listen.IsValid() && !c.Metrics.Listen.Addr().IsLoopback(), "metrics.listen", "listen on 127.0.0.1 and let a server with a login forward to it", "metrics have no login, so they stay on loopback")
@@ -112,7 +113,7 @@ func (c *Config) HomeDomain() string {
 
 func (c *Config) validateCI(f *findings) {
 	tls, udp := c.CI.TLS, c.CI.LabUDP
-	f.refuse(len(tls.Listen) == 0 && len(udp.Listen) == 0, "ci.tls.listen", `write listen = ["192.0.2.1:5061"]`, "no client can reach this node")
+	f.refuse(c.HasRole("pcscf") && len(tls.Listen) == 0 && len(udp.Listen) == 0, "ci.tls.listen", `write listen = ["192.0.2.1:5061"]`, "no client can reach this node")
 	if len(tls.Listen) > 0 {
 		f.refuse(tls.CertificateFile == "", "ci.tls.certificate_file", "", "TLS needs a certificate")
 		f.refuse(tls.KeyFile == "", "ci.tls.key_file", "", "TLS needs the certificate's key")

@@ -178,12 +178,12 @@ func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 	return err
 }
 
-func (c *Core) makeSCSCF(w World, n names, _ *shard.Sealer) (err error) {
+func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	c.Charging = charging.New(w.Store)
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std()},
-		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate}); err != nil {
+		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer}); err != nil {
 		return err
 	}
 	return c.Table.Plug(n.scscf, c.SCSCF)

@@ -11,9 +11,26 @@ import (
 	"imsafe/trace"
 )
 
-// metrics gathers the counters of every room into one page. Counting is the rooms' own; here they are only read.
+// metrics gathers the counters of every room of this process into one page. Counting is the rooms' own; here they are only
+// read.
 func (n *Node) metrics() (http.Handler, error) {
 	r := trace.NewRegistry()
+	err := errors.Join(
+		n.transportMetrics(r),
+		r.Labelled("node", "refusals_total", "Requests refused, by control.", "control", n.refused()),
+		r.Gauge("node", "tasks", "Procedures that run or wait.", n.sum(func(s shard.Stats) float64 { return float64(s.Tasks) })),
+		r.Gauge("node", "defects", "Procedures that ended with a panic.", n.sum(func(s shard.Stats) float64 { return float64(s.Panics) })),
+		r.Gauge("node", "handovers", "Events that another thread had to run.", n.sum(func(s shard.Stats) float64 { return float64(s.HandedOver) })),
+		r.Gauge("store", "changes", "Durable changes.", n.stored(func(s store.Stats) float64 { return float64(s.Changes) })),
+		r.Gauge("store", "batches", "Journal writes, each with one sync.", n.stored(func(s store.Stats) float64 { return float64(s.Batches) })),
+		r.Gauge("store", "overloads", "Changes refused for too much work or a failed disk.", n.stored(func(s store.Stats) float64 { return float64(s.Overloads) })),
+		r.Gauge("store", "unsaved", "Changes that are not in the image yet.", n.stored(func(s store.Stats) float64 { return float64(s.Unsaved) })),
+		n.functionMetrics(r),
+	)
+	return r.Handler(), err
+}
+
+func (n *Node) transportMetrics(r *trace.Registry) error {
 	var transports, layers []any
 	for _, a := range n.accesses {
 		transports = append(transports, &a.counters)
@@ -21,25 +38,34 @@ func (n *Node) metrics() (http.Handler, error) {
 			layers = append(layers, p.Counters())
 		}
 	}
-	err := errors.Join(
-		r.Counters("siptransport", transports...),
-		r.Counters("siptxn", layers...),
-		r.Labelled("node", "refusals_total", "Requests refused, by control.", "control", n.refused()),
-		r.Gauge("node", "tasks", "Procedures that run or wait.", n.sum(func(s shard.Stats) float64 { return float64(s.Tasks) })),
-		r.Gauge("node", "defects", "Procedures that ended with a panic.", n.sum(func(s shard.Stats) float64 { return float64(s.Panics) })),
-		r.Gauge("node", "handovers", "Events that another thread had to run.", n.sum(func(s shard.Stats) float64 { return float64(s.HandedOver) })),
-		r.Gauge("clientims", "associations", "Paths to clients, those included that prove nothing yet.", func() float64 { return float64(n.Door.Associations()) }),
-		r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),
-		r.Gauge("store", "changes", "Durable changes.", n.stored(func(s store.Stats) float64 { return float64(s.Changes) })),
-		r.Gauge("store", "batches", "Journal writes, each with one sync.", n.stored(func(s store.Stats) float64 { return float64(s.Batches) })),
-		r.Gauge("store", "overloads", "Changes refused for too much work or a failed disk.", n.stored(func(s store.Stats) float64 { return float64(s.Overloads) })),
-		r.Gauge("store", "unsaved", "Changes that are not in the image yet.", n.stored(func(s store.Stats) float64 { return float64(s.Unsaved) })),
-		r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }),
-	)
-	for _, c := range n.HSS.Counts() {
-		err = errors.Join(err, r.Gauge("hss", hssMetric(c.Name, c.Operation), "Work of the HSS.", n.hssCount(c.Name, c.Operation)))
+	if n.mw != nil {
+		transports = append(transports, &n.mw.counters)
+		for _, sh := range n.Shards {
+			layers = append(layers, n.mw.wire.Port(sh).Counters())
+		}
 	}
-	return r.Handler(), err
+	if len(transports) == 0 {
+		return nil
+	}
+	return errors.Join(r.Counters("siptransport", transports...), r.Counters("siptxn", layers...))
+}
+
+// functionMetrics are those of the functions that this process has.
+func (n *Node) functionMetrics(r *trace.Registry) (err error) {
+	if n.Door != nil {
+		err = r.Gauge("clientims", "associations", "Paths to clients, those included that prove nothing yet.", func() float64 { return float64(n.Door.Associations()) })
+	}
+	if n.SCSCF != nil {
+		err = errors.Join(err,
+			r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),
+			r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }))
+	}
+	if n.HSS != nil {
+		for _, c := range n.HSS.Counts() {
+			err = errors.Join(err, r.Gauge("hss", hssMetric(c.Name, c.Operation), "Work of the HSS.", n.hssCount(c.Name, c.Operation)))
+		}
+	}
+	return err
 }
 
 // Handovers returns how many datagrams came in, and how many of them were responses that belonged to another shard than

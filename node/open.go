@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,7 +28,11 @@ func OpenStore(c *config.Config, clock shard.Clock, log *slog.Logger) (*store.DB
 }
 
 // LoadKeyring reads the sealing keys that c names. credentials is the system's directory of credentials, "" without one.
+// A node without an HSS seals nothing and gets an empty ring.
 func LoadKeyring(c *config.Config, credentials string) (*seal.Keyring, error) {
+	if !c.HasRole("hss") {
+		return new(seal.Keyring), nil
+	}
 	path, err := c.HSS.SealingKeyFile.Path(credentials)
 	if err != nil {
 		return nil, err
@@ -53,6 +58,39 @@ func LoadCertificate(c *config.Config, credentials string) (*tls.Certificate, er
 		return nil, fmt.Errorf("node: certificate of the P-CSCF: %w", err)
 	}
 	return &certificate, nil
+}
+
+// LoadIdentity reads what this node shows to other nodes; nil if it has no wire, or one in clear.
+func LoadIdentity(c *config.Config, credentials string) (*Identity, error) {
+	if !c.Mw.Listen.IsValid() || c.Mw.Clear {
+		return nil, nil
+	}
+	key, err := c.Mw.KeyFile.Path(credentials)
+	if err != nil {
+		return nil, err
+	}
+	id := &Identity{Authority: x509.NewCertPool()}
+	if id.Certificate, err = tls.LoadX509KeyPair(c.Mw.CertificateFile, key); err != nil {
+		return nil, fmt.Errorf("node: certificate towards other nodes: %w", err)
+	}
+	pem, err := os.ReadFile(c.Mw.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("node: authority of the network: %w", err)
+	}
+	if !id.Authority.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("node: authority of the network: %s holds no certificate in PEM", c.Mw.CAFile)
+	}
+	return id, nil
+}
+
+// rolesOf returns the functions that c gives this process.
+func rolesOf(c *config.Config) (r Roles) {
+	for name, role := range map[string]Role{"pcscf": RolePCSCF, "icscf": RoleICSCF, "scscf": RoleSCSCF, "hss": RoleHSS} {
+		if c.HasRole(name) {
+			r = r.With(role)
+		}
+	}
+	return r
 }
 
 // Shards returns how many shards c asks for: one for each processor if it leaves that open.

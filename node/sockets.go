@@ -18,6 +18,8 @@ type Sockets struct {
 	TLS        []net.Listener
 	LabUDP     [][]*net.UDPConn // by address, one for each shard
 	LabTCP     []net.Listener   // beside each of LabUDP
+	MwClear    []*net.UDPConn   // the wire in clear, one for each shard
+	MwTLS      net.Listener     // the wire
 	Management *net.UnixListener
 	Metrics    net.Listener
 }
@@ -47,6 +49,9 @@ func (s *Sockets) listen(c *config.Config, shards int, instead func(netip.AddrPo
 			return err
 		}
 	}
+	if err := s.listenMw(c, shards); err != nil {
+		return err
+	}
 	if c.Metrics.Listen.IsValid() {
 		ln, err := tcp(c.Metrics.Listen.AddrPort, instead)
 		if err != nil {
@@ -57,6 +62,22 @@ func (s *Sockets) listen(c *config.Config, shards int, instead func(netip.AddrPo
 	var err error
 	s.Management, err = unixSocket(c.ManagementSocket())
 	return err
+}
+
+// listenMw opens the wire's sockets. Other nodes know its address: another one would not do.
+func (s *Sockets) listenMw(c *config.Config, shards int) (err error) {
+	switch a := c.Mw.Listen.AddrPort; {
+	case !a.IsValid():
+		return nil
+	case c.Mw.Clear:
+		s.MwClear, err = siptransport.ListenUDP(a, shards)
+	default:
+		s.MwTLS, err = net.Listen("tcp", a.String())
+	}
+	if err != nil {
+		return taken("mw", c.Mw.Listen.AddrPort, err)
+	}
+	return nil
 }
 
 // listenLab opens UDP and TCP on the same port (RFC 3261 18.1.1: what is too large for one takes the other).
@@ -130,12 +151,12 @@ func unixSocket(path string) (*net.UnixListener, error) {
 
 // Close closes what is open. Closing twice is no error.
 func (s *Sockets) Close() {
-	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics) {
+	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS) {
 		if ln != nil {
 			_ = ln.Close()
 		}
 	}
-	for _, conns := range s.LabUDP {
+	for _, conns := range append(s.LabUDP, s.MwClear) {
 		for _, c := range conns {
 			_ = c.Close()
 		}

@@ -39,14 +39,34 @@ type Status struct {
 // None is the input of verbs that need none, and the output of those that say nothing.
 type None struct{}
 
+// registered is how many registrations this process holds.
+func (n *Node) registered() int {
+	if n.SCSCF == nil {
+		return 0
+	}
+	return n.SCSCF.Registered()
+}
+
 // verbs is what the operator's door of this node can do.
 func (n *Node) verbs() map[string]management.Verb {
 	o := &Operations{HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(),
 		Status: func() Status {
 			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,
-				Registered: n.SCSCF.Registered()}
+				Registered: n.registered()}
 		}}
-	return o.Verbs()
+	verbs := o.Verbs()
+	if n.HSS == nil {
+		for name, v := range verbs {
+			if name != "status" && name != "backup" {
+				verbs[name] = management.Verb{Needs: v.Needs, Do: hasNoHSS}
+			}
+		}
+	}
+	return verbs
+}
+
+func hasNoHSS(context.Context, json.RawMessage) (any, error) {
+	return nil, &management.Error{Code: "node.no-hss", Message: "this node has no HSS", Hint: "ask the node that has it: see roles in its configuration"}
 }
 
 // Verbs returns every operation under its name. Viewers may call what shows no secret and changes nothing.

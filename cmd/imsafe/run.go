@@ -68,6 +68,10 @@ func runNode(a *app, c *config.Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	identity, err := node.LoadIdentity(c, a.credentials())
+	if err != nil {
+		return err
+	}
 	clock := shard.RealClock()
 	st, err := node.OpenStore(c, clock, log)
 	if err != nil {
@@ -80,7 +84,7 @@ func runNode(a *app, c *config.Config, log *slog.Logger) (err error) {
 	}
 	defer sockets.Close()
 	n, err := node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
-		Certificate: certificate, Sockets: sockets, Policy: policy.Default()})
+		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default()})
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,8 @@ type Port struct {
 	layer *siptxn.Layer
 	known map[siptransport.Flow]*Peer // streams that were accepted, by the certificate they showed
 	send  func(to netip.AddrPort) siptransport.Flow
+	// dialled are the streams that we opened, by the peer's address.
+	dialled map[netip.AddrPort]siptransport.Flow
 }
 
 var (
@@ -112,8 +114,21 @@ var (
 	_ siptxn.Handler        = (*Port)(nil)
 )
 
-// SendBy tells the port how to reach a peer: over its packet socket, or a stream that it opens and keeps. Before the node runs.
+// SendBy tells the port how to reach a peer over its packet socket. Before the node runs.
 func (p *Port) SendBy(send func(to netip.AddrPort) siptransport.Flow) { p.send = send }
+
+// DialBy tells the port how to open a stream to a peer; a stream is kept until it ends. Before the node runs.
+func (p *Port) DialBy(dial func(to netip.AddrPort) siptransport.Flow) {
+	p.dialled = map[netip.AddrPort]siptransport.Flow{}
+	p.send = func(to netip.AddrPort) siptransport.Flow {
+		f, standing := p.dialled[to]
+		if !standing {
+			f = dial(to)
+			p.dialled[to] = f
+		}
+		return f
+	}
+}
 
 // Packet implements siptransport.Receiver. What comes from nobody we know is not even parsed.
 func (p *Port) Packet(f siptransport.Flow, data []byte) {
@@ -136,9 +151,15 @@ func (p *Port) Opened(f siptransport.Flow, state *tls.ConnectionState) {
 	}
 }
 
+// Counters returns what the port's transaction layer counts. Safe for concurrent use.
+func (p *Port) Counters() *siptxn.Counters { return p.layer.Counters() }
+
 // Closed implements siptransport.Receiver.
 func (p *Port) Closed(f siptransport.Flow, _ error) {
 	delete(p.known, f)
+	if p.dialled[f.Peer] == f {
+		delete(p.dialled, f.Peer)
+	}
 	p.layer.FlowClosed(f)
 }
 

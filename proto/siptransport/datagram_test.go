@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -446,3 +447,20 @@ type receiverFunc func(Flow, []byte)
 func (r receiverFunc) Packet(f Flow, data []byte)        { r(f, data) }
 func (r receiverFunc) Opened(Flow, *tls.ConnectionState) {}
 func (r receiverFunc) Closed(Flow, error)                {}
+
+// TestListenUDP_taken_port: sharing is between our own shards, not with whoever has the port already.
+func TestListenUDP_taken_port(t *testing.T) {
+	first, err := ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		for _, s := range first {
+			s.Close()
+		}
+	}()
+	second, err := ListenUDP(addrPort(first[0].LocalAddr()), 2)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a taken port: %v, %v, want EADDRINUSE", second, err)
+	}
+}

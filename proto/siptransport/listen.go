@@ -31,6 +31,16 @@ func ListenUDP(addr netip.AddrPort, n int) ([]*net.UDPConn, error) {
 	if addr.Addr().Unmap().Is4() {
 		network = "udp4"
 	}
+	// A socket with SO_REUSEPORT would join another process's group on a taken port, and be given a shared one for port 0. One
+	// without it shows that the port is free, and is the port's first choice.
+	probe, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		return nil, err
+	}
+	addr = addrPort(probe.LocalAddr())
+	if err := probe.Close(); err != nil {
+		return nil, err
+	}
 	var socks []*net.UDPConn
 	for range n {
 		pc, err := lc.ListenPacket(context.Background(), network, addr.String())

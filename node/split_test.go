@@ -1,0 +1,184 @@
+package node_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/client/isim"
+	"imsafe/client/media"
+	"imsafe/client/ue"
+	"imsafe/config"
+	"imsafe/imsbox/hss"
+	"imsafe/node"
+	"imsafe/policy"
+	"imsafe/proto/aka"
+	"imsafe/proto/shard"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+const splitDomain = "ims.split.example"
+
+// split is a P-CSCF and the rest of the core as two nodes on loopback, with mutual TLS between them.
+type split struct {
+	authority   *ca.CA
+	edge, heart *node.Node
+	client      netip.AddrPort // where clients meet the edge
+}
+
+// free reserves a port on loopback for a moment.
+func free(t *testing.T) config.Address {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return config.Address{AddrPort: netip.MustParseAddrPort(ln.Addr().String())}
+}
+
+func newSplit(t *testing.T) *split {
+	t.Helper()
+	clock := shard.RealClock()
+	authority, err := ca.New(rand.Reader, clock.Wall, splitDomain, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &split{authority: authority}
+	edge, heart := config.Default(), config.Default()
+	edge.Mw.Listen, heart.Mw.Listen = free(t), free(t)
+	edge.Node.Roles, heart.Node.Roles = []string{"pcscf"}, []string{"icscf", "scscf", "hss"}
+	edge.Node.Number, heart.Node.Number = 1, 2
+	edge.Mw.ICSCF = config.MwPeer{Address: heart.Mw.Listen, Certificate: "heart." + splitDomain}
+	edge.Mw.SCSCF = config.MwPeer{Address: heart.Mw.Listen, Certificate: "heart." + splitDomain}
+	heart.Mw.PCSCF = config.MwPeer{Address: edge.Mw.Listen, Certificate: "edge." + splitDomain}
+	edge.CI.TLS.Listen = []config.Address{free(t)}
+	s.client = edge.CI.TLS.Listen[0].AddrPort
+	s.edge = s.start(t, &edge, "edge."+splitDomain)
+	s.heart = s.start(t, &heart, "heart."+splitDomain)
+	return s
+}
+
+// start runs a node until the test ends.
+func (s *split) start(t *testing.T, c *config.Config, name string) *node.Node {
+	t.Helper()
+	c.Node.Lab, c.Node.DataDir, c.IMS.Domain, c.Metrics.Listen = true, t.TempDir(), splitDomain, config.Address{}
+	clock := shard.RealClock()
+	st, err := store.InMemory(clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity := &node.Identity{Authority: s.authority.Pool()}
+	if identity.Certificate, err = s.authority.Node(time.Hour, []string{name}); err != nil {
+		t.Fatal(err)
+	}
+	server, err := s.authority.Server(time.Hour, []string{"pcscf." + splitDomain}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyring, err := seal.Generate(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets, err := node.Listen(c, node.Shards(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: slog.New(slog.DiscardHandler), Store: st, Keyring: keyring,
+		Certificate: &server, Identity: identity, Sockets: sockets, Policy: policy.Default()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		st.Close()
+	})
+	return n
+}
+
+// phone provisions a subscriber and starts his client.
+func (s *split) phone(t *testing.T, name string, onCall func(*ue.Call)) *ue.UE {
+	t.Helper()
+	var k aka.K
+	var op aka.OP
+	for _, key := range [][]byte{k[:], op[:]} {
+		if _, err := rand.Read(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opc := aka.DeriveOPc(k, op)
+	impi, impu := name+"@"+splitDomain, "sip:"+name+"@"+splitDomain
+	if err := s.heart.HSS.Add(t.Context(), &hss.Subscriber{Card: hss.Card{IMPI: impi, K: hss.Secret(hex.EncodeToString(k[:])),
+		OPc: hss.Secret(hex.EncodeToString(opc[:]))}, Public: []hss.Public{{IMPU: impu}}}); err != nil {
+		t.Fatal(err)
+	}
+	card, err := isim.New(isim.Config{Identity: isim.Identity{IMPI: impi, HomeDomain: splitDomain, IMPUs: []string{impu}}, K: k, OPc: opc, State: isim.Volatile{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := ue.New(ue.Config{Card: card, Proxy: s.client, Transport: ue.TLS, RootCAs: s.authority.Pool(), ServerName: "pcscf." + splitDomain,
+		Clock: shard.RealClock(), Rand: rand.Reader, OnCall: onCall,
+		ListenPacket: func(local netip.Addr) (net.PacketConn, error) {
+			return net.ListenPacket("udp", netip.AddrPortFrom(local, 0).String())
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- u.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	return u
+}
+
+// TestSplit_over_mutual_TLS: two phones register and talk through a P-CSCF that stands in another node than the rest.
+func TestSplit_over_mutual_TLS(t *testing.T) {
+	s := newSplit(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	incoming := make(chan *ue.Call, 1)
+	alice, bob := s.phone(t, "alice", nil), s.phone(t, "bob", func(c *ue.Call) { incoming <- c })
+	for _, u := range []*ue.UE{alice, bob} {
+		if _, err := u.Register(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := alice.Call(ctx, "sip:bob@"+splitDomain, ue.Voice{Play: media.NewTone(440, -10)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := <-incoming
+	if peer, asserted := in.Peer(); peer != "sip:alice@"+splitDomain || !asserted {
+		t.Errorf("bob sees %s, asserted %v", peer, asserted)
+	}
+	in.Answer(ue.Voice{})
+	for _, c := range []*ue.Call{out, in} {
+		if _, err := c.Until(ctx, ue.Secured); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out.Hangup()
+	<-in.Done()
+	if end := in.Result(); end.Err != nil {
+		t.Error(end.Err)
+	}
+	if err := alice.Deregister(ctx); err != nil {
+		t.Error(err)
+	}
+}
