@@ -1,6 +1,7 @@
 package clientims
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -152,6 +153,18 @@ func (t *associations) expired(start, n int) (gone []association, next int) {
 		start = 0
 	}
 	return gone, start
+}
+
+// of returns the associations of a peer address in one access profile.
+func (t *associations) of(peer netip.Addr, access *accessPorts) (refs []secure.Association) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, s := range t.slots {
+		if s.a != nil && s.a.access == access && s.a.flow.Peer.Addr() == peer {
+			refs = append(refs, s.a.ref)
+		}
+	}
+	return refs
 }
 
 // used is the number of associations.

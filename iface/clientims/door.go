@@ -14,6 +14,7 @@ package clientims
 
 import (
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -153,6 +154,19 @@ func (d *Door) Remove(a secure.Association, after time.Duration) {
 func (d *Door) Alive(a secure.Association) bool {
 	_, alive := d.lookup(a)
 	return alive
+}
+
+// Disconnect ends every association of a peer address, as if its connections were lost, and returns how many there were.
+func (d *Door) Disconnect(peer netip.Addr) (ended int) {
+	for _, group := range d.access {
+		for i, t := range d.tables {
+			for _, ref := range t.of(peer, group) {
+				group.ports[i].forget(ref, gm.ReasonRemoved)
+				ended++
+			}
+		}
+	}
+	return ended
 }
 
 // Associations is how many associations there are, also those that the sweeper has still to find expired.

@@ -39,10 +39,10 @@ type Ports struct {
 
 // PCSCF is one Proxy-CSCF.
 type PCSCF struct {
-	cfg    Config
-	ports  Ports
-	routes *slab.Table   // association -> Service-Route of its registration, one URI a line
-	icid   atomic.Uint64 // last icid-value given out
+	cfg           Config
+	ports         Ports
+	registrations *slab.Table   // association -> contact and Service-Route of its registration, one a line
+	icid          atomic.Uint64 // last icid-value given out
 }
 
 var (
@@ -55,14 +55,14 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 	if cfg.Name == "" || cfg.Home == "" || ports.Gm == nil || ports.Sealer == nil || ports.Gate == nil {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer and gate are needed: %+v", cfg)
 	}
-	return &PCSCF{cfg: cfg, ports: ports, routes: slab.New(slab.Config{})}, nil
+	return &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{})}, nil
 }
 
 // Gone forgets the registration that a carried. The binding in the S-CSCF stays until it expires: a request
 // for it is answered 430 here, and the S-CSCF then knows that this contact cannot be reached.
 func (p *PCSCF) Gone(a secure.Association, _ gm.Reason) {
 	var b [associationSize]byte
-	p.routes.Delete(associationKey(b[:0], a))
+	p.registrations.Delete(associationKey(b[:0], a))
 }
 
 const associationSize = 9

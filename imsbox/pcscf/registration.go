@@ -15,14 +15,18 @@ import (
 type registration struct {
 	association secure.Association
 	impi        string
-	contact     string // URI of the binding, as the client wrote it
-	leaving     bool   // this REGISTER removes the binding
+	contact     string // URI of the binding, as the client wrote it; "" if the REGISTER names none
+	leaving     bool   // this REGISTER removes the binding, or all of them
+	stream      bool   // it came over a connection
 }
 
 // registrationOf reads what the answer will be needed for, and refuses a REGISTER of a user other than the
 // one the association belongs to (TS 33.203 7.1): one association carries one private identity.
 func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, int) {
 	reg := registration{association: in.Proof.Association(), impi: in.Proof.IMPI()}
+	if via, err := in.Msg.TopVia(); err == nil {
+		reg.stream = !bytes.EqualFold(via.Transport, []byte("UDP"))
+	}
 	if authorization := in.Msg.Get(sip.HdrAuthorization); authorization != nil {
 		c, err := sip.ParseCredentials(authorization)
 		if err != nil {
@@ -36,9 +40,13 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 	if reg.impi == "" {
 		return reg, 400 // TS 24.229 5.1.1.2: a client names its private identity in every REGISTER
 	}
+	if string(in.Msg.Get(sip.HdrContact)) == "*" {
+		reg.leaving = true // or a mistake, which the S-CSCF refuses
+		return reg, 0
+	}
 	contact, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrContact))
 	if err != nil {
-		return reg, 0 // no Contact (a query) or "*": the S-CSCF judges
+		return reg, 0 // a query
 	}
 	reg.contact = string(contact.URI)
 	expires, given := in.Msg.ContactExpires(0)
@@ -62,7 +70,11 @@ func protection(in hop.Inbound) hop.Protection {
 // addPath puts this P-CSCF and the client's association into Path (RFC 3327, TS 24.229 5.2.2).
 func (p *PCSCF) addPath(in hop.Inbound) {
 	var b [192]byte
-	in.Msg.Prepend(sip.HdrPath, p.appendToken(b[:0], tokenPath, in.Proof.Association()))
+	params := ""
+	if in.Msg.HasToken(sip.HdrSupported, "outbound") {
+		params = ";ob" // requests along this entry stay on the client's flow (RFC 5626 5.1)
+	}
+	in.Msg.Prepend(sip.HdrPath, p.appendToken(b[:0], tokenPath, in.Proof.Association(), params))
 	if !in.Msg.HasToken(sip.HdrRequire, "path") {
 		in.Msg.AppendString(sip.HdrRequire, "path")
 	}
@@ -104,16 +116,28 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 	}
 	var key [associationSize]byte
 	var lines [512]byte
-	routes := lines[:0]
+	routes := append(append(lines[:0], reg.contact...), '\n')
 	for v := range r.Msg.Values(sip.HdrServiceRoute) {
 		routes = append(append(routes, v...), '\n')
 	}
-	p.routes.Put(associationKey(key[:0], reg.association), routes)
+	if reg.stream && r.Msg.HasToken(sip.HdrRequire, "outbound") {
+		// How long the client may be silent on its connection (RFC 5626 4.4, 5.4). Over datagrams it would ask by STUN, which we do
+		// not answer: nothing is promised there.
+		r.Msg.SetString(sip.HdrFlowTimer, flowTimer)
+	}
+	p.registrations.Put(associationKey(key[:0], reg.association), routes)
 	return r
 }
 
-// deregistered ends the association once its last answer has left (TS 33.203 7.4).
+// flowTimer is Flow-Timer in seconds. The door closes idle connections much later.
+const flowTimer = "120"
+
+// deregistered ends the association once its last answer has left (TS 33.203 7.4), unless the binding that went is not the one it
+// stands for: a client may end an older one of its own.
 func (p *PCSCF) deregistered(reg registration) {
+	if contact, _, _ := p.kept(reg.association); reg.contact != "" && contact != reg.contact {
+		return
+	}
 	p.ports.Gm.Remove(reg.association, p.cfg.RemoveAfter)
 }
 
@@ -143,13 +167,14 @@ func associatedIdentities(m *sip.Message) []string {
 	return impus
 }
 
-// serviceRoute returns the Service-Route of a registration, first hop first.
-func (p *PCSCF) serviceRoute(a secure.Association) ([]string, bool) {
+// kept returns what is kept of the registration on association a: its contact and its Service-Route, first hop first.
+func (p *PCSCF) kept(a secure.Association) (contact string, route []string, found bool) {
 	var key [associationSize]byte
 	var buf [512]byte
-	lines, found := p.routes.Get(associationKey(key[:0], a), buf[:0])
+	octets, found := p.registrations.Get(associationKey(key[:0], a), buf[:0])
 	if !found {
-		return nil, false
+		return "", nil, false
 	}
-	return strings.Split(string(bytes.TrimSuffix(lines, []byte{'\n'})), "\n"), true
+	lines := strings.Split(string(bytes.TrimSuffix(octets, []byte{'\n'})), "\n")
+	return lines[0], lines[1:], true
 }

@@ -16,20 +16,21 @@ const (
 	tokenDialog = 'd'
 )
 
-// appendToken appends <sip:TOKEN@pcscf;lr>, where TOKEN names association a and is sealed.
-func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association) []byte {
+// appendToken appends <sip:TOKEN@pcscf;lr>, where TOKEN names association a and is sealed; params are further parameters of
+// the URI.
+func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association, params string) []byte {
 	b = append(b, "<sip:"...)
 	b = p.ports.Sealer.Seal(b, kind, shard.Place(a))
 	b = append(b, '@')
 	b = append(b, p.cfg.Name...)
-	return append(b, ";lr>"...)
+	return append(append(append(b, ";lr"...), params...), '>')
 }
 
 // recordRoute keeps this P-CSCF in the dialog and ties the dialog to association a (RFC 3261 16.6 step 4;
 // TS 33.203 7.1: the dialog belongs to its association).
 func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association) {
 	var b [192]byte
-	in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a))
+	in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a, ""))
 }
 
 // takeRoute takes our own entry off the top of Route and returns the association it names.
@@ -55,7 +56,7 @@ func (p *PCSCF) takeRoute(in hop.Inbound) (secure.Association, bool) {
 // (TS 24.229 5.2.6.3.3 step 2 leaves refusing and replacing open; a client that preloads anything else has
 // nothing to gain either way). It is false if the association has none.
 func (p *PCSCF) useServiceRoute(in hop.Inbound) bool {
-	route, found := p.serviceRoute(in.Proof.Association())
+	_, route, found := p.kept(in.Proof.Association())
 	if !found {
 		return false
 	}

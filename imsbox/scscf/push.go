@@ -71,7 +71,8 @@ func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 
 // leaving is the assignment that removes reg.
 func leaving(reg registration, why contactEvent) *assignment {
-	a := &assignment{registration: reg, previous: reg.version, former: reg.identities, change: change{gone: reg.contacts, why: why}}
+	a := &assignment{registration: reg, previous: reg.version, former: reg.identities, change: change{gone: reg.contacts, why: why},
+		dropped: reg.contacts}
 	a.contacts = nil
 	return a
 }

@@ -79,11 +79,11 @@ func appendContact(b []byte, registration int, c contact, state string, event co
 	b = append(b, `><uri>`...)
 	b = appendEscaped(b, c.uri)
 	b = append(b, `</uri>`...)
-	for p := range strings.SplitSeq(c.params, ";") {
-		name, value, _ := strings.Cut(p, "=")
-		if name == "" || name == "q" {
+	for name, p := range eachParam(c.params) {
+		if name == "q" {
 			continue
 		}
+		_, value, _ := strings.Cut(p, "=")
 		b = append(b, `<unknown-param name="`...)
 		b = appendEscaped(b, name)
 		b = append(b, `">`...)

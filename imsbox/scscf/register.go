@@ -26,6 +26,7 @@ type register struct {
 	cseq        uint32
 	contacts    []wish
 	leaveAll    bool // Contact: *
+	outbound    bool // the client knows RFC 5626
 
 	authenticated bool // a challenge of ours was answered well
 	path          []string
@@ -78,7 +79,31 @@ func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 	for v := range m.Values(sip.HdrPath) {
 		r.path = append(r.path, string(v))
 	}
-	return r, s.readContacts(m, r)
+	r.outbound = m.HasToken(sip.HdrSupported, "outbound")
+	if refused := s.readContacts(m, r); refused != nil {
+		return nil, refused
+	}
+	return r, r.judgeFlows(m)
+}
+
+// judgeFlows refuses a flow that could not be kept (RFC 5626 6): 439 if the first hop does not know outbound, 400 for several
+// contacts that share one.
+func (r *register) judgeFlows(m *sip.Message) *refusal {
+	if !slices.ContainsFunc(r.contacts, func(w wish) bool { return w.regID != 0 }) {
+		return nil
+	}
+	if len(r.contacts) > 1 {
+		return &refusal{status: 400}
+	}
+	first, err := sip.ParseNameAddr(m.Last(sip.HdrPath))
+	if err != nil {
+		return &refusal{status: 439}
+	}
+	uri, err := sip.ParseURI(first.URI)
+	if _, knows := uri.Param("ob"); err != nil || !knows {
+		return &refusal{status: 439}
+	}
+	return nil
 }
 
 func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
@@ -116,9 +141,15 @@ func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
 
 // contact makes the binding that a Contact of r asks for.
 func (r *register) contact(addr *sip.NameAddr) contact {
-	c := contact{uri: string(addr.URI), params: withoutExpires(addr.Params), callID: string(r.callID), cseq: r.cseq, path: r.path}
+	c := contact{uri: string(addr.URI), params: echoed(addr.Params), callID: string(r.callID), cseq: r.cseq, path: r.path}
 	if instance, named := addr.Param("+sip.instance"); named {
 		c.instance = strings.Trim(string(instance), `"<>`)
+	}
+	if id, given := addr.Param("reg-id"); given && r.outbound && c.instance != "" {
+		n, err := strconv.ParseUint(string(id), 10, 31)
+		if err == nil {
+			c.regID = uint32(n)
+		}
 	}
 	return c
 }
@@ -142,7 +173,7 @@ func (s *SCSCF) bindings(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply
 	if reg, registered := s.find(x.Task(), r.impi); registered {
 		current.registration = reg
 	}
-	return s.registered(x, in, current)
+	return s.registered(x, in, r, current)
 }
 
 // assignment is a registration in the making: what is there, what the HSS said, and the batch that will hold
@@ -152,7 +183,8 @@ type assignment struct {
 	previous uint64     // version of the stored record, 0 if there is none
 	former   []identity // the set that was registered before
 	batch    cx.Batch
-	change   change // what watchers are told
+	change   change    // what watchers are told
+	dropped  []contact // bindings that ended, or that their device made anew
 }
 
 // assign tells the HSS (TS 24.229 5.4.1.2.2, TS 29.228 6.1.2) and starts the new registration from its answer.
@@ -219,7 +251,7 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 	a.current(now)
 	a.change.why = eventUnregistered
 	if r.leaveAll {
-		a.change.gone, a.contacts = a.contacts, nil
+		a.change.gone, a.dropped, a.contacts = a.contacts, a.contacts, nil
 		return nil
 	}
 	a.contacts = slices.Clone(a.contacts)
@@ -243,6 +275,9 @@ func (a *assignment) put(w *wish, at int, now time.Duration) {
 	if at >= 0 {
 		former := a.contacts[at]
 		a.contacts = slices.Delete(a.contacts, at, at+1)
+		if w.callID != former.callID || w.expires == 0 {
+			a.dropped = append(a.dropped, former)
+		}
 		if w.expires == 0 {
 			a.change.gone = append(a.change.gone, former)
 		} else if former.uri == w.uri {
@@ -285,23 +320,31 @@ func (s *SCSCF) commit(t *shard.Task, a *assignment) *refusal {
 }
 
 // registered answers an accepted REGISTER (TS 24.229 5.4.1.2.2F, 5.4.1.4).
-func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, a *assignment) hop.Reply {
-	r := x.Respond(200, "")
-	m := r.Msg
+func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assignment) hop.Reply {
+	reply := x.Respond(200, "")
+	m := reply.Msg
 	var b [512]byte
 	now := x.Task().Now()
-	for _, c := range a.contacts {
+	gruu := in.Msg.HasToken(sip.HdrSupported, "gruu")
+	for i := range a.contacts {
+		c := &a.contacts[i]
 		v := append(append(append(b[:0], '<'), c.uri...), '>')
 		v = append(v, c.params...)
+		if gruu {
+			v = s.appendGRUUs(v, a, c, string(r.impu))
+		}
 		v = append(v, ";expires="...)
 		m.Append(sip.HdrContact, strconv.AppendInt(v, int64((c.until-now+time.Second-1)/time.Second), 10))
+	}
+	if slices.ContainsFunc(r.contacts, func(w wish) bool { return w.regID != 0 }) {
+		m.AppendString(sip.HdrRequire, "outbound") // RFC 5626 6
 	}
 	for v := range in.Msg.Values(sip.HdrPath) {
 		m.Append(sip.HdrPath, v) // RFC 3327 5.3
 	}
 	in.Msg.Release()
 	if len(a.contacts) == 0 {
-		return r
+		return reply
 	}
 	m.Append(sip.HdrServiceRoute, append(append(append(b[:0], "<sip:orig@"...), s.cfg.Name...), ";lr>"...))
 	for _, id := range a.identities {
@@ -309,5 +352,5 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, a *assignment) hop.R
 			m.Append(sip.HdrPAssociatedURI, append(append(append(b[:0], '<'), id.impu...), '>'))
 		}
 	}
-	return r
+	return reply
 }

@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -98,17 +99,38 @@ func (r *registration) alive(now time.Duration) bool {
 	return len(kept) > 0
 }
 
-// withoutExpires returns the Contact parameters to be echoed: all but expires.
-func withoutExpires(params []byte) string {
+// echoed returns the Contact parameters that are echoed: all but those that are the registrar's to write.
+func echoed(params []byte) string {
 	var kept []byte
-	for p := range bytes.SplitSeq(params, []byte{';'}) {
-		name, _, _ := bytes.Cut(p, []byte{'='})
-		name = bytes.TrimSpace(name)
-		if len(name) > 0 && !bytes.EqualFold(name, []byte("expires")) {
-			kept = append(append(kept, ';'), bytes.TrimSpace(p)...)
+	for name, p := range eachParam(string(params)) {
+		switch strings.ToLower(name) {
+		case "expires", "pub-gruu", "temp-gruu", "temp-gruu-cookie":
+		default:
+			kept = append(append(kept, ';'), p...)
 		}
 	}
 	return string(kept)
+}
+
+// eachParam yields the parameters of a list, each with its name. A semicolon inside quotes separates nothing.
+func eachParam(params string) iter.Seq2[string, string] {
+	return func(yield func(name, param string) bool) {
+		for start, i, quoted := 0, 0, false; i <= len(params); i++ {
+			switch {
+			case i < len(params) && quoted && params[i] == '\\':
+				i++
+			case i < len(params) && params[i] == '"':
+				quoted = !quoted
+			case !quoted && (i == len(params) || params[i] == ';'):
+				p := strings.TrimSpace(params[start:i])
+				start = i + 1
+				name, _, _ := strings.Cut(p, "=")
+				if name = strings.TrimSpace(name); name != "" && !yield(name, p) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // find returns the registration of impi if one of its bindings lives.
@@ -232,6 +254,7 @@ func (r *registration) lastExpiry(t *shard.Task) time.Time {
 
 // publish lets readers see the committed registration, or its end.
 func (s *SCSCF) publish(a *assignment) {
+	s.forgetGRUUs(a.impi, a.dropped)
 	if len(a.contacts) > 0 {
 		s.remember(&a.registration)
 		return

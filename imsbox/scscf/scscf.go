@@ -10,6 +10,7 @@ package scscf
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"imsafe/hop"
@@ -50,14 +51,16 @@ type Ports struct {
 	Hop      *hop.Table // for its own requests
 	Clock    shard.Clock
 	Gate     *secure.Gate
+	Sealer   *shard.Sealer // of the tokens in temporary GRUUs
 }
 
 // SCSCF is one Serving-CSCF.
 type SCSCF struct {
 	cfg        Config
 	ports      Ports
-	users      *slab.Table // private identity -> registration, lifetimes on the monotonic clock
-	owners     *slab.Table // public identity -> private identity
+	users      *slab.Table   // private identity -> registration, lifetimes on the monotonic clock
+	owners     *slab.Table   // public identity -> private identities, one a line; device handle -> what its GRUUs mean
+	gruus      atomic.Uint64 // temporary GRUUs given out
 	challenges *challenges
 }
 
@@ -68,7 +71,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	if cfg.Name == "" || cfg.HomeDomain == "" {
 		return nil, fmt.Errorf("scscf: name and home domain are needed")
 	}
-	if ports.Cx == nil || ports.Charging == nil || ports.Store == nil || ports.Hop == nil || ports.Clock == nil || ports.Gate == nil {
+	if ports.Cx == nil || ports.Charging == nil || ports.Store == nil || ports.Hop == nil || ports.Clock == nil || ports.Gate == nil || ports.Sealer == nil {
 		return nil, fmt.Errorf("scscf: a port is not plugged")
 	}
 	for _, d := range []struct {

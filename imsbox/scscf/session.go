@@ -80,10 +80,14 @@ func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
 // servedCallee identifies the served user of a terminating request and the devices he can be reached at (TS 24.229 5.4.3.3
 // steps 1, 2): 404 if barred, 480 if not registered and without services for that.
 func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int) {
-	impu, ok := sip.PublicIdentity(in.Msg.RequestURI())
-	if !ok {
+	asked, ok := s.calledBy(in.Msg.RequestURI())
+	switch {
+	case !ok:
 		return user{}, nil, 416
+	case asked.gone:
+		return user{}, nil, 404
 	}
+	impu := asked.impu
 	all := s.findAll(t, impu)
 	if len(all) == 0 {
 		return user{}, nil, 480
@@ -91,7 +95,7 @@ func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int
 	if all[0].barred(impu) {
 		return user{}, nil, 404
 	}
-	devices := devicesOf(all)
+	devices := asked.only(devicesOf(all))
 	if len(devices) == 0 {
 		return user{}, nil, 480
 	}
@@ -115,6 +119,10 @@ func (s *SCSCF) home(x *hop.Exchange, in hop.Inbound) (hop.Name, bool) {
 	uri, err := sip.ParseURI(in.Msg.RequestURI())
 	if err != nil {
 		return "", false
+	}
+	if s.isGRUUHere(&uri) {
+		in.Msg.Remove(sip.HdrRoute)
+		return s.cfg.Name, true
 	}
 	if bytes.EqualFold(uri.Scheme, []byte("tel")) || string(uri.Host) == s.cfg.HomeDomain {
 		in.Msg.Remove(sip.HdrRoute)

@@ -64,7 +64,7 @@ func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 		return s.refuse(x, in, refusal)
 	}
 	s.notifyLater(x, reg.registration, reg.change, "")
-	return s.registered(x, in, reg)
+	return s.registered(x, in, r, reg)
 }
 
 // originating is the way of an initial request that a served user sends (TS 24.229 5.4.3.2).
@@ -103,6 +103,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !ours {
 		return x.Refuse(in, 481, "")
 	}
+	s.resolveGRUU(x.Task(), in.Msg)
 	next, known := x.Next(in.Msg)
 	if !known {
 		return x.Refuse(in, 404, "")

@@ -38,6 +38,8 @@ type Options struct {
 	Protected bool
 	// Poison makes the nodes panic where a message is used after its release.
 	Poison bool
+	// Tap is World.Tap from the start.
+	Tap func(from, to netip.AddrPort, data []byte)
 	// Disk, if set, gives a node's disk its faults: called at each start of the node, after its store was opened.
 	Disk func(n *Node)
 }
@@ -88,7 +90,7 @@ func New(o Options) (*World, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &World{Clock: shard.NewFake(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), options: o,
+	w := &World{Tap: o.Tap, Clock: shard.NewFake(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), options: o,
 		Random: rand.New(rand.NewPCG(o.Seed, 1)), endpoints: map[netip.AddrPort]Endpoint{}}
 	w.chacha = rand.NewChaCha8([32]byte{byte(o.Seed), byte(o.Seed >> 8), byte(o.Seed >> 16), byte(o.Seed >> 24)})
 	for i := range o.Nodes {

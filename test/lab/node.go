@@ -137,6 +137,9 @@ func (n *Node) step(now time.Duration) (next time.Duration) {
 	return min(next, n.stepEdge(now))
 }
 
+// Disconnect makes the node lose its flows to a client.
+func (n *Node) Disconnect(c *Client) { n.front().Door.Disconnect(c.Address.Addr()) }
+
 // Call runs a procedure on the node and everything that it causes at the present moment.
 func (n *Node) Call(fn func(t *shard.Task)) error {
 	done := false

@@ -19,7 +19,9 @@
 //	    has Header: text              (indented, after a "<") the header exists and contains the text
 //	    lacks Header                  the header is not there
 //	    body text                     the body contains the text
+//	    keep NAME expression          keep what the first group of a regular expression finds in a header; $NAME stands for it below
 //	alice < nothing                   nothing else has arrived
+//	bob vanishes                      the node loses its flows to bob, as when his connection breaks
 //	mallory steals alice              take over what is known of alice's current call
 //	after 32s                         let time pass
 //	refused ci.authentication.aka     the node refused by this control since the last such line
@@ -34,6 +36,7 @@ package scenario
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -51,10 +54,10 @@ func Play(t *testing.T, script string, o lab.Options) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	p := &player{w: w, clients: map[string]*lab.Client{}, challenges: map[string]*sip.Message{}}
+	p := &player{w: w, clients: map[string]*lab.Client{}, challenges: map[string]*sip.Message{}, kept: map[string]string{}}
 	blocks := split(script)
 	for _, b := range blocks {
-		if err := p.step(b); err != nil {
+		if err := p.step(p.fill(b)); err != nil {
 			t.Fatalf("line %d: %s: %v", b.line, b.text, err)
 		}
 	}
@@ -87,6 +90,7 @@ type player struct {
 	w          *lab.World
 	clients    map[string]*lab.Client
 	challenges map[string]*sip.Message // the last 401 of each client
+	kept       map[string]string       // by $NAME
 	events     int                     // refusals that were already looked at
 }
 
@@ -114,6 +118,9 @@ func (p *player) step(b block) error {
 		return fmt.Errorf("nobody is called %q", words[0])
 	}
 	switch words[1] {
+	case "vanishes":
+		p.w.Nodes[0].Disconnect(c)
+		return nil
 	case "steals":
 		c.Steal(p.clients[words[2]])
 		return nil
@@ -229,11 +236,47 @@ func (p *player) expect(c *lab.Client, what string, conditions []string) error {
 		p.challenges[c.Name] = m
 	}
 	for _, condition := range conditions {
-		if err := check(m, condition); err != nil {
+		if rest, keeps := strings.CutPrefix(condition, "keep "); keeps {
+			if err := p.keep(m, rest); err != nil {
+				return err
+			}
+		} else if err := check(m, condition); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (p *player) keep(m *sip.Message, what string) error {
+	name, expression, _ := strings.Cut(what, " ")
+	re, err := regexp.Compile(expression)
+	if err != nil {
+		return err
+	}
+	for _, value := range m.Fields() {
+		if found := re.FindSubmatch(value); found != nil {
+			p.kept["$"+name] = string(found[1])
+			return nil
+		}
+	}
+	return fmt.Errorf("nothing to keep: %s", m.AppendTo(nil))
+}
+
+// fill puts what was kept into the places of its names.
+func (p *player) fill(b block) block {
+	replace := func(s string) string {
+		for name, value := range p.kept {
+			s = strings.ReplaceAll(s, name, value)
+		}
+		return s
+	}
+	b.text = replace(b.text)
+	for i := range b.sub {
+		if !strings.HasPrefix(b.sub[i], "keep ") {
+			b.sub[i] = replace(b.sub[i])
+		}
+	}
+	return b
 }
 
 func check(m *sip.Message, condition string) error {
