@@ -10,6 +10,8 @@ import (
 // the client's door.
 func (p *PCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	switch {
+	case in.From != gm.Name && p.told(in):
+		return p.ended(x, in)
 	case in.From != gm.Name:
 		return p.toClient(x, in)
 	case in.Msg.Method() == sip.REGISTER:
@@ -41,6 +43,19 @@ func (p *PCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return p.registered(x, reg, r)
 	}
 	return r
+}
+
+// ended is the way of the S-CSCF's word that a registration has ended (TS 24.229 5.2.3; docs/decisions/014).
+func (p *PCSCF) ended(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	client, genuine := p.pathEntry(in.Msg.RequestURI())
+	if !genuine {
+		return x.Refuse(in, 481, "") // of a run before, whose associations are gone
+	}
+	if contact, _, found := p.kept(client); found && terminated(in.Msg.Body(), contact) {
+		p.registrations.Delete(associationKey(make([]byte, 0, associationSize), client))
+		p.ports.Gm.Remove(client, p.cfg.RemoveAfter)
+	}
+	return x.Refuse(in, 200, "")
 }
 
 // fromClient is the way of an initial request of a registered client (TS 24.229 5.2.6.3).

@@ -11,17 +11,21 @@ var _ cx.Client = (*SCSCF)(nil)
 
 // RegistrationTermination implements cx.Client: the HSS ends registrations (TS 29.228 6.1.3, TS 24.229 5.4.1.5).
 // The records of the HSS are its own business; ours go here. Naming any identity of an implicit registration set
-// ends the set.
+// ends the set; the other private identities named lose theirs too.
 func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTerminationRequest) (*cx.RegistrationTerminationAnswer, error) {
-	reg, exists := s.lookup(t, string(r.IMPI))
-	if exists && (len(r.IMPUs) == 0 || slices.ContainsFunc(r.IMPUs, reg.has)) {
-		why := eventDeactivated
-		if r.Reason == cx.PermanentTermination {
-			why = eventRejected // TS 24.229 5.4.1.5: the user shall not come back
+	why := eventDeactivated
+	if r.Reason == cx.PermanentTermination {
+		why = eventRejected // TS 24.229 5.4.1.5: the user shall not come back
+	}
+	failed := false
+	for _, impi := range append([]cx.IMPI{r.IMPI}, r.AssociatedIdentities...) {
+		reg, exists := s.lookup(t, string(impi))
+		if exists && (len(r.IMPUs) == 0 || slices.ContainsFunc(r.IMPUs, reg.has)) {
+			failed = s.finish(t, leaving(reg, why)) != nil || failed
 		}
-		if refusal := s.finish(t, leaving(reg, why)); refusal != nil {
-			return nil, cx.ErrUnableToComply
-		}
+	}
+	if failed {
+		return nil, cx.ErrUnableToComply
 	}
 	return &cx.RegistrationTerminationAnswer{Result: cx.ResultSuccess}, nil
 }
@@ -77,11 +81,12 @@ func leaving(reg registration, why contactEvent) *assignment {
 	return a
 }
 
-// finish commits the end of a registration and tells its watchers.
+// finish commits the end of a registration and then tells its watchers and its edges. Nobody waits for them: one that does not
+// answer must not hold up the HSS.
 func (s *SCSCF) finish(t *shard.Task, a *assignment) *refusal {
 	refusal := s.commit(t, a)
 	if refusal == nil {
-		s.notify(t, a.registration, a.change, "")
+		s.tellLater(t, a, nil)
 	}
 	return refusal
 }

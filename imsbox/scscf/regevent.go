@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"imsafe/hop"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
+	"imsafe/secure"
 )
 
 // subscription is one watcher of a registration: the dialog that its SUBSCRIBE made (RFC 3680, RFC 6665). It is kept in the
@@ -66,8 +68,8 @@ func (s *SCSCF) subscribe(x *hop.Exchange, in hop.Inbound) hop.Reply {
 // notifier is the Contact of the S-CSCF as a notifier.
 func (s *SCSCF) notifier() string { return "<sip:reg@" + string(s.cfg.Name) + ">" }
 
-// watch judges a SUBSCRIBE and returns the registration with the subscription in it. Only the user himself may watch: an
-// identity of the registered set that is not barred, as the P-CSCF asserts it (TS 24.229 5.4.2.1.1).
+// watch judges a SUBSCRIBE and returns the registration with the subscription in it. The user himself may watch, by an identity of the
+// registered set that is not barred, as the P-CSCF asserts it, and so may a P-CSCF of his Path (TS 24.229 5.4.2.1.1).
 func (s *SCSCF) watch(t *shard.Task, in hop.Inbound, tag string) (*assignment, *subscription, *refusal) {
 	watched, isSIP := sip.PublicIdentity(in.Msg.Get(sip.HdrTo))
 	watcher, asserted := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
@@ -75,12 +77,23 @@ func (s *SCSCF) watch(t *shard.Task, in hop.Inbound, tag string) (*assignment, *
 		return nil, nil, &refusal{status: 403}
 	}
 	reg, found := s.findByIMPU(t, watched, in.Proof.IMPI())
-	if !found || reg.barred(watched) || reg.barred(watcher) {
+	if !found || reg.barred(watched) || reg.barred(watcher) && !reg.through(in, watcher) {
 		return nil, nil, &refusal{status: 403}
 	}
 	a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
 	sub, refused := a.watcherOf(in.Msg, tag, t.Now())
 	return a, sub, refused
+}
+
+// through reports whether the sender is a P-CSCF that bindings of r came through: another node that names itself so.
+func (r *registration) through(in hop.Inbound, watcher string) bool {
+	return in.Proof.Kind() == secure.KindNode && slices.ContainsFunc(r.contacts, func(c contact) bool {
+		return slices.ContainsFunc(c.path, func(p string) bool {
+			entry, ok := sip.PublicIdentity([]byte(p))
+			_, host, _ := strings.Cut(entry, "@")
+			return ok && watcher == "sip:"+host
+		})
+	})
 }
 
 // watcherOf finds the subscription of a SUBSCRIBE inside its dialog, or makes one, and gives it the life it asks for.

@@ -154,3 +154,29 @@ func icid(vector []byte) string {
 	v, _ := sip.Param(vector, "icid-value")
 	return string(bytes.Trim(v, `"`))
 }
+
+// addIOI names the home network in the charging vector of a request, as that of the originating side, and returns what names it as
+// the terminating side in the responses (TS 24.229 5.4.3.2, 5.4.3.3; RFC 7315 4.6). A request that comes without a vector is left
+// alone: making one is for whom it met first.
+func (s *SCSCF) addIOI(in hop.Inbound, role rf.Role) hop.Up {
+	vector := in.Msg.Get(sip.HdrPChargingVector)
+	if vector == nil {
+		return nil
+	}
+	var b [256]byte
+	v := append(b[:0], vector...)
+	if _, named := sip.Param(vector, "orig-ioi"); !named && role == rf.Originating {
+		v = append(append(v, ";orig-ioi="...), s.cfg.HomeDomain...)
+		in.Msg.Set(sip.HdrPChargingVector, v)
+	}
+	if role == rf.Originating {
+		return nil
+	}
+	answer := string(v) + ";term-ioi=" + s.cfg.HomeDomain
+	return func(r hop.Reply) hop.Reply {
+		if r.Msg != nil {
+			r.Msg.SetString(sip.HdrPChargingVector, answer)
+		}
+		return r
+	}
+}

@@ -63,7 +63,7 @@ func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 	if refusal != nil {
 		return s.refuse(x, in, refusal)
 	}
-	s.notifyLater(x, reg.registration, reg.change, "")
+	s.tellLater(x.Task(), reg, r.path)
 	return s.registered(x, in, r, reg)
 }
 
@@ -77,6 +77,7 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	// Initial filter criteria of the originating user come here (TS 24.229 5.4.3.2 step 4).
 	account := s.account(in, rf.Originating, user)
 	s.recordRoute(in, rf.Originating)
+	s.addIOI(in, rf.Originating)
 	next, known := s.home(x, in)
 	if !known {
 		return x.Refuse(in, 404, "")
@@ -94,7 +95,12 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)
 	s.address(in, user)
-	return account(x.Fork(in, s.branches(devices), nil))
+	name := s.addIOI(in, rf.Terminating)
+	r := x.Fork(in, s.branches(devices), name)
+	if name != nil {
+		r = name(r)
+	}
+	return account(r)
 }
 
 // withinDialog is the way of a request inside a dialog (TS 24.229 5.4.3.2, 5.4.3.3: subsequent requests).

@@ -26,6 +26,7 @@
 //	after 32s                         let time pass
 //	refused ci.authentication.aka     the node refused by this control since the last such line
 //	calls 2                           so many call records are complete
+//	remove alice                      the operator takes the subscriber out of the HSS
 //	restart                           kill -9 of the node, and a new start
 //
 // A script whose first line is "protected" plays over paths that count as protected. Users are declared before: "user alice",
@@ -35,6 +36,7 @@
 package scenario
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -102,6 +104,8 @@ func (p *player) step(b block) error {
 	case "device": // device tablet of alice
 		p.clients[words[1]] = p.w.Nodes[0].AddDevice(words[1], p.clients[words[3]])
 		return nil
+	case "remove":
+		return p.w.Nodes[0].Provision(func(ctx context.Context) error { return p.w.Nodes[0].Core.HSS.Remove(ctx, p.clients[words[1]].IMPI) })
 	case "after":
 		d, err := time.ParseDuration(words[1])
 		p.w.Advance(d)
