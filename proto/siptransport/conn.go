@@ -43,6 +43,8 @@ type Conn struct {
 	readErr  error
 	readFn   func(fd uintptr) bool
 
+	ending atomic.Bool // err is set: what is still to be read is nobody's business
+
 	mu       sync.Mutex // guards what follows; is not held while anything blocks
 	nc       net.Conn   // nil while dialling
 	raw      syscall.RawConn
@@ -81,7 +83,7 @@ func (c *Conn) Local() netip.AddrPort {
 func (c *Conn) Flow() Flow { return Flow{Via: c, Peer: c.peer} }
 
 // Close ends the connection when what was gathered is written, at the latest after Options.Writing; Receiver.Closed follows with
-// ErrClosed. Any goroutine; twice is harmless.
+// ErrClosed. Messages that have come and are not delivered yet are dropped. Any goroutine; twice is harmless.
 func (c *Conn) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,6 +136,7 @@ func (c *Conn) gather(b []byte) error {
 func (c *Conn) fail(err error, cause *atomic.Uint64) {
 	if c.err == nil {
 		c.err, c.cause = err, cause
+		c.ending.Store(true)
 	}
 }
 

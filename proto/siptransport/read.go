@@ -310,9 +310,10 @@ func (c *Conn) take(p []byte, now time.Time) bool {
 	return true
 }
 
-// next returns the next whole message, nil if there is none; gaps and the error that ends the stream are noted.
+// next returns the next whole message, nil if there is none or the connection is being closed; gaps and the error that ends the
+// stream are noted.
 func (c *Conn) next() []byte {
-	for {
+	for !c.ending.Load() {
 		msg, err := c.framer.Next()
 		switch {
 		case err == sip.ErrPong:
@@ -330,6 +331,7 @@ func (c *Conn) next() []byte {
 			return msg
 		}
 	}
+	return nil
 }
 
 // answerGaps answers the keep-alives of one read: one pong for all pings, since a client sends the next ping after the pong.

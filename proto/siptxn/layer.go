@@ -152,7 +152,8 @@ func (l *Layer) Counters() *Counters { return &l.n }
 func (l *Layer) Len() (servers, clients int) { return l.servers.Len(), l.clients.Len() }
 
 // Input takes one received message as octets: it gives a response of another shard to Config.Foreign, drops what is no SIP, parses
-// the rest and calls Receive. data is not kept. A door calls this when its budgets said yes.
+// the rest and calls Receive. data is not kept. A door calls this when its budgets said yes. A stream that brought what is no SIP is
+// closed: its ends may read it differently.
 func (l *Layer) Input(f siptransport.Flow, data []byte) {
 	if p, ok := l.PlaceOfResponse(data); ok && !l.ours(p) {
 		l.foreign(p, f, data)
@@ -161,6 +162,9 @@ func (l *Layer) Input(f siptransport.Flow, data []byte) {
 	m, err := l.cfg.Pool.Parse(data)
 	if err != nil {
 		l.n.NotSIP.Add(1)
+		if c, stream := f.Via.(*siptransport.Conn); stream {
+			c.Close()
+		}
 		return
 	}
 	l.Receive(f, m)
