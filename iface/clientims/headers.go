@@ -11,13 +11,21 @@ var coreHeaders = []sip.HeaderID{
 	sip.HdrPAssertedIdentity, sip.HdrPAssertedService, sip.HdrPAssociatedURI, sip.HdrPCalledPartyID,
 	sip.HdrPChargingVector, sip.HdrPChargingFunctionAddresses, sip.HdrPProfileKey, sip.HdrPServedUser,
 	sip.HdrPVisitedNetworkID, sip.HdrPath, sip.HdrServiceRoute, sip.HdrPUserDatabase,
+	sip.HdrPPrivateNetworkIndication, sip.HdrPDCSBillingInfo, sip.HdrPDCSLAES, sip.HdrPDCSTracePartyID, sip.HdrPDCSOSPS,
+	sip.HdrPDCSRedirect, sip.HdrFeatureCaps, sip.HdrAttestationInfo, sip.HdrOriginationID, sip.HdrRestorationInfo,
+	sip.HdrRelayedCharge, sip.HdrServiceInteractInfo, sip.HdrResourceShare, sip.HdrPriorityShare, sip.HdrResponseSource,
 }
+
+// The same, of headers that we have no other use for: an identity as networks asserted it before RFC 3325, which some
+// endpoints still believe, and whom to charge.
+var coreNames = []string{"Remote-Party-ID", "P-Charge-Info"}
 
 // The headers that stay in the core: a client has no use for them, or could learn from them what is not his
 // (TS 24.229 4.4, 5.2.6.4; RFC 7315 5).
 var innerHeaders = []sip.HeaderID{
 	sip.HdrPChargingVector, sip.HdrPChargingFunctionAddresses, sip.HdrPProfileKey, sip.HdrPServedUser,
-	sip.HdrPVisitedNetworkID, sip.HdrPAccessNetworkInfo, sip.HdrPUserDatabase,
+	sip.HdrPVisitedNetworkID, sip.HdrPAccessNetworkInfo, sip.HdrPUserDatabase, sip.HdrPPrivateNetworkIndication,
+	sip.HdrRestorationInfo, sip.HdrRelayedCharge, sip.HdrServiceInteractInfo, sip.HdrResourceShare, sip.HdrPriorityShare,
 }
 
 // admitRequest takes off a request what its client may not say.
@@ -41,6 +49,13 @@ func (p *Port) strip(m *sip.Message) {
 	for _, h := range coreHeaders {
 		if m.Has(h) && p.refusesHeader("core-header") {
 			m.Remove(h)
+		}
+	}
+	if m.Has(sip.HdrOther) {
+		for _, name := range coreNames {
+			if m.GetName(name) != nil && p.refusesHeader("core-header") {
+				m.RemoveName(name)
+			}
 		}
 	}
 	if claimsNetwork(m) && p.refusesHeader("network-provided") {
