@@ -78,7 +78,7 @@ func settles(t *testing.T, n *live.Node, base, allow live.Usage) {
 			return
 		}
 	}
-	t.Errorf("the node still holds %s", over)
+	t.Errorf("the node still holds %s\nbefore %+v\nafter  %+v", over, base, usage(t, n))
 }
 
 func usage(t *testing.T, n *live.Node) live.Usage {

@@ -24,7 +24,7 @@ var torture = []struct{ udp, tcp, files, why string }{
 	{"501", "501", "mismatch02", "a method that CSeq contradicts"},
 	{"416", "416", "novelsc unkscm", "a scheme that is none of ours"},
 	{"", "", "bcast bigcode noreason scalarlg unreason", "responses that nobody waits for"},
-	{"", "", "test", "no SIP: it has no version"},
+	{"", "closed", "test", "no SIP: it has no version"},
 	{"403", "403", "baddate bext01 esc01 esc02 intmeth invut lwsdisp mpart01 sdp01 semiuri transports zeromf ipv4-mapped-ipv6 " +
 		"ipv6-bug-abnf-3-colons ipv6-correct-abnf-2-colons ipv6-in-sdp mult-ip-in-header mult-ip-in-sdp via-received-param-no-delim " +
 		"via-received-param-with-delim", "nobody is registered there (TS 24.229 5.2.6.3)"},

@@ -28,6 +28,7 @@ type Phone struct {
 	buf    [65536]byte
 	number int
 	tag    string
+	pongs  int // that came
 }
 
 // Errors of a Phone.
@@ -38,16 +39,25 @@ var (
 
 // Dial connects a phone of u over "udp", "tcp" or "tls". keylog gets the secrets of TLS, for a judge of captures; it may be nil.
 func (n *Node) Dial(network string, u *User, keylog io.Writer) (*Phone, error) {
-	p := &Phone{User: u, Proto: strings.ToUpper(network), pool: sip.NewPool(sip.Limits{}), tag: rand.Text()[:8]}
-	p.framer = p.pool.NewFramer()
+	var conn net.Conn
 	var err error
 	switch network {
 	case "tls":
-		p.Conn, err = tls.Dial("tcp", n.TLS.String(), &tls.Config{RootCAs: n.CA, ServerName: "pcscf." + Domain, KeyLogWriter: keylog})
+		conn, err = tls.Dial("tcp", n.TLS.String(), &tls.Config{RootCAs: n.CA, ServerName: "pcscf." + Domain, KeyLogWriter: keylog})
 	default:
-		p.Conn, err = net.Dial(network, n.Lab.String())
+		conn, err = net.Dial(network, n.Lab.String())
 	}
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	return NewPhone(conn, network, u), nil
+}
+
+// NewPhone makes a phone of u that talks over conn, whose network is "udp", "tcp" or "tls": to whatever P-CSCF is at its end.
+func NewPhone(conn net.Conn, network string, u *User) *Phone {
+	p := &Phone{User: u, Conn: conn, Proto: strings.ToUpper(network), pool: sip.NewPool(sip.Limits{}), tag: rand.Text()[:8]}
+	p.framer = p.pool.NewFramer()
+	return p
 }
 
 // Close ends the connection.
@@ -83,11 +93,12 @@ func (p *Phone) Read(wait time.Duration) (*sip.Message, error) {
 func (p *Phone) receive() ([]byte, error) {
 	if p.Proto != "UDP" {
 		raw, err := p.framer.Next()
-		if raw != nil || errors.Is(err, sip.ErrPing) || errors.Is(err, sip.ErrPong) {
-			return raw, nil
-		}
-		if err != nil {
-			return nil, err
+		switch {
+		case errors.Is(err, sip.ErrPong):
+			p.pongs++
+			return nil, nil
+		case raw != nil || err != nil:
+			return raw, err
 		}
 	}
 	n, err := p.Conn.Read(p.buf[:])
@@ -101,6 +112,20 @@ func (p *Phone) receive() ([]byte, error) {
 	}
 	_, err = p.framer.Write(p.buf[:n])
 	return nil, err
+}
+
+// Ping sends a keep-alive over a stream and waits for the answer, dropping what else comes (RFC 5626 4.4.1): by then the node has
+// read all that was sent before. The errors are those of Read.
+func (p *Phone) Ping(wait time.Duration) error {
+	if err := errors.Join(p.Write("\r\n\r\n"), p.Conn.SetReadDeadline(time.Now().Add(wait))); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	for had := p.pongs; p.pongs == had; {
+		if _, err := p.receive(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Request builds a request with a new branch and Call-ID; lines are further header lines without their end, body may be "".
