@@ -119,6 +119,13 @@ func AppendError(dst []byte, req Message, us Identities, f Fault) []byte {
 		w.Raw(f.Failed)
 		w.Close()
 	}
+	if !f.Result.Protocol() { // then the answer has the form of its command, as far as it goes (RFC 6733 7.1.5)
+		for a := range req.AVPs().All() {
+			if id := a.ID(); id == VendorSpecificApplicationID || id == AuthSessionState {
+				w.Raw(a.raw)
+			}
+		}
+	}
 	CopyProxyInfo(&w, req)
 	b, _ := w.End() // far below the limit: Proxy-Info came in a message within it
 	return b
