@@ -51,8 +51,10 @@ type IMS struct {
 
 // CI is the door to the clients: C-I, the Gm reference point.
 type CI struct {
-	TLS    CITLS    `toml:"tls"`
-	LabUDP CILabUDP `toml:"lab_udp"`
+	TLS       CITLS       `toml:"tls"`
+	LabUDP    CILabUDP    `toml:"lab_udp"`
+	Digest    CIDigest    `toml:"digest"`
+	DigestMD5 CIDigestMD5 `toml:"digest_md5"`
 }
 
 // CITLS serves clients over TLS.
@@ -101,6 +103,22 @@ type MwPeer struct {
 	Names []string `toml:"names"`
 	// The session keys of a challenge may go to it and come from it: the P-CSCF needs them for IPsec.
 	Keys bool `toml:"keys"`
+}
+
+// CIDigest admits subscribers who have a password in the place of a SIM card: SIP Digest with SHA-256, over
+// TLS only. A password can be guessed and given away, a card cannot. The subscriber's record says which of
+// the two he has; no client picks it.
+type CIDigest struct {
+	// Without it, subscribers with scheme SHA-256 are neither provisioned nor let in.
+	Enabled bool `toml:"enabled"`
+}
+
+// CIDigestMD5 is the access profile digest-md5: SIP Digest with MD5, over TLS only, for softphones that know
+// nothing better. It is a weakening: MD5 makes passwords cheap to guess for whoever has the sealed records
+// and their key. It is logged at each start and shown in the metrics. Only subscribers with scheme MD5 use it.
+type CIDigestMD5 struct {
+	// Without it, subscribers with scheme MD5 are neither provisioned nor let in.
+	Enabled bool `toml:"enabled"`
 }
 
 // Registration bounds the lives of registrations at the S-CSCF.

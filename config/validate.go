@@ -123,6 +123,9 @@ func (c *Config) validateCI(f *findings) {
 	for _, a := range udp.Listen {
 		f.refuse(!a.Addr().IsLoopback(), "ci.lab_udp.listen", "listen on 127.0.0.1 or [::1]", "%s is not loopback", a)
 	}
+	noTLS := c.HasRole("pcscf") && len(tls.Listen) == 0 && !c.Node.Lab
+	f.refuse(c.CI.Digest.Enabled && noTLS, "ci.digest.enabled", "listen in [ci.tls]", "SIP Digest is for TLS only, and no client can reach this node over TLS")
+	f.refuse(c.CI.DigestMD5.Enabled && noTLS, "ci.digest_md5.enabled", "listen in [ci.tls]", "SIP Digest is for TLS only, and no client can reach this node over TLS")
 	for key, list := range map[string][]Address{"ci.tls.listen": tls.Listen, "ci.lab_udp.listen": udp.Listen} {
 		for i, a := range list {
 			f.refuse(!a.IsValid(), key, "", "an address is empty")
@@ -131,6 +134,25 @@ func (c *Config) validateCI(f *findings) {
 		}
 	}
 }
+
+// Weakenings returns what of the configuration makes this node weaker than its default, one line each: it is logged at each
+// start and told by "imsafe config check".
+func (c *Config) Weakenings() []Weakening {
+	var all []Weakening
+	if c.Node.Lab {
+		all = append(all, Weakening{"lab", "this is a laboratory: AKAv1 and digest answers are accepted in clear, and controls may be switched off"})
+	}
+	if c.CI.DigestMD5.Enabled {
+		all = append(all, Weakening{"digest-md5", "subscribers with scheme MD5 prove themselves by a digest that is cheap to guess offline"})
+	}
+	if c.CI.TLS.MinVersion == "1.2" {
+		all = append(all, Weakening{"tls-1.2", "clients may use TLS 1.2, whose handshake is in clear"})
+	}
+	return all
+}
+
+// Weakening is one of them: a short name, which is a label of metrics too, and what it means.
+type Weakening struct{ Name, Meaning string }
 
 func (c *Config) validateRegistration(f *findings) {
 	r := c.Registration

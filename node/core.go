@@ -22,6 +22,7 @@ import (
 	"imsafe/imsbox/pcscf"
 	"imsafe/imsbox/scscf"
 	"imsafe/policy"
+	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptxn"
@@ -80,6 +81,8 @@ type World struct {
 	Lab    bool
 	Roles  Roles     // the functions of this process; zero means all
 	Cx     cx.Server // the HSS of another process, for a node that has CSCFs and no HSS
+	// Digest are the algorithms of SIP Digest for subscribers without a card; empty: off.
+	Digest []aka.DigestAlgorithm
 	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
 	Registration config.Registration
 
@@ -172,7 +175,7 @@ func (c *Core) build(w World, sealer *shard.Sealer) error {
 
 func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 	c.HSS, err = hss.New(hss.Config{HomeDomains: []string{w.Domain}, IND: w.IND, RestoreEpoch: w.RestoreEpoch,
-		RestoredAt: w.RestoredAt}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
+		RestoredAt: w.RestoredAt, Digest: w.Digest}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
 		Push: c.push, Shard: c.Shards[0], Log: w.Log})
 	c.cx = c.HSS
 	return err
@@ -180,17 +183,19 @@ func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 
 func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	c.Charging = charging.New(w.Store)
-	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab,
+	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std()},
-		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer}); err != nil {
+		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
+			Random: w.Random}); err != nil {
 		return err
 	}
 	return c.Table.Plug(n.scscf, c.SCSCF)
 }
 
 func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
-	if c.ICSCF, err = icscf.New(icscf.Config{Name: n.icscf, VisitedNetworkID: w.Domain, SCSCFs: []hop.Name{n.scscf}},
+	if c.ICSCF, err = icscf.New(icscf.Config{Name: n.icscf, VisitedNetworkID: w.Domain, SCSCFs: []hop.Name{n.scscf},
+		DerivePrivate: len(w.Digest) > 0},
 		icscf.Ports{Cx: c.cx}); err != nil {
 		return err
 	}
@@ -207,7 +212,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
-		ChargingPrefix: icid, RemoveAfter: 64 * siptxn.GmTimers().T1},
+		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, RemoveAfter: 64 * siptxn.GmTimers().T1},
 		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate}); err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ func (n *Node) metrics() (http.Handler, error) {
 	err := errors.Join(
 		n.transportMetrics(r),
 		r.Labelled("node", "refusals_total", "Requests refused, by control.", "control", n.refused()),
+		r.Gauge("node", "weakenings", "What of the configuration is weaker than the default; the log says at the start what it is.", func() float64 { return float64(len(n.o.Config.Weakenings())) }),
+		r.Gauge("node", "digest_md5", "1 where the access profile digest-md5 is on, which is a weakening.", func() float64 { return one(n.o.Config.CI.DigestMD5.Enabled) }),
 		r.Gauge("node", "tasks", "Procedures that run or wait.", n.sum(func(s shard.Stats) float64 { return float64(s.Tasks) })),
 		r.Gauge("node", "defects", "Procedures that ended with a panic.", n.sum(func(s shard.Stats) float64 { return float64(s.Panics) })),
 		r.Gauge("node", "handovers", "Events that another thread had to run.", n.sum(func(s shard.Stats) float64 { return float64(s.HandedOver) })),
@@ -58,6 +60,7 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 	if n.SCSCF != nil {
 		err = errors.Join(err,
 			r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),
+			r.Gauge("scscf", "digest_wrong", "Wrong answers to challenges of SIP Digest.", func() float64 { return float64(n.SCSCF.WrongDigests()) }),
 			r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }))
 	}
 	if n.HSS != nil {
@@ -78,6 +81,14 @@ func (n *Node) Handovers() (packets, given uint64) {
 		}
 	}
 	return packets, given
+}
+
+// one is 1 for true.
+func one(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 func (n *Node) sum(of func(shard.Stats) float64) func() float64 {

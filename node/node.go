@@ -21,6 +21,7 @@ import (
 	"imsafe/iface/management"
 	"imsafe/imsbox/scscf"
 	"imsafe/policy"
+	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
@@ -81,6 +82,7 @@ func New(o Options) (*Node, error) {
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: o.Policy, Sink: n.refusals, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
+		Digest:       DigestAlgorithms(c),
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
 		return nil, err
@@ -101,6 +103,17 @@ func New(o Options) (*Node, error) {
 		n.beside(a, n.open(lab), o.Sockets.LabTCP[i])
 	}
 	return n, n.openMw()
+}
+
+// DigestAlgorithms are those of SIP Digest that c admits.
+func DigestAlgorithms(c *config.Config) (all []aka.DigestAlgorithm) {
+	if c.CI.Digest.Enabled {
+		all = append(all, aka.SHA256)
+	}
+	if c.CI.DigestMD5.Enabled {
+		all = append(all, aka.MD5)
+	}
+	return all
 }
 
 // beside opens the stream profile of a packet profile: what is too large for one goes over the other.
@@ -155,6 +168,9 @@ func (n *Node) sentBy(a net.Addr) string {
 
 // Run serves until ctx ends, then drains and closes what it opened. Store and keyring stay the caller's.
 func (n *Node) Run(ctx context.Context) error {
+	for _, w := range n.o.Config.Weakenings() {
+		n.o.Log.Warn("weaker than the default", "weakening", w.Name, "meaning", w.Meaning)
+	}
 	shards, stopShards := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopShards()
 	var inner errgroup.Group // what outlives the sockets

@@ -15,7 +15,8 @@ import (
 // because nobody is registered with a process that does not run; a node that starts later reads what is there.
 func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st *store.DB, keys *Keys) (*Operations, error) {
 	meta := st.Meta()
-	h, err := hss.New(hss.Config{HomeDomains: []string{c.HomeDomain()}, IND: indexOf(c), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt},
+	h, err := hss.New(hss.Config{HomeDomains: []string{c.HomeDomain()}, IND: indexOf(c), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt,
+		Digest: DigestAlgorithms(c)},
 		hss.Ports{Store: st, Keys: keys.Keyring, Random: rand.Reader, Clock: clock, Gate: policy.Default().Gate(nil), Log: log})
 	if err != nil {
 		return nil, err

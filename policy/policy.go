@@ -63,6 +63,7 @@ type Row struct {
 // show that it is they who stop it: until then they count for nothing.
 var rows = []Row{
 	{secure.CIAuthenticationAKA, CI, Authentication, "mutual IMS AKA; a new challenge kills the older one", "TS 33.203 6.1.1-6.1.3", "authentication", Required, true},
+	{secure.CIAuthenticationDigestPolicy, CI, Authentication, "SIP Digest is off; if on, over TLS only, by the algorithm of the subscriber's record, with a ban after failures", "TS 33.203 Annex N; RFC 7616 5", "authentication", Required, true},
 	{secure.CIAuthenticationFlag, CI, Authentication, "integrity-protected is a typed value of the process, removed from the wire", "TS 33.203 6.1.5", "authentication", Required, true},
 	{secure.CIAuthenticationSAIdentity, CI, Authentication, "identity only from the association", "TS 24.229 5.2.6.3", "authentication", Required, true},
 	{secure.CIAuthorizationProtectedPort, CI, Authorization, "before registration only REGISTER and emergency", "TS 33.203 7.1", "access control", Required, true},
@@ -71,6 +72,7 @@ var rows = []Row{
 	{secure.CIIntegrityHeaderEdge, CI, Integrity, "headers that a client may not send are removed", "TS 24.229 5.2.6.3", "data integrity", Required, true},
 	{secure.CIIntegrityFramer, CI, Integrity, "strict stream framing, close on doubt", "RFC 3261 18.3", "data integrity", Absent, true},
 	{secure.CIIntegrityRebuild, CI, Integrity, "each message is rebuilt from its index", "RFC 3261 7.3", "data integrity", Absent, true},
+	{secure.CIIntegrityDigestBinding, CI, Integrity, "a Digest nonce belongs to one TLS connection, its count only rises", "TS 33.203 N.2.1.2, Q.3; RFC 7616 3.3", "data integrity", Required, true},
 	{secure.CIIntegrityDialogOwner, CI, Integrity, "a dialog belongs to its association", "TS 33.203 7.1", "data integrity", Required, true},
 	{secure.CIConfidentialityTLSFloor, CI, Confidentiality, "TLS 1.3; 1.2 with AEAD where the operator says so", "TS 33.310 6.2a", "data confidentiality", Required, true},
 	{secure.CIConfidentialityKeyEgress, CI, Confidentiality, "CK, IK and RES have no way into a SIP header", "TS 33.203 6.1.1", "data confidentiality", Required, false},

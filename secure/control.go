@@ -11,6 +11,7 @@ const (
 	ControlNone ControlID = iota
 
 	CIAuthenticationAKA             // mutual IMS AKA (TS 33.203 6.1)
+	CIAuthenticationDigestPolicy    // SIP Digest over TLS only, by the subscriber's algorithm, few guesses (TS 33.203 Annex N)
 	CIAuthenticationFlag            // integrity-protected is a typed value, never a client's word (TS 33.203 6.1.5)
 	CIAuthenticationSAIdentity      // identity comes from the association (TS 24.229 5.2.6.3)
 	CIAuthorizationProtectedPort    // before registration only REGISTER and emergency (TS 33.203 7.1)
@@ -19,6 +20,7 @@ const (
 	CIIntegrityHeaderEdge           // headers a client may not send are removed (TS 24.229 5.2.6.3)
 	CIIntegrityFramer               // strict stream framing (RFC 3261 18.3)
 	CIIntegrityRebuild              // what leaves is rebuilt from the index (RFC 3261 7.3)
+	CIIntegrityDigestBinding        // a Digest response fits one nonce of one TLS connection, once (RFC 7616 3.3, 5.4)
 	CIIntegrityDialogOwner          // a dialog belongs to its association (TS 33.203 7.1)
 	CIConfidentialityTLSFloor       // TLS 1.3, or 1.2 AEAD where the operator says so (TS 33.310 6.2a)
 	CIConfidentialityKeyEgress      // CK, IK, RES never leave in SIP (TS 33.203 6.1.1); no setting turns it off
@@ -37,6 +39,7 @@ const (
 var controlNames = [controlCount]string{
 	ControlNone:                     "none",
 	CIAuthenticationAKA:             "ci.authentication.aka",
+	CIAuthenticationDigestPolicy:    "ci.authentication.digest-policy",
 	CIAuthenticationFlag:            "ci.authentication.flag",
 	CIAuthenticationSAIdentity:      "ci.authentication.sa-identity",
 	CIAuthorizationProtectedPort:    "ci.authorization.protected-port",
@@ -45,6 +48,7 @@ var controlNames = [controlCount]string{
 	CIIntegrityHeaderEdge:           "ci.integrity.header-edge",
 	CIIntegrityFramer:               "ci.integrity.framer",
 	CIIntegrityRebuild:              "ci.integrity.rebuild",
+	CIIntegrityDigestBinding:        "ci.integrity.digest-binding",
 	CIIntegrityDialogOwner:          "ci.integrity.dialog-owner",
 	CIConfidentialityTLSFloor:       "ci.confidentiality.tls-floor",
 	CIConfidentialityKeyEgress:      "ci.confidentiality.key-egress",

@@ -140,9 +140,16 @@ func (v *configCheckCmd) Run(a *app) error {
 	if err := c.CheckFiles(os.Stat, a.credentials()); err != nil {
 		return usage{err}
 	}
+	weakenings := []string{}
+	for _, w := range c.Weakenings() {
+		weakenings = append(weakenings, w.Name)
+	}
 	if a.json {
-		a.print(map[string]any{"valid": true, "domain": c.HomeDomain()})
+		a.print(map[string]any{"valid": true, "domain": c.HomeDomain(), "weakenings": weakenings})
 	}
 	a.say("%s is valid; the home domain is %s", v.ConfigPath, c.HomeDomain())
+	for _, w := range c.Weakenings() {
+		a.say("weaker than the default: %s: %s", w.Name, w.Meaning)
+	}
 	return nil
 }

@@ -16,8 +16,10 @@ import (
 // Config is what the I-CSCF must know.
 type Config struct {
 	Name             hop.Name
-	VisitedNetworkID string     // used in UAR when a REGISTER came without one
-	SCSCFs           []hop.Name // the S-CSCFs it may select from, the preferred one first
+	VisitedNetworkID string // used in UAR when a REGISTER came without one
+	// DerivePrivate takes the private identity of a REGISTER that names none from the public one (TS 23.003 13.4B).
+	DerivePrivate bool
+	SCSCFs        []hop.Name // the S-CSCFs it may select from, the preferred one first
 }
 
 // Ports are its reference points: Cx to the HSS, Mw (through hop) to the P- and S-CSCF.

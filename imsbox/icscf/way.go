@@ -60,11 +60,11 @@ func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationReque
 	if !ok {
 		return nil, false
 	}
-	credentials, err := sip.ParseCredentials(in.Msg.Get(sip.HdrAuthorization))
-	if err != nil || len(credentials.Username) == 0 {
+	impi, ok := i.privateIdentity(in.Msg, impu)
+	if !ok {
 		return nil, false
 	}
-	request := &cx.UserAuthorizationRequest{IMPI: cx.IMPI(credentials.Username), IMPU: cx.IMPU(impu),
+	request := &cx.UserAuthorizationRequest{IMPI: cx.IMPI(impi), IMPU: cx.IMPU(impu),
 		VisitedNetworkID: i.cfg.VisitedNetworkID}
 	if visited := in.Msg.Get(sip.HdrPVisitedNetworkID); visited != nil {
 		request.VisitedNetworkID = string(bytes.Trim(visited, `"`)) // a token or a quoted string (RFC 7315 5.3)
@@ -73,6 +73,19 @@ func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationReque
 		request.Type = cx.DeRegistration
 	}
 	return request, true
+}
+
+// privateIdentity is the one that a REGISTER names, or the one that follows from impu if it names none and that is allowed.
+func (i *ICSCF) privateIdentity(m *sip.Message, impu string) (string, bool) {
+	authorization := m.Get(sip.HdrAuthorization)
+	if authorization == nil && i.cfg.DerivePrivate {
+		return sip.DerivedPrivateIdentity(impu)
+	}
+	credentials, err := sip.ParseCredentials(authorization)
+	if err == nil && len(credentials.Username) == 0 && i.cfg.DerivePrivate {
+		return sip.DerivedPrivateIdentity(impu)
+	}
+	return string(credentials.Username), err == nil && len(credentials.Username) > 0
 }
 
 // leaving reports whether a REGISTER asks for de-registration (RFC 3261 10.2.2).

@@ -23,11 +23,14 @@ import (
 
 // Config is what the P-CSCF must know.
 type Config struct {
-	Name             hop.Name      // its own host name, e.g. "pcscf.ims.example"
-	Home             hop.Name      // entry point of the home network (Mw): the home domain, whose I-CSCF it is
-	VisitedNetworkID string        // P-Visited-Network-ID (RFC 7315 4.3)
-	ChargingPrefix   string        // makes icid-values unique over nodes and restarts (TS 24.229 5.2.1)
-	RemoveAfter      time.Duration // how long an association outlives its de-registration: 64*T1 on Gm
+	Name             hop.Name // its own host name, e.g. "pcscf.ims.example"
+	Home             hop.Name // entry point of the home network (Mw): the home domain, whose I-CSCF it is
+	VisitedNetworkID string   // P-Visited-Network-ID (RFC 7315 4.3)
+	ChargingPrefix   string   // makes icid-values unique over nodes and restarts (TS 24.229 5.2.1)
+	// DerivePrivate lets a client register that names no private identity: it follows from the public one (TS 23.003
+	// 13.4B). For SIP Digest: softphones name it when they are challenged, and not before.
+	DerivePrivate bool
+	RemoveAfter   time.Duration // how long an association outlives its de-registration: 64*T1 on Gm
 }
 
 // Ports are its reference points: Gm to the clients, Mw (through hop) to the I- and S-CSCF.

@@ -2,6 +2,7 @@ package pcscf
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 	"time"
 
@@ -27,16 +28,14 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 	if via, err := in.Msg.TopVia(); err == nil {
 		reg.stream = !bytes.EqualFold(via.Transport, []byte("UDP"))
 	}
-	if authorization := in.Msg.Get(sip.HdrAuthorization); authorization != nil {
-		c, err := sip.ParseCredentials(authorization)
-		if err != nil {
-			return reg, 400
-		}
-		if reg.impi != "" && reg.impi != string(c.Username) && p.foreignIdentity(in, "other-private-identity") {
-			return reg, 403
-		}
-		reg.impi = string(c.Username)
+	named, ok := p.privateIdentity(in.Msg)
+	if !ok {
+		return reg, 400
 	}
+	if reg.impi != "" && named != "" && reg.impi != named && p.foreignIdentity(in, "other-private-identity") {
+		return reg, 403
+	}
+	reg.impi = cmp.Or(named, reg.impi)
 	if reg.impi == "" {
 		return reg, 400 // TS 24.229 5.1.1.2: a client names its private identity in every REGISTER
 	}
@@ -52,6 +51,27 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 	expires, given := in.Msg.ContactExpires(0)
 	reg.leaving = given && expires == 0
 	return reg, 0
+}
+
+// privateIdentity is the one a REGISTER names or, where that is allowed, the one that follows from its public identity; ""
+// if it names none, false if it is malformed.
+func (p *PCSCF) privateIdentity(m *sip.Message) (string, bool) {
+	if authorization := m.Get(sip.HdrAuthorization); authorization != nil {
+		c, err := sip.ParseCredentials(authorization)
+		if err != nil || len(c.Username) > 0 {
+			return string(c.Username), err == nil
+		}
+	}
+	if !p.cfg.DerivePrivate {
+		return "", true
+	}
+	to, err := m.To()
+	if err != nil {
+		return "", false
+	}
+	impu, _ := sip.PublicIdentity(to.URI)
+	impi, _ := sip.DerivedPrivateIdentity(impu)
+	return impi, true
 }
 
 // protection says how the REGISTER came in, as a type (TS 24.229 5.2.2; TS 33.203 6.1.5, X.2). It is the one

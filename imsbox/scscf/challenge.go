@@ -33,11 +33,14 @@ func (s *SCSCF) resynchronise(x *hop.Exchange, in hop.Inbound, r *register) hop.
 
 func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resync *cx.Resync) hop.Reply {
 	answer, err := s.ports.Cx.MultimediaAuth(x.Task(), &cx.MultimediaAuthRequest{IMPI: cx.IMPI(r.impi),
-		IMPU: r.impu, ServerName: s.ServerName(), Scheme: cx.SchemeDigestAKA, Items: 1, Resync: resync})
+		IMPU: r.impu, ServerName: s.ServerName(), Scheme: s.scheme(), Items: 1, Resync: resync})
 	if err != nil {
 		return s.refuse(x, in, authRefusal(err))
 	}
 	item := answer.Items[0]
+	if item.Digest != nil {
+		return s.challengeByDigest(x, in, r, item.Digest)
+	}
 	if !s.pathFits(in, item.Algorithm) {
 		return x.Refuse(in, 403, "")
 	}
@@ -105,6 +108,9 @@ func (s *SCSCF) keepRegistration(t *shard.Task, r *register) {
 func (s *SCSCF) protectedRefresh(x *hop.Exchange, in hop.Inbound, r *register) bool {
 	if in.Protection != hop.ProtectionYes && in.Protection != hop.ProtectionTLSYes {
 		return false
+	}
+	if len(r.credentials.Username) == 0 || s.digests.knows(r.impi) {
+		return false // a derived name proves nothing; without keys from AKA every REGISTER is proven (TS 33.203 N.2.2)
 	}
 	reg, found := s.find(x.Task(), r.impi)
 	return found && x.Task().Now() < reg.reauthAt

@@ -19,6 +19,7 @@ func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermina
 	}
 	failed := false
 	for _, impi := range append([]cx.IMPI{r.IMPI}, r.AssociatedIdentities...) {
+		s.digests.forget(string(impi))
 		reg, exists := s.lookup(t, string(impi))
 		if exists && (len(r.IMPUs) == 0 || slices.ContainsFunc(r.IMPUs, reg.has)) {
 			failed = s.finish(t, leaving(reg, why)) != nil || failed

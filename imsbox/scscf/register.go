@@ -72,10 +72,9 @@ func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 	if r.cseq, _, err = m.CSeq(); err != nil {
 		return nil, bad
 	}
-	if r.credentials, err = sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err != nil || len(r.credentials.Username) == 0 {
+	if !s.identify(m, r) {
 		return nil, bad
 	}
-	r.impi = string(r.credentials.Username)
 	for v := range m.Values(sip.HdrPath) {
 		r.path = append(r.path, string(v))
 	}

@@ -10,10 +10,12 @@ package scscf
 
 import (
 	"fmt"
+	"io"
 	"sync/atomic"
 	"time"
 
 	"imsafe/hop"
+	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/slab"
 	"imsafe/refpoint/cx"
@@ -39,6 +41,8 @@ type Config struct {
 	ReauthInterval time.Duration // a protected re-REGISTER is challenged again after this; default 24 h
 	AwaitAuth      time.Duration // reg-await-auth (TS 24.229 7.8); default 4 min
 
+	// Digest are the algorithms of SIP Digest for subscribers without a card, inside TLS; empty: off.
+	Digest []aka.DigestAlgorithm
 	// LabAccess accepts AKAv1 over an unprotected path, for test clients. node sets it in lab mode only.
 	LabAccess bool
 }
@@ -52,6 +56,7 @@ type Ports struct {
 	Clock    shard.Clock
 	Gate     *secure.Gate
 	Sealer   *shard.Sealer // of the tokens in temporary GRUUs
+	Random   io.Reader     // nonces of SIP Digest; safe for concurrent use, needed only with that
 }
 
 // SCSCF is one Serving-CSCF.
@@ -62,6 +67,7 @@ type SCSCF struct {
 	owners     *slab.Table   // public identity -> private identities, one a line; device handle -> what its GRUUs mean
 	gruus      atomic.Uint64 // temporary GRUUs given out
 	challenges *challenges
+	digests    *digests // nil: SIP Digest is off
 }
 
 var _ hop.Function = (*SCSCF)(nil)
@@ -85,8 +91,12 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 			*d.value = d.standard
 		}
 	}
+	digests, err := newDigests(cfg.Digest, ports.Random)
+	if err != nil {
+		return nil, err
+	}
 	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
-		challenges: newChallenges(cfg.AwaitAuth)}, nil
+		challenges: newChallenges(cfg.AwaitAuth), digests: digests}, nil
 }
 
 // ServerName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).

@@ -28,6 +28,9 @@ func (s *SCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if refusal != nil {
 		return s.refuse(x, in, refusal)
 	}
+	if reply, judged := s.registerByDigest(x, in, r); judged {
+		return reply
+	}
 	switch {
 	case r.resynchronises():
 		return s.resynchronise(x, in, r)
@@ -73,6 +76,9 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if refusal != 0 {
 		return x.Refuse(in, refusal, "")
 	}
+	if challenge, asked := s.challengesOriginator(x, in); asked {
+		return challenge
+	}
 	in.Msg.RemoveFirst(sip.HdrRoute)
 	// Initial filter criteria of the originating user come here (TS 24.229 5.4.3.2 step 4).
 	account := s.account(in, rf.Originating, user)
@@ -110,6 +116,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 481, "")
 	}
 	s.resolveGRUU(x.Task(), in.Msg)
+	s.dropProxyCredentials(in.Msg)
 	next, known := x.Next(in.Msg)
 	if !known {
 		return x.Refuse(in, 404, "")

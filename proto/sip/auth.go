@@ -207,6 +207,58 @@ func (c *Challenge) AppendTo(dst []byte) []byte {
 	return w.dst
 }
 
+// AuthenticationInfo is what a server says of itself after it accepted a response (RFC 7615 3, RFC 7616 3.5): Rspauth is
+// the proof that it knows the password too. The slices are views without quotes; nil means absent.
+type AuthenticationInfo struct{ Rspauth, QOP, NC, Cnonce, NextNonce []byte }
+
+// ParseAuthenticationInfo reads the value of Authentication-Info. It returns ErrAuthInfo for a malformed value or a
+// parameter that stands twice. It keeps views of b.
+func ParseAuthenticationInfo(b []byte) (AuthenticationInfo, error) {
+	var a AuthenticationInfo
+	for rest := trim(b); ; {
+		p, next, ok := nextAuthParam(rest)
+		if !ok {
+			return AuthenticationInfo{}, ErrAuthInfo
+		}
+		if slot := a.slot(p.name); slot != nil {
+			if *slot != nil {
+				return AuthenticationInfo{}, ErrAuthInfo
+			}
+			*slot = p.value
+		}
+		if rest = next; rest == nil {
+			return a, nil
+		}
+	}
+}
+
+func (a *AuthenticationInfo) slot(name []byte) *[]byte {
+	switch {
+	case foldEqual(name, "rspauth"):
+		return &a.Rspauth
+	case foldEqual(name, "qop"):
+		return &a.QOP
+	case foldEqual(name, "nc"):
+		return &a.NC
+	case foldEqual(name, "cnonce"):
+		return &a.Cnonce
+	case foldEqual(name, "nextnonce"):
+		return &a.NextNonce
+	}
+	return nil
+}
+
+// AppendTo appends the field value. What is nil is left out.
+func (a *AuthenticationInfo) AppendTo(dst []byte) []byte {
+	w := authWriter{dst: dst}
+	w.quoted("nextnonce", a.NextNonce)
+	w.token("qop", a.QOP)
+	w.quoted("rspauth", a.Rspauth)
+	w.quoted("cnonce", a.Cnonce)
+	w.token("nc", a.NC)
+	return w.dst
+}
+
 var trueToken = []byte("true")
 
 // authWriter writes auth-params with commas between.

@@ -30,6 +30,7 @@ var (
 	ErrCSeq        = &ParseError{"malformed CSeq"}
 	ErrCredentials = &ParseError{"malformed Digest credentials"}
 	ErrChallenge   = &ParseError{"malformed Digest challenge"}
+	ErrAuthInfo    = &ParseError{"malformed Authentication-Info"}
 	ErrScheme      = &ParseError{"authentication scheme other than Digest"}
 	ErrMissing     = &ParseError{"header field missing"}
 )

@@ -1,6 +1,9 @@
 package sip
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // NameAddr is a parsed name-addr or addr-spec with the parameters of the field (RFC 3261 20.10, 25.1). The slices are
 // views of what was parsed.
@@ -92,6 +95,14 @@ func (n *NameAddr) Tag() []byte {
 		return nil
 	}
 	return tag
+}
+
+// DerivedPrivateIdentity returns the private identity of a client that names none: a SIP public identity, as
+// PublicIdentity returns it, without its scheme (TS 23.003 13.4B, the other way round). It is false for a tel URI and
+// for a URI without a user.
+func DerivedPrivateIdentity(impu string) (string, bool) {
+	impi, ok := strings.CutPrefix(impu, "sip:")
+	return impi, ok && strings.IndexByte(impi, '@') > 0
 }
 
 // PublicIdentity returns the identity in v, a name-addr or a URI, as the core writes it: "sip:user@host" without

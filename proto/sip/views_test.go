@@ -334,3 +334,38 @@ func TestPublicIdentity(t *testing.T) {
 		}
 	}
 }
+
+func TestDerivedPrivateIdentity(t *testing.T) {
+	for in, want := range map[string]string{
+		"sip:alice@ims.example.org": "alice@ims.example.org",
+		"tel:+15550100":             "",
+		"sip:ims.example.org":       "",
+		"sip:@ims.example.org":      "",
+		"":                          "",
+	} {
+		got, ok := DerivedPrivateIdentity(in)
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%s: %q %v", in, got, ok)
+		}
+	}
+}
+
+func TestAuthenticationInfo(t *testing.T) {
+	in := `qop=auth, rspauth="6629fae49393a05397450978507c4ef1", cnonce="0a4f113b", nc=00000001`
+	a, err := ParseAuthenticationInfo([]byte(in))
+	if err != nil || string(a.Rspauth) != "6629fae49393a05397450978507c4ef1" || string(a.NC) != "00000001" || a.NextNonce != nil {
+		t.Fatalf("%q, %v", a, err)
+	}
+	if out := string(a.AppendTo(nil)); out != in {
+		t.Errorf("%s became %s", in, out)
+	}
+	a, err = ParseAuthenticationInfo([]byte(`nextnonce="x,y", new-one=1`))
+	if err != nil || string(a.NextNonce) != "x,y" || a.Rspauth != nil {
+		t.Errorf("%q, %v", a, err)
+	}
+	for _, bad := range []string{"", ",", "rspauth", `qop=auth,`, `nc=1, nc=1`, `rspauth="x`, "Digest qop=auth"} {
+		if a, err := ParseAuthenticationInfo([]byte(bad)); err != ErrAuthInfo {
+			t.Errorf("%q: %q, %v", bad, a, err)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package scscf
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How many wrong answers are borne, and for how long nobody is heard after them. A person who mistypes has five tries; who
+// guesses has some two hundred a day from each address and two thousand for each name, however many addresses.
+const (
+	guessesOfPair    = 5  // of one private identity from one address
+	guessesOfAddress = 25 // of any from one address: a list of names with one password
+	guessesOfName    = 25 // of one from any address
+	banFor           = 15 * time.Minute
+	maxTallies       = 1 << 16
+)
+
+// guesses counts wrong answers of SIP Digest (TS 33.203 N.2: guessing is the threat). A ban is one of whoever guesses: a
+// client whose association is proven already is not touched by it. Safe for concurrent use.
+type guesses struct {
+	wrong atomic.Uint64 // all that were counted
+
+	mu      sync.Mutex
+	tallies map[string]*tally
+}
+
+// tally ends, with its ban, at until.
+type tally struct {
+	wrong int
+	until time.Duration
+}
+
+// subject is a key of tallies and how many wrong answers it has.
+type subject struct {
+	key    string
+	budget int
+}
+
+func subjects(impi string, from netip.Addr) [3]subject {
+	where := "-"
+	if from.IsValid() {
+		bits := from.BitLen()
+		if from.Is6() {
+			bits = 64 // one household has as many addresses as it likes
+		}
+		network, _ := from.WithZone("").Prefix(bits) // bits fit
+		where = network.String()
+	}
+	return [3]subject{{impi + " " + where, guessesOfPair}, {where, guessesOfAddress}, {impi, guessesOfName}}
+}
+
+// banned reports whether answers for impi from that address are not heard now.
+func (g *guesses) banned(impi string, from netip.Addr, now time.Duration) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, s := range subjects(impi, from) {
+		if t := g.tallies[s.key]; t != nil && t.wrong >= s.budget && t.until > now {
+			return true
+		}
+	}
+	return false
+}
+
+// failed counts a wrong answer.
+func (g *guesses) failed(impi string, from netip.Addr, now time.Duration) {
+	g.wrong.Add(1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, s := range subjects(impi, from) {
+		t := g.tallies[s.key]
+		if t == nil {
+			g.makeRoom(now)
+			t = &tally{}
+			g.tallies[s.key] = t
+		}
+		if t.until <= now {
+			t.wrong = 0
+		}
+		t.wrong++
+		t.until = now + banFor
+	}
+}
+
+// succeeded forgives the typing errors of whoever knows the password, where he is.
+func (g *guesses) succeeded(impi string, from netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.tallies, subjects(impi, from)[0].key)
+}
+
+// makeRoom drops what is over; if nothing is, anything: a table that is full of bans is better than none.
+func (g *guesses) makeRoom(now time.Duration) {
+	if len(g.tallies) < maxTallies {
+		return
+	}
+	for key, t := range g.tallies {
+		if t.until <= now {
+			delete(g.tallies, key)
+		}
+	}
+	for key := range g.tallies {
+		if len(g.tallies) < maxTallies {
+			return
+		}
+		delete(g.tallies, key)
+	}
+}
+
+// WrongDigests is how many answers to challenges of SIP Digest were wrong.
+func (s *SCSCF) WrongDigests() uint64 {
+	if s.digests == nil {
+		return 0
+	}
+	return s.digests.guesses.wrong.Load()
+}

@@ -1,0 +1,284 @@
+package scscf
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"imsafe/proto/aka"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
+	"imsafe/secure"
+)
+
+// The bounds of what is kept of a subscriber without a card.
+const (
+	maxDigestPaths = 32            // associations of one private identity, most of them perhaps those of somebody who guesses
+	liveNonces     = 8             // of one association and kind: calls that begin at the same moment have one each
+	nonceLife      = 2 * time.Hour // an older one is stale
+)
+
+// nonceKind keeps the nonces of REGISTER and of all other requests apart (TS 33.203 N.2.1.2).
+type nonceKind uint8
+
+const (
+	forRegister nonceKind = iota
+	forOthers
+	nonceKinds
+)
+
+// digestVerdict is what came out of judging an answer.
+type digestVerdict uint8
+
+const (
+	digestWrong digestVerdict = iota
+	digestStale
+	digestGenuine
+)
+
+// digests are the subscribers without a card that this S-CSCF knows: H(A1) and the nonces in use. Memory only: the TLS
+// connections they belong to do not outlive the process either. Safe for concurrent use.
+type digests struct {
+	algorithms []aka.DigestAlgorithm
+	random     io.Reader
+	guesses    guesses
+
+	mu    sync.Mutex
+	users map[string]*digestUser // by private identity
+}
+
+// digestUser is one subscriber. Whoever is here is challenged on every path.
+type digestUser struct {
+	algorithm aka.DigestAlgorithm
+	ha1       cx.SecretHex
+	until     time.Duration
+	paths     map[secure.Association]*digestPath
+}
+
+// digestPath is one association: its nonces are good there and nowhere else.
+type digestPath struct {
+	until  time.Duration
+	nonces [nonceKinds]nonceRing
+}
+
+// nonceRing keeps the newest nonces.
+type nonceRing struct {
+	all  [liveNonces]nonce
+	next int
+}
+
+type nonce struct {
+	text   string
+	count  uint32 // the highest nc that came
+	issued time.Duration
+}
+
+func newDigests(algorithms []aka.DigestAlgorithm, random io.Reader) (*digests, error) {
+	if len(algorithms) == 0 {
+		return nil, nil
+	}
+	if random == nil {
+		return nil, fmt.Errorf("scscf: SIP Digest needs randomness")
+	}
+	return &digests{algorithms: algorithms, random: random, users: map[string]*digestUser{}, guesses: guesses{tallies: map[string]*tally{}}}, nil
+}
+
+// learn takes what the HSS said of impi, and knows the association a until the time until at least.
+func (d *digests) learn(impi string, from *cx.DigestAuthenticate, a secure.Association, now, until time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sweep(now)
+	u := d.users[impi]
+	if u == nil {
+		u = &digestUser{paths: map[secure.Association]*digestPath{}}
+		d.users[impi] = u
+	}
+	u.algorithm, u.ha1, u.until = from.Algorithm, from.HA1, max(u.until, until)
+	u.path(a, until)
+}
+
+// path returns the association a of u, made if need be; room for it is that of the one whose time ends first.
+func (u *digestUser) path(a secure.Association, until time.Duration) *digestPath {
+	p := u.paths[a]
+	if p == nil {
+		for len(u.paths) >= maxDigestPaths {
+			u.dropFirst()
+		}
+		p = &digestPath{}
+		u.paths[a] = p
+	}
+	p.until = max(p.until, until)
+	return p
+}
+
+func (u *digestUser) dropFirst() {
+	var first secure.Association
+	end := time.Duration(1<<63 - 1)
+	for a, p := range u.paths {
+		if p.until < end || p.until == end && less(a, first) {
+			first, end = a, p.until
+		}
+	}
+	delete(u.paths, first)
+}
+
+// less orders associations, so that equal times lead to one choice.
+func less(a, b secure.Association) bool {
+	if a.Slot != b.Slot {
+		return a.Slot < b.Slot
+	}
+	return a.Shard < b.Shard || a.Shard == b.Shard && a.Gen < b.Gen
+}
+
+// sweepUsers is how many subscribers are looked at when another one comes: the table shrinks faster than it grows.
+const sweepUsers = 4
+
+func (d *digests) sweep(now time.Duration) {
+	n := 0
+	for impi, u := range d.users {
+		if u.until <= now {
+			delete(d.users, impi)
+		}
+		if n++; n == sweepUsers {
+			return
+		}
+	}
+}
+
+// knows reports whether impi is a subscriber without a card.
+func (d *digests) knows(impi string) bool {
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.users[impi] != nil
+}
+
+// known reports whether impi was challenged on a.
+func (d *digests) known(impi string, a secure.Association) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[impi]
+	return u != nil && u.paths[a] != nil
+}
+
+// accepted keeps impi, and its association, for the life of a registration.
+func (d *digests) accepted(impi string, a secure.Association, until time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if u := d.users[impi]; u != nil {
+		u.until = max(u.until, until)
+		u.path(a, until)
+	}
+}
+
+// forget drops H(A1) and nonces of impi: the HSS has ended its registration, or the password is another now.
+func (d *digests) forget(impi string) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.users, impi)
+}
+
+// challenge makes a nonce of 128 random bits for impi on a.
+func (d *digests) challenge(impi string, a secure.Association, kind nonceKind, now time.Duration) ([]byte, aka.DigestAlgorithm) {
+	var octets [16]byte
+	if _, err := io.ReadFull(d.random, octets[:]); err != nil {
+		panic("scscf: no randomness: " + err.Error()) // the shard reports it and answers 500; a known nonce would be worse
+	}
+	text := hex.EncodeToString(octets[:])
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[impi]
+	if u == nil { // forgotten this moment: a nonce that nobody will accept
+		return []byte(text), d.algorithms[0]
+	}
+	ring := &u.path(a, now).nonces[kind]
+	ring.all[ring.next] = nonce{text: text, issued: now}
+	ring.next = (ring.next + 1) % liveNonces
+	return []byte(text), u.algorithm
+}
+
+// genuine reports whether whoever made the answer knows the password, whatever nonce it is for.
+func (d *digests) genuine(impi string, a *digestAnswer) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[impi]
+	return u != nil && u.made(impi, a)
+}
+
+// made checks an answer (RFC 7616 3.4.1): by the algorithm of the subscriber, in our realm, with qop=auth.
+func (u *digestUser) made(impi string, a *digestAnswer) bool {
+	named, known := aka.MD5, true
+	if a.named != nil {
+		named, known = aka.ParseDigestAlgorithm(a.named)
+	}
+	if !known || named != u.algorithm || string(a.Username) != impi || string(a.QOP) != "auth" || len(a.Cnonce) == 0 {
+		return false
+	}
+	a.Algorithm = u.algorithm
+	return a.VerifyHA1(a.response, []byte(u.ha1.Reveal()))
+}
+
+// judge decides about an answer of impi on the association a. Of a genuine one it takes the count, so that it is good
+// once; reason says why one is stale.
+func (d *digests) judge(impi string, a secure.Association, kind nonceKind, answer *digestAnswer, now time.Duration, registered bool) (v digestVerdict, reason string) {
+	count, err := strconv.ParseUint(string(answer.NC), 16, 32)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[impi]
+	if u == nil || err != nil || len(answer.NC) != 8 || !u.made(impi, answer) {
+		return digestWrong, ""
+	}
+	if !answer.target {
+		return digestStale, "other-target"
+	}
+	n := u.find(a, kind, answer.Nonce)
+	switch {
+	case n == nil:
+		return digestStale, "foreign-nonce"
+	case n.issued+nonceLife <= now, !registered && n.issued+pendingNonce <= now:
+		return digestStale, "old-nonce"
+	case uint32(count) <= n.count:
+		return digestStale, "nonce-count"
+	}
+	n.count = uint32(count)
+	return digestGenuine, ""
+}
+
+// pendingNonce is how long a nonce may wait for a registration (reg-await-auth, TS 24.229 7.8): somebody who is not
+// registered must not live on an H(A1) that the HSS may have replaced.
+const pendingNonce = 4 * time.Minute
+
+func (u *digestUser) find(a secure.Association, kind nonceKind, text []byte) *nonce {
+	p := u.paths[a]
+	if p == nil || len(text) == 0 {
+		return nil
+	}
+	for i := range p.nonces[kind].all {
+		if n := &p.nonces[kind].all[i]; n.text == string(text) {
+			return n
+		}
+	}
+	return nil
+}
+
+// authenticationInfo is the proof of the network for a genuine answer (RFC 7616 3.5, TS 33.203 N.2.1.1).
+func (d *digests) authenticationInfo(impi string, a *digestAnswer) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[impi]
+	if u == nil {
+		return nil
+	}
+	a.Algorithm = u.algorithm
+	var b [64]byte
+	info := sip.AuthenticationInfo{Rspauth: a.AppendRspauthHA1(b[:0], []byte(u.ha1.Reveal())), QOP: a.QOP, Cnonce: a.Cnonce, NC: a.NC}
+	return info.AppendTo(nil)
+}
