@@ -19,6 +19,8 @@ type Client struct {
 	IMPU    string
 	Address netip.AddrPort
 	Card    aka.Algorithm
+	// Password is that of a client without a card.
+	Password string
 	// Inbox holds what arrived and was not taken yet, oldest first.
 	Inbox        []*sip.Message
 	ServiceRoute []string  // of the last registration
@@ -30,9 +32,12 @@ type Client struct {
 	cseq     uint32
 	calls    int
 	register dialog
-	dialog   dialog       // of the current call
-	sent     *sip.Message // last request sent outside REGISTER
-	request  *sip.Message // last request received
+	counts   map[string]int          // by nonce of SIP Digest
+	said     map[sip.HeaderID]string // credentials of the last request that had some
+	rspauth  string                  // what the network must show after the last answer
+	dialog   dialog                  // of the current call
+	sent     *sip.Message            // last request sent outside REGISTER
+	request  *sip.Message            // last request received
 }
 
 // dialog is what a client remembers to build the next request of one (RFC 3261 12).
@@ -185,7 +190,11 @@ func Header(name, value string) Edit {
 
 // Spoil is an Edit that makes the answer to a challenge a wrong one.
 func Spoil(m *sip.Message) {
-	c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
+	h := sip.HdrAuthorization
+	if m.Method() != sip.REGISTER {
+		h = sip.HdrProxyAuthorization
+	}
+	c, err := sip.ParseCredentials(m.Get(h))
 	if err != nil || len(c.Response) == 0 {
 		return
 	}
@@ -193,7 +202,7 @@ func Spoil(m *sip.Message) {
 	if c.Response[0]++; c.Response[0] == '9'+1 || c.Response[0] == 'f'+1 {
 		c.Response[0] = '0'
 	}
-	m.Set(sip.HdrAuthorization, c.AppendTo(nil))
+	m.Set(h, c.AppendTo(nil))
 }
 
 // Resynchronise is an Edit that answers a challenge as a card does whose counter stands at sqn: AUTS, and a response with an
@@ -249,6 +258,7 @@ func (c *Client) SendRegister(answer *sip.Message, edits ...Edit) error {
 	for _, edit := range edits {
 		edit(m)
 	}
+	c.note(m)
 	c.Transmit(m)
 	return nil
 }
@@ -259,16 +269,19 @@ func (c *Client) answer(m *sip.Message, credentials *sip.Credentials) error {
 	if err != nil {
 		return err
 	}
+	algorithm, known := aka.ParseDigestAlgorithm(challenge.Algorithm)
+	if !known {
+		return fmt.Errorf("algorithm %s", challenge.Algorithm)
+	}
+	if !algorithm.AKA() {
+		return c.answerDigest(&challenge, algorithm, "REGISTER", "sip:"+Domain, credentials)
+	}
 	nonce, err := aka.ParseNonce(challenge.Nonce)
 	if err != nil {
 		return err
 	}
 	if _, err := aka.Open(c.Card, nonce.RAND, nonce.AUTN); err != nil {
 		return fmt.Errorf("the network is not genuine: %w", err)
-	}
-	algorithm, known := aka.ParseDigestAlgorithm(challenge.Algorithm)
-	if !known {
-		return fmt.Errorf("algorithm %s", challenge.Algorithm)
 	}
 	res, ck, ik, _ := c.Card.F2345(nonce.RAND)
 	password := algorithm.AppendPassword(nil, &res, &ck, &ik)
@@ -316,6 +329,7 @@ func (c *Client) Send(method sip.Method, to string, edits ...Edit) *sip.Message 
 		edit(m)
 	}
 	c.sent = m
+	c.note(m)
 	c.Transmit(m)
 	return m
 }

@@ -36,6 +36,8 @@ type Options struct {
 	Split bool
 	// Protected makes the nodes take their clients' paths for protected ones, as if under TLS: for procedures that differ.
 	Protected bool
+	// Digest admits subscribers without a card, by SHA-256 and by MD5.
+	Digest bool
 	// Poison makes the nodes panic where a message is used after its release.
 	Poison bool
 	// Tap is World.Tap from the start.

@@ -15,7 +15,7 @@ import (
 // User says what a subscriber is like. Name is the user part of his identities.
 type User struct {
 	Name          string
-	Scheme        string   // default AKAv1-MD5
+	Scheme        string   // default AKAv1-MD5; SHA-256 or MD5 gives him a password in the place of a card
 	Barred        bool     // the public identity may not be used for sessions
 	Unprovisioned bool     // the HSS does not know him
 	Also          []string // further identities of the implicit registration set
@@ -55,15 +55,25 @@ func (n *Node) newCard(u User, name string) (*Client, hss.Card, error) {
 		}
 	}
 	opc := aka.DeriveOPc(k, op)
+	if u.Scheme == "SHA-256" || u.Scheme == "MD5" {
+		return n.newPassword(u, name)
+	}
 	c := &Client{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + u.Name + "@" + Domain, Card: aka.NewMilenage(k, opc)}
 	n.house(c)
 	return c, hss.Card{IMPI: c.IMPI, K: hss.Secret(hex.EncodeToString(k[:])), OPc: hss.Secret(hex.EncodeToString(opc[:])),
 		Scheme: cmp.Or(u.Scheme, "AKAv1-MD5")}, nil
 }
 
+// newPassword makes a client of u without a card.
+func (n *Node) newPassword(u User, name string) (*Client, hss.Card, error) {
+	c := &Client{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + u.Name + "@" + Domain, Password: "a good long secret"}
+	n.house(c)
+	return c, hss.Card{IMPI: c.IMPI, Scheme: u.Scheme, Password: hss.Secret(c.Password)}, nil
+}
+
 // AddDevice makes another client with the identities and the card of a user.
 func (n *Node) AddDevice(name string, of *Client) *Client {
-	c := &Client{Name: name, IMPI: of.IMPI, IMPU: of.IMPU, Card: of.Card}
+	c := &Client{Name: name, IMPI: of.IMPI, IMPU: of.IMPU, Card: of.Card, Password: of.Password}
 	n.house(c)
 	return c
 }

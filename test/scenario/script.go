@@ -7,6 +7,8 @@
 //	alice > REGISTER                  send a request without an answer to a challenge
 //	alice > REGISTER 401              answer the challenge received last
 //	alice > REGISTER 401 wrong        answer it with another key
+//	alice > REGISTER again            the same credentials once more
+//	alice > MESSAGE bob 407           answer the challenge of a 407; "wrong" and "again" as above, "of=mallory" takes the last of another
 //	alice > REGISTER 401 auts=N       answer it as a card whose counter stands at N
 //	alice challenged above N          the sequence number of the challenge received last
 //	alice > INVITE bob                an initial request to a user
@@ -17,6 +19,7 @@
 //	alice < 180                       this response must have arrived
 //	bob < INVITE                      this request must have arrived
 //	    has Header: text              (indented, after a "<") the header exists and contains the text
+//	    proven                        Authentication-Info shows that the network knows the password
 //	    lacks Header                  the header is not there
 //	    body text                     the body contains the text
 //	    keep NAME expression          keep what the first group of a regular expression finds in a header; $NAME stands for it below
@@ -29,7 +32,8 @@
 //	remove alice                      the operator takes the subscriber out of the HSS
 //	restart                           kill -9 of the node, and a new start
 //
-// A script whose first line is "protected" plays over paths that count as protected. Users are declared before: "user alice",
+// A script whose first line is "digest" plays where subscribers without a card are admitted ("user alice scheme=SHA-256").
+// A script whose next line is "protected" plays over paths that count as protected. Users are declared before: "user alice",
 // "user alice scheme=AKAv2-SHA-256", "user alice barred", "user alice also=tel:+15550001" (a further public identity),
 // "user alice card=alice2" (alice2 is a client with a private identity of its own and the same public ones);
 // "device tablet of alice" is a further client with alice's own card.
@@ -50,13 +54,18 @@ import (
 // Play plays script in a fresh world.
 func Play(t *testing.T, script string, o lab.Options) {
 	t.Helper()
+	script, o.Digest = strings.CutPrefix(script, "digest\n")
+	if o.Digest && o.Split {
+		t.Skip("SIP Digest is bound to the association of the door, which a wire does not carry yet")
+	}
 	script, o.Protected = strings.CutPrefix(script, "protected\n")
 	w, err := lab.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	p := &player{w: w, clients: map[string]*lab.Client{}, challenges: map[string]*sip.Message{}, kept: map[string]string{}}
+	p := &player{w: w, clients: map[string]*lab.Client{}, challenges: map[string]*sip.Message{}, asked: map[string]*sip.Message{},
+		kept: map[string]string{}}
 	blocks := split(script)
 	for _, b := range blocks {
 		if err := p.step(p.fill(b)); err != nil {
@@ -92,6 +101,7 @@ type player struct {
 	w          *lab.World
 	clients    map[string]*lab.Client
 	challenges map[string]*sip.Message // the last 401 of each client
+	asked      map[string]*sip.Message // the last 407
 	kept       map[string]string       // by $NAME
 	events     int                     // refusals that were already looked at
 }
@@ -194,6 +204,9 @@ func (p *player) send(c *lab.Client, words []string, edits []lab.Edit) error {
 		if len(words) > 1 {
 			challenge = p.challenges[c.Name]
 		}
+		if len(words) > 1 && words[1] == "again" {
+			challenge, edits = nil, append(edits, c.Again)
+		}
 		if len(words) > 2 && words[2] == "wrong" {
 			edits = append(edits, lab.Spoil)
 		}
@@ -212,12 +225,30 @@ func (p *player) send(c *lab.Client, words []string, edits []lab.Edit) error {
 		if other := p.clients[to]; other != nil {
 			to = other.IMPU
 		}
-		c.Send(method, to, edits...)
+		c.Send(method, to, append(edits, p.credentials(c, words[2:])...)...)
 	default:
 		c.SendInDialog(method, edits...)
 	}
 	p.w.Settle()
 	return nil
+}
+
+// credentials are what an initial request says to a challenge of 407.
+func (p *player) credentials(c *lab.Client, words []string) (all []lab.Edit) {
+	for _, w := range words {
+		who, other := strings.CutPrefix(w, "of=")
+		switch {
+		case w == "407":
+			all = append(all, c.AnswerProxy(p.asked[c.Name]))
+		case w == "wrong":
+			all = append(all, lab.Spoil)
+		case w == "again":
+			all = append(all, c.Again)
+		case other:
+			all = append(all, p.clients[who].Again)
+		}
+	}
+	return all
 }
 
 func (p *player) expect(c *lab.Client, what string, conditions []string) error {
@@ -236,10 +267,19 @@ func (p *player) expect(c *lab.Client, what string, conditions []string) error {
 	if m == nil {
 		return fmt.Errorf("but %s", c.Pending())
 	}
-	if code == 401 {
+	switch code {
+	case 401:
 		p.challenges[c.Name] = m
+	case 407:
+		p.asked[c.Name] = m
 	}
 	for _, condition := range conditions {
+		if condition == "proven" {
+			if !c.Proven(m) {
+				return fmt.Errorf("the network has not proven that it knows the password")
+			}
+			continue
+		}
 		if rest, keeps := strings.CutPrefix(condition, "keep "); keeps {
 			if err := p.keep(m, rest); err != nil {
 				return err
