@@ -169,7 +169,7 @@ func (n *Node) sentBy(a net.Addr) string {
 // Run serves until ctx ends, then drains and closes what it opened. Store and keyring stay the caller's.
 func (n *Node) Run(ctx context.Context) error {
 	for _, w := range n.o.Config.Weakenings() {
-		n.o.Log.Warn("weaker than the default", "weakening", w.Name, "meaning", w.Meaning)
+		n.o.Log.Warn("weaker than the default", "setting", w.Name, "reason", w.Meaning)
 	}
 	shards, stopShards := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopShards()
