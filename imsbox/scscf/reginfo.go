@@ -72,10 +72,12 @@ func appendContact(b []byte, registration int, c contact, state string, event co
 	b = strconv.AppendUint(b, uint64(fingerprint(c.uri)), 36)
 	b = append(append(append(b, `" state="`...), state...), `" event="`...)
 	b = append(append(b, event...), '"')
-	if left := (c.until - now) / time.Second; left > 0 && state == "active" {
-		b = append(b, ` expires="`...)
-		b = append(strconv.AppendInt(b, int64(left), 10), '"')
+	left := int64(0) // RFC 3680 leaves it out where it says nothing; P-CSCFs that look for it keep such a contact
+	if state == "active" {
+		left = int64(max(0, (c.until-now)/time.Second))
 	}
+	b = append(b, ` expires="`...)
+	b = append(strconv.AppendInt(b, left, 10), '"')
 	b = append(b, `><uri>`...)
 	b = appendEscaped(b, c.uri)
 	b = append(b, `</uri>`...)
