@@ -1,0 +1,181 @@
+package kamailio
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/test/live"
+)
+
+// patience is how long a test waits for a message that must come.
+const patience = 5 * time.Second
+
+// handset is a phone with what its registration told it.
+type handset struct {
+	*live.Phone
+	proxy        string   // Route to its P-CSCF
+	serviceRoute []string // RFC 3608
+	associated   []string // RFC 7315 4.1
+	callID       string   // of its registration
+	cseq         int
+}
+
+// newHandset makes a phone of u at a P-CSCF.
+func newHandset(t *testing.T, u *live.User, pcscf string) *handset {
+	t.Helper()
+	conn, err := net.Dial("udp", pcscf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &handset{Phone: live.NewPhone(conn, "udp", u), proxy: "Route: <sip:" + pcscf + ";lr>", callID: u.Name + "-registration"}
+	t.Cleanup(h.Close)
+	return h
+}
+
+// register registers for some seconds, or takes the registration back with 0, and returns how many challenges that took.
+func (h *handset) register(ctx context.Context, expires int) (challenges int, err error) {
+	const realm = live.Domain
+	authorization := fmt.Sprintf(`Digest username="%s",realm="%s",nonce="",uri="sip:%s",response=""`, h.IMPI, realm, realm)
+	for {
+		h.cseq++
+		request := h.within(h.Request("REGISTER", "sip:"+realm, h.IMPU, "", fmt.Sprintf("Contact: %s;expires=%d", h.Contact(), expires),
+			fmt.Sprintf("Expires: %d", expires), "Supported: path", "Authorization: "+authorization), h.callID, h.cseq)
+		answer, err := h.Ask(ctx, request)
+		if err != nil {
+			return challenges, err
+		}
+		switch {
+		case answer.Status() == 200:
+			return challenges, h.registered(answer, expires)
+		case answer.Status() != 401 || challenges > 1:
+			return challenges, fmt.Errorf("REGISTER of %s: %d %s after %d challenges", h.Name, answer.Status(), answer.Reason(), challenges)
+		}
+		challenges++
+		if authorization, err = h.Authorize(answer); err != nil {
+			return challenges, err
+		}
+	}
+}
+
+// within puts a request into a row of requests: Call-ID and CSeq are theirs.
+func (h *handset) within(request, callID string, cseq int) string {
+	lines := strings.Split(request, "\r\n")
+	for i, line := range lines {
+		switch name, value, _ := strings.Cut(line, ": "); name {
+		case "Call-ID":
+			lines[i] = "Call-ID: " + callID
+		case "CSeq":
+			_, method, _ := strings.Cut(value, " ")
+			lines[i] = fmt.Sprintf("CSeq: %d %s", cseq, method)
+		}
+	}
+	return strings.Join(lines, "\r\n")
+}
+
+// registered keeps what a 200 tells (TS 24.229 5.1.1.2).
+func (h *handset) registered(answer *sip.Message, expires int) error {
+	defer answer.Release()
+	if expires == 0 {
+		return nil
+	}
+	h.serviceRoute, h.associated = values(answer, sip.HdrServiceRoute), values(answer, sip.HdrPAssociatedURI)
+	if len(h.serviceRoute) == 0 || len(h.associated) == 0 {
+		return fmt.Errorf("the 200 to %s has Service-Route %q and P-Associated-URI %q", h.Name, h.serviceRoute, h.associated)
+	}
+	return nil
+}
+
+func values(m *sip.Message, name sip.HeaderID) (all []string) {
+	for v := range m.Values(name) {
+		all = append(all, string(v))
+	}
+	return all
+}
+
+// initial builds an initial request to another user, by the P-CSCF and the Service-Route.
+func (h *handset) initial(method, to, body string, lines ...string) string {
+	routes := []string{h.proxy}
+	for _, r := range h.serviceRoute {
+		routes = append(routes, "Route: "+r)
+	}
+	return h.Request(method, to, to, body, append(routes, append([]string{"Contact: " + h.Contact()}, lines...)...)...)
+}
+
+// expect returns the next message that is what the test waits for: a request called method, or a final response to one. Provisional
+// responses and repetitions are passed over.
+func (h *handset) expect(t *testing.T, request bool, method string) *sip.Message {
+	t.Helper()
+	for end := time.Now().Add(patience); ; {
+		m, err := h.Read(time.Until(end))
+		if err != nil {
+			t.Fatalf("%s waits for %s (request: %v): %v", h.Name, method, request, err)
+		}
+		_, answered, _ := m.CSeq()
+		if m.IsRequest() == request && string(answered) == method && (request || m.Status() >= 200) {
+			return m
+		}
+		m.Release()
+	}
+}
+
+// dialog is one side of a dialog (RFC 3261 12.1).
+type dialog struct {
+	h             *handset
+	callID        string
+	local, remote string // values of From and To
+	target        string
+	route         []string
+	cseq          int
+}
+
+// request builds a request inside the dialog (RFC 3261 12.2.1.1).
+func (d *dialog) request(method string, lines ...string) string {
+	if method != "ACK" {
+		d.cseq++
+	}
+	for _, r := range d.route {
+		lines = append(lines, "Route: "+r)
+	}
+	request := d.h.within(d.h.Request(method, d.target, "x", "", lines...), d.callID, d.cseq)
+	head := strings.Split(request, "\r\n")
+	for i, line := range head {
+		switch name, _, _ := strings.Cut(line, ": "); name {
+		case "From":
+			head[i] = "From: " + d.local
+		case "To":
+			head[i] = "To: " + d.remote
+		}
+	}
+	return strings.Join(head, "\r\n")
+}
+
+// caller is the dialog that a 2xx makes on the side that called.
+func (h *handset) caller(ok *sip.Message) *dialog {
+	seq, _, _ := ok.CSeq()
+	d := &dialog{h: h, callID: string(ok.Get(sip.HdrCallID)), local: string(ok.Get(sip.HdrFrom)), remote: string(ok.Get(sip.HdrTo)), target: target(ok), cseq: int(seq)}
+	for _, r := range values(ok, sip.HdrRecordRoute) {
+		d.route = append([]string{r}, d.route...)
+	}
+	return d
+}
+
+// called is the dialog on the side that was called: its tag is the phone's in whatever it sends.
+func (h *handset) called(invite *sip.Message) *dialog {
+	_, tag, _ := strings.Cut(h.Request("OPTIONS", h.IMPU, h.IMPU, ""), ";tag=")
+	tag, _, _ = strings.Cut(tag, "\r\n")
+	return &dialog{h: h, callID: string(invite.Get(sip.HdrCallID)), local: string(invite.Get(sip.HdrTo)) + ";tag=" + tag, remote: string(invite.Get(sip.HdrFrom)),
+		target: target(invite), route: values(invite, sip.HdrRecordRoute)}
+}
+
+func target(m *sip.Message) string {
+	contact, err := sip.ParseNameAddr(m.Get(sip.HdrContact))
+	if err != nil {
+		return ""
+	}
+	return string(contact.URI)
+}

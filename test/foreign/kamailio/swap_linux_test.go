@@ -1,0 +1,164 @@
+package kamailio
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"imsafe/config"
+	"imsafe/proto/sip"
+	"imsafe/test/live"
+)
+
+// TestForeignPCSCF: Kamailio's P-CSCF in front of our I-CSCF, S-CSCF and HSS.
+func TestForeignPCSCF(t *testing.T) {
+	need(t)
+	core := start(t, 1, []string{"icscf", "scscf", "hss"}, func(c *config.Config) {
+		c.Mw.PCSCF = foreign("pcscf")
+		c.Mw.PCSCF.Keys = true // what a P-CSCF with IPsec needs; this one takes them off
+	})
+	resolve(t, map[string]string{live.Domain: addresses["icscf"], named("icscf"): addresses["icscf"], named("scscf"): addresses["icscf"],
+		named("pcscf"): addresses["pcscf"]})
+	run(t, "pcscf")
+	captured(t, []string{addresses["icscf"]}, func() {
+		_, bob := day(t, core, addresses["pcscf"]+":5060")
+		told(t, bob)
+	})
+}
+
+// told waits until the P-CSCF has heard by the registration event package that h is no longer registered: it refuses his calls.
+func told(t *testing.T, h *handset) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; {
+		if err := h.Write(h.initial("MESSAGE", h.IMPU, "may I?")); err != nil {
+			t.Fatal(err)
+		}
+		m := h.expect(t, false, "MESSAGE")
+		switch {
+		case m.Status() == 403 && strings.Contains(string(m.Reason()), "Register first"):
+			return
+		case time.Now().After(end):
+			t.Fatalf("the P-CSCF still serves who has left: %d %s", m.Status(), m.Reason())
+		}
+	}
+}
+
+// foreign is a function that Kamailio has. It writes its name into Path and its address into Record-Route.
+func foreign(function string) config.MwPeer {
+	return config.MwPeer{Address: at(addresses[function] + ":5060"), Names: []string{named(function), addresses[function]}}
+}
+
+// day is what two subscribers do: they register, one calls the other, each hangs up once, a message goes, they refresh and take their
+// registrations back, after which nobody reaches them.
+func day(t *testing.T, home *live.Node, pcscf string) (alice, bob *handset) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	users := live.NewUsers(strings.ToLower(t.Name()), 2, live.AKAv1)
+	if err := home.Provision(ctx, users...); err != nil {
+		t.Fatal(err)
+	}
+	alice, bob = newHandset(t, users[0], pcscf), newHandset(t, users[1], pcscf)
+	for _, h := range []*handset{alice, bob} {
+		challenges, err := h.register(ctx, 600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if challenges != 1 {
+			t.Errorf("%s was challenged %d times", h.Name, challenges)
+		}
+	}
+	call(t, alice, bob, alice)
+	call(t, bob, alice, alice)
+	message(t, alice, bob)
+	for _, h := range []*handset{alice, bob} {
+		if _, err := h.register(ctx, 600); err != nil {
+			t.Fatalf("refresh: %v", err)
+		}
+	}
+	call(t, alice, bob, bob)
+	if _, err := bob.register(ctx, 0); err != nil {
+		t.Fatalf("de-registration: %v", err)
+	}
+	refused(t, alice, bob, 480)
+	if _, err := alice.register(ctx, 0); err != nil {
+		t.Fatalf("de-registration: %v", err)
+	}
+	return alice, bob
+}
+
+const (
+	offer  = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
+	answer = "v=0\r\no=- 2 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40002 RTP/AVP 0\r\n"
+)
+
+// call lets from call to, and one of them hang up.
+func call(t *testing.T, from, to, ends *handset) {
+	t.Helper()
+	if err := from.Write(from.initial("INVITE", to.IMPU, offer, "Content-Type: application/sdp")); err != nil {
+		t.Fatal(err)
+	}
+	invite := to.expect(t, true, "INVITE")
+	if asserted := string(invite.Get(sip.HdrPAssertedIdentity)); !strings.Contains(asserted, from.IMPU) {
+		t.Errorf("%s sees %q asserted, not %s", to.Name, asserted, from.IMPU)
+	}
+	if string(invite.Body()) != offer {
+		t.Errorf("the offer came as %q", invite.Body())
+	}
+	theirs := to.called(invite)
+	lines := []string{"Contact: " + to.Contact(), "Record-Route: " + strings.Join(theirs.route, ", ")}
+	for _, status := range []int{180, 200} {
+		if err := to.Answer(invite, status, lines...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok := from.expect(t, false, "INVITE")
+	if ok.Status() != 200 {
+		t.Fatalf("%s calls %s: %d %s", from.Name, to.Name, ok.Status(), ok.Reason())
+	}
+	ours := from.caller(ok)
+	if err := from.Write(ours.request("ACK")); err != nil {
+		t.Fatal(err)
+	}
+	to.expect(t, true, "ACK")
+	mine, other := ours, to
+	if ends == to {
+		mine, other = theirs, from
+	}
+	if err := ends.Write(mine.request("BYE")); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Answer(other.expect(t, true, "BYE"), 200); err != nil {
+		t.Fatal(err)
+	}
+	if end := ends.expect(t, false, "BYE"); end.Status() != 200 {
+		t.Errorf("BYE: %d %s", end.Status(), end.Reason())
+	}
+}
+
+// message sends a short message.
+func message(t *testing.T, from, to *handset) {
+	t.Helper()
+	if err := from.Write(from.initial("MESSAGE", to.IMPU, "hello", "Content-Type: text/plain")); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Answer(to.expect(t, true, "MESSAGE"), 200); err != nil {
+		t.Fatal(err)
+	}
+	if end := from.expect(t, false, "MESSAGE"); end.Status() != 200 {
+		t.Errorf("MESSAGE: %d %s", end.Status(), end.Reason())
+	}
+}
+
+// refused calls, and the call is refused.
+func refused(t *testing.T, from, to *handset, status int) {
+	t.Helper()
+	if err := from.Write(from.initial("INVITE", to.IMPU, offer, "Content-Type: application/sdp")); err != nil {
+		t.Fatal(err)
+	}
+	m := from.expect(t, false, "INVITE")
+	if m.Status() != status {
+		t.Errorf("%s calls %s: %d %s, not %d", from.Name, to.Name, m.Status(), m.Reason(), status)
+	}
+}
