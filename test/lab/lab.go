@@ -44,6 +44,8 @@ type Options struct {
 	Tap func(from, to netip.AddrPort, data []byte)
 	// Disk, if set, gives a node's disk its faults: called at each start of the node, after its store was opened.
 	Disk func(n *Node)
+	// Lying makes the disks say that a sync is over when it begins, to see that somebody notices.
+	Lying bool
 }
 
 // World is a few nodes, each a network of its own, with their surroundings.

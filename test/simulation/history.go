@@ -13,18 +13,16 @@ import (
 	"time"
 )
 
-// remembered is how many events are kept for people.
-const remembered = 120
-
 // history is what happened: all of it in a hash, the end of it as text.
 type history struct {
 	clock func() time.Duration
 	sum   hash.Hash
 	lines []string
+	keep  int // lines
 }
 
-func newHistory() *history {
-	return &history{sum: sha256.New(), clock: func() time.Duration { return 0 }}
+func newHistory(keep int) *history {
+	return &history{sum: sha256.New(), keep: keep, clock: func() time.Duration { return 0 }}
 }
 
 func (h *history) note(at time.Duration, format string, args ...any) {
@@ -34,8 +32,8 @@ func (h *history) note(at time.Duration, format string, args ...any) {
 }
 
 func (h *history) remember(line string) {
-	if h.lines = append(h.lines, line); len(h.lines) > 2*remembered {
-		h.lines = append(h.lines[:0], h.lines[remembered:]...)
+	if h.lines = append(h.lines, line); len(h.lines) > 2*h.keep {
+		h.lines = append(h.lines[:0], h.lines[h.keep:]...)
 	}
 }
 
@@ -59,7 +57,7 @@ func (h *history) hash() string { return hex.EncodeToString(h.sum.Sum(nil)[:12])
 
 // String is the last events, oldest first.
 func (h *history) String() string {
-	return strings.Join(h.lines[max(0, len(h.lines)-remembered):], "\n") + "\n"
+	return strings.Join(h.lines[max(0, len(h.lines)-h.keep):], "\n") + "\n"
 }
 
 // logger is a log that becomes part of the text; the nodes' words are not part of the hash.

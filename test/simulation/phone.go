@@ -90,7 +90,37 @@ func (p *phone) live() {
 		p.refresh()
 	case k < 94:
 		p.query()
+	case k < 97:
+		p.reboot()
+	default:
+		p.knock(1 + r.random.IntN(40))
 	}
+}
+
+// knock asks for one challenge after the other and answers none, as a broken client does, or one that wants the sequence
+// numbers of the card to run out.
+func (p *phone) knock(times int) {
+	if times == 0 || p.busy || p.r.phase != stormy {
+		return
+	}
+	a := &attempt{p: p, seconds: 60, challenges: hopeless}
+	a.send(nil)
+	p.r.w.After(p.r.upTo(100*time.Millisecond), func() { p.knock(times - 1) })
+}
+
+// reboot is what falling batteries do: the phone forgets everything but its card, and registers anew.
+func (p *phone) reboot() {
+	for _, x := range p.exchanges {
+		x.over, x.heard = true, func(*sip.Message) {}
+	}
+	for _, v := range p.serving {
+		v.settled, v.status = true, 487
+	}
+	clear(p.exchanges)
+	clear(p.serving)
+	p.call = nil
+	p.registration = registration{wanted: true, since: p.r.w.Clock.Now(), boots: p.boots + 1}
+	p.pursue()
 }
 
 // enjoyCalm registers, and then writes and calls until it has succeeded.

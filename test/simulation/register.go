@@ -18,7 +18,8 @@ type registration struct {
 	busy   bool          // an attempt is under way
 	cseq   uint32
 	route  []string // Service-Route
-	number int      // of the attempt
+	number int      // of the attempt to change it
+	boots  int      // each has a Call-ID of its own
 }
 
 // retryAfter is how long a phone waits after a refusal that names no time.
@@ -58,7 +59,9 @@ const asking = -1
 // attempt is one registration, refresh, de-registration or query, with as many challenges as it takes.
 func (p *phone) attempt(seconds int) {
 	p.busy = true
-	p.number++
+	if seconds != asking {
+		p.number++
+	}
 	a := &attempt{p: p, seconds: seconds, star: seconds == 0 && p.r.percent(30)}
 	a.send(nil)
 }
@@ -70,13 +73,20 @@ type attempt struct {
 	challenges int
 }
 
+// knocking is an attempt that hears nothing.
+func (a *attempt) knocking() bool { return a.challenges == hopeless }
+
+// hopeless, in the place of challenges, is an attempt that only knocks.
+const hopeless = 1 << 10
+
 // send sends the REGISTER; edit adds the answer to a challenge.
 func (a *attempt) send(edit func(*sip.Credentials)) {
 	p := a.p
 	p.cseq++
-	m := p.start(sip.REGISTER, "sip:"+lab.Domain, "<"+p.impu+">;tag=r", "<"+p.impu+">", "reg-"+p.name, p.cseq, nil)
+	m := p.start(sip.REGISTER, "sip:"+lab.Domain, "<"+p.impu+">;tag=r", "<"+p.impu+">", fmt.Sprintf("reg-%s-%d", p.name, p.boots), p.cseq, nil)
 	switch {
 	case a.seconds == asking:
+		p.r.witness.asks(m)
 	case a.star:
 		m.AppendString(sip.HdrContact, "*")
 		m.AppendString(sip.HdrExpires, "0")
@@ -95,6 +105,7 @@ func (a *attempt) send(edit func(*sip.Credentials)) {
 func (a *attempt) heard(m *sip.Message) {
 	p := a.p
 	switch {
+	case a.knocking():
 	case m == nil:
 		p.r.witness.counts.Unanswered++
 		a.failed(0)
@@ -120,9 +131,12 @@ func (a *attempt) failed(wait time.Duration) {
 	if wait == 0 {
 		wait = retryAfter/2 + p.r.upTo(retryAfter)
 	}
+	boots := p.boots
 	p.r.w.After(wait, func() {
-		p.busy = false
-		p.pursue()
+		if p.boots == boots {
+			p.busy = false
+			p.pursue()
+		}
 	})
 }
 
@@ -143,9 +157,9 @@ func (a *attempt) succeeded(m *sip.Message) {
 		for v := range m.Values(sip.HdrServiceRoute) {
 			p.route = append(p.route, string(v))
 		}
-		number := p.number
+		number, boots := p.number, p.boots
 		p.r.w.After(granted/3+p.r.upTo(granted/3), func() {
-			if p.number == number {
+			if p.number == number && p.boots == boots {
 				p.refresh()
 			}
 		})

@@ -12,6 +12,7 @@
 package simulation
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -27,6 +28,8 @@ type Plan struct {
 	Nodes int           // default 3
 	Users int           // of each node, default 12
 	Storm time.Duration // default 6 min
+	Keep  int           // events that Result.History has at most, default 120
+	Lying bool          // disks say that a sync is over when it begins: the witness must notice
 }
 
 // The parts of a run that have a fixed length.
@@ -65,18 +68,17 @@ type Result struct {
 
 // Counts says how much happened, so that a run in which nothing happened is not taken for a good one.
 type Counts struct {
-	Datagrams, Registered, Deregistered, Challenges, Resynchronised, Refused  int
-	Calls, Answered, Busy, Cancelled, Messages, Undelivered                   int
-	PowerCuts, Exits, FailedSyncs, Stalls, Removed, Added, Probes, Unanswered int
+	Datagrams, Registered, Deregistered, Asked, Challenges, Resynchronised, Refused int
+	Calls, Answered, Busy, Cancelled, Messages, Undelivered                         int
+	PowerCuts, Exits, FailedSyncs, Stalls, Removed, Added, Probes, Unanswered       int
 }
 
 // Run plays plan. The error says what was violated; the Result is filled in either case.
 func Run(plan Plan) (result Result, err error) {
-	r := &run{Plan: plan, random: rand.New(rand.NewPCG(plan.Seed, 2)), history: newHistory()}
-	r.Nodes, r.Users = or(r.Nodes, 3), or(r.Users, 12)
-	if r.Storm == 0 {
-		r.Storm = 6 * time.Minute
-	}
+	r := &run{Plan: plan, random: rand.New(rand.NewPCG(plan.Seed, 2))}
+	r.Nodes, r.Users, r.Keep = cmp.Or(r.Nodes, 3), cmp.Or(r.Users, 12), cmp.Or(r.Keep, 120)
+	r.Storm = cmp.Or(r.Storm, 6*time.Minute)
+	r.history = newHistory(r.Keep)
 	r.witness = newWitness(r)
 	defer func() {
 		result = Result{Trace: r.history.hash(), Counts: r.witness.counts, History: r.history.String()}
@@ -92,17 +94,10 @@ func Run(plan Plan) (result Result, err error) {
 	return result, r.play()
 }
 
-func or(n, standard int) int {
-	if n == 0 {
-		return standard
-	}
-	return n
-}
-
 // build makes the world, its phones and its weather.
 func (r *run) build() (err error) {
 	o := lab.Options{Seed: r.Seed, Nodes: r.Nodes, Shards: 1 + int(r.Seed%2), Mode: hop.Mode(r.Seed / 2 % 2), Poison: true,
-		Log: r.history.logger(), Disk: r.newDisk}
+		Log: r.history.logger(), Disk: r.newDisk, Lying: r.Lying}
 	r.weather = newWeather(r.random)
 	r.history.note(0, "seed %d: %d nodes, %d shards, mode %d, %v", r.Seed, o.Nodes, o.Shards, o.Mode, r.weather)
 	if r.w, err = lab.New(o); err != nil {

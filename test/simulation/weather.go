@@ -57,6 +57,7 @@ type site struct {
 	failing bool          // a sync fails or the power goes in the middle of a write; the node can promise nothing more
 	since   time.Duration // since when it can keep promises again
 	life    int           // how often it was started
+	trap    func()        // what befalls it at its next promise
 }
 
 // newDisk gives the disk of a node that starts its speed.
@@ -83,9 +84,11 @@ func (r *run) strike(s *site) {
 	}
 	n := s.Number()
 	switch k := r.random.IntN(100); {
-	case k < 25:
-		r.note("node%d: power cut", n)
-		r.powerCut(s)
+	case k < 25: // at any time, or just after a promise: what is not on the disk by then is lost
+		r.spring(s, func() {
+			r.note("node%d: power cut", n)
+			r.powerCut(s)
+		})
 	case k < 40: // the power goes while something is written
 		r.note("node%d: power goes within a few writes", n)
 		s.failing = true
@@ -95,10 +98,12 @@ func (r *run) strike(s *site) {
 			r.powerCut(s)
 		})
 	case k < 60:
-		r.note("node%d: kill -9", n)
-		r.witness.counts.Exits++
-		s.Exit()
-		r.restart(s)
+		r.spring(s, func() {
+			r.note("node%d: kill -9", n)
+			r.witness.counts.Exits++
+			s.Exit()
+			r.restart(s)
+		})
 	case k < 80:
 		r.note("node%d: a sync will fail", n)
 		r.witness.counts.FailedSyncs++
@@ -117,6 +122,21 @@ func (r *run) strike(s *site) {
 		r.note("node%d: the disk stalls", n)
 		r.witness.counts.Stalls++
 		s.stalled = r.w.Clock.Now() + r.upTo(10*time.Second)
+	}
+}
+
+// spring lets a fault happen now, or within a moment of the node's next promise.
+func (r *run) spring(s *site, fault func()) {
+	if r.percent(30) {
+		fault()
+		return
+	}
+	s.trap = func() {
+		r.later(r.upTo(4*time.Millisecond), func() {
+			if s.Up() && !s.failing {
+				fault()
+			}
+		})
 	}
 }
 

@@ -26,6 +26,7 @@ type witness struct {
 	accounts  map[string]*account // by public identity
 	byAddress map[netip.AddrPort]*phone
 	finals    map[transaction]final
+	queries   map[string]bool // branches of REGISTERs without Contact
 	counts    Counts
 	violation error
 }
@@ -59,7 +60,7 @@ type final struct {
 
 func newWitness(r *run) *witness {
 	return &witness{r: r, pool: sip.NewPool(sip.Limits{}), accounts: map[string]*account{},
-		byAddress: map[netip.AddrPort]*phone{}, finals: map[transaction]final{}}
+		byAddress: map[netip.AddrPort]*phone{}, finals: map[transaction]final{}, queries: map[string]bool{}}
 }
 
 func (w *witness) meet(p *phone) {
@@ -164,13 +165,40 @@ func (w *witness) promised(a *account, m *sip.Message) {
 	if until > 0 && !a.provisioned && !a.unsure {
 		w.fail("%s was removed and is registered", a.name)
 	}
-	if until > 0 {
+	switch {
+	case w.asked(m):
+		w.counts.Asked++
+	case until > 0:
 		w.counts.Registered++
-	} else {
+	default:
 		w.counts.Deregistered++
 	}
+	if w.asked(m) {
+		// It says what is committed. A change that was refused because the disk failed may still come to light.
+		if was := a.until > now+time.Second; was != (until > 0) && !a.registering && !a.leaving {
+			w.fail("%s asked and heard of a registration until %v; %v was acknowledged", a.name, until, a.until)
+		}
+		return
+	}
 	a.until, a.registering, a.leaving = until, false, false
-	w.lookAtUser(w.r.sites[a.node.Number()], a)
+	s := w.r.sites[a.node.Number()]
+	w.lookAtUser(s, a)
+	if trap := s.trap; trap != nil {
+		s.trap = nil
+		trap()
+	}
+}
+
+// asks: a REGISTER without Contact leaves a phone.
+func (w *witness) asks(m *sip.Message) {
+	via, _ := m.TopVia()
+	w.queries[string(via.Branch)] = true
+}
+
+// asked reports whether m answers a REGISTER without Contact, which changes nothing.
+func (w *witness) asked(m *sip.Message) bool {
+	via, _ := m.TopVia()
+	return w.queries[string(via.Branch)]
 }
 
 // attempt: an authenticated REGISTER leaves a phone.
