@@ -210,7 +210,7 @@ var dictionary = [...]Definition{
 	AccountingRecordNumber:      {485, 0, Unsigned32, true, "Accounting-Record-Number"},
 	DigestRealm:                 {104, 0, UTF8String, true, "Digest-Realm"},
 	DigestQoP:                   {110, 0, UTF8String, true, "Digest-QoP"},
-	DigestAlgorithm:             {111, 0, UTF8String, true, "Digest-Algorithm"},
+	DigestAlgorithm:             {111, 0, UTF8String, false, "Digest-Algorithm"}, // without M: it is also our hint in SIP-Auth-Data-Item
 	DigestHA1:                   {121, 0, UTF8String, true, "Digest-HA1"},
 
 	VisitedNetworkIdentifier:                {600, Vendor3GPP, OctetString, true, "Visited-Network-Identifier"},

@@ -26,6 +26,8 @@ type Outgoing struct {
 	Host    string        // Destination-Host: only this one, or an agent. "" any of the realm
 	Realm   string        // Destination-Realm
 	Timeout time.Duration // 0: that of the configuration
+	// Secure: only by mutual TLS with the peer's name in its certificate, because keys go or come.
+	Secure bool
 }
 
 // call is a request that waits for its answer. Until the waker has been called it belongs to the Node's shard.
@@ -34,6 +36,7 @@ type call struct {
 	msg     []byte
 	host    string
 	realm   string
+	secure  bool
 	app     Application
 	command Command
 	waker   shard.Waker
@@ -56,7 +59,7 @@ func (n *Node) Do(t *shard.Task, r *Outgoing) (Message, error) {
 		return Message{}, ErrAnswer
 	}
 	setEndToEnd(r.Message, n.endToEnd.Add(1))
-	k := &call{n: n, msg: r.Message, host: r.Host, realm: r.Realm, app: m.Application(), command: m.Command()}
+	k := &call{n: n, msg: r.Message, host: r.Host, realm: r.Realm, secure: r.Secure, app: m.Application(), command: m.Command()}
 	limit := r.Timeout
 	def(&limit, n.cfg.Timeout)
 	full := false

@@ -229,3 +229,10 @@ func pad(raw []byte) []byte {
 	}
 	return raw
 }
+
+// Example makes an AVP with a value, for Fault.Failed.
+func Example(id ID, value []byte) []byte {
+	var w Writer
+	w.Octets(id, value[:min(len(value), maxFailed)])
+	return w.b
+}

@@ -138,12 +138,14 @@ func (p *peer) serves(realm string) bool {
 }
 
 // grade says how fit the peer is for a request: 0 not at all, 1 while it is being tried again (RFC 3539 3.4.1), 2 fit.
-func (p *peer) grade(a Application) int {
+func (p *peer) grade(k *call) int {
 	c := p.conn
 	switch {
+	case k.secure && (c == nil || !c.secure):
+		return 0
 	case c == nil || c.state != stateOpen || c.suspect || len(c.pending) >= p.n.cfg.MaxPending:
 		return 0
-	case !c.relay && !c.apps[a]:
+	case !c.relay && !c.apps[k.app]:
 		return 0
 	case c.reopen > 0:
 		return 1
@@ -156,7 +158,7 @@ func (p *peer) grade(a Application) int {
 func (n *Node) choose(k *call) *conn {
 	if k.host != "" {
 		if p := n.byHost[strings.ToLower(k.host)]; p != nil {
-			if p.grade(k.app) == 0 || slices.Contains(k.tried, p) {
+			if p.grade(k) == 0 || slices.Contains(k.tried, p) {
 				return nil
 			}
 			return p.conn
@@ -170,7 +172,7 @@ func (n *Node) choose(k *call) *conn {
 		if !p.serves(k.realm) || k.host != "" && !p.cfg.Agent || slices.Contains(k.tried, p) {
 			continue
 		}
-		if g := p.grade(k.app); g > grade || g > 0 && g == grade && p.cfg.Priority < best.cfg.Priority {
+		if g := p.grade(k); g > grade || g > 0 && g == grade && p.cfg.Priority < best.cfg.Priority {
 			best, grade = p, g
 		}
 	}

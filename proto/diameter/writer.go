@@ -149,3 +149,6 @@ func (w *Writer) End() ([]byte, error) {
 	w.setLength(w.start, n)
 	return w.b, nil
 }
+
+// Bytes returns what has been written so far, for pieces of messages that were not begun with Begin.
+func (w *Writer) Bytes() []byte { return w.b }

@@ -1,0 +1,230 @@
+package cxwire
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	d "imsafe/proto/diameter"
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+)
+
+// ReasonKeysInClear names the refusal of a request whose answer would carry CK, IK, XRES or H(A1) to a peer without mutual TLS.
+// It cannot be switched off, only excepted by LabCleartextKeys.
+const ReasonKeysInClear = "keys-in-clear"
+
+// ServerConfig is what a Server is made of.
+type ServerConfig struct {
+	HSS    cx.Server
+	Shards []*shard.Shard // procedures run on these, in turn
+	// Hosts are the Diameter hosts of S-CSCFs, by their SIP names. Those that are not here are learned from their SARs and MARs,
+	// and before that taken to be the host of the SIP URI.
+	Hosts map[string]string
+	// LabCleartextKeys lets keys go to peers without TLS. For laboratories: who listens owns every security association.
+	LabCleartextKeys bool
+	// Refused is told of refusals, with ReasonKeysInClear. On the Node's shard; it may be nil.
+	Refused func(peer, reason string)
+}
+
+// Server serves Cx for an HSS.
+type Server struct {
+	cfg  ServerConfig
+	node *d.Node
+	turn atomic.Uint32
+
+	mu    sync.Mutex
+	hosts map[string]string // learned; guarded by mu
+}
+
+// maxHosts bounds what is learned. There are never that many S-CSCFs.
+const maxHosts = 1024
+
+// NewServer makes a Server. Its Application goes into the configuration of a Node, which Bind then gets.
+func NewServer(c ServerConfig) (*Server, error) {
+	if c.HSS == nil || len(c.Shards) == 0 {
+		return nil, errors.New("cxwire: an HSS and a shard are needed")
+	}
+	return &Server{cfg: c, hosts: map[string]string{}}, nil
+}
+
+// Application is Cx as the HSS takes it.
+func (s *Server) Application() d.ApplicationConfig {
+	return d.ApplicationConfig{ID: d.AppCx, Vendor: d.Vendor3GPP, Accepts: serverGrammars(), Handler: s}
+}
+
+// Bind gives the Node. Once, before the Node runs.
+func (s *Server) Bind(n *d.Node) { s.node = n }
+
+// Serve implements diameter.Handler: it decodes, and leaves the rest to a procedure.
+func (s *Server) Serve(r *d.Request) {
+	j := &job{x: newExchange(r, s.node.Us())}
+	v := r.AVPs()
+	var f *d.Fault
+	switch r.Command() {
+	case d.UAR:
+		j.uar, f = decodeUAR(v)
+	case d.SAR:
+		j.sar, f = decodeSAR(v)
+	case d.LIR:
+		j.lir, f = decodeLIR(v)
+	case d.MAR:
+		j.mar, f = decodeMAR(v)
+	}
+	switch {
+	case f != nil:
+		r.Reply.Send(d.AppendError(nil, r.Message, s.node.Us(), *f))
+	case !checkFeatures(r.Message):
+		j.x.fail(cx.ResultFeatureUnsupported)
+	case j.mar != nil && !r.Secure && !s.cfg.LabCleartextKeys:
+		if s.cfg.Refused != nil {
+			s.cfg.Refused(r.Peer, ReasonKeysInClear)
+		}
+		j.x.fail(cx.ResultUnableToComply) // before a sequence number is spent
+	default:
+		s.learn(r)
+		j.hss = s.cfg.HSS
+		if !s.cfg.Shards[s.turn.Add(1)%uint32(len(s.cfg.Shards))].Exec(j) {
+			j.x.fail(cx.ResultTooBusy)
+		}
+	}
+}
+
+// learn notes which host an S-CSCF has: what is pushed goes there (TS 29.228 6.1.3, Destination-Host).
+func (s *Server) learn(r *d.Request) {
+	a, ok := r.Find(d.ServerName)
+	if !ok {
+		return
+	}
+	host := r.Identity(d.OriginHost)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hosts[string(a.Data)] != string(host) && len(s.hosts) < maxHosts {
+		s.hosts[string(a.Data)] = string(host)
+	}
+}
+
+// job is one request as the procedure that serves it.
+type job struct {
+	hss cx.Server
+	x   exchange
+	uar *cx.UserAuthorizationRequest
+	sar *cx.ServerAssignmentRequest
+	lir *cx.LocationInfoRequest
+	mar *cx.MultimediaAuthRequest
+}
+
+// Run implements shard.Event.
+func (j *job) Run(s *shard.Shard) {
+	if !s.Begin(j) {
+		j.x.fail(cx.ResultTooBusy)
+	}
+}
+
+// Proceed implements shard.Procedure.
+func (j *job) Proceed(t *shard.Task) {
+	answered := false
+	defer func() {
+		if !answered { // a panic, which the shard reports, or its end
+			j.x.fail(cx.ResultUnableToComply)
+		}
+	}()
+	w := j.serve(t)
+	answered = true
+	j.x.send(&w)
+}
+
+func (j *job) serve(t *shard.Task) d.Writer {
+	switch {
+	case j.uar != nil:
+		a, err := j.hss.UserAuthorization(t, j.uar)
+		if err != nil {
+			return j.x.answer(cx.ResultOf(err))
+		}
+		w := j.x.answer(a.Result)
+		appendUAA(&w, a)
+		return w
+	case j.sar != nil:
+		a, err := j.hss.ServerAssignment(t, j.sar)
+		result := cx.ResultOf(err)
+		if err == nil {
+			result = a.Result
+		}
+		w := j.x.answer(result)
+		if a != nil { // with some failures too
+			appendSAA(&w, a)
+		}
+		return w
+	case j.lir != nil:
+		a, err := j.hss.LocationInfo(t, j.lir)
+		if err != nil {
+			return j.x.answer(cx.ResultOf(err))
+		}
+		w := j.x.answer(a.Result)
+		appendLIA(&w, a)
+		return w
+	}
+	a, err := j.hss.MultimediaAuth(t, j.mar)
+	if err != nil {
+		return j.x.answer(cx.ResultOf(err))
+	}
+	w := j.x.answer(a.Result)
+	appendMAA(&w, a)
+	return w
+}
+
+// Push returns the push side of an S-CSCF, by its SIP name: what hss.Ports.Push wants.
+func (s *Server) Push(serverName string) cx.Client { return &pusher{s, serverName} }
+
+// hostOf finds the Diameter host of an S-CSCF.
+func (s *Server) hostOf(serverName string) string {
+	if host, ok := s.cfg.Hosts[serverName]; ok {
+		return host
+	}
+	s.mu.Lock()
+	host, ok := s.hosts[serverName]
+	s.mu.Unlock()
+	if ok {
+		return host
+	}
+	_, rest, _ := strings.Cut(serverName, ":")
+	if _, after, ok := strings.Cut(rest, "@"); ok {
+		rest = after
+	}
+	return rest[:len(rest)-len(strings.TrimLeft(rest, hostChars))]
+}
+
+const hostChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+// pusher is an S-CSCF elsewhere.
+type pusher struct {
+	s          *Server
+	serverName string
+}
+
+var _ cx.Client = (*pusher)(nil)
+
+// RegistrationTermination sends RTR.
+func (p *pusher) RegistrationTermination(t *shard.Task, r *cx.RegistrationTerminationRequest) (*cx.RegistrationTerminationAnswer, error) {
+	host, realm := p.s.hostOf(p.serverName), p.s.node.Us().Realm
+	w := begin(p.s.node, d.RTR, host, realm)
+	appendRTR(&w, r)
+	m, result, err := ask(t, p.s.node, &w, d.Outgoing{Host: host, Realm: realm})
+	if err != nil {
+		return nil, err
+	}
+	return decodeRTA(m.AVPs(), result), nil
+}
+
+// PushProfile sends PPR. One with H(A1) goes by mutual TLS only.
+func (p *pusher) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushProfileAnswer, error) {
+	host, realm := p.s.hostOf(p.serverName), p.s.node.Us().Realm
+	w := begin(p.s.node, d.PPR, host, realm)
+	appendPPR(&w, r)
+	_, result, err := ask(t, p.s.node, &w, d.Outgoing{Host: host, Realm: realm, Secure: r.Digest != nil && !p.s.cfg.LabCleartextKeys})
+	if err != nil {
+		return nil, err
+	}
+	return &cx.PushProfileAnswer{Result: result}, nil
+}
