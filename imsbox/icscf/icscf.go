@@ -16,6 +16,7 @@ import (
 // Config is what the I-CSCF must know.
 type Config struct {
 	Name             hop.Name
+	Domain           string // the home domain
 	VisitedNetworkID string // used in UAR when a REGISTER came without one
 	// DerivePrivate takes the private identity of a REGISTER that names none from the public one (TS 23.003 13.4B).
 	DerivePrivate bool
@@ -37,8 +38,8 @@ var _ hop.Function = (*ICSCF)(nil)
 
 // New returns an I-CSCF. It holds no resource that must be closed.
 func New(cfg Config, ports Ports) (*ICSCF, error) {
-	if cfg.Name == "" || len(cfg.SCSCFs) == 0 || ports.Cx == nil {
-		return nil, fmt.Errorf("icscf: name, one S-CSCF and Cx are needed: %+v", cfg)
+	if cfg.Name == "" || cfg.Domain == "" || len(cfg.SCSCFs) == 0 || ports.Cx == nil {
+		return nil, fmt.Errorf("icscf: name, domain, one S-CSCF and Cx are needed: %+v", cfg)
 	}
 	return &ICSCF{cfg: cfg, ports: ports}, nil
 }

@@ -34,11 +34,21 @@ func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // terminate finds the S-CSCF of the called user (TS 24.229 5.3.2.1).
 func (i *ICSCF) terminate(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	called, ok := sip.PublicIdentity(in.Msg.RequestURI())
-	if !ok {
+	identities := i.identities(in.Msg.RequestURI())
+	if len(identities) == 0 {
 		return x.Refuse(in, 416, "")
 	}
-	answer, err := i.ports.Cx.LocationInfo(x.Task(), &cx.LocationInfoRequest{IMPU: cx.IMPU(called)})
+	var answer *cx.LocationInfoAnswer
+	var err error
+	for n, called := range identities {
+		answer, err = i.ports.Cx.LocationInfo(x.Task(), &cx.LocationInfoRequest{IMPU: cx.IMPU(called)})
+		if err == nil && len(identities) > 1 {
+			in.Msg.SetRequestURI([]byte(called))
+		}
+		if err == nil || !errors.Is(err, cx.ErrUserUnknown) || n == len(identities)-1 {
+			break
+		}
+	}
 	if err != nil {
 		return x.Refuse(in, sessionRefusal(err), "")
 	}

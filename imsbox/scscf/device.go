@@ -54,12 +54,21 @@ func preference(params string) int {
 	return 1000
 }
 
-// branches are the ways of one request to the devices of the callee (TS 24.229 5.4.3.3 steps 10 to 12).
-func (s *SCSCF) branches(devices []device) []hop.Branch {
+// branches are the ways of the request m to the devices of the callee (TS 24.229 5.4.3.3 steps 10 to 12), in the order and number that
+// its sender wants (RFC 3841 9.1).
+func (s *SCSCF) branches(devices []device, m *sip.Message) []hop.Branch {
+	slices.SortStableFunc(devices, func(a, b device) int { return b.q - a.q })
+	if m.HasToken(sip.HdrRequestDisposition, "no-fork") {
+		devices = devices[:1]
+	}
+	sequential := m.HasToken(sip.HdrRequestDisposition, "sequential")
 	branches := make([]hop.Branch, len(devices))
 	for i := range devices {
 		d := &devices[i]
 		branches[i] = hop.Branch{Q: d.q, Serve: func(x *hop.Exchange, in hop.Inbound) hop.Reply { return s.toDevice(x, in, d) }}
+		if sequential {
+			branches[i].Q = len(devices) - i
+		}
 	}
 	return branches
 }

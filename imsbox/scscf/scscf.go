@@ -42,7 +42,9 @@ type Config struct {
 	AwaitAuth      time.Duration // reg-await-auth (TS 24.229 7.8); default 4 min
 
 	// Digest are the algorithms of SIP Digest for subscribers without a card, inside TLS; empty: off.
-	Digest []aka.DigestAlgorithm
+	Digest    []aka.DigestAlgorithm
+	Numbering Numbering // how dialled numbers are read
+
 	// LabAccess accepts AKAv1 over an unprotected path, for test clients. node sets it in lab mode only.
 	LabAccess bool
 }

@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"bytes"
+	"strings"
 
 	"imsafe/hop"
 	"imsafe/proto/shard"
@@ -74,7 +75,29 @@ func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
 	if !found || reg.barred(impu) {
 		return user{}, 403
 	}
+	reg.addNumber(in.Msg, impu)
 	return user{served: impu, other: string(in.Msg.RequestURI())}, 0
+}
+
+// addNumber asserts the user's number beside his default identity, so that the callee's phone book finds him (TS 24.229 5.4.3.2). Who
+// chose another identity is not given away by it.
+func (r *registration) addNumber(m *sip.Message, impu string) {
+	if m.Count(sip.HdrPAssertedIdentity) != 1 || !strings.HasPrefix(impu, "sip:") {
+		return
+	}
+	isDefault := true
+	for _, id := range r.identities {
+		switch {
+		case id.barred:
+		case isDefault && id.impu != impu:
+			return
+		case strings.HasPrefix(id.impu, "tel:"):
+			m.AppendString(sip.HdrPAssertedIdentity, "<"+id.impu+">")
+			return
+		default:
+			isDefault = false
+		}
+	}
 }
 
 // servedCallee identifies the served user of a terminating request and the devices he can be reached at (TS 24.229 5.4.3.3

@@ -80,6 +80,7 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return challenge
 	}
 	in.Msg.RemoveFirst(sip.HdrRoute)
+	s.normalise(in.Msg)
 	// Initial filter criteria of the originating user come here (TS 24.229 5.4.3.2 step 4).
 	account := s.account(in, rf.Originating, user)
 	s.recordRoute(in, rf.Originating)
@@ -102,7 +103,7 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	s.recordRoute(in, rf.Terminating)
 	s.address(in, user)
 	name := s.addIOI(in, rf.Terminating)
-	r := x.Fork(in, s.branches(devices), name)
+	r := x.Fork(in, s.branches(devices, in.Msg), name)
 	if name != nil {
 		r = name(r)
 	}
