@@ -1,6 +1,8 @@
 package clientims
 
 import (
+	"bytes"
+
 	"imsafe/proto/sip"
 	"imsafe/secure"
 )
@@ -58,9 +60,27 @@ func (p *Port) strip(m *sip.Message) {
 			}
 		}
 	}
+	if authorisesMedia(m) && p.refusesHeader("early-media") {
+		understood := m.HasToken(sip.HdrPEarlyMedia, "supported")
+		m.Remove(sip.HdrPEarlyMedia)
+		if understood && m.IsRequest() {
+			m.AppendString(sip.HdrPEarlyMedia, "supported")
+		}
+	}
 	if claimsNetwork(m) && p.refusesHeader("network-provided") {
 		keepOwnAccess(m)
 	}
+}
+
+// authorisesMedia reports whether a client's message says more of early media than that it understands the header. To open and close
+// the way of media before an answer is for the network alone: whoever could would talk without being charged (RFC 5009 4, 8).
+func authorisesMedia(m *sip.Message) bool {
+	for v := range m.Values(sip.HdrPEarlyMedia) {
+		if !m.IsRequest() || !bytes.EqualFold(v, []byte("supported")) {
+			return true
+		}
+	}
+	return false
 }
 
 func claimsNetwork(m *sip.Message) bool {

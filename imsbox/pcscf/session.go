@@ -1,6 +1,8 @@
 package pcscf
 
 import (
+	"bytes"
+	"net/netip"
 	"strconv"
 
 	"imsafe/hop"
@@ -119,4 +121,27 @@ func (p *PCSCF) addChargingVector(in hop.Inbound) {
 	v = append(v, '-')
 	v = strconv.AppendUint(v, p.icid.Add(1), 36)
 	in.Msg.Set(sip.HdrPChargingVector, append(v, '"'))
+}
+
+// asksNetwork reports whether an OPTIONS is for no user: for this P-CSCF, by whatever name or address the client knows it, or for the
+// home network. Clients ask so to find out whether their way is open.
+func asksNetwork(x *hop.Exchange, m *sip.Message) bool {
+	if m.Method() != sip.OPTIONS {
+		return false
+	}
+	uri, err := sip.ParseURI(m.RequestURI())
+	if err != nil || !uri.IsSIP() || uri.User != nil {
+		return false
+	}
+	_, notAddress := netip.ParseAddr(string(bytes.Trim(uri.Host, "[]")))
+	return notAddress == nil || x.Knows(uri.Host)
+}
+
+// capabilities answers such an OPTIONS (RFC 3261 11.2).
+func capabilities(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	r := x.Refuse(in, 200, "")
+	r.Msg.AppendString(sip.HdrAllow, "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH, REGISTER")
+	r.Msg.AppendString(sip.HdrAccept, "application/sdp")
+	r.Msg.AppendString(sip.HdrSupported, "path, outbound")
+	return r
 }

@@ -18,6 +18,8 @@ func (p *PCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return p.register(x, in)
 	case len(in.Msg.ToTag()) > 0:
 		return p.withinDialog(x, in)
+	case asksNetwork(x, in.Msg):
+		return capabilities(x, in)
 	default:
 		return p.fromClient(x, in)
 	}

@@ -30,6 +30,8 @@ type Client struct {
 	node     *Node
 	pool     *sip.Pool
 	cseq     uint32
+	invited  uint32 // CSeq of the last INVITE, which its ACK repeats
+	last     []byte // what was transmitted last
 	calls    int
 	register dialog
 	counts   map[string]int          // by nonce of SIP Digest
@@ -38,6 +40,7 @@ type Client struct {
 	dialog   dialog                  // of the current call
 	sent     *sip.Message            // last request sent outside REGISTER
 	request  *sip.Message            // last request received
+	received map[string]*sip.Message // and the last of each method
 }
 
 // dialog is what a client remembers to build the next request of one (RFC 3261 12).
@@ -112,6 +115,10 @@ func (c *Client) Request(method string) *sip.Message {
 		c.Transmit(c.pool.NewResponse(m, 200, ""))
 	default:
 		c.request = m
+		if c.received == nil {
+			c.received = map[string]*sip.Message{}
+		}
+		c.received[method] = m
 	}
 	if len(m.ToTag()) == 0 && method == "INVITE" {
 		contact, _ := sip.ParseNameAddr(m.Get(sip.HdrContact))
@@ -142,6 +149,13 @@ func (c *Client) contact() string {
 // start makes a request with what every one has.
 func (c *Client) start(method sip.Method, uri string, d *dialog) *sip.Message {
 	c.cseq++
+	seq := c.cseq
+	switch method {
+	case sip.INVITE:
+		c.invited = seq
+	case sip.ACK:
+		seq = c.invited
+	}
 	m := c.pool.NewRequest(method, uri)
 	m.AppendString(sip.HdrVia, fmt.Sprintf("SIP/2.0/UDP %s;rport;branch=z9hG4bK-%s-%d", c.Address, c.Name, c.cseq))
 	m.AppendString(sip.HdrMaxForwards, "70")
@@ -153,7 +167,7 @@ func (c *Client) start(method sip.Method, uri string, d *dialog) *sip.Message {
 	m.AppendString(sip.HdrFrom, from)
 	m.AppendString(sip.HdrTo, to)
 	m.AppendString(sip.HdrCallID, d.callID)
-	m.AppendString(sip.HdrCSeq, fmt.Sprintf("%d %s", c.cseq, method))
+	m.AppendString(sip.HdrCSeq, fmt.Sprintf("%d %s", seq, method))
 	for _, r := range d.route {
 		m.AppendString(sip.HdrRoute, r)
 	}
@@ -161,7 +175,13 @@ func (c *Client) start(method sip.Method, uri string, d *dialog) *sip.Message {
 }
 
 // Transmit sends m to the node as it is.
-func (c *Client) Transmit(m *sip.Message) { c.w.Send(c.Address, c.node.Address, m.AppendTo(nil)) }
+func (c *Client) Transmit(m *sip.Message) {
+	c.last = m.AppendTo(nil)
+	c.Retransmit()
+}
+
+// Retransmit sends again what was sent last.
+func (c *Client) Retransmit() { c.w.Send(c.Address, c.node.Address, c.last) }
 
 // Receive takes a datagram. One that does not parse is a defect of the node and ends the test.
 func (c *Client) Receive(_ netip.AddrPort, data []byte) {
@@ -186,6 +206,11 @@ func Header(name, value string) Edit {
 			m.SetName(name, []byte(value))
 		}
 	}
+}
+
+// Body returns an Edit that gives a message a body.
+func Body(contentType string, body []byte) Edit {
+	return func(m *sip.Message) { m.SetBody(contentType, body) }
 }
 
 // Spoil is an Edit that makes the answer to a challenge a wrong one.
@@ -336,12 +361,15 @@ func (c *Client) Send(method sip.Method, to string, edits ...Edit) *sip.Message 
 
 // SendInDialog sends a request inside the current dialog; ACK repeats the number of the INVITE.
 func (c *Client) SendInDialog(method sip.Method, edits ...Edit) {
-	if method == sip.ACK {
-		c.cseq--
-	}
 	m := c.start(method, c.dialog.target, &c.dialog)
+	if method.MakesDialog() || method == sip.UPDATE {
+		m.AppendString(sip.HdrContact, "<"+c.contact()+">")
+	}
 	for _, edit := range edits {
 		edit(m)
+	}
+	if method == sip.INVITE {
+		c.sent = m
 	}
 	c.Transmit(m)
 }
@@ -364,6 +392,16 @@ func (c *Client) SendCancel() {
 	c.Transmit(m)
 }
 
+// AnswerTo responds to the last request of the method that was received.
+func (c *Client) AnswerTo(method string, code int, edits ...Edit) error {
+	if c.received[method] == nil {
+		return fmt.Errorf("%s received no %s", c.Name, method)
+	}
+	c.request = c.received[method]
+	c.Answer(code, edits...)
+	return nil
+}
+
 // Answer responds to the last request received.
 func (c *Client) Answer(code int, edits ...Edit) {
 	m := c.pool.NewResponse(c.request, code, "")
@@ -377,7 +415,7 @@ func (c *Client) Answer(code int, edits ...Edit) {
 	for v := range c.request.Values(sip.HdrRecordRoute) {
 		m.Append(sip.HdrRecordRoute, v)
 	}
-	if c.request.Method() == sip.INVITE {
+	if method := c.request.Method(); method.MakesDialog() || method == sip.UPDATE {
 		m.AppendString(sip.HdrContact, "<"+c.contact()+">")
 	}
 	for _, edit := range edits {

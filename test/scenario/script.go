@@ -15,7 +15,10 @@
 //	alice > BYE                       a request inside the current call (ACK, BYE, UPDATE, PRACK, INFO)
 //	alice > CANCEL
 //	bob > 180                         answer the request received last
+//	bob > 180 INVITE                  answer the last INVITE received, though other requests came after it
 //	    Header: value                 (indented, after a ">") set this header; an empty value removes it
+//	    body TYPE text                (indented, after a ">") give it a body; \n is a line's end, "hex 00ff" are octets
+//	alice again                       retransmit what was sent last
 //	alice < 180                       this response must have arrived
 //	bob < INVITE                      this request must have arrived
 //	    has Header: text              (indented, after a "<") the header exists and contains the text
@@ -41,6 +44,7 @@ package scenario
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"strings"
@@ -132,6 +136,10 @@ func (p *player) step(b block) error {
 		return fmt.Errorf("nobody is called %q", words[0])
 	}
 	switch words[1] {
+	case "again":
+		c.Retransmit()
+		p.w.Settle()
+		return nil
 	case "vanishes":
 		p.w.Nodes[0].Disconnect(c)
 		return nil
@@ -184,6 +192,15 @@ func (p *player) user(words []string) error {
 func edits(lines []string) []lab.Edit {
 	var all []lab.Edit
 	for _, line := range lines {
+		if rest, isBody := strings.CutPrefix(line, "body "); isBody {
+			kind, text, _ := strings.Cut(rest, " ")
+			if octets, isHex := strings.CutPrefix(text, "hex "); isHex {
+				b, _ := hex.DecodeString(octets) // a mistake in a script shows as a body that is too short
+				text = string(b)
+			}
+			all = append(all, lab.Body(kind, []byte(strings.ReplaceAll(text, `\n`, "\r\n"))))
+			continue
+		}
 		name, value, _ := strings.Cut(line, ":")
 		all = append(all, lab.Header(name, strings.TrimSpace(value)))
 	}
@@ -197,6 +214,9 @@ func (p *player) send(c *lab.Client, words []string, edits []lab.Edit) error {
 		var code int
 		if _, err := fmt.Sscan(words[0], &code); err != nil {
 			return err
+		}
+		if len(words) > 1 {
+			return c.AnswerTo(words[1], code, edits...)
 		}
 		c.Answer(code, edits...)
 	case method == sip.REGISTER:
@@ -325,6 +345,12 @@ func (p *player) fill(b block) block {
 
 func check(m *sip.Message, condition string) error {
 	verb, rest, _ := strings.Cut(condition, " ")
+	if octets, isHex := strings.CutPrefix(rest, "hex "); verb == "body" && isHex {
+		if got := hex.EncodeToString(m.Body()); got != octets {
+			return fmt.Errorf("the body is %s", got)
+		}
+		return nil
+	}
 	if verb == "body" {
 		if !strings.Contains(string(m.Body()), rest) {
 			return fmt.Errorf("the body does not contain %q, but %q", rest, m.Body())
