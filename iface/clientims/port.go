@@ -27,11 +27,20 @@ type Port struct {
 
 	timer shard.Timer
 	swept int // the slot the sweeper goes on from
+
+	screened screened // what Screen found, for the Request that follows at once
+}
+
+// screened is whom a request came from.
+type screened struct {
+	association association
+	known       bool
 }
 
 var (
 	_ siptransport.Receiver = (*Port)(nil)
 	_ siptxn.Handler        = (*Port)(nil)
+	_ siptxn.Screener       = (*Port)(nil)
 )
 
 // Packet implements siptransport.Receiver.
@@ -58,17 +67,27 @@ func (p *Port) forget(ref secure.Association, why gm.Reason) {
 	}
 }
 
+// Screen implements siptxn.Screener: a stranger's request is answered, and nothing is kept of it.
+func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int) {
+	a, known := p.recognise(f, m)
+	p.screened = screened{a, known}
+	if p.refusesUnregistered(a, m) {
+		return 403
+	}
+	return 0
+}
+
 // Request implements siptxn.Handler: the way of a client's request through the door.
 func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	if p.door.turnsAway(m) {
 		p.turnAway(tx, m)
 		return
 	}
-	a, known := p.recognise(tx.Flow(), m)
+	a, known := p.screened.association, p.screened.known
 	if !known && m.Method() == sip.REGISTER {
 		a, known = p.open(tx.Flow(), m)
 	}
-	if p.refusesUnregistered(a, m) || !known {
+	if !known {
 		_ = p.layer.Reply(tx, 403, "") // who has closed his connection needs no answer
 		return
 	}

@@ -21,6 +21,7 @@ type Counters struct {
 	NotSIP       atomic.Uint64 // octets that cannot be parsed
 	Malformed    atomic.Uint64 // requests that did not pass sip.Validate
 	Legacy       atomic.Uint64 // requests without the magic cookie (RFC 2543), refused
+	Screened     atomic.Uint64 // requests that the Handler refused before they had a transaction
 	OverServers  atomic.Uint64 // requests refused: Limits.Servers
 	OverSource   atomic.Uint64 // requests refused: Limits.PerSource
 	Stateless    atomic.Uint64 // answers sent without a transaction

@@ -35,6 +35,13 @@ type Handler interface {
 	Ended(tx *Server)
 }
 
+// Screener is what a Handler may offer besides, so that strangers cost no memory (RFC 3261 8.2.7): Screen is asked about each new
+// request before anything is kept for it. A status other than 0 is its answer, sent without a transaction and within
+// Limits.Stateless; with 0 Request follows at once. m is lent.
+type Screener interface {
+	Screen(f siptransport.Flow, m *sip.Message) (status int)
+}
+
 // Responder is the transaction user of client transactions. All calls come on the shard.
 type Responder interface {
 	// Response brings a response that is no retransmission and takes over m. The topmost Via is still ours: a proxy removes
@@ -108,6 +115,8 @@ type Layer struct {
 	sh  *shard.Shard
 	n   Counters
 
+	screener Screener // nil if the handler is none
+
 	seed    maphash.Seed
 	servers shard.Slots[Server]
 	index   map[uint64]*Server // by hash of branch, sent-by and source; chained by Server.next
@@ -138,6 +147,7 @@ func New(c Config) *Layer {
 	c.Limits = c.Limits.withDefaults()
 	l := &Layer{cfg: c, sh: c.Shard, seed: maphash.MakeSeed(), index: make(map[uint64]*Server), pending: make(map[netip.Addr]int),
 		flows: make(map[siptransport.Sender]*Client)}
+	l.screener, _ = c.Handler.(Screener)
 	l.clients.Limit = c.Limits.Clients
 	l.kept = newKept(c.Limits.Kept)
 	rate := float64(max(c.Limits.Stateless, 0))

@@ -125,8 +125,15 @@ func (l *Layer) absorbKept(key []byte) bool {
 	return ok
 }
 
-// begin starts the transaction of a new request, if there is room for it.
+// begin starts the transaction of a new request, if the handler wants it and there is room for it.
 func (l *Layer) begin(f, reply siptransport.Flow, m *sip.Message, hash uint64, key []byte, prefix int) {
+	if l.screener != nil {
+		if status := l.screener.Screen(f, m); status != 0 {
+			l.n.Screened.Add(1)
+			l.refuse(reply, f, m, key[:prefix], status, "", 0)
+			return
+		}
+	}
 	source := sourceOf(f.Peer.Addr())
 	over := &l.n.OverServers
 	switch {

@@ -11,6 +11,7 @@ import (
 
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
+	"imsafe/proto/siptransport"
 )
 
 const (
@@ -455,6 +456,47 @@ func TestStatelessBudget(t *testing.T) {
 		t.Errorf("%d answers after half a second", n)
 	}
 	r.wantEmpty()
+}
+
+// strict is a user who screens.
+type strict struct {
+	*user
+	status int
+}
+
+func (s strict) Screen(_ siptransport.Flow, m *sip.Message) int {
+	s.note("screen %s", m.MethodName())
+	return s.status
+}
+
+func TestScreen(t *testing.T) {
+	screening := func(t *testing.T, status int) *rig {
+		return newRig(t, func(c *Config) { c.Handler = strict{c.Handler.(*user), status} })
+	}
+	t.Run("a stranger is answered and forgotten", func(t *testing.T) {
+		r := screening(t, 403)
+		r.from(r.udp, alice, text("INVITE", "1"))
+		r.wantUser("screen INVITE")
+		r.wantSent("0.00 SIP/2.0 403 Forbidden")
+		to := header(r.udp.last().data, "To")
+		r.from(r.udp, alice, strings.Replace(text("ACK", "1"), "To: <sip:bob@home.example>", "To: "+to, 1))
+		r.from(r.udp, alice, text("CANCEL", "1"))
+		r.wantUser()
+		r.wantSent("0.00 SIP/2.0 481 Call/Transaction Does Not Exist")
+		if n := r.l.n.Screened.Load(); n != 1 {
+			t.Errorf("%d counted", n)
+		}
+		r.wantEmpty()
+	})
+	t.Run("who passes has a transaction", func(t *testing.T) {
+		r := screening(t, 0)
+		r.from(r.udp, alice, text("INVITE", "1"))
+		r.from(r.udp, alice, text("INVITE", "1"))
+		r.wantUser("screen INVITE", "request INVITE")
+		_ = r.respond(486)
+		r.advance(time.Minute)
+		r.wantUser("ended INVITE")
+	})
 }
 
 func TestServerLimits(t *testing.T) {
