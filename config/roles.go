@@ -1,6 +1,10 @@
 package config
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // roles are the functions that a process may have.
 var roles = []string{"pcscf", "icscf", "scscf", "hss"}
@@ -24,10 +28,47 @@ func (c *Config) validateMw(f *findings) {
 		f.refuse(known && c.HasRole(key[len("mw."):]), key+".address", "take the role out of [node], or the address out", "this process has the function itself")
 		f.refuse(known && secured && peer.Certificate == "", key+".certificate", "", "which name stands in its certificate is not said")
 	}
-	needs := func(role, other, section string, there bool) {
-		f.refuse(c.HasRole(role) && !c.HasRole(other) && !there, section, "", "%s needs %s, which is neither here nor on another node", role, other)
+	c.needs(f, "pcscf", "icscf", "mw.icscf.address", m.ICSCF.Address)
+	c.needs(f, "pcscf", "scscf", "mw.scscf.address", m.SCSCF.Address)
+	c.needs(f, "icscf", "scscf", "mw.scscf.address", m.SCSCF.Address)
+}
+
+// needs refuses a role whose partner is neither in the process nor elsewhere.
+func (c *Config) needs(f *findings, role, other, key string, elsewhere Address) {
+	f.refuse(c.HasRole(role) && !c.HasRole(other) && !elsewhere.IsValid(), key, "", "%s needs %s, which is neither here nor on another node", role, other)
+}
+
+// CxName returns what this node is called in Diameter.
+func (c *Config) CxName() string {
+	switch {
+	case c.Cx.Name != "":
+		return c.Cx.Name
+	case c.HasRole("hss"):
+		return "hss." + c.HomeDomain()
 	}
-	needs("pcscf", "icscf", "mw.icscf.address", m.ICSCF.Address.IsValid())
-	needs("pcscf", "scscf", "mw.scscf.address", m.SCSCF.Address.IsValid())
-	needs("icscf", "scscf", "mw.scscf.address", m.SCSCF.Address.IsValid())
+	return "cscf." + c.HomeDomain()
+}
+
+// CxServerName returns what an HSS on another node is called in Diameter.
+func (c *Config) CxServerName() string {
+	return cmp.Or(c.Cx.ServerName, "hss."+c.HomeDomain())
+}
+
+func (c *Config) validateCx(f *findings) {
+	x, hss := c.Cx, c.HasRole("hss")
+	used := x.Listen.IsValid() || x.Server.IsValid()
+	f.refuse(x.LabCleartextKeys && !c.Node.Lab, "cx.lab_cleartext_keys", "remove it; other nodes show a certificate", "keys in clear are for a lab only")
+	f.refuse(used && !x.LabCleartextKeys && (c.Mw.CertificateFile == "" || c.Mw.KeyFile == "" || c.Mw.CAFile == ""), "mw.certificate_file", "give certificate_file, key_file and ca_file", "[cx] needs mutual TLS, with the certificate of [mw]")
+	f.refuse(x.Listen.IsValid() && !hss, "cx.listen", "", "only an HSS listens for CSCFs, and this process has none")
+	f.refuse(x.Server.IsValid() && hss, "cx.server", "take the role out of [node], or the address out", "this process has the function itself")
+	f.refuse(x.Listen.IsValid() && len(x.Clients) == 0, "cx.clients", `write clients = ["cscf.`+c.HomeDomain()+`"]`, "an HSS that listens serves somebody")
+	for key, names := range map[string][]string{"cx.name": {x.Name}, "cx.clients": x.Clients, "cx.server_name": {x.ServerName}} {
+		for _, name := range names {
+			labels := strings.Split(name, ".")
+			bad := len(labels) < 2 || slices.ContainsFunc(labels, func(l string) bool { return !label.MatchString(l) })
+			f.refuse(bad && (name != "" || key == "cx.clients"), key, "the host of the Diameter node, such as cscf.ims.example.org", "%q is no domain name", name)
+		}
+	}
+	c.needs(f, "icscf", "hss", "cx.server", x.Server)
+	c.needs(f, "scscf", "hss", "cx.server", x.Server)
 }

@@ -9,6 +9,7 @@ type Config struct {
 	IMS          IMS          `toml:"ims"`
 	CI           CI           `toml:"ci"`
 	Mw           Mw           `toml:"mw"`
+	Cx           Cx           `toml:"cx"`
 	Registration Registration `toml:"registration"`
 	HSS          HSS          `toml:"hss"`
 	Store        Store        `toml:"store"`
@@ -81,7 +82,7 @@ type Mw struct {
 	Listen Address `toml:"listen"`
 	// In a lab: SIP in clear over UDP, to CSCFs of other makes, which are known by their address alone.
 	Clear bool `toml:"clear"`
-	// File with this node's certificate chain in PEM, good for server and client.
+	// File with this node's certificate chain in PEM, good for server and client. Here and below: for [cx] too.
 	CertificateFile string `toml:"certificate_file"`
 	// File with its private key in PEM, readable by the owner only.
 	KeyFile SecretFile `toml:"key_file"`
@@ -119,6 +120,24 @@ type CIDigest struct {
 type CIDigestMD5 struct {
 	// Without it, subscribers with scheme MD5 are neither provisioned nor let in.
 	Enabled bool `toml:"enabled"`
+}
+
+// Cx is the wire between CSCFs and an HSS on another node: Diameter over mutual TLS, with the certificate of [mw].
+type Cx struct {
+	// Name of this node in Diameter, which stands in its certificate too. Without it, "hss" or, without that
+	// role, "cscf" before the home domain.
+	Name string `toml:"name"`
+	// For the HSS: address to listen on for CSCFs, with its port. Empty: it serves those of this process.
+	Listen Address `toml:"listen"`
+	// For the HSS: names of the nodes whose CSCFs it serves. Others are turned away.
+	Clients []string `toml:"clients"`
+	// For CSCFs: address of the HSS. Empty: it is in this process.
+	Server Address `toml:"server"`
+	// For CSCFs: name of the HSS. Without it, "hss" before the home domain.
+	ServerName string `toml:"server_name"`
+	// In a lab: Diameter in clear, and with it the session keys of every challenge, to functions of other
+	// makes that know no TLS 1.3. Who listens there owns every security association.
+	LabCleartextKeys bool `toml:"lab_cleartext_keys"`
 }
 
 // Registration bounds the lives of registrations at the S-CSCF.

@@ -35,6 +35,7 @@ func (c *Config) Validate() Problems {
 	c.validateIMS(f)
 	c.validateCI(f)
 	c.validateMw(f)
+	c.validateCx(f)
 	c.validateRegistration(f)
 	c.validateManagement(f)
 	c.validateTimers(f)

@@ -107,8 +107,10 @@ type Core struct {
 	HSS      *hss.HSS
 	Charging *charging.Charging
 
-	cx     cx.Server // the HSS of this process, or the one on the wire
-	sealer *shard.Sealer
+	cx cx.Server // the HSS of this process, or the one on the wire
+	// elsewhere finds the S-CSCFs of other nodes for our HSS; nil without a wire.
+	elsewhere func(serverName string) cx.Client
+	sealer    *shard.Sealer
 }
 
 // Assemble builds the house in w.
@@ -222,10 +224,13 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 
 // push finds the S-CSCF that the HSS wants to tell something.
 func (c *Core) push(serverName string) cx.Client {
-	if c.SCSCF == nil || serverName != c.SCSCF.ServerName() {
-		return nil
+	switch {
+	case c.SCSCF != nil && serverName == c.SCSCF.ServerName():
+		return c.SCSCF
+	case c.elsewhere != nil:
+		return c.elsewhere(serverName)
 	}
-	return c.SCSCF
+	return nil
 }
 
 // chargingPrefix makes icid-values unique over nodes and restarts (TS 24.229 5.2.1).

@@ -41,7 +41,7 @@ type Options struct {
 	Keyring     *seal.Keyring
 	Reload      func() (*seal.Keyring, error) // reads the keyring anew for its rotation; nil: it is not rotated
 	Certificate *tls.Certificate              // of the P-CSCF; needed with Sockets.TLS
-	Identity    *Identity                     // towards other nodes; needed with Sockets.MwTLS
+	Identity    *Identity                     // towards other nodes; needed with Sockets.MwTLS, and for Cx unless in clear
 	Sockets     *Sockets
 	Policy      policy.Effective
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
@@ -55,7 +55,8 @@ type Node struct {
 	keys     *Keys
 	refusals *trace.Refusals
 	accesses []*access
-	mw       *mw // nil without a wire
+	mw       *mw     // nil without a wire
+	cx       *cxWire // the same
 }
 
 // access is one listener: its ports and what it listens on.
@@ -79,9 +80,10 @@ func New(o Options) (*Node, error) {
 	n := &Node{o: o, keys: NewKeys(o.Keyring, o.Reload), refusals: trace.NewRefusals(o.Log)}
 	c, meta := o.Config, o.Store.Meta()
 	var err error
+	hss := &remoteHSS{}
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: o.Policy, Sink: n.refusals, Node: c.Node.Number,
-		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
+		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Digest:       DigestAlgorithms(c),
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
@@ -102,7 +104,7 @@ func New(o Options) (*Node, error) {
 		}
 		n.beside(a, n.open(lab), o.Sockets.LabTCP[i])
 	}
-	return n, n.openMw()
+	return n, errors.Join(n.openMw(), n.openCx(hss))
 }
 
 // DigestAlgorithms are those of SIP Digest that c admits.
@@ -184,6 +186,7 @@ func (n *Node) Run(ctx context.Context) error {
 		n.serve(working, outer, a)
 	}
 	n.serveMw(working, outer)
+	n.serveCx(working, outer)
 	if n.o.Sockets.Management != nil {
 		outer.Go(func() error { return n.managementDoor().Serve(working, n.o.Sockets.Management) })
 	}

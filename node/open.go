@@ -62,7 +62,8 @@ func LoadCertificate(c *config.Config, credentials string) (*tls.Certificate, er
 
 // LoadIdentity reads what this node shows to other nodes; nil if it has no wire, or one in clear.
 func LoadIdentity(c *config.Config, credentials string) (*Identity, error) {
-	if !c.Mw.Listen.IsValid() || c.Mw.Clear {
+	mw, cx := c.Mw.Listen.IsValid() && !c.Mw.Clear, (c.Cx.Listen.IsValid() || c.Cx.Server.IsValid()) && !c.Cx.LabCleartextKeys
+	if !mw && !cx {
 		return nil, nil
 	}
 	key, err := c.Mw.KeyFile.Path(credentials)

@@ -20,6 +20,7 @@ type Sockets struct {
 	LabTCP     []net.Listener   // beside each of LabUDP
 	MwClear    []*net.UDPConn   // the wire in clear, one for each shard
 	MwTLS      net.Listener     // the wire
+	Cx         net.Listener     // of the HSS
 	Management *net.UnixListener
 	Metrics    net.Listener
 }
@@ -51,6 +52,13 @@ func (s *Sockets) listen(c *config.Config, shards int, instead func(netip.AddrPo
 	}
 	if err := s.listenMw(c, shards); err != nil {
 		return err
+	}
+	if c.Cx.Listen.IsValid() {
+		ln, err := tcp(c.Cx.Listen.AddrPort, nil)
+		if err != nil {
+			return err
+		}
+		s.Cx = ln
 	}
 	if c.Metrics.Listen.IsValid() {
 		ln, err := tcp(c.Metrics.Listen.AddrPort, instead)
@@ -151,7 +159,7 @@ func unixSocket(path string) (*net.UnixListener, error) {
 
 // Close closes what is open. Closing twice is no error.
 func (s *Sockets) Close() {
-	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS) {
+	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS, s.Cx) {
 		if ln != nil {
 			_ = ln.Close()
 		}

@@ -26,11 +26,11 @@ import (
 
 const splitDomain = "ims.split.example"
 
-// split is a P-CSCF and the rest of the core as two nodes on loopback, with mutual TLS between them.
+// split is a P-CSCF and the rest of the core as nodes on loopback, with mutual TLS between them.
 type split struct {
-	authority   *ca.CA
-	edge, heart *node.Node
-	client      netip.AddrPort // where clients meet the edge
+	authority         *ca.CA
+	edge, heart, home *node.Node     // home has the HSS; it is heart, or apart
+	client            netip.AddrPort // where clients meet the edge
 }
 
 // free reserves a port on loopback for a moment.
@@ -44,7 +44,8 @@ func free(t *testing.T) config.Address {
 	return config.Address{AddrPort: netip.MustParseAddrPort(ln.Addr().String())}
 }
 
-func newSplit(t *testing.T) *split {
+// newSplit starts the P-CSCF and the rest; with apart, the HSS in a third node, with Diameter between it and the CSCFs.
+func newSplit(t *testing.T, apart bool) *split {
 	t.Helper()
 	clock := shard.RealClock()
 	authority, err := ca.New(rand.Reader, clock.Wall, splitDomain, time.Hour)
@@ -61,13 +62,23 @@ func newSplit(t *testing.T) *split {
 	heart.Mw.PCSCF = config.MwPeer{Address: edge.Mw.Listen, Certificate: "edge." + splitDomain}
 	edge.CI.TLS.Listen = []config.Address{free(t)}
 	s.client = edge.CI.TLS.Listen[0].AddrPort
+	if apart {
+		home := config.Default()
+		home.Node.Roles, home.Node.Number, heart.Node.Roles = []string{"hss"}, 3, []string{"icscf", "scscf"}
+		home.Cx.Listen, home.Cx.Clients = free(t), []string{"cscf." + splitDomain}
+		heart.Cx.Server = home.Cx.Listen
+		s.home = s.start(t, &home, "hss."+splitDomain)
+	}
 	s.edge = s.start(t, &edge, "edge."+splitDomain)
-	s.heart = s.start(t, &heart, "heart."+splitDomain)
+	s.heart = s.start(t, &heart, "heart."+splitDomain, "cscf."+splitDomain)
+	if !apart {
+		s.home = s.heart
+	}
 	return s
 }
 
 // start runs a node until the test ends.
-func (s *split) start(t *testing.T, c *config.Config, name string) *node.Node {
+func (s *split) start(t *testing.T, c *config.Config, names ...string) *node.Node {
 	t.Helper()
 	c.Node.Lab, c.Node.DataDir, c.IMS.Domain, c.Metrics.Listen = true, t.TempDir(), splitDomain, config.Address{}
 	clock := shard.RealClock()
@@ -76,7 +87,7 @@ func (s *split) start(t *testing.T, c *config.Config, name string) *node.Node {
 		t.Fatal(err)
 	}
 	identity := &node.Identity{Authority: s.authority.Pool()}
-	if identity.Certificate, err = s.authority.Node(time.Hour, []string{name}); err != nil {
+	if identity.Certificate, err = s.authority.Node(time.Hour, names); err != nil {
 		t.Fatal(err)
 	}
 	server, err := s.authority.Server(time.Hour, []string{"pcscf." + splitDomain}, nil)
@@ -121,7 +132,7 @@ func (s *split) phone(t *testing.T, name string, onCall func(*ue.Call)) *ue.UE {
 	}
 	opc := aka.DeriveOPc(k, op)
 	impi, impu := name+"@"+splitDomain, "sip:"+name+"@"+splitDomain
-	if err := s.heart.HSS.Add(t.Context(), &hss.Subscriber{Card: hss.Card{IMPI: impi, K: hss.Secret(hex.EncodeToString(k[:])),
+	if err := s.home.HSS.Add(t.Context(), &hss.Subscriber{Card: hss.Card{IMPI: impi, K: hss.Secret(hex.EncodeToString(k[:])),
 		OPc: hss.Secret(hex.EncodeToString(opc[:]))}, Public: []hss.Public{{IMPU: impu}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +159,26 @@ func (s *split) phone(t *testing.T, name string, onCall func(*ue.Call)) *ue.UE {
 }
 
 // TestSplit_over_mutual_TLS: two phones register and talk through a P-CSCF that stands in another node than the rest.
-func TestSplit_over_mutual_TLS(t *testing.T) {
-	s := newSplit(t)
+func TestSplit_over_mutual_TLS(t *testing.T) { talk(t, newSplit(t, false)) }
+
+// TestSplit_HSS_apart: the same, with the HSS in a node of its own; in the end the operator takes a subscriber away, and the S-CSCF
+// hears of it.
+func TestSplit_HSS_apart(t *testing.T) {
+	s := newSplit(t, true)
+	talk(t, s)
+	if left := s.heart.SCSCF.Registered(); left != 1 {
+		t.Fatalf("%d are registered, not bob alone", left)
+	}
+	if err := s.home.HSS.Remove(t.Context(), "bob@"+splitDomain); err != nil {
+		t.Fatal(err)
+	}
+	if left := s.heart.SCSCF.Registered(); left != 0 {
+		t.Errorf("bob is gone, and %d are registered", left)
+	}
+}
+
+func talk(t *testing.T, s *split) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	incoming := make(chan *ue.Call, 1)

@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"imsafe/config"
+	"imsafe/proto/diameter"
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+	"imsafe/refpoint/cx/cxwire"
+	"imsafe/secure"
+)
+
+// cxWire is this node's end of Cx: that of its HSS, or that of its CSCFs.
+type cxWire struct {
+	node   *diameter.Node
+	server *cxwire.Server // of the HSS
+	client *cxwire.Client // of the CSCFs
+}
+
+// remoteHSS is the HSS of another node.
+type remoteHSS struct{ *cxwire.Client }
+
+// ServerAssignment sends the request without its batch: two nodes have no commit in common. The HSS commits first; what the
+// S-CSCF cannot store then ends as a registration that expires (TS 29.228 6.1.2).
+func (h *remoteHSS) ServerAssignment(t *shard.Task, r *cx.ServerAssignmentRequest) (*cx.ServerAssignmentAnswer, error) {
+	alone := *r
+	alone.Batch = nil
+	return h.Client.ServerAssignment(t, &alone)
+}
+
+// The peers' roles: which requests each end takes (TS 29.229 6.1).
+var (
+	cscfRequests = []diameter.Command{diameter.UAR, diameter.LIR, diameter.MAR, diameter.SAR}
+	hssRequests  = []diameter.Command{diameter.RTR, diameter.PPR}
+)
+
+// openCx opens this node's end of Cx, if the configuration has one. hss gets the HSS at the other end.
+func (n *Node) openCx(hss *remoteHSS) (err error) {
+	c, w := n.o.Config, &cxWire{}
+	d := diameter.Config{Identities: diameter.Identities{Host: c.CxName(), Realm: c.HomeDomain()}, Product: "imsafe",
+		OriginState: uint32(n.o.Clock.Wall().Unix()), Shard: n.Shards[0], Random: n.o.Random, Sleep: time.Sleep,
+		Refuse: n.refuseDiameter, Changed: n.cxChanged}
+	switch {
+	case n.o.Sockets.Cx != nil:
+		err = n.openCxServer(w, &d)
+	case c.Cx.Server.IsValid():
+		err = n.openCxClient(w, &d)
+	default:
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if id := n.o.Identity; id != nil && !c.Cx.LabCleartextKeys {
+		d.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.Certificate}, RootCAs: id.Authority,
+			ClientCAs: id.Authority, ClientAuth: tls.RequireAndVerifyClientCert}
+	}
+	if w.node, err = diameter.New(d); err != nil {
+		return err
+	}
+	if w.server != nil {
+		w.server.Bind(w.node)
+		n.Core.elsewhere = w.server.Push
+	}
+	if w.client != nil {
+		w.client.Bind(w.node)
+		hss.Client = w.client
+	}
+	n.cx = w
+	return nil
+}
+
+// openCxServer makes the HSS's end: the nodes with CSCFs are its peers, who connect.
+func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
+	c := n.o.Config
+	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: n.HSS, Shards: n.Shards, LabCleartextKeys: c.Cx.LabCleartextKeys,
+		Refused: func(_, reason string) {
+			n.Gate.Refuse(secure.CoreConfidentialityMTLS, secure.Event{Reason: reason})
+		}})
+	if err != nil {
+		return err
+	}
+	d.Addresses = []netip.Addr{c.Cx.Listen.Addr()}
+	d.Applications = []diameter.ApplicationConfig{w.server.Application()}
+	for _, host := range c.Cx.Clients {
+		d.Peers = append(d.Peers, diameter.PeerConfig{Host: host, Realm: c.HomeDomain(), Role: role("cscf", cscfRequests), Cleartext: c.Cx.LabCleartextKeys})
+	}
+	return nil
+}
+
+// openCxClient makes the CSCFs' end: it connects to the HSS.
+func (n *Node) openCxClient(w *cxWire, d *diameter.Config) (err error) {
+	c := n.o.Config
+	client := cxwire.ClientConfig{Realm: c.HomeDomain(), Host: c.CxServerName(), LabCleartextKeys: c.Cx.LabCleartextKeys}
+	if n.SCSCF != nil {
+		client.SCSCF, client.ServerName, client.Shards = n.SCSCF, n.SCSCF.ServerName(), n.Shards
+	}
+	if w.client, err = cxwire.NewClient(client); err != nil {
+		return err
+	}
+	d.Addresses = []netip.Addr{addressOf(c)}
+	d.Applications = []diameter.ApplicationConfig{w.client.Application()}
+	d.Peers = []diameter.PeerConfig{{Host: c.CxServerName(), Realm: c.HomeDomain(), Role: role("hss", hssRequests), Cleartext: c.Cx.LabCleartextKeys,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", c.Cx.Server.String())
+		}}}
+	return nil
+}
+
+// role is what a peer may ask for.
+func role(name string, commands []diameter.Command) diameter.Role {
+	return diameter.Role{Name: name, Requests: map[diameter.Application][]diameter.Command{diameter.AppCx: commands}}
+}
+
+// addressOf returns an address that the node is known by: that of its SIP wire, else that of its door.
+func addressOf(c *config.Config) netip.Addr {
+	switch {
+	case c.Mw.Listen.IsValid():
+		return c.Mw.Listen.Addr()
+	case len(c.CI.TLS.Listen) > 0:
+		return c.CI.TLS.Listen[0].Addr()
+	case len(c.CI.LabUDP.Listen) > 0:
+		return c.CI.LabUDP.Listen[0].Addr()
+	}
+	return netip.IPv6Loopback()
+}
+
+// refuseDiameter asks the gate whether a refusal stands.
+func (n *Node) refuseDiameter(r diameter.Refusal) bool {
+	return n.Gate.Refuse(secure.CoreAuthenticationMTLS, secure.Event{Reason: "diameter-" + r.Reason.String(), Subject: r.Peer})
+}
+
+// cxChanged tells the log of a peer that comes or goes.
+func (n *Node) cxChanged(host string, up bool) {
+	n.o.Log.Info("diameter peer", "host", host, "in_service", up)
+}
+
+// serveCx runs this node's end of Cx.
+func (n *Node) serveCx(ctx context.Context, group *errgroup.Group) {
+	if n.cx == nil {
+		return
+	}
+	group.Go(func() error { return n.cx.node.Run(ctx) })
+	if ln := n.o.Sockets.Cx; ln != nil {
+		group.Go(func() error { return n.cx.node.Serve(ctx, ln, !n.o.Config.Cx.LabCleartextKeys) })
+	}
+}
