@@ -162,6 +162,16 @@ func checkData(a AVP, id ID) *Fault {
 	return nil
 }
 
+// sound says whether an AVP may be copied into an answer.
+func (a AVP) sound() bool {
+	id := a.ID()
+	if checkFlags(a, id) != nil || checkData(a, id) != nil {
+		return false
+	}
+	c := checker{left: MaxAVPs}
+	return id == Unknown || dictionary[id].Type != Grouped || c.level(a.Data, 1) == nil
+}
+
 // isIdentity says whether b can be a host or realm: letters, digits, hyphens, dots and, as seen in the field, underscores; no
 // longer than a domain name (RFC 6733 4.3.1).
 func isIdentity(b []byte) bool {

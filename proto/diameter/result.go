@@ -108,7 +108,7 @@ func AppendError(dst []byte, req Message, us Identities, f Fault) []byte {
 		h.Flags |= FlagError
 	}
 	w := Begin(dst, h)
-	if a, ok := req.Find(SessionID); ok {
+	if a, ok := req.Find(SessionID); ok && a.sound() {
 		w.Octets(SessionID, a.Data)
 	}
 	w.Unsigned32(ResultCode, uint32(f.Result))
@@ -121,7 +121,7 @@ func AppendError(dst []byte, req Message, us Identities, f Fault) []byte {
 	}
 	if !f.Result.Protocol() { // then the answer has the form of its command, as far as it goes (RFC 6733 7.1.5)
 		for a := range req.AVPs().All() {
-			if id := a.ID(); id == VendorSpecificApplicationID || id == AuthSessionState {
+			if id := a.ID(); (id == VendorSpecificApplicationID || id == AuthSessionState) && a.sound() {
 				w.Raw(a.raw)
 			}
 		}
@@ -134,7 +134,7 @@ func AppendError(dst []byte, req Message, us Identities, f Fault) []byte {
 // CopyProxyInfo copies what agents want back in the answer, in the same order (RFC 6733 6.2).
 func CopyProxyInfo(w *Writer, req Message) {
 	for a := range req.AVPs().All() {
-		if a.ID() == ProxyInfo {
+		if a.ID() == ProxyInfo && a.sound() {
 			w.Raw(a.raw)
 		}
 	}
