@@ -244,6 +244,23 @@ func TestReply_with_keys_never_leaves(t *testing.T) {
 	}
 }
 
+func TestRequest_association_of_a_refused_REGISTER(t *testing.T) {
+	for status, kept := range map[int]int{200: 1, 401: 1, 403: 0, 400: 0, 503: 0} {
+		b := newBench(t, overTLS)
+		w := b.connect()
+		b.pcscf = func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Refuse(in, status, "") }
+		b.send(w, "REGISTER")
+		if n := b.door.Associations(); n != kept {
+			t.Errorf("%d associations after %d, want %d", n, status, kept)
+		}
+		// What stands already is not ended by a later refusal.
+		b.pcscf = func(x *hop.Exchange, in hop.Inbound) hop.Reply { return x.Refuse(in, 403, "") }
+		if b.send(w, "REGISTER"); b.door.Associations() != kept {
+			t.Errorf("%d associations after %d and 403, want %d", b.door.Associations(), status, kept)
+		}
+	}
+}
+
 // deliver sends a request of the core to the client of a.
 func (b *bench) deliver(a secure.Association, body int) (status int) {
 	m := b.pool.NewRequest(sip.MESSAGE, "sip:alice@198.51.100.1")

@@ -5,6 +5,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
+	"imsafe/refpoint/gm"
 	"imsafe/secure"
 )
 
@@ -16,6 +17,18 @@ func (p *Port) leave(x *hop.Exchange, r hop.Reply) hop.Reply {
 	}
 	p.dismiss(r.Msg)
 	return r
+}
+
+// leaveOpened is leave for the answer to the REGISTER that opened an association. If that is neither a challenge nor a success
+// nothing will come of it, and it ends: else a flood of REGISTERs from nobody would fill the door for minutes.
+func (p *Port) leaveOpened(ref secure.Association) hop.Leave {
+	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
+		r = p.leave(x, r)
+		if r.Final() && r.Status() != 401 && r.Status()/100 != 2 {
+			p.forget(ref, gm.ReasonExpired)
+		}
+		return r
+	}
 }
 
 // leaksKeys is the last of the places that keep session keys in: a response with keys still beside it must not

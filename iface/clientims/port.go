@@ -84,8 +84,11 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		return
 	}
 	a, known := p.screened.association, p.screened.known
+	leave := p.leave
 	if !known && m.Method() == sip.REGISTER {
-		a, known = p.open(tx.Flow(), m)
+		if a, known = p.open(tx.Flow(), m); known {
+			leave = p.leaveOpened(a.ref)
+		}
 	}
 	if !known {
 		_ = p.layer.Reply(tx, 403, "") // who has closed his connection needs no answer
@@ -94,7 +97,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	p.door.walking.Add(1)
 	in := hop.Inbound{Msg: m.Clone(), Proof: a.proof}
 	p.admitRequest(in.Msg)
-	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, gm.Name, p.door.cfg.PCSCF, in, p.leave, p.door.answered)
+	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, gm.Name, p.door.cfg.PCSCF, in, leave, p.door.answered)
 }
 
 // turnAway answers 503 to a request that comes too late (RFC 3261 21.5.4).
