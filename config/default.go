@@ -14,9 +14,10 @@ func Default() Config {
 			MaxExpires:     Of(2 * time.Hour),
 			Reauthenticate: Of(24 * time.Hour),
 		},
-		Store:   Store{Window: Of(3 * time.Millisecond), Cache: 256 << 20},
-		Metrics: Metrics{Listen: loopback(9464)},
-		Log:     Log{Level: "info", Format: "text"},
+		Emergency: Emergency{Numbers: []string{"112", "911"}},
+		Store:     Store{Window: Of(3 * time.Millisecond), Cache: 256 << 20},
+		Metrics:   Metrics{Listen: loopback(9464)},
+		Log:       Log{Level: "info", Format: "text"},
 		Timers: Timers{
 			Drain: Of(10 * time.Second),
 			Gm:    SIPTimers{Of(2 * time.Second), Of(16 * time.Second), Of(17 * time.Second)},      // TS 24.229 7.7

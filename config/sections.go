@@ -11,6 +11,8 @@ type Config struct {
 	Mw           Mw           `toml:"mw"`
 	Cx           Cx           `toml:"cx"`
 	Registration Registration `toml:"registration"`
+	Numbering    Numbering    `toml:"numbering"`
+	Emergency    Emergency    `toml:"emergency"`
 	HSS          HSS          `toml:"hss"`
 	Store        Store        `toml:"store"`
 	Management   Management   `toml:"management"`
@@ -150,6 +152,27 @@ type Registration struct {
 	MaxExpires Duration `toml:"max_expires"`
 	// After this time a refresh is challenged again, even over a protected connection.
 	Reauthenticate Duration `toml:"reauthenticate"`
+}
+
+// Numbering is how the home network reads numbers as people dial them. Without it only numbers that begin
+// with "+", or that say under which prefix they are, are numbers for everybody.
+type Numbering struct {
+	// Country code of the home network, without "+", such as "49".
+	CountryCode string `toml:"country_code"`
+	// What is dialled before a country code, such as "00" or "011".
+	International string `toml:"international"`
+	// What is dialled before an area code, such as "0". Without it, nothing is.
+	National string `toml:"national"`
+	// Area code that belongs to numbers dialled without one.
+	Area string `toml:"area"`
+}
+
+// Emergency is what an emergency call is, and where it goes.
+type Emergency struct {
+	// Numbers that are emergency calls however they are dialled, beside the URN service:sos.
+	Numbers []string `toml:"numbers"`
+	// SIP URI that answers them. Without it a client is told to try another network (380).
+	URI string `toml:"uri"`
 }
 
 // HSS is the home subscriber server.

@@ -37,6 +37,7 @@ func (c *Config) Validate() Problems {
 	c.validateMw(f)
 	c.validateCx(f)
 	c.validateRegistration(f)
+	c.validateNumbers(f)
 	c.validateManagement(f)
 	c.validateTimers(f)
 	f.refuse(c.HasRole("hss") && c.HSS.SealingKeyFile == "", "hss.sealing_key_file", `write sealing_key_file = "/etc/imsafe/sealing.key"`, "the sealing key is missing")

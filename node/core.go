@@ -85,6 +85,8 @@ type World struct {
 	Digest []aka.DigestAlgorithm
 	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
 	Registration config.Registration
+	Numbering    config.Numbering // how dialled numbers are read
+	Emergency    config.Emergency // what an emergency call is, and where it goes
 
 	IND          uint8     // array index of this node in SQN (TS 33.102 C.1.1.1)
 	RestoreEpoch uint64    // how often a backup was restored into the store, and when last
@@ -187,7 +189,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	c.Charging = charging.New(w.Store)
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
-		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std()},
+		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: scscf.Numbering(w.Numbering)},
 		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
 			Random: w.Random}); err != nil {
 		return err
@@ -205,7 +207,7 @@ func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
 }
 
 func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
-	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf}, clientims.Ports{Table: c.Table,
+	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf, Emergency: emergency(w)}, clientims.Ports{Table: c.Table,
 		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate}); err != nil {
 		return err
 	}
@@ -214,12 +216,17 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
-		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, RemoveAfter: 64 * siptxn.GmTimers().T1},
+		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, RemoveAfter: 64 * siptxn.GmTimers().T1, Emergency: emergency(w)},
 		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate}); err != nil {
 		return err
 	}
 	c.Door.Plug(c.PCSCF)
 	return errors.Join(c.Table.Plug(n.pcscf, c.PCSCF), c.Table.Plug(gm.Name, c.Door))
+}
+
+// emergency is how emergency calls are known and where they go.
+func emergency(w World) gm.Emergency {
+	return gm.Emergency{Domain: w.Domain, Numbers: w.Emergency.Numbers, URI: w.Emergency.URI}
 }
 
 // push finds the S-CSCF that the HSS wants to tell something.

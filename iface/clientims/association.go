@@ -20,6 +20,8 @@ type association struct {
 	access *accessPorts
 	proof  secure.Proof
 	until  time.Duration // on the monotonic clock
+
+	emergency bool // the client has called for help
 }
 
 // associations are those of one shard. The shard writes; any shard reads, because a call may come from

@@ -49,6 +49,7 @@ type Config struct {
 	Grace time.Duration
 	// MaxAssociations bounds the associations of one shard.
 	MaxAssociations int
+	Emergency       gm.Emergency // what is let in from anybody, at any time
 	Limits          siptxn.Limits
 }
 
@@ -189,7 +190,9 @@ func (d *Door) answered() { d.walking.Add(-1) }
 // drainRetry is what those who are turned away are told, in seconds: by then another node, or this one again, is there.
 const drainRetry = "5"
 
-func (d *Door) turnsAway(m *sip.Message) bool { return d.draining.Load() && len(m.ToTag()) == 0 }
+func (d *Door) turnsAway(m *sip.Message) bool {
+	return d.draining.Load() && len(m.ToTag()) == 0 && !d.isEmergency(m)
+}
 
 func (d *Door) lookup(a secure.Association) (association, bool) {
 	if t := d.tableOf(a); t != nil {

@@ -85,7 +85,8 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	}
 	a, known := p.screened.association, p.screened.known
 	leave := p.leave
-	if !known && m.Method() == sip.REGISTER {
+	emergency := p.door.isEmergency(m)
+	if !known && (emergency || m.Method() == sip.REGISTER) {
 		if a, known = p.open(tx.Flow(), m); known {
 			leave = p.leaveOpened(a.ref)
 		}
@@ -93,6 +94,9 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	if !known {
 		_ = p.layer.Reply(tx, 403, "") // who has closed his connection needs no answer
 		return
+	}
+	if emergency {
+		p.door.tableOf(a.ref).answer(a.ref)
 	}
 	p.door.walking.Add(1)
 	in := hop.Inbound{Msg: m.Clone(), Proof: a.proof}
@@ -152,10 +156,10 @@ func (p *Port) open(f siptransport.Flow, m *sip.Message) (association, bool) {
 	return a, opened
 }
 
-// refusesUnregistered is the enforcement point of "before registration only REGISTER" (TS 33.203 7.1,
-// TS 24.229 5.2.6.3).
+// refusesUnregistered is the enforcement point of "before registration only REGISTER and emergency" (TS 33.203 7.1,
+// TS 24.229 5.2.6.3, 5.2.10).
 func (p *Port) refusesUnregistered(a association, m *sip.Message) bool {
-	return m.Method() != sip.REGISTER && !a.proof.Registered() &&
+	return m.Method() != sip.REGISTER && !a.proof.Registered() && !p.door.maySpeak(a, m) &&
 		p.door.ports.Gate.Refuse(secure.CIAuthorizationProtectedPort, secure.Event{Reason: "not-registered",
 			Source: sourceOf(a)})
 }

@@ -30,6 +30,7 @@ type Config struct {
 	// DerivePrivate lets a client register that names no private identity: it follows from the public one (TS 23.003
 	// 13.4B). For SIP Digest: softphones name it when they are challenged, and not before.
 	DerivePrivate bool
+	Emergency     gm.Emergency  // what an emergency call is, and where it goes
 	RemoveAfter   time.Duration // how long an association outlives its de-registration: 64*T1 on Gm
 }
 

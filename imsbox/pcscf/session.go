@@ -72,6 +72,10 @@ func (p *PCSCF) useServiceRoute(in hop.Inbound) bool {
 // assertIdentity writes P-Asserted-Identity from the proof: the preferred identity if it is one of the
 // proven set, else the default one (TS 24.229 5.2.6.3.3; RFC 3325 5).
 func (p *PCSCF) assertIdentity(in hop.Inbound) {
+	if !in.Proof.Registered() { // an emergency call: nobody vouches for the caller
+		in.Msg.Remove(sip.HdrPPreferredIdentity)
+		return
+	}
 	identity := in.Proof.DefaultIMPU()
 	if preferred := in.Msg.Get(sip.HdrPPreferredIdentity); preferred != nil {
 		wish, valid := sip.PublicIdentity(preferred)

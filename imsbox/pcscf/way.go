@@ -18,6 +18,8 @@ func (p *PCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return p.register(x, in)
 	case len(in.Msg.ToTag()) > 0:
 		return p.withinDialog(x, in)
+	case p.cfg.Emergency.Is(in.Msg.RequestURI()):
+		return p.emergency(x, in)
 	case asksNetwork(x, in.Msg):
 		return capabilities(x, in)
 	default:
@@ -71,6 +73,29 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		p.recordRoute(in, in.Proof.Association())
 	}
 	return p.onward(x, in, nil)
+}
+
+// emergency is the way of an emergency call, of a registered client or of any other (TS 24.229 5.2.10): past the caller's S-CSCF, to
+// whoever answers such calls. A client that cannot be helped here is told to try another network.
+func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	client := in.Proof.Association()
+	if p.cfg.Emergency.URI == "" {
+		return p.alternative(x.Refuse(in, 380, ""), client)
+	}
+	p.assertIdentity(in)
+	in.Msg.Remove(sip.HdrRoute)
+	in.Msg.SetRequestURI([]byte(p.cfg.Emergency.URI))
+	in.Msg.SetString(sip.HdrPriority, "emergency")
+	p.addChargingVector(in)
+	if in.Msg.Method().MakesDialog() {
+		p.recordRoute(in, client)
+	}
+	r := p.onward(x, in, nil)
+	if unanswered(r.Status()) {
+		r.Msg.Release()
+		return p.alternative(x.Respond(380, ""), client)
+	}
+	return r
 }
 
 // withinDialog is the way of a request inside a dialog, from the client (TS 24.229 5.2.6.3.9).

@@ -38,6 +38,8 @@ type Options struct {
 	Protected bool
 	// Digest admits subscribers without a card, by SHA-256 and by MD5.
 	Digest bool
+	// Emergency is who answers emergency calls, a SIP URI; "" is nobody.
+	Emergency string
 	// Poison makes the nodes panic where a message is used after its release.
 	Poison bool
 	// Tap is World.Tap from the start.

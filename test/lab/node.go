@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"imsafe/config"
 	"imsafe/iface/clientims"
 	"imsafe/imsbox/charging"
 	"imsafe/imsbox/scscf"
@@ -72,7 +73,7 @@ func (n *Node) Start() (err error) {
 	meta := n.Store.Meta()
 	n.Core, err = node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.ledger,
 		Keys: func() *seal.Keyring { return n.keyring }, Policy: w.options.Policy, Sink: w, Mode: w.options.Mode, Node: uint16(2*n.number + 1), Roles: w.roles(),
-		Shards: w.options.Shards, Domain: Domain, Lab: true, Digest: w.options.digest(), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison})
+		Shards: w.options.Shards, Domain: Domain, Lab: true, Digest: w.options.digest(), Emergency: w.options.emergency(), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison})
 	if err != nil {
 		return err
 	}
@@ -139,6 +140,14 @@ func (n *Node) step(now time.Duration) (next time.Duration) {
 		next = min(next, sh.Step(now))
 	}
 	return min(next, n.stepEdge(now))
+}
+
+// Drain makes the node turn new work away.
+func (n *Node) Drain() { n.front().Door.Drain() }
+
+// emergency is what the nodes know of emergency calls.
+func (o *Options) emergency() config.Emergency {
+	return config.Emergency{Numbers: []string{"112", "911"}, URI: o.Emergency}
 }
 
 // Disconnect makes the node lose its flows to a client.

@@ -32,6 +32,7 @@
 //	after 32s                         let time pass
 //	refused ci.authentication.aka     the node refused by this control since the last such line
 //	calls 2                           so many call records are complete
+//	drain                             the node turns new work away, as before it stops
 //	remove alice                      the operator takes the subscriber out of the HSS
 //	restart                           kill -9 of the node, and a new start
 //
@@ -63,6 +64,9 @@ func Play(t *testing.T, script string, o lab.Options) {
 		t.Skip("SIP Digest is bound to the association of the door, which a wire does not carry yet")
 	}
 	script, o.Protected = strings.CutPrefix(script, "protected\n")
+	if rest, known := strings.CutPrefix(script, "emergency "); known {
+		o.Emergency, script, _ = strings.Cut(rest, "\n")
+	}
 	w, err := lab.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -120,6 +124,9 @@ func (p *player) step(b block) error {
 		return nil
 	case "remove":
 		return p.w.Nodes[0].Provision(func(ctx context.Context) error { return p.w.Nodes[0].Core.HSS.Remove(ctx, p.clients[words[1]].IMPI) })
+	case "drain":
+		p.w.Nodes[0].Drain()
+		return nil
 	case "after":
 		d, err := time.ParseDuration(words[1])
 		p.w.Advance(d)
