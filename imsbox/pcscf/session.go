@@ -110,7 +110,11 @@ func calledParty(in hop.Inbound) string {
 // assertCallee writes the identity of the called party into a response of a client (TS 24.229 5.2.6.4.4):
 // what the client claims about itself was removed at the door.
 func assertCallee(r hop.Reply, callee string) hop.Reply {
-	if r.Msg == nil || callee == "" {
+	if r.Msg == nil {
+		return r
+	}
+	r.Msg.Remove(sip.HdrPPreferredIdentity)
+	if callee == "" {
 		return r
 	}
 	var b [256]byte
