@@ -19,6 +19,7 @@ type registration struct {
 	contact     string // URI of the binding, as the client wrote it; "" if the REGISTER names none
 	leaving     bool   // this REGISTER removes the binding, or all of them
 	stream      bool   // it came over a connection
+	tls         bool   // of TLS
 }
 
 // registrationOf reads what the answer will be needed for, and refuses a REGISTER of a user other than the
@@ -27,6 +28,7 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 	reg := registration{association: in.Proof.Association(), impi: in.Proof.IMPI()}
 	if via, err := in.Msg.TopVia(); err == nil {
 		reg.stream = !bytes.EqualFold(via.Transport, []byte("UDP"))
+		reg.tls = in.Proof.Protected() && bytes.EqualFold(via.Transport, []byte("TLS"))
 	}
 	named, ok := p.privateIdentity(in.Msg)
 	if !ok {
@@ -137,6 +139,10 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 	var key [associationSize]byte
 	var lines [512]byte
 	routes := append(append(lines[:0], reg.contact...), '\n')
+	if reg.tls {
+		routes = append(routes, "tls"...)
+	}
+	routes = append(routes, '\n')
 	for v := range r.Msg.Values(sip.HdrServiceRoute) {
 		routes = append(append(routes, v...), '\n')
 	}
@@ -155,7 +161,7 @@ const flowTimer = "120"
 // deregistered ends the association once its last answer has left (TS 33.203 7.4), unless the binding that went is not the one it
 // stands for: a client may end an older one of its own.
 func (p *PCSCF) deregistered(reg registration) {
-	if contact, _, _ := p.kept(reg.association); reg.contact != "" && contact != reg.contact {
+	if k, _ := p.kept(reg.association); reg.contact != "" && k.contact != reg.contact {
 		return
 	}
 	p.ports.Gm.Remove(reg.association, p.cfg.RemoveAfter)
@@ -187,14 +193,21 @@ func associatedIdentities(m *sip.Message) []string {
 	return impus
 }
 
-// kept returns what is kept of the registration on association a: its contact and its Service-Route, first hop first.
-func (p *PCSCF) kept(a secure.Association) (contact string, route []string, found bool) {
+// kept is what the P-CSCF keeps of a registration.
+type kept struct {
+	contact string
+	tls     bool     // the client came over TLS
+	route   []string // Service-Route, first hop first
+}
+
+// kept returns what is kept of the registration on association a.
+func (p *PCSCF) kept(a secure.Association) (k kept, found bool) {
 	var key [associationSize]byte
 	var buf [512]byte
 	octets, found := p.registrations.Get(associationKey(key[:0], a), buf[:0])
 	if !found {
-		return "", nil, false
+		return kept{}, false
 	}
 	lines := strings.Split(string(bytes.TrimSuffix(octets, []byte{'\n'})), "\n")
-	return lines[0], lines[1:], true
+	return kept{contact: lines[0], tls: lines[1] == "tls", route: lines[2:]}, true
 }

@@ -30,13 +30,54 @@ func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association, params st
 
 // recordRoute keeps this P-CSCF in the dialog and ties the dialog to association a (RFC 3261 16.6 step 4;
 // TS 33.203 7.1: the dialog belongs to its association).
-func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association) {
+//
+// A client over TLS gets an entry of its own beside that of the core (RFC 5658 4): it shall come back over TLS, by the
+// host and port that the name leads to, and the functions of the core shall not. The client's stands on its side.
+func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association, side side) {
 	var b [192]byte
-	in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a, ""))
+	entries := []string{""}
+	if p.overTLS(a) {
+		entries = []string{overTLS, ""}
+		if side == towardsClient {
+			entries = []string{"", overTLS}
+		}
+	}
+	for _, params := range entries {
+		in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a, params))
+	}
 }
 
-// takeRoute takes our own entry off the top of Route and returns the association it names.
+// overTLS is what a client's entry says (RFC 3261 26.2.2 calls it deprecated; softphones know nothing else).
+const overTLS = ";transport=tls"
+
+// side is where a request goes that makes a dialog.
+type side uint8
+
+const (
+	towardsCore side = iota
+	towardsClient
+)
+
+// overTLS reports whether the client of a registered over TLS.
+func (p *PCSCF) overTLS(a secure.Association) bool {
+	k, found := p.kept(a)
+	return found && k.tls
+}
+
+// takeRoute takes our own entry off the top of Route, and its twin below, and returns the association they name.
 func (p *PCSCF) takeRoute(in hop.Inbound) (secure.Association, bool) {
+	a, ours := p.topRoute(in)
+	if !ours {
+		return a, false
+	}
+	in.Msg.RemoveFirst(sip.HdrRoute)
+	if twin, also := p.topRoute(in); also && twin == a {
+		in.Msg.RemoveFirst(sip.HdrRoute)
+	}
+	return a, true
+}
+
+func (p *PCSCF) topRoute(in hop.Inbound) (secure.Association, bool) {
 	addr, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrRoute))
 	if err != nil {
 		return secure.Association{}, false
@@ -47,7 +88,6 @@ func (p *PCSCF) takeRoute(in hop.Inbound) (secure.Association, bool) {
 	}
 	for _, kind := range []byte{tokenDialog, tokenPath} {
 		if place, genuine := p.ports.Sealer.Open(kind, uri.User); genuine {
-			in.Msg.RemoveFirst(sip.HdrRoute)
 			return secure.Association(place), true
 		}
 	}
@@ -58,12 +98,12 @@ func (p *PCSCF) takeRoute(in hop.Inbound) (secure.Association, bool) {
 // (TS 24.229 5.2.6.3.3 step 2 leaves refusing and replacing open; a client that preloads anything else has
 // nothing to gain either way). It is false if the association has none.
 func (p *PCSCF) useServiceRoute(in hop.Inbound) bool {
-	_, route, found := p.kept(in.Proof.Association())
+	k, found := p.kept(in.Proof.Association())
 	if !found {
 		return false
 	}
 	in.Msg.Remove(sip.HdrRoute)
-	for _, hop := range route {
+	for _, hop := range k.route {
 		in.Msg.AppendString(sip.HdrRoute, hop)
 	}
 	return true

@@ -55,7 +55,7 @@ func (p *PCSCF) ended(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !genuine {
 		return x.Refuse(in, 481, "") // of a run before, whose associations are gone
 	}
-	if contact, _, found := p.kept(client); found && terminated(in.Msg.Body(), contact) {
+	if k, found := p.kept(client); found && terminated(in.Msg.Body(), k.contact) {
 		p.registrations.Delete(associationKey(make([]byte, 0, associationSize), client))
 		p.ports.Gm.Remove(client, p.cfg.RemoveAfter)
 	}
@@ -70,7 +70,7 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	p.addChargingVector(in)
 	if in.Msg.Method().MakesDialog() {
-		p.recordRoute(in, in.Proof.Association())
+		p.recordRoute(in, in.Proof.Association(), towardsCore)
 	}
 	return p.onward(x, in, nil)
 }
@@ -119,7 +119,7 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 430, "")
 	}
 	if len(in.Msg.ToTag()) == 0 && in.Msg.Method().MakesDialog() {
-		p.recordRoute(in, client)
+		p.recordRoute(in, client, towardsClient)
 	}
 	callee := calledParty(in)
 	in.Client = client
