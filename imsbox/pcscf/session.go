@@ -31,7 +31,7 @@ func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association, params st
 // recordRoute keeps this P-CSCF in the dialog and ties the dialog to association a (RFC 3261 16.6 step 4;
 // TS 33.203 7.1: the dialog belongs to its association).
 //
-// A client over TLS gets an entry of its own beside that of the core (RFC 5658 4): it shall come back over TLS, by the
+// A client over TLS gets an entry of its own beside that of the core (RFC 5658 5): it shall come back over TLS, by the
 // host and port that the name leads to, and the functions of the core shall not. The client's stands on its side.
 func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association, side side) {
 	var b [192]byte

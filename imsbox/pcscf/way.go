@@ -88,7 +88,7 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	in.Msg.SetString(sip.HdrPriority, "emergency")
 	p.addChargingVector(in)
 	if in.Msg.Method().MakesDialog() {
-		p.recordRoute(in, client)
+		p.recordRoute(in, client, towardsCore)
 	}
 	r := p.onward(x, in, nil)
 	if unanswered(r.Status()) {

@@ -52,6 +52,7 @@ type Node struct {
 	*node.Node
 	TLS, Lab netip.AddrPort // Lab is UDP and TCP
 	CA       *x509.CertPool
+	CAPEM    []byte // the same authority, for foreign programs
 	Users    []*User
 	Store    *store.DB
 	Dir      string // of the store
@@ -92,7 +93,7 @@ func (n *Node) start(o Options) error {
 	if err != nil {
 		return err
 	}
-	n.CA, n.Dir = authority.Pool(), c.Node.DataDir
+	n.CA, n.CAPEM, n.Dir = authority.Pool(), authority.PEM(), c.Node.DataDir
 	if n.Store, err = node.OpenStore(c, clock, log); err != nil {
 		return err
 	}

@@ -13,7 +13,8 @@ import (
 // User is a subscriber whose keys the test knows.
 type User struct {
 	Name, IMPI, IMPU string
-	Scheme           string // of AKA
+	Scheme           string // of AKA; SHA256 or MD5 without a card
+	Password         string // without a card
 	Instance         string // URN of the user's device (RFC 5626 4.1)
 	K                aka.K
 	OP               aka.OP
@@ -27,6 +28,9 @@ type User struct {
 const (
 	AKAv1 = "AKAv1-MD5"
 	AKAv2 = "AKAv2-SHA-256"
+	// Without a card, where the configuration admits that: [ci.digest] and [ci.digest_md5].
+	SHA256 = "SHA-256"
+	MD5    = "MD5"
 )
 
 // Provision adds subscribers to the HSS, as an operator would import them.
@@ -34,9 +38,13 @@ func (n *Node) Provision(ctx context.Context, users ...*User) error {
 	var lines bytes.Buffer
 	for _, u := range users {
 		// Written by hand: the HSS's own types do not encode keys.
-		err := json.NewEncoder(&lines).Encode(map[string]any{"impi": u.IMPI, "k": fmt.Sprintf("%x", u.K[:]), "op": fmt.Sprintf("%x", u.OP[:]),
-			"amf": fmt.Sprintf("%x", u.AMF[:]), "scheme": u.Scheme, "public": []map[string]string{{"impu": u.IMPU}}})
-		if err != nil {
+		s := map[string]any{"impi": u.IMPI, "scheme": u.Scheme, "public": []map[string]string{{"impu": u.IMPU}}}
+		if u.Password != "" {
+			s["password"] = u.Password
+		} else {
+			s["k"], s["op"], s["amf"] = fmt.Sprintf("%x", u.K[:]), fmt.Sprintf("%x", u.OP[:]), fmt.Sprintf("%x", u.AMF[:])
+		}
+		if err := json.NewEncoder(&lines).Encode(s); err != nil {
 			return err
 		}
 	}
@@ -54,6 +62,9 @@ func NewUsers(prefix string, count int, scheme string) []*User {
 		name := fmt.Sprintf("%s%d", prefix, i)
 		u := &User{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + name + "@" + Domain, Scheme: scheme}
 		var device [6]byte
+		if scheme == SHA256 || scheme == MD5 {
+			u.Password = rand.Text()
+		}
 		rand.Read(u.K[:]) // never fails
 		rand.Read(u.OP[:])
 		rand.Read(device[:])
