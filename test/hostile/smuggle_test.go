@@ -261,3 +261,48 @@ func TestForgedHeaders(t *testing.T) {
 		})
 	}
 }
+
+// TestForgedHeadersInResponses lets the callee be the attacker: what he writes into his answer does not reach the caller.
+func TestForgedHeadersInResponses(t *testing.T) {
+	x := newPair(t, "udp")
+	caller, callee := x.attacker, x.callee
+	arrived := 0
+	for _, line := range forged() {
+		if strings.HasPrefix(line, "Subject: a\nContact:") {
+			continue // a Contact is his to choose
+		}
+		if err := caller.Write(x.message(secret)); err != nil {
+			t.Fatal(err)
+		}
+		m, err := callee.Read(patience)
+		for err == nil && (!m.IsRequest() || string(m.Body()) != secret) {
+			m, err = callee.Read(patience)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := callee.Response(m, 200)
+		if err := callee.Write(strings.Replace(answer, "Content-Length:", line+"\r\nContent-Length:", 1)); err != nil {
+			t.Fatal(err)
+		}
+		// If the node takes none of it, a good answer comes behind.
+		if err := callee.Write(answer); err != nil {
+			t.Fatal(err)
+		}
+		raw := ""
+		caller.Heard = func(b []byte) { raw = string(b) }
+		for r, err := caller.Read(patience); err != nil || r.IsRequest() || r.Status() < 200; r, err = caller.Read(patience) {
+			if err != nil {
+				t.Fatalf("after %q no answer comes: %v", line, err)
+			}
+		}
+		arrived++
+		if seen := forgedName.FindString(strings.ReplaceAll(raw, "\r", "\n")); seen != "" {
+			t.Errorf("%q reached the caller as %q in\n%s", line, seen, raw)
+		}
+		if got := string(parse(t, raw).Get(sip.HdrPAssertedIdentity)); got != "" && got != "<"+callee.IMPU+">" {
+			t.Errorf("after %q the caller sees %q", line, got)
+		}
+	}
+	t.Logf("%d answers arrived, without what was forged", arrived)
+}

@@ -201,16 +201,17 @@ func (p *Phone) Ask(ctx context.Context, request string) (*sip.Message, error) {
 	return nil, fmt.Errorf("%w: %w", ErrSilence, ctx.Err())
 }
 
-// Answer answers a request that came; lines are further header lines without their end.
-func (p *Phone) Answer(request *sip.Message, status int, lines ...string) error {
+// Answer answers a request that came.
+func (p *Phone) Answer(request *sip.Message, status int) error {
+	return p.Write(p.Response(request, status))
+}
+
+// Response is the answer to a request that came.
+func (p *Phone) Response(request *sip.Message, status int) string {
 	m := p.pool.NewResponse(request, status, "")
 	defer m.Release()
 	m.SetToTag(p.tag)
-	for _, line := range lines {
-		name, value, _ := strings.Cut(line, ": ")
-		m.SetName(name, []byte(value))
-	}
-	return p.Write(string(m.AppendTo(nil)))
+	return string(m.AppendTo(nil))
 }
 
 // Authorize computes the Authorization that answers a challenge, as a card that accepts every sequence number.
