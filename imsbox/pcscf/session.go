@@ -193,3 +193,24 @@ func capabilities(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	r.Msg.AppendString(sip.HdrSupported, "path, outbound")
 	return r
 }
+
+// unknownExtensions returns the option tags in Proxy-Require that this P-CSCF does not know (RFC 3261 16.3 step 5).
+func unknownExtensions(m *sip.Message) (tags []string) {
+	for v := range m.Values(sip.HdrProxyRequire) {
+		if !bytes.EqualFold(v, []byte("sec-agree")) {
+			tags = append(tags, string(v))
+		}
+	}
+	return tags
+}
+
+// badExtension answers 420 and names them.
+func badExtension(x *hop.Exchange, in hop.Inbound, tags []string) hop.Reply {
+	r := x.Refuse(in, 420, "")
+	for _, tag := range tags {
+		if r.Msg != nil {
+			r.Msg.AppendString(sip.HdrUnsupported, tag)
+		}
+	}
+	return r
+}

@@ -9,7 +9,9 @@ import (
 // Serve is the way of a request through the P-CSCF: from the client's door into the core, or from the core to
 // the client's door.
 func (p *PCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	switch {
+	switch unknown := unknownExtensions(in.Msg); {
+	case in.From == gm.Name && unknown != nil:
+		return badExtension(x, in, unknown)
 	case in.From != gm.Name && p.told(in):
 		return p.ended(x, in)
 	case in.From != gm.Name:

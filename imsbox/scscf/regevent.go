@@ -49,6 +49,9 @@ func (s *SCSCF) subscribe(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	r := x.Respond(200, "") // first of all, because its To tag is our half of the dialog's name
 	a, sub, refusal := s.watch(x.Task(), in, string(r.Msg.ToTag()))
 	if refusal == nil {
+		refusal = judgeRequire(in.Msg)
+	}
+	if refusal == nil {
 		refusal = s.commit(x.Task(), a)
 	}
 	if refusal != nil {

@@ -43,12 +43,17 @@ type refusal struct {
 	status     int
 	minExpires time.Duration
 	retryAfter int // seconds
+	// unsupported are the option tags that a 420 names (RFC 3261 8.2.2.3).
+	unsupported []string
 }
 
 func (s *SCSCF) refuse(x *hop.Exchange, in hop.Inbound, f *refusal) hop.Reply {
 	r := x.Refuse(in, f.status, "")
 	if f.minExpires > 0 {
 		r.Msg.SetString(sip.HdrMinExpires, strconv.Itoa(int(f.minExpires/time.Second)))
+	}
+	for _, tag := range f.unsupported {
+		r.Msg.AppendString(sip.HdrUnsupported, tag)
 	}
 	if f.retryAfter > 0 {
 		r.Msg.SetString(sip.HdrRetryAfter, strconv.Itoa(f.retryAfter))
@@ -67,6 +72,9 @@ func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 	impu, ok := sip.PublicIdentity(to.URI)
 	if !ok {
 		return nil, bad
+	}
+	if refused := judgeRequire(m, "path", "outbound", "gruu", "sec-agree"); refused != nil {
+		return nil, refused
 	}
 	r := &register{impu: cx.IMPU(impu), callID: m.Get(sip.HdrCallID)}
 	if r.cseq, _, err = m.CSeq(); err != nil {
@@ -103,6 +111,20 @@ func (r *register) judgeFlows(m *sip.Message) *refusal {
 		return &refusal{status: 439}
 	}
 	return nil
+}
+
+// judgeRequire refuses a request that requires an extension other than the known ones (RFC 3261 8.2.2.3).
+func judgeRequire(m *sip.Message, known ...string) *refusal {
+	refused := refusal{status: 420}
+	for v := range m.Values(sip.HdrRequire) {
+		if tag := strings.ToLower(string(v)); !slices.Contains(known, tag) {
+			refused.unsupported = append(refused.unsupported, tag)
+		}
+	}
+	if refused.unsupported == nil {
+		return nil
+	}
+	return &refused
 }
 
 func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
