@@ -139,7 +139,7 @@ func (s *SCSCF) find(t *shard.Task, impi string) (registration, bool) {
 	return reg, found && reg.alive(t.Now())
 }
 
-// lookup returns the record of impi, expired or not: from memory, or after a restart from the store.
+// lookup returns the record of impi, expired or not: from memory, or after a restart from the store, if the HSS confirms it.
 func (s *SCSCF) lookup(t *shard.Task, impi string) (registration, bool) {
 	var buf [1024]byte
 	if octets, found := s.users.Get([]byte(impi), buf[:0]); found {
@@ -155,6 +155,10 @@ func (s *SCSCF) lookup(t *shard.Task, impi string) (registration, bool) {
 		return registration{}, false
 	}
 	reg.version = record.Version
+	if !s.confirmed(t, &reg) {
+		reg.contacts = nil // it is over; not remembered, so the HSS is asked again next time
+		return reg, true
+	}
 	for i := range reg.watchers {
 		reg.watchers[i].version += reloadJump
 		reg.watchers[i].cseq += reloadJump
