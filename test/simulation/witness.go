@@ -121,7 +121,13 @@ func (w *witness) first(p *phone, m *sip.Message) bool {
 		return true
 	}
 	fork := now.status/100 == 2 && was.status/100 == 2 && key.req == "INVITE"
-	if was != now && !fork {
+	// A stranger is refused without a transaction (RFC 3261 8.2.7). If he has registered by the time his request comes again, it
+	// is a new one.
+	stranger := was.status == 403 && key.req != "REGISTER"
+	switch {
+	case stranger:
+		w.finals[key] = now
+	case was != now && !fork:
 		w.fail("two final responses to one %s of %s (%s): %d tag %s, then %d tag %s", key.req, p.name, key.branch, was.status, was.tag, now.status, now.tag)
 	}
 	return false

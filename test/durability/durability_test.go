@@ -1,0 +1,113 @@
+package durability
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	RunIfChild()
+	os.Exit(m.Run())
+}
+
+// kills is how often the node is killed. IMSAFE_KILLS=n asks for more.
+func kills(t *testing.T) int {
+	text := os.Getenv("IMSAFE_KILLS")
+	if text == "" {
+		return 10
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("IMSAFE_KILLS: %v", err)
+	}
+	return n
+}
+
+// directory is a short one: the path of a Unix socket has 108 octets at most.
+func directory(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "imsafe-kill-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the node's directory stays: %s", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestKills(t *testing.T) {
+	p, err := newProcess(directory(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	d, err := newDriver(p, 16, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	ctx := context.Background()
+	start := func() error {
+		begin := time.Now()
+		if err := p.start(); err != nil {
+			return err
+		}
+		if rand.IntN(8) == 0 { // now and then it dies on its way up
+			time.Sleep(time.Duration(rand.Int64N(int64(80 * time.Millisecond))))
+			if err := p.kill(); err != nil {
+				return err
+			}
+			begin = time.Now()
+			if err := p.start(); err != nil {
+				return err
+			}
+		}
+		err := p.awaitDoor(30 * time.Second)
+		d.counts.Latest.Store(max(d.counts.Latest.Load(), int64(time.Since(begin))))
+		return err
+	}
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for n := range kills(t) {
+		if err := d.round(ctx, start); err != nil {
+			t.Fatalf("kill %d: %v", n+1, err)
+		}
+	}
+	t.Logf("%d kills: %s", kills(t), &d.counts)
+	if got, want := d.counts.Writes(), int64(20*kills(t)); got < want {
+		t.Errorf("%d acknowledged writes are too few to say anything, want %d", got, want)
+	}
+}
+
+// round loads the node, kills it, starts it and compares.
+func (d *driver) round(ctx context.Context, start func() error) error {
+	loading, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- d.load(loading) }()
+	time.Sleep(50*time.Millisecond + time.Duration(rand.Int64N(int64(200*time.Millisecond))))
+	err := d.p.kill()
+	stop()
+	if failed := <-done; failed != nil {
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	if err := start(); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	return d.compare(ctx)
+}
