@@ -251,8 +251,16 @@ func chargingPrefix(w World) (string, error) {
 
 // Wire opens the door to other nodes. Before the node runs.
 func (c *Core) Wire(cfg hopnode.Config) (*hopnode.Wire, error) {
-	return hopnode.New(cfg, hopnode.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: c.sealer, Gate: c.Gate})
+	return hopnode.New(cfg, hopnode.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: c.sealer,
+		Stranger: c.stranger, KeepKeys: c.keepKeys})
 }
+
+// stranger is the enforcement point against peers on an inner wire, SIP or Diameter, that show no certificate of a node.
+func (c *Core) stranger(e secure.Event) bool { return c.Gate.Refuse(secure.CoreAuthenticationMTLS, e) }
+
+// keepKeys is the enforcement point against keys on an inner wire, SIP or Diameter, that is no mutual TLS or whose peer may not
+// have them.
+func (c *Core) keepKeys(e secure.Event) bool { return c.Gate.Refuse(secure.CoreConfidentialityMTLS, e) }
 
 // Close ends the shards: procedures that wait are unwound. Nothing of the Core may be used after it.
 func (c *Core) Close() {

@@ -82,7 +82,7 @@ func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
 	c := n.o.Config
 	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: n.HSS, Shards: n.Shards, LabCleartextKeys: c.Cx.LabCleartextKeys,
 		Refused: func(_, reason string) {
-			n.Gate.Refuse(secure.CoreConfidentialityMTLS, secure.Event{Reason: reason})
+			n.keepKeys(secure.Event{Reason: reason})
 		}})
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func addressOf(c *config.Config) netip.Addr {
 
 // refuseDiameter asks the gate whether a refusal stands.
 func (n *Node) refuseDiameter(r diameter.Refusal) bool {
-	return n.Gate.Refuse(secure.CoreAuthenticationMTLS, secure.Event{Reason: "diameter-" + r.Reason.String(), Subject: r.Peer})
+	return n.stranger(secure.Event{Reason: "diameter-" + r.Reason.String(), Subject: r.Peer})
 }
 
 // cxChanged tells the log of a peer that comes or goes.

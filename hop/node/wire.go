@@ -48,7 +48,10 @@ type Ports struct {
 	Shards []*shard.Shard
 	Pool   *sip.Pool
 	Sealer *shard.Sealer
-	Gate   *secure.Gate
+	// Stranger judges what comes from nobody that is known, KeepKeys session keys on their way to a peer that may not have them:
+	// true if the refusal stands. They are the enforcement points of core.authentication.mtls and core.confidentiality.mtls,
+	// which Diameter shares.
+	Stranger, KeepKeys func(secure.Event) bool
 }
 
 // Name is the wire's own name: whom functions see as the sender of what came over it.
@@ -132,7 +135,7 @@ func (p *Port) DialBy(dial func(to netip.AddrPort) siptransport.Flow) {
 
 // Packet implements siptransport.Receiver. What comes from nobody we know is not even parsed.
 func (p *Port) Packet(f siptransport.Flow, data []byte) {
-	if p.peerOf(f) == nil && p.w.ports.Gate.Refuse(secure.CoreAuthenticationMTLS, secure.Event{Reason: "unknown-peer", Source: f.Peer.Addr()}) {
+	if p.peerOf(f) == nil && p.w.ports.Stranger(secure.Event{Reason: "unknown-peer", Source: f.Peer.Addr()}) {
 		return
 	}
 	p.layer.Input(f, data)
@@ -218,7 +221,7 @@ func (p *Port) leave(x *hop.Exchange, r hop.Reply, peer *Peer) hop.Reply {
 	if keys == nil {
 		return r
 	}
-	if !peer.Keys && p.w.ports.Gate.Refuse(secure.CoreConfidentialityMTLS, secure.Event{Reason: "keys-for-peer-without"}) {
+	if !peer.Keys && p.w.ports.KeepKeys(secure.Event{Reason: "keys-for-peer-without"}) {
 		r.Msg.Release()
 		return x.Respond(500, "")
 	}

@@ -55,7 +55,9 @@ func newWires(t *testing.T, keys bool, local function) *wires {
 	var err error
 	w.wire, err = New(Config{Clear: true, SentBy: here.String(), Timers: siptxn.DefaultTimers(),
 		Peers: []Peer{{Name: "peer", Names: []hop.Name{"far.example"}, Address: there, Keys: keys}}},
-		Ports{Table: w.table, Shards: []*shard.Shard{w.shard}, Pool: w.pool, Sealer: shard.NewSealer(shard.SealingKey{1}), Gate: w.gate})
+		Ports{Table: w.table, Shards: []*shard.Shard{w.shard}, Pool: w.pool, Sealer: shard.NewSealer(shard.SealingKey{1}),
+			Stranger: func(e secure.Event) bool { return w.gate.Refuse(secure.CoreAuthenticationMTLS, e) },
+			KeepKeys: func(e secure.Event) bool { return w.gate.Refuse(secure.CoreConfidentialityMTLS, e) }})
 	if err = errors.Join(err, w.table.Plug("near.example", local)); err != nil {
 		t.Fatal(err)
 	}
