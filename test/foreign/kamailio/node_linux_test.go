@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"imsafe/config"
 	"imsafe/node"
@@ -24,7 +26,7 @@ func at(address string) config.Address {
 }
 
 // start runs a node of imsafe with some functions until the test ends; its wire is in clear, as Kamailio's is.
-func start(t *testing.T, number uint16, roles []string, configure func(*config.Config)) *live.Node {
+func start(t *testing.T, number uint16, roles []string, configure func(*config.Config)) *ours {
 	t.Helper()
 	c := config.Default()
 	c.Node.Lab, c.Node.DataDir, c.Node.Shards, c.Node.Number, c.Node.Roles = true, t.TempDir(), 2, number, roles
@@ -64,7 +66,30 @@ func start(t *testing.T, number uint16, roles []string, configure func(*config.C
 			t.Logf("imsafe as %v:\n%s", roles, text)
 		}
 	})
-	return &live.Node{Node: n}
+	return &ours{Node: &live.Node{Node: n}, log: log}
+}
+
+// ours is a node of imsafe.
+type ours struct {
+	*live.Node
+	log *logBuffer
+}
+
+// meets waits until Diameter peers are in service.
+func (o *ours) meets(t *testing.T, hosts ...string) {
+	t.Helper()
+	end := time.Now().Add(20 * time.Second)
+	for _, host := range hosts {
+		for !strings.Contains(o.log.String(), "host="+host+" in_service=true") {
+			if time.Now().After(end) {
+				t.Fatalf("%s does not come into service", host)
+			}
+			select {
+			case <-t.Context().Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
 }
 
 // logBuffer is a buffer that several goroutines write.

@@ -27,6 +27,48 @@ func TestForeignPCSCF(t *testing.T) {
 	})
 }
 
+// TestForeignCore: our P-CSCF in front of Kamailio's I-CSCF and S-CSCF, which ask our HSS.
+func TestForeignCore(t *testing.T) {
+	need(t)
+	home := startHSS(t)
+	start(t, 2, []string{"pcscf"}, func(c *config.Config) {
+		c.CI.LabUDP.Listen = []config.Address{at(door)}
+		c.Mw.ICSCF, c.Mw.SCSCF = foreign("icscf"), foreign("scscf")
+	})
+	resolve(t, everywhere)
+	run(t, "icscf")
+	run(t, "scscf")
+	home.meets(t, named("icscf"), named("scscf"))
+	captured(t, []string{addresses["pcscf"], addresses["hss"]}, func() { day(t, home, door) })
+}
+
+// TestForeignNetwork: every CSCF is Kamailio's; the HSS is ours.
+func TestForeignNetwork(t *testing.T) {
+	need(t)
+	home := startHSS(t)
+	resolve(t, everywhere)
+	for _, function := range []string{"pcscf", "icscf", "scscf"} {
+		run(t, function)
+	}
+	home.meets(t, named("icscf"), named("scscf"))
+	captured(t, []string{addresses["hss"]}, func() { day(t, home, addresses["pcscf"]+":5060") })
+}
+
+// door is where clients find our P-CSCF.
+const door = "127.0.0.3:5070"
+
+// everywhere has each function at its own address.
+var everywhere = map[string]string{live.Domain: addresses["icscf"], named("pcscf"): addresses["pcscf"], named("icscf"): addresses["icscf"],
+	named("scscf"): addresses["scscf"], named("hss"): addresses["hss"]}
+
+// startHSS runs our HSS alone, for Kamailio's CSCFs: its Diameter knows no TLS 1.3, so keys go in clear.
+func startHSS(t *testing.T) *ours {
+	return start(t, 1, []string{"hss"}, func(c *config.Config) {
+		c.Mw = config.Mw{}
+		c.Cx = config.Cx{Listen: at(addresses["hss"] + ":3868"), Clients: []string{named("icscf"), named("scscf")}, LabCleartextKeys: true}
+	})
+}
+
 // told waits until the P-CSCF has heard by the registration event package that h is no longer registered: it refuses his calls.
 func told(t *testing.T, h *handset) {
 	t.Helper()
@@ -51,7 +93,7 @@ func foreign(function string) config.MwPeer {
 
 // day is what two subscribers do: they register, one calls the other, each hangs up once, a message goes, they refresh and take their
 // registrations back, after which nobody reaches them.
-func day(t *testing.T, home *live.Node, pcscf string) (alice, bob *handset) {
+func day(t *testing.T, home *ours, pcscf string) (alice, bob *handset) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
