@@ -201,8 +201,6 @@ func TestMessageInABody(t *testing.T) {
 	}
 }
 
-const victim = "victim"
-
 // forged are header lines that a client must not get through to others (CI-24, CI-09, CI-07). Each names the victim.
 func forged() (lines []string) {
 	const id = "<sip:victim@" + live.Domain + ">"
