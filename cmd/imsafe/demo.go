@@ -33,9 +33,10 @@ type step struct {
 
 // report is what happened, in order.
 type report struct {
-	a     *app
-	Steps []step `json:"steps"`
-	Done  bool   `json:"done"`
+	a        *app
+	Replaced []string `json:"replaced,omitempty"` // ports that were taken, so that others are used
+	Steps    []step   `json:"steps"`
+	Done     bool     `json:"done"`
 }
 
 // do runs one step unless an earlier one failed, and tells of it.
@@ -103,7 +104,7 @@ type actor struct {
 func (d *dev) demo(ctx context.Context, a *app) *report {
 	ctx, cancel := context.WithTimeout(ctx, demoLimit)
 	defer cancel()
-	r := &report{a: a}
+	r := &report{a: a, Replaced: d.replaced}
 	var alice, bob *actor
 	for _, p := range []struct {
 		name  string

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"imsafe/ca"
@@ -58,6 +59,7 @@ func (v *devCmd) Run(a *app) (err error) {
 		stop()
 		err = errors.Join(err, <-done, d.close())
 	}()
+	d.tellReplaced(a)
 	report := d.demo(ctx, a)
 	if v.Once {
 		return report.finish(a)
@@ -177,6 +179,16 @@ func (d *dev) close() (err error) {
 	return err
 }
 
+// tellReplaced says which ports were taken, and what stands in their place.
+func (d *dev) tellReplaced(a *app) {
+	if len(d.replaced) == 0 {
+		return
+	}
+	clients, lab := d.sockets.Addresses()
+	a.say("taken by another process: %s", strings.Join(d.replaced, ", "))
+	a.say("used instead: SIP over TLS %v, lab %v, metrics %v\n", clients[0], lab[0], d.sockets.Metrics.Addr())
+}
+
 // explain says how the running system is used.
 func (d *dev) explain(ctx context.Context, a *app) error {
 	tlsAddresses, lab := d.sockets.Addresses()
@@ -188,9 +200,6 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
 			"management": d.config.ManagementSocket(), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
 		return nil
-	}
-	for _, port := range d.replaced {
-		a.say("%s was taken, so another port is used.", port)
 	}
 	a.say("\nThe system stays up until Ctrl-C.")
 	a.say("  home domain     %s", d.config.HomeDomain())
