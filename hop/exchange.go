@@ -176,6 +176,10 @@ func (x *Exchange) Cancel() {
 	}
 }
 
+// Abort cancels what this function has begun for the request and not finished, as if its sender had given up; the final responses
+// (487) then come in the usual way. In a branch of a fork it ends that branch alone.
+func (x *Exchange) Abort() { x.cancel() }
+
 func (x *Exchange) cancel() {
 	if x.cancelled {
 		return

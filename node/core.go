@@ -189,7 +189,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	c.Charging = charging.New(w.Store)
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
-		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: scscf.Numbering(w.Numbering)},
+		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: scscf.Numbering(w.Numbering), EmergencyIdentity: emergencyIdentity(w)},
 		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
 			Random: w.Random}); err != nil {
 		return err
@@ -222,6 +222,12 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	}
 	c.Door.Plug(c.PCSCF)
 	return errors.Join(c.Table.Plug(n.pcscf, c.PCSCF), c.Table.Plug(gm.Name, c.Door))
+}
+
+// emergencyIdentity is the public identity of who answers emergency calls.
+func emergencyIdentity(w World) string {
+	identity, _ := sip.PublicIdentity([]byte(w.Emergency.URI)) // none is ""
+	return identity
 }
 
 // emergency is how emergency calls are known and where they go.

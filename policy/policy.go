@@ -78,6 +78,7 @@ var rows = []Row{
 	{secure.CIConfidentialityKeyEgress, CI, Confidentiality, "CK, IK and RES have no way into a SIP header", "TS 33.203 6.1.1", "data confidentiality", Required, false},
 	{secure.CIAvailabilityKeepRegistration, CI, Availability, "a failed authentication never de-registers", "TS 33.203 6.1.1", "availability", Required, true},
 	{secure.CIAvailabilityForkBreadth, CI, Availability, "Max-Breadth, Max-Forwards, loop detection", "RFC 5393", "availability", Required, true},
+	{secure.CIAvailabilityEarlyDialog, CI, Availability, "few calls without answer to one user, none silent for long", "ours", "availability", Required, true},
 	{secure.CIAvailabilityParser, CI, Availability, "memory-safe parser with limits on size, count and nesting", "RFC 4475", "availability", Required, true},
 	{secure.CIAvailabilityDeadline, CI, Availability, "deadlines for header, handshake and idle; caps on connections", "ours", "availability", Required, true},
 	{secure.CoreAuthenticationMTLS, Core, Authentication, "mutual TLS 1.3 between nodes, SIP and Diameter", "TS 33.210, 33.310", "authentication", Required, true},

@@ -26,6 +26,7 @@ const (
 	CIConfidentialityKeyEgress      // CK, IK, RES never leave in SIP (TS 33.203 6.1.1); no setting turns it off
 	CIAvailabilityKeepRegistration  // a failed authentication never de-registers (TS 33.203 6.1.1)
 	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
+	CIAvailabilityEarlyDialog       // few calls without answer to one user, none silent for long (ours)
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
 	CIAvailabilityDeadline          // deadlines and caps for streams
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
@@ -54,6 +55,7 @@ var controlNames = [controlCount]string{
 	CIConfidentialityKeyEgress:      "ci.confidentiality.key-egress",
 	CIAvailabilityKeepRegistration:  "ci.availability.keep-registration",
 	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",
+	CIAvailabilityEarlyDialog:       "ci.availability.early-dialog",
 	CIAvailabilityParser:            "ci.availability.parser",
 	CIAvailabilityDeadline:          "ci.availability.deadline",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",

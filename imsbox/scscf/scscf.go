@@ -45,6 +45,9 @@ type Config struct {
 	Digest    []aka.DigestAlgorithm
 	Numbering Numbering // how dialled numbers are read
 
+	// EmergencyIdentity is who answers emergency calls: as many as come. "" is nobody.
+	EmergencyIdentity string
+
 	// LabAccess accepts AKAv1 over an unprotected path, for test clients. node sets it in lab mode only.
 	LabAccess bool
 }
@@ -68,6 +71,7 @@ type SCSCF struct {
 	users      *slab.Table   // private identity -> registration, lifetimes on the monotonic clock
 	owners     *slab.Table   // public identity -> private identities, one a line; device handle -> what its GRUUs mean
 	gruus      atomic.Uint64 // temporary GRUUs given out
+	calls      *earlyCalls
 	challenges *challenges
 	digests    *digests // nil: SIP Digest is off
 }
@@ -98,7 +102,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 		return nil, err
 	}
 	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
-		challenges: newChallenges(cfg.AwaitAuth), digests: digests}, nil
+		calls: newEarlyCalls(), challenges: newChallenges(cfg.AwaitAuth), digests: digests}, nil
 }
 
 // ServerName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).

@@ -179,12 +179,12 @@ func icid(vector []byte) string {
 }
 
 // addIOI names the home network in the charging vector of a request, as that of the originating side, and returns what names it as
-// the terminating side in the responses (TS 24.229 5.4.3.2, 5.4.3.3; RFC 7315 4.6). A request that comes without a vector is left
+// the terminating side in the responses, never nil (TS 24.229 5.4.3.2, 5.4.3.3; RFC 7315 4.6). A request that comes without a vector is left
 // alone: making one is for whom it met first.
 func (s *SCSCF) addIOI(in hop.Inbound, role rf.Role) hop.Up {
 	vector := in.Msg.Get(sip.HdrPChargingVector)
 	if vector == nil {
-		return nil
+		return func(r hop.Reply) hop.Reply { return r }
 	}
 	var b [256]byte
 	v := append(b[:0], vector...)

@@ -103,11 +103,14 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	s.recordRoute(in, rf.Terminating)
 	s.address(in, user)
 	name := s.addIOI(in, rf.Terminating)
-	r := x.Fork(in, s.branches(devices, in.Msg), name)
-	if name != nil {
-		r = name(r)
-	}
-	return account(r)
+	return account(s.early(x, in, user, func(up hop.Up) hop.Reply {
+		return name(x.Fork(in, s.branches(devices, in.Msg), func(r hop.Reply) hop.Reply {
+			if up != nil {
+				r = up(r)
+			}
+			return name(r)
+		}))
+	}))
 }
 
 // withinDialog is the way of a request inside a dialog (TS 24.229 5.4.3.2, 5.4.3.3: subsequent requests).
