@@ -28,7 +28,10 @@ const maxBad = 2
 const maxGood = 2
 
 // authentication is one procedure of challenge and response.
-type authentication struct{ bad, good int }
+type authentication struct {
+	bad, good int
+	wants     *proof // what the network must show, with a password
+}
 
 // answer reads the challenge in a 401 or 407 and returns the credentials for the same request again. It verifies before it
 // answers: own realm, own scheme, AUTN by the card (TS 33.203 6.1.1, TS 24.229 5.1.1.5.1).
@@ -36,6 +39,9 @@ func (u *UE) answer(a *authentication, resp *sip.Message, header sip.HeaderID, m
 	c, err := u.ownChallenge(resp, header)
 	if err != nil {
 		return "", err
+	}
+	if u.cfg.Password != nil {
+		return u.answerPassword(a, &c, method, uri)
 	}
 	nonce, err := aka.ParseNonce(c.Nonce)
 	if err != nil {

@@ -176,6 +176,10 @@ func (r *registrar) converse(t *shard.Task, expires time.Duration) error {
 			return err
 		}
 		switch code := resp.Status(); {
+		case code == 200 && !u.proven(&a, resp):
+			resp.Release()
+			u.path.drop() // whoever is at the other end is not the home network
+			return ErrNetwork
 		case code == 200:
 			err = r.accept(resp, expires)
 			resp.Release()

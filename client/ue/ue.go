@@ -5,9 +5,9 @@
 // (RFC 5763). It offers New, Run, Register, Deregister, Call, SendMessage, and hands in what arrives through Config.OnCall and
 // Config.OnMessage.
 //
-// It trusts nobody: the P-CSCF proves itself by certificate, the home network by AUTN, the other end by the fingerprint of its
-// description; a path, a scheme or a keying weaker than configured is an error, never a fallback. It shares nothing with the
-// core but proto, so that it can serve as an honest witness against it.
+// It trusts nobody: the P-CSCF proves itself by certificate, the home network by AUTN (where a password stands in the place of
+// a card, by rspauth), the other end by the fingerprint of its description; a path, a scheme or a keying weaker than configured
+// is an error, never a fallback. It shares nothing with the core but proto, so that it can serve as an honest witness against it.
 //
 // It does not do IPsec (it comes), ICE, early media, the reg event, redirection (a 3xx ends a call: nobody else decides whom a
 // user calls), session timers, video. client/media is its voice, proto/rtpport its media leg.
@@ -61,10 +61,11 @@ func (t Transport) String() string {
 	return "tls"
 }
 
-// Config is what a UE is made of. Card, Proxy, Clock, Rand, ListenPacket and, with TLS, ServerName are required.
+// Config is what a UE is made of. Card or Password, Proxy, Clock, Rand, ListenPacket and, with TLS, ServerName are required.
 type Config struct {
 	Card      *isim.Card
-	IMPU      string // public identity to register; "" is the first of the card
+	Password  *Password // of a subscriber without a card
+	IMPU      string    // public identity to register; "" is the first of the card
 	Proxy     netip.AddrPort
 	Transport Transport
 
@@ -74,7 +75,7 @@ type Config struct {
 	// AllowTLS12 accepts TLS 1.2 with ECDHE and AEAD beside 1.3. Nothing older, ever.
 	AllowTLS12 bool
 	// Scheme is the one authentication scheme that a challenge may name: the scheme is the subscriber's and no network element
-	// picks it (TS 33.203 P.3). The zero value is AKAv2-SHA-256. AKAv1-MD5 outside IPsec needs Lab.
+	// picks it (TS 33.203 P.3). The zero value is AKAv2-SHA-256, with Password SHA-256. AKAv1-MD5 outside IPsec needs Lab.
 	Scheme aka.DigestAlgorithm
 	// Lab is the profile lab-udp: clear UDP and TCP, AKAv1-MD5 and plain RTP, towards loopback and private addresses only.
 	Lab bool
@@ -165,7 +166,7 @@ func New(c Config) (*UE, error) {
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
-	u := &UE{cfg: c, identity: c.Card.Identity(), log: c.Log, calls: make(map[string]*Call)}
+	u := &UE{cfg: c, identity: c.who(), log: c.Log, calls: make(map[string]*Call)}
 	u.impu = c.IMPU
 	if u.impu == "" {
 		u.impu = u.identity.IMPUs[0]
@@ -193,20 +194,12 @@ func (c *Config) fill() error {
 	no := func(why string) error { return fmt.Errorf("%w: %s", ErrConfig, why) }
 	if c.Scheme == 0 {
 		c.Scheme = aka.AKAv2SHA256
+		if c.Password != nil {
+			c.Scheme = aka.SHA256
+		}
 	}
-	switch {
-	case c.Card == nil || c.Clock == nil || c.Rand == nil || c.ListenPacket == nil || !c.Proxy.IsValid():
-		return no("Card, Clock, Rand, ListenPacket and Proxy are required")
-	case c.Transport > UDP || !c.Scheme.AKA():
-		return no("unknown transport, or a scheme without AKA")
-	case c.Transport == TLS && c.ServerName == "":
-		return no("TLS without the name of the server proves nothing")
-	case c.Lab && !c.Proxy.Addr().Unmap().IsLoopback() && !c.Proxy.Addr().Unmap().IsPrivate():
-		return no("the lab profile is for loopback and private addresses")
-	case !c.Lab && (c.Transport != TLS || c.PlainRTP):
-		return no("clear signalling or media need Lab")
-	case !c.Lab && c.Scheme == aka.AKAv1MD5:
-		return no("AKAv1-MD5 outside IPsec needs Lab (RFC 4169 1: RES is bound to nothing)")
+	if why := c.unsafe(); why != "" {
+		return no(why)
 	}
 	if c.Transport == UDP && !c.Local.IsValid() {
 		if !c.Proxy.Addr().Unmap().IsLoopback() {
@@ -237,6 +230,27 @@ func (c *Config) fill() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return nil
+}
+
+// unsafe says what is missing or weaker than anybody should ask for; "" if nothing is.
+func (c *Config) unsafe() string {
+	switch {
+	case c.Card == nil && c.Password == nil || c.Clock == nil || c.Rand == nil || c.ListenPacket == nil || !c.Proxy.IsValid():
+		return "Card or Password, Clock, Rand, ListenPacket and Proxy are required"
+	case c.Transport > UDP || c.Password == nil && !c.Scheme.AKA():
+		return "unknown transport, or a scheme without AKA"
+	case c.Transport == TLS && c.ServerName == "":
+		return "TLS without the name of the server proves nothing"
+	case c.Lab && !c.Proxy.Addr().Unmap().IsLoopback() && !c.Proxy.Addr().Unmap().IsPrivate():
+		return "the lab profile is for loopback and private addresses"
+	case !c.Lab && (c.Transport != TLS || c.PlainRTP):
+		return "clear signalling or media need Lab"
+	case !c.Lab && c.Scheme == aka.AKAv1MD5:
+		return "AKAv1-MD5 outside IPsec needs Lab (RFC 4169 1: RES is bound to nothing)"
+	case c.Password != nil:
+		return c.Password.unsafe(c)
+	}
+	return ""
 }
 
 // tlsConfig pins the floor: TLS 1.3, or 1.2 with ECDHE and AEAD where that is allowed (TS 33.203 O.1.1: a client that is not pinned

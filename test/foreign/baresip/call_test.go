@@ -25,7 +25,7 @@ const aliceHz, bobHz = 440, 620
 
 // house starts a node that admits softphones.
 func house(t *testing.T, users ...*live.User) *live.Node {
-	n := live.Start(t, live.Options{Configure: func(c *config.Config) { c.CI.DigestMD5.Enabled = true }})
+	n := live.Start(t, live.Options{Configure: func(c *config.Config) { c.CI.Digest.Enabled, c.CI.DigestMD5.Enabled = true, true }})
 	if err := n.Provision(context.Background(), users...); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestTwoBaresipsCallEachOther(t *testing.T) {
 	}
 }
 
-// client is one of ours, with a card.
+// client is one of ours.
 type client struct {
 	*ue.UE
 	calls chan *ue.Call
@@ -83,17 +83,19 @@ type client struct {
 
 func ours(t *testing.T, n *live.Node, u *live.User) *client {
 	t.Helper()
-	card, err := isim.New(isim.Config{Identity: isim.Identity{IMPI: u.IMPI, HomeDomain: live.Domain, IMPUs: []string{u.IMPU}},
-		K: u.K, OPc: u.OPc, State: isim.Volatile{}})
-	if err != nil {
+	c := &client{calls: make(chan *ue.Call, 1)}
+	o := ue.Config{Proxy: n.TLS, RootCAs: n.CA, ServerName: "pcscf." + live.Domain, Clock: shard.RealClock(), Rand: rand.Reader,
+		OnCall: func(call *ue.Call) { c.calls <- call }, ListenPacket: func(local netip.Addr) (net.PacketConn, error) {
+			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+		}}
+	id := isim.Identity{IMPI: u.IMPI, HomeDomain: live.Domain, IMPUs: []string{u.IMPU}}
+	var err error
+	if u.Password != "" {
+		o.Password = &ue.Password{Identity: id, Secret: ue.Secret(u.Password)}
+	} else if o.Card, err = isim.New(isim.Config{Identity: id, K: u.K, OPc: u.OPc, State: isim.Volatile{}}); err != nil {
 		t.Fatal(err)
 	}
-	c := &client{calls: make(chan *ue.Call, 1)}
-	c.UE, err = ue.New(ue.Config{Card: card, Proxy: n.TLS, RootCAs: n.CA, ServerName: "pcscf." + live.Domain, Clock: shard.RealClock(),
-		Rand: rand.Reader, OnCall: func(call *ue.Call) { c.calls <- call }, ListenPacket: func(local netip.Addr) (net.PacketConn, error) {
-			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
-		}})
-	if err != nil {
+	if c.UE, err = ue.New(o); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -130,19 +132,27 @@ func hears(ctx context.Context, call *ue.Call, hz float64) error {
 	}
 }
 
-func TestBaresipAndAClientWithACard(t *testing.T) {
-	soft, sim := live.NewUsers("soft", 1, live.MD5), live.NewUsers("sim", 1, live.AKAv2)
-	n := house(t, soft[0], sim[0])
+func TestBaresipAndAClientOfOurs(t *testing.T) {
+	for name, scheme := range map[string]string{"with a card": live.AKAv2, "with SHA-256": live.SHA256} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, live.NewUsers("soft", 1, live.MD5)[0], live.NewUsers("ours", 1, scheme)[0])
+		})
+	}
+}
+
+// bothWays lets the user of a baresip and one of ours call each other.
+func bothWays(t *testing.T, softphone, own *live.User) {
+	n := house(t, softphone, own)
 	ctx := within(t, 60*time.Second)
-	bob := ours(t, n, sim[0])
+	bob := ours(t, n, own)
 	if _, err := bob.Register(ctx); err != nil {
 		t.Fatal(err)
 	}
-	alice := start(t, n, soft[0], aliceHz, "dtls_srtp")
+	alice := start(t, n, softphone, aliceHz, "dtls_srtp")
 	registered(t, n, 2)
 
 	t.Run("baresip calls", func(t *testing.T) {
-		alice.command("dial", sim[0].IMPU)
+		alice.command("dial", own.IMPU)
 		var call *ue.Call
 		select {
 		case call = <-bob.calls:
