@@ -72,6 +72,7 @@ type SCSCF struct {
 	owners     *slab.Table   // public identity -> private identities, one a line; device handle -> what its GRUUs mean
 	gruus      atomic.Uint64 // temporary GRUUs given out
 	calls      *earlyCalls
+	extras     *extraDialogs
 	challenges *challenges
 	digests    *digests // nil: SIP Digest is off
 }
@@ -102,7 +103,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 		return nil, err
 	}
 	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
-		calls: newEarlyCalls(), challenges: newChallenges(cfg.AwaitAuth), digests: digests}, nil
+		calls: newEarlyCalls(), extras: newExtraDialogs(), challenges: newChallenges(cfg.AwaitAuth), digests: digests}, nil
 }
 
 // ServerName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).

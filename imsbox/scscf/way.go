@@ -89,7 +89,7 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	return account(x.Forward(next, in, nil))
+	return account(x.Forward(next, in, s.watchExtra(x, in)))
 }
 
 // terminating is the way of an initial request for a served user (TS 24.229 5.4.3.3).
@@ -125,7 +125,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	if in.Msg.Method() == sip.BYE {
+	if in.Msg.Method() == sip.BYE && !s.extras.has(in.Msg) {
 		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), role, s.ports.Clock.Wall())
 	}
 	return x.Forward(next, in, nil)
