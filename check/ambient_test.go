@@ -124,7 +124,7 @@ func (a ability) reached(f *file, n ast.Node) string {
 func sleepProblems(tr *tree) []string {
 	var problems []string
 	tr.each(func(p *pkg, f *file) {
-		if !f.test || matches("test/* cmd/*", p.dir) || f.imports["synctest"] != "" || strings.HasSuffix(f.path, "bench_test.go") {
+		if !f.test || matches("test/* test/foreign/* cmd/*", p.dir) || f.imports["synctest"] != "" || strings.HasSuffix(f.path, "bench_test.go") {
 			return
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {

@@ -97,8 +97,9 @@ type AVPs struct{ b []byte }
 // All yields the AVPs in order. It ends at the first that is malformed: Check first.
 func (v AVPs) All() iter.Seq[AVP] {
 	return func(yield func(AVP) bool) {
+		var a AVP
 		for b := v.b; len(b) > 0; {
-			a, n := next(b)
+			n := a.read(b)
 			if n == 0 || !yield(a) {
 				return
 			}
@@ -108,40 +109,42 @@ func (v AVPs) All() iter.Seq[AVP] {
 }
 
 // Find returns the first AVP with that name.
-func (v AVPs) Find(id ID) (AVP, bool) {
+func (v AVPs) Find(id ID) (a AVP, ok bool) {
 	d := &dictionary[id]
-	for b := v.b; len(b) > 0; {
-		a, n := next(b)
-		if n == 0 {
+	for b := v.b; len(b) >= 8; {
+		if binary.BigEndian.Uint32(b) == d.Code {
+			if n := a.read(b); n != 0 && a.Vendor == d.Vendor {
+				return a, true
+			}
+		}
+		length := int(binary.BigEndian.Uint32(b[4:]) & 0xffffff)
+		if length < 8 || length > len(b) {
 			break
 		}
-		if a.Code == d.Code && a.Vendor == d.Vendor {
-			return a, true
-		}
-		b = b[n:]
+		b = b[min((length+3)&^3, len(b)):]
 	}
 	return AVP{}, false
 }
 
-// next reads the first AVP of b and returns how many octets it takes with its padding; 0 if it is malformed.
-func next(b []byte) (AVP, int) {
+// read makes a a view of the first AVP of b and returns how many octets that takes with its padding; 0 if it is malformed.
+func (a *AVP) read(b []byte) int {
 	if len(b) < 8 {
-		return AVP{}, 0
+		return 0
 	}
-	length := int(binary.BigEndian.Uint32(b[4:]) & 0xffffff)
-	a, head := AVP{Code: binary.BigEndian.Uint32(b), flags: b[4]}, 8
+	word := binary.BigEndian.Uint32(b[4:])
+	length, head := int(word&0xffffff), 8
+	a.Code, a.Vendor, a.flags = binary.BigEndian.Uint32(b), 0, uint8(word>>24)
 	if a.flags&avpVendor != 0 {
 		head = 12
 	}
 	if length < head || length > len(b) {
-		return AVP{}, 0
+		return 0
 	}
 	if head == 12 {
 		a.Vendor = binary.BigEndian.Uint32(b[8:])
 	}
 	a.raw = b[:length:length]
 	a.Data = a.raw[head:]
-	// Messages are multiples of four, so padding is always there; a group's last AVP may lack its own (RFC 6733 4.4 counts
-	// it in, some stacks do not).
-	return a, min((length+3)&^3, len(b))
+	// Messages are multiples of four, so padding is always there; a group's last AVP may lack its own, which Check refuses.
+	return min((length+3)&^3, len(b))
 }

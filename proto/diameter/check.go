@@ -57,8 +57,9 @@ type checker struct {
 
 // level checks a sequence of AVPs; those at depth 0 are also counted.
 func (c *checker) level(b []byte, depth int) *Fault {
-	for len(b) > 0 {
-		a, n := next(b)
+	var avp AVP
+	for a := &avp; len(b) > 0; {
+		n := a.read(b)
 		if n == 0 || n%4 != 0 {
 			return &Fault{ResultInvalidAVPLength, malformed(b)}
 		}
@@ -94,7 +95,7 @@ func (c *checker) level(b []byte, depth int) *Fault {
 }
 
 // checkFlags compares the flags with the dictionary (RFC 6733 4.1).
-func checkFlags(a AVP, id ID) *Fault {
+func checkFlags(a *AVP, id ID) *Fault {
 	switch {
 	case a.flags&avpReserved != 0, a.flags&avpVendor != 0 && a.Vendor == 0:
 		return &Fault{ResultInvalidAVPBits, failed(a)}
@@ -108,7 +109,7 @@ func checkFlags(a AVP, id ID) *Fault {
 }
 
 // count holds the AVPs of a command against its grammar.
-func (c *checker) count(a AVP, id ID) *Fault {
+func (c *checker) count(a *AVP, id ID) *Fault {
 	if c.grammar == nil || id == Unknown {
 		return nil
 	}
@@ -132,7 +133,7 @@ func (c *checker) count(a AVP, id ID) *Fault {
 }
 
 // checkData compares the data with the type (RFC 6733 4.2, 4.3).
-func checkData(a AVP, id ID) *Fault {
+func checkData(a *AVP, id ID) *Fault {
 	if id == Unknown {
 		return nil
 	}
@@ -165,7 +166,7 @@ func checkData(a AVP, id ID) *Fault {
 // sound says whether an AVP may be copied into an answer.
 func (a AVP) sound() bool {
 	id := a.ID()
-	if checkFlags(a, id) != nil || checkData(a, id) != nil {
+	if checkFlags(&a, id) != nil || checkData(&a, id) != nil {
 		return false
 	}
 	c := checker{left: MaxAVPs}
@@ -195,7 +196,7 @@ func isPrintable(b []byte) bool {
 }
 
 // failed copies an AVP for Failed-AVP. A large one is cut to its header and some data, with a length that says so.
-func failed(a AVP) []byte {
+func failed(a *AVP) []byte {
 	raw := append([]byte(nil), a.raw[:min(len(a.raw), maxFailed)]...)
 	return pad(setAVPLength(raw, len(raw)))
 }

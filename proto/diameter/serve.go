@@ -143,7 +143,7 @@ func (c *conn) judgeSender(m Message, role *Role) *Fault {
 	a, _ := m.Find(OriginHost)
 	if !c.peer.cfg.Agent && !bytes.EqualFold(a.Data, []byte(c.peer.cfg.Host)) &&
 		c.n.refuse(Refusal{Reason: ReasonOriginHost, Peer: c.peer.cfg.Host, Claimed: string(a.Data), Command: m.Command()}) {
-		return &Fault{ResultInvalidAVPValue, failed(a)}
+		return &Fault{ResultInvalidAVPValue, failed(&a)}
 	}
 	if role.AVPs == nil {
 		return nil
@@ -152,7 +152,7 @@ func (c *conn) judgeSender(m Message, role *Role) *Fault {
 		id := a.ID()
 		if id != Unknown && !role.AVPs[id] &&
 			c.n.refuse(Refusal{Reason: ReasonAVP, Peer: c.peer.cfg.Host, Command: m.Command(), AVP: id}) {
-			return &Fault{ResultAVPNotAllowed, failed(a)}
+			return &Fault{ResultAVPNotAllowed, failed(&a)}
 		}
 	}
 	return nil
