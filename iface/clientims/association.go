@@ -22,6 +22,10 @@ type association struct {
 	until  time.Duration // on the monotonic clock
 
 	emergency bool // the client has called for help
+
+	// Lab profiles only: where the client registers from now. It is reached there once that has succeeded.
+	newFlow   siptransport.Flow
+	newAccess *accessPorts
 }
 
 // associations are those of one shard. The shard writes; any shard reads, because a call may come from
@@ -91,6 +95,17 @@ func (t *associations) find(ref secure.Association) *association {
 	return t.slots[ref.Slot].a
 }
 
+// moves notes that the client of ref registers over another flow.
+func (t *associations) moves(ref secure.Association, to siptransport.Flow, access *accessPorts) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.find(ref); a != nil {
+		next := *a
+		next.newFlow, next.newAccess = to, access
+		t.slots[ref.Slot].a = &next
+	}
+}
+
 // promote binds the registration r to ref. A life is never shortened (TS 33.203 7.4).
 func (t *associations) promote(ref secure.Association, r gm.Registration, grace time.Duration) error {
 	t.mu.Lock()
@@ -105,6 +120,10 @@ func (t *associations) promote(ref secure.Association, r gm.Registration, grace 
 	next := *a
 	if !a.proof.Registered() {
 		next.until = 0 // the time to authenticate is over, the registration's begins
+	}
+	if !next.newFlow.IsZero() {
+		next.flow, next.access = next.newFlow, next.newAccess
+		next.newFlow, next.newAccess = siptransport.Flow{}, nil
 	}
 	next.until = max(next.until, t.now()+r.Expires+grace)
 	next.proof = mint.Access(next.client(r.IMPI, r.IMPUs))

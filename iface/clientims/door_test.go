@@ -343,3 +343,33 @@ func TestDrain(t *testing.T) {
 		t.Errorf("%d walk, want none", n)
 	}
 }
+
+// TestServe_lab_client_that_moved: a test client that registers again from another port is reached there, once that has
+// succeeded.
+func TestServe_lab_client_that_moved(t *testing.T) {
+	b := newBench(t, Access{Profile: "lab-udp", Shared: true, Paths: NewPaths()})
+	old := &wire{peer: netip.MustParseAddrPort("198.51.100.7:5060")}
+	moved := &wire{peer: netip.MustParseAddrPort("198.51.100.7:40000")}
+	registration := gm.Registration{IMPI: "alice@ims.example", IMPUs: []string{"sip:alice@ims.example"}, Expires: time.Hour}
+	b.send(old, "REGISTER")
+	a := b.last
+	if err := b.door.Promote(a, registration); err != nil {
+		t.Fatal(err)
+	}
+	b.send(moved, "REGISTER")
+	if b.last != a {
+		t.Fatal("another association was opened")
+	}
+	old.sent, moved.sent = nil, nil
+	b.deliver(a, 10)
+	if len(old.sent) != 1 || len(moved.sent) != 0 {
+		t.Errorf("before the 200: %d to the old port, %d to the new one", len(old.sent), len(moved.sent))
+	}
+	if err := b.door.Promote(a, registration); err != nil {
+		t.Fatal(err)
+	}
+	b.deliver(a, 10)
+	if len(old.sent) != 1 || len(moved.sent) != 1 {
+		t.Errorf("after it: %d to the old port, %d to the new one", len(old.sent)-1, len(moved.sent))
+	}
+}

@@ -54,7 +54,9 @@ func (p *Port) Closed(f siptransport.Flow, _ error) {
 	p.layer.FlowClosed(f)
 	p.large.closed(f)
 	for _, ref := range p.flows[f] {
-		p.forget(ref, gm.ReasonClosed)
+		if a, alive := p.door.lookup(ref); !alive || a.flow == f { // in a lab the client may have moved on
+			p.forget(ref, gm.ReasonClosed)
+		}
 	}
 	delete(p.flows, f)
 }
@@ -95,6 +97,9 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		_ = p.layer.Reply(tx, 403, "") // who has closed his connection needs no answer
 		return
 	}
+	if m.Method() == sip.REGISTER && p.access.Shared && a.flow != tx.Flow() {
+		p.move(a.ref, tx.Flow())
+	}
 	if emergency {
 		p.door.tableOf(a.ref).answer(a.ref)
 	}
@@ -129,6 +134,14 @@ func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
 
 // Ended implements siptxn.Handler.
 func (p *Port) Ended(*siptxn.Server) {}
+
+// move notes that a lab client registers from another port, or over another transport, than before.
+func (p *Port) move(ref secure.Association, to siptransport.Flow) {
+	p.door.tableOf(ref).moves(ref, to, p.access)
+	if to.Via.Reliable() {
+		p.flows[to] = append(p.flows[to], ref)
+	}
+}
 
 // recognise returns the association a message came by. The time of a packet's association may be over while the
 // sweeper has not come by yet: then it is unknown.
