@@ -22,7 +22,6 @@ type client struct {
 	cseq   int
 	in     [4096]byte
 	out    []byte
-	nonce  []byte
 	pool   *sip.Pool
 	local  netip.AddrPort
 	callID string

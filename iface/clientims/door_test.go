@@ -279,17 +279,6 @@ func (b *bench) deliver(a secure.Association, body int) (status int) {
 	return status
 }
 
-// answer lets the client answer the last request it got.
-func (b *bench) answer(w *wire, port *Port, flow siptransport.Flow) {
-	request, err := b.pool.Parse([]byte(w.sent[len(w.sent)-1]))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	r := b.pool.NewResponse(request, 200, "")
-	r.SetToTag("ue")
-	b.on(func() { port.Packet(flow, r.AppendTo(nil)) })
-}
-
 func TestServe_dead_association(t *testing.T) {
 	b := newBench(t, overTLS)
 	a, w := b.register()

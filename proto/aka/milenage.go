@@ -35,7 +35,7 @@ type Algorithm interface {
 // The constants of TS 35.206 4.1: the rotations are multiples of 8 bits, so they are kept in
 // octets; the constants differ in the last octet only.
 const (
-	r1, r2, r3, r4, r5 = 64 / 8, 0 / 8, 32 / 8, 64 / 8, 96 / 8
+	r1, r2, r3, r4, r5 = 64 / 8, 0, 32 / 8, 64 / 8, 96 / 8
 	c1, c2, c3, c4, c5 = 0, 1, 2, 4, 8
 )
 

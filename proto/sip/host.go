@@ -99,7 +99,7 @@ func isIPv6(b []byte) bool {
 			if !isIPv4(b[i:]) {
 				return false
 			}
-			groups, i = groups+2, len(b)
+			groups += 2
 			break
 		}
 		if end == i || end-i > 4 {

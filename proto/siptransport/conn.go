@@ -60,7 +60,6 @@ type Conn struct {
 	err      error   // why the connection ends; set once
 	cause    *atomic.Uint64
 	writeFn  func(fd uintptr) bool
-	writeN   int
 	writeErr error
 }
 

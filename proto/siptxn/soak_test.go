@@ -89,7 +89,6 @@ type soaked struct {
 type call struct {
 	id    int
 	final int // how often the final response or a failure came
-	ack   *sip.Message
 }
 
 // later runs f on a shard after d.

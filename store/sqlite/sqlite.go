@@ -7,6 +7,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -14,7 +15,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
 	_ "modernc.org/sqlite" // the driver registers itself as "sqlite"
 
@@ -295,11 +295,14 @@ func (m *Image) Scan(t store.Table, prefix, after []byte, limit int) ([]store.Re
 
 // prefixEnd is the first key after all keys with the prefix; empty if there is none.
 func prefixEnd(prefix []byte) []byte {
-	end := strings.TrimRight(string(prefix), "\xff")
-	if end == "" {
+	n := len(prefix)
+	for n > 0 && prefix[n-1] == 0xff { // not strings.TrimRight: its cutset is of runes, and takes every octet that is none
+		n--
+	}
+	if n == 0 {
 		return nil
 	}
-	return append([]byte(end[:len(end)-1]), end[len(end)-1]+1)
+	return append(bytes.Clone(prefix[:n-1]), prefix[n-1]+1)
 }
 
 // Expired implements store.Image.
