@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,7 +73,9 @@ func TestNode_goodbye_and_return(t *testing.T) {
 		if _, err := a.ask(Outgoing{Message: request(a.Node, "", nil)}); !errors.Is(err, ErrNoPeer) {
 			t.Errorf("request to nobody: %v", err)
 		}
+		w.mu.Lock()
 		delete(w.nodes, beta)
+		w.mu.Unlock()
 		time.Sleep(10 * time.Minute)
 		w.start(config(beta, PeerConfig{Host: alpha}))
 		time.Sleep(46 * time.Second) // Tc and half of it
@@ -83,11 +86,11 @@ func TestNode_goodbye_and_return(t *testing.T) {
 // silent swallows what is written while it is on.
 type silent struct {
 	net.Conn
-	on *bool
+	on *atomic.Bool
 }
 
 func (s silent) Write(p []byte) (int, error) {
-	if *s.on {
+	if s.on.Load() {
 		return len(p), nil
 	}
 	return s.Conn.Write(p)
@@ -96,7 +99,7 @@ func (s silent) Write(p []byte) (int, error) {
 // RFC 3539 3.4.1.
 func TestNode_watchdog(t *testing.T) {
 	bubble(t, func(t *testing.T, w *network) {
-		mute := false
+		var mute atomic.Bool
 		w.wire = func(string, string) (net.Conn, net.Conn) {
 			x, y := net.Pipe()
 			return silent{x, &mute}, y
@@ -108,7 +111,7 @@ func TestNode_watchdog(t *testing.T) {
 			t.Errorf("%d DWAs in ten minutes, of both", n)
 		}
 
-		mute = true // alpha falls silent
+		mute.Store(true) // alpha falls silent
 		silence := time.Now()
 		for b.status(alpha).State == "open" && time.Since(silence) < time.Minute+8*time.Second {
 			time.Sleep(time.Second)
@@ -120,16 +123,16 @@ func TestNode_watchdog(t *testing.T) {
 		if _, err := b.ask(Outgoing{Message: request(b.Node, "", nil)}); !errors.Is(err, ErrNoPeer) {
 			t.Errorf("request to a suspect: %v", err)
 		}
-		mute = false
+		mute.Store(false)
 		a.sh.Exec(shard.EventFunc(func(*shard.Shard) { a.peers[0].conn.sendDWR() }))
 		b.wantState("alpha is back", alpha, "open")
 
-		mute = true
+		mute.Store(true)
 		time.Sleep(103 * time.Second)
 		if b.cfg.Counters.ClosedWatchdog.Load()+a.cfg.Counters.ClosedWatchdog.Load() == 0 {
 			t.Error("not closed after two Tw")
 		}
-		mute = false
+		mute.Store(false)
 		time.Sleep(46 * time.Second)
 		b.wantState("a new connection that answered three watchdogs", alpha, "open")
 	})
@@ -137,9 +140,7 @@ func TestNode_watchdog(t *testing.T) {
 
 func TestNode_failover(t *testing.T) {
 	bubble(t, func(t *testing.T, w *network) {
-		w.start(config(beta, PeerConfig{Host: alpha}))
-		g := w.start(config(gamma, PeerConfig{Host: alpha}))
-		mute := false
+		var mute atomic.Bool
 		w.wire = func(_, to string) (net.Conn, net.Conn) {
 			x, y := net.Pipe()
 			if to == beta {
@@ -147,6 +148,8 @@ func TestNode_failover(t *testing.T) {
 			}
 			return x, y
 		}
+		w.start(config(beta, PeerConfig{Host: alpha}))
+		g := w.start(config(gamma, PeerConfig{Host: alpha}))
 		a := w.start(config(alpha, PeerConfig{Host: beta, Dial: w.dial(alpha, beta)},
 			PeerConfig{Host: gamma, Dial: w.dial(alpha, gamma), Priority: 1}))
 		synctest.Wait()
@@ -155,7 +158,7 @@ func TestNode_failover(t *testing.T) {
 		if len(g.served) != 0 {
 			t.Error("the second was asked while the first is in service")
 		}
-		mute = true // beta serves, but its answers are lost
+		mute.Store(true) // beta serves, but its answers are lost
 		m := a.wantAnswer("by the second", Outgoing{Message: request(a.Node, "two", nil), Timeout: 5 * time.Minute}, ResultSuccess)
 		if string(m.Identity(OriginHost)) != gamma || a.cfg.Counters.Failovers.Load() != 1 {
 			t.Errorf("answered by %s after %d failovers", m.Identity(OriginHost), a.cfg.Counters.Failovers.Load())
@@ -231,6 +234,8 @@ func TestNode_duplicates_are_served_once(t *testing.T) {
 			t.Errorf("%d served again, %d duplicates", len(requests), b.cfg.Counters.Duplicates.Load())
 		}
 		time.Sleep(5 * time.Minute)
+		b.dup.mu.Lock()
+		defer b.dup.mu.Unlock()
 		if e := &b.dup.ring[0]; e.used || len(e.answer) > 0 {
 			t.Error("the answer is kept for longer than it is good for")
 		}

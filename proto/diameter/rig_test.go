@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,14 +32,17 @@ type house struct {
 // network connects nodes by pipes. Dialling a host that is nil fails.
 type network struct {
 	t     testing.TB
-	nodes map[string]*house
+	mu    sync.Mutex
+	nodes map[string]*house // guarded by mu where others dial
 	// wire may change what a pipe is, for each dialling.
 	wire func(from, to string) (net.Conn, net.Conn)
 }
 
 func (w *network) dial(from, to string) func(context.Context) (net.Conn, error) {
 	return func(context.Context) (net.Conn, error) {
+		w.mu.Lock()
 		h := w.nodes[to]
+		w.mu.Unlock()
 		if h == nil {
 			return nil, errors.New("nobody there")
 		}
@@ -122,6 +126,8 @@ func (w *network) start(c Config) *house {
 		<-shardDone
 		h.sh.Close()
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.nodes[c.Host] = h
 	return h
 }
