@@ -12,8 +12,12 @@ import (
 // redacted is what every key says of itself, to fmt, to slog and to text encoders.
 const redacted = "[redacted]"
 
-// ErrKeyLength is returned when hexadecimal key material has not exactly 32 digits.
-var ErrKeyLength = errors.New("aka: a key is 32 hexadecimal digits (128 bits)")
+var (
+	// ErrKeyLength is returned when hexadecimal key material of 128 bits has not exactly 32 digits.
+	ErrKeyLength = errors.New("aka: a key is 32 hexadecimal digits (128 bits)")
+	// ErrKey256Length is returned when hexadecimal key material of 256 bits has not exactly 64 digits.
+	ErrKey256Length = errors.New("aka: a key is 64 hexadecimal digits (256 bits)")
+)
 
 // K is the long-term secret of a subscriber, known to its card and to the HSS only (TS 33.102 6.3).
 type K [16]byte
@@ -24,6 +28,16 @@ type OP [16]byte
 
 // OPc is OP bound to one K (TS 35.206 8.1); it is what a card holds and what the HSS stores.
 type OPc [16]byte
+
+// K256 is a K of 256 bits, which TUAK can use (TS 35.231 5.1).
+type K256 [32]byte
+
+// TOP is the operator variant algorithm configuration field of TUAK (TS 35.231 5.1). As with OP: derive TOPc once, at
+// provisioning, and forget it.
+type TOP [32]byte
+
+// TOPc is TOP bound to one K (TS 35.231 6.1).
+type TOPc [32]byte
 
 // CK is the confidentiality key of one challenge (f3). It never leaves in a SIP message.
 type CK [16]byte
@@ -71,6 +85,30 @@ func ParseOP(s string) (OP, error) { b, err := parseKey(s); return OP(b), err }
 
 // ParseOPc reads 32 hexadecimal digits, in either case. The error never quotes the input.
 func ParseOPc(s string) (OPc, error) { b, err := parseKey(s); return OPc(b), err }
+
+// ParseK256 reads 64 hexadecimal digits, in either case. The error never quotes the input.
+func ParseK256(s string) (K256, error) { b, err := parseKey256(s); return K256(b), err }
+
+// ParseTOP reads 64 hexadecimal digits, in either case. The error never quotes the input.
+func ParseTOP(s string) (TOP, error) { b, err := parseKey256(s); return TOP(b), err }
+
+// ParseTOPc reads 64 hexadecimal digits, in either case. The error never quotes the input.
+func ParseTOPc(s string) (TOPc, error) { b, err := parseKey256(s); return TOPc(b), err }
+
+func parseKey256(s string) (b [32]byte, err error) {
+	half := len(b) / 2
+	if len(s) != 2*len(b) {
+		return b, ErrKey256Length
+	}
+	front, err1 := parseKey(s[:2*half])
+	back, err2 := parseKey(s[2*half:])
+	if err1 != nil || err2 != nil {
+		return b, ErrKey256Length
+	}
+	copy(b[:half], front[:])
+	copy(b[half:], back[:])
+	return b, nil
+}
 
 func parseKey(s string) (b [16]byte, err error) {
 	if len(s) != 2*len(b) || strings.Trim(s, "0123456789abcdefABCDEF") != "" {
@@ -122,6 +160,42 @@ func (OPc) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalText encodes a placeholder: there is no encoder for keys.
 func (OPc) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// String returns a placeholder, never the key.
+func (K256) String() string { return redacted }
+
+// Format writes a placeholder for every verb.
+func (K256) Format(f fmt.State, _ rune) { redact(f) }
+
+// LogValue logs a placeholder.
+func (K256) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText encodes a placeholder: there is no encoder for keys.
+func (K256) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// String returns a placeholder, never the key.
+func (TOP) String() string { return redacted }
+
+// Format writes a placeholder for every verb.
+func (TOP) Format(f fmt.State, _ rune) { redact(f) }
+
+// LogValue logs a placeholder.
+func (TOP) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText encodes a placeholder: there is no encoder for keys.
+func (TOP) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// String returns a placeholder, never the key.
+func (TOPc) String() string { return redacted }
+
+// Format writes a placeholder for every verb.
+func (TOPc) Format(f fmt.State, _ rune) { redact(f) }
+
+// LogValue logs a placeholder.
+func (TOPc) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText encodes a placeholder: there is no encoder for keys.
+func (TOPc) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // String returns a placeholder, never the key.
 func (CK) String() string { return redacted }

@@ -3,6 +3,8 @@ package aka
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"fmt"
+	"log/slog"
 	"sync"
 )
 
@@ -16,9 +18,8 @@ type AMF [2]byte
 // RAND is a random challenge.
 type RAND [16]byte
 
-// Algorithm is the set of functions that an operator chose for a subscriber (TS 33.102 6.3): the
-// seam where TUAK (TS 35.231) will stand beside Milenage. An implementation holds the subscriber's
-// keys, is safe for concurrent use and prints none of them.
+// Algorithm is the set of functions that an operator chose for a subscriber (TS 33.102 6.3): Milenage or
+// TUAK. An implementation holds the subscriber's keys, is safe for concurrent use and prints none of them.
 type Algorithm interface {
 	// Name is the algorithm's name as provisioning writes it: "milenage", "tuak".
 	Name() string
@@ -122,6 +123,12 @@ func (m *Milenage) out1(s *scratch, sqn SQN, amf AMF) {
 		s.out[i] ^= m.opc[i]
 	}
 }
+
+// Format writes a placeholder for every verb: fmt reaches fields that are not exported without asking their types.
+func (*Milenage) Format(f fmt.State, _ rune) { redact(f) }
+
+// LogValue logs a placeholder.
+func (*Milenage) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // Name returns "milenage".
 func (m *Milenage) Name() string { return "milenage" }

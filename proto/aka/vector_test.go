@@ -156,7 +156,8 @@ func FuzzParseNonce(f *testing.F) {
 
 func TestKeysNeverPrint(t *testing.T) {
 	secret := [16]byte{0xde, 0xad, 0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef}
-	values := []any{K(secret), OP(secret), OPc(secret), CK(secret), IK(secret), AK(secret[:6]), NewRES(secret[:8]),
+	long := [32]byte(append(secret[:], secret[:]...))
+	values := []any{K256(long), TOP(long), TOPc(long), K(secret), OP(secret), OPc(secret), CK(secret), IK(secret), AK(secret[:6]), NewRES(secret[:8]),
 		&Vector{CK: CK(secret), IK: IK(secret), XRES: NewRES(secret[:])},
 		struct{ Inner K }{K(secret)}, []CK{CK(secret)}, map[string]RES{"x": NewRES(secret[:])}}
 	for _, v := range values {
@@ -190,6 +191,21 @@ func TestParseKeys(t *testing.T) {
 	for _, bad := range []string{"", "465b", "465b5ce8b199b49faa5f0a2ee238a6b", "465b5ce8b199b49faa5f0a2ee238a6bcc", "g65b5ce8b199b49faa5f0a2ee238a6bc", " 65b5ce8b199b49faa5f0a2ee238a6bc", "465b5ce8 199b49faa5f0a2ee238a6bc"} {
 		_, err := ParseOPc(bad)
 		if !errors.Is(err, ErrKeyLength) || (len(bad) > 4 && strings.Contains(err.Error(), bad)) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestParseKeys256(t *testing.T) {
+	good := "465B5ce8b199b49faa5f0a2ee238a6bc465b5ce8b199b49faa5f0a2ee238a6bd"
+	k, err := ParseK256(good)
+	top, err2 := ParseTOP(good)
+	topc, err3 := ParseTOPc(good)
+	if errors.Join(err, err2, err3) != nil || k[0] != 0x46 || k[31] != 0xbd || top != TOP(k) || topc != TOPc(k) {
+		t.Errorf("mixed case: %v %v %v", err, err2, err3)
+	}
+	for _, bad := range []string{"", good[:32], good[:63], good + "0", "g" + good[1:], good[:63] + "g", good[:31] + " " + good[32:]} {
+		if k, err := ParseK256(bad); !errors.Is(err, ErrKey256Length) || k != (K256{}) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
