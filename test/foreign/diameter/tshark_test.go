@@ -73,6 +73,13 @@ func (r *recorder) messages(t *testing.T) (all []diameter.Message) {
 	return all
 }
 
+// gaps are AVPs of TS 29.229 that tshark 4.0 does not know yet: RTR-Flags, P-CSCF-Subscription-Info, Registration-Time-Out.
+var gaps = []string{unknown("659"), unknown("660"), unknown("661")}
+
+func unknown(code string) string {
+	return "Unknown AVP " + code + " (vendor=3GPP), if you know what this is you can add it to dictionary.xml"
+}
+
 // read gives what was recorded to tshark, which must know every octet of it, and wants at least some messages.
 func (r *recorder) read(t *testing.T, least int) {
 	t.Helper()
@@ -109,7 +116,11 @@ func (r *recorder) read(t *testing.T, least int) {
 	if got := run("-Y", "diameter", "-T", "fields", "-e", "diameter.cmd.code"); len(strings.Fields(got)) != len(all) {
 		t.Errorf("tshark sees %q, we sent %d messages", got, len(all))
 	}
-	if bad := run("-V", "-Y", `_ws.malformed || (_ws.expert.severity >= "Warning" && diameter && !tcp.analysis.flags)`); bad != "" {
+	bad := run("-T", "fields", "-e", "frame.number", "-e", "diameter.cmd.code", "-e", "_ws.expert.message", "-Y", `_ws.malformed || (_ws.expert.severity >= "Warning" && diameter && !tcp.analysis.flags)`)
+	for _, gap := range gaps {
+		bad = strings.ReplaceAll(bad, gap, "")
+	}
+	if strings.Contains(bad, " ") {
 		t.Errorf("tshark finds fault:\n%s", bad)
 	}
 }
