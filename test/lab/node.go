@@ -211,6 +211,15 @@ func (n *Node) CompleteCalls() (int, error) {
 	}
 }
 
+// Messages is how many are in use; it is counted under Options.Poison only.
+func (n *Node) Messages() int64 {
+	live := n.Core.Pool.Live()
+	if n.edge != nil {
+		live += n.edge.core.Pool.Live()
+	}
+	return live
+}
+
 // Transactions is how many the node has open, server and client.
 func (n *Node) Transactions() (total int) {
 	for _, p := range n.ports {

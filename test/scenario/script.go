@@ -59,6 +59,7 @@ import (
 // Play plays script in a fresh world.
 func Play(t *testing.T, script string, o lab.Options) {
 	t.Helper()
+	o.Poison = true
 	script, o.Digest = strings.CutPrefix(script, "digest\n")
 	if o.Digest && o.Split {
 		t.Skip("SIP Digest is bound to the association of the door, which a wire does not carry yet")
@@ -80,7 +81,14 @@ func Play(t *testing.T, script string, o lab.Options) {
 			t.Fatalf("line %d: %s: %v", b.line, b.text, err)
 		}
 	}
+	w.Advance(longest)
+	if n := w.Nodes[0].Messages(); n != 0 {
+		t.Errorf("%d messages were not released", n)
+	}
 }
+
+// longest is more than anything waits for that a script may leave open.
+const longest = 30 * time.Minute
 
 // block is one line of the script with the indented ones below it.
 type block struct {
