@@ -25,8 +25,9 @@ type Config struct {
 
 	Applications []ApplicationConfig
 	Peers        []PeerConfig
-	// TLS is for both directions: Certificates, RootCAs for those we dial, ClientCAs and ClientAuth for those who dial us. TLS 1.3 is
-	// the floor whatever it says. Nil: only peers with Cleartext.
+	// TLS is for both directions: Certificates, RootCAs for those we dial, ClientCAs for those who dial us. Whatever else it says,
+	// TLS 1.3 is the floor, and who dials us without a certificate gets through the handshake and is refused behind it, where Refuse
+	// is asked. Nil: only peers with Cleartext.
 	TLS *tls.Config
 	// Refuse is asked at the point of each refusal for security, on the shard; false lets it pass, which is for a laboratory
 	// that shows what happens then. Nil refuses all.
@@ -118,6 +119,7 @@ func (c Config) withDefaults() Config {
 	if c.TLS != nil {
 		c.TLS = c.TLS.Clone()
 		c.TLS.MinVersion = tls.VersionTLS13
+		c.TLS.ClientAuth = tls.VerifyClientCertIfGiven
 		c.TLS.SessionTicketsDisabled = true // each connection proves itself, so a revocation takes effect
 	}
 	return c

@@ -51,12 +51,12 @@ func (a *authority) sign(c, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x5
 	return made, key
 }
 
-// config is mutual TLS for a host. The server asks for a certificate and leaves it to the Node what follows from having none.
+// config is mutual TLS for a host.
 func (a *authority) config(host string) *tls.Config {
 	leaf, key := a.sign(&x509.Certificate{DNSNames: []string{host}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, a.cert, a.key)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}, RootCAs: a.pool,
-		ClientCAs: a.pool, ClientAuth: tls.VerifyClientCertIfGiven}
+		ClientCAs: a.pool, ClientAuth: tls.RequireAndVerifyClientCert}
 }
 
 // secured is beta behind TLS, and alpha who dials it with a certificate of his own.
