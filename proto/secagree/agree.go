@@ -107,8 +107,21 @@ func Select(server, offered *List) (Entry, error) {
 }
 
 // Agreement is what both sides have said in one procedure, as the P-CSCF remembers it: the Security-Client of the first
-// REGISTER, and the Security-Server that answered it.
-type Agreement struct{ Client, Server List }
+// REGISTER, and the Security-Server that answered it. It has no pointers and is 80 octets, for there is one per client. Make it with
+// Agree; the zero value agrees with nothing.
+type Agreement struct {
+	client, server [32]byte
+	last           Endpoint // of the client; zero for tls
+}
+
+// Agree remembers what was said.
+func Agree(client, server *List) Agreement {
+	a := Agreement{client: client.Sum(false), server: server.Sum(true)}
+	if e, ok := client.IPsec(); ok {
+		a.last = e.Endpoint()
+	}
+	return a
+}
 
 // Confirm compares the two lists of the first protected REGISTER (SM7) with what was said before (TS 33.203 7.2, Annex
 // H). An error ends the attempt: its new associations are deleted, older ones stay.
@@ -116,7 +129,7 @@ func (a *Agreement) Confirm(client, verify *List) error {
 	switch {
 	case client.Empty():
 		return ErrClientMissing
-	case !client.EqualClient(&a.Client):
+	case client.Sum(false) != a.client:
 		return ErrClientChanged
 	}
 	return a.Verify(verify)
@@ -128,7 +141,7 @@ func (a *Agreement) Verify(verify *List) error {
 	switch {
 	case verify.Empty():
 		return ErrVerifyMissing
-	case !verify.EqualVerify(&a.Server):
+	case verify.Sum(true) != a.server:
 		return ErrVerifyChanged
 	}
 	return nil
@@ -144,16 +157,15 @@ func (a *Agreement) Renew(client, verify *List) error {
 	if err := a.Verify(verify); err != nil {
 		return err
 	}
-	next, ok := client.IPsec()
-	last, had := a.Client.IPsec()
-	if !ok || !had {
+	e, ok := client.IPsec()
+	if !ok || a.last == (Endpoint{}) {
 		return nil // tls: there is nothing that could be new
 	}
-	if next.PortC == last.PortC || next.PortC == last.PortS {
+	if e.PortC == a.last.PortC || e.PortC == a.last.PortS {
 		return ErrPortInUse
 	}
-	for _, spi := range []uint32{next.SPIC, next.SPIS} {
-		if spi == last.SPIC || spi == last.SPIS {
+	for _, spi := range []uint32{e.SPIC, e.SPIS} {
+		if spi == a.last.SPIC || spi == a.last.SPIS {
 			return ErrSPIInUse
 		}
 	}

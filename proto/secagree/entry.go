@@ -1,6 +1,8 @@
 package secagree
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"slices"
 	"strings"
 )
@@ -82,42 +84,32 @@ func (l *List) IPsec() (Entry, bool) {
 	return l.Entries[i], true
 }
 
-// EqualVerify reports whether a Security-Verify says what the Security-Server said: the same mechanisms with the
-// same preferences, SPIs and ports, in any order (TS 33.203 7.2 and 7.3.2.3). The media plane is not compared.
-func (l *List) EqualVerify(server *List) bool { return equal(l.Entries, server.Entries, true) }
-
-// EqualClient reports whether two Security-Client lists say the same: mechanisms, algorithms, SPIs and ports. A
-// preference in a client's list has no use, so a change of it is none (TS 33.203 7.2, Annex H).
-func (l *List) EqualClient(first *List) bool { return equal(l.Entries, first.Entries, false) }
-
-// equal compares two lists as multisets. They are short, at most MaxMechanisms, so the square costs nothing.
-func equal(a, b []Entry, preference bool) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	var taken [MaxMechanisms]bool
-	for i := range a {
-		j := 0
-		for ; j < len(b); j++ {
-			if j < len(taken) && !taken[j] && same(&a[i], &b[j], preference) {
-				taken[j] = true
-				break
-			}
+// Sum is the meaning of a list in 32 octets: equal for two lists that say the same in any order, any spelling and any number of
+// header fields, and for no others (SHA-256). The media plane has no part in it. With preference the values of q count: so it is for a
+// Security-Verify, which has to repeat the Security-Server (TS 33.203 7.2 and 7.3.2.3). Without, mechanisms, algorithms, SPIs and ports
+// count: so it is for a Security-Client, in which a preference has no use (TS 33.203 7.2, Annex H).
+func (l *List) Sum(preference bool) [32]byte {
+	var space [2048]byte
+	var lines [MaxMechanisms][]byte
+	rest := space[:0]
+	n := min(len(l.Entries), MaxMechanisms) // Parse and Offer make no longer ones
+	for i := range n {
+		e := l.Entries[i]
+		e.HasQ = e.HasQ && preference
+		start := len(rest)
+		rest = append(e.AppendTo(rest), '\n')
+		j := i // by insertion: a few lines, and nothing escapes to the heap
+		for ; j > 0 && bytes.Compare(rest[start:], lines[j-1]) < 0; j-- {
+			lines[j] = lines[j-1]
 		}
-		if j == len(b) {
-			return false
-		}
+		lines[j] = rest[start:len(rest):len(rest)]
 	}
-	return true
-}
-
-// same compares two entries.
-func same(a, b *Entry, preference bool) bool {
-	if preference && (a.HasQ != b.HasQ || a.HasQ && a.Q != b.Q) {
-		return false
+	var sorted [2048]byte
+	all := sorted[:0]
+	for _, line := range lines[:n] {
+		all = append(all, line...)
 	}
-	return a.Mechanism == b.Mechanism && a.Alg == b.Alg && a.EAlg == b.EAlg && a.Prot == b.Prot && a.Mode == b.Mode &&
-		a.SPIC == b.SPIC && a.SPIS == b.SPIS && a.PortC == b.PortC && a.PortS == b.PortS && slices.Equal(a.Other, b.Other)
+	return sha256.Sum256(all)
 }
 
 // byName orders parameters.

@@ -213,7 +213,8 @@ func TestAgreement(t *testing.T) {
 	client := "ipsec-3gpp;alg=null;ealg=aes-gcm;" + endpoint
 	client2 := "ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;" + endpoint
 	server := Offer(Handset(), Endpoint{2000000001, 2000000002, 6000, 6001}, Transport)
-	a := Agreement{Client: mustParse(t, client, client2), Server: server}
+	said := mustParse(t, client, client2)
+	a := Agree(&said, &server)
 	verify := string(server.AppendTo(nil))
 	first, second, _ := strings.Cut(verify, ",")
 	for _, c := range []struct {
@@ -255,10 +256,31 @@ func TestAgreement(t *testing.T) {
 	}
 }
 
+// TestSumHasNoAccidents: what differs in meaning differs in its sum, and no octet of one entry can pass for another's.
+func TestSumHasNoAccidents(t *testing.T) {
+	seen := map[[32]byte]string{}
+	for _, v := range []string{
+		"tls", "tls;q=0.1", "tls;q=0.01", "tls;q=0", "tls,tls", "tls,tls;q=0.1", "tls;a", "tls;a=b", "tls;a;b", "tls;b", "digest", `tls;a="b"`,
+		"tls;a=b,digest", "ipsec-3gpp;alg=null;ealg=aes-gcm;" + endpoint, "ipsec-3gpp;alg=null;" + endpoint, "ipsec-3gpp;alg=null;ealg=aes-gcm;mod=tun;" + endpoint,
+	} {
+		l := mustParse(t, v)
+		if other, ok := seen[l.Sum(true)]; ok {
+			t.Errorf("%q and %q are taken for the same", v, other)
+		}
+		seen[l.Sum(true)] = v
+	}
+	var zero Agreement
+	l := mustParse(t, "tls")
+	if zero.Verify(&l) == nil || zero.Confirm(&l, &l) == nil {
+		t.Error("the zero agreement agrees")
+	}
+}
+
 func TestRenew(t *testing.T) {
 	client := "ipsec-3gpp;alg=null;ealg=aes-gcm;" + endpoint
-	a := Agreement{Client: mustParse(t, client), Server: Offer(Strict(), Endpoint{2000000001, 2000000002, 6000, 6001}, Transport)}
-	verify := string(a.Server.AppendTo(nil))
+	said, server := mustParse(t, client), Offer(Strict(), Endpoint{2000000001, 2000000002, 6000, 6001}, Transport)
+	a := Agree(&said, &server)
+	verify := string(server.AppendTo(nil))
 	next := func(spiC, spiS, portC, portS int) string {
 		return fmt.Sprintf("ipsec-3gpp;alg=null;ealg=aes-gcm;spi-c=%d;spi-s=%d;port-c=%d;port-s=%d", spiC, spiS, portC, portS)
 	}
@@ -365,7 +387,7 @@ func FuzzParse(f *testing.F) {
 		if err == ErrTooLong {
 			return // defaults were written out
 		}
-		if err != nil || !again.EqualVerify(&l) || !l.EqualVerify(&again) || !again.EqualClient(&l) || len(again.Media) != len(l.Media) {
+		if err != nil || again.Sum(true) != l.Sum(true) || again.Sum(false) != l.Sum(false) || len(again.Media) != len(l.Media) {
 			t.Fatalf("%q became %q: %v", in, form, err)
 		}
 		if twice := string(again.AppendTo(nil)); twice != form {
@@ -386,7 +408,7 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkConfirm(b *testing.B) {
 	l := mustParse(b, shapes[2].values...)
-	a := Agreement{l, l}
+	a := Agree(&l, &l)
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := a.Confirm(&l, &l); err != nil {
