@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imsafe/client/isim"
+	"imsafe/client/ue"
 	"imsafe/proto/aka"
 )
 
@@ -23,14 +24,16 @@ type cardFile struct {
 	IMPI   string   `json:"impi"`
 	Domain string   `json:"domain"`
 	IMPUs  []string `json:"impus"` // the first is the one to register
-	K      keyText  `json:"k"`
-	OPc    keyText  `json:"opc"`
+	K      keyText  `json:"k,omitempty"`
+	OPc    keyText  `json:"opc,omitempty"`
 	Scheme string   `json:"scheme"`
+	// Password stands in the place of the keys for a subscriber without a card.
+	Password keyText `json:"password,omitempty"`
 }
 
 // writeCard writes the card of a subscriber into a new file.
 func writeCard(path string, s *newSubscriber) error {
-	c := cardFile{IMPI: s.IMPI, K: s.K, OPc: s.OPc, Scheme: s.Scheme}
+	c := cardFile{IMPI: s.IMPI, K: s.K, OPc: s.OPc, Scheme: s.Scheme, Password: s.Password}
 	_, c.Domain, _ = strings.Cut(s.IMPI, "@")
 	for _, p := range s.Public {
 		c.IMPUs = append(c.IMPUs, p.IMPU)
@@ -56,8 +59,9 @@ func writeCard(path string, s *newSubscriber) error {
 // card is an open card. Nobody else can use it until it is closed.
 type card struct {
 	*isim.Card
-	scheme aka.DigestAlgorithm
-	lock   *os.File
+	password *ue.Password // in the place of Card
+	scheme   aka.DigestAlgorithm
+	lock     *os.File
 }
 
 // maxCard bounds a card file.
@@ -89,6 +93,12 @@ func (a *app) openCard(path string) (_ *card, err error) {
 		return nil, fmt.Errorf("card: %s is no card file (imsafe user add --card-out writes one): %s", path, withoutValues(err))
 	}
 	x := &card{lock: lock}
+	id := isim.Identity{IMPI: c.IMPI, HomeDomain: c.Domain, IMPUs: c.IMPUs}
+	if c.Password != "" { // how good it is, the client judges
+		x.password = &ue.Password{Identity: id, Secret: ue.Secret(c.Password)}
+		x.scheme, _ = aka.ParseDigestAlgorithm([]byte(c.Scheme))
+		return x, nil
+	}
 	k, err := aka.ParseK(string(c.K))
 	if err != nil {
 		return nil, fmt.Errorf("card: %s: k: %w", path, err)
@@ -100,9 +110,17 @@ func (a *app) openCard(path string) (_ *card, err error) {
 	if x.scheme, ok = aka.ParseDigestAlgorithm([]byte(c.Scheme)); !ok || !x.scheme.AKA() {
 		return nil, fmt.Errorf("card: %s: scheme %q is not one of AKAv2-SHA-256, AKAv2-MD5, AKAv1-MD5", path, c.Scheme)
 	}
-	x.Card, err = isim.New(isim.Config{Identity: isim.Identity{IMPI: c.IMPI, HomeDomain: c.Domain, IMPUs: c.IMPUs}, K: k, OPc: opc,
+	x.Card, err = isim.New(isim.Config{Identity: id, K: k, OPc: opc,
 		State: stateFile(path + ".seq")})
 	return x, err
+}
+
+// domain is the home domain of whoever has it.
+func (c *card) domain() string {
+	if c.password != nil {
+		return c.password.Identity.HomeDomain
+	}
+	return c.Identity().HomeDomain
 }
 
 // withoutValues words a decoding error without the text, which may be a key.

@@ -18,7 +18,7 @@ import (
 var csvColumns = []string{"iccid", "imsi", "ki", "opc", "amf", "msisdn", "impu", "impi", "group"}
 
 // moreColumns may be named besides.
-var moreColumns = []string{"op", "scheme", "seq", "profile"}
+var moreColumns = []string{"op", "scheme", "seq", "profile", "password"}
 
 // sheet is a CSV file that is being read.
 type sheet struct {
@@ -67,7 +67,7 @@ func (s *sheet) names(row []string, line int) bool {
 	for i, name := range row {
 		names[i] = strings.ToLower(strings.TrimSpace(name))
 	}
-	if !slices.Contains(names, "ki") && !slices.Contains(names, "k") {
+	if !slices.Contains(names, "ki") && !slices.Contains(names, "k") && !slices.Contains(names, "password") {
 		s.columns = csvColumns
 		return false
 	}
@@ -98,7 +98,7 @@ func (s *sheet) row(row []string, line int) {
 		return ""
 	}
 	sub := newSubscriber{IMPI: cell("impi"), IMSI: cell("imsi"), K: keyText(cell("ki")), OPc: keyText(cell("opc")), OP: keyText(cell("op")),
-		AMF: cell("amf"), Scheme: cell("scheme"), Group: cell("group")}
+		AMF: cell("amf"), Scheme: cell("scheme"), Group: cell("group"), Password: keyText(cell("password"))}
 	if sub.Group == "" {
 		sub.Group = s.group
 	}

@@ -70,7 +70,7 @@ func (l *line) pick(a *app) (_ *phone, err error) {
 			err = errors.Join(err, p.card.Close())
 		}
 	}()
-	p.domain = p.card.Identity().HomeDomain
+	p.domain = p.card.domain()
 	cfg, err := l.config(p)
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (l *line) unregistered(err error) error {
 	case errors.Is(err, ue.ErrConnect):
 		hint = fmt.Sprintf("; does a node listen there for %s? --proxy says where", l.Transport)
 	case errors.Is(err, ue.ErrNetwork):
-		hint = "; the network does not have the keys of this card: compare K and OPc"
+		hint = "; the network does not have the keys of this card: compare K and OPc, or the password"
 	case errors.As(err, &status) && status.Code == 403:
 		hint = "; the network does not know the identity, or has other keys for it: `imsafe user show` says what it has"
 	case errors.Is(err, context.DeadlineExceeded):
@@ -118,7 +118,7 @@ func (l *line) unregistered(err error) error {
 
 // config makes the configuration of the client.
 func (l *line) config(p *phone) (*ue.Config, error) {
-	c := &ue.Config{Card: p.card.Card, IMPU: l.IMPU, Scheme: p.card.scheme, Lab: l.Lab, PlainRTP: l.PlainRTP, AllowTLS12: l.AllowTLS12,
+	c := &ue.Config{Card: p.card.Card, Password: p.card.password, IMPU: l.IMPU, Scheme: p.card.scheme, Lab: l.Lab, PlainRTP: l.PlainRTP, AllowTLS12: l.AllowTLS12,
 		ServerName: l.ServerName, Clock: shard.RealClock(), Rand: rand.Reader, ListenPacket: mediaPort, UserAgent: "imsafe-ue"}
 	host := "pcscf." + p.domain
 	if c.ServerName == "" {

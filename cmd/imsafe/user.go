@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -24,16 +25,18 @@ type userCmd struct {
 
 // newSubscriber is hss.Subscriber as it goes to the HSS: with keys that can be read, which hss.Secret does not let out.
 type newSubscriber struct {
-	IMPI   string       `json:"impi"`
-	IMSI   string       `json:"imsi,omitempty"`
-	K      keyText      `json:"k,omitempty"`
-	OPc    keyText      `json:"opc,omitempty"`
-	OP     keyText      `json:"op,omitempty"`
-	AMF    string       `json:"amf,omitempty"`
-	Scheme string       `json:"scheme,omitempty"`
-	SEQ    uint64       `json:"seq,omitempty"`
-	Group  string       `json:"group,omitempty"`
-	Public []hss.Public `json:"public"`
+	IMPI   string  `json:"impi"`
+	IMSI   string  `json:"imsi,omitempty"`
+	K      keyText `json:"k,omitempty"`
+	OPc    keyText `json:"opc,omitempty"`
+	OP     keyText `json:"op,omitempty"`
+	AMF    string  `json:"amf,omitempty"`
+	Scheme string  `json:"scheme,omitempty"`
+	SEQ    uint64  `json:"seq,omitempty"`
+	Group  string  `json:"group,omitempty"`
+	// Password is that of a subscriber without a card.
+	Password keyText      `json:"password,omitempty"`
+	Public   []hss.Public `json:"public"`
 }
 
 // addUser is node.AddUser with a subscriber whose keys can be read.
@@ -49,16 +52,17 @@ type userAddCmd struct {
 	IMSI    string   `name:"imsi" help:"IMSI of the card." placeholder:"DIGITS"`
 	Group   string   `help:"Group of the subscriber; it must be there." placeholder:"NAME"`
 	Profile string   `help:"Service profile of the public identities, instead of that of the group." placeholder:"NAME"`
-	Scheme  string   `help:"How the card authenticates: AKAv2-SHA-256, AKAv2-MD5 or AKAv1-MD5. It is fixed; no client picks it." default:"AKAv2-SHA-256"`
+	Scheme  string   `help:"How the card authenticates: AKAv2-SHA-256, AKAv2-MD5 or AKAv1-MD5; without a card, by a password, SHA-256 ([ci.digest]) or MD5 ([ci.digest_md5]). It is fixed; no client picks it." default:"AKAv2-SHA-256"`
 	AMF     string   `name:"amf" help:"Authentication management field, 4 hexadecimal digits." placeholder:"HEX"`
 	SEQ     uint64   `name:"seq" help:"Where the sequence numbers of a card begin that was used elsewhere."`
 
-	KFile   string `name:"k-file" help:"File with K in hexadecimal, for its owner alone; - is standard input. Keys are never taken from the command line, which other users can see." type:"path" placeholder:"FILE" xor:"k"`
-	OPcFile string `name:"opc-file" help:"File with OPc, the same way." type:"path" placeholder:"FILE" xor:"opc"`
-	OPFile  string `name:"op-file" help:"File with OP instead of OPc: the operator's value, from which OPc is computed." type:"path" placeholder:"FILE" xor:"opc"`
-	Prompt  bool   `help:"Ask for K and OPc at the terminal, without showing them." xor:"k"`
-	Random  bool   `help:"Make random keys for a soft card; they are written once, to --card-out." xor:"k"`
-	CardOut string `help:"Write a card file for imsafe ue, with the keys in it, for its owner alone." type:"path" placeholder:"FILE"`
+	KFile        string `name:"k-file" help:"File with K in hexadecimal, for its owner alone; - is standard input. Keys are never taken from the command line, which other users can see." type:"path" placeholder:"FILE" xor:"k"`
+	OPcFile      string `name:"opc-file" help:"File with OPc, the same way." type:"path" placeholder:"FILE" xor:"opc"`
+	OPFile       string `name:"op-file" help:"File with OP instead of OPc: the operator's value, from which OPc is computed." type:"path" placeholder:"FILE" xor:"opc"`
+	PasswordFile string `help:"File with the password of a subscriber without a card, the same way; a line end after it is not part of it." type:"path" placeholder:"FILE" xor:"k"`
+	Prompt       bool   `help:"Ask for K and OPc, or the password, at the terminal, without showing them." xor:"k"`
+	Random       bool   `help:"Make random keys for a soft card, or a random password; they are written once, to --card-out." xor:"k"`
+	CardOut      string `help:"Write a card file for imsafe ue, with the keys in it, for its owner alone." type:"path" placeholder:"FILE"`
 
 	DryRun bool `help:"Only check; change nothing."`
 }
@@ -150,7 +154,11 @@ func inDomain(name, domain string) string {
 
 // keys reads K and OPc or OP from where the flags say.
 func (v *userAddCmd) keys(a *app, s *newSubscriber) (err error) {
+	scheme, _ := aka.ParseDigestAlgorithm([]byte(v.Scheme)) // an unknown one is for the HSS to word
 	switch {
+	case scheme == aka.SHA256 || scheme == aka.MD5:
+		s.Password, err = v.password(a)
+		return err
 	case v.Random:
 		s.K, s.OPc, err = randomKeys()
 		return err
@@ -172,6 +180,20 @@ func (v *userAddCmd) keys(a *app, s *newSubscriber) (err error) {
 	}
 	s.OP, err = a.readKey(v.OPFile)
 	return err
+}
+
+// password reads the password of a subscriber without a card.
+func (v *userAddCmd) password(a *app) (keyText, error) {
+	switch {
+	case v.Random:
+		return keyText(rand.Text()), nil
+	case v.Prompt:
+		return a.ask("password")
+	case v.PasswordFile == "":
+		return "", usage{fmt.Errorf("the password is missing: %s is for a subscriber without a card, who has --password-file, --prompt, or --random with --card-out", v.Scheme)}
+	}
+	data, err := a.readSecret(v.PasswordFile, 4096)
+	return keyText(bytes.TrimRight(data, "\r\n")), err
 }
 
 // randomKeys makes K and, with an OP that nobody keeps, OPc.
@@ -271,6 +293,10 @@ func (a *app) show(view *hss.View) {
 		imsi := ""
 		if c.IMSI != "" {
 			imsi = ", IMSI " + c.IMSI
+		}
+		if c.Algorithm == "digest" {
+			a.say("  password of %s, %s, %s", c.IMPI, c.Scheme, strings.Replace(key, "key", "H(A1)", 1))
+			continue
 		}
 		a.say("  card    %s%s, %s, %s, AMF %s, %s, numbers below %d may be used", c.IMPI, imsi, c.Algorithm, c.Scheme, c.AMF, key, c.ReservedSEQ)
 	}
