@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
@@ -47,6 +48,9 @@ type Agreement struct {
 	Transform   Transform
 	CK          aka.CK
 	IK          aka.IK
+	// Life is how long the associations hold at most, from Install on: a hard limit, whatever becomes of the registration (TS 33.203
+	// 7.4; reg-await-auth for new ones). Extend lengthens it. 0 is no limit.
+	Life time.Duration
 	// AllowWithdrawn admits MD5 and 3DES: only under a device exception.
 	AllowWithdrawn bool
 
@@ -65,6 +69,7 @@ var (
 	ErrPortsInUse = errors.New("esp: the peer's address and port have associations already") // TS 33.203 7.1 rule 3
 	ErrSPI        = errors.New("esp: SPIs are not reserved here, too small or not all different")
 	ErrTransform  = errors.New("esp: the algorithms are unknown, no pair, or withdrawn")
+	ErrLife       = errors.New("esp: a life needs a clock and is not negative")
 	ErrFull       = errors.New("esp: no room for another agreement")
 )
 
@@ -135,6 +140,7 @@ type agreement struct {
 	t          Transform
 	ports      [2]struct{ here, there uint16 } // by Side: ours, and the peer's that it is joined to
 	authFailed uint32
+	until      time.Duration // on the engine's clock; 0 = no end
 	peer       address
 	here       address // our inner address; the outer one but for a UE behind a NAT
 	ck         aka.CK

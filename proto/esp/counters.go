@@ -9,6 +9,7 @@ type Drop uint8
 const (
 	Accepted       Drop = iota
 	DropUnknown         // no association has this SPI at this address; SPI 0 too
+	DropExpired         // the associations' life is over, and Cool has not come by yet
 	DropLength          // too short, or no multiple of the block
 	DropReplay          // sequence number seen, or behind the window
 	DropAuth            // wrong ICV
@@ -24,7 +25,7 @@ func (d Drop) String() string {
 	if d >= dropCount {
 		return "?"
 	}
-	return [dropCount]string{"accepted", "unknown", "length", "replay", "auth", "padding", "selector", "next-header", "inner"}[d]
+	return [dropCount]string{"accepted", "unknown", "expired", "length", "replay", "auth", "padding", "selector", "next-header", "inner"}[d]
 }
 
 // Drops are all reasons, for those who export the counters.
@@ -48,6 +49,8 @@ const (
 	NoticeCollision
 	// NoticeBrokenPeer: the peer uses one nonce prefix for both its associations. Authenticating again would not help.
 	NoticeBrokenPeer
+	// NoticeExpired: the life of the associations ended and Cool removed them.
+	NoticeExpired
 )
 
 // String names the notice.
@@ -59,6 +62,8 @@ func (n Notice) String() string {
 		return "nonce-collision"
 	case NoticeBrokenPeer:
 		return "nonce-broken-peer"
+	case NoticeExpired:
+		return "expired"
 	}
 	return "?"
 }

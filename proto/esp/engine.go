@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"sync"
+	"time"
 
 	"imsafe/proto/shard"
 )
@@ -14,6 +15,8 @@ import (
 type Config struct {
 	// Random gives SPIs, nonce prefixes and IVs; crypto/rand.Reader in production.
 	Random io.Reader
+	// Clock tells when associations end; nil if none of them has a Life.
+	Clock shard.Clock
 	// Max is the most agreements; 0 means a million.
 	Max int
 	// Notify is told of notices, from the goroutine that opened or sealed, without a lock; nil for nobody.
@@ -152,10 +155,41 @@ func (e *Engine) release(l uint8, spi [2]uint32) {
 	}
 }
 
+// now is the time on the clock.
+func (e *Engine) now() time.Duration {
+	if e.cfg.Clock == nil {
+		return 0
+	}
+	return e.cfg.Clock.Now()
+}
+
+// Extend lets r live for life from now on, if that is longer than it would anyhow: a life is never shortened (TS 33.203 7.4). It reports
+// whether r names anything that has not ended.
+func (e *Engine) Extend(r Ref, life time.Duration) bool {
+	a, _ := e.lock(r)
+	if a == nil {
+		return false
+	}
+	defer a.mu.Unlock()
+	if e.expired(a) {
+		return false // else Cool, which has seen it end, would remove it after all
+	}
+	if a.until != 0 {
+		a.until = max(a.until, e.now()+life)
+	}
+	return true
+}
+
+// expired reports whether the life of a is over. Its lock is held.
+func (e *Engine) expired(a *agreement) bool { return a.until != 0 && e.now() >= a.until }
+
 // Install puts the four associations of g in place: all or none. Its own SPIs were reserved. After an error they still are.
 func (e *Engine) Install(g *Agreement) (Ref, error) {
 	if err := g.validate(); err != nil {
 		return Ref{}, err
+	}
+	if g.Life < 0 || g.Life > 0 && e.cfg.Clock == nil {
+		return Ref{}, ErrLife
 	}
 	prefixes, err := e.prefixes(g.Role)
 	if err != nil {
@@ -189,6 +223,9 @@ func (e *Engine) Install(g *Agreement) (Ref, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.fill(g, uint8(l), prefixes)
+	if g.Life > 0 {
+		a.until = e.now() + g.Life
+	}
 	e.n.Installed.Add(1)
 	return Ref{slot, a.gen}, nil
 }
@@ -276,7 +313,7 @@ func (a *agreement) wipe() {
 	a.gen++
 	a.owner, a.live, a.warm, a.role = shard.Place{}, false, false, 0
 	a.local, a.tunnel, a.known, a.noticed, a.outer = 0, false, 0, 0, 0
-	a.t, a.authFailed, a.peer, a.here = Transform{}, 0, address{}, address{}
+	a.t, a.authFailed, a.until, a.peer, a.here = Transform{}, 0, 0, address{}, address{}
 	clear(a.ck[:])
 	clear(a.ik[:])
 	clear(a.ports[:])
@@ -337,8 +374,9 @@ func (e *Engine) Status(r Ref) (s Status, ok bool) {
 	return s, true
 }
 
-// Cool looks at the next n slots and drops the expanded keys of agreements that carried nothing since it came by last. It returns
-// how many it dropped. Call it now and then, so that it goes round once in the time after which an agreement counts as idle.
+// Cool looks at the next n slots: it removes agreements whose life is over, with a notice, and drops the expanded keys of those that
+// carried nothing since it came by last. It returns how many keys it dropped. Call it now and then, so that it goes round once in the time
+// after which an agreement counts as idle.
 func (e *Engine) Cool(n int) (dropped int) {
 	for range n {
 		e.mu.Lock()
@@ -349,7 +387,7 @@ func (e *Engine) Cool(n int) (dropped int) {
 		if e.cursor >= len(e.chunks)*chunkSize {
 			e.cursor = 0
 		}
-		c, i := e.chunks[e.cursor/chunkSize], e.cursor%chunkSize
+		slot, c, i := uint32(e.cursor), e.chunks[e.cursor/chunkSize], e.cursor%chunkSize
 		e.cursor++
 		e.mu.Unlock()
 		a := &c.rest[i]
@@ -359,7 +397,12 @@ func (e *Engine) Cool(n int) (dropped int) {
 			dropped++
 		}
 		a.warm = false
+		r, owner, over := Ref{slot, a.gen}, a.owner, a.live && e.expired(a)
 		a.mu.Unlock()
+		if over {
+			e.Remove(r)
+			e.notify(r, owner, NoticeExpired)
+		}
 	}
 	return dropped
 }

@@ -8,8 +8,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"imsafe/proto/aka"
+	"imsafe/proto/shard"
 )
 
 // TestBothWays carries datagrams over all four associations with every pair of algorithms, family and mode.
@@ -437,6 +439,48 @@ func TestCool(t *testing.T) {
 	}
 	if _, drop := r.atP(r.up("x")); drop != Accepted || r.p.n.Expanded.Load() != 2 {
 		t.Error(drop)
+	}
+}
+
+// TestLife: what is over opens and seals nothing even before Cool comes by; a life is lengthened, never shortened.
+func TestLife(t *testing.T) {
+	r := newRig(t, transforms[0], false, false)
+	clock := shard.NewFake(time.Unix(0, 0))
+	r.p.cfg.Clock = clock
+	g := r.pG
+	r.p.Remove(r.pRef)
+	var err error
+	if g.Here.SPI, err = r.p.Reserve(pAddr); err != nil {
+		t.Fatal(err)
+	}
+	r.ue.at(r.ueRef.slot).out[Client].spi = g.Here.SPI[Server]
+	g.Life = time.Minute
+	ref, err := r.p.Install(&g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.p.Extend(ref, time.Second) || !r.p.Extend(ref, 2*time.Minute) || r.p.Extend(Ref{}, time.Hour) {
+		t.Error("extend")
+	}
+	clock.Advance(2*time.Minute - 1)
+	if _, drop := r.atP(r.up("x")); drop != Accepted || r.p.Cool(chunkSize) != 0 || r.p.Len() != 1 {
+		t.Fatal(drop)
+	}
+	clock.Advance(1)
+	before := counts(r.p)
+	if _, drop := r.atP(r.up("x")); drop != DropExpired || !onlyOne(r.p, before, DropExpired) {
+		t.Error(drop)
+	}
+	if _, _, err := r.p.SealUDP(nil, ref, Client, nil); err != ErrGone || r.p.Extend(ref, time.Hour) {
+		t.Errorf("after its end: %v", err)
+	}
+	r.p.Cool(chunkSize)
+	if r.p.Len() != 0 || fmt.Sprint(r.notices) != "[expired]" {
+		t.Errorf("%d left, notices %v", r.p.Len(), r.notices)
+	}
+	r.p.cfg.Clock = nil
+	if _, err := r.p.Install(&g); err != ErrLife {
+		t.Error(err)
 	}
 }
 

@@ -68,6 +68,9 @@ func (e *Engine) open(packet []byte, from netip.AddrPort, to netip.Addr, d *Data
 	if !a.live || in.spi != spi || int(a.local) != l {
 		return DropUnknown, notices{} // it ended between the two locks
 	}
+	if e.expired(a) {
+		return DropExpired, notices{}
+	}
 	inner, verdict := e.authenticate(a, &c.keys[slot%chunkSize], in, seq, packet)
 	if verdict != Accepted {
 		return verdict, notices{}

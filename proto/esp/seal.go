@@ -51,6 +51,10 @@ func (e *Engine) seal(dst []byte, r Ref, side Side, kind byte, data []byte) (pac
 	if a == nil {
 		return dst, to, ErrGone
 	}
+	if e.expired(a) {
+		a.mu.Unlock()
+		return dst, to, ErrGone
+	}
 	p, notice, err := e.sealLocked(dst, a, place, side&1, kind, data)
 	to = netip.AddrPortFrom(a.peer.netip(), a.outer)
 	owner := a.owner
@@ -162,11 +166,11 @@ func (a *agreement) once(n Notice) Notice {
 
 // notify tells of each notice in n.
 func (e *Engine) notify(r Ref, owner shard.Place, n Notice) {
-	for bit := NoticeRenew; bit <= NoticeBrokenPeer; bit <<= 1 {
+	for bit := NoticeRenew; bit <= NoticeExpired; bit <<= 1 {
 		if n&bit == 0 {
 			continue
 		}
-		if bit != NoticeRenew {
+		if bit == NoticeCollision || bit == NoticeBrokenPeer {
 			e.n.Nonce.Add(1)
 		}
 		if e.cfg.Notify != nil {
