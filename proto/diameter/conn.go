@@ -202,8 +202,10 @@ func (c *conn) read() {
 				return
 			}
 			<-c.in.done
+			old := have
 			have = copy(buf, buf[whole:have])
-			if have > 0 { // the limit may be another now
+			clear(buf[have:old]) // answers hold keys
+			if have > 0 {        // the limit may be another now
 				_, missing, bad = frame(buf[:have], c.limit)
 			}
 		}

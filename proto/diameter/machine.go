@@ -180,7 +180,7 @@ func (c *conn) receiveAnswer(m Message) {
 			// Whatever the Result-Code: it is alive.
 			if c.dwaPending {
 				c.alive(true)
-				if c.reopen > 0 { // RFC 3539 paces these by Tw; a peer that answers at once need not wait 90 s
+				if c.reopen > 0 && c.state == stateOpen { // RFC 3539 paces these by Tw; a peer that answers at once need not wait 90 s
 					c.sendDWR()
 				}
 			}

@@ -2,7 +2,9 @@ package diameter
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"crypto/tls"
 
 	"imsafe/proto/shard"
 )
@@ -153,9 +153,9 @@ func (n *Node) Serve(ctx context.Context, ln net.Listener, encrypted bool) error
 		case err == nil:
 			failures = 0
 			n.Accept(nc, encrypted)
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
-		case n.cfg.Sleep == nil || failures > 100: // closed, or out of descriptors for good
+		case n.cfg.Sleep == nil || failures > 100: // out of descriptors for good
 			return fmt.Errorf("diameter: accept: %w", err)
 		default:
 			failures++

@@ -91,7 +91,8 @@ func (s *Server) Serve(r *d.Request) {
 	}
 }
 
-// learn notes which host an S-CSCF has: what is pushed goes there (TS 29.228 6.1.3, Destination-Host).
+// learn notes which host an S-CSCF has: what is pushed goes there (TS 29.228 6.1.3, Destination-Host). The first host that used a
+// name keeps it, so that no other S-CSCF can draw to itself what is meant for this one.
 func (s *Server) learn(r *d.Request) {
 	a, ok := r.Find(d.ServerName)
 	if !ok {
@@ -100,7 +101,7 @@ func (s *Server) learn(r *d.Request) {
 	host := r.Identity(d.OriginHost)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hosts[string(a.Data)] != string(host) && len(s.hosts) < maxHosts {
+	if _, known := s.hosts[string(a.Data)]; !known && len(s.hosts) < maxHosts {
 		s.hosts[string(a.Data)] = string(host)
 	}
 }
