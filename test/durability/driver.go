@@ -17,7 +17,9 @@ import (
 // Counts says what was acknowledged, and what the kills left in doubt.
 type Counts struct {
 	Registered, Left, Added, Removed atomic.Int64 // acknowledged writes
-	Challenged, Refused              atomic.Int64
+	Challenged                       atomic.Int64
+	Unknown                          atomic.Int64 // 403: no subscriber, or one whose removal is in doubt
+	Unwilling                        atomic.Int64 // any other refusal
 	Doubtful, Checked                atomic.Int64
 	Latest                           atomic.Int64 // nanoseconds of the slowest start until the door answered
 }
@@ -27,11 +29,20 @@ func (c *Counts) Writes() int64 {
 	return c.Registered.Load() + c.Left.Load() + c.Added.Load() + c.Removed.Load()
 }
 
+func (c *Counts) refused(u *user, status int) {
+	if status == 403 && (!u.known.provisioned || slices.Contains(u.doubt, promise{})) {
+		c.Unknown.Add(1)
+	} else {
+		c.Unwilling.Add(1)
+	}
+	u.note("refused with %d", status)
+}
+
 // String is for the log.
 func (c *Counts) String() string {
 	return fmt.Sprintf("%d acknowledged writes (%d registrations, %d removals of them, %d subscribers added, %d removed), %d challenges, "+
-		"%d refusals, %d changes in doubt at a kill, %d users compared, slowest start %v", c.Writes(), c.Registered.Load(), c.Left.Load(),
-		c.Added.Load(), c.Removed.Load(), c.Challenged.Load(), c.Refused.Load(), c.Doubtful.Load(), c.Checked.Load(),
+		"%d not known, %d other refusals, %d changes in doubt at a kill, %d users compared, slowest start %v", c.Writes(), c.Registered.Load(), c.Left.Load(),
+		c.Added.Load(), c.Removed.Load(), c.Challenged.Load(), c.Unknown.Load(), c.Unwilling.Load(), c.Doubtful.Load(), c.Checked.Load(),
 		time.Duration(c.Latest.Load()).Round(time.Millisecond))
 }
 
@@ -111,9 +122,10 @@ func (w *worker) act(ctx context.Context, u *user) error {
 	switch k := rand.IntN(100); {
 	case !u.known.provisioned || k < 6:
 		return w.provision(ctx, u)
-	case k < 25: // a challenge that nobody answers
-		_, err := w.challenge(ctx, u, staying)
-		return err
+	case k < 8: // more challenges than a reservation of sequence numbers holds
+		return w.knock(ctx, u, 40)
+	case k < 20:
+		return w.knock(ctx, u, 1)
 	case k < 45 && u.known.generation != 0:
 		return w.change(ctx, u, leaving)
 	default:
@@ -130,14 +142,28 @@ func (w *worker) challenge(ctx context.Context, u *user, seconds int) (m *messag
 	case err != nil:
 		return nil, err
 	case answer.Status() != 401:
-		w.d.counts.Refused.Add(1)
 		status := answer.Status()
+		w.d.counts.refused(u, status)
 		answer.Release()
 		return &message{status: status}, nil
 	}
 	w.d.counts.Challenged.Add(1)
 	_, _, _, err = u.open(answer)
 	return &message{status: 401, Message: answer}, err
+}
+
+// knock asks for challenges and answers none.
+func (w *worker) knock(ctx context.Context, u *user, times int) error {
+	for range times {
+		m, err := w.challenge(ctx, u, staying)
+		if m != nil && m.Message != nil {
+			m.Release()
+		}
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // change registers or leaves.
@@ -166,7 +192,7 @@ func (w *worker) change(ctx context.Context, u *user, seconds int) error {
 	defer answer.Release()
 	u.note("asked for %+v: %d", wish, answer.Status())
 	if status := answer.Status(); status != 200 {
-		w.d.counts.Refused.Add(1)
+		w.d.counts.refused(u, status)
 		if status < 500 { // it was not done, and will not be
 			u.doubt = u.doubt[:len(u.doubt)-1]
 		}
@@ -204,7 +230,6 @@ func (w *worker) provision(ctx context.Context, u *user) error {
 	var refused *management.Error
 	switch {
 	case errors.As(err, &refused):
-		w.d.counts.Refused.Add(1)
 		return fmt.Errorf("durability: %s of %s: %w", verb, u.name, err)
 	case err != nil:
 		return nil // the node was killed

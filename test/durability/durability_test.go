@@ -15,11 +15,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// kills is how often the node is killed. IMSAFE_KILLS=n asks for more.
+// kills is how often the node is killed. IMSAFE_KILLS=n asks for more or fewer.
 func kills(t *testing.T) int {
 	text := os.Getenv("IMSAFE_KILLS")
 	if text == "" {
-		return 10
+		return 100
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -87,17 +87,21 @@ func TestKills(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills: %s", kills(t), &d.counts)
-	if got, want := d.counts.Writes(), int64(20*kills(t)); got < want {
-		t.Errorf("%d acknowledged writes are too few to say anything, want %d", got, want)
+	if got, want := d.counts.Writes(), int64(100*kills(t)); got < want {
+		t.Errorf("%d acknowledged writes are too few, want %d", got, want)
 	}
 }
 
-// round loads the node, kills it, starts it and compares.
+// round loads the node, kills it, starts it and compares. The kill comes some writes after the start, a hundred and more on
+// average, and up to some milliseconds after the last of them: often while others are on their way to the disk.
 func (d *driver) round(ctx context.Context, start func() error) error {
 	loading, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- d.load(loading) }()
-	time.Sleep(50*time.Millisecond + time.Duration(rand.Int64N(int64(200*time.Millisecond))))
+	for goal, limit := d.counts.Writes()+rand.Int64N(300), time.Now().Add(5*time.Second); d.counts.Writes() < goal && time.Now().Before(limit); {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Duration(rand.Int64N(int64(15 * time.Millisecond))))
 	err := d.p.kill()
 	stop()
 	if failed := <-done; failed != nil {
