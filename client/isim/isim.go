@@ -1,5 +1,5 @@
 // Package isim is a soft ISIM: the application of a SIM card that a user of the IMS authenticates
-// with (TS 31.103 in software). It holds K and OPc, the identities, and the array of accepted
+// with (TS 31.103 in software). It holds the keys (Milenage, TUAK), the identities, and the array of accepted
 // sequence numbers, and answers challenges (TS 33.102 6.3.3, TS 33.203 6.1.1): RES, CK and IK, or a
 // wrong MAC, or a synchronisation failure with AUTS.
 //
@@ -67,10 +67,11 @@ func (Volatile) Save([]byte) error { return nil }
 
 // Config makes a Card.
 type Config struct {
-	Identity Identity
-	K        aka.K
-	OPc      aka.OPc
-	State    State // nil is refused: forgetting must be asked for with Volatile
+	Identity  Identity
+	K         aka.K // for Milenage
+	OPc       aka.OPc
+	Algorithm aka.Algorithm // of a card that is not Milenage, with its keys inside: then K and OPc are not used
+	State     State         // nil is refused: forgetting must be asked for with Volatile
 }
 
 // Card is a soft ISIM.
@@ -108,7 +109,10 @@ func New(c Config) (*Card, error) {
 	case c.Identity.IMPI == "" || c.Identity.HomeDomain == "" || len(c.Identity.IMPUs) == 0:
 		return nil, errors.New("isim: IMPI, home domain and at least one IMPU are needed")
 	}
-	card := &Card{identity: c.Identity, algorithm: aka.NewMilenage(c.K, c.OPc), state: c.State}
+	card := &Card{identity: c.Identity, algorithm: c.Algorithm, state: c.State}
+	if card.algorithm == nil {
+		card.algorithm = aka.NewMilenage(c.K, c.OPc)
+	}
 	card.identity.IMPUs = append([]string(nil), c.Identity.IMPUs...)
 	data, err := c.State.Load()
 	if err != nil {

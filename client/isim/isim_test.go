@@ -106,6 +106,36 @@ func TestAuthenticate(t *testing.T) {
 	})
 }
 
+// TestCardWithTUAK: the card's procedures are the same with another set of functions.
+func TestCardWithTUAK(t *testing.T) {
+	home, err := aka.NewTUAK256(aka.K256{1}, aka.DeriveTOPc256(aka.K256{1}, aka.TOP{2}), aka.TUAKOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(Config{Identity: Identity{"a@b", "b", []string{"sip:a@b"}}, Algorithm: home, State: Volatile{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := new(aka.Vector)
+	if err := aka.Generate(home, rand.Reader, aka.MakeSQN(9, 1), aka.AMF{}, v); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := c.Authenticate(v.RAND, v.AUTN); err != nil || !k.RES.Equal(&v.XRES) || k.CK != v.CK || k.IK != v.IK {
+		t.Fatalf("a fresh challenge: %v", err)
+	}
+	var again *SyncFailure
+	if _, err := c.Authenticate(v.RAND, v.AUTN); !errors.As(err, &again) {
+		t.Fatal(err)
+	}
+	if sqn, err := aka.OpenAUTS(home, v.RAND, again.AUTS); err != nil || sqn != aka.MakeSQN(9, 1) {
+		t.Errorf("AUTS says %x, %v", sqn, err)
+	}
+	milenage := challenge(t, aka.MakeSQN(10, 1))
+	if _, err := c.Authenticate(milenage.RAND, milenage.AUTN); !errors.Is(err, ErrMAC) {
+		t.Errorf("a challenge by Milenage: %v", err)
+	}
+}
+
 func TestMemoryOverRestart(t *testing.T) {
 	m := &memory{}
 	v := challenge(t, aka.MakeSQN(10, 2))

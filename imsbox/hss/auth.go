@@ -1,8 +1,6 @@
 package hss
 
 import (
-	"fmt"
-
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
@@ -87,19 +85,16 @@ func (h *HSS) vectors(t *shard.Task, p *pair, algorithm aka.Algorithm, r *cx.Mul
 
 // algorithm opens the sealed keys of a private identity, once per version of the record.
 func (h *HSS) algorithm(u *user, private int) (aka.Algorithm, error) {
-	if m := u.algorithms[private].Load(); m != nil {
-		return m, nil
+	if a := u.algorithms[private].Load(); a != nil {
+		return *a, nil
 	}
-	m, err := h.openKeys(&u.privates[private])
+	a, err := h.openKeys(&u.privates[private])
 	if err != nil {
 		return nil, h.unable("open keys", err)
 	}
-	u.algorithms[private].Store(m)
-	return m, nil
+	u.algorithms[private].Store(&a)
+	return a, nil
 }
-
-// keyOctets is the length of K || OPc.
-const keyOctets = 32
 
 // checkSealed opens the secret of a private identity and forgets it.
 func (h *HSS) checkSealed(p *private) (err error) {
@@ -109,28 +104,6 @@ func (h *HSS) checkSealed(p *private) (err error) {
 	}
 	_, err = h.openKeys(p)
 	return err
-}
-
-func (h *HSS) openKeys(p *private) (*aka.Milenage, error) {
-	var buf [keyOctets]byte
-	defer clear(buf[:])
-	plain, err := h.ports.Keys().Open(buf[:0], uint8(TableSubscription), p.sealedFor(), p.sealed)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(plain)
-	if len(plain) != keyOctets {
-		return nil, fmt.Errorf("%w: %d octets of keys", errRecord, len(plain))
-	}
-	return aka.NewMilenage(aka.K(plain[:16]), aka.OPc(plain[16:])), nil
-}
-
-func (h *HSS) sealKeys(impi string, k aka.K, opc aka.OPc) ([]byte, error) {
-	var plain [keyOctets]byte
-	defer clear(plain[:])
-	copy(plain[:16], k[:])
-	copy(plain[16:], opc[:])
-	return h.ports.Keys().Seal(nil, h.ports.Random, uint8(TableSubscription), []byte(impi), plain[:])
 }
 
 // resynchronise verifies the token of the card and only then moves the sequence number (TS 33.102 6.3.5,

@@ -26,8 +26,11 @@ func (p *private) digest() bool { return p.algorithm == algorithmDigest }
 
 // algorithmName is how the algorithm is shown.
 func (p *private) algorithmName() string {
-	if p.digest() {
+	switch p.algorithm {
+	case algorithmDigest:
 		return "digest"
+	case algorithmTUAK:
+		return "tuak"
 	}
 	return "milenage"
 }
@@ -35,7 +38,7 @@ func (p *private) algorithmName() string {
 // sound reports whether algorithm and scheme of a record fit each other.
 func (p *private) sound() bool {
 	switch p.algorithm {
-	case algorithmMilenage:
+	case algorithmMilenage, algorithmTUAK:
 		return p.scheme.AKA()
 	case algorithmDigest:
 		return p.scheme == aka.SHA256 || p.scheme == aka.MD5
@@ -43,17 +46,21 @@ func (p *private) sound() bool {
 	return false
 }
 
-// keeps reports whether the secret of the record serves c as well. H(A1) is of one algorithm.
+// keeps reports whether the secret of the record serves c as well. Keys are for one algorithm, H(A1) for one hash.
 func (p *private) keeps(c *Card) bool {
-	scheme, _ := c.scheme() // checked
-	return p.digest() == c.digest() && (!p.digest() || p.scheme == scheme)
+	scheme, _ := c.scheme()          // checked
+	number, _ := c.algorithmNumber() // checked
+	return p.algorithm == number && (!p.digest() || p.scheme == scheme)
 }
 
-// sealedFor is the associated data of the sealed secret: K and OPc in the place of an H(A1), or the reverse, do not
-// open.
+// sealedFor is the associated data of the sealed secret: what was sealed as the one kind of secret does not open as
+// another.
 func (p *private) sealedFor() []byte {
-	if p.digest() {
+	switch p.algorithm {
+	case algorithmDigest:
 		return []byte("H(A1):" + p.impi)
+	case algorithmTUAK:
+		return []byte("TUAK:" + p.impi)
 	}
 	return []byte(p.impi)
 }
@@ -70,7 +77,7 @@ func (h *HSS) checkDigest(v *review, prefix string, c *Card, keep bool) secrets 
 	if !slices.Contains(h.cfg.Digest, algorithm) {
 		v.add(prefix+"scheme", "%s", digestOff(algorithm))
 	}
-	if c.K != "" || c.OPc != "" || c.OP != "" || c.AMF != "" || c.Check != nil || c.Algorithm != "" || c.IMSI != "" || c.SEQ != 0 {
+	if !c.keyless() || c.AMF != "" || c.Check != nil || c.Algorithm != "" || c.IMSI != "" || c.SEQ != 0 {
 		v.add(prefix+"scheme", "%s is for subscribers without a card, so it goes with password alone", algorithm)
 	}
 	if keep && c.Password == "" && c.HA1 == "" {

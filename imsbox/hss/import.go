@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -78,7 +79,7 @@ func (h *HSS) readImport(ctx context.Context, r io.Reader) ([]Subscriber, error)
 		list  []Subscriber
 		found Mistakes
 		names = map[string]int{}
-		opcs  = map[[16]byte]secretUse{}
+		opcs  = map[string]secretUse{}
 	)
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 4096), maxImportLine)
@@ -120,15 +121,15 @@ func (h *HSS) readImport(ctx context.Context, r io.Reader) ([]Subscriber, error)
 	return list, nil
 }
 
-// secretUse remembers which K an OPc was seen with.
+// secretUse remembers which K an OPc or TOPc was seen with.
 type secretUse struct {
-	k    [16]byte
+	k    string
 	line int
 }
 
 // checkAgainstFile finds what only the whole file shows: names that stand twice, and an OP that was written into
 // the column of OPc, which is then the same for several K.
-func checkAgainstFile(s *Subscriber, keys []secrets, line int, names map[string]int, opcs map[[16]byte]secretUse) Mistakes {
+func checkAgainstFile(s *Subscriber, keys []secrets, line int, names map[string]int, opcs map[string]secretUse) Mistakes {
 	v := &review{subject: s.IMPI}
 	claim := func(field, name string) {
 		if other, taken := names[name]; taken {
@@ -139,14 +140,17 @@ func checkAgainstFile(s *Subscriber, keys []secrets, line int, names map[string]
 	}
 	for i, c := range s.cards() {
 		claim("impi", c.IMPI)
-		if c.OPc == "" {
+		if c.OPc == "" && c.TOPc == "" {
 			continue
 		}
-		use, seen := opcs[keys[i].opc]
-		if seen && use.k != keys[i].k {
-			v.add("opc", "the same value as in line %d, for another K: this is OP, which goes into the field op", use.line)
+		card := &keys[i].card
+		use, seen := opcs[string(card.bound)]
+		if seen && use.k != string(card.k) {
+			op := card.family.op
+			v.add(strings.ToLower(card.family.bound), "the same value as in line %d, for another K: this is %s, which goes into the field %s",
+				use.line, op, strings.ToLower(op))
 		} else if !seen {
-			opcs[keys[i].opc] = secretUse{keys[i].k, line}
+			opcs[string(card.bound)] = secretUse{string(card.k), line}
 		}
 	}
 	for _, set := range s.sets() {

@@ -104,12 +104,10 @@ func (h *HSS) firstSequence(impi string, seq uint64) ([]store.Op, error) {
 func (h *HSS) build(s *Subscriber, keys []secrets, stored *subscription) (*subscription, error) {
 	sub := &subscription{group: s.Group, created: unixSeconds(h.ports.Clock.Wall())}
 	for i, c := range s.cards() {
-		p := private{impi: c.IMPI, imsi: c.IMSI, algorithm: algorithmMilenage}
-		p.scheme, _ = c.scheme() // checked
-		p.amf, _ = c.amf()       // checked
-		if c.digest() {
-			p.algorithm = algorithmDigest
-		}
+		p := private{impi: c.IMPI, imsi: c.IMSI}
+		p.algorithm, _ = c.algorithmNumber() // checked, as what follows
+		p.scheme, _ = c.scheme()
+		p.amf, _ = c.amf()
 		var err error
 		switch {
 		case keys[i].kept:
@@ -117,7 +115,7 @@ func (h *HSS) build(s *Subscriber, keys []secrets, stored *subscription) (*subsc
 		case p.digest():
 			p.sealed, err = h.sealHA1(&p, keys[i].ha1)
 		default:
-			p.sealed, err = h.sealKeys(c.IMPI, keys[i].k, keys[i].opc)
+			p.sealed, err = h.sealKeys(&p, &keys[i].card)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("hss: seal: %w", err)

@@ -22,15 +22,16 @@ type subscription struct {
 type private struct {
 	impi      string
 	imsi      string
-	algorithm byte                // algorithmMilenage or algorithmDigest
+	algorithm byte                // algorithmMilenage, algorithmTUAK or algorithmDigest
 	scheme    aka.DigestAlgorithm // AKAv1-MD5, AKAv2-MD5 or AKAv2-SHA-256; without a card SHA-256 or MD5
 	amf       aka.AMF
-	sealed    []byte // K || OPc, or H(A1), under the sealing key; the associated data is the table and sealedFor
+	sealed    []byte // K || OPc, K || TOPc, or H(A1), under the sealing key; the associated data is the table and sealedFor
 }
 
-// The numbers of algorithms in records; TUAK will be 2.
+// The numbers of algorithms in records.
 const (
 	algorithmMilenage = 1
+	algorithmTUAK     = 2
 	algorithmDigest   = 3 // no card: H(A1) of a password
 )
 

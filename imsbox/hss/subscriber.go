@@ -38,12 +38,15 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 type Card struct {
 	IMPI string `json:"impi"`
 	IMSI string `json:"imsi,omitempty"`
-	// K and exactly one of OPc and OP, 32 hexadecimal digits each. Only OPc is stored.
-	K   Secret `json:"k,omitempty"`
-	OPc Secret `json:"opc,omitempty"`
-	OP  Secret `json:"op,omitempty"`
-	AMF string `json:"amf,omitempty"` // 4 hexadecimal digits, default 0000: the separation bit is 0 in the IMS
-	// Algorithm is "milenage", which is the default.
+	// K and exactly one of OPc and OP, 32 hexadecimal digits each. Only OPc is stored. With tuak K may have 64 digits, and
+	// TOPc or TOP, of 64 digits, stand in the place of OPc and OP.
+	K    Secret `json:"k,omitempty"`
+	OPc  Secret `json:"opc,omitempty"`
+	OP   Secret `json:"op,omitempty"`
+	TOPc Secret `json:"topc,omitempty"`
+	TOP  Secret `json:"top,omitempty"`
+	AMF  string `json:"amf,omitempty"` // 4 hexadecimal digits, default 0000: the separation bit is 0 in the IMS
+	// Algorithm is "milenage", which is the default, or "tuak" (TS 35.231, one iteration of Keccak, RES of 64 bits).
 	Algorithm string `json:"algorithm,omitempty"`
 	// Scheme is AKAv2-SHA-256 (default), AKAv2-MD5 or AKAv1-MD5; without a card SHA-256, or MD5 in the profile
 	// digest-md5. It is fixed: no client picks it.
@@ -96,8 +99,7 @@ func (s *Subscriber) sets() [][]Public { return append([][]Public{s.Public}, s.S
 
 // secrets are the checked keys of a card; kept is true if those in the store stay.
 type secrets struct {
-	k    aka.K
-	opc  aka.OPc
+	card cardKeys
 	ha1  cx.SecretHex // without a card
 	kept bool
 }
@@ -187,8 +189,8 @@ func (h *HSS) checkCard(v *review, prefix string, c *Card, keep bool) secrets {
 	if c.IMSI != "" && !digits(c.IMSI, 6, 15) {
 		v.add(prefix+"imsi", "%q is not 6 to 15 digits", c.IMSI)
 	}
-	if c.Algorithm != "" && c.Algorithm != "milenage" {
-		v.add(prefix+"algorithm", "%q is not known; only milenage is", c.Algorithm)
+	if _, ok := c.algorithmNumber(); !ok && !c.digest() {
+		v.add(prefix+"algorithm", "%q is not known; milenage and tuak are", c.Algorithm)
 	}
 	if _, ok := c.scheme(); !ok {
 		v.add(prefix+"scheme", "%q is not one of AKAv2-SHA-256, AKAv2-MD5, AKAv1-MD5; SHA-256 and MD5 without a card", c.Scheme)
@@ -206,105 +208,27 @@ func (h *HSS) checkCard(v *review, prefix string, c *Card, keep bool) secrets {
 	if c.SEQ > aka.MaxSEQ/2 {
 		v.add(prefix+"seq", "%d leaves too few of the 43-bit numbers", c.SEQ)
 	}
-	if keep && c.K == "" && c.OPc == "" && c.OP == "" {
+	if keep && c.keyless() {
 		return secrets{kept: true}
 	}
 	keys, ok := checkKeys(v, prefix, c)
-	if ok && selfTest(h, keys, amf) != nil {
+	if ok && selfTest(h, &keys, amf) != nil {
 		v.add(prefix+"k", "the self-test of a vector failed")
 	}
-	return keys
-}
-
-// checkKeys reads K and OPc or OP, and holds them against the known answer if there is one.
-func checkKeys(v *review, prefix string, c *Card) (keys secrets, ok bool) {
-	before := len(v.found)
-	var err error
-	if keys.k, err = aka.ParseK(string(c.K)); err != nil {
-		v.add(prefix+"k", "%s", keyMistake(c.K))
-	}
-	var op aka.OP
-	switch {
-	case c.OPc != "" && c.OP != "":
-		v.add(prefix+"opc", "both OPc and OP are given; OP is the operator's, OPc is computed from it and K: give one")
-	case c.OPc == "" && c.OP == "":
-		v.add(prefix+"opc", "neither OPc nor OP is given")
-	case c.OPc != "":
-		if keys.opc, err = aka.ParseOPc(string(c.OPc)); err != nil {
-			v.add(prefix+"opc", "%s", keyMistake(c.OPc))
-		}
-	default:
-		if op, err = aka.ParseOP(string(c.OP)); err != nil {
-			v.add(prefix+"op", "%s", keyMistake(c.OP))
-		}
-	}
-	if len(v.found) != before {
-		return secrets{}, false
-	}
-	if c.OP != "" {
-		keys.opc = aka.DeriveOPc(keys.k, op)
-	}
-	switch {
-	case uniform(keys.k[:]):
-		v.add(prefix+"k", "all octets are the same: that is not a key")
-	case aka.OPc(keys.k) == keys.opc:
-		v.add(prefix+"opc", "K and OPc are the same value")
-	}
-	if c.Check != nil {
-		checkKnownAnswer(v, prefix, c, keys)
-	}
-	return keys, len(v.found) == before
-}
-
-// keyMistake says what is wrong with hexadecimal digits, without showing them.
-func keyMistake(s Secret) string {
-	switch {
-	case s == "":
-		return "missing"
-	case strings.Trim(string(s), "0123456789abcdefABCDEF") != "" || strings.ContainsAny(string(s), " \t\r\n"):
-		return "contains something that is not a hexadecimal digit (a space, a dot, an O for a 0?)"
-	}
-	return fmt.Sprintf("%d hexadecimal digits; 32 are needed (128 bits)", len(s))
+	return secrets{card: keys}
 }
 
 func uniform(b []byte) bool { return bytes.Count(b, b[:1]) == len(b) }
-
-// checkKnownAnswer finds the classic mistake: OP given as OPc, or the reverse.
-func checkKnownAnswer(v *review, prefix string, c *Card, keys secrets) {
-	rnd, err1 := hex.DecodeString(c.Check.RAND)
-	want, err2 := hex.DecodeString(string(c.Check.RES))
-	if errors.Join(err1, err2) != nil || len(rnd) != 16 || len(want) < 4 || len(want) > 16 {
-		v.add(prefix+"check", "RAND is 32 hexadecimal digits, RES 8 to 32")
-		return
-	}
-	answers := func(k aka.K, opc aka.OPc) bool {
-		res, _, _, _ := aka.NewMilenage(k, opc).F2345(aka.RAND(rnd))
-		expected := aka.NewRES(want)
-		return res.Equal(&expected)
-	}
-	switch {
-	case answers(keys.k, keys.opc):
-	case c.OPc != "" && answers(keys.k, aka.DeriveOPc(keys.k, aka.OP(keys.opc))):
-		v.add(prefix+"opc", "this is OP, not OPc: the known answer fits when it is taken as OP")
-	case c.OP != "" && answers(keys.k, mustOPc(c.OP)):
-		v.add(prefix+"op", "this is OPc, not OP: the known answer fits when it is taken as OPc")
-	default:
-		v.add(prefix+"check", "the known answer does not fit: K or OPc is wrong")
-	}
-}
-
-// mustOPc reads digits that were read as OP before.
-func mustOPc(s Secret) aka.OPc {
-	opc, _ := aka.ParseOPc(string(s)) // the same digits were accepted as OP
-	return opc
-}
 
 // errSelfTest is a vector that its own card does not accept.
 var errSelfTest = errors.New("hss: vector self-test")
 
 // selfTest makes a vector, lets a card with the same keys answer it, and resynchronises it.
-func selfTest(h *HSS, keys secrets, amf aka.AMF) error {
-	m := aka.NewMilenage(keys.k, keys.opc)
+func selfTest(h *HSS, keys *cardKeys, amf aka.AMF) error {
+	m, err := keys.algorithm()
+	if err != nil {
+		return err
+	}
 	v := new(aka.Vector)
 	sqn := aka.MakeSQN(1, h.cfg.IND)
 	if err := aka.Generate(m, h.ports.Random, sqn, amf, v); err != nil {

@@ -20,10 +20,10 @@ type user struct {
 	version uint64
 	*subscription
 
-	algorithms []atomic.Pointer[aka.Milenage] // by private identity; made when first needed
-	profiles   []atomic.Pointer[composed]     // by set and private identity
-	assigned   atomic.Pointer[assignment]     // newest decoded; its version says whether it still holds
-	used       atomic.Int64                   // seconds of the shard's clock, for eviction
+	algorithms []atomic.Pointer[aka.Algorithm] // by private identity; made when first needed
+	profiles   []atomic.Pointer[composed]      // by set and private identity
+	assigned   atomic.Pointer[assignment]      // newest decoded; its version says whether it still holds
+	used       atomic.Int64                    // seconds of the shard's clock, for eviction
 	*volatile
 }
 
@@ -112,7 +112,7 @@ func newUser(id string, rec store.Record, old *user) (*user, error) {
 		return nil, err
 	}
 	u := &user{id: id, key: []byte(id), version: rec.Version, subscription: s}
-	u.algorithms = make([]atomic.Pointer[aka.Milenage], len(s.privates))
+	u.algorithms = make([]atomic.Pointer[aka.Algorithm], len(s.privates))
 	u.profiles = make([]atomic.Pointer[composed], len(s.privates)*len(s.sets))
 	if old != nil {
 		u.volatile = old.volatile

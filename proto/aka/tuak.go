@@ -24,8 +24,8 @@ const (
 // Where the fields stand in the block IN, and what f2..f5 have of OUT, in octets (TS 35.231 6.1, 6.4).
 const (
 	tuakInInstance, tuakInName, tuakInRAND, tuakInAMF, tuakInSQN, tuakInK = 32, 33, 40, 56, 58, 64
-	tuakInLen                                                            = 96
-	tuakOutCK, tuakOutIK, tuakOutAK, tuakOutLen                          = 32, 64, 96, 102
+	tuakInLen                                                             = 96
+	tuakOutCK, tuakOutIK, tuakOutAK, tuakOutLen                           = 32, 64, 96, 102
 )
 
 // tuakRate is the rate of SHAKE256 in octets: what one call of the permutation gives.
