@@ -3,6 +3,7 @@ package pcscf
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 type registration struct {
 	association secure.Association
 	impi        string
+	impu        string // the identity that is registered
 	contact     string // URI of the binding, as the client wrote it; "" if the REGISTER names none
 	leaving     bool   // this REGISTER removes the binding, or all of them
 	stream      bool   // it came over a connection
@@ -38,6 +40,9 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 		return reg, 403
 	}
 	reg.impi = cmp.Or(named, reg.impi)
+	if to, err := in.Msg.To(); err == nil {
+		reg.impu, _ = sip.PublicIdentity(to.URI)
+	}
 	if reg.impi == "" {
 		return reg, 400 // TS 24.229 5.1.1.2: a client names its private identity in every REGISTER
 	}
@@ -128,30 +133,25 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 	if granted == 0 {
 		return r // a query: nothing was bound
 	}
-	err := p.ports.Gm.Promote(reg.association, gm.Registration{
-		IMPI: reg.impi, IMPUs: associatedIdentities(r.Msg), Expires: granted})
+	k, _ := p.kept(reg.association)
+	k.contact, k.tls, k.route = reg.contact, reg.tls, nil
+	for v := range r.Msg.Values(sip.HdrServiceRoute) {
+		k.route = append(k.route, string(v))
+	}
+	k.replaceSet(reg.impu, associatedIdentities(r.Msg))
+	err := p.ports.Gm.Promote(reg.association, gm.Registration{IMPI: reg.impi, IMPUs: slices.Concat(k.sets...), Expires: granted})
 	if err != nil {
 		// The client went away while it registered: nobody is left to hear the answer, and a call
 		// will find the flow failed.
 		r.Msg.Release()
 		return x.Respond(500, "")
 	}
-	var key [associationSize]byte
-	var lines [512]byte
-	routes := append(append(lines[:0], reg.contact...), '\n')
-	if reg.tls {
-		routes = append(routes, "tls"...)
-	}
-	routes = append(routes, '\n')
-	for v := range r.Msg.Values(sip.HdrServiceRoute) {
-		routes = append(append(routes, v...), '\n')
-	}
 	if reg.stream && r.Msg.HasToken(sip.HdrRequire, "outbound") {
 		// How long the client may be silent on its connection (RFC 5626 4.4, 5.4). Over datagrams it would ask by STUN, which we do
 		// not answer: nothing is promised there.
 		r.Msg.SetString(sip.HdrFlowTimer, flowTimer)
 	}
-	p.registrations.Put(associationKey(key[:0], reg.association), routes)
+	p.keep(reg.association, k)
 	return r
 }
 
@@ -159,9 +159,17 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 const flowTimer = "120"
 
 // deregistered ends the association once its last answer has left (TS 33.203 7.4), unless the binding that went is not the one it
-// stands for: a client may end an older one of its own.
+// stands for: a client may end an older one of its own. Where other sets of identities are registered on it, these stay.
 func (p *PCSCF) deregistered(reg registration) {
-	if k, _ := p.kept(reg.association); reg.contact != "" && k.contact != reg.contact {
+	k, _ := p.kept(reg.association)
+	if reg.contact != "" && k.contact != reg.contact {
+		return
+	}
+	if k.replaceSet(reg.impu, nil); len(k.sets) > 0 {
+		// An error says that the association is gone: what is kept of it goes the same way.
+		if p.ports.Gm.Promote(reg.association, gm.Registration{IMPI: reg.impi, IMPUs: slices.Concat(k.sets...)}) == nil {
+			p.keep(reg.association, k)
+		}
 		return
 	}
 	p.ports.Gm.Remove(reg.association, p.cfg.RemoveAfter)
@@ -196,8 +204,48 @@ func associatedIdentities(m *sip.Message) []string {
 // kept is what the P-CSCF keeps of a registration.
 type kept struct {
 	contact string
-	tls     bool     // the client came over TLS
-	route   []string // Service-Route, first hop first
+	tls     bool       // the client came over TLS
+	route   []string   // Service-Route, first hop first
+	sets    [][]string // the implicit registration sets that are registered, each with its default identity first
+}
+
+// replaceSet puts identities in the place of the set that impu belongs to; none takes that away.
+func (k *kept) replaceSet(impu string, identities []string) {
+	i := slices.IndexFunc(k.sets, func(set []string) bool {
+		return slices.Contains(set, impu) || slices.ContainsFunc(identities, func(id string) bool { return slices.Contains(set, id) })
+	})
+	switch {
+	case len(identities) == 0 && i >= 0:
+		k.sets = slices.Delete(k.sets, i, i+1)
+	case len(identities) == 0:
+	case i >= 0:
+		k.sets[i] = identities
+	default:
+		k.sets = append(k.sets, identities)
+	}
+}
+
+// keep keeps k of the registration on association a: its contact, whether it is TLS, and its route, one entry a line; then its sets,
+// each a line that begins with a blank.
+func (p *PCSCF) keep(a secure.Association, k kept) {
+	var key [associationSize]byte
+	var lines [512]byte
+	b := append(append(lines[:0], k.contact...), '\n')
+	if k.tls {
+		b = append(b, "tls"...)
+	}
+	b = append(b, '\n')
+	for _, v := range k.route {
+		b = append(append(b, v...), '\n')
+	}
+	for _, set := range k.sets {
+		for _, impu := range set {
+			b = append(append(b, ' '), impu...)
+		}
+		b = append(b, '\n')
+	}
+	// The table has no limit, so there is always room.
+	_ = p.registrations.Put(associationKey(key[:0], a), b)
 }
 
 // kept returns what is kept of the registration on association a.
@@ -209,5 +257,13 @@ func (p *PCSCF) kept(a secure.Association) (k kept, found bool) {
 		return kept{}, false
 	}
 	lines := strings.Split(string(bytes.TrimSuffix(octets, []byte{'\n'})), "\n")
-	return kept{contact: lines[0], tls: lines[1] == "tls", route: lines[2:]}, true
+	k = kept{contact: lines[0], tls: lines[1] == "tls"}
+	for _, line := range lines[2:] {
+		if set, isSet := strings.CutPrefix(line, " "); isSet {
+			k.sets = append(k.sets, strings.Split(set, " "))
+		} else {
+			k.route = append(k.route, line)
+		}
+	}
+	return k, true
 }

@@ -24,11 +24,12 @@ type flow struct {
 	impi string // whose registration it is in
 }
 
-// devicesOf gathers the bindings of registrations by device, without those whose flow is known to be gone.
-func devicesOf(all []registration) []device {
+// devicesOf gathers the bindings of impu in registrations by device, without those whose flow is known to be gone.
+func devicesOf(all []registration, impu string) []device {
 	var devices []device
 	for r := range all {
-		for _, c := range slices.Backward(all[r].contacts) {
+		set, _ := all[r].setOf(impu)
+		for _, c := range slices.Backward(all[r].bound(set)) {
 			if c.failed {
 				continue
 			}

@@ -53,7 +53,7 @@ func (s *SCSCF) appendGRUUs(b []byte, a *assignment, c *contact, impu string) []
 // deviceHandle is the key under which the device of c stands while it is registered: a NUL, which no identity begins with, and 48
 // bits. A device that registers with another Call-ID is another one: its temporary GRUUs end (RFC 5627 3.1).
 func deviceHandle(impi string, c *contact) (key [7]byte) {
-	sum := sha256.Sum256([]byte(impi + "\x00" + c.instance + "\x00" + c.callID))
+	sum := sha256.Sum256([]byte(impi + "\x00" + c.instance + "\x00" + c.callID + "\x00" + string(rune('0'+c.set))))
 	copy(key[1:], sum[:])
 	return key
 }
@@ -139,7 +139,7 @@ func (s *SCSCF) resolveGRUU(t *shard.Task, m *sip.Message) {
 	if !ok || asked.gone {
 		return
 	}
-	if devices := asked.only(devicesOf(s.findAll(t, asked.impu))); len(devices) > 0 {
+	if devices := asked.only(devicesOf(s.findAll(t, asked.impu), asked.impu)); len(devices) > 0 {
 		m.SetRequestURI([]byte(devices[0].flows[0].uri))
 	}
 }

@@ -21,8 +21,14 @@ func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermina
 	for _, impi := range append([]cx.IMPI{r.IMPI}, r.AssociatedIdentities...) {
 		s.digests.forget(string(impi))
 		reg, exists := s.lookup(t, string(impi))
-		if exists && (len(r.IMPUs) == 0 || slices.ContainsFunc(r.IMPUs, reg.has)) {
-			failed = s.finish(t, leaving(reg, why)) != nil || failed
+		var sets []uint8
+		for _, impu := range r.IMPUs {
+			if set, known := reg.setOf(string(impu)); known {
+				sets = append(sets, set)
+			}
+		}
+		if exists && (len(r.IMPUs) == 0 || len(sets) > 0) {
+			failed = s.finish(t, leaving(reg, why, sets...)) != nil || failed
 		}
 	}
 	if failed {
@@ -40,7 +46,8 @@ func (s *SCSCF) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushPr
 	}
 	if r.Profile != nil {
 		a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
-		a.identities = identitiesOf(r.Profile, "")
+		changed := identitiesOf(r.Profile, "")
+		a.replaceSet(reg.setOfAny(changed), changed)
 		if refusal := s.commit(t, a); refusal != nil {
 			return nil, cx.ErrUnableToComply
 		}
@@ -59,11 +66,13 @@ func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 	}
 	a := leaving(reg, eventExpired)
 	a.change.gone = lapsed
-	impus := make([]cx.IMPU, len(reg.identities))
+	var impus []cx.IMPU // one of each set is enough (TS 29.228 6.1.2.1)
 	for i, id := range reg.identities {
-		impus[i] = cx.IMPU(id.impu)
+		if !slices.ContainsFunc(reg.identities[:i], func(other identity) bool { return other.set == id.set }) {
+			impus = append(impus, cx.IMPU(id.impu))
+		}
 	}
-	_, err := s.ports.Cx.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPI: cx.IMPI(impi), IMPUs: impus[:1],
+	_, err := s.ports.Cx.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPI: cx.IMPI(impi), IMPUs: impus,
 		ServerName: s.ServerName(), Type: cx.TimeoutDeregistration, Batch: &a.batch})
 	if err != nil {
 		a.batch.Settle(err) // the HSS has given the user to another: only our own record goes
@@ -74,12 +83,29 @@ func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 	return nil
 }
 
-// leaving is the assignment that removes reg.
-func leaving(reg registration, why contactEvent) *assignment {
-	a := &assignment{registration: reg, previous: reg.version, former: reg.identities, change: change{gone: reg.contacts, why: why},
-		dropped: reg.contacts}
+// leaving is the assignment that removes the bindings of these sets of reg; of all, if none is named.
+func leaving(reg registration, why contactEvent, sets ...uint8) *assignment {
+	a := &assignment{registration: reg, previous: reg.version, former: reg.identities, change: change{why: why}}
 	a.contacts = nil
+	for _, c := range reg.contacts {
+		if len(sets) == 0 || slices.Contains(sets, c.set) {
+			a.change.gone = append(a.change.gone, c)
+		} else {
+			a.contacts = append(a.contacts, c)
+		}
+	}
+	a.dropped = a.change.gone
 	return a
+}
+
+// setOfAny returns the set that one of the identities belongs to; the first set if none is known.
+func (r *registration) setOfAny(identities []identity) uint8 {
+	for _, id := range identities {
+		if set, known := r.setOf(id.impu); known {
+			return set
+		}
+	}
+	return 0
 }
 
 // finish commits the end of a registration and then tells its watchers and its edges. Nobody waits for them: one that does not

@@ -7,7 +7,7 @@ import (
 )
 
 // registrationFormat is the first octet of an encoded registration.
-const registrationFormat = 2
+const registrationFormat = 3
 
 var errRecord = errors.New("scscf: registration record is damaged")
 
@@ -29,7 +29,7 @@ func (r *registration) encode(b []byte, shift time.Duration) []byte {
 	number(uint64(len(r.identities)))
 	for _, id := range r.identities {
 		text(id.impu)
-		number(flag(id.barred))
+		number(uint64(id.set)<<1 | flag(id.barred))
 	}
 	number(uint64(len(r.contacts)))
 	for _, c := range r.contacts {
@@ -39,6 +39,7 @@ func (r *registration) encode(b []byte, shift time.Duration) []byte {
 		number(uint64(c.cseq))
 		text(c.instance)
 		number(uint64(c.regID)<<1 | flag(c.failed))
+		number(uint64(c.set))
 		number(uint64((c.until + shift) / time.Millisecond))
 		number(uint64(len(c.path)))
 		for _, p := range c.path {
@@ -80,12 +81,15 @@ func decodeRegistration(octets []byte, shift time.Duration) (registration, error
 	}
 	r.epoch, r.version, r.reauthAt = d.number(), d.number(), d.time(shift)
 	for range d.count() {
-		r.identities = append(r.identities, identity{impu: d.text(), barred: d.number() == 1})
+		id := identity{impu: d.text()}
+		marks := d.number()
+		id.set, id.barred = uint8(marks>>1), marks&1 == 1
+		r.identities = append(r.identities, id)
 	}
 	for range d.count() {
 		c := contact{uri: d.text(), params: d.text(), callID: d.text(), cseq: uint32(d.number()), instance: d.text()}
 		key := d.number()
-		c.regID, c.failed, c.until = uint32(key>>1), key&1 == 1, d.time(shift)
+		c.regID, c.failed, c.set, c.until = uint32(key>>1), key&1 == 1, uint8(d.number()), d.time(shift)
 		for range d.count() {
 			c.path = append(c.path, d.text())
 		}

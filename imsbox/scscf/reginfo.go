@@ -35,20 +35,20 @@ func appendReginfo(b []byte, r *registration, version uint32, c change, now time
 	b = append(b, `<?xml version="1.0"?>`+"\n"+`<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="`...)
 	b = strconv.AppendUint(b, uint64(version), 10)
 	b = append(b, `" state="full">`...)
-	state := "active"
-	if len(r.contacts) == 0 {
-		state = "terminated"
-	}
 	for i, id := range r.identities {
 		if id.barred {
 			continue
+		}
+		bound, state := r.bound(id.set), "active"
+		if len(bound) == 0 {
+			state = "terminated"
 		}
 		b = append(b, `<registration aor="`...)
 		b = appendEscaped(b, id.impu)
 		b = append(b, `" id="r`...)
 		b = strconv.AppendInt(b, int64(i), 10)
 		b = append(append(append(b, `" state="`...), state...), `">`...)
-		for _, contact := range r.contacts {
+		for _, contact := range bound {
 			how := eventRegistered
 			if contact.uri == c.touched {
 				how = c.how
@@ -56,6 +56,9 @@ func appendReginfo(b []byte, r *registration, version uint32, c change, now time
 			b = appendContact(b, i, contact, "active", how, now)
 		}
 		for _, contact := range c.gone {
+			if contact.set != id.set {
+				continue
+			}
 			b = appendContact(b, i, contact, "terminated", c.why, now)
 		}
 		b = append(b, `</registration>`...)

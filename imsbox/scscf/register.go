@@ -30,6 +30,7 @@ type register struct {
 
 	authenticated bool // a challenge of ours was answered well
 	path          []string
+	set           uint8 // number of the implicit registration set that impu belongs to
 }
 
 // wish is one Contact of a REGISTER: the binding it asks for.
@@ -191,8 +192,9 @@ func (r *register) queries() bool { return len(r.contacts) == 0 && !r.leaveAll }
 // bindings answers a query: what is bound, and nothing changed.
 func (s *SCSCF) bindings(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 	current := &assignment{}
-	if reg, registered := s.find(x.Task(), r.impi); registered {
+	if reg, registered := s.find(x.Task(), r.impi); registered && reg.registers(string(r.impu)) {
 		current.registration = reg
+		r.set, _ = reg.setOf(string(r.impu))
 	}
 	return s.registered(x, in, r, current)
 }
@@ -212,9 +214,20 @@ type assignment struct {
 func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	a := &assignment{}
 	current, exists := s.lookup(t, r.impi)
-	registered := exists && current.alive(t.Now())
+	alive := exists && current.alive(t.Now())
 	if exists {
 		a.registration, a.previous, a.former = current, current.version, current.identities
+	}
+	if !alive {
+		a.identities = nil
+	}
+	registered := alive && current.registers(string(r.impu))
+	known := false
+	if r.set, known = a.setOf(string(r.impu)); !known {
+		r.set = a.freeSet()
+	}
+	for i := range r.contacts {
+		r.contacts[i].set = r.set
 	}
 	request := &cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: []cx.IMPU{r.impu},
 		ServerName: s.ServerName(), Type: assignmentType(registered, a.remaining(r)), Batch: &a.batch}
@@ -233,7 +246,7 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 		a.siblings = append(a.siblings, string(impi))
 	}
 	if answer.Profile != nil {
-		a.identities = identitiesOf(answer.Profile, r.impu)
+		a.replaceSet(r.set, identitiesOf(answer.Profile, r.impu))
 	}
 	return a, nil
 }
@@ -272,7 +285,9 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 	a.current(now)
 	a.change.why = eventUnregistered
 	if r.leaveAll {
-		a.change.gone, a.dropped, a.contacts = a.contacts, a.contacts, nil
+		a.change.gone = a.bound(r.set)
+		a.dropped = a.change.gone
+		a.contacts = slices.DeleteFunc(slices.Clone(a.contacts), func(c contact) bool { return c.set == r.set })
 		return nil
 	}
 	a.contacts = slices.Clone(a.contacts)
@@ -347,8 +362,9 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assi
 	var b [512]byte
 	now := x.Task().Now()
 	gruu := in.Msg.HasToken(sip.HdrSupported, "gruu")
-	for i := range a.contacts {
-		c := &a.contacts[i]
+	bound := a.bound(r.set)
+	for i := range bound {
+		c := &bound[i]
 		v := append(append(append(b[:0], '<'), c.uri...), '>')
 		v = append(v, c.params...)
 		if gruu {
@@ -364,12 +380,12 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assi
 		m.Append(sip.HdrPath, v) // RFC 3327 5.3
 	}
 	in.Msg.Release()
-	if len(a.contacts) == 0 {
+	if len(bound) == 0 {
 		return reply
 	}
 	m.Append(sip.HdrServiceRoute, append(append(append(b[:0], "<sip:orig@"...), s.cfg.Name...), ";lr>"...))
 	for _, id := range a.identities {
-		if !id.barred {
+		if !id.barred && id.set == r.set {
 			m.Append(sip.HdrPAssociatedURI, append(append(append(b[:0], '<'), id.impu...), '>'))
 		}
 	}

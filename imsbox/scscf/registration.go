@@ -30,6 +30,7 @@ type registration struct {
 type identity struct {
 	impu   string
 	barred bool
+	set    uint8 // number of its implicit registration set: a private identity may have several
 }
 
 // contact is one binding. until is on the monotonic clock: a jump of the wall clock expires nobody.
@@ -42,6 +43,7 @@ type contact struct {
 	instance    string   // +sip.instance: the device; "" if it does not say
 	regID       uint32   // reg-id of the flow (RFC 5626); 0 if the device has one flow only
 	failed      bool     // a request found its flow gone
+	set         uint8    // number of the implicit registration set that it is bound to
 }
 
 // indexOf returns where the binding is that c replaces or removes, -1 if nowhere: that of the same device and flow (RFC 5626 6), else
@@ -52,6 +54,9 @@ func (r *registration) indexOf(c *contact) int {
 	byURI := -1
 	for i := range r.contacts {
 		have := &r.contacts[i]
+		if have.set != c.set {
+			continue
+		}
 		if c.instance != "" && have.instance == c.instance && have.regID == c.regID {
 			return i
 		}
@@ -63,12 +68,56 @@ func (r *registration) indexOf(c *contact) int {
 	return byURI
 }
 
-// remaining counts the bindings that will be there after the REGISTER asked.
+// setOf returns the number of the implicit registration set that impu belongs to.
+func (r *registration) setOf(impu string) (set uint8, known bool) {
+	for _, id := range r.identities {
+		if id.impu == impu {
+			return id.set, true
+		}
+	}
+	return 0, false
+}
+
+// bound returns the bindings of a set.
+func (r *registration) bound(set uint8) (contacts []contact) {
+	for _, c := range r.contacts {
+		if c.set == set {
+			contacts = append(contacts, c)
+		}
+	}
+	return contacts
+}
+
+// registers reports whether impu is registered: known, and its set has a binding.
+func (r *registration) registers(impu string) bool {
+	set, known := r.setOf(impu)
+	return known && slices.ContainsFunc(r.contacts, func(c contact) bool { return c.set == set })
+}
+
+// replaceSet puts identities in the place of those of a set.
+func (r *registration) replaceSet(set uint8, identities []identity) {
+	kept := slices.DeleteFunc(slices.Clone(r.identities), func(id identity) bool { return id.set == set })
+	for _, id := range identities {
+		id.set = set
+		kept = append(kept, id)
+	}
+	r.identities = kept
+}
+
+// freeSet returns a number that no set has.
+func (r *registration) freeSet() (set uint8) {
+	for slices.ContainsFunc(r.identities, func(id identity) bool { return id.set == set }) {
+		set++
+	}
+	return set
+}
+
+// remaining counts the bindings of its set that will be there after the REGISTER asked.
 func (r *registration) remaining(asked *register) int {
 	if asked.leaveAll {
 		return 0
 	}
-	left := registration{contacts: slices.Clone(r.contacts)}
+	left := registration{contacts: r.bound(asked.set)}
 	for i := range asked.contacts {
 		w := &asked.contacts[i]
 		at := left.indexOf(&w.contact)
@@ -191,7 +240,7 @@ func (s *SCSCF) findAll(t *shard.Task, impu string) (all []registration) {
 		owners = record.Value
 	}
 	for impi := range bytes.SplitSeq(owners, []byte{'\n'}) {
-		if reg, alive := s.find(t, string(impi)); alive && reg.has(cx.IMPU(impu)) {
+		if reg, alive := s.find(t, string(impi)); alive && reg.registers(impu) {
 			all = append(all, reg)
 		}
 	}
@@ -259,16 +308,27 @@ func (r *registration) lastExpiry(t *shard.Task) time.Time {
 // publish lets readers see the committed registration, or its end.
 func (s *SCSCF) publish(a *assignment) {
 	s.forgetGRUUs(a.impi, a.dropped)
-	if len(a.contacts) > 0 {
-		s.remember(&a.registration)
+	if len(a.contacts) == 0 {
+		s.users.Delete([]byte(a.impi))
+		if !a.shared() {
+			s.disown(a.former, a.owners())
+			s.disown(a.identities, a.owners())
+		}
 		return
 	}
-	s.users.Delete([]byte(a.impi))
-	if a.shared() {
-		return
+	for _, id := range a.former {
+		if !a.has(cx.IMPU(id.impu)) && !a.shared() {
+			s.disown([]identity{id}, a.owners())
+		}
 	}
-	for _, id := range a.identities {
-		s.owners.Delete([]byte(id.impu))
+	s.remember(&a.registration)
+}
+
+// disown takes identities off the index, unless somebody else has them meanwhile.
+func (s *SCSCF) disown(identities []identity, owners []byte) {
+	for _, id := range identities {
+		// To take a record off needs no room: it cannot fail.
+		_ = s.owners.Update([]byte(id.impu), func(old, _ []byte) ([]byte, bool) { return old, old != nil && !bytes.Equal(old, owners) })
 	}
 }
 

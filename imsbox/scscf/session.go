@@ -86,9 +86,10 @@ func (r *registration) addNumber(m *sip.Message, impu string) {
 		return
 	}
 	isDefault := true
+	set, _ := r.setOf(impu)
 	for _, id := range r.identities {
 		switch {
-		case id.barred:
+		case id.barred || id.set != set:
 		case isDefault && id.impu != impu:
 			return
 		case strings.HasPrefix(id.impu, "tel:"):
@@ -118,7 +119,7 @@ func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int
 	if all[0].barred(impu) {
 		return user{}, nil, 404
 	}
-	devices := asked.only(devicesOf(all))
+	devices := asked.only(devicesOf(all, impu))
 	if len(devices) == 0 {
 		return user{}, nil, 480
 	}

@@ -19,6 +19,7 @@ type User struct {
 	Barred        bool     // the public identity may not be used for sessions
 	Unprovisioned bool     // the HSS does not know him
 	Also          []string // further identities of the implicit registration set
+	Second        []string // identities of a second implicit registration set
 	Cards         []string // names of further private identities, each a client of its own with the same public ones
 }
 
@@ -31,6 +32,13 @@ func (n *Node) AddUser(u User) (*Client, error) {
 	subscriber := hss.Subscriber{Card: card, Public: []hss.Public{{IMPU: c.IMPU, Barred: u.Barred}}}
 	for _, impu := range u.Also {
 		subscriber.Public = append(subscriber.Public, hss.Public{IMPU: impu})
+	}
+	if len(u.Second) > 0 {
+		set := []hss.Public{}
+		for _, impu := range u.Second {
+			set = append(set, hss.Public{IMPU: impu})
+		}
+		subscriber.Sets = [][]hss.Public{set}
 	}
 	for _, name := range u.Cards {
 		sibling, card, err := n.newCard(u, name)
