@@ -16,6 +16,7 @@ import (
 type User struct {
 	Name          string
 	Scheme        string   // default AKAv1-MD5; SHA-256 or MD5 gives him a password in the place of a card
+	Algorithm     string   // of his card: milenage, which is the default, or tuak, with K of 256 bits
 	Barred        bool     // the public identity may not be used for sessions
 	Unprovisioned bool     // the HSS does not know him
 	Also          []string // further identities of the implicit registration set
@@ -63,12 +64,33 @@ func (n *Node) newCard(u User, name string) (*Client, hss.Card, error) {
 		}
 	}
 	opc := aka.DeriveOPc(k, op)
-	if u.Scheme == "SHA-256" || u.Scheme == "MD5" {
+	switch {
+	case u.Scheme == "SHA-256" || u.Scheme == "MD5":
 		return n.newPassword(u, name)
+	case u.Algorithm == "tuak":
+		return n.newTUAK(u, name)
 	}
 	c := &Client{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + u.Name + "@" + Domain, Card: aka.NewMilenage(k, opc)}
 	n.house(c)
 	return c, hss.Card{IMPI: c.IMPI, K: hss.Secret(hex.EncodeToString(k[:])), OPc: hss.Secret(hex.EncodeToString(opc[:])),
+		Scheme: cmp.Or(u.Scheme, "AKAv1-MD5")}, nil
+}
+
+// newTUAK makes a client of u whose card computes with TUAK.
+func (n *Node) newTUAK(u User, name string) (*Client, hss.Card, error) {
+	var k, top [32]byte
+	for _, key := range [][]byte{k[:], top[:]} {
+		if _, err := n.w.chacha.Read(key); err != nil {
+			return nil, hss.Card{}, err
+		}
+	}
+	card, err := aka.NewTUAK256(k, aka.DeriveTOPc256(k, top), aka.TUAKOptions{})
+	if err != nil {
+		return nil, hss.Card{}, err
+	}
+	c := &Client{Name: name, IMPI: name + "@" + Domain, IMPU: "sip:" + u.Name + "@" + Domain, Card: card}
+	n.house(c)
+	return c, hss.Card{IMPI: c.IMPI, Algorithm: u.Algorithm, K: hss.Secret(hex.EncodeToString(k[:])), TOP: hss.Secret(hex.EncodeToString(top[:])),
 		Scheme: cmp.Or(u.Scheme, "AKAv1-MD5")}, nil
 }
 

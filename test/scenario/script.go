@@ -38,7 +38,7 @@
 //
 // A script whose first line is "digest" plays where subscribers without a card are admitted ("user alice scheme=SHA-256").
 // A script whose next line is "protected" plays over paths that count as protected. Users are declared before: "user alice",
-// "user alice scheme=AKAv2-SHA-256", "user alice barred", "user alice also=tel:+15550001" (a further public identity),
+// "user alice scheme=AKAv2-SHA-256", "user alice algorithm=tuak", "user alice barred", "user alice also=tel:+15550001" (a further public identity),
 // "user alice second=sip:work@domain" (one of a second implicit registration set),
 // "user alice card=alice2" (alice2 is a client with a private identity of its own and the same public ones);
 // "device tablet of alice" is a further client with alice's own card.
@@ -182,6 +182,8 @@ func (p *player) user(words []string) error {
 		switch key {
 		case "scheme":
 			u.Scheme = value
+		case "algorithm":
+			u.Algorithm = value
 		case "card":
 			u.Cards = append(u.Cards, value)
 		case "second":
