@@ -64,7 +64,7 @@ type Agreement struct {
 
 // Errors of Install.
 var (
-	ErrAddress    = errors.New("esp: addresses are missing, of two families, or have a zone")
+	ErrAddress    = errors.New("esp: addresses are missing, of two families, IPv4 in IPv6, or have a zone")
 	ErrPorts      = errors.New("esp: the four protected ports are not usable")
 	ErrPortsInUse = errors.New("esp: the peer's address and port have associations already") // TS 33.203 7.1 rule 3
 	ErrSPI        = errors.New("esp: SPIs are not reserved here, too small or not all different")
@@ -75,9 +75,13 @@ var (
 
 // validate checks what does not need the engine's tables.
 func (g *Agreement) validate() error {
-	if !g.Local.IsValid() || !g.Peer.IsValid() || g.Local.Is4() != g.Peer.Is4() || g.Local.Zone()+g.Peer.Zone() != "" ||
-		g.Inner.IsValid() && (g.Inner.Is4() != g.Peer.Is4() || g.Inner.Zone() != "") {
-		return ErrAddress
+	for _, a := range []netip.Addr{g.Local, g.Peer, g.Inner} {
+		if a == g.Inner && !a.IsValid() {
+			continue // it is Local
+		}
+		if !a.IsValid() || a.Is4() != g.Peer.Is4() || a.Is4In6() || a.Zone() != "" {
+			return ErrAddress
+		}
 	}
 	for _, e := range []*Ends{&g.Here, &g.There} {
 		for _, p := range e.Port {

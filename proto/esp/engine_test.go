@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -298,6 +299,10 @@ func TestInstallRefuses(t *testing.T) {
 	}{
 		{"two families", func(g *Agreement) { g.Peer = ueAddr6 }, ErrAddress},
 		{"no peer", func(g *Agreement) { g.Peer = netip.Addr{} }, ErrAddress},
+		{"IPv4 in IPv6", func(g *Agreement) {
+			g.Local, g.Peer = netip.AddrFrom16(g.Local.As16()), netip.AddrFrom16(g.Peer.As16())
+		}, ErrAddress},
+		{"inner address of another family", func(g *Agreement) { g.Inner = ueAddr6 }, ErrAddress},
 		{"a zone", func(g *Agreement) { g.Local, g.Peer = netip.MustParseAddr("fe80::1%lo"), ueAddr6 }, ErrAddress},
 		{"port 5060", func(g *Agreement) { g.There.Port[Client] = 5060 }, ErrPorts},
 		{"port 0", func(g *Agreement) { g.Here.Port[Server] = 0 }, ErrPorts},
@@ -481,6 +486,57 @@ func TestLife(t *testing.T) {
 	r.p.cfg.Clock = nil
 	if _, err := r.p.Install(&g); err != ErrLife {
 		t.Error(err)
+	}
+}
+
+// TestManyAtOnce: packets, agreements that come and go, and the sweep, from several goroutines. The race detector judges; besides, what is
+// sealed for an agreement opens there or nowhere.
+func TestManyAtOnce(t *testing.T) {
+	r := newRig(t, transforms[2], false, false)
+	r.p.cfg.Clock = shard.NewFake(time.Unix(0, 0))
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() { // a client that registers again and again
+			for n := range 60 {
+				g := r.pG
+				var err error
+				if g.Here.SPI, err = r.p.Reserve(pAddr); err != nil {
+					t.Error(err)
+					return
+				}
+				g.Peer, g.Life = netip.AddrFrom4([4]byte{10, 0, byte(i), byte(n)}), time.Hour
+				ref, err := r.p.Install(&g)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, _, err := r.p.SealUDP(nil, ref, Client, []byte("x")); err != nil || !r.p.Extend(ref, 2*time.Hour) {
+					t.Error(err)
+				}
+				found, _, ok := r.p.Find(netip.AddrPortFrom(pAddr, g.Here.Port[Client]), netip.AddrPortFrom(g.Peer, g.There.Port[Server]))
+				if !ok || found != ref {
+					t.Error("not found")
+				}
+				r.p.Remove(ref)
+			}
+		})
+	}
+	for range 2 {
+		wg.Go(func() {
+			for range 300 {
+				if d, drop := r.atP(r.up("hello")); drop != Accepted || d.Agreement != r.pRef || string(d.Payload) != "hello" {
+					if drop != DropReplay { // the other goroutine was 256 packets ahead: possible, if unlikely
+						t.Error(drop)
+					}
+				}
+				r.p.Cool(20)
+				r.p.Status(r.pRef)
+			}
+		})
+	}
+	wg.Wait()
+	if r.p.Len() != 1 || len(r.p.spis) != 2 || len(r.p.flows) != 2 {
+		t.Errorf("%d agreements, %d SPIs, %d flows left", r.p.Len(), len(r.p.spis), len(r.p.flows))
 	}
 }
 
