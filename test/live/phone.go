@@ -201,16 +201,20 @@ func (p *Phone) Ask(ctx context.Context, request string) (*sip.Message, error) {
 	return nil, fmt.Errorf("%w: %w", ErrSilence, ctx.Err())
 }
 
-// Answer answers a request that came.
-func (p *Phone) Answer(request *sip.Message, status int) error {
-	return p.Write(p.Response(request, status))
+// Answer answers a request that came, with more header lines.
+func (p *Phone) Answer(request *sip.Message, status int, lines ...string) error {
+	return p.Write(p.Response(request, status, lines...))
 }
 
-// Response is the answer to a request that came.
-func (p *Phone) Response(request *sip.Message, status int) string {
+// Response is the answer to a request that came, with more header lines.
+func (p *Phone) Response(request *sip.Message, status int, lines ...string) string {
 	m := p.pool.NewResponse(request, status, "")
 	defer m.Release()
 	m.SetToTag(p.tag)
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		m.AppendName(name, []byte(value))
+	}
 	return string(m.AppendTo(nil))
 }
 
