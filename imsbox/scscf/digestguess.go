@@ -90,21 +90,26 @@ func (g *guesses) succeeded(impi string, from netip.Addr) {
 	delete(g.tallies, subjects(impi, from)[0].key)
 }
 
-// makeRoom drops what is over; if nothing is, anything: a table that is full of bans is better than none.
+// makeRoom drops some of what is over. If the table is full, it drops of a few the one with the fewest wrong answers: who wants
+// to be forgotten must make others guess more than he did.
 func (g *guesses) makeRoom(now time.Duration) {
+	const looks = 16
 	if len(g.tallies) < maxTallies {
 		return
 	}
+	n, least := 0, ""
 	for key, t := range g.tallies {
 		if t.until <= now {
 			delete(g.tallies, key)
+		} else if least == "" || t.wrong < g.tallies[least].wrong {
+			least = key
+		}
+		if n++; n == looks {
+			break
 		}
 	}
-	for key := range g.tallies {
-		if len(g.tallies) < maxTallies {
-			return
-		}
-		delete(g.tallies, key)
+	if len(g.tallies) >= maxTallies {
+		delete(g.tallies, least)
 	}
 }
 

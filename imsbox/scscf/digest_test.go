@@ -1,0 +1,249 @@
+package scscf
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"imsafe/proto/aka"
+	"imsafe/refpoint/cx"
+	"imsafe/secure"
+)
+
+const digestIMPI = "soft@ims.example"
+
+var here, elsewhere = secure.Association{Node: 1, Slot: 1, Gen: 1}, secure.Association{Node: 1, Slot: 2, Gen: 1}
+
+func digestTable(t *testing.T) *digests {
+	t.Helper()
+	d, err := newDigests([]aka.DigestAlgorithm{aka.SHA256}, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// know lets d know a subscriber, as a MAA does.
+func (d *digests) know(impi string, a secure.Association, now time.Duration) {
+	ha1 := aka.SHA256.AppendHA1(nil, []byte(impi), []byte("ims.example"), []byte("a password"))
+	d.learn(impi, &cx.DigestAuthenticate{Algorithm: aka.SHA256, HA1: cx.NewSecretHex(string(ha1))}, a, now, now+time.Minute)
+}
+
+// answerTo is the right answer to a nonce.
+func answerTo(nonce, nc string) *digestAnswer {
+	a := &digestAnswer{Digest: aka.Digest{Algorithm: aka.SHA256, Username: []byte(digestIMPI), Realm: []byte("ims.example"), Nonce: []byte(nonce),
+		Method: []byte("REGISTER"), URI: []byte("sip:ims.example"), QOP: []byte("auth"), NC: []byte(nc), Cnonce: []byte("c")},
+		named: []byte("SHA-256"), target: true}
+	a.response = a.AppendResponse(nil, []byte("a password"))
+	return a
+}
+
+func TestDigests_judge(t *testing.T) {
+	const hour = time.Hour
+	for name, c := range map[string]struct {
+		nc         string
+		at         secure.Association
+		kind       nonceKind
+		after      time.Duration
+		registered bool
+		edit       func(*digestAnswer)
+		want       digestVerdict
+		reason     string
+	}{
+		"right":                        {want: digestGenuine},
+		"with a gap in the count":      {nc: "0000ffff", want: digestGenuine},
+		"the count of before":          {nc: "00000001", want: digestStale, reason: "nonce-count"},
+		"a count of zero":              {nc: "00000000", want: digestStale, reason: "nonce-count"},
+		"on another connection":        {at: elsewhere, want: digestStale, reason: "foreign-nonce"},
+		"for another kind of request":  {kind: forOthers, want: digestStale, reason: "foreign-nonce"},
+		"a nonce that waited too long": {after: 5 * time.Minute, want: digestStale, reason: "old-nonce"},
+		"the same of a registered one": {after: 5 * time.Minute, registered: true, want: digestGenuine},
+		"an old nonce":                 {after: 3 * hour, registered: true, want: digestStale, reason: "old-nonce"},
+		"for another target":           {edit: func(a *digestAnswer) { a.target = false }, want: digestStale, reason: "other-target"},
+		"a nonce that we never gave":   {edit: func(a *digestAnswer) { *a = *answerTo("abc", "00000002") }, want: digestStale, reason: "foreign-nonce"},
+		"no nonce":                     {edit: func(a *digestAnswer) { *a = *answerTo("", "00000002") }, want: digestStale, reason: "foreign-nonce"},
+		"a wrong response":             {edit: func(a *digestAnswer) { a.response[0] ^= 1 }, want: digestWrong},
+		"no response":                  {edit: func(a *digestAnswer) { a.response = nil }, want: digestWrong},
+		"MD5 by name":                  {edit: func(a *digestAnswer) { a.named = []byte("MD5") }, want: digestWrong},
+		"MD5 by leaving it out":        {edit: func(a *digestAnswer) { a.named = nil }, want: digestWrong},
+		"without qop":                  {edit: func(a *digestAnswer) { a.QOP = nil; a.response = a.AppendResponse(nil, []byte("a password")) }, want: digestWrong},
+		"with auth-int": {edit: func(a *digestAnswer) {
+			a.QOP = []byte("auth-int")
+			a.response = a.AppendResponse(nil, []byte("a password"))
+		}, want: digestWrong},
+		"without a cnonce":       {edit: func(a *digestAnswer) { a.Cnonce = nil; a.response = a.AppendResponse(nil, []byte("a password")) }, want: digestWrong},
+		"a count that is none":   {edit: func(a *digestAnswer) { a.NC = []byte("00000g01") }, want: digestWrong},
+		"a short count":          {edit: func(a *digestAnswer) { a.NC = []byte("2") }, want: digestWrong},
+		"in the name of another": {edit: func(a *digestAnswer) { a.Username = []byte("x@ims.example") }, want: digestWrong},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := digestTable(t)
+			d.know(digestIMPI, here, 0)
+			d.know(digestIMPI, elsewhere, 0)
+			nonce, _ := d.challenge(digestIMPI, here, forRegister, 0)
+			if v, _ := d.judge(digestIMPI, here, forRegister, answerTo(string(nonce), "00000001"), 0, false); v != digestGenuine {
+				t.Fatal("the first answer is refused")
+			}
+			nc, at := c.nc, c.at
+			if nc == "" {
+				nc = "00000002"
+			}
+			if at.IsZero() {
+				at = here
+			}
+			a := answerTo(string(nonce), nc)
+			if c.edit != nil {
+				c.edit(a)
+			}
+			v, reason := d.judge(digestIMPI, at, c.kind, a, c.after, c.registered)
+			if v != c.want || reason != c.reason {
+				t.Errorf("%d %q, want %d %q", v, reason, c.want, c.reason)
+			}
+		})
+	}
+}
+
+func TestDigests_forget(t *testing.T) {
+	d := digestTable(t)
+	d.know(digestIMPI, here, 0)
+	nonce, _ := d.challenge(digestIMPI, here, forRegister, 0)
+	d.forget(digestIMPI)
+	if v, _ := d.judge(digestIMPI, here, forRegister, answerTo(string(nonce), "00000001"), 0, true); v != digestWrong || d.knows(digestIMPI) {
+		t.Error("an H(A1) that the HSS has taken back is still good")
+	}
+	var off *digests
+	off.forget(digestIMPI)
+	if off.knows(digestIMPI) {
+		t.Error("nobody is known where SIP Digest is off")
+	}
+}
+
+// TestDigests_bounds: connections of strangers in a user's name neither fill the memory nor push his own out.
+func TestDigests_bounds(t *testing.T) {
+	d := digestTable(t)
+	d.know(digestIMPI, here, 0)
+	nonce, _ := d.challenge(digestIMPI, here, forOthers, 0)
+	d.accepted(digestIMPI, here, time.Hour)
+	for i := range 1000 {
+		a := secure.Association{Node: 1, Slot: uint32(10 + i), Gen: 1}
+		d.know(digestIMPI, a, time.Second)
+		d.challenge(digestIMPI, a, forRegister, time.Second)
+	}
+	if n := len(d.users[digestIMPI].paths); n > maxDigestPaths {
+		t.Errorf("%d associations of one user are kept", n)
+	}
+	if v, reason := d.judge(digestIMPI, here, forOthers, answerTo(string(nonce), "00000001"), time.Second, true); v != digestGenuine {
+		t.Errorf("the user's own nonce is gone: %s", reason)
+	}
+	for i := range 1000 {
+		d.know(fmt.Sprintf("u%d@ims.example", i), here, time.Duration(i)*time.Second)
+	}
+	if n := len(d.users); n > 200 {
+		t.Errorf("%d subscribers are kept, most of whom have left", n)
+	}
+	if !d.knows(digestIMPI) {
+		t.Error("a registered subscriber was forgotten")
+	}
+}
+
+func TestDigests_need_randomness(t *testing.T) {
+	if _, err := newDigests([]aka.DigestAlgorithm{aka.SHA256}, nil); err == nil {
+		t.Error("nonces without randomness")
+	}
+	d, err := newDigests([]aka.DigestAlgorithm{aka.SHA256}, broken{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a nonce that is known was given out")
+		}
+	}()
+	d.challenge(digestIMPI, here, forRegister, 0)
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errors.New("no entropy") }
+
+func TestGuesses(t *testing.T) {
+	home, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
+	household := []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")}
+	table := func() *guesses { return &guesses{tallies: map[string]*tally{}} }
+
+	g := table()
+	for range guessesOfPair {
+		if g.banned("a", home, 0) {
+			t.Error("banned before the budget is spent")
+		}
+		g.failed("a", home, 0)
+	}
+	if !g.banned("a", home, banFor-1) || g.banned("a", home, banFor) || g.banned("a", away, 0) || g.banned("b", home, 0) {
+		t.Error("a pair: the ban is of that name from there, and ends")
+	}
+	g.failed("a", home, banFor)
+	if g.banned("a", home, banFor) {
+		t.Error("the budget is not new after the ban")
+	}
+
+	g = table()
+	for range guessesOfPair - 1 {
+		g.failed("a", home, 0)
+	}
+	g.succeeded("a", home)
+	g.failed("a", home, 0)
+	if g.banned("a", home, 0) {
+		t.Error("typing errors are not forgiven")
+	}
+
+	g = table()
+	for i := range guessesOfAddress {
+		g.failed(fmt.Sprint(i), home, 0)
+	}
+	if !g.banned("never tried", home, 0) || g.banned("never tried", away, 0) {
+		t.Error("one password for many names")
+	}
+
+	g = table()
+	for i := range guessesOfName {
+		g.failed("a", netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 0)
+	}
+	if !g.banned("a", home, 0) || g.banned("b", home, 0) {
+		t.Error("one name from many addresses")
+	}
+
+	g = table()
+	for i := range guessesOfPair {
+		g.failed("a", household[i%2], 0)
+	}
+	if !g.banned("a", netip.MustParseAddr("2001:db8::3"), 0) {
+		t.Error("another address of the same household")
+	}
+
+	g = table()
+	for i := range maxTallies {
+		g.failed(fmt.Sprint(i), netip.Addr{}, 0)
+	}
+	if len(g.tallies) > maxTallies+3 {
+		t.Errorf("%d tallies are kept", len(g.tallies))
+	}
+}
+
+func BenchmarkDigestJudge(b *testing.B) {
+	d, err := newDigests([]aka.DigestAlgorithm{aka.SHA256}, rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.know(digestIMPI, here, 0)
+	nonce, _ := d.challenge(digestIMPI, here, forOthers, 0)
+	a := answerTo(string(nonce), "00000001")
+	b.ReportAllocs()
+	for b.Loop() {
+		if v, _ := d.judge(digestIMPI, here, forOthers, a, 0, true); v == digestWrong {
+			b.Fatal("wrong")
+		}
+	}
+}
