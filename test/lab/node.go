@@ -26,6 +26,8 @@ type Node struct {
 	Core    *node.Core     // the running one, or while the node is down the last
 	Store   *store.DB
 	Disk    *disk.Fake
+	// Meanwhile, if set, is called by Provision before each turn of the world. It may end the node.
+	Meanwhile func()
 
 	w       *World
 	edge    *edge // of a split node: the process that has the P-CSCF
@@ -98,6 +100,9 @@ func (n *Node) stop() {
 		return
 	}
 	n.up = false
+	if e := n.ledger.errand; e != nil {
+		close(e.ended)
+	}
 	n.Store.Abandon()
 	n.Core.Close()
 	n.stopEdge()
@@ -231,10 +236,11 @@ func (n *Node) Transactions() (total int) {
 
 // Provision runs a change of the subscribers, which waits for the disk and for procedures of the node, on a goroutine
 // of its own. Until it has ended nobody else in the world does anything: time passes only for the disk of this node. So
-// the goroutine and the world take turns, and the run stays one that can be repeated.
+// the goroutine and the world take turns, and the run stays one that can be repeated. If the node ends meanwhile, the change
+// fails; what of it is durable is for the next start to find out.
 func (n *Node) Provision(change func(ctx context.Context) error) error {
 	n.quieten()
-	e := &errand{submitted: make(chan struct{}, 64)}
+	e := &errand{submitted: make(chan struct{}, 64), ended: make(chan struct{})}
 	n.ledger.errand = e
 	defer func() { n.ledger.errand = nil }()
 	done := make(chan error, 1)
@@ -245,6 +251,12 @@ func (n *Node) Provision(change func(ctx context.Context) error) error {
 			return err
 		case <-e.submitted:
 			for e.waiting.Add(1); e.waiting.Load() > 0; {
+				if n.Meanwhile != nil {
+					n.Meanwhile()
+				}
+				if !n.up {
+					return <-done
+				}
 				n.turn()
 			}
 		}
@@ -285,6 +297,7 @@ type ledger struct {
 // errand is one Provision.
 type errand struct {
 	submitted chan struct{} // a change was handed to the store
+	ended     chan struct{} // closed when the node ends before it
 	waiting   atomic.Int64  // changes that Provision has taken note of less those that are answered
 }
 
@@ -318,26 +331,38 @@ func (l *ledger) ReserveAsync(counter string, n uint64, done func(from, to uint6
 
 // Apply implements store.Store.
 func (l *ledger) Apply(partition string, ops ...store.Op) error {
-	if l.errand == nil {
+	e := l.errand
+	if e == nil {
 		return l.DB.Apply(partition, ops...)
 	}
 	answer := make(chan error, 1)
 	l.ApplyAsync(partition, ops, func(err error) { answer <- err })
-	return <-answer
+	select {
+	case err := <-answer:
+		return err
+	case <-e.ended:
+		return store.ErrFailed
+	}
 }
 
 // Reserve implements store.Store.
 func (l *ledger) Reserve(counter string, n uint64) (from, to uint64, err error) {
-	if l.errand == nil {
+	e := l.errand
+	if e == nil {
 		return l.DB.Reserve(counter, n)
 	}
-	answer := make(chan struct{})
-	l.ReserveAsync(counter, n, func(f, t uint64, e error) {
-		from, to, err = f, t, e
-		close(answer)
-	})
-	<-answer
-	return from, to, err
+	type reserved struct {
+		from, to uint64
+		err      error
+	}
+	answer := make(chan reserved, 1)
+	l.ReserveAsync(counter, n, func(from, to uint64, err error) { answer <- reserved{from, to, err} })
+	select {
+	case r := <-answer:
+		return r.from, r.to, r.err
+	case <-e.ended:
+		return 0, 0, store.ErrFailed
+	}
 }
 
 // sender is the node's end of the network.

@@ -71,7 +71,11 @@ func (p *phone) live() {
 	}
 	r.w.After(200*time.Millisecond+r.about(8*time.Second), p.live)
 	if !p.registered() {
-		p.pursue()
+		if r.percent(25) {
+			p.query()
+		} else {
+			p.pursue()
+		}
 		return
 	}
 	switch k := r.random.IntN(100); {

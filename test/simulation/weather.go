@@ -99,10 +99,8 @@ func (r *run) strike(s *site) {
 		})
 	case k < 60:
 		r.spring(s, func() {
-			r.note("node%d: kill -9", n)
-			r.witness.counts.Exits++
-			s.Exit()
-			r.restart(s)
+			r.note("node%d: ends", n)
+			r.end(s)
 		})
 	case k < 80:
 		r.note("node%d: a sync will fail", n)
@@ -191,10 +189,34 @@ func (r *run) provision() {
 	}
 	defer r.w.After(r.about(15*time.Second), r.provision)
 	p := r.phones[r.random.IntN(len(r.phones))]
+	if r.witness.accounts[p.impu].unsure {
+		return
+	}
 	if s := r.sites[p.node.Number()]; !s.Up() || s.failing || r.w.Clock.Now() < s.stalled {
 		return
 	}
+	if r.percent(25) { // the node ends before the change does
+		s, steps := r.sites[p.node.Number()], 1+r.random.IntN(3)
+		p.node.Meanwhile = func() {
+			if steps--; steps == 0 {
+				r.note("node%d: ends in the middle of a change of %s", s.Number(), p.name)
+				r.end(s)
+			}
+		}
+		defer func() { p.node.Meanwhile = nil }()
+	}
 	r.reprovision(p)
+}
+
+// end is a power cut or kill -9.
+func (r *run) end(s *site) {
+	if r.percent(50) {
+		r.powerCut(s)
+		return
+	}
+	r.witness.counts.Exits++
+	s.Exit()
+	r.restart(s)
 }
 
 func (r *run) reprovision(p *phone) {

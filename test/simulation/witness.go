@@ -40,9 +40,12 @@ type account struct {
 	// asked for may have happened.
 	registering, leaving bool
 	unsure               bool // whether the HSS knows the subscriber: a change failed
-	addedAt              time.Duration
-	lastSeen             time.Duration // registered, as far as the phone knows
-	used                 map[aka.SQN]string
+	// leftover says that the node ended between the removal of the subscriber and the end of its registration. The record may
+	// still be there; nobody may be told of it.
+	leftover bool
+	addedAt  time.Duration
+	lastSeen time.Duration // registered, as far as the phone knows
+	used     map[aka.SQN]string
 }
 
 // transaction names a server transaction of one life of a node.
@@ -230,6 +233,7 @@ func (w *witness) removing(p *phone) { w.accounts[p.impu].unsure = true }
 func (w *witness) removed(p *phone, err error) {
 	a := w.accounts[p.impu]
 	if err != nil {
+		a.leaving = true
 		w.failing(p, "remove", err)
 		return
 	}
@@ -251,6 +255,9 @@ func (w *witness) added(p *phone, err error) {
 // failing: a change may be refused by a node whose disk fails, and by no other.
 func (w *witness) failing(p *phone, what string, err error) {
 	var push *hss.PushError
+	if !p.node.Up() {
+		return
+	}
 	if p.node.Store.Failure() == nil || errors.As(err, &push) {
 		w.fail("%s: %s: %v", p.name, what, err)
 	}
@@ -295,7 +302,10 @@ func (w *witness) lookAtUser(s *site, a *account) {
 	switch {
 	case a.unsure:
 		if s.since == w.r.w.Clock.Now() && !s.failing { // after a restart what is there is what counts
-			a.provisioned, a.unsure = known, false
+			a.unsure, a.addedAt = false, s.since
+			if a.provisioned = known; !known {
+				a.until, a.registering, a.leaving, a.leftover = 0, false, false, true
+			}
 		}
 		return
 	case known && !a.provisioned:
@@ -305,8 +315,9 @@ func (w *witness) lookAtUser(s *site, a *account) {
 	}
 	now := w.r.w.Clock.Now()
 	rec, err := s.Store.Get(scscf.TableRegistration, []byte(a.impi))
+	a.leftover = a.leftover && err == nil && a.until == 0
 	until := time.Duration(0)
-	if err == nil && bytes.Contains(rec.Value, []byte(a.contact())) {
+	if err == nil && !a.leftover && bytes.Contains(rec.Value, []byte(a.contact())) {
 		until = now + time.UnixMilli(rec.Expires).Sub(w.r.w.Clock.Wall())
 	}
 	promised := a.until > now+time.Second
