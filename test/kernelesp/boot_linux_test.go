@@ -92,9 +92,11 @@ func (l *lockedBuffer) String() string {
 func boot(t *testing.T) *kernel {
 	t.Helper()
 	uml, busybox, ip := peer.Need(t, "linux.uml"), peer.Need(t, "busybox"), peer.Need(t, "ip")
-	if _, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
+	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
 		skip(t, "a tap device: "+err.Error())
 	}
+	_ = tun.Close() // it was only asked whether it can be opened
 	dir := t.TempDir()
 	for _, words := range []string{"link set lo up", "tuntap add dev peer0 mode tap", "addr add 10.77.0.1/24 dev peer0",
 		"addr add fd77::1/64 dev peer0 nodad", "link set peer0 up"} {
@@ -166,6 +168,15 @@ func memoryDir(dir string) string {
 // sh runs commands in the guest and returns what they say.
 func (k *kernel) sh(script string) string {
 	k.t.Helper()
+	out, err := k.shell(script)
+	if err != nil {
+		k.t.Fatalf("the guest's shell: %v after %q\n%s", err, out, k.console.String())
+	}
+	return out
+}
+
+// shell is sh for other goroutines than the test's.
+func (k *kernel) shell(script string) (string, error) {
 	var c net.Conn
 	var err error
 	for range 50 { // between two shells the door is shut for a moment
@@ -175,18 +186,15 @@ func (k *kernel) sh(script string) string {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if err != nil {
-		k.t.Fatalf("the guest's shell: %v\n%s", err, k.console.String())
+		return "", err
 	}
 	defer func() { _ = c.Close() }()
 	if err := c.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
-		k.t.Fatal(err)
+		return "", err
 	}
 	if _, err := fmt.Fprintf(c, "exec 2>&1\n%s\nexit\n", script); err != nil {
-		k.t.Fatal(err)
+		return "", err
 	}
 	out, err := io.ReadAll(c)
-	if err != nil {
-		k.t.Fatalf("the guest's shell: %v after %q", err, out)
-	}
-	return string(out)
+	return string(out), err
 }

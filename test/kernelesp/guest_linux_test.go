@@ -19,6 +19,7 @@ type order struct {
 	UC, US, PS netip.AddrPort // its client and server port, the P-CSCF's server port
 	Sizes      []int          // of the requests
 	Encap      bool           // ESP comes and goes in UDP 4500
+	Answer     bool           // the other way round: the guest is the P-CSCF, and answers as many requests as there are sizes
 }
 
 // guest is the UE: requests from uc to ps, answers come to us. It prints one line, and the exit status says the same.
@@ -53,12 +54,35 @@ func (o *order) run() error {
 	if err != nil {
 		return err
 	}
+	if o.Answer {
+		return o.answer(uc, us)
+	}
 	for i, size := range o.Sizes {
 		if err := exchange(uc, us, o.PS, bytes.Repeat([]byte{byte(i + 1)}, size)); err != nil {
 			return fmt.Errorf("%d octets: %w", size, err)
 		}
 	}
 	return nil
+}
+
+// answer sends back from uc what comes to us, until the last request, whose first octet tells its number, was answered.
+func (o *order) answer(uc, us *net.UDPConn) error {
+	request := make([]byte, 65536)
+	for {
+		if err := us.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			return err
+		}
+		n, err := us.Read(request)
+		if err != nil {
+			return err
+		}
+		if _, err := uc.WriteToUDPAddrPort(request[:n], o.PS); err != nil {
+			return err
+		}
+		if n > 0 && int(request[0]) == len(o.Sizes) {
+			return nil
+		}
+	}
 }
 
 // exchange sends a request until its answer comes: datagrams are lost while a neighbour is looked for, and a busy machine is slow. An

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"imsafe/proto/aka"
 	"imsafe/proto/esp"
@@ -46,6 +47,7 @@ type wire struct {
 
 	mu   sync.Mutex
 	came map[esp.Ref]int // requests by the agreement they came by
+	take chan<- string   // gets what comes in instead of an answer going out; nil to answer
 }
 
 // answer sends a request back from our client port, on the agreement it came by.
@@ -53,7 +55,12 @@ func (w *wire) answer(f func() *esp.Front) func(*esp.Datagram) {
 	return func(d *esp.Datagram) {
 		w.mu.Lock()
 		w.came[d.Agreement]++
+		take := w.take
 		w.mu.Unlock()
+		if take != nil {
+			take <- string(d.Payload)
+			return
+		}
 		_ = f().Send(d.Agreement, esp.Client, d.Payload) // a lost answer is a failed case
 	}
 }
@@ -101,6 +108,14 @@ func TestKernel(t *testing.T) {
 	for _, w := range wires {
 		t.Run("three generations "+w.name, func(t *testing.T) { w.generations(t, k, uc+1) })
 		uc += 3
+		for _, p := range []int{0, 2} {
+			for _, tunnel := range []bool{false, true} {
+				t.Run(fmt.Sprintf("the kernel is the P-CSCF %s %s tunnel=%v", pairs[p].alg, w.name, tunnel), func(t *testing.T) {
+					uc++
+					w.reversed(t, k, p, uc, tunnel)
+				})
+			}
+		}
 	}
 }
 
@@ -121,7 +136,7 @@ func (w *wire) open(t *testing.T) {
 }
 
 // agree installs an agreement here. base is the first of the UE's SPIs.
-func (w *wire) agree(t *testing.T, alg, ealg string, uc uint16, base uint32, tunnel bool) (*esp.Agreement, esp.Ref) {
+func (w *wire) agree(t *testing.T, role esp.Role, alg, ealg string, uc uint16, base uint32, tunnel bool) (*esp.Agreement, esp.Ref) {
 	t.Helper()
 	tr, ok := esp.TransformOf(alg, ealg)
 	if !ok {
@@ -131,9 +146,12 @@ func (w *wire) agree(t *testing.T, alg, ealg string, uc uint16, base uint32, tun
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &esp.Agreement{Role: esp.PCSCF, Local: w.here, Peer: w.there, Transform: tr, CK: aka.CK(octets(t, ckHex)), IK: aka.IK(octets(t, ikHex)), AllowWithdrawn: true,
+	g := &esp.Agreement{Role: role, Local: w.here, Peer: w.there, Transform: tr, CK: aka.CK(octets(t, ckHex)), IK: aka.IK(octets(t, ikHex)), AllowWithdrawn: true,
 		Tunnel: tunnel, Here: esp.Ends{Port: [2]uint16{uc - 32001, 5999}, SPI: spi},
 		There: esp.Ends{Port: [2]uint16{uc, 39001}, SPI: [2]uint32{base, base + 1}}}
+	if role == esp.UE {
+		g.PeerPort = 4500
+	}
 	ref, err := w.engine.Install(g)
 	if err != nil {
 		t.Fatal(err)
@@ -151,11 +169,11 @@ func (w *wire) sizes(tunnel bool) []int {
 	return []int{1, 2, 3, 13, 400, 1300, 1472, 3000, 20000}
 }
 
-// ue is the command that makes the guest's UE speak over g.
-func (w *wire) ue(t *testing.T, g *esp.Agreement) string {
+// ue is the command that makes the guest speak over g, or answer.
+func (w *wire) ue(t *testing.T, g *esp.Agreement, answer bool) string {
 	t.Helper()
 	o, err := json.Marshal(order{UC: netip.AddrPortFrom(w.there, g.There.Port[esp.Client]), US: netip.AddrPortFrom(w.there, g.There.Port[esp.Server]),
-		PS: netip.AddrPortFrom(w.here, g.Here.Port[esp.Server]), Sizes: w.sizes(g.Tunnel), Encap: g.Tunnel})
+		PS: netip.AddrPortFrom(w.here, g.Here.Port[esp.Server]), Sizes: w.sizes(g.Tunnel), Encap: g.Tunnel, Answer: answer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,8 +184,8 @@ const flush = "/sbin/ip xfrm state flush; /sbin/ip xfrm policy flush\n"
 
 // run is one agreement from beginning to end.
 func (w *wire) run(t *testing.T, k *kernel, alg, ealg, words string, uc uint16, tunnel bool) {
-	g, ref := w.agree(t, alg, ealg, uc, 0x1001, tunnel)
-	w.judge(t, k.sh(w.associations(g, words)+w.ue(t, g)+flush), len(w.sizes(tunnel)), ref)
+	g, ref := w.agree(t, esp.PCSCF, alg, ealg, uc, 0x1001, tunnel)
+	w.judge(t, k.sh(w.associations(g, words)+w.ue(t, g, false)+flush), len(w.sizes(tunnel)), ref)
 }
 
 // judge looks at what the guest said and at what came here, by each of the agreements.
@@ -206,12 +224,66 @@ func (w *wire) generations(t *testing.T, k *kernel, first uint16) {
 	var refs []esp.Ref
 	var sets []*esp.Agreement
 	for i := range 3 {
-		g, ref := w.agree(t, pairs[i].alg, pairs[i].ealg, first+uint16(i), 0x2001+uint32(2*i), false)
+		g, ref := w.agree(t, esp.PCSCF, pairs[i].alg, pairs[i].ealg, first+uint16(i), 0x2001+uint32(2*i), false)
 		sets, refs = append(sets, g), append(refs, ref)
-		script.WriteString(w.associations(g, pairs[i].words) + w.ue(t, g))
+		script.WriteString(w.associations(g, pairs[i].words) + w.ue(t, g, false))
 	}
-	script.WriteString(w.ue(t, sets[0])) // on the oldest again
+	script.WriteString(w.ue(t, sets[0], false)) // on the oldest again
 	w.judge(t, k.sh(script.String()+flush), len(w.sizes(false)), refs...)
+}
+
+// reversed has the UE here and the P-CSCF in the guest: the same associations, but the requests start here.
+func (w *wire) reversed(t *testing.T, k *kernel, pair int, uc uint16, tunnel bool) {
+	g, ref := w.agree(t, esp.UE, pairs[pair].alg, pairs[pair].ealg, uc, 0x1001, tunnel)
+	answers := make(chan string, 16)
+	w.mu.Lock()
+	w.take = answers
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		w.take = nil
+		w.mu.Unlock()
+	}()
+	said := make(chan string, 1)
+	script := w.associations(g, pairs[pair].words) + w.ue(t, g, true) + flush
+	go func() {
+		out, err := k.shell(script)
+		said <- fmt.Sprintln(out, err)
+	}()
+	f := w.raw
+	if tunnel {
+		f = w.encap
+	}
+	for i, size := range w.sizes(tunnel) {
+		request := strings.Repeat(string(rune(i+1)), size)
+		for try := 0; ; try++ {
+			if err := f.Send(ref, esp.Client, []byte(request)); err != nil {
+				t.Fatal(err)
+			}
+			if wait(answers, request) {
+				break
+			}
+			if try == 20 {
+				t.Fatalf("no answer to %d octets; the guest says %s", size, <-said)
+			}
+		}
+	}
+	w.judge(t, <-said, len(w.sizes(tunnel)), ref)
+}
+
+// wait waits a little for the answer that equals want, and passes over those of requests that were sent twice.
+func wait(answers <-chan string, want string) bool {
+	patience := time.After(time.Second)
+	for {
+		select {
+		case a := <-answers:
+			if a == want {
+				return true
+			}
+		case <-patience:
+			return false
+		}
+	}
 }
 
 // associations makes the guest the UE of g: two associations and two policies are enough for UDP (TS 33.203 7.1), uc -> ps and pc -> us.
