@@ -47,7 +47,8 @@ func (h *HSS) push(ctx context.Context, server string, run func(*shard.Task, cx.
 }
 
 // pushTermination tells the S-CSCF that it has the subscription no more (RTR, TS 29.228 6.1.3): all public
-// identities of all private ones. was is the assignment before, of sub as it was then.
+// identities of all private ones. It names them, though the standard would have it without: an S-CSCF may look at
+// nothing else. was is the assignment before, of sub as it was then.
 func (h *HSS) pushTermination(ctx context.Context, sub *subscription, was *assignment, why cx.DeregistrationReason, text string) error {
 	return h.push(ctx, was.server, func(t *shard.Task, client cx.Client) error {
 		r := &cx.RegistrationTerminationRequest{ServerName: was.server, Reason: why, ReasonInfo: text}
@@ -58,6 +59,11 @@ func (h *HSS) pushTermination(ctx context.Context, sub *subscription, was *assig
 				r.AssociatedIdentities = append(r.AssociatedIdentities, cx.IMPI(sub.privates[i].impi))
 			}
 		}
+		sub.each(func(set int, id *identity) {
+			if set < len(was.sets) && was.sets[set].state != notRegistered {
+				r.IMPUs = append(r.IMPUs, cx.IMPU(id.impu))
+			}
+		})
 		_, err := client.RegistrationTermination(t, r)
 		return err
 	})
