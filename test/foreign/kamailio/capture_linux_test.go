@@ -2,8 +2,11 @@ package kamailio
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,6 +52,8 @@ func capture(t *testing.T, file string) (end func()) {
 		t.Fatal(err)
 	}
 	end = func() {
+		t.Helper()
+		fence(t, file)
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 	}
@@ -61,6 +66,25 @@ func capture(t *testing.T, file string) (end func()) {
 	}
 	t.Fatal("tshark does not capture")
 	return nil
+}
+
+// fence sends a last packet and waits until the capture has it: what the program has not read when it is told to stop is lost.
+func fence(t *testing.T, file string) {
+	t.Helper()
+	last := []byte("the last packet: " + rand.Text())
+	conn, err := net.Dial("udp", "127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		_, _ = conn.Write(last) // answered by an error of ICMP, which the next write would report
+		<-time.After(100 * time.Millisecond)
+		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, last) {
+			return
+		}
+	}
+	t.Error("the capture does not come to an end")
 }
 
 // tshark reads a capture.

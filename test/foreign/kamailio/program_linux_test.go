@@ -13,6 +13,8 @@ import (
 	"text/template"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"imsafe/test/live"
 )
 
@@ -20,7 +22,7 @@ import (
 type setting struct {
 	Domain  string
 	Modules string // directory of Kamailio's modules, with its slash
-	Dir     string // of this program: its configuration and its tables
+	Dir     string // of its configuration and its tables, as it sees it
 	Name    string // function: pcscf, icscf, scscf
 	Address string // where it listens, without port
 	HSS     string // address and identity of the HSS
@@ -43,20 +45,23 @@ func named(function string) string { return function + "." + live.Domain }
 func run(t *testing.T, name string) *kamailio {
 	t.Helper()
 	program, modules := need(t)
-	s := setting{Domain: live.Domain, Modules: modules, Dir: t.TempDir(), Name: name, Address: addresses[name], HSS: addresses["hss"], HSSName: named("hss")}
+	dir := t.TempDir()
+	s := setting{Domain: live.Domain, Modules: modules, Dir: "/tmp", Name: name, Address: addresses[name], HSS: addresses["hss"], HSSName: named("hss")}
 	files, err := filepath.Glob("testdata/" + name + ".*")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no configuration of %s: %v", name, err)
 	}
 	for _, file := range append(files, "testdata/common.cfg", "testdata/cdp.xml", "testdata/version") {
-		s.fill(t, file)
+		s.fill(t, file, dir)
 	}
-	k := &kamailio{name: name, log: filepath.Join(s.Dir, "log")}
+	k := &kamailio{name: name, log: filepath.Join(dir, "log")}
 	log, err := os.Create(k.log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.cmd = exec.Command(program, "-f", filepath.Join(s.Dir, name+".cfg"), "-DD", "-E", "-m", "64", "-M", "8", "-w", s.Dir, "-Y", s.Dir)
+	// Its directory is its /tmp: what it writes there is named by process numbers, which other namespaces have too.
+	k.cmd = exec.Command("/bin/sh", "-c", `mount --bind "$1" /tmp && exec "$2" -f "/tmp/$3.cfg" -DD -E -m 64 -M 8 -w /tmp -Y /tmp`, "sh", dir, program, name)
+	k.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 	k.cmd.Stdout, k.cmd.Stderr = log, log
 	if err := k.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -67,8 +72,8 @@ func run(t *testing.T, name string) *kamailio {
 	return k
 }
 
-// fill writes a file of testdata into the program's directory, with its gaps filled. pcscf.pua becomes the table pua.
-func (s setting) fill(t *testing.T, file string) {
+// fill writes a file of testdata into dir, with its gaps filled. pcscf.pua becomes the table pua.
+func (s setting) fill(t *testing.T, file, dir string) {
 	t.Helper()
 	text, err := template.ParseFiles(file)
 	if err != nil {
@@ -82,7 +87,7 @@ func (s setting) fill(t *testing.T, file string) {
 	if table, of := strings.CutPrefix(to, s.Name+"."); of && table != "cfg" {
 		to = table
 	}
-	if err := os.WriteFile(filepath.Join(s.Dir, to), b.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, to), b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -39,7 +39,10 @@ func TestForeignCore(t *testing.T) {
 	run(t, "icscf")
 	run(t, "scscf")
 	home.meets(t, named("icscf"), named("scscf"))
-	captured(t, []string{addresses["pcscf"], addresses["hss"]}, func() { day(t, home, door) })
+	captured(t, []string{addresses["pcscf"], addresses["hss"]}, func() {
+		alice, bob := day(t, home, door)
+		expelled(t, home, alice, bob)
+	})
 }
 
 // TestForeignNetwork: every CSCF is Kamailio's; the HSS is ours.
@@ -51,7 +54,10 @@ func TestForeignNetwork(t *testing.T) {
 		run(t, function)
 	}
 	home.meets(t, named("icscf"), named("scscf"))
-	captured(t, []string{addresses["hss"]}, func() { day(t, home, addresses["pcscf"]+":5060") })
+	captured(t, []string{addresses["hss"]}, func() {
+		alice, bob := day(t, home, addresses["pcscf"]+":5060")
+		expelled(t, home, alice, bob)
+	})
 }
 
 // door is where clients find our P-CSCF.
@@ -83,6 +89,26 @@ func told(t *testing.T, h *handset) {
 		case time.Now().After(end):
 			t.Fatalf("the P-CSCF still serves who has left: %d %s", m.Status(), m.Reason())
 		}
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
+// expelled takes a registered subscriber's subscription away, of which the S-CSCF must hear (RTR), and nobody knows him any more.
+func expelled(t *testing.T, home *ours, from, h *handset) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, h := range []*handset{from, h} {
+		if _, err := h.register(ctx, 600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := home.HSS.Remove(ctx, h.IMPI); err != nil {
+		t.Error(err)
+	}
+	refused(t, from, h, 604) // TS 24.229 5.3.2.1 leaves the choice between 404, which our I-CSCF takes, and this
+	if _, err := h.register(ctx, 600); err == nil || !strings.Contains(err.Error(), ": 403 ") {
+		t.Errorf("who has no subscription registers: %v", err)
 	}
 }
 
@@ -91,7 +117,7 @@ func foreign(function string) config.MwPeer {
 	return config.MwPeer{Address: at(addresses[function] + ":5060"), Names: []string{named(function), addresses[function]}}
 }
 
-// day is what two subscribers do: they register, one calls the other, each hangs up once, a message goes, they refresh and take their
+// day is what two subscribers do: they register, one of them with a card that is ahead of the HSS, one calls the other, each hangs up once, a message goes, they refresh and take their
 // registrations back, after which nobody reaches them.
 func day(t *testing.T, home *ours, pcscf string) (alice, bob *handset) {
 	t.Helper()
@@ -102,13 +128,15 @@ func day(t *testing.T, home *ours, pcscf string) (alice, bob *handset) {
 		t.Fatal(err)
 	}
 	alice, bob = newHandset(t, users[0], pcscf), newHandset(t, users[1], pcscf)
-	for _, h := range []*handset{alice, bob} {
+	bob.ahead = true
+	for h, fair := range map[*handset]int{alice: 1, bob: 2} {
 		challenges, err := h.register(ctx, 600)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if challenges != 1 {
-			t.Errorf("%s was challenged %d times", h.Name, challenges)
+		// Kamailio's S-CSCF sends a challenge before it has stored it: an answer that is fast enough is challenged again.
+		if challenges < fair || challenges > fair && home.SCSCF != nil {
+			t.Errorf("%s was challenged %d times, not %d", h.Name, challenges, fair)
 		}
 	}
 	call(t, alice, bob, alice)
