@@ -9,6 +9,7 @@ type Counters struct {
 	RequestsIn, AnswersIn   atomic.Uint64
 	RequestsOut, AnswersOut atomic.Uint64
 	OctetsIn, OctetsOut     atomic.Uint64
+	WatchdogsIn             atomic.Uint64 // DWR
 
 	Accepted, Dialled     atomic.Uint64 // connections
 	RefusedHandshakes     atomic.Uint64 // over MaxHandshakes

@@ -114,6 +114,7 @@ func (c *conn) sendWhole(w *Writer) {
 
 // receiveDWR answers a watchdog request (RFC 6733 5.5).
 func (c *conn) receiveDWR(m Message) {
+	c.n.n.WatchdogsIn.Add(1)
 	f := m.Check(grammarDWR)
 	if f == nil && !c.ofPeer(m) {
 		f = &Fault{Result: ResultInvalidAVPValue}

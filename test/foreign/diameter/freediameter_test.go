@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -29,10 +30,11 @@ import (
 )
 
 const (
-	realm   = "ims.example"
-	ours    = "imsafe.ims.example"
-	theirs  = "free.ims.example"
-	seconds = 6 // Tw of both: the least there is
+	realm  = "ims.example"
+	ours   = "imsafe.ims.example"
+	theirs = "free.ims.example"
+	// Tw of the side that shall ask first, and of the other.
+	soon, late = 6, 30
 )
 
 // authority is a CA that signs for both.
@@ -115,7 +117,7 @@ func (d *daemon) log() string {
 }
 
 // start runs freeDiameter; connect is its way to us.
-func start(t *testing.T, ca *authority, port, securePort int, connect string) *daemon {
+func start(t *testing.T, ca *authority, port, securePort, tw int, connect string) *daemon {
 	t.Helper()
 	program := peer.Need(t, "freeDiameterd")
 	acl := filepath.Join(ca.dir, "acl.conf")
@@ -135,7 +137,7 @@ TLS_Cred = "%[6]s/%[1]s.pem", "%[6]s/%[1]s.key.pem";
 TLS_CA = "%[6]s/ca.pem";
 LoadExtension = "acl_wl.fdx" : %[7]q;
 %[8]s
-`, theirs, realm, port, securePort, seconds, ca.dir, acl, connect)), 0o600))
+`, theirs, realm, port, securePort, tw, ca.dir, acl, connect)), 0o600))
 	d := &daemon{t: t, cmd: exec.Command(program, "-c", conf)}
 	d.cmd.Stdout, d.cmd.Stderr = d, d
 	if err := d.cmd.Start(); err != nil {
@@ -159,7 +161,7 @@ type side struct {
 	stop   func()
 }
 
-func newSide(t *testing.T, p diameter.PeerConfig, conf *tls.Config) *side {
+func newSide(t *testing.T, p diameter.PeerConfig, tw int, conf *tls.Config) *side {
 	t.Helper()
 	s := &side{counts: new(diameter.Counters), sent: new(recorder)}
 	sh := shard.New(shard.Config{Clock: shard.RealClock()})
@@ -175,7 +177,7 @@ func newSide(t *testing.T, p diameter.PeerConfig, conf *tls.Config) *side {
 	}
 	n, err := diameter.New(diameter.Config{Identities: diameter.Identities{Host: ours, Realm: realm}, Product: "imsafe", TLS: conf,
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Shard: sh, Random: rand.Reader, Sleep: time.Sleep,
-		OriginState: uint32(time.Now().Unix()), Watchdog: seconds * time.Second, Counters: s.counts,
+		OriginState: uint32(time.Now().Unix()), Watchdog: time.Duration(tw) * time.Second, Counters: s.counts,
 		Applications: []diameter.ApplicationConfig{{ID: 4}}, Peers: []diameter.PeerConfig{p}})
 	if err != nil {
 		t.Fatal(err)
@@ -246,10 +248,10 @@ func dialPort(port int) func(context.Context) (net.Conn, error) {
 	}
 }
 
-// watchdogs waits for one of ours answered and one of theirs, and for quiet time in which the connection stays.
-func (s *side) watchdogs(t *testing.T) {
+// watchdogs waits for what counts watchdogs, and wants the connection to have stayed.
+func (s *side) watchdogs(t *testing.T, what string, count *atomic.Uint64) {
 	t.Helper()
-	eventually(t, "a watchdog of ours was answered", 4*seconds*time.Second, func() bool { return s.counts.AnswersIn.Load() > 0 })
+	eventually(t, what, 3*soon*time.Second, func() bool { return count.Load() > 0 })
 	if !s.open() || s.counts.Suspected.Load() != 0 {
 		t.Errorf("open %v, suspected %d times", s.open(), s.counts.Suspected.Load())
 	}
@@ -260,10 +262,10 @@ func TestFreeDiameter_we_dial_in_clear_and_leave(t *testing.T) {
 	ca := newAuthority(t)
 	ca.leaf(theirs, 2)
 	port := freePort(t)
-	d := start(t, ca, port, freePort(t), "")
-	s := newSide(t, diameter.PeerConfig{Dial: dialPort(port), Cleartext: true}, nil)
+	d := start(t, ca, port, freePort(t), late, "")
+	s := newSide(t, diameter.PeerConfig{Dial: dialPort(port), Cleartext: true}, soon, nil)
 	eventually(t, "capabilities exchange", 15*time.Second, s.open)
-	s.watchdogs(t)
+	s.watchdogs(t, "our DWR is answered", &s.counts.AnswersIn)
 	s.stop() // DPR
 	eventually(t, "freeDiameter heard our goodbye", 5*time.Second, func() bool {
 		return strings.Contains(d.log(), "Disconnect-Peer-Request") || strings.Contains(d.log(), "STATE_CLOSING")
@@ -275,11 +277,11 @@ func TestFreeDiameter_it_dials_in_clear_and_leaves(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	ca.leaf(theirs, 2)
-	s := newSide(t, diameter.PeerConfig{Cleartext: true}, nil)
+	s := newSide(t, diameter.PeerConfig{Cleartext: true}, late, nil)
 	port := s.serve(t, false)
-	d := start(t, ca, freePort(t), freePort(t), fmt.Sprintf("ConnectPeer = %q { ConnectTo = \"127.0.0.1\"; Port = %d; No_TLS; };", ours, port))
+	d := start(t, ca, freePort(t), freePort(t), soon, fmt.Sprintf("ConnectPeer = %q { ConnectTo = \"127.0.0.1\"; Port = %d; No_TLS; };", ours, port))
 	eventually(t, "capabilities exchange", 15*time.Second, s.open)
-	s.watchdogs(t)
+	s.watchdogs(t, "its DWR", &s.counts.WatchdogsIn)
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -293,12 +295,12 @@ func TestFreeDiameter_mutual_TLS(t *testing.T) {
 	ca := newAuthority(t)
 	ca.leaf(theirs, 2)
 	port := freePort(t)
-	start(t, ca, freePort(t), port, fmt.Sprintf("ConnectPeer = %q { ConnectTo = \"127.0.0.1\"; Port = %d; };", ours, freePort(t)))
-	s := newSide(t, diameter.PeerConfig{Dial: dialPort(port)}, ca.leaf(ours, 3))
+	start(t, ca, freePort(t), port, late, "")
+	s := newSide(t, diameter.PeerConfig{Dial: dialPort(port)}, soon, ca.leaf(ours, 3))
 	eventually(t, "capabilities exchange", 20*time.Second, s.open)
 	all, _ := s.Peers(context.Background())
 	if !all[0].Secure {
 		t.Errorf("%+v", all)
 	}
-	s.watchdogs(t)
+	s.watchdogs(t, "our DWR is answered", &s.counts.AnswersIn)
 }
