@@ -119,11 +119,11 @@ func decodeMAA(v d.AVPs, result cx.Result, algorithm aka.DigestAlgorithm) (*cx.M
 			continue
 		}
 		if len(a.Items) == cx.MaxAuthItems {
-			return nil, errInsane
+			return nil, errUnreadable
 		}
 		item, ok := decodeItem(g.Group(), algorithm)
 		if !ok {
-			return nil, errInsane
+			return nil, errUnreadable
 		}
 		// They are used in the order of their numbers (TS 29.229 6.3.14).
 		number, _ := number(g.Group(), d.SIPItemNumber)
@@ -134,7 +134,7 @@ func decodeMAA(v d.AVPs, result cx.Result, algorithm aka.DigestAlgorithm) (*cx.M
 		a.Items, numbers = insert(a.Items, at, item), insert(numbers, at, number)
 	}
 	if len(a.Items) == 0 {
-		return nil, errInsane
+		return nil, errUnreadable
 	}
 	return a, nil
 }

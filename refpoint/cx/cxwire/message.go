@@ -177,7 +177,7 @@ func enumerated(v d.AVPs, id d.ID, def, last uint32) (uint32, *d.Fault) {
 // Errors of the transport as the contract's one error: what a CSCF does then is the same (TS 29.228 6).
 var (
 	errUndeliverable = &cx.ResultError{Result: cx.MakeResult(uint32(d.ResultUnableToDeliver), false)}
-	errInsane        = cx.ErrUnableToComply
+	errUnreadable    = cx.ErrUnableToComply
 )
 
 // ask sends a request and returns the answer with its result. err is set for every result that is a failure; answer is then
@@ -191,13 +191,13 @@ func ask(t *shard.Task, n *d.Node, w *d.Writer, out d.Outgoing) (answer d.Messag
 	case errors.Is(err, shard.ErrFull):
 		return d.Message{}, 0, cx.ErrTooBusy
 	case errors.Is(err, d.ErrAnswer):
-		return d.Message{}, 0, errInsane
+		return d.Message{}, 0, errUnreadable
 	case err != nil:
 		return d.Message{}, 0, errUndeliverable
 	}
 	r, vendor, ok := d.ResultOf(answer)
 	if !ok || vendor != 0 && vendor != d.Vendor3GPP {
-		return d.Message{}, 0, errInsane
+		return d.Message{}, 0, errUnreadable
 	}
 	result = cx.MakeResult(uint32(r), vendor != 0)
 	if !result.OK() {
