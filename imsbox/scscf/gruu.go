@@ -38,8 +38,8 @@ func (s *SCSCF) appendGRUUs(b []byte, a *assignment, c *contact, impu string) []
 	if c.instance == "" || !strings.HasPrefix(impu, "sip:") {
 		return b
 	}
-	b = append(append(append(b, `;pub-gruu="`...), impu...), ";gr="...)
-	b = append(append(b, grValue(a.impi, c.instance)...), `";temp-gruu="sip:`...)
+	b = append(append(b, `;pub-gruu="`...), impu...)
+	b = append(append(append(b, ";gr="...), grValue(a.impi, c.instance)...), `";temp-gruu="sip:`...)
 	b = append(b, temporaryUser...)
 	handle := deviceHandle(a.impi, c)
 	// No limit is set for the table: Put does not fail.
@@ -48,6 +48,14 @@ func (s *SCSCF) appendGRUUs(b []byte, a *assignment, c *contact, impu string) []
 	b = s.ports.Sealer.Seal(b, tokenGRUU, shard.Place{Node: binary.BigEndian.Uint16(handle[1:]), Slot: binary.BigEndian.Uint32(handle[3:]),
 		Shard: uint8(n >> 16), Gen: uint16(n)})
 	return append(append(append(b, '@'), s.cfg.Name...), `;gr"`...)
+}
+
+// publicGRUU returns the public GRUU of a device that asked for GRUUs, under the identity impu; "" if it did not, or impu is a number.
+func (r *registration) publicGRUU(c *contact, impu string) string {
+	if !c.gruu || !strings.HasPrefix(impu, "sip:") {
+		return ""
+	}
+	return impu + ";gr=" + grValue(r.impi, c.instance)
 }
 
 // deviceHandle is the key under which the device of c stands while it is registered: a NUL, which no identity begins with, and 48

@@ -39,7 +39,7 @@ func (r *registration) encode(b []byte, shift time.Duration) []byte {
 		number(uint64(c.cseq))
 		text(c.instance)
 		number(uint64(c.regID)<<1 | flag(c.failed))
-		number(uint64(c.set))
+		number(uint64(c.set)<<1 | flag(c.gruu))
 		number(uint64((c.until + shift) / time.Millisecond))
 		number(uint64(len(c.path)))
 		for _, p := range c.path {
@@ -89,7 +89,8 @@ func decodeRegistration(octets []byte, shift time.Duration) (registration, error
 	for range d.count() {
 		c := contact{uri: d.text(), params: d.text(), callID: d.text(), cseq: uint32(d.number()), instance: d.text()}
 		key := d.number()
-		c.regID, c.failed, c.set, c.until = uint32(key>>1), key&1 == 1, uint8(d.number()), d.time(shift)
+		bound := d.number()
+		c.regID, c.failed, c.set, c.gruu, c.until = uint32(key>>1), key&1 == 1, uint8(bound>>1), bound&1 == 1, d.time(shift)
 		for range d.count() {
 			c.path = append(c.path, d.text())
 		}

@@ -53,13 +53,13 @@ func appendReginfo(b []byte, r *registration, version uint32, c change, now time
 			if contact.uri == c.touched {
 				how = c.how
 			}
-			b = appendContact(b, i, contact, "active", how, now)
+			b = appendContact(b, i, contact, "active", how, r.publicGRUU(&contact, id.impu), now)
 		}
 		for _, contact := range c.gone {
 			if contact.set != id.set {
 				continue
 			}
-			b = appendContact(b, i, contact, "terminated", c.why, now)
+			b = appendContact(b, i, contact, "terminated", c.why, "", now)
 		}
 		b = append(b, `</registration>`...)
 	}
@@ -68,7 +68,7 @@ func appendReginfo(b []byte, r *registration, version uint32, c change, now time
 
 // appendContact appends one contact element. Its id must be the same in every document of a contact and another for each
 // registration: it is made of both.
-func appendContact(b []byte, registration int, c contact, state string, event contactEvent, now time.Duration) []byte {
+func appendContact(b []byte, registration int, c contact, state string, event contactEvent, gruu string, now time.Duration) []byte {
 	b = append(b, `<contact id="c`...)
 	b = strconv.AppendInt(b, int64(registration), 10)
 	b = append(b, '-')
@@ -94,6 +94,10 @@ func appendContact(b []byte, registration int, c contact, state string, event co
 		b = append(b, `">`...)
 		b = appendEscaped(b, value)
 		b = append(b, `</unknown-param>`...)
+	}
+	if gruu != "" { // RFC 5628 5
+		b = append(b, `<pub-gruu xmlns="urn:ietf:params:xml:ns:gruuinfo" uri="`...)
+		b = append(appendEscaped(b, gruu), `"/>`...)
 	}
 	return append(b, `</contact>`...)
 }

@@ -27,6 +27,7 @@ type register struct {
 	contacts    []wish
 	leaveAll    bool // Contact: *
 	outbound    bool // the client knows RFC 5626
+	gruu        bool // and RFC 5627
 
 	authenticated bool // a challenge of ours was answered well
 	path          []string
@@ -87,7 +88,7 @@ func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 	for v := range m.Values(sip.HdrPath) {
 		r.path = append(r.path, string(v))
 	}
-	r.outbound = m.HasToken(sip.HdrSupported, "outbound")
+	r.outbound, r.gruu = m.HasToken(sip.HdrSupported, "outbound"), m.HasToken(sip.HdrSupported, "gruu")
 	if refused := s.readContacts(m, r); refused != nil {
 		return nil, refused
 	}
@@ -166,6 +167,7 @@ func (r *register) contact(addr *sip.NameAddr) contact {
 	c := contact{uri: string(addr.URI), params: echoed(addr.Params), callID: string(r.callID), cseq: r.cseq, path: r.path}
 	if instance, named := addr.Param("+sip.instance"); named {
 		c.instance = strings.Trim(string(instance), `"<>`)
+		c.gruu = r.gruu && c.instance != ""
 	}
 	if id, given := addr.Param("reg-id"); given && r.outbound && c.instance != "" {
 		n, err := strconv.ParseUint(string(id), 10, 31)
@@ -361,13 +363,12 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assi
 	m := reply.Msg
 	var b [512]byte
 	now := x.Task().Now()
-	gruu := in.Msg.HasToken(sip.HdrSupported, "gruu")
 	bound := a.bound(r.set)
 	for i := range bound {
 		c := &bound[i]
 		v := append(append(append(b[:0], '<'), c.uri...), '>')
 		v = append(v, c.params...)
-		if gruu {
+		if r.gruu {
 			v = s.appendGRUUs(v, a, c, string(r.impu))
 		}
 		v = append(v, ";expires="...)

@@ -44,6 +44,7 @@ type contact struct {
 	regID       uint32   // reg-id of the flow (RFC 5626); 0 if the device has one flow only
 	failed      bool     // a request found its flow gone
 	set         uint8    // number of the implicit registration set that it is bound to
+	gruu        bool     // the device asked for GRUUs
 }
 
 // indexOf returns where the binding is that c replaces or removes, -1 if nowhere: that of the same device and flow (RFC 5626 6), else
