@@ -22,6 +22,8 @@ type cxWire struct {
 	node   *diameter.Node
 	server *cxwire.Server // of the HSS
 	client *cxwire.Client // of the CSCFs
+
+	counters diameter.Counters
 }
 
 // remoteHSS is the HSS of another node.
@@ -46,7 +48,7 @@ func (n *Node) openCx(hss *remoteHSS) (err error) {
 	c, w := n.o.Config, &cxWire{}
 	d := diameter.Config{Identities: diameter.Identities{Host: c.CxName(), Realm: c.HomeDomain()}, Product: "imsafe",
 		OriginState: uint32(n.o.Clock.Wall().Unix()), Shard: n.Shards[0], Random: n.o.Random, Sleep: time.Sleep,
-		Refuse: n.refuseDiameter, Changed: n.cxChanged}
+		Refuse: n.refuseDiameter, Changed: n.cxChanged, Counters: &w.counters}
 	switch {
 	case n.o.Sockets.Cx != nil:
 		err = n.openCxServer(w, &d)
@@ -132,9 +134,16 @@ func addressOf(c *config.Config) netip.Addr {
 	return netip.IPv6Loopback()
 }
 
-// refuseDiameter asks the gate whether a refusal stands.
+// refuseDiameter asks the gate whether a refusal stands; the reason says whose it is.
 func (n *Node) refuseDiameter(r diameter.Refusal) bool {
-	return n.stranger(secure.Event{Reason: "diameter-" + r.Reason.String(), Subject: r.Peer})
+	e := secure.Event{Reason: "diameter-" + r.Reason.String(), Subject: r.Peer}
+	switch r.Reason {
+	case diameter.ReasonOriginHost:
+		return n.Gate.Refuse(secure.CoreAuthenticationOriginHost, e)
+	case diameter.ReasonCommand, diameter.ReasonAVP:
+		return n.Gate.Refuse(secure.CoreAuthorizationRole, e)
+	}
+	return n.stranger(e)
 }
 
 // cxChanged tells the log of a peer that comes or goes.

@@ -63,6 +63,9 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 			r.Gauge("scscf", "digest_wrong", "Wrong answers to challenges of SIP Digest.", func() float64 { return float64(n.SCSCF.WrongDigests()) }),
 			r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }))
 	}
+	if n.cx != nil {
+		err = errors.Join(err, r.Counters("diameter", &n.cx.counters))
+	}
 	if n.HSS != nil {
 		for _, c := range n.HSS.Counts() {
 			err = errors.Join(err, r.Gauge("hss", hssMetric(c.Name, c.Operation), "Work of the HSS.", n.hssCount(c.Name, c.Operation)))

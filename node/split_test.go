@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +33,7 @@ type split struct {
 	authority         *ca.CA
 	edge, heart, home *node.Node     // home has the HSS; it is heart, or apart
 	client            netip.AddrPort // where clients meet the edge
+	stop              map[*node.Node]func()
 }
 
 // free reserves a port on loopback for a moment.
@@ -52,7 +55,7 @@ func newSplit(t *testing.T, apart bool) *split {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &split{authority: authority}
+	s := &split{authority: authority, stop: map[*node.Node]func(){}}
 	edge, heart := config.Default(), config.Default()
 	edge.Mw.Listen, heart.Mw.Listen = free(t), free(t)
 	edge.Node.Roles, heart.Node.Roles = []string{"pcscf"}, []string{"icscf", "scscf", "hss"}
@@ -110,13 +113,14 @@ func (s *split) start(t *testing.T, c *config.Config, names ...string) *node.Nod
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	t.Cleanup(func() {
+	s.stop[n] = sync.OnceFunc(func() {
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		st.Close()
 	})
+	t.Cleanup(s.stop[n])
 	return n
 }
 
@@ -174,6 +178,21 @@ func TestSplit_HSS_apart(t *testing.T) {
 	}
 	if left := s.heart.SCSCF.Registered(); left != 0 {
 		t.Errorf("bob is gone, and %d are registered", left)
+	}
+}
+
+// TestSplit_HSS_gone: without its HSS a CSCF answers at once that it cannot serve, and nothing waits.
+func TestSplit_HSS_gone(t *testing.T) {
+	s := newSplit(t, true)
+	alice := s.phone(t, "alice", nil)
+	s.stop[s.home]()
+	begun := time.Now()
+	_, err := alice.Register(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "480") {
+		t.Errorf("a registration without an HSS: %v", err)
+	}
+	if waited := time.Since(begun); waited > 5*time.Second {
+		t.Errorf("the refusal took %v", waited)
 	}
 }
 

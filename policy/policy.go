@@ -82,6 +82,8 @@ var rows = []Row{
 	{secure.CIAvailabilityParser, CI, Availability, "memory-safe parser with limits on size, count and nesting", "RFC 4475", "availability", Required, true},
 	{secure.CIAvailabilityDeadline, CI, Availability, "deadlines for header, handshake and idle; caps on connections", "ours", "availability", Required, true},
 	{secure.CoreAuthenticationMTLS, Core, Authentication, "mutual TLS 1.3 between nodes, SIP and Diameter", "TS 33.210, 33.310", "authentication", Required, true},
+	{secure.CoreAuthenticationOriginHost, Core, Authentication, "Origin-Host is a name of the peer's certificate", "RFC 6733 13", "authentication", Required, true},
+	{secure.CoreAuthorizationRole, Core, Authorization, "allow-list of commands and AVPs by the peer's role", "ours, after FS.19", "access control", Required, true},
 	{secure.CoreConfidentialityMTLS, Core, Confidentiality, "keys stay in the process; in split mode only inside mutual TLS", "TS 33.203 6.1.1", "data confidentiality", Required, true},
 	{secure.ManagementAuthenticationAdmin, Management, Authentication, "Unix socket with peer credentials, no default secret", "ours", "authentication", Required, true},
 	{secure.ManagementConfidentialityRedact, Management, Confidentiality, "keys and identities never logged, log fields encoded", "ours", "data confidentiality", Absent, true},

@@ -30,6 +30,8 @@ const (
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
 	CIAvailabilityDeadline          // deadlines and caps for streams
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
+	CoreAuthenticationOriginHost    // a Diameter peer is who its certificate says (RFC 6733 13)
+	CoreAuthorizationRole           // commands and AVPs of a Diameter peer are those of its role
 	CoreConfidentialityMTLS         // keys stay in the process, or inside mutual TLS (TS 33.203 6.1.1)
 	ManagementAuthenticationAdmin   // Unix socket with peer credentials, no default secret
 	ManagementConfidentialityRedact // keys and identities never logged
@@ -59,6 +61,8 @@ var controlNames = [controlCount]string{
 	CIAvailabilityParser:            "ci.availability.parser",
 	CIAvailabilityDeadline:          "ci.availability.deadline",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",
+	CoreAuthenticationOriginHost:    "core.authentication.origin-host",
+	CoreAuthorizationRole:           "core.authorization.role",
 	CoreConfidentialityMTLS:         "core.confidentiality.mtls",
 	ManagementAuthenticationAdmin:   "mgmt.authentication.admin",
 	ManagementConfidentialityRedact: "mgmt.confidentiality.redact",
