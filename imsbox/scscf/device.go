@@ -24,13 +24,14 @@ type flow struct {
 	impi string // whose registration it is in
 }
 
-// devicesOf gathers the bindings of impu in registrations by device, without those whose flow is known to be gone.
-func devicesOf(all []registration, impu string) []device {
+// devicesOf gathers the bindings of impu in registrations by device, without those whose flow is known to be gone, and without those
+// of emergency registrations, which are for calls back from who answers emergencies (TS 24.229 5.4.3.3).
+func devicesOf(all []registration, impu string, callBack bool) []device {
 	var devices []device
 	for r := range all {
 		set, _ := all[r].setOf(impu)
 		for _, c := range slices.Backward(all[r].bound(set)) {
-			if c.failed {
+			if c.failed || c.emergency() && !callBack {
 				continue
 			}
 			way := flow{c, all[r].impi}

@@ -147,7 +147,7 @@ func (s *SCSCF) resolveGRUU(t *shard.Task, m *sip.Message) {
 	if !ok || asked.gone {
 		return
 	}
-	if devices := asked.only(devicesOf(s.findAll(t, asked.impu), asked.impu)); len(devices) > 0 {
+	if devices := asked.only(devicesOf(s.findAll(t, asked.impu), asked.impu, true)); len(devices) > 0 {
 		m.SetRequestURI([]byte(devices[0].flows[0].uri))
 	}
 }

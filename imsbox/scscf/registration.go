@@ -47,6 +47,16 @@ type contact struct {
 	gruu        bool     // the device asked for GRUUs
 }
 
+// emergency reports whether the binding is of an emergency registration: it stands beside the device's ordinary one (TS 24.229 5.1.6).
+func (c *contact) emergency() bool {
+	uri, err := sip.ParseURI([]byte(c.uri))
+	if err != nil {
+		return false
+	}
+	_, sos := uri.Param("sos")
+	return sos
+}
+
 // indexOf returns where the binding is that c replaces or removes, -1 if nowhere: that of the same device and flow (RFC 5626 6), else
 // that of the same URI (RFC 3261 10.3 compares as URIs). A device without reg-id has one binding: a handset that comes back with a
 // new address takes the place of its former self.
@@ -55,7 +65,7 @@ func (r *registration) indexOf(c *contact) int {
 	byURI := -1
 	for i := range r.contacts {
 		have := &r.contacts[i]
-		if have.set != c.set {
+		if have.set != c.set || have.emergency() != c.emergency() {
 			continue
 		}
 		if c.instance != "" && have.instance == c.instance && have.regID == c.regID {

@@ -119,11 +119,11 @@ func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int
 	if all[0].barred(impu) {
 		return user{}, nil, 404
 	}
-	devices := asked.only(devicesOf(all, impu))
+	caller, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
+	devices := asked.only(devicesOf(all, impu, caller != "" && caller == s.cfg.EmergencyIdentity))
 	if len(devices) == 0 {
 		return user{}, nil, 480
 	}
-	caller, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
 	return user{served: impu, other: caller}, devices, 0
 }
 
