@@ -134,6 +134,14 @@ func addressOf(c *config.Config) netip.Addr {
 	return netip.IPv6Loopback()
 }
 
+// CxPeers returns the nodes at the other end of Cx, in the order of the configuration; none without a wire. Not on a shard.
+func (n *Node) CxPeers(ctx context.Context) ([]diameter.PeerStatus, error) {
+	if n.cx == nil {
+		return nil, nil
+	}
+	return n.cx.node.Peers(ctx)
+}
+
 // refuseDiameter asks the gate whether a refusal stands; the reason says whose it is.
 func (n *Node) refuseDiameter(r diameter.Refusal) bool {
 	e := secure.Event{Reason: "diameter-" + r.Reason.String(), Subject: r.Peer}

@@ -76,6 +76,18 @@ func newSplit(t *testing.T, apart bool) *split {
 	s.heart = s.start(t, &heart, "heart."+splitDomain, "cscf."+splitDomain)
 	if !apart {
 		s.home = s.heart
+		return s
+	}
+	for up := false; !up; {
+		peers, err := s.heart.CxPeers(t.Context())
+		if err != nil || len(peers) != 1 {
+			t.Fatalf("the CSCFs have the HSSs %v, %v", peers, err)
+		}
+		if up = peers[0].Up; !up {
+			<-time.After(5 * time.Millisecond)
+		} else if !peers[0].Secure {
+			t.Error("Cx is not secure")
+		}
 	}
 	return s
 }
