@@ -6,7 +6,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/netip"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +14,7 @@ import (
 	"imsafe/config"
 	"imsafe/node"
 	"imsafe/policy"
+	"imsafe/proto/diameter"
 	"imsafe/proto/shard"
 	"imsafe/store"
 	"imsafe/store/seal"
@@ -26,7 +27,7 @@ func at(address string) config.Address {
 }
 
 // start runs a node of imsafe with some functions until the test ends; its wire is in clear, as Kamailio's is.
-func start(t *testing.T, number uint16, roles []string, configure func(*config.Config)) *ours {
+func start(t *testing.T, number uint16, roles []string, configure func(*config.Config)) *live.Node {
 	t.Helper()
 	c := config.Default()
 	c.Node.Lab, c.Node.DataDir, c.Node.Shards, c.Node.Number, c.Node.Roles = true, t.TempDir(), 2, number, roles
@@ -66,29 +67,24 @@ func start(t *testing.T, number uint16, roles []string, configure func(*config.C
 			t.Logf("imsafe as %v:\n%s", roles, text)
 		}
 	})
-	return &ours{Node: &live.Node{Node: n}, log: log}
+	return &live.Node{Node: n}
 }
 
-// ours is a node of imsafe.
-type ours struct {
-	*live.Node
-	log *logBuffer
-}
-
-// meets waits until Diameter peers are in service.
-func (o *ours) meets(t *testing.T, hosts ...string) {
+// meets waits until both CSCFs are in service at our HSS.
+func meets(t *testing.T, home *live.Node) {
 	t.Helper()
-	end := time.Now().Add(20 * time.Second)
-	for _, host := range hosts {
-		for !strings.Contains(o.log.String(), "host="+host+" in_service=true") {
-			if time.Now().After(end) {
-				t.Fatalf("%s does not come into service", host)
-			}
-			select {
-			case <-t.Context().Done():
-			case <-time.After(50 * time.Millisecond):
-			}
+	for end := time.Now().Add(20 * time.Second); ; {
+		peers, err := home.CxPeers(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
+		if !slices.ContainsFunc(peers, func(p diameter.PeerStatus) bool { return !p.Up }) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not in service: %+v", peers)
+		}
+		<-time.After(50 * time.Millisecond)
 	}
 }
 

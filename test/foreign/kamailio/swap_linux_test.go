@@ -38,7 +38,7 @@ func TestForeignCore(t *testing.T) {
 	resolve(t, everywhere)
 	run(t, "icscf")
 	run(t, "scscf")
-	home.meets(t, named("icscf"), named("scscf"))
+	meets(t, home)
 	captured(t, []string{addresses["pcscf"], addresses["hss"]}, func() {
 		alice, bob := day(t, home, door)
 		expelled(t, home, alice, bob)
@@ -53,7 +53,7 @@ func TestForeignNetwork(t *testing.T) {
 	for _, function := range []string{"pcscf", "icscf", "scscf"} {
 		run(t, function)
 	}
-	home.meets(t, named("icscf"), named("scscf"))
+	meets(t, home)
 	captured(t, []string{addresses["hss"]}, func() {
 		alice, bob := day(t, home, addresses["pcscf"]+":5060")
 		expelled(t, home, alice, bob)
@@ -68,7 +68,7 @@ var everywhere = map[string]string{live.Domain: addresses["icscf"], named("pcscf
 	named("scscf"): addresses["scscf"], named("hss"): addresses["hss"]}
 
 // startHSS runs our HSS alone, for Kamailio's CSCFs: its Diameter knows no TLS 1.3, so keys go in clear.
-func startHSS(t *testing.T) *ours {
+func startHSS(t *testing.T) *live.Node {
 	return start(t, 1, []string{"hss"}, func(c *config.Config) {
 		c.Mw = config.Mw{}
 		c.Cx = config.Cx{Listen: at(addresses["hss"] + ":3868"), Clients: []string{named("icscf"), named("scscf")}, LabCleartextKeys: true}
@@ -94,7 +94,7 @@ func told(t *testing.T, h *handset) {
 }
 
 // expelled takes a registered subscriber's subscription away, of which the S-CSCF must hear (RTR), and nobody knows him any more.
-func expelled(t *testing.T, home *ours, from, h *handset) {
+func expelled(t *testing.T, home *live.Node, from, h *handset) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -119,7 +119,7 @@ func foreign(function string) config.MwPeer {
 
 // day is what two subscribers do: they register, one of them with a card that is ahead of the HSS, one calls the other, each hangs up once, a message goes, they refresh and take their
 // registrations back, after which nobody reaches them.
-func day(t *testing.T, home *ours, pcscf string) (alice, bob *handset) {
+func day(t *testing.T, home *live.Node, pcscf string) (alice, bob *handset) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
