@@ -19,6 +19,7 @@ type order struct {
 	UC, US, PS netip.AddrPort // its client and server port, the P-CSCF's server port
 	Sizes      []int          // of the requests
 	Encap      bool           // ESP comes and goes in UDP 4500
+	Attack     string         // instead of all that: the name of an attack
 	Answer     bool           // the other way round: the guest is the P-CSCF, and answers as many requests as there are sizes
 }
 
@@ -38,6 +39,9 @@ func guest() int {
 }
 
 func (o *order) run() error {
+	if o.Attack != "" {
+		return o.attack()
+	}
 	if o.Encap {
 		lc := net.ListenConfig{Control: takesESP}
 		c, err := lc.ListenPacket(context.Background(), "udp", netip.AddrPortFrom(o.UC.Addr(), 4500).String())
