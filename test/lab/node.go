@@ -53,6 +53,14 @@ func newNode(w *World, i int) (*Node, error) {
 // Number is its place among the nodes of the world, from 0.
 func (n *Node) Number() int { return n.number }
 
+// Cores are the processes of the node: one, or of a split node two, that with the clients' door first.
+func (n *Node) Cores() []*node.Core {
+	if n.edge != nil {
+		return []*node.Core{n.edge.core, n.Core}
+	}
+	return []*node.Core{n.Core}
+}
+
 // Up reports whether it runs.
 func (n *Node) Up() bool { return n.up }
 

@@ -28,6 +28,14 @@ type end struct {
 	sender  *sender
 }
 
+// Inner is the address of the core on the wire to its P-CSCF; not valid if the node is one process.
+func (n *Node) Inner() netip.AddrPort {
+	if n.edge == nil {
+		return netip.AddrPort{}
+	}
+	return n.edge.theirs.address
+}
+
 // roles are those of a node's Core.
 func (w *World) roles() node.Roles {
 	if !w.options.Split {

@@ -48,6 +48,7 @@ type run struct {
 	witness *witness
 	history *history
 	weather weather
+	split   bool // the P-CSCF of each node is a process of its own
 	phase   phase
 }
 
@@ -96,10 +97,11 @@ func Run(plan Plan) (result Result, err error) {
 
 // build makes the world, its phones and its weather.
 func (r *run) build() (err error) {
-	o := lab.Options{Seed: r.Seed, Nodes: r.Nodes, Shards: 1 + int(r.Seed%2), Mode: hop.Mode(r.Seed / 2 % 2), Poison: true,
+	r.split = r.Seed%3 == 2
+	o := lab.Options{Seed: r.Seed, Nodes: r.Nodes, Shards: 1 + int(r.Seed%2), Mode: hop.Mode(r.Seed / 2 % 2), Split: r.split, Poison: true,
 		Log: r.history.logger(), Disk: r.newDisk, Lying: r.Lying}
 	r.weather = newWeather(r.random)
-	r.history.note(0, "seed %d: %d nodes, %d shards, mode %d, %v", r.Seed, o.Nodes, o.Shards, o.Mode, r.weather)
+	r.history.note(0, "seed %d: %d nodes, %d shards, mode %d, split %t, %v", r.Seed, o.Nodes, o.Shards, o.Mode, o.Split, r.weather)
 	if r.w, err = lab.New(o); err != nil {
 		return err
 	}
@@ -181,19 +183,22 @@ func (r *run) everybodySucceeded() error {
 // nothingIsLeft is the judgement of the silence.
 func (r *run) nothingIsLeft() error {
 	for i, n := range r.w.Nodes {
-		tasks, timers, panics := 0, 0, uint64(0)
-		for _, sh := range n.Core.Shards {
-			st := sh.Stats()
-			tasks, timers, panics = tasks+st.Tasks, timers+st.Timers, panics+st.Panics
+		var tasks, timers, messages, dropped int
+		for _, core := range n.Cores() {
+			for _, sh := range core.Shards {
+				st := sh.Stats()
+				tasks, timers = tasks+st.Tasks, timers+st.Timers
+			}
+			messages, dropped = messages+int(core.Pool.Live()), dropped+int(core.Pool.DroppedEdits())
 		}
-		ports := len(n.Core.Shards) // each has the timer of its sweeper
+		front := n.Cores()[0]
+		timers -= len(front.Shards) // each has the timer of the sweeper of associations
 		for _, left := range []struct {
 			what string
 			n    int
 		}{
-			{"transactions", n.Transactions()}, {"procedures", tasks}, {"timers", timers - ports}, {"panics", int(panics)},
-			{"associations", n.Core.Door.Associations()}, {"messages", int(n.Core.Pool.Live())},
-			{"edits that were dropped", int(n.Core.Pool.DroppedEdits())}, {"registrations", n.Core.SCSCF.Registered()},
+			{"transactions", n.Transactions()}, {"procedures", tasks}, {"timers", timers}, {"associations", front.Door.Associations()},
+			{"messages", messages}, {"edits that were dropped", dropped}, {"registrations", n.Core.SCSCF.Registered()},
 			{"records of registrations", r.witness.records(n)},
 		} {
 			if left.n != 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"imsafe/imsbox/hss"
@@ -82,22 +83,39 @@ func (w *witness) fail(format string, args ...any) {
 // sent sees every datagram.
 func (w *witness) sent(from, to netip.AddrPort, data []byte) {
 	w.counts.Datagrams++
-	p := w.byAddress[to]
-	if p == nil {
+	p, split := w.byAddress[to], w.r.split
+	switch inner := split && w.inner(from); {
+	case p == nil && !inner:
 		return
+	default:
+		m, err := w.pool.Parse(data)
+		if err != nil {
+			w.fail("a node sent what does not parse: %v\n%s", err, data)
+			return
+		}
+		defer m.Release()
+		if reject := sip.Validate(m); reject != nil {
+			w.fail("a node sent what is not valid: %d %s\n%s", reject.Status, reject.Reason, data)
+		}
+		if m.IsRequest() || m.Status() < 200 {
+			return
+		}
+		first := w.first(m, to)
+		// What a split node says to its clients comes some time after the promise, and not always in its order. There the promise
+		// is what the core says to the P-CSCF.
+		if first && m.CSeqMethod() == sip.REGISTER && split == inner {
+			w.answered(m, data)
+		}
 	}
-	m, err := w.pool.Parse(data)
-	if err != nil {
-		w.fail("a node sent what does not parse: %v\n%s", err, data)
-		return
-	}
-	defer m.Release()
-	if reject := sip.Validate(m); reject != nil {
-		w.fail("a node sent what is not valid: %d %s\n%s", reject.Status, reject.Reason, data)
-	}
-	if m.IsRequest() || m.Status() < 200 || !w.first(p, m) || m.CSeqMethod() != sip.REGISTER {
-		return
-	}
+}
+
+// inner reports whether a is where the core of a split node speaks to its P-CSCF from.
+func (w *witness) inner(a netip.AddrPort) bool {
+	return slices.ContainsFunc(w.r.w.Nodes, func(n *lab.Node) bool { return n.Inner() == a })
+}
+
+// answered: a REGISTER got its final response.
+func (w *witness) answered(m *sip.Message, data []byte) {
 	identity, _ := sip.PublicIdentity(m.Get(sip.HdrTo))
 	a := w.accounts[identity]
 	switch {
@@ -112,11 +130,11 @@ func (w *witness) sent(from, to netip.AddrPort, data []byte) {
 
 // first reports whether m is the first final response of its transaction, and refuses a second that differs. The 2xx of
 // several branches of an INVITE may.
-func (w *witness) first(p *phone, m *sip.Message) bool {
+func (w *witness) first(m *sip.Message, to netip.AddrPort) bool {
 	via, _ := m.TopVia()
 	_, method, _ := m.CSeq()
-	s := w.r.sites[p.node.Number()]
-	key := transaction{node: p.node.Number(), life: s.life, peer: p.address, branch: string(via.Branch), req: string(method)}
+	node := int(to.Addr().As4()[1])
+	key := transaction{node: node, life: w.r.sites[node].life, peer: to, branch: string(via.Branch), req: string(method)}
 	now := final{m.Status(), string(m.ToTag())}
 	was, again := w.finals[key]
 	if !again {
@@ -131,7 +149,7 @@ func (w *witness) first(p *phone, m *sip.Message) bool {
 	case stranger:
 		w.finals[key] = now
 	case was != now && !fork:
-		w.fail("two final responses to one %s of %s (%s): %d tag %s, then %d tag %s", key.req, p.name, key.branch, was.status, was.tag, now.status, now.tag)
+		w.fail("two final responses to one %s of %s (%s): %d tag %s, then %d tag %s", key.req, w.r.nameOf(to), key.branch, was.status, was.tag, now.status, now.tag)
 	}
 	return false
 }
@@ -206,7 +224,7 @@ func (w *witness) asks(m *sip.Message) {
 
 // asked reports whether m answers a REGISTER without Contact, which changes nothing.
 func (w *witness) asked(m *sip.Message) bool {
-	via, _ := m.TopVia()
+	via, _ := sip.ParseVia(m.Last(sip.HdrVia)) // the phone's
 	return w.queries[string(via.Branch)]
 }
 
@@ -278,9 +296,11 @@ func (w *witness) lookAt(s *site) {
 	if !s.Up() {
 		return
 	}
-	for _, sh := range s.Core.Shards {
-		if n := sh.Stats().Panics; n > 0 {
-			w.fail("node%d: %d procedures panicked", s.Number(), n)
+	for _, core := range s.Cores() {
+		for _, sh := range core.Shards {
+			if n := sh.Stats().Panics; n > 0 {
+				w.fail("node%d: %d procedures panicked", s.Number(), n)
+			}
 		}
 	}
 	for _, p := range w.r.phones {
