@@ -9,8 +9,8 @@ import (
 	"imsafe/proto/sip"
 )
 
-// tellLater tells of a change, in a procedure of its own, whoever must know: the watchers of the registration, and the P-CSCFs whose
-// clients lost a binding without having asked for it themselves. own is the Path of the REGISTER that made the change: that P-CSCF sees
+// tellLater tells of a change, in a procedure of its own, whoever must know: the watchers of the registration and of those that share
+// identities with it, and the P-CSCFs whose clients lost a binding without having asked for it themselves. own is the Path of the REGISTER that made the change: that P-CSCF sees
 // the answer.
 func (s *SCSCF) tellLater(t *shard.Task, a *assignment, own []string) {
 	var lost []contact
@@ -19,7 +19,7 @@ func (s *SCSCF) tellLater(t *shard.Task, a *assignment, own []string) {
 			lost = append(lost, c)
 		}
 	}
-	if len(lost) == 0 && len(a.watchers) == 0 {
+	if len(lost) == 0 && len(a.watchers) == 0 && !a.shared() {
 		return
 	}
 	reg, changed := a.registration, a.change
@@ -27,6 +27,9 @@ func (s *SCSCF) tellLater(t *shard.Task, a *assignment, own []string) {
 	// that should have ended ends with the life it was given.
 	t.Shard().Start(func(t *shard.Task) {
 		s.notify(t, reg, changed, "")
+		for _, other := range s.others(t, &reg) {
+			s.notify(t, other, change{}, "")
+		}
 		for i := range lost {
 			s.tellEdge(t, &reg, &lost[i], changed)
 		}
@@ -52,7 +55,7 @@ func (s *SCSCF) tellEdge(t *shard.Task, reg *registration, c *contact, changed c
 	m.AppendString(sip.HdrContact, s.notifier())
 	m.AppendString(sip.HdrEvent, "reg")
 	m.AppendString(sip.HdrSubscriptionState, "terminated;reason=noresource")
-	m.SetBody("application/reginfo+xml", appendReginfo(nil, &one, 0, changed, t.Now()))
+	m.SetBody("application/reginfo+xml", appendReginfo(nil, &one, nil, 0, changed, t.Now()))
 	next, known := s.ports.Hop.Next(m)
 	if !known {
 		m.Release()

@@ -152,18 +152,38 @@ func (s *SCSCF) notifyLater(x *hop.Exchange, reg registration, c change, only st
 
 // notify sends the state of the registration to its watchers (TS 24.229 5.4.2.1.2). A watcher that does not know the dialog
 // any more learns nothing, and is forgotten when his time is over.
+//
+// Each is told in a procedure of its own: one that does not answer does not keep the others waiting.
 func (s *SCSCF) notify(t *shard.Task, reg registration, c change, only string) {
-	for _, w := range s.due(&reg, only) {
-		m := s.notification(t, &reg, w, c)
+	due := s.due(&reg, only)
+	if len(due) == 0 {
+		return
+	}
+	others := s.others(t, &reg)
+	for _, w := range due {
+		m := s.notification(t, &reg, others, w, c)
 		next, known := s.ports.Hop.Next(m)
-		if !known {
+		if !known || !t.Shard().Start(func(t *shard.Task) {
+			if r := s.ports.Hop.Originate(t, s.cfg.Name, next, hop.Inbound{Msg: m}); r.Msg != nil {
+				r.Msg.Release()
+			}
+		}) {
 			m.Release()
-			continue
-		}
-		if r := s.ports.Hop.Originate(t, s.cfg.Name, next, hop.Inbound{Msg: m}); r.Msg != nil {
-			r.Msg.Release()
 		}
 	}
+}
+
+// others returns the living registrations of the other private identities of a subscription.
+func (s *SCSCF) others(t *shard.Task, reg *registration) (others []registration) {
+	for _, impi := range reg.siblings {
+		if impi == reg.impi {
+			continue
+		}
+		if other, alive := s.find(t, impi); alive {
+			others = append(others, other)
+		}
+	}
+	return others
 }
 
 // due returns the watchers to be told, each with numbers of its own for this NOTIFY, and puts the newest state of the
@@ -195,7 +215,7 @@ func (s *SCSCF) due(reg *registration, only string) (list []subscription) {
 }
 
 // notification is one NOTIFY (RFC 6665 4.2.2; RFC 3680 4.7).
-func (s *SCSCF) notification(t *shard.Task, reg *registration, w subscription, c change) *sip.Message {
+func (s *SCSCF) notification(t *shard.Task, reg *registration, others []registration, w subscription, c change) *sip.Message {
 	m := s.ports.Hop.Pool().NewRequest(sip.NOTIFY, w.target)
 	for _, r := range w.route {
 		m.AppendString(sip.HdrRoute, r)
@@ -216,6 +236,6 @@ func (s *SCSCF) notification(t *shard.Task, reg *registration, w subscription, c
 		}
 	}
 	m.AppendString(sip.HdrSubscriptionState, state)
-	m.SetBody("application/reginfo+xml", appendReginfo(nil, reg, w.version, c, t.Now()))
+	m.SetBody("application/reginfo+xml", appendReginfo(nil, reg, others, w.version, c, t.Now()))
 	return m
 }

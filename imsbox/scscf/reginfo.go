@@ -29,9 +29,9 @@ type change struct {
 	how     contactEvent
 }
 
-// appendReginfo appends the whole state of r as a reginfo document (RFC 3680 5; TS 24.229 5.4.2.1.2): one registration for
+// appendReginfo appends the whole state of r, and of the bindings that others have made for its identities, as a reginfo document (RFC 3680 5; TS 24.229 5.4.2.1.2): one registration for
 // each identity that is not barred.
-func appendReginfo(b []byte, r *registration, version uint32, c change, now time.Duration) []byte {
+func appendReginfo(b []byte, r *registration, others []registration, version uint32, c change, now time.Duration) []byte {
 	b = append(b, `<?xml version="1.0"?>`+"\n"+`<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="`...)
 	b = strconv.AppendUint(b, uint64(version), 10)
 	b = append(b, `" state="full">`...)
@@ -40,7 +40,11 @@ func appendReginfo(b []byte, r *registration, version uint32, c change, now time
 			continue
 		}
 		bound, state := r.bound(id.set), "active"
-		if len(bound) == 0 {
+		registered := len(bound) > 0
+		for o := range others {
+			registered = registered || others[o].registers(id.impu)
+		}
+		if !registered {
 			state = "terminated"
 		}
 		b = append(b, `<registration aor="`...)
@@ -54,6 +58,14 @@ func appendReginfo(b []byte, r *registration, version uint32, c change, now time
 				how = c.how
 			}
 			b = appendContact(b, i, contact, "active", how, r.publicGRUU(&contact, id.impu), now)
+		}
+		for o := range others {
+			set, known := others[o].setOf(id.impu)
+			for _, contact := range others[o].bound(set) {
+				if known {
+					b = appendContact(b, i, contact, "active", eventRegistered, others[o].publicGRUU(&contact, id.impu), now)
+				}
+			}
 		}
 		for _, contact := range c.gone {
 			if contact.set != id.set {
