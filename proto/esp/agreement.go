@@ -62,7 +62,7 @@ type Agreement struct {
 	Inner netip.Addr
 }
 
-// Errors of Install.
+// Errors of Install and Reserve.
 var (
 	ErrAddress    = errors.New("esp: addresses are missing, of two families, IPv4 in IPv6, or have a zone")
 	ErrPorts      = errors.New("esp: the four protected ports are not usable")
@@ -70,6 +70,7 @@ var (
 	ErrSPI        = errors.New("esp: SPIs are not reserved here, too small or not all different")
 	ErrTransform  = errors.New("esp: the algorithms are unknown, no pair, or withdrawn")
 	ErrLife       = errors.New("esp: a life needs a clock and is not negative")
+	ErrRandom     = errors.New("esp: the random source gives no usable SPI")
 	ErrFull       = errors.New("esp: no room for another agreement")
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,31 +112,29 @@ func (e *Engine) Reserve(local netip.Addr, avoid ...uint32) (spi [2]uint32, err 
 		return spi, ErrFull // reserved and never installed: somebody forgets to release
 	}
 	for i := range spi {
-		for {
-			var b [4]byte
-			if _, err := io.ReadFull(e.cfg.Random, b[:]); err != nil {
-				e.release(l, spi)
-				return [2]uint32{}, fmt.Errorf("esp: randomness: %w", err)
-			}
-			s := binary.BigEndian.Uint32(b[:])
-			if _, taken := e.spis[spiKey(int(l), s)]; s < firstSPI || taken || contains(avoid, s) {
-				continue
-			}
-			e.spis[spiKey(int(l), s)] = reserved
-			spi[i] = s
-			break
+		if spi[i], err = e.drawSPI(l, avoid); err != nil {
+			e.release(l, spi)
+			return [2]uint32{}, err
 		}
 	}
 	return spi, nil
 }
 
-func contains(list []uint32, v uint32) bool {
-	for _, x := range list {
-		if x == v {
-			return true
+// drawSPI draws and reserves one SPI. Three draws in four are good: a source that gives none in a thousand is broken.
+func (e *Engine) drawSPI(l uint8, avoid []uint32) (uint32, error) {
+	for range 1000 {
+		var b [4]byte
+		if _, err := io.ReadFull(e.cfg.Random, b[:]); err != nil {
+			return 0, fmt.Errorf("esp: randomness: %w", err)
 		}
+		s := binary.BigEndian.Uint32(b[:])
+		if _, taken := e.spis[spiKey(int(l), s)]; s < firstSPI || taken || slices.Contains(avoid, s) {
+			continue
+		}
+		e.spis[spiKey(int(l), s)] = reserved
+		return s, nil
 	}
-	return false
+	return 0, ErrRandom
 }
 
 // Release gives back SPIs that were reserved and not installed.
@@ -183,7 +182,9 @@ func (e *Engine) Extend(r Ref, life time.Duration) bool {
 // expired reports whether the life of a is over. Its lock is held.
 func (e *Engine) expired(a *agreement) bool { return a.until != 0 && e.now() >= a.until }
 
-// Install puts the four associations of g in place: all or none. Its own SPIs were reserved. After an error they still are.
+// Install puts the four associations of g in place: all or none. Its own SPIs were reserved. After an error they still are. Keys of one
+// challenge are installed once. That a client's server port behind a NAT is nobody else's (TS 33.203 M.7.1) is for the caller to see: the
+// engine knows no users, and one user's next agreement has the same.
 func (e *Engine) Install(g *Agreement) (Ref, error) {
 	if err := g.validate(); err != nil {
 		return Ref{}, err

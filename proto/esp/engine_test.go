@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"sync"
@@ -362,6 +363,20 @@ func TestReserve(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestBrokenRandomness: an error or an endless repetition ends a Reserve, and nothing stays reserved.
+func TestBrokenRandomness(t *testing.T) {
+	for _, source := range []io.Reader{zeros{}, io.LimitReader(&stutter{}, 4), io.LimitReader(&stutter{}, 0)} {
+		e := New(Config{Random: source})
+		if spi, err := e.Reserve(pAddr); err == nil || len(e.spis) != 0 || spi != [2]uint32{} {
+			t.Errorf("%T: %v, %d stay", source, err, len(e.spis))
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // stutter gives 4-octet numbers 3,000,000,000 ... each three times, and small ones in between.
 type stutter struct{ n uint32 }
