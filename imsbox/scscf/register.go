@@ -302,7 +302,7 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 		a.put(w, at, now)
 	}
 	if len(a.contacts) > maxContacts {
-		return &refusal{status: 403} // TODO TS 24.229 5.4.1.2.1: which answer for too many simultaneous registrations
+		return &refusal{status: 403} // todo TS 24.229 5.4.1.2.1: which answer too many registrations get is recalled
 	}
 	return nil
 }
