@@ -15,6 +15,8 @@ type Wire interface {
 	Read(b []byte) (n int, from netip.AddrPort, err error)
 	// Write sends a packet. It does not keep b.
 	Write(b []byte, to netip.AddrPort) error
+	// InUDP reports whether ESP is in UDP here: then agreements in tunnel mode go this way, and no others.
+	InUDP() bool
 	// Local is our address; packets are looked up under it.
 	Local() netip.Addr
 	// Close ends a Read that waits.
@@ -43,8 +45,11 @@ type Front struct {
 	conns map[uint16]*PacketConn
 }
 
-// ErrPortTaken is returned by ListenPacket.
-var ErrPortTaken = errors.New("esp: the protected port has a conn already")
+// Errors of Front.
+var (
+	ErrPortTaken = errors.New("esp: the protected port has a conn already")
+	ErrWire      = errors.New("esp: the agreement goes over another wire") // in UDP, or not in UDP
+)
 
 // maxRead is the longest packet there can be.
 const maxRead = 65535
@@ -141,6 +146,9 @@ func (f *Front) send(r Ref, side Side, kind byte, data []byte) error {
 		return err
 	}
 	*b = p[:0]
+	if (to.Port() != 0) != f.w.InUDP() {
+		return ErrWire
+	}
 	if err := f.w.Write(p, to); err != nil {
 		f.e.n.SendErrors.Add(1)
 		return err
@@ -154,7 +162,7 @@ func (f *Front) KeepAlive(r Ref) error {
 	if !ok {
 		return ErrGone
 	}
-	if s.Peer.Port() == 0 {
+	if s.Peer.Port() == 0 || !f.w.InUDP() {
 		return ErrNoPath
 	}
 	return f.w.Write([]byte{keepAlive}, s.Peer)

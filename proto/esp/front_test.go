@@ -171,6 +171,9 @@ func TestDemultiplex(t *testing.T) {
 	if len(got) != 3 {
 		t.Error("a closed conn keeps its port")
 	}
+	if err := f.Send(r.pRef, Client, []byte("x")); err != ErrWire {
+		t.Errorf("transport mode over UDP: %v", err)
+	}
 	f = NewFront(r.p, nullWire{}, FrontConfig{})
 	f.deliver(&Datagram{Protocol: protoTCP})
 	if r.p.n.DropTCP.Load() != 1 {
@@ -183,6 +186,7 @@ type nullWire struct{}
 
 func (nullWire) Read([]byte) (int, netip.AddrPort, error) { return 0, netip.AddrPort{}, net.ErrClosed }
 func (nullWire) Write([]byte, netip.AddrPort) error       { return nil }
+func (nullWire) InUDP() bool                              { return true }
 func (nullWire) Local() netip.Addr                        { return pAddr }
 func (nullWire) Close() error                             { return nil }
 

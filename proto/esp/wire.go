@@ -40,6 +40,9 @@ func (r *raw) Write(b []byte, to netip.AddrPort) error {
 	return err
 }
 
+// InUDP implements Wire.
+func (r *raw) InUDP() bool { return false }
+
 // Local implements Wire.
 func (r *raw) Local() netip.Addr { return r.local }
 
@@ -79,6 +82,9 @@ func (e *encapsulation) Write(b []byte, to netip.AddrPort) error {
 	_, err := e.c.WriteToUDPAddrPort(b, to)
 	return err
 }
+
+// InUDP implements Wire.
+func (e *encapsulation) InUDP() bool { return true }
 
 // Local implements Wire.
 func (e *encapsulation) Local() netip.Addr { return e.local }

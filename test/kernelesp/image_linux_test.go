@@ -121,7 +121,7 @@ func writeImage(to, busybox, ip, program, modules, version string) error {
 		m.add(d, 0o040755, nil)
 	}
 	m.dirs["dev"] = true
-	if err := m.file("bin/busybox", 0o755, busybox); err != nil {
+	if err := m.program("bin/busybox", busybox); err != nil {
 		return err
 	}
 	for _, applet := range []string{"bin/sh", "bin/mount", "bin/nc", "bin/sleep", "bin/uname", "bin/cat", "sbin/modprobe"} { // the crypto API calls modprobe there
