@@ -113,7 +113,7 @@ func (s *SCSCF) protectedRefresh(x *hop.Exchange, in hop.Inbound, r *register) b
 		return false // a derived name proves nothing; without keys from AKA every REGISTER is proven (TS 33.203 N.2.2)
 	}
 	reg, found := s.find(x.Task(), r.impi)
-	return found && x.Task().Now() < reg.reauthAt
+	return found && reg.registers(string(r.impu)) && x.Task().Now() < reg.reauthAt
 }
 
 // authRefusal maps a failed MAR (TS 24.229 5.4.1.2.1).
