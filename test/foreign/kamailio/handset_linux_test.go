@@ -142,17 +142,53 @@ func (h *handset) initial(method, to, body string, lines ...string) string {
 // responses and repetitions are passed over.
 func (h *handset) expect(t *testing.T, request bool, method string) *sip.Message {
 	t.Helper()
-	for end := time.Now().Add(patience); ; {
-		m, err := h.Read(time.Until(end))
-		if err != nil {
-			t.Fatalf("%s waits for %s (request: %v): %v", h.Name, method, request, err)
-		}
+	for {
+		m := h.next(t, method)
 		_, answered, _ := m.CSeq()
 		if m.IsRequest() == request && string(answered) == method && (request || m.Status() >= 200) {
 			return m
 		}
+		if m.IsRequest() && m.Method() == sip.NOTIFY { // of the subscription
+			if err := h.Answer(m, 200); err != nil {
+				t.Fatal(err)
+			}
+		}
 		m.Release()
 	}
+}
+
+// next returns the next message, which must come.
+func (h *handset) next(t *testing.T, what string) *sip.Message {
+	t.Helper()
+	m, err := h.Read(patience)
+	if err != nil {
+		t.Fatalf("%s waits for %s: %v", h.Name, what, err)
+	}
+	return m
+}
+
+// rings waits for 180.
+func (h *handset) rings(t *testing.T) {
+	t.Helper()
+	for {
+		m := h.next(t, "180")
+		if !m.IsRequest() && m.Status() == 180 {
+			return
+		}
+		m.Release()
+	}
+}
+
+// cancel builds the CANCEL of an INVITE: its first Via, routes, From, To, Call-ID and number (RFC 3261 9.1).
+func cancel(invite string) string {
+	head, _, _ := strings.Cut(invite, "\r\n\r\n")
+	var lines []string
+	for _, line := range strings.Split(strings.ReplaceAll(head, "INVITE", "CANCEL"), "\r\n") {
+		if name, _, _ := strings.Cut(line, ": "); name != "Contact" && name != "Content-Type" && name != "Content-Length" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\r\n") + "\r\nContent-Length: 0\r\n\r\n"
 }
 
 // dialog is one side of a dialog (RFC 3261 12.1).

@@ -117,8 +117,9 @@ func foreign(function string) config.MwPeer {
 	return config.MwPeer{Address: at(addresses[function] + ":5060"), Names: []string{named(function), addresses[function]}}
 }
 
-// day is what two subscribers do: they register, one of them with a card that is ahead of the HSS, one calls the other, each hangs up once, a message goes, they refresh and take their
-// registrations back, after which nobody reaches them.
+// day is what two subscribers do: they register, one of them with a card that is ahead of the HSS; one watches his registration; they
+// call each other, each hangs up once, and one call is given up; a message goes; they refresh, and take their registrations back, after
+// which nobody reaches them.
 func day(t *testing.T, home *live.Node, pcscf string) (alice, bob *handset) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -139,8 +140,10 @@ func day(t *testing.T, home *live.Node, pcscf string) (alice, bob *handset) {
 			t.Errorf("%s was challenged %d times, not %d", h.Name, challenges, fair)
 		}
 	}
+	watch(t, alice)
 	call(t, alice, bob, alice)
 	call(t, bob, alice, alice)
+	cancelled(t, alice, bob)
 	message(t, alice, bob)
 	for _, h := range []*handset{alice, bob} {
 		if _, err := h.register(ctx, 600); err != nil {
@@ -204,6 +207,64 @@ func call(t *testing.T, from, to, ends *handset) {
 	}
 	if end := ends.expect(t, false, "BYE"); end.Status() != 200 {
 		t.Errorf("BYE: %d %s", end.Status(), end.Reason())
+	}
+}
+
+// cancelled rings and gives up (RFC 3261 9.1).
+func cancelled(t *testing.T, from, to *handset) {
+	t.Helper()
+	invite := from.initial("INVITE", to.IMPU, offer, "Content-Type: application/sdp")
+	if err := from.Write(invite); err != nil {
+		t.Fatal(err)
+	}
+	came := to.expect(t, true, "INVITE")
+	if err := to.Answer(came, 180, "Contact: "+to.Contact()); err != nil {
+		t.Fatal(err)
+	}
+	from.rings(t)
+	if err := from.Write(cancel(invite)); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Answer(to.expect(t, true, "CANCEL"), 200); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Answer(came, 487); err != nil {
+		t.Fatal(err)
+	}
+	to.expect(t, true, "ACK")
+	if end := from.expect(t, false, "INVITE"); end.Status() != 487 {
+		t.Errorf("a call that was given up: %d %s", end.Status(), end.Reason())
+	}
+}
+
+// watch subscribes to one's own registration and hears of it (TS 24.229 5.1.1.3).
+func watch(t *testing.T, h *handset) {
+	t.Helper()
+	if err := h.Write(h.initial("SUBSCRIBE", h.IMPU, "", "Event: reg", "Accept: application/reginfo+xml", "Expires: 600")); err != nil {
+		t.Fatal(err)
+	}
+	// The NOTIFY may overtake the answer.
+	answered, told := false, false
+	for !answered || !told {
+		m := h.next(t, "the answer to SUBSCRIBE and a NOTIFY")
+		switch _, method, _ := m.CSeq(); {
+		case m.IsRequest() && string(method) == "NOTIFY":
+			told = true
+			body := string(m.Body())
+			if !strings.Contains(body, `aor="`+h.IMPU+`"`) || !strings.Contains(body, "sip:"+h.Name+"@127.0.0.1") {
+				t.Errorf("the NOTIFY says %s", body)
+			}
+			if string(m.Get(sip.HdrEvent)) != "reg" || !strings.HasPrefix(string(m.Get(sip.HdrSubscriptionState)), "active") {
+				t.Errorf("the NOTIFY has Event %q and Subscription-State %q", m.Get(sip.HdrEvent), m.Get(sip.HdrSubscriptionState))
+			}
+			if err := h.Answer(m, 200); err != nil {
+				t.Fatal(err)
+			}
+		case !m.IsRequest() && string(method) == "SUBSCRIBE" && m.Status() >= 200:
+			if answered = true; m.Status() != 200 {
+				t.Fatalf("SUBSCRIBE: %d %s", m.Status(), m.Reason())
+			}
+		}
 	}
 }
 
