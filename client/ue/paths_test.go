@@ -114,6 +114,7 @@ func TestCall_answer_in_a_reliable_183(t *testing.T) {
 	cb.Answer(tone(880))
 	expect(t, ca, Answered)
 	expect(t, ca, Secured)
+	until(t, "PRACK", func() bool { return len(f.received("PRACK ")) > 0 })
 	list := f.received("PRACK ")
 	if len(list) != 1 || header(list[0], "RAck") != "7 1 INVITE" {
 		t.Errorf("PRACK: %v", list)

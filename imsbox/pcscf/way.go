@@ -36,6 +36,7 @@ func (p *PCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, refusal, "")
 	}
 	in.Protection = protection(in)
+	p.nameUser(in, reg.impi)
 	p.addPath(in)
 	p.addVisitedNetwork(in)
 	p.addChargingVector(in)

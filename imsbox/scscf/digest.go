@@ -49,15 +49,16 @@ func (s *SCSCF) registerByDigest(x *hop.Exchange, in hop.Inbound, r *register) (
 		return hop.Reply{}, false
 	}
 	now := x.Task().Now()
-	if s.digests.guesses.banned(r.impi, source(in), now) && in.Proof.IMPI() != r.impi && s.refusesDigest(in, "banned", r.impi) {
+	f := tieOf(in)
+	if s.digests.guesses.banned(r.impi, source(in), now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "banned", r.impi) {
 		return x.Refuse(in, 403, ""), true
 	}
-	if !r.answers() || !s.digests.known(r.impi, in.Proof.Association()) {
+	if !r.answers() || !s.digests.known(r.impi, f) {
 		return hop.Reply{}, false
 	}
 	_, registered := s.find(x.Task(), r.impi)
 	answer := s.digestAnswer(in, &r.credentials)
-	switch s.judge(in, r.impi, forRegister, &answer, now, registered) {
+	switch s.judge(in, r.impi, f, forRegister, &answer, now, registered) {
 	case digestStale:
 		return s.challenge(x, in, r), true // the HSS is asked again: the password may be another meanwhile
 	case digestWrong:
@@ -68,7 +69,7 @@ func (s *SCSCF) registerByDigest(x *hop.Exchange, in hop.Inbound, r *register) (
 	info := s.digests.authenticationInfo(r.impi, &answer)
 	reply := s.accept(x, in, r)
 	if reply.Status() == 200 {
-		s.digests.accepted(r.impi, in.Proof.Association(), now+s.cfg.MaxExpires+digestOutlives)
+		s.nameFlow(reply, s.digests.accepted(r.impi, f, now+s.cfg.MaxExpires+digestOutlives))
 		reply.Msg.Append(sip.HdrAuthenticationInfo, info)
 	}
 	return reply, true
@@ -81,16 +82,17 @@ const digestOutlives = 5 * time.Minute
 // challengeByDigest challenges with what the HSS said of a subscriber without a card (TS 24.229 5.4.1.2.1B). A right answer
 // to a nonce that is not of this association gets stale=true (TS 33.203 N.2.3); a wrong one counts.
 func (s *SCSCF) challengeByDigest(x *hop.Exchange, in hop.Inbound, r *register, d *cx.DigestAuthenticate) hop.Reply {
+	f := tieOf(in)
 	protected := in.Protection == hop.ProtectionTLSConnected || in.Protection == hop.ProtectionTLSYes || s.cfg.LabAccess
 	allowed := s.digests != nil && slices.Contains(s.digests.algorithms, d.Algorithm) && d.Realm == s.cfg.HomeDomain
 	switch {
 	case !allowed:
 		return x.Refuse(in, 403, "")
-	case (!protected || in.Proof.Association().IsZero()) && s.refusesDigest(in, "path-not-protected", r.impi):
+	case (!protected || f == tie{}) && s.refusesDigest(in, "path-not-protected", r.impi):
 		return x.Refuse(in, 403, "")
 	}
 	now := x.Task().Now()
-	s.digests.learn(r.impi, d, in.Proof.Association(), now, now+s.cfg.AwaitAuth)
+	s.digests.learn(r.impi, d, f, now, now+s.cfg.AwaitAuth)
 	stale := false
 	if r.answers() {
 		answer := s.digestAnswer(in, &r.credentials)
@@ -103,22 +105,25 @@ func (s *SCSCF) challengeByDigest(x *hop.Exchange, in hop.Inbound, r *register, 
 	}
 	in.Msg.Release()
 	reply := x.Respond(401, "")
-	s.appendChallenge(reply.Msg, sip.HdrWWWAuthenticate, r.impi, in.Proof.Association(), forRegister, stale, now)
+	s.appendChallenge(reply.Msg, sip.HdrWWWAuthenticate, r.impi, f, forRegister, stale, now)
 	return reply
 }
 
 // challengesOriginator demands a proof of an initial request of a subscriber without a card (TS 24.229 5.4.3.6, TS 33.203
 // N.2.1.2); it answers true with the refusal. The credentials of a request that goes on are taken off: they are for us.
 func (s *SCSCF) challengesOriginator(x *hop.Exchange, in hop.Inbound) (hop.Reply, bool) {
-	impi := in.Proof.IMPI()
-	if s.digests == nil || in.Msg.Method() == sip.ACK || !s.digests.knows(impi) {
+	impi, f, ok := s.caller(in)
+	switch {
+	case !ok:
+		return x.Refuse(in, 403, ""), true
+	case impi == "" || in.Msg.Method() == sip.ACK:
 		return hop.Reply{}, false
 	}
 	now := x.Task().Now()
 	stale := false
 	if c, found := s.proxyCredentials(in.Msg); found && len(c.Response) > 0 {
 		answer := s.digestAnswer(in, &c)
-		switch s.judge(in, impi, forOthers, &answer, now, true) {
+		switch s.judge(in, impi, f, forOthers, &answer, now, true) {
 		case digestGenuine:
 			s.dropProxyCredentials(in.Msg)
 			return hop.Reply{}, false
@@ -129,12 +134,12 @@ func (s *SCSCF) challengesOriginator(x *hop.Exchange, in hop.Inbound) (hop.Reply
 	}
 	in.Msg.Release()
 	reply := x.Respond(407, "")
-	s.appendChallenge(reply.Msg, sip.HdrProxyAuthenticate, impi, in.Proof.Association(), forOthers, stale, now)
+	s.appendChallenge(reply.Msg, sip.HdrProxyAuthenticate, impi, f, forOthers, stale, now)
 	return reply, true
 }
 
-func (s *SCSCF) appendChallenge(m *sip.Message, h sip.HeaderID, impi string, a secure.Association, kind nonceKind, stale bool, now time.Duration) {
-	nonce, algorithm := s.digests.challenge(impi, a, kind, now)
+func (s *SCSCF) appendChallenge(m *sip.Message, h sip.HeaderID, impi string, f tie, kind nonceKind, stale bool, now time.Duration) {
+	nonce, algorithm := s.digests.challenge(impi, f, kind, now)
 	c := sip.Challenge{Realm: []byte(s.cfg.HomeDomain), Nonce: nonce, Algorithm: []byte(algorithm.String()), QOP: []byte("auth"), Stale: stale}
 	var b [512]byte
 	m.Append(h, c.AppendTo(b[:0]))
@@ -198,8 +203,8 @@ func (s *SCSCF) isTarget(m *sip.Message, uri []byte) bool {
 
 // judge decides about an answer and takes its count. A genuine one that is used again, or elsewhere, is stale: it earns a
 // new nonce and nothing else.
-func (s *SCSCF) judge(in hop.Inbound, impi string, kind nonceKind, a *digestAnswer, now time.Duration, registered bool) digestVerdict {
-	verdict, reason := s.digests.judge(impi, in.Proof.Association(), kind, a, now, registered)
+func (s *SCSCF) judge(in hop.Inbound, impi string, f tie, kind nonceKind, a *digestAnswer, now time.Duration, registered bool) digestVerdict {
+	verdict, reason := s.digests.judge(impi, f, kind, a, now, registered)
 	if verdict == digestStale && !s.ports.Gate.Refuse(secure.CIIntegrityDigestBinding,
 		secure.Event{Reason: reason, Source: source(in), Subject: impi}) {
 		verdict = digestGenuine

@@ -8,14 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"imsafe/hop"
 	"imsafe/proto/aka"
+	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 	"imsafe/secure"
+	"imsafe/secure/mint"
 )
 
 const digestIMPI = "soft@ims.example"
 
-var here, elsewhere = secure.Association{Node: 1, Slot: 1, Gen: 1}, secure.Association{Node: 1, Slot: 2, Gen: 1}
+var here, elsewhere = tie{association: secure.Association{Node: 1, Slot: 1, Gen: 1}}, tie{association: secure.Association{Node: 1, Slot: 2, Gen: 1}}
 
 func digestTable(t *testing.T) *digests {
 	t.Helper()
@@ -27,9 +30,9 @@ func digestTable(t *testing.T) *digests {
 }
 
 // know lets d know a subscriber, as a MAA does.
-func (d *digests) know(impi string, a secure.Association, now time.Duration) {
+func (d *digests) know(impi string, f tie, now time.Duration) {
 	ha1 := aka.SHA256.AppendHA1(nil, []byte(impi), []byte("ims.example"), []byte("a password"))
-	d.learn(impi, &cx.DigestAuthenticate{Algorithm: aka.SHA256, HA1: cx.NewSecretHex(string(ha1))}, a, now, now+time.Minute)
+	d.learn(impi, &cx.DigestAuthenticate{Algorithm: aka.SHA256, HA1: cx.NewSecretHex(string(ha1))}, f, now, now+time.Minute)
 }
 
 // answerTo is the right answer to a nonce.
@@ -45,7 +48,7 @@ func TestDigests_judge(t *testing.T) {
 	const hour = time.Hour
 	for name, c := range map[string]struct {
 		nc         string
-		at         secure.Association
+		at         tie
 		kind       nonceKind
 		after      time.Duration
 		registered bool
@@ -91,7 +94,7 @@ func TestDigests_judge(t *testing.T) {
 			if nc == "" {
 				nc = "00000002"
 			}
-			if at.IsZero() {
+			if at == (tie{}) {
 				at = here
 			}
 			a := answerTo(string(nonce), nc)
@@ -128,7 +131,7 @@ func TestDigests_bounds(t *testing.T) {
 	nonce, _ := d.challenge(digestIMPI, here, forOthers, 0)
 	d.accepted(digestIMPI, here, time.Hour)
 	for i := range 1000 {
-		a := secure.Association{Node: 1, Slot: uint32(10 + i), Gen: 1}
+		a := tie{association: secure.Association{Node: 1, Slot: uint32(10 + i), Gen: 1}}
 		d.know(digestIMPI, a, time.Second)
 		d.challenge(digestIMPI, a, forRegister, time.Second)
 	}
@@ -244,6 +247,59 @@ func BenchmarkDigestJudge(b *testing.B) {
 	for b.Loop() {
 		if v, _ := d.judge(digestIMPI, here, forOthers, a, 0, true); v == digestWrong {
 			b.Fatal("wrong")
+		}
+	}
+}
+
+// TestDigests_tokens: beyond a wire a token leads to the user and the flow of one registration, and ends with it.
+func TestDigests_tokens(t *testing.T) {
+	d := digestTable(t)
+	far := tie{path: "<sip:token@pcscf.ims.example;lr>"}
+	d.know(digestIMPI, far, 0)
+	if d.proven(digestIMPI, far) {
+		t.Error("proven before anything was accepted")
+	}
+	token := d.accepted(digestIMPI, far, time.Hour)
+	if again := d.accepted(digestIMPI, far, time.Hour); token == "" || again != token {
+		t.Errorf("token %q, then %q", token, again)
+	}
+	if impi, f := d.byToken(token); impi != digestIMPI || f != far || !d.proven(digestIMPI, far) {
+		t.Errorf("the token leads to %s, %v", impi, f)
+	}
+	if impi, _ := d.byToken("another"); impi != "" {
+		t.Error("a token that was never given leads to somebody")
+	}
+	for i := range 3 * maxDigestPaths {
+		f := tie{path: fmt.Sprint(i)}
+		d.know(digestIMPI, f, 0)
+		d.accepted(digestIMPI, f, 2*time.Hour)
+	}
+	if n := len(d.tokens); n > maxDigestPaths {
+		t.Errorf("%d tokens are kept", n)
+	}
+	d.know(digestIMPI, here, 0)
+	if token := d.accepted(digestIMPI, here, time.Hour); token != "" {
+		t.Error("an association of this process needs no token")
+	}
+	d.forget(digestIMPI)
+	if impi, _ := d.byToken(token); impi != "" || len(d.tokens) != 0 {
+		t.Error("a token outlives its user")
+	}
+}
+
+// TestDigest_token_that_leads_nowhere: a request of a subscriber without a card is not let through because the S-CSCF has
+// forgotten him.
+func TestDigest_token_that_leads_nowhere(t *testing.T) {
+	pool := sip.NewPool(sip.Limits{})
+	for name, d := range map[string]*digests{"after a restart": digestTable(t), "where SIP Digest is off by now": nil} {
+		s := &SCSCF{cfg: Config{Name: "scscf.ims.example"}, digests: d}
+		for route, want := range map[string]bool{"<sip:orig@scscf.ims.example;lr;flow=0123>": false, "<sip:orig@scscf.ims.example;lr>": true} {
+			m := pool.NewRequest(sip.MESSAGE, "sip:bob@ims.example")
+			m.AppendString(sip.HdrRoute, route)
+			impi, _, ok := s.caller(hop.Inbound{Msg: m, Proof: mint.Node("pcscf.ims.example")})
+			if ok != want || impi != "" {
+				t.Errorf("%s, %s: %q, %v", name, route, impi, ok)
+			}
 		}
 	}
 }

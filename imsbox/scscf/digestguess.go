@@ -38,17 +38,19 @@ type subject struct {
 	budget int
 }
 
-func subjects(impi string, from netip.Addr) [3]subject {
-	where := "-"
-	if from.IsValid() {
-		bits := from.BitLen()
-		if from.Is6() {
-			bits = 64 // one household has as many addresses as it likes
-		}
-		network, _ := from.WithZone("").Prefix(bits) // bits fit
-		where = network.String()
+// subjects are what is counted of a guess. Behind another process clients have no address here, and must not share one: then
+// only the name counts.
+func subjects(impi string, from netip.Addr) []subject {
+	if !from.IsValid() {
+		return []subject{{impi, guessesOfName}}
 	}
-	return [3]subject{{impi + " " + where, guessesOfPair}, {where, guessesOfAddress}, {impi, guessesOfName}}
+	bits := from.BitLen()
+	if from.Is6() {
+		bits = 64 // one household has as many addresses as it likes
+	}
+	network, _ := from.WithZone("").Prefix(bits) // bits fit
+	where := network.String()
+	return []subject{{impi + " " + where, guessesOfPair}, {where, guessesOfAddress}, {impi, guessesOfName}}
 }
 
 // banned reports whether answers for impi from that address are not heard now.

@@ -1,17 +1,18 @@
 package scscf
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"imsafe/proto/aka"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
-	"imsafe/secure"
 )
 
 // The bounds of what is kept of a subscriber without a card.
@@ -46,8 +47,9 @@ type digests struct {
 	random     io.Reader
 	guesses    guesses
 
-	mu    sync.Mutex
-	users map[string]*digestUser // by private identity
+	mu     sync.Mutex
+	users  map[string]*digestUser // by private identity
+	tokens map[string]tokenOf
 }
 
 // digestUser is one subscriber. Whoever is here is challenged on every path.
@@ -55,12 +57,14 @@ type digestUser struct {
 	algorithm aka.DigestAlgorithm
 	ha1       cx.SecretHex
 	until     time.Duration
-	paths     map[secure.Association]*digestPath
+	paths     map[tie]*digestPath
 }
 
-// digestPath is one association: its nonces are good there and nowhere else.
+// digestPath is one flow: its nonces are good there and nowhere else.
 type digestPath struct {
 	until  time.Duration
+	proven bool   // a registration was accepted by it
+	token  string // in Service-Route, "" without a wire
 	nonces [nonceKinds]nonceRing
 }
 
@@ -83,54 +87,54 @@ func newDigests(algorithms []aka.DigestAlgorithm, random io.Reader) (*digests, e
 	if random == nil {
 		return nil, fmt.Errorf("scscf: SIP Digest needs randomness")
 	}
-	return &digests{algorithms: algorithms, random: random, users: map[string]*digestUser{}, guesses: guesses{tallies: map[string]*tally{}}}, nil
+	return &digests{algorithms: algorithms, random: random, users: map[string]*digestUser{}, tokens: map[string]tokenOf{}, guesses: guesses{tallies: map[string]*tally{}}}, nil
 }
 
 // learn takes what the HSS said of impi, and knows the association a until the time until at least.
-func (d *digests) learn(impi string, from *cx.DigestAuthenticate, a secure.Association, now, until time.Duration) {
+func (d *digests) learn(impi string, from *cx.DigestAuthenticate, f tie, now, until time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sweep(now)
 	u := d.users[impi]
 	if u == nil {
-		u = &digestUser{paths: map[secure.Association]*digestPath{}}
+		u = &digestUser{paths: map[tie]*digestPath{}}
 		d.users[impi] = u
 	}
 	u.algorithm, u.ha1, u.until = from.Algorithm, from.HA1, max(u.until, until)
-	u.path(a, until)
+	d.path(u, f, until)
 }
 
-// path returns the association a of u, made if need be; room for it is that of the one whose time ends first.
-func (u *digestUser) path(a secure.Association, until time.Duration) *digestPath {
-	p := u.paths[a]
+// path returns what u has by f, made if need be; room for it is that of the one whose time ends first.
+func (d *digests) path(u *digestUser, f tie, until time.Duration) *digestPath {
+	p := u.paths[f]
 	if p == nil {
 		for len(u.paths) >= maxDigestPaths {
-			u.dropFirst()
+			d.dropFirst(u)
 		}
 		p = &digestPath{}
-		u.paths[a] = p
+		u.paths[f] = p
 	}
 	p.until = max(p.until, until)
 	return p
 }
 
-func (u *digestUser) dropFirst() {
-	var first secure.Association
+func (d *digests) dropFirst(u *digestUser) {
+	var first tie
 	end := time.Duration(1<<63 - 1)
-	for a, p := range u.paths {
-		if p.until < end || p.until == end && less(a, first) {
-			first, end = a, p.until
+	for f, p := range u.paths {
+		if p.until < end || p.until == end && less(f, first) {
+			first, end = f, p.until
 		}
 	}
+	delete(d.tokens, u.paths[first].token)
 	delete(u.paths, first)
 }
 
-// less orders associations, so that equal times lead to one choice.
-func less(a, b secure.Association) bool {
-	if a.Slot != b.Slot {
-		return a.Slot < b.Slot
-	}
-	return a.Shard < b.Shard || a.Shard == b.Shard && a.Gen < b.Gen
+// less orders flows, so that equal times lead to one choice.
+func less(a, b tie) bool {
+	x, y := a.association, b.association
+	return cmp.Or(cmp.Compare(x.Node, y.Node), cmp.Compare(x.Shard, y.Shard), cmp.Compare(x.Slot, y.Slot), cmp.Compare(x.Gen, y.Gen),
+		strings.Compare(a.path, b.path)) < 0
 }
 
 // sweepUsers is how many subscribers are looked at when another one comes: the table shrinks faster than it grows.
@@ -140,7 +144,7 @@ func (d *digests) sweep(now time.Duration) {
 	n := 0
 	for impi, u := range d.users {
 		if u.until <= now {
-			delete(d.users, impi)
+			d.drop(impi)
 		}
 		if n++; n == sweepUsers {
 			return
@@ -159,20 +163,63 @@ func (d *digests) knows(impi string) bool {
 }
 
 // known reports whether impi was challenged on a.
-func (d *digests) known(impi string, a secure.Association) bool {
+func (d *digests) known(impi string, f tie) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.users[impi]
-	return u != nil && u.paths[a] != nil
+	return u != nil && u.paths[f] != nil
 }
 
-// accepted keeps impi, and its association, for the life of a registration.
-func (d *digests) accepted(impi string, a secure.Association, until time.Duration) {
+// accepted keeps impi, and its flow, for the life of a registration. It returns the token of a flow that crosses a wire.
+func (d *digests) accepted(impi string, f tie, until time.Duration) (token string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	u := d.users[impi]
+	if u == nil {
+		return ""
+	}
+	u.until = max(u.until, until)
+	p := d.path(u, f, until)
+	p.proven = true
+	if f.path != "" && p.token == "" {
+		p.token = d.random128()
+		d.tokens[p.token] = tokenOf{impi, f}
+	}
+	return p.token
+}
+
+// tokenOf is where a token leads.
+type tokenOf struct {
+	impi string
+	flow tie
+}
+
+// byToken returns whose token it is, and by which flow; "" for none that is in use.
+func (d *digests) byToken(token string) (string, tie) {
+	if d == nil {
+		return "", tie{}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.tokens[token]
+	return t.impi, t.flow
+}
+
+// proven reports whether impi is, or was, registered by f.
+func (d *digests) proven(impi string, f tie) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[impi]
+	return u != nil && u.paths[f] != nil && u.paths[f].proven
+}
+
+// drop forgets a subscriber and his tokens.
+func (d *digests) drop(impi string) {
 	if u := d.users[impi]; u != nil {
-		u.until = max(u.until, until)
-		u.path(a, until)
+		for _, p := range u.paths {
+			delete(d.tokens, p.token)
+		}
+		delete(d.users, impi)
 	}
 }
 
@@ -183,23 +230,28 @@ func (d *digests) forget(impi string) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.users, impi)
+	d.drop(impi)
+}
+
+// random128 returns 128 random bits as text.
+func (d *digests) random128() string {
+	var octets [16]byte
+	if _, err := io.ReadFull(d.random, octets[:]); err != nil {
+		panic("scscf: no randomness: " + err.Error()) // the shard reports it and answers 500; what is known would be worse
+	}
+	return hex.EncodeToString(octets[:])
 }
 
 // challenge makes a nonce of 128 random bits for impi on a.
-func (d *digests) challenge(impi string, a secure.Association, kind nonceKind, now time.Duration) ([]byte, aka.DigestAlgorithm) {
-	var octets [16]byte
-	if _, err := io.ReadFull(d.random, octets[:]); err != nil {
-		panic("scscf: no randomness: " + err.Error()) // the shard reports it and answers 500; a known nonce would be worse
-	}
-	text := hex.EncodeToString(octets[:])
+func (d *digests) challenge(impi string, f tie, kind nonceKind, now time.Duration) ([]byte, aka.DigestAlgorithm) {
+	text := d.random128()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.users[impi]
 	if u == nil { // forgotten this moment: a nonce that nobody will accept
 		return []byte(text), d.algorithms[0]
 	}
-	ring := &u.path(a, now).nonces[kind]
+	ring := &d.path(u, f, now).nonces[kind]
 	ring.all[ring.next] = nonce{text: text, issued: now}
 	ring.next = (ring.next + 1) % liveNonces
 	return []byte(text), u.algorithm
@@ -228,7 +280,7 @@ func (u *digestUser) made(impi string, a *digestAnswer) bool {
 
 // judge decides about an answer of impi on the association a. Of a genuine one it takes the count, so that it is good
 // once; reason says why one is stale.
-func (d *digests) judge(impi string, a secure.Association, kind nonceKind, answer *digestAnswer, now time.Duration, registered bool) (v digestVerdict, reason string) {
+func (d *digests) judge(impi string, f tie, kind nonceKind, answer *digestAnswer, now time.Duration, registered bool) (v digestVerdict, reason string) {
 	count, err := strconv.ParseUint(string(answer.NC), 16, 32)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -239,7 +291,7 @@ func (d *digests) judge(impi string, a secure.Association, kind nonceKind, answe
 	if !answer.target {
 		return digestStale, "other-target"
 	}
-	n := u.find(a, kind, answer.Nonce)
+	n := u.find(f, kind, answer.Nonce)
 	switch {
 	case n == nil:
 		return digestStale, "foreign-nonce"
@@ -256,8 +308,8 @@ func (d *digests) judge(impi string, a secure.Association, kind nonceKind, answe
 // registered must not live on an H(A1) that the HSS may have replaced.
 const pendingNonce = 4 * time.Minute
 
-func (u *digestUser) find(a secure.Association, kind nonceKind, text []byte) *nonce {
-	p := u.paths[a]
+func (u *digestUser) find(f tie, kind nonceKind, text []byte) *nonce {
+	p := u.paths[f]
 	if p == nil || len(text) == 0 {
 		return nil
 	}

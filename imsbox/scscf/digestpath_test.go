@@ -50,7 +50,7 @@ func TestDigest_is_for_TLS_of_known_clients(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	client := mint.Client{Peer: "192.0.2.1:5061", Association: here, Profile: "tls", Protected: true}
+	client := mint.Client{Peer: "192.0.2.1:5061", Association: here.association, Profile: "tls", Protected: true}
 	for name, c := range map[string]struct {
 		protection hop.Protection
 		proof      secure.Proof

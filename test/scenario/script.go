@@ -36,7 +36,8 @@
 //	remove alice                      the operator takes the subscriber out of the HSS
 //	restart                           kill -9 of the node, and a new start
 //
-// A script whose first line is "digest" plays where subscribers without a card are admitted ("user alice scheme=SHA-256").
+// A script whose first line is "alone" is not played over a wire.
+// A script whose next line is "digest" plays where subscribers without a card are admitted ("user alice scheme=SHA-256").
 // A script whose next line is "protected" plays over paths that count as protected. Users are declared before: "user alice",
 // "user alice scheme=AKAv2-SHA-256", "user alice algorithm=tuak", "user alice barred", "user alice also=tel:+15550001" (a further public identity),
 // "user alice second=sip:work@domain" (one of a second implicit registration set),
@@ -61,10 +62,11 @@ import (
 func Play(t *testing.T, script string, o lab.Options) {
 	t.Helper()
 	o.Poison = true
-	script, o.Digest = strings.CutPrefix(script, "digest\n")
-	if o.Digest && o.Split {
-		t.Skip("SIP Digest is bound to the association of the door, which a wire does not carry yet")
+	script, alone := strings.CutPrefix(script, "alone\n")
+	if alone && o.Split {
+		t.Skip("not over a wire: the script says so")
 	}
+	script, o.Digest = strings.CutPrefix(script, "digest\n")
 	script, o.Protected = strings.CutPrefix(script, "protected\n")
 	if rest, known := strings.CutPrefix(script, "emergency "); known {
 		o.Emergency, script, _ = strings.Cut(rest, "\n")
