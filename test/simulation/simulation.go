@@ -27,7 +27,7 @@ type Plan struct {
 	Seed  uint64
 	Nodes int           // default 3
 	Users int           // of each node, default 12
-	Storm time.Duration // default 6 min
+	Storm time.Duration // default 4 min
 	Keep  int           // events that Result.History has at most, default 120
 	Lying bool          // disks say that a sync is over when it begins: the witness must notice
 }
@@ -35,7 +35,7 @@ type Plan struct {
 // The parts of a run that have a fixed length.
 const (
 	calm    = 3 * time.Minute
-	silence = 30 * time.Minute // longer than any registration, transaction or association lives
+	silence = 15 * time.Minute // longer than any registration, transaction or association lives
 )
 
 // run is one simulation.
@@ -78,7 +78,7 @@ type Counts struct {
 func Run(plan Plan) (result Result, err error) {
 	r := &run{Plan: plan, random: rand.New(rand.NewPCG(plan.Seed, 2))}
 	r.Nodes, r.Users, r.Keep = cmp.Or(r.Nodes, 3), cmp.Or(r.Users, 12), cmp.Or(r.Keep, 120)
-	r.Storm = cmp.Or(r.Storm, 6*time.Minute)
+	r.Storm = cmp.Or(r.Storm, 4*time.Minute)
 	r.history = newHistory(r.Keep)
 	r.witness = newWitness(r)
 	defer func() {
