@@ -150,6 +150,12 @@ func (c *Config) Weakenings() []Weakening {
 	if c.CI.TLS.MinVersion == "1.2" {
 		all = append(all, Weakening{"tls-1.2", "clients may use TLS 1.2, whose handshake is in clear"})
 	}
+	if c.Mw.Clear && c.Mw.Listen.IsValid() {
+		all = append(all, Weakening{"mw-clear", "CSCFs on other nodes are known by their address alone, and what they are told is read by whoever listens"})
+	}
+	if c.Cx.LabCleartextKeys {
+		all = append(all, Weakening{"cx-cleartext-keys", "the session keys of every challenge go over Diameter in clear: who listens owns every security association"})
+	}
 	return all
 }
 

@@ -156,7 +156,11 @@ func (n *Node) refuseDiameter(r diameter.Refusal) bool {
 
 // cxChanged tells the log of a peer that comes or goes.
 func (n *Node) cxChanged(host string, up bool) {
-	n.o.Log.Info("diameter peer", "host", host, "in_service", up)
+	state := "out of service"
+	if up {
+		state = "in service"
+	}
+	n.o.Log.Info("diameter peer", "peer", host, "state", state)
 }
 
 // serveCx runs this node's end of Cx.

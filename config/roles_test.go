@@ -1,0 +1,64 @@
+package config
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestNodesApart: what a configuration with functions on several nodes must say.
+func TestNodesApart(t *testing.T) {
+	const identity = "certificate_file = \"/etc/imsafe/node.crt\"\nkey_file = \"/etc/imsafe/node.key\"\nca_file = \"/etc/imsafe/ca.crt\"\n"
+	const hss = "[node]\nroles = [\"hss\"]\n[ims]\ndomain = \"ims.example.org\"\n[hss]\nsealing_key_file = \"/etc/imsafe/sealing.key\"\n"
+	const cscf = "[node]\nroles = [\"icscf\", \"scscf\"]\n[ims]\ndomain = \"ims.example.org\"\n"
+	const lab = "\nlab = true"
+	inLab := func(text string) string { return strings.Replace(text, "[node]", "[node]"+lab, 1) }
+	for _, c := range []struct {
+		name, text, key string // no key: it is good
+	}{
+		{"HSS apart", hss + "[mw]\n" + identity + "[cx]\nlisten = \"192.0.2.3:5868\"\nclients = [\"cscf.ims.example.org\"]\n", ""},
+		{"CSCFs apart", cscf + "[mw]\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\n", ""},
+		{"CSCFs of a laboratory", inLab(cscf) + "[cx]\nserver = \"192.0.2.3:3868\"\nlab_cleartext_keys = true\n", ""},
+		{"CSCFs without an HSS", cscf, "cx.server"},
+		{"HSS without a certificate", hss + "[cx]\nlisten = \"192.0.2.3:5868\"\nclients = [\"cscf.ims.example.org\"]\n", "mw.certificate_file"},
+		{"HSS for nobody", hss + "[mw]\n" + identity + "[cx]\nlisten = \"192.0.2.3:5868\"\n", "cx.clients"},
+		{"client without a domain", hss + "[mw]\n" + identity + "[cx]\nlisten = \"192.0.2.3:5868\"\nclients = [\"cscf\"]\n", "cx.clients"},
+		{"keys in clear outside a laboratory", cscf + "[cx]\nserver = \"192.0.2.3:3868\"\nlab_cleartext_keys = true\n", "cx.lab_cleartext_keys"},
+		{"two HSSs", hss + "[mw]\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\n", "cx.server"},
+		{"CSCFs that listen for others", cscf + "[mw]\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\nlisten = \"192.0.2.2:5868\"\nclients = [\"cscf.ims.example.org\"]\n", "cx.listen"},
+		{"SIP in clear outside a laboratory", cscf + "[mw]\nclear = true\nlisten = \"192.0.2.2:5060\"\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\n", "mw.clear"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			parsed, err := Parse("imsafe.toml", []byte(c.text))
+			var problems Problems
+			if errors.As(err, &problems) != (c.key != "") {
+				t.Fatalf("problems: %v", err)
+			}
+			if c.key == "" {
+				if parsed.CxServerName() != "hss.ims.example.org" {
+					t.Errorf("the HSS is called %s", parsed.CxServerName())
+				}
+				return
+			}
+			if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Key == c.key }) {
+				t.Errorf("nothing about %s: %v", c.key, err)
+			}
+		})
+	}
+}
+
+// TestWeakeningsOfWires: a laboratory's wires are told at the start.
+func TestWeakeningsOfWires(t *testing.T) {
+	c := Default()
+	c.Node.Lab, c.Cx.LabCleartextKeys, c.Mw.Clear, c.Mw.Listen = true, true, true, loopback(5060)
+	var names []string
+	for _, w := range c.Weakenings() {
+		names = append(names, w.Name)
+	}
+	for _, want := range []string{"mw-clear", "cx-cleartext-keys"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s is not told: %v", want, names)
+		}
+	}
+}
