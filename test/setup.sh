@@ -26,6 +26,13 @@ install() {
 		echo "setup: not root, or no apt here: nothing is installed" >&2
 		return 0
 	fi
+	# The tests run the peers themselves: no daemon of a package starts. invoke-rc.d asks this file.
+	local policy=/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 755 "$policy"
+	fi
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq -o DPkg::Lock::Timeout=120 update >.cache/apt.log 2>&1 || true
 	while IFS=$'\t' read -r program packages _; do
