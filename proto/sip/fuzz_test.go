@@ -224,6 +224,27 @@ func FuzzCredentials(f *testing.F) {
 	})
 }
 
+// FuzzAuthenticationInfo: what parses is written in a form that parses to the same.
+func FuzzAuthenticationInfo(f *testing.F) {
+	for _, s := range []string{`qop=auth, rspauth="6629fae4", cnonce="0a4f113b", nc=00000001`, `nextnonce="a\"b"`, "x=y"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := ParseAuthenticationInfo(data)
+		if err != nil || a.QOP != nil && !isToken(a.QOP) || a.NC != nil && !isToken(a.NC) {
+			return
+		}
+		out := a.AppendTo(nil)
+		if len(out) == 0 {
+			return // none of the parameters was ours
+		}
+		b, err := ParseAuthenticationInfo(out)
+		if again := b.AppendTo(nil); err != nil || !bytes.Equal(again, out) {
+			t.Errorf("%q became %q, then %q: %v", data, out, again, err)
+		}
+	})
+}
+
 // FuzzFramer: however the stream is split, the messages are the same, and the parser sees each as the framer did.
 func FuzzFramer(f *testing.F) {
 	seeds(f, func(data []byte) { f.Add(append(append([]byte("\r\n\r\n"), data...), small...), uint8(3)) })

@@ -102,7 +102,10 @@ func (n *NameAddr) Tag() []byte {
 // for a URI without a user.
 func DerivedPrivateIdentity(impu string) (string, bool) {
 	impi, ok := strings.CutPrefix(impu, "sip:")
-	return impi, ok && strings.IndexByte(impi, '@') > 0
+	if !ok || strings.IndexByte(impi, '@') <= 0 {
+		return "", false
+	}
+	return impi, true
 }
 
 // PublicIdentity returns the identity in v, a name-addr or a URI, as the core writes it: "sip:user@host" without

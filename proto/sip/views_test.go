@@ -344,7 +344,7 @@ func TestDerivedPrivateIdentity(t *testing.T) {
 		"":                          "",
 	} {
 		got, ok := DerivedPrivateIdentity(in)
-		if ok != (want != "") || ok && got != want {
+		if ok != (want != "") || got != want {
 			t.Errorf("%s: %q %v", in, got, ok)
 		}
 	}
