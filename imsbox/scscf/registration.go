@@ -353,6 +353,19 @@ func (s *SCSCF) remember(r *registration) {
 	for _, id := range r.identities {
 		_ = s.owners.Put([]byte(id.impu), r.owners())
 	}
+	s.verify(r.impi, r.version)
+}
+
+// verify takes a registration out of memory again if the store has another version of it by now: between the commit or the
+// read of this one and its coming into memory, a procedure on another shard may have committed and published the next. Who
+// comes after looks it up in the store. That order, first into memory and then the look, leaves no gap: a change that is
+// committed after the look is published after it too.
+func (s *SCSCF) verify(impi string, version uint64) {
+	s.ports.Store.GetAsync(TableRegistration, []byte(impi), func(r store.Record, err error) {
+		if err != nil || r.Version != version {
+			s.users.Delete([]byte(impi))
+		}
+	})
 }
 
 // monotonic is what must be added to a time on the monotonic clock to have unix time.
