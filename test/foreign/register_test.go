@@ -3,6 +3,7 @@ package foreign
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -63,11 +64,17 @@ func TestSIPpRegistersRefreshesAndLeaves(t *testing.T) {
 // present lets callees be registered at an SIPp of their own, which plays ooc when they are called, while during runs.
 func present(t *testing.T, n *live.Node, transport, ooc string, callees []*live.User, stay time.Duration, during func()) {
 	t.Helper()
+	presentAt(t, n, n.Lab, transport, ooc, callees, stay, during)
+}
+
+// presentAt is present where the callees talk to another address than the node's: to a relay.
+func presentAt(t *testing.T, n *live.Node, at netip.AddrPort, transport, ooc string, callees []*live.User, stay time.Duration, during func()) {
+	t.Helper()
 	before := n.SCSCF.Registered()
 	done := make(chan error, 1)
 	file := inject(t, callees, nil)
 	go func() {
-		_, err := play(t, n.Lab, run{scenario: "stay", transport: transport, users: file, calls: len(callees), rate: 200, hold: stay, ooc: ooc})
+		_, err := play(t, at, run{scenario: "stay", transport: transport, users: file, calls: len(callees), rate: 200, hold: stay, ooc: ooc})
 		done <- err
 	}()
 	deadline := time.Now().Add(15 * time.Second)

@@ -9,6 +9,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -51,13 +52,20 @@ type Relay struct {
 	fate     *dice
 	clients  map[netip.AddrPort]*net.UDPConn // each with its socket towards the node
 	counts   Counts
-	inFlight int
-	number   int // of copies that were sent on their way
-	latest   int // highest number that arrived
+	inFlight []parcel // by time of arrival
+	number   int      // of copies that were sent on their way
+	latest   int      // highest number that arrived
 	closed   bool
 
-	readers  sync.WaitGroup
-	carriers sync.WaitGroup
+	wake    chan struct{} // something is in flight that may be the next to arrive
+	running sync.WaitGroup
+}
+
+// parcel is a copy under way. Those of equal times keep their order.
+type parcel struct {
+	at     time.Time
+	number int
+	send   func()
 }
 
 // Start starts a relay to node that ends with the test.
@@ -67,8 +75,9 @@ func Start(t testing.TB, node netip.AddrPort, o Options) *Relay {
 	if err != nil {
 		t.Fatalf("relay: %v", err)
 	}
-	r := &Relay{node: node, front: front, fate: newDice(o), clients: map[netip.AddrPort]*net.UDPConn{}}
-	r.readers.Go(r.serveClients)
+	r := &Relay{node: node, front: front, fate: newDice(o), clients: map[netip.AddrPort]*net.UDPConn{}, wake: make(chan struct{}, 1)}
+	r.running.Go(r.serveClients)
+	r.running.Go(r.deliver)
 	t.Cleanup(func() {
 		if err := r.stop(); err != nil {
 			t.Errorf("relay: %v", err)
@@ -87,7 +96,7 @@ func (r *Relay) Counts() Counts {
 	return r.counts
 }
 
-// stop ends the relay and waits for what it had under way.
+// stop ends the relay; what is under way is lost.
 func (r *Relay) stop() error {
 	r.mu.Lock()
 	r.closed = true
@@ -96,8 +105,8 @@ func (r *Relay) stop() error {
 		err = errors.Join(err, back.Close())
 	}
 	r.mu.Unlock()
-	r.readers.Wait()
-	r.carriers.Wait()
+	r.poke()
+	r.running.Wait()
 	return err
 }
 
@@ -135,7 +144,7 @@ func (r *Relay) socketOf(client netip.AddrPort) (*net.UDPConn, error) {
 		return nil, err
 	}
 	r.clients[client] = back
-	r.readers.Go(func() { r.serveNode(back, client) })
+	r.running.Go(func() { r.serveNode(back, client) })
 	return back, nil
 }
 
@@ -161,36 +170,72 @@ func (r *Relay) carry(data []byte, send func([]byte)) {
 	r.counts.Received++
 	delays := r.fate.draw()
 	switch {
-	case r.closed || len(delays) == 0 || r.inFlight+len(delays) > maxInFlight:
+	case r.closed || len(delays) == 0 || len(r.inFlight)+len(delays) > maxInFlight:
 		r.counts.Dropped++
 		return
 	case len(delays) > 1:
 		r.counts.Duplicated++
 	}
+	now := time.Now()
 	data = slices.Clone(data)
 	for _, d := range delays {
 		r.number++
-		r.inFlight++
-		number := r.number
-		r.carriers.Add(1)
-		time.AfterFunc(d, func() {
-			defer r.carriers.Done()
-			r.arrive(number)
-			send(data)
+		p := parcel{now.Add(d), r.number, func() { send(data) }}
+		at, _ := slices.BinarySearchFunc(r.inFlight, p, func(a, b parcel) int {
+			return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.number, b.number))
 		})
+		r.inFlight = slices.Insert(r.inFlight, at, p)
+	}
+	r.poke()
+}
+
+// poke lets deliver look again.
+func (r *Relay) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // it will
 	}
 }
 
-// arrive counts a copy at its end.
-func (r *Relay) arrive(number int) {
+// deliver sends copies on when their time has come.
+func (r *Relay) deliver() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		due, next, closed := r.due(time.Now())
+		if closed {
+			return
+		}
+		for _, p := range due {
+			p.send()
+		}
+		timer.Reset(next)
+		select {
+		case <-timer.C:
+		case <-r.wake:
+		}
+	}
+}
+
+// due takes the copies whose time has come, and says when to look again.
+func (r *Relay) due(now time.Time) (due []parcel, next time.Duration, closed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.inFlight--
-	r.counts.Delivered++
-	if number < r.latest {
-		r.counts.Overtaken++
+	n := 0
+	for n < len(r.inFlight) && !r.inFlight[n].at.After(now) {
+		if r.inFlight[n].number < r.latest {
+			r.counts.Overtaken++
+		}
+		r.latest = max(r.latest, r.inFlight[n].number)
+		n++
 	}
-	r.latest = max(r.latest, number)
+	r.counts.Delivered += n
+	due, r.inFlight = slices.Clone(r.inFlight[:n]), slices.Delete(r.inFlight, 0, n)
+	next = time.Hour
+	if len(r.inFlight) > 0 {
+		next = r.inFlight[0].at.Sub(now)
+	}
+	return due, next, r.closed
 }
 
 // dice decide about datagrams.

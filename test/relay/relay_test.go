@@ -73,12 +73,11 @@ func TestAGoodNetworkCarriesEverythingToItsOwner(t *testing.T) {
 	r := Start(t, echo(t), Options{})
 	for _, name := range []string{"alice", "bob"} {
 		heard := speak(t, r.Address(), name, 50, 200*time.Millisecond)
-		slices.Sort(heard) // the operating system runs timers as it likes
-		if len(heard) != 50 || heard[0] != name+" 000" || heard[49] != name+" 049" {
+		if len(heard) != 50 || !slices.IsSorted(heard) || heard[0] != name+" 000" || heard[49] != name+" 049" {
 			t.Errorf("%s heard %v", name, heard)
 		}
 	}
-	if got := r.Counts(); got.Received != 200 || got.Delivered != 200 || got.Dropped+got.Duplicated != 0 {
+	if got := r.Counts(); got != (Counts{Received: 200, Delivered: 200}) {
 		t.Errorf("%+v", got)
 	}
 }
