@@ -46,6 +46,8 @@ type Options struct {
 	Tap func(from, to netip.AddrPort, data []byte)
 	// Disk, if set, gives a node's disk its faults: called at each start of the node, after its store was opened.
 	Disk func(n *Node)
+	// Read, if set, says how long a read of the store takes that a procedure waits for; 0 is none, as where memory has the record.
+	Read func() time.Duration
 	// Lying makes the disks say that a sync is over when it begins, to see that somebody notices.
 	Lying bool
 }

@@ -79,7 +79,7 @@ func (n *Node) Start() (err error) {
 	if w.options.Disk != nil {
 		w.options.Disk(n)
 	}
-	n.ledger = &ledger{DB: n.Store}
+	n.ledger = &ledger{DB: n.Store, w: w}
 	meta := n.Store.Meta()
 	n.Core, err = node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.ledger,
 		Keys: func() *seal.Keyring { return n.keyring }, Policy: w.options.Policy, Sink: w, Mode: w.options.Mode, Node: uint16(2*n.number + 1), Roles: w.roles(),
@@ -296,10 +296,22 @@ func (n *Node) turn() bool {
 	}
 }
 
-// ledger is the store of a node. While Provision runs it tells who waits for the disk; else it does nothing.
+// ledger is the store of a node. It lets reads take time, and while Provision runs it tells who waits for the disk.
 type ledger struct {
 	*store.DB
+	w      *World
 	errand *errand // nil outside Provision
+}
+
+// GetAsync implements store.Store.
+func (l *ledger) GetAsync(t store.Table, key []byte, done func(store.Record, error)) {
+	if l.w.options.Read != nil && l.errand == nil { // the turns of Provision have no time for others
+		if d := l.w.options.Read(); d > 0 {
+			l.w.After(d, func() { l.DB.GetAsync(t, key, done) })
+			return
+		}
+	}
+	l.DB.GetAsync(t, key, done)
 }
 
 // errand is one Provision.

@@ -99,7 +99,7 @@ func Run(plan Plan) (result Result, err error) {
 func (r *run) build() (err error) {
 	r.split = r.Seed%3 == 2
 	o := lab.Options{Seed: r.Seed, Nodes: r.Nodes, Shards: 1 + int(r.Seed%2), Mode: hop.Mode(r.Seed / 2 % 2), Split: r.split, Poison: true,
-		Log: r.history.logger(), Disk: r.newDisk, Lying: r.Lying}
+		Log: r.history.logger(), Disk: r.newDisk, Read: r.readTakes, Lying: r.Lying}
 	r.weather = newWeather(r.random)
 	r.history.note(0, "seed %d: %d nodes, %d shards, mode %d, split %t, %v", r.Seed, o.Nodes, o.Shards, o.Mode, o.Split, r.weather)
 	if r.w, err = lab.New(o); err != nil {

@@ -12,20 +12,21 @@ import (
 // weather is what network and disks are like in the storm.
 type weather struct {
 	loss, double, slow int           // percent of datagrams
+	miss               int           // percent of reads of the store
 	delay              time.Duration // at most, of the usual ones
 	sync               time.Duration // of the disk, about
 	strike             time.Duration // between two faults of a node, about
 }
 
 func newWeather(r interface{ IntN(int) int }) weather {
-	return weather{loss: 1 + r.IntN(7), double: 1 + r.IntN(3), slow: 1 + r.IntN(7), delay: time.Duration(1+r.IntN(40)) * time.Millisecond,
+	return weather{loss: 1 + r.IntN(7), double: 1 + r.IntN(3), slow: 1 + r.IntN(7), miss: r.IntN(20), delay: time.Duration(1+r.IntN(40)) * time.Millisecond,
 		sync: time.Duration(r.IntN(20)) * time.Millisecond, strike: time.Duration(20+r.IntN(60)) * time.Second}
 }
 
 // String is for the first line of the history.
 func (w weather) String() string {
-	return fmt.Sprintf("%d %% lost, %d %% doubled, %d %% late, delay to %v, sync about %v, a fault about every %v",
-		w.loss, w.double, w.slow, w.delay, w.sync, w.strike)
+	return fmt.Sprintf("%d %% lost, %d %% doubled, %d %% late, delay to %v, %d %% of reads from the disk, sync about %v, a fault about every %v",
+		w.loss, w.double, w.slow, w.delay, w.miss, w.sync, w.strike)
 }
 
 // fate is what happens to a datagram.
@@ -71,6 +72,17 @@ func (r *run) newDisk(n *lab.Node) {
 		}
 		return r.about(r.weather.sync)
 	}, nil)
+}
+
+// readTakes is how long a read of the store takes: sometimes the record is not in memory.
+func (r *run) readTakes() time.Duration {
+	if r.phase != stormy || !r.percent(r.weather.miss) {
+		return 0
+	}
+	if r.percent(10) { // behind many others
+		return r.upTo(800 * time.Millisecond)
+	}
+	return r.upTo(2 * r.weather.sync)
 }
 
 // strike lets something happen to a node, and again later.
