@@ -106,6 +106,37 @@ func (t *associations) moves(ref secure.Association, to siptransport.Flow, acces
 	}
 }
 
+// settle makes the flow that the client registers over the one it is reached by.
+func (a *association) settle() {
+	if !a.newFlow.IsZero() {
+		a.flow, a.access = a.newFlow, a.newAccess
+		a.newFlow, a.newAccess = siptransport.Flow{}, nil
+	}
+}
+
+// endsWith reports whether ref ends with the stream f. A lab client that is on its way to another flow goes on there.
+func (t *associations) endsWith(ref secure.Association, f siptransport.Flow) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.find(ref)
+	if a == nil {
+		return false
+	}
+	next := *a
+	switch {
+	case a.newFlow == f:
+		next.newFlow, next.newAccess = siptransport.Flow{}, nil
+	case a.flow == f && a.newFlow.IsZero():
+		return true
+	case a.flow == f:
+		next.settle()
+	default:
+		return false // it has moved on already
+	}
+	t.slots[ref.Slot].a = &next
+	return false
+}
+
 // promote binds the registration r to ref. A life is never shortened (TS 33.203 7.4).
 func (t *associations) promote(ref secure.Association, r gm.Registration, grace time.Duration) error {
 	t.mu.Lock()
@@ -121,10 +152,7 @@ func (t *associations) promote(ref secure.Association, r gm.Registration, grace 
 	if !a.proof.Registered() {
 		next.until = 0 // the time to authenticate is over, the registration's begins
 	}
-	if !next.newFlow.IsZero() {
-		next.flow, next.access = next.newFlow, next.newAccess
-		next.newFlow, next.newAccess = siptransport.Flow{}, nil
-	}
+	next.settle()
 	next.until = max(next.until, t.now()+r.Expires+grace)
 	next.proof = mint.Access(next.client(r.IMPI, r.IMPUs))
 	t.slots[ref.Slot].a = &next

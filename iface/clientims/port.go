@@ -54,7 +54,7 @@ func (p *Port) Closed(f siptransport.Flow, _ error) {
 	p.layer.FlowClosed(f)
 	p.large.closed(f)
 	for _, ref := range p.flows[f] {
-		if a, alive := p.door.lookup(ref); !alive || a.flow == f { // in a lab the client may have moved on
+		if p.door.tableOf(ref).endsWith(ref, f) {
 			p.forget(ref, gm.ReasonClosed)
 		}
 	}
