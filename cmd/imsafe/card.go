@@ -26,14 +26,17 @@ type cardFile struct {
 	IMPUs  []string `json:"impus"` // the first is the one to register
 	K      keyText  `json:"k,omitempty"`
 	OPc    keyText  `json:"opc,omitempty"`
+	TOPc   keyText  `json:"topc,omitempty"` // in the place of OPc, with TUAK
 	Scheme string   `json:"scheme"`
+	// Algorithm is empty for Milenage.
+	Algorithm string `json:"algorithm,omitempty"`
 	// Password stands in the place of the keys for a subscriber without a card.
 	Password keyText `json:"password,omitempty"`
 }
 
 // writeCard writes the card of a subscriber into a new file.
 func writeCard(path string, s *newSubscriber) error {
-	c := cardFile{IMPI: s.IMPI, K: s.K, OPc: s.OPc, Scheme: s.Scheme, Password: s.Password}
+	c := cardFile{IMPI: s.IMPI, K: s.K, OPc: s.OPc, TOPc: s.TOPc, Scheme: s.Scheme, Algorithm: s.Algorithm, Password: s.Password}
 	_, c.Domain, _ = strings.Cut(s.IMPI, "@")
 	for _, p := range s.Public {
 		c.IMPUs = append(c.IMPUs, p.IMPU)
@@ -46,6 +49,12 @@ func writeCard(path string, s *newSubscriber) error {
 		}
 		opc := aka.DeriveOPc(k, op)
 		c.OPc = keyText(fmt.Sprintf("%x", [16]byte(opc)))
+	}
+	if s.TOP != "" {
+		var err error
+		if c.TOPc, err = bindTOP(s.K, s.TOP); err != nil {
+			return err
+		}
 	}
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
@@ -99,19 +108,14 @@ func (a *app) openCard(path string) (_ *card, err error) {
 		x.scheme, _ = aka.ParseDigestAlgorithm([]byte(c.Scheme))
 		return x, nil
 	}
-	k, err := aka.ParseK(string(c.K))
+	algorithm, err := c.algorithm()
 	if err != nil {
-		return nil, fmt.Errorf("card: %s: k: %w", path, err)
-	}
-	opc, err := aka.ParseOPc(string(c.OPc))
-	if err != nil {
-		return nil, fmt.Errorf("card: %s: opc: %w", path, err)
+		return nil, fmt.Errorf("card: %s: %w", path, err)
 	}
 	if x.scheme, ok = aka.ParseDigestAlgorithm([]byte(c.Scheme)); !ok || !x.scheme.AKA() {
 		return nil, fmt.Errorf("card: %s: scheme %q is not one of AKAv2-SHA-256, AKAv2-MD5, AKAv1-MD5", path, c.Scheme)
 	}
-	x.Card, err = isim.New(isim.Config{Identity: id, K: k, OPc: opc,
-		State: stateFile(path + ".seq")})
+	x.Card, err = isim.New(isim.Config{Identity: id, Algorithm: algorithm, State: stateFile(path + ".seq")})
 	return x, err
 }
 

@@ -18,7 +18,7 @@ import (
 var csvColumns = []string{"iccid", "imsi", "ki", "opc", "amf", "msisdn", "impu", "impi", "group"}
 
 // moreColumns may be named besides.
-var moreColumns = []string{"op", "scheme", "seq", "profile", "password"}
+var moreColumns = []string{"op", "scheme", "seq", "profile", "password", "algorithm", "topc", "top"}
 
 // sheet is a CSV file that is being read.
 type sheet struct {
@@ -98,7 +98,8 @@ func (s *sheet) row(row []string, line int) {
 		return ""
 	}
 	sub := newSubscriber{IMPI: cell("impi"), IMSI: cell("imsi"), K: keyText(cell("ki")), OPc: keyText(cell("opc")), OP: keyText(cell("op")),
-		AMF: cell("amf"), Scheme: cell("scheme"), Group: cell("group"), Password: keyText(cell("password"))}
+		AMF: cell("amf"), Scheme: cell("scheme"), Group: cell("group"), Password: keyText(cell("password")),
+		Algorithm: cell("algorithm"), TOPc: keyText(cell("topc")), TOP: keyText(cell("top"))}
 	if sub.Group == "" {
 		sub.Group = s.group
 	}

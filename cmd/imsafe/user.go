@@ -25,15 +25,19 @@ type userCmd struct {
 
 // newSubscriber is hss.Subscriber as it goes to the HSS: with keys that can be read, which hss.Secret does not let out.
 type newSubscriber struct {
-	IMPI   string  `json:"impi"`
-	IMSI   string  `json:"imsi,omitempty"`
-	K      keyText `json:"k,omitempty"`
-	OPc    keyText `json:"opc,omitempty"`
-	OP     keyText `json:"op,omitempty"`
-	AMF    string  `json:"amf,omitempty"`
-	Scheme string  `json:"scheme,omitempty"`
-	SEQ    uint64  `json:"seq,omitempty"`
-	Group  string  `json:"group,omitempty"`
+	IMPI string  `json:"impi"`
+	IMSI string  `json:"imsi,omitempty"`
+	K    keyText `json:"k,omitempty"`
+	OPc  keyText `json:"opc,omitempty"`
+	OP   keyText `json:"op,omitempty"`
+	TOPc keyText `json:"topc,omitempty"`
+	TOP  keyText `json:"top,omitempty"`
+	AMF  string  `json:"amf,omitempty"`
+	// Algorithm is empty for Milenage.
+	Algorithm string `json:"algorithm,omitempty"`
+	Scheme    string `json:"scheme,omitempty"`
+	SEQ       uint64 `json:"seq,omitempty"`
+	Group     string `json:"group,omitempty"`
 	// Password is that of a subscriber without a card.
 	Password keyText      `json:"password,omitempty"`
 	Public   []hss.Public `json:"public"`
@@ -59,8 +63,11 @@ type userAddCmd struct {
 	KFile        string `name:"k-file" help:"File with K in hexadecimal, for its owner alone; - is standard input. Keys are never taken from the command line, which other users can see." type:"path" placeholder:"FILE" xor:"k"`
 	OPcFile      string `name:"opc-file" help:"File with OPc, the same way." type:"path" placeholder:"FILE" xor:"opc"`
 	OPFile       string `name:"op-file" help:"File with OP instead of OPc: the operator's value, from which OPc is computed." type:"path" placeholder:"FILE" xor:"opc"`
+	Algorithm    string `help:"What the card computes with: milenage, or tuak, with K of 128 or 256 bits and TOPc in the place of OPc." enum:"milenage,tuak" default:"milenage"`
+	TOPcFile     string `name:"topc-file" help:"File with TOPc of a card with TUAK, the same way." type:"path" placeholder:"FILE" xor:"opc"`
+	TOPFile      string `name:"top-file" help:"File with TOP instead of TOPc." type:"path" placeholder:"FILE" xor:"opc"`
 	PasswordFile string `help:"File with the password of a subscriber without a card, the same way; a line end after it is not part of it." type:"path" placeholder:"FILE" xor:"k"`
-	Prompt       bool   `help:"Ask for K and OPc, or the password, at the terminal, without showing them." xor:"k"`
+	Prompt       bool   `help:"Ask for K and OPc (TOPc), or the password, at the terminal, without showing them." xor:"k"`
 	Random       bool   `help:"Make random keys for a soft card, or a random password; they are written once, to --card-out." xor:"k"`
 	CardOut      string `help:"Write a card file for imsafe ue, with the keys in it, for its owner alone." type:"path" placeholder:"FILE"`
 
@@ -131,6 +138,9 @@ func domainOf(a *app, house operations) (string, error) {
 // subscriber gathers what the flags say and reads the keys.
 func (v *userAddCmd) subscriber(a *app, domain string) (*newSubscriber, error) {
 	s := &newSubscriber{IMPI: inDomain(v.Name, domain), IMSI: v.IMSI, AMF: v.AMF, Scheme: v.Scheme, SEQ: v.SEQ, Group: v.Group}
+	if v.Algorithm == tuak {
+		s.Algorithm = tuak
+	}
 	impus := v.IMPU
 	if len(impus) == 0 {
 		impus = []string{"sip:" + s.IMPI}
@@ -159,6 +169,8 @@ func (v *userAddCmd) keys(a *app, s *newSubscriber) (err error) {
 	case scheme == aka.SHA256 || scheme == aka.MD5:
 		s.Password, err = v.password(a)
 		return err
+	case v.Algorithm == tuak:
+		return v.tuakKeys(a, s)
 	case v.Random:
 		s.K, s.OPc, err = randomKeys()
 		return err
