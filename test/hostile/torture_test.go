@@ -60,7 +60,7 @@ func TestTorture(t *testing.T) {
 				if _, err := c.Write(data); err != nil {
 					t.Fatal(err)
 				}
-				if got := listen(c, tt.tcp); got != tt.tcp {
+				if got := listen(c, tt.tcp); got != tt.tcp && !cutShort(got, tt.tcp) {
 					t.Errorf("over TCP: %q, want %q: %s", got, tt.tcp, tt.why)
 				}
 				p.registers(name + " over TCP")
@@ -71,6 +71,14 @@ func TestTorture(t *testing.T) {
 		t.Errorf("%s is not in the table", name)
 	}
 	settles(t, n, base, live.Usage{Heap: 4 << 20, Goroutines: 2, Descriptors: 2, Transactions: 4, Associations: 40})
+}
+
+// cutShort reports whether got is want with answers missing at its end because the stream was closed: what is no SIP closes it
+// at once, and an answer to what came before that the shard has not written yet goes with it.
+func cutShort(got, want string) bool {
+	answers, closes := strings.CutSuffix(want, "closed")
+	heard, closed := strings.CutSuffix(got, "closed")
+	return closes && closed && strings.HasPrefix(answers, heard)
 }
 
 // tortureFiles reads the messages of both RFCs by their names without ending.
