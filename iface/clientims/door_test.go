@@ -362,3 +362,20 @@ func TestServe_lab_client_that_moved(t *testing.T) {
 		t.Errorf("after it: %d to the old port, %d to the new one", len(old.sent)-1, len(moved.sent))
 	}
 }
+
+func BenchmarkAlive(b *testing.B) {
+	clock := shard.RealClock()
+	sh := shard.New(shard.Config{Node: 1, Clock: clock, Inbox: 64})
+	defer sh.Close()
+	door := &Door{tables: []*associations{newAssociations(sh, 10)}, ports: Ports{Shards: []*shard.Shard{sh}}}
+	a, opened := door.tables[0].open(path{}, siptransport.Flow{Via: &wire{}}, &accessPorts{}, time.Hour)
+	if !opened {
+		b.Fatal("no association")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !door.Alive(a.ref) {
+			b.Fatal("dead")
+		}
+	}
+}
