@@ -27,13 +27,17 @@ func TestHandsetsCall(t *testing.T) {
 	}
 }
 
-// TestHandsetsGiveUpTooLate: a CANCEL that crosses the 200, or comes after it, does not end the call, and BYE does.
+// TestHandsetsGiveUpTooLate: a CANCEL that comes after the 200 is answered and does not end the call; BYE does.
 func TestHandsetsGiveUpTooLate(t *testing.T) {
-	callers, callees := sippUsers("caller", 4), sippUsers("callee", 2)
-	n := start(t, callers, callees)
-	present(t, n, "u1", "callee", callees, 1500*time.Millisecond, func() {
-		must(t, n, run{scenario: "late_cancel", transport: "u1", users: inject(t, callers, callees), calls: len(callers), rate: 20, hold: 50 * time.Millisecond})
-	})
+	for name, transport := range transports {
+		t.Run(name, func(t *testing.T) {
+			callers, callees := sippUsers("caller", 4), sippUsers("callee", 2)
+			n := start(t, callers, callees)
+			present(t, n, transport, "callee", callees, 1500*time.Millisecond, func() {
+				must(t, n, run{scenario: "late_cancel", transport: transport, users: inject(t, callers, callees), calls: len(callers), rate: 20, hold: 50 * time.Millisecond})
+			})
+		})
+	}
 }
 
 // rpData is what sms.xml sends.
