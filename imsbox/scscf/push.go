@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"slices"
+	"time"
 
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
@@ -19,17 +20,7 @@ func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermina
 	}
 	failed := false
 	for _, impi := range append([]cx.IMPI{r.IMPI}, r.AssociatedIdentities...) {
-		s.digests.forget(string(impi))
-		reg, exists := s.lookup(t, string(impi))
-		var sets []uint8
-		for _, impu := range r.IMPUs {
-			if set, known := reg.setOf(string(impu)); known {
-				sets = append(sets, set)
-			}
-		}
-		if exists && (len(r.IMPUs) == 0 || len(sets) > 0) {
-			failed = s.finish(t, leaving(reg, why, sets...)) != nil || failed
-		}
+		failed = !insist(t, func() bool { return s.terminate(t, string(impi), r.IMPUs, why) }) || failed
 	}
 	if failed {
 		return nil, cx.ErrUnableToComply
@@ -37,22 +28,56 @@ func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermina
 	return &cx.RegistrationTerminationAnswer{Result: cx.ResultSuccess}, nil
 }
 
+// terminate ends the registration of impi, or the sets of it that impus name, and reports whether nothing of that is left.
+func (s *SCSCF) terminate(t *shard.Task, impi string, impus []cx.IMPU, why contactEvent) bool {
+	s.digests.forget(impi)
+	reg, exists := s.lookup(t, impi)
+	var sets []uint8
+	for _, impu := range impus {
+		if set, known := reg.setOf(string(impu)); known {
+			sets = append(sets, set)
+		}
+	}
+	if !exists || len(impus) > 0 && len(sets) == 0 {
+		return true
+	}
+	return s.finish(t, leaving(reg, why, sets...)) == nil
+}
+
 // PushProfile implements cx.Client: the HSS replaces a profile (TS 29.228 6.2.2). What counts here is the
 // implicit registration set and which of its identities are barred.
 func (s *SCSCF) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushProfileAnswer, error) {
-	reg, exists := s.lookup(t, string(r.IMPI))
-	if !exists {
-		return nil, cx.ErrUserUnknown
-	}
-	if r.Profile != nil {
+	known := false
+	done := insist(t, func() bool {
+		var reg registration
+		if reg, known = s.lookup(t, string(r.IMPI)); !known || r.Profile == nil {
+			return true
+		}
 		a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
 		changed := identitiesOf(r.Profile, "")
 		a.replaceSet(reg.setOfAny(changed), changed)
-		if refusal := s.commit(t, a); refusal != nil {
-			return nil, cx.ErrUnableToComply
-		}
+		return s.commit(t, a) == nil
+	})
+	switch {
+	case !known:
+		return nil, cx.ErrUserUnknown
+	case !done:
+		return nil, cx.ErrUnableToComply
 	}
 	return &cx.PushProfileAnswer{Result: cx.ResultSuccess}, nil
+}
+
+// insist makes a change that the HSS has decided, and that holds already there. A REGISTER of the user may be faster: then
+// the change looks at the registration again, after a pause in which what was committed comes into memory.
+func insist(t *shard.Task, change func() (done bool)) bool {
+	const attempts = 6
+	for attempt := range attempts {
+		if change() {
+			return true
+		}
+		t.AwaitFor(5*time.Millisecond<<attempt, func(shard.Waker) {})
+	}
+	return false
 }
 
 // Expire ends the registration of impi if its time is over, and tells the HSS (TS 24.229 5.4.1.4; TS 29.228

@@ -122,9 +122,11 @@ func (w *worker) act(ctx context.Context, u *user) error {
 	switch k := rand.IntN(100); {
 	case !u.known.provisioned || k < 6:
 		return w.provision(ctx, u)
-	case k < 8: // more challenges than a reservation of sequence numbers holds
+	case k < 10 && u.known.provisioned:
+		return w.contend(ctx, u)
+	case k < 14: // more challenges than a reservation of sequence numbers holds
 		return w.knock(ctx, u, 40)
-	case k < 20:
+	case k < 25:
 		return w.knock(ctx, u, 1)
 	case k < 45 && u.known.generation != 0:
 		return w.change(ctx, u, leaving)
@@ -216,29 +218,60 @@ func (u *user) keep(p promise) { u.known, u.doubt = p, nil }
 
 // provision adds or removes a subscriber at the operator's door.
 func (w *worker) provision(ctx context.Context, u *user) error {
-	verb, input, count := "user.add", any(map[string]any{"subscriber": u.subscriber()}), &w.d.counts.Added
-	if u.known.provisioned {
-		verb, input, count = "user.remove", map[string]any{"name": u.impi}, &w.d.counts.Removed
-	}
 	wish := promise{provisioned: !u.known.provisioned}
 	u.doubt = append(u.doubt, wish)
+	acknowledged, err := w.operate(ctx, u, wish.provisioned)
+	u.note("operator: provisioned %t: %t %v", wish.provisioned, acknowledged, err)
+	if acknowledged {
+		u.keep(wish)
+	}
+	return err
+}
+
+// contend removes a subscriber while it registers. Once the removal is acknowledged nothing of the registration may be left.
+func (w *worker) contend(ctx context.Context, u *user) error {
+	type outcome struct {
+		acknowledged bool
+		err          error
+	}
+	removal := make(chan outcome, 1)
+	go func() {
+		time.Sleep(time.Duration(rand.Int64N(int64(4 * time.Millisecond))))
+		acknowledged, err := w.operate(ctx, u, false)
+		removal <- outcome{acknowledged, err}
+	}()
+	err := w.change(ctx, u, staying)
+	o := <-removal
+	u.note("operator, at the same time: provisioned false: %t %v", o.acknowledged, o.err)
+	if o.acknowledged {
+		u.keep(promise{})
+	} else {
+		u.doubt = append(u.doubt, promise{})
+	}
+	return errors.Join(err, o.err)
+}
+
+// operate calls the operator's door. A change that was not acknowledged, because the node was killed, is no error.
+func (w *worker) operate(ctx context.Context, u *user, provisioned bool) (acknowledged bool, err error) {
+	verb, input, count := "user.remove", any(map[string]any{"name": u.impi}), &w.d.counts.Removed
+	if provisioned {
+		verb, input, count = "user.add", map[string]any{"subscriber": u.subscriber()}, &w.d.counts.Added
+	}
 	var out struct {
 		Warning string `json:"warning"`
 	}
-	err := w.d.p.door.Call(ctx, verb, input, &out)
-	u.note("%s: %v", verb, err)
+	err = w.d.p.door.Call(ctx, verb, input, &out)
 	var refused *management.Error
 	switch {
 	case errors.As(err, &refused):
-		return fmt.Errorf("durability: %s of %s: %w", verb, u.name, err)
+		return false, fmt.Errorf("durability: %s of %s: %w", verb, u.name, err)
 	case err != nil:
-		return nil // the node was killed
+		return false, nil
 	case out.Warning != "":
-		return fmt.Errorf("durability: %s of %s: %s", verb, u.name, out.Warning)
+		return false, fmt.Errorf("durability: %s of %s: %s", verb, u.name, out.Warning)
 	}
-	u.keep(wish)
 	count.Add(1)
-	return nil
+	return true, nil
 }
 
 // compare asks the node, as each user and by the network only, what stands, and compares that with what was promised.
