@@ -81,6 +81,8 @@ type World struct {
 	Lab    bool
 	Roles  Roles     // the functions of this process; zero means all
 	Cx     cx.Server // the HSS of another process, for a node that has CSCFs and no HSS
+	// Push finds the S-CSCFs of other processes, for a node that has an HSS; nil where there are none.
+	Push func(serverName string) cx.Client
 	// Digest are the algorithms of SIP Digest for subscribers without a card; empty: off.
 	Digest []aka.DigestAlgorithm
 	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
@@ -120,7 +122,7 @@ func Assemble(w World) (*Core, error) {
 	if w.Roles == 0 {
 		w.Roles = AllRoles
 	}
-	c := &Core{Gate: w.Policy.Gate(w.Sink), cx: w.Cx}
+	c := &Core{Gate: w.Policy.Gate(w.Sink), cx: w.Cx, elsewhere: w.Push}
 	limits := messageLimits(c.Gate)
 	limits.Poison = w.Poison
 	c.Pool = sip.NewPool(limits)

@@ -34,6 +34,8 @@ type Options struct {
 	Log    *slog.Logger
 	// Split puts the P-CSCF of each node into a process of its own, with a wire between (Mw in clear).
 	Split bool
+	// Apart puts the HSS of each node into a process of its own.
+	Apart bool
 	// Protected makes the nodes take their clients' paths for protected ones, as if under TLS: for procedures that differ.
 	Protected bool
 	// Digest admits subscribers without a card, by SHA-256 and by MD5.

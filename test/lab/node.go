@@ -30,7 +30,8 @@ type Node struct {
 	Meanwhile func()
 
 	w       *World
-	edge    *edge // of a split node: the process that has the P-CSCF
+	edge    *edge      // of a split node: the process that has the P-CSCF
+	home    *node.Core // that of the HSS, if it is one of its own
 	number  int
 	keyring *seal.Keyring
 	image   *store.MemoryImage
@@ -81,10 +82,13 @@ func (n *Node) Start() (err error) {
 	}
 	n.ledger = &ledger{DB: n.Store, w: w}
 	meta := n.Store.Meta()
-	n.Core, err = node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.ledger,
+	world := node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.ledger,
 		Keys: func() *seal.Keyring { return n.keyring }, Policy: w.options.Policy, Sink: w, Mode: w.options.Mode, Node: uint16(2*n.number + 1), Roles: w.roles(),
-		Shards: w.options.Shards, Domain: Domain, Lab: true, Digest: w.options.digest(), Emergency: w.options.emergency(), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison})
-	if err != nil {
+		Shards: w.options.Shards, Domain: Domain, Lab: true, Digest: w.options.digest(), Emergency: w.options.emergency(), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison}
+	if err := n.startHome(&world); err != nil {
+		return err
+	}
+	if n.Core, err = node.Assemble(world); err != nil {
 		return err
 	}
 	if err := n.startEdge(); err != nil {
@@ -113,6 +117,7 @@ func (n *Node) stop() {
 	}
 	n.Store.Abandon()
 	n.Core.Close()
+	n.stopHome()
 	n.stopEdge()
 }
 
@@ -149,7 +154,7 @@ func (n *Node) step(now time.Duration) (next time.Duration) {
 		return store.Never
 	}
 	next = n.Store.Step()
-	for _, sh := range n.Core.Shards {
+	for _, sh := range n.shards() {
 		next = min(next, sh.Step(now))
 	}
 	return min(next, n.stepEdge(now))
@@ -282,7 +287,7 @@ func (n *Node) turn() bool {
 	for {
 		before := n.Store.Stats().Batches
 		n.Store.Step()
-		for _, sh := range n.Core.Shards {
+		for _, sh := range n.shards() {
 			sh.Exec(shard.EventFunc(func(*shard.Shard) {})) // not Step: the goroutine of Provision may be inside
 		}
 		next := n.Store.Step()

@@ -38,10 +38,14 @@ func (n *Node) Inner() netip.AddrPort {
 
 // roles are those of a node's Core.
 func (w *World) roles() node.Roles {
+	r := node.Roles(0).With(node.RoleSCSCF).With(node.RoleICSCF)
 	if !w.options.Split {
-		return node.AllRoles
+		r = r.With(node.RolePCSCF)
 	}
-	return node.Roles(0).With(node.RoleHSS).With(node.RoleSCSCF).With(node.RoleICSCF)
+	if !w.options.Apart {
+		r = r.With(node.RoleHSS)
+	}
+	return r
 }
 
 // front is the process that clients meet.

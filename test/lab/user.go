@@ -49,7 +49,7 @@ func (n *Node) AddUser(u User) (*Client, error) {
 		c.Siblings = append(c.Siblings, sibling)
 		subscriber.MoreCards = append(subscriber.MoreCards, card)
 	}
-	if err := n.Core.HSS.Add(context.Background(), &subscriber); err != nil {
+	if err := n.HSS().Add(context.Background(), &subscriber); err != nil {
 		return nil, fmt.Errorf("lab: subscriber %s: %w", u.Name, err)
 	}
 	return c, nil

@@ -30,6 +30,9 @@ func TestScenario(t *testing.T) {
 		t.Run(name+"/wire", func(t *testing.T) {
 			Play(t, string(script), lab.Options{Seed: 1, Split: true})
 		})
+		t.Run(name+"/hss_apart", func(t *testing.T) {
+			Play(t, string(script), lab.Options{Seed: 1, Apart: true})
+		})
 		t.Run(name+"/two_shards", func(t *testing.T) {
 			Play(t, string(script), lab.Options{Seed: 1, Shards: 2})
 		})

@@ -134,7 +134,7 @@ func (p *player) step(b block) error {
 		p.clients[words[1]] = p.w.Nodes[0].AddDevice(words[1], p.clients[words[3]])
 		return nil
 	case "remove":
-		return p.w.Nodes[0].Provision(func(ctx context.Context) error { return p.w.Nodes[0].Core.HSS.Remove(ctx, p.clients[words[1]].IMPI) })
+		return p.w.Nodes[0].Provision(func(ctx context.Context) error { return p.w.Nodes[0].HSS().Remove(ctx, p.clients[words[1]].IMPI) })
 	case "drain":
 		p.w.Nodes[0].Drain()
 		return nil
