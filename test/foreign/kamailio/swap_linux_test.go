@@ -79,7 +79,7 @@ func startHSS(t *testing.T) *live.Node {
 func told(t *testing.T, h *handset) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; {
-		if err := h.Write(h.initial("MESSAGE", h.IMPU, "may I?")); err != nil {
+		if err := h.Write(h.initial("MESSAGE", h.IMPU, "may I?", "Content-Type: text/plain")); err != nil {
 			t.Fatal(err)
 		}
 		m := h.expect(t, false, "MESSAGE")
@@ -106,7 +106,7 @@ func expelled(t *testing.T, home *live.Node, from, h *handset) {
 	if err := home.HSS.Remove(ctx, h.IMPI); err != nil {
 		t.Error(err)
 	}
-	refused(t, from, h, 604) // TS 24.229 5.3.2.1 leaves the choice between 404, which our I-CSCF takes, and this
+	refused(t, from, h, 604) // Kamailio's word for it; ours is 404
 	if _, err := h.register(ctx, 600); err == nil || !strings.Contains(err.Error(), ": 403 ") {
 		t.Errorf("who has no subscription registers: %v", err)
 	}
