@@ -28,7 +28,7 @@ func TestScenario(t *testing.T) {
 			})
 		}
 		t.Run(name+"/wire", func(t *testing.T) {
-			Play(t, string(script), lab.Options{Seed: 1, Split: true})
+			Play(t, string(script), lab.Options{Seed: 1, Split: true, Apart: true}) // P-CSCF, other CSCFs and HSS, each alone
 		})
 		t.Run(name+"/hss_apart", func(t *testing.T) {
 			Play(t, string(script), lab.Options{Seed: 1, Apart: true})
