@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -259,19 +260,27 @@ func (n *Node) Provision(change func(ctx context.Context) error) error {
 	done := make(chan error, 1)
 	go func() { done <- change(context.Background()) }()
 	for {
+		// The goroutine's turn.
 		select {
 		case err := <-done:
 			return err
 		case <-e.submitted:
-			for e.waiting.Add(1); e.waiting.Load() > 0; {
-				if n.Meanwhile != nil {
-					n.Meanwhile()
-				}
-				if !n.up {
-					return <-done
-				}
-				n.turn()
+		case <-time.After(time.Minute):
+			panic("lab: a change of the subscribers waits for something that only time brings")
+		}
+		// The world's turn, which ends when all that was handed to the store is answered.
+		for e.waiting.Add(1); e.busy(); {
+			if n.Meanwhile != nil {
+				n.Meanwhile()
 			}
+			if !n.up {
+				return <-done
+			}
+			n.turn()
+		}
+		if answer := e.answer; answer != nil {
+			e.answer = nil
+			answer()
 		}
 	}
 }
@@ -288,7 +297,9 @@ func (n *Node) turn() bool {
 		before := n.Store.Stats().Batches
 		n.Store.Step()
 		for _, sh := range n.shards() {
-			sh.Exec(shard.EventFunc(func(*shard.Shard) {})) // not Step: the goroutine of Provision may be inside
+			for !enter(sh, n.w.Clock.Now()) {
+				runtime.Gosched()
+			}
 		}
 		next := n.Store.Step()
 		if busy := n.Disk.Busy(); busy > n.w.Clock.Now() && next == busy {
@@ -299,6 +310,17 @@ func (n *Node) turn() bool {
 			return false
 		}
 	}
+}
+
+// enter is Step, unless somebody is inside: the goroutine of Provision is on its way out of the shard then.
+func enter(sh *shard.Shard, now time.Duration) (entered bool) {
+	defer func() {
+		if p := recover(); p != nil && p != "shard: Step while somebody is inside" {
+			panic(p)
+		}
+	}()
+	sh.Step(now)
+	return true
 }
 
 // ledger is the store of a node. It lets reads take time, and while Provision runs it tells who waits for the disk.
@@ -324,6 +346,19 @@ type errand struct {
 	submitted chan struct{} // a change was handed to the store
 	ended     chan struct{} // closed when the node ends before it
 	waiting   atomic.Int64  // changes that Provision has taken note of less those that are answered
+	answer    func()        // to the goroutine: given when the world's turn is over, not in the middle of it
+}
+
+// busy takes note of what procedures have handed to the store in the world's turn, and reports whether anything waits.
+func (e *errand) busy() bool {
+	for {
+		select {
+		case <-e.submitted:
+			e.waiting.Add(1)
+		default:
+			return e.waiting.Load() > 0
+		}
+	}
 }
 
 // ApplyAsync implements store.Store.
@@ -361,7 +396,7 @@ func (l *ledger) Apply(partition string, ops ...store.Op) error {
 		return l.DB.Apply(partition, ops...)
 	}
 	answer := make(chan error, 1)
-	l.ApplyAsync(partition, ops, func(err error) { answer <- err })
+	l.ApplyAsync(partition, ops, func(err error) { e.answer = func() { answer <- err } })
 	select {
 	case err := <-answer:
 		return err
@@ -381,7 +416,9 @@ func (l *ledger) Reserve(counter string, n uint64) (from, to uint64, err error) 
 		err      error
 	}
 	answer := make(chan reserved, 1)
-	l.ReserveAsync(counter, n, func(from, to uint64, err error) { answer <- reserved{from, to, err} })
+	l.ReserveAsync(counter, n, func(from, to uint64, err error) {
+		e.answer = func() { answer <- reserved{from, to, err} }
+	})
 	select {
 	case r := <-answer:
 		return r.from, r.to, r.err
