@@ -86,7 +86,7 @@ func TestKills(t *testing.T) {
 			t.Fatalf("kill %d: %v", n+1, err)
 		}
 	}
-	t.Logf("%d kills: %s", kills(t), &d.counts)
+	t.Logf("note: %d kills: %s", kills(t), &d.counts)
 	if got, want := d.counts.Writes(), int64(100*kills(t)); got < want {
 		t.Errorf("%d acknowledged writes are too few, want %d", got, want)
 	}

@@ -53,7 +53,7 @@ func TestRestart(t *testing.T) {
 				}
 				best = min(best, took)
 			}
-			t.Logf("%d subscribers, %d registrations, %s: first 200 after %v", subscribers, subscribers/2, kind.name, best.Round(time.Millisecond))
+			t.Logf("note: %d subscribers, %d registrations, %s: first 200 after %v", subscribers, subscribers/2, kind.name, best.Round(time.Millisecond))
 			if limit := restartSlack * restartLimit; best > limit && !raceEnabled {
 				t.Errorf("more than %v", limit)
 			}

@@ -45,7 +45,7 @@ func TestSimulation(t *testing.T) {
 	for _, seed := range seeds(t) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			result, err := Run(Plan{Seed: seed, Keep: int(number(t, "IMSAFE_EVENTS", 120))})
-			t.Logf("seed %d: trace %s, %+v", seed, result.Trace, result.Counts)
+			t.Logf("note: seed %d: trace %s, %+v", seed, result.Trace, result.Counts)
 			if err != nil {
 				t.Fatalf("seed %d: %v\nplay it again with IMSAFE_SEED=%d; the last events:\n%s", seed, err, seed, result.History)
 			}

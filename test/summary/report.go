@@ -35,6 +35,7 @@ type report struct {
 	builds                  map[string]*strings.Builder // compiler output by import path
 	passed, failed, skipped int                         // tests of all packages; skipped without r.skips of the set-up
 	skips                   []skip
+	notes                   []string // what tests that passed want to be read: seeds, figures
 	slow                    []timed
 }
 
@@ -128,6 +129,9 @@ func (r *report) takeTest(e event) {
 	switch e.Action {
 	case "output":
 		t.output.WriteString(e.Output)
+		if _, note, found := strings.Cut(e.Output, "note: "); found {
+			r.notes = append(r.notes, e.Package+" "+strings.TrimSpace(note))
+		}
 		return
 	case "pass", "fail", "skip":
 		t.concluded = true
@@ -214,6 +218,9 @@ func (r *report) close(took, budget time.Duration) bool {
 			setup++
 		}
 		fmt.Fprintf(r.out, "skip %s: %s\n", s.where, s.reason)
+	}
+	for _, n := range r.notes {
+		fmt.Fprintf(r.out, "note %s\n", n)
 	}
 	r.printSlow()
 	fmt.Fprintf(r.out, "took %s of %s\n", took.Round(time.Second), budget)

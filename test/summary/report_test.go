@@ -53,6 +53,11 @@ func TestReport(t *testing.T) {
 {"Action":"fail","Package":"p"}
 `, []string{"FAIL TestA\n"}, "1 passed, 1 failed, 0 skipped", false},
 
+		{"a note of a test that passed is told",
+			`{"Action":"output","Package":"p","Test":"TestN","Output":"    n_test.go:9: note: seed 42: fine\n"}
+{"Action":"pass","Package":"p","Test":"TestN"}
+{"Action":"pass","Package":"p"}
+`, []string{"note p seed 42: fine\n"}, "1 passed, 0 failed, 0 skipped", true},
 		{"a skip gives its reason",
 			`{"Action":"run","Package":"p","Test":"TestS"}
 {"Action":"output","Package":"p","Test":"TestS","Output":"=== RUN   TestS\n"}
