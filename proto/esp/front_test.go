@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"imsafe/test/peer"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,7 +40,7 @@ func newLoopRig(t testing.TB, tr Transform, tunnel bool, pCfg FrontConfig) *loop
 		}
 		pc, err := lc.ListenPacket(context.Background(), network, addr)
 		if errors.Is(err, os.ErrPermission) {
-			t.Skip("no CAP_NET_RAW: raw sockets are not tested here")
+			peer.Missing(t, "CAP_NET_RAW: raw sockets are not tested here")
 		}
 		if err != nil {
 			t.Fatal(err)

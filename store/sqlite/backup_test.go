@@ -17,6 +17,7 @@ import (
 	"imsafe/store/disk"
 	"imsafe/store/sqlite"
 	"imsafe/store/storetest"
+	"imsafe/test/peer"
 )
 
 func put(t testing.TB, db *store.DB, key, value string) uint64 {
@@ -242,13 +243,7 @@ func TestPrivate(t *testing.T) {
 
 // TestShell: a person reads the image with the tool everybody has.
 func TestShell(t *testing.T) {
-	shell, err := exec.LookPath("sqlite3")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no sqlite3")
-		}
-		t.Skip("SKIPPED: no sqlite3 on this machine")
-	}
+	shell := peer.Need(t, "sqlite3")
 	dir := t.TempDir()
 	db := open(t, dir, options())
 	put(t, db, "sip:alice@ims.example", `{"state":"registered"}`)

@@ -2,7 +2,6 @@ package foreign
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -10,84 +9,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"imsafe/test/live"
 	"imsafe/test/peer"
 )
-
-// insideEnv tells the test binary that it runs in a network namespace of its own.
-const insideEnv = "IMSAFE_TEST_NAMESPACE"
-
-// inNamespace runs the calling test once more in a process with a network of its own, where nothing but the test is heard and
-// capturing needs no right outside. It reports true in that process.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(insideEnv) != "" {
-		if err := loopbackUp(); err != nil {
-			t.Fatal(err)
-		}
-		return true
-	}
-	var refused []string
-	for _, flags := range []uintptr{unix.CLONE_NEWUSER | unix.CLONE_NEWNET, unix.CLONE_NEWNET} {
-		cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", fmt.Sprintf("-test.short=%v", testing.Short()))
-		cmd.Env = append(os.Environ(), insideEnv+"=1")
-		cmd.SysProcAttr = namespace(flags)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Start(); err != nil {
-			refused = append(refused, err.Error())
-			continue
-		}
-		err := cmd.Wait()
-		t.Logf("in its namespace:\n%s", &out)
-		switch {
-		case err != nil:
-			t.Errorf("in its namespace: %v", err)
-		case strings.Contains(out.String(), "--- SKIP"):
-			t.Skip(peer.SkipPrefix + "see above")
-		}
-		return false
-	}
-	reason := fmt.Sprintf("%sa network namespace to capture in: %s", peer.SkipPrefix, strings.Join(refused, ", "))
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-	return false
-}
-
-func namespace(flags uintptr) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Cloneflags: flags}
-	if flags&unix.CLONE_NEWUSER != 0 {
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	return a
-}
-
-// loopbackUp switches lo on: in a new namespace it is there and off.
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo); err != nil {
-		return err
-	}
-	lo.SetUint16(lo.Uint16() | unix.IFF_UP)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
-}
 
 // capture captures everything on lo while load runs, and returns the file.
 func capture(t *testing.T, load func()) string {
@@ -195,7 +122,7 @@ func complaint(frame, severities, messages string) (against []string) {
 func TestCapture(t *testing.T) {
 	peer.Need(t, "sipp")
 	peer.Need(t, "tshark")
-	if !inNamespace(t) {
+	if !peer.InNamespace(t) {
 		return
 	}
 	scale := 4

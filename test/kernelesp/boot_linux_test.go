@@ -19,50 +19,6 @@ import (
 	"imsafe/test/peer"
 )
 
-// insideEnv tells the test binary that it runs in a network namespace of its own.
-const insideEnv = "IMSAFE_TEST_NAMESPACE"
-
-// inNamespace runs the calling test once more in a process with a network of its own, in which it may make devices and raw sockets. It
-// reports true in that process.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(insideEnv) != "" {
-		return true
-	}
-	var refused []string
-	for _, flags := range []uintptr{unix.CLONE_NEWNET, unix.CLONE_NEWUSER | unix.CLONE_NEWNET} {
-		cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), insideEnv+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGTERM}
-		if flags&unix.CLONE_NEWUSER != 0 {
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-		}
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Start(); err != nil {
-			refused = append(refused, err.Error())
-			continue
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("in its namespace: %v", err)
-		}
-		t.Logf("in its namespace:\n%s", &out)
-		return false
-	}
-	skip(t, "a network namespace for the other kernel: "+strings.Join(refused, ", "))
-	return false
-}
-
-// skip is what peer.Need does where it is not a program that is missing.
-func skip(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(peer.SkipPrefix + what)
-	}
-	t.Skip(peer.SkipPrefix + what)
-}
-
 // kernel is the other kernel, running.
 type kernel struct {
 	t       *testing.T
@@ -94,7 +50,7 @@ func boot(t *testing.T) *kernel {
 	uml, busybox, ip := peer.Need(t, "linux.uml"), peer.Need(t, "busybox"), peer.Need(t, "ip")
 	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	if err != nil {
-		skip(t, "a tap device: "+err.Error())
+		peer.Missing(t, "a tap device: "+err.Error())
 	}
 	_ = tun.Close() // it was only asked whether it can be opened
 	dir := t.TempDir()

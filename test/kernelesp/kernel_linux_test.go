@@ -15,6 +15,7 @@ import (
 
 	"imsafe/proto/aka"
 	"imsafe/proto/esp"
+	"imsafe/test/peer"
 )
 
 // The keys of the test, and what the other kernel is told: keys and salts of TS 33.203 Annex I as it writes them. The salts were
@@ -71,7 +72,7 @@ func TestKernel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots another kernel")
 	}
-	if !inNamespace(t) {
+	if !peer.InNamespace(t) {
 		return
 	}
 	k := boot(t)

@@ -64,21 +64,19 @@ func Need(t testing.TB, name string) string {
 		if path := find(name); path != "" {
 			return path
 		}
-		missing(t, p)
+		Missing(t, fmt.Sprintf("%s (Debian: %s): not tested here: %s; run test/setup.sh as root", p.Name, strings.Join(p.Packages, " "), p.UsedBy))
 	}
 	t.Fatalf("peer: %q is not in test/peer/peers.tsv: add a row, so that setup installs it", name)
 	return ""
 }
 
-// missing ends the test: failed in CI, skipped elsewhere.
-func missing(t testing.TB, p Peer) {
+// Missing ends the test because what, which is no program, is not there: failed with CI=true, skipped loudly elsewhere.
+func Missing(t testing.TB, what string) {
 	t.Helper()
-	reason := fmt.Sprintf("%s%s (Debian: %s): not tested here: %s; run test/setup.sh as root",
-		SkipPrefix, p.Name, strings.Join(p.Packages, " "), p.UsedBy)
 	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
+		t.Fatal(SkipPrefix + what)
 	}
-	t.Skip(reason)
+	t.Skip(SkipPrefix + what)
 }
 
 // find looks in PATH and then where Debian puts daemons, which PATH lacks for ordinary users.
