@@ -125,72 +125,51 @@ func (c *Client) MultimediaAuth(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx
 
 // Serve implements diameter.Handler: what the HSS pushes.
 func (c *Client) Serve(r *d.Request) {
-	j := &pushed{x: newExchange(r, c.node.Us()), scscf: c.cfg.SCSCF}
+	p := &procedure{x: newExchange(r, c.node.Us())}
 	v := r.AVPs()
 	var f *d.Fault
 	var err error
+	var bears bool // H(A1)
 	if r.Command() == d.RTR {
-		if j.rtr, f = decodeRTR(v); f == nil {
-			j.rtr.ServerName = c.cfg.ServerName
-		}
-	} else if j.ppr, err = decodePPR(v); err == nil {
-		j.ppr.ServerName = c.cfg.ServerName
+		var q *cx.RegistrationTerminationRequest
+		q, f = decodeRTR(v)
+		p.serve = func(t *shard.Task, x *exchange) d.Writer { return c.registrationTermination(t, x, q) }
+	} else {
+		var q *cx.PushProfileRequest
+		q, err = decodePPR(v)
+		bears = err == nil && q.Digest != nil
+		p.serve = func(t *shard.Task, x *exchange) d.Writer { return c.pushProfile(t, x, q) }
 	}
 	switch {
 	case f != nil:
 		r.Reply.Send(d.AppendError(nil, r.Message, c.node.Us(), *f))
 	case err != nil:
-		j.x.fail(cx.ResultOf(err))
-	case j.ppr != nil && j.ppr.Digest != nil && !r.Secure && !c.cfg.LabCleartextKeys:
-		j.x.fail(cx.ResultUnableToComply) // H(A1) that anybody may have read is no secret
+		p.x.fail(cx.ResultOf(err))
+	case bears && !r.Secure && !c.cfg.LabCleartextKeys:
+		p.x.fail(cx.ResultUnableToComply) // H(A1) that anybody may have read is no secret
 	case !checkFeatures(r.Message):
-		j.x.fail(cx.ResultFeatureUnsupported)
-	case !c.cfg.Shards[c.turn.Add(1)%uint32(len(c.cfg.Shards))].Exec(j):
-		j.x.fail(cx.ResultTooBusy)
-	}
-}
-
-// pushed is one pushed request as the procedure that serves it.
-type pushed struct {
-	scscf cx.Client
-	x     exchange
-	rtr   *cx.RegistrationTerminationRequest
-	ppr   *cx.PushProfileRequest
-}
-
-// Run implements shard.Event.
-func (p *pushed) Run(s *shard.Shard) {
-	if !s.Begin(p) {
+		p.x.fail(cx.ResultFeatureUnsupported)
+	case !c.cfg.Shards[c.turn.Add(1)%uint32(len(c.cfg.Shards))].Exec(p):
 		p.x.fail(cx.ResultTooBusy)
 	}
 }
 
-// Proceed implements shard.Procedure.
-func (p *pushed) Proceed(t *shard.Task) {
-	answered := false
-	defer func() {
-		if !answered { // a panic, which the shard reports, or its end
-			p.x.fail(cx.ResultUnableToComply)
-		}
-	}()
-	w := p.serve(t)
-	answered = true
-	p.x.send(&w)
+func (c *Client) registrationTermination(t *shard.Task, x *exchange, r *cx.RegistrationTerminationRequest) d.Writer {
+	r.ServerName = c.cfg.ServerName
+	a, err := c.cfg.SCSCF.RegistrationTermination(t, r)
+	if err != nil {
+		return x.answer(cx.ResultOf(err))
+	}
+	w := x.answer(a.Result)
+	appendRTA(&w, a)
+	return w
 }
 
-func (p *pushed) serve(t *shard.Task) d.Writer {
-	if p.rtr != nil {
-		a, err := p.scscf.RegistrationTermination(t, p.rtr)
-		if err != nil {
-			return p.x.answer(cx.ResultOf(err))
-		}
-		w := p.x.answer(a.Result)
-		appendRTA(&w, a)
-		return w
-	}
-	a, err := p.scscf.PushProfile(t, p.ppr)
+func (c *Client) pushProfile(t *shard.Task, x *exchange, r *cx.PushProfileRequest) d.Writer {
+	r.ServerName = c.cfg.ServerName
+	a, err := c.cfg.SCSCF.PushProfile(t, r)
 	if err != nil {
-		return p.x.answer(cx.ResultOf(err))
+		return x.answer(cx.ResultOf(err))
 	}
-	return p.x.answer(a.Result)
+	return x.answer(a.Result)
 }

@@ -7,6 +7,7 @@ import (
 
 	"imsafe/proto/aka"
 	d "imsafe/proto/diameter"
+	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
 )
 
@@ -258,6 +259,48 @@ func TestHostOf(t *testing.T) {
 		if got := s.hostOf(name); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)
 		}
+	}
+}
+
+// hss grants what is asked for sip:good and refuses the rest.
+type hss struct{ cx.Server }
+
+func (hss) ServerAssignment(_ *shard.Task, r *cx.ServerAssignmentRequest) (*cx.ServerAssignmentAnswer, error) {
+	if r.ServerName != "sip:good" {
+		return nil, cx.ErrUserUnknown
+	}
+	return &cx.ServerAssignmentAnswer{Result: cx.ResultSuccess}, nil
+}
+
+func (hss) MultimediaAuth(_ *shard.Task, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
+	if r.ServerName != "sip:good" {
+		return nil, cx.ErrUserUnknown
+	}
+	return &cx.MultimediaAuthAnswer{Result: cx.ResultSuccess}, nil
+}
+
+// What is refused names no host and takes no room; the first who was granted a name keeps it.
+func TestLearn(t *testing.T) {
+	for name, ask := range map[string]func(s *Server, origin, server string){
+		"SAR": func(s *Server, origin, server string) {
+			s.serverAssignment(nil, &exchange{origin: origin}, &cx.ServerAssignmentRequest{ServerName: server})
+		},
+		"MAR": func(s *Server, origin, server string) {
+			s.multimediaAuth(nil, &exchange{origin: origin}, &cx.MultimediaAuthRequest{ServerName: server})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Server{cfg: ServerConfig{HSS: hss{}}, hosts: map[string]string{}}
+			ask(s, "other.example", "sip:bad")
+			if len(s.hosts) != 0 {
+				t.Errorf("a refused request taught %v", s.hosts)
+			}
+			ask(s, "first.example", "sip:good")
+			ask(s, "other.example", "sip:good")
+			if got := s.hostOf("sip:good"); got != "first.example" {
+				t.Errorf("%q", got)
+			}
+		})
 	}
 }
 

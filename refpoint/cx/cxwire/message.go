@@ -54,15 +54,15 @@ type exchange struct {
 	session  []byte
 	proxy    []byte // Proxy-Info, to be given back
 	features bool   // the peer spoke of features, so the answer does
-	peer     string
-	secure   bool
+	origin   string // Origin-Host
 	reply    d.Reply
 }
 
 func newExchange(r *d.Request, us d.Identities) exchange {
 	h := r.Header()
 	h.Flags &= d.FlagProxiable
-	x := exchange{us: us, header: h, session: append([]byte(nil), r.Identity(d.SessionID)...), peer: r.Peer, secure: r.Secure, reply: r.Reply}
+	x := exchange{us: us, header: h, session: append([]byte(nil), r.Identity(d.SessionID)...),
+		origin: string(r.Identity(d.OriginHost)), reply: r.Reply}
 	_, x.features = r.Find(d.SupportedFeatures)
 	var proxy d.Writer
 	d.CopyProxyInfo(&proxy, r.Message)
@@ -112,6 +112,32 @@ func (x *exchange) send(w *d.Writer) {
 func (x *exchange) fail(result cx.Result) {
 	w := x.answer(result)
 	x.send(&w)
+}
+
+// procedure serves one request on a shard: serve makes the answer.
+type procedure struct {
+	x     exchange
+	serve func(*shard.Task, *exchange) d.Writer
+}
+
+// Run implements shard.Event.
+func (p *procedure) Run(s *shard.Shard) {
+	if !s.Begin(p) {
+		p.x.fail(cx.ResultTooBusy)
+	}
+}
+
+// Proceed implements shard.Procedure.
+func (p *procedure) Proceed(t *shard.Task) {
+	answered := false
+	defer func() {
+		if !answered { // a panic, which the shard reports, or its end
+			p.x.fail(cx.ResultUnableToComply)
+		}
+	}()
+	w := p.serve(t, &p.x)
+	answered = true
+	p.x.send(&w)
 }
 
 // checkFeatures refuses a request that insists on features we do not have (TS 29.229 7.2.1).

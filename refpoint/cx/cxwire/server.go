@@ -19,7 +19,8 @@ const ReasonKeysInClear = "keys-in-clear"
 type ServerConfig struct {
 	HSS    cx.Server
 	Shards []*shard.Shard // procedures run on these, in turn
-	// Hosts are the Diameter hosts of S-CSCFs, by their SIP names. Those that are not here are learned from their SARs and MARs,
+	// Hosts are the Diameter hosts of S-CSCFs, by their SIP names. Those that are not here are learned from their SARs and MARs
+	// that the HSS grants,
 	// and before that taken to be the host of the SIP URI.
 	Hosts map[string]string
 	// LabCleartextKeys lets keys go to peers without TLS. For laboratories: who listens owns every security association.
@@ -59,120 +60,98 @@ func (s *Server) Bind(n *d.Node) { s.node = n }
 
 // Serve implements diameter.Handler: it decodes, and leaves the rest to a procedure.
 func (s *Server) Serve(r *d.Request) {
-	j := &job{x: newExchange(r, s.node.Us())}
+	p := &procedure{x: newExchange(r, s.node.Us())}
 	v := r.AVPs()
 	var f *d.Fault
+	var bears bool // keys, in its answer
 	switch r.Command() {
 	case d.UAR:
-		j.uar, f = decodeUAR(v)
+		var q *cx.UserAuthorizationRequest
+		q, f = decodeUAR(v)
+		p.serve = func(t *shard.Task, x *exchange) d.Writer { return s.userAuthorization(t, x, q) }
 	case d.SAR:
-		j.sar, f = decodeSAR(v)
+		var q *cx.ServerAssignmentRequest
+		q, f = decodeSAR(v)
+		p.serve = func(t *shard.Task, x *exchange) d.Writer { return s.serverAssignment(t, x, q) }
 	case d.LIR:
-		j.lir, f = decodeLIR(v)
+		var q *cx.LocationInfoRequest
+		q, f = decodeLIR(v)
+		p.serve = func(t *shard.Task, x *exchange) d.Writer { return s.locationInfo(t, x, q) }
 	case d.MAR:
-		j.mar, f = decodeMAR(v)
+		var q *cx.MultimediaAuthRequest
+		q, f = decodeMAR(v)
+		bears = true
+		p.serve = func(t *shard.Task, x *exchange) d.Writer { return s.multimediaAuth(t, x, q) }
 	}
 	switch {
 	case f != nil:
 		r.Reply.Send(d.AppendError(nil, r.Message, s.node.Us(), *f))
 	case !checkFeatures(r.Message):
-		j.x.fail(cx.ResultFeatureUnsupported)
-	case j.mar != nil && !r.Secure && !s.cfg.LabCleartextKeys:
+		p.x.fail(cx.ResultFeatureUnsupported)
+	case bears && !r.Secure && !s.cfg.LabCleartextKeys:
 		if s.cfg.Refused != nil {
 			s.cfg.Refused(r.Peer, ReasonKeysInClear)
 		}
-		j.x.fail(cx.ResultUnableToComply) // before a sequence number is spent
-	default:
-		s.learn(r)
-		j.hss = s.cfg.HSS
-		if !s.cfg.Shards[s.turn.Add(1)%uint32(len(s.cfg.Shards))].Exec(j) {
-			j.x.fail(cx.ResultTooBusy)
-		}
+		p.x.fail(cx.ResultUnableToComply) // before a sequence number is spent
+	case !s.cfg.Shards[s.turn.Add(1)%uint32(len(s.cfg.Shards))].Exec(p):
+		p.x.fail(cx.ResultTooBusy)
 	}
 }
 
-// learn notes which host an S-CSCF has: what is pushed goes there (TS 29.228 6.1.3, Destination-Host). The first host that used a
-// name keeps it, so that no other S-CSCF can draw to itself what is meant for this one.
-func (s *Server) learn(r *d.Request) {
-	a, ok := r.Find(d.ServerName)
-	if !ok {
-		return
-	}
-	host := r.Identity(d.OriginHost)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.hosts[string(a.Data)]; !known && len(s.hosts) < maxHosts {
-		s.hosts[string(a.Data)] = string(host)
-	}
-}
-
-// job is one request as the procedure that serves it.
-type job struct {
-	hss cx.Server
-	x   exchange
-	uar *cx.UserAuthorizationRequest
-	sar *cx.ServerAssignmentRequest
-	lir *cx.LocationInfoRequest
-	mar *cx.MultimediaAuthRequest
-}
-
-// Run implements shard.Event.
-func (j *job) Run(s *shard.Shard) {
-	if !s.Begin(j) {
-		j.x.fail(cx.ResultTooBusy)
-	}
-}
-
-// Proceed implements shard.Procedure.
-func (j *job) Proceed(t *shard.Task) {
-	answered := false
-	defer func() {
-		if !answered { // a panic, which the shard reports, or its end
-			j.x.fail(cx.ResultUnableToComply)
-		}
-	}()
-	w := j.serve(t)
-	answered = true
-	j.x.send(&w)
-}
-
-func (j *job) serve(t *shard.Task) d.Writer {
-	switch {
-	case j.uar != nil:
-		a, err := j.hss.UserAuthorization(t, j.uar)
-		if err != nil {
-			return j.x.answer(cx.ResultOf(err))
-		}
-		w := j.x.answer(a.Result)
-		appendUAA(&w, a)
-		return w
-	case j.sar != nil:
-		a, err := j.hss.ServerAssignment(t, j.sar)
-		result := cx.ResultOf(err)
-		if err == nil {
-			result = a.Result
-		}
-		w := j.x.answer(result)
-		if a != nil { // with some failures too
-			appendSAA(&w, a)
-		}
-		return w
-	case j.lir != nil:
-		a, err := j.hss.LocationInfo(t, j.lir)
-		if err != nil {
-			return j.x.answer(cx.ResultOf(err))
-		}
-		w := j.x.answer(a.Result)
-		appendLIA(&w, a)
-		return w
-	}
-	a, err := j.hss.MultimediaAuth(t, j.mar)
+func (s *Server) userAuthorization(t *shard.Task, x *exchange, r *cx.UserAuthorizationRequest) d.Writer {
+	a, err := s.cfg.HSS.UserAuthorization(t, r)
 	if err != nil {
-		return j.x.answer(cx.ResultOf(err))
+		return x.answer(cx.ResultOf(err))
 	}
-	w := j.x.answer(a.Result)
+	w := x.answer(a.Result)
+	appendUAA(&w, a)
+	return w
+}
+
+func (s *Server) serverAssignment(t *shard.Task, x *exchange, r *cx.ServerAssignmentRequest) d.Writer {
+	a, err := s.cfg.HSS.ServerAssignment(t, r)
+	result := cx.ResultOf(err)
+	if err == nil {
+		result = a.Result
+		s.learn(r.ServerName, x.origin)
+	}
+	w := x.answer(result)
+	if a != nil { // with some failures too
+		appendSAA(&w, a)
+	}
+	return w
+}
+
+func (s *Server) locationInfo(t *shard.Task, x *exchange, r *cx.LocationInfoRequest) d.Writer {
+	a, err := s.cfg.HSS.LocationInfo(t, r)
+	if err != nil {
+		return x.answer(cx.ResultOf(err))
+	}
+	w := x.answer(a.Result)
+	appendLIA(&w, a)
+	return w
+}
+
+func (s *Server) multimediaAuth(t *shard.Task, x *exchange, r *cx.MultimediaAuthRequest) d.Writer {
+	a, err := s.cfg.HSS.MultimediaAuth(t, r)
+	if err != nil {
+		return x.answer(cx.ResultOf(err))
+	}
+	s.learn(r.ServerName, x.origin)
+	w := x.answer(a.Result)
 	appendMAA(&w, a)
 	return w
+}
+
+// learn notes which host an S-CSCF has: what is pushed goes there (TS 29.228 6.1.3, Destination-Host). Only what the HSS has granted
+// teaches, so that refused requests neither name a host nor fill the table; and the first host that used a name keeps it, so that no
+// other S-CSCF can draw to itself what is meant for this one.
+func (s *Server) learn(serverName, host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.hosts[serverName]; !known && serverName != "" && len(s.hosts) < maxHosts {
+		s.hosts[serverName] = host
+	}
 }
 
 // Push returns the push side of an S-CSCF, by its SIP name: what hss.Ports.Push wants.
