@@ -59,21 +59,29 @@ func appendKeys(m *sip.Message, k *hop.Keys) {
 	m.ReplaceFirst(sip.HdrWWWAuthenticate, append(v, '"'))
 }
 
-// takeKeys takes the session keys out of a challenge: it goes on without them, whether they are read or not.
-func takeKeys(m *sip.Message) *hop.Keys {
-	value := m.Get(sip.HdrWWWAuthenticate)
-	c, err := sip.ParseChallenge(value)
-	if err != nil {
+// takeKeys takes the session keys off the challenges of a response, and returns those of the first challenge that has them. Every value is
+// encoded again from its type, which has no place for keys; one that can't be read can't be cleaned, and does not go on.
+func takeKeys(m *sip.Message) (keys *hop.Keys) {
+	if !m.Has(sip.HdrWWWAuthenticate) {
 		return nil
 	}
-	var k hop.Keys
-	found := readKey(k.CK[:], value, "ck") && readKey(k.IK[:], value, "ik")
-	var b [1024]byte
-	m.ReplaceFirst(sip.HdrWWWAuthenticate, c.AppendTo(b[:0])) // re-encoded from its type, which has no place for keys
-	if !found {
-		return nil
+	var clean [][]byte
+	for value := range m.Values(sip.HdrWWWAuthenticate) {
+		c, err := sip.ParseChallenge(value)
+		if err != nil {
+			continue
+		}
+		var k hop.Keys
+		if keys == nil && readKey(k.CK[:], value, "ck") && readKey(k.IK[:], value, "ik") {
+			keys = &k
+		}
+		clean = append(clean, c.AppendTo(nil))
 	}
-	return &k
+	m.Remove(sip.HdrWWWAuthenticate)
+	for _, value := range clean {
+		m.Append(sip.HdrWWWAuthenticate, value)
+	}
+	return keys
 }
 
 // readKey decodes the key called name of a challenge into dst.

@@ -239,11 +239,9 @@ type remote struct {
 func (r *remote) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	p := r.w.port[x.Task().Shard().ID()]
 	putProtection(in.Msg, in.Protection)
-	reply := x.Transact(p.layer, p.send(r.peer.Address), in, []byte(r.w.cfg.SentBy), func(*sip.Message) {})
-	if reply.Status() != 401 {
-		return reply
-	}
-	if keys := takeKeys(reply.Msg); keys != nil && r.peer.Keys {
+	var keys *hop.Keys
+	reply := x.Transact(p.layer, p.send(r.peer.Address), in, []byte(r.w.cfg.SentBy), func(m *sip.Message) { keys = takeKeys(m) })
+	if keys != nil && r.peer.Keys && reply.Status() == 401 {
 		return reply.WithKeys(keys)
 	}
 	return reply

@@ -178,3 +178,26 @@ func TestServe_takes_keys_off_a_challenge(t *testing.T) {
 		})
 	}
 }
+
+// Keys that stand where nobody looks for them do not go on to the client: in a second challenge, or in one that can't be read.
+func TestServe_leaves_no_keys_behind(t *testing.T) {
+	const keys = `ck="c1c20000000000000000000000000000",ik="11120000000000000000000000000000"` + "\r\n"
+	for name, answer := range map[string]string{
+		"second challenge": `WWW-Authenticate: Digest realm="near.example",nonce="n",algorithm=AKAv2-SHA-256` + "\r\n" +
+			`WWW-Authenticate: Digest realm="near.example",nonce="o",algorithm=AKAv1-MD5,` + keys,
+		"malformed": `WWW-Authenticate: Digest realm="near.example",nonce=,` + keys + `WWW-Authenticate: Digest realm="near.example",nonce="n",` + keys,
+		"no Digest": `WWW-Authenticate: Digest realm="near.example",nonce="n"` + "\r\n" + `WWW-Authenticate: Other a="b",` + keys,
+	} {
+		t.Run(name, func(t *testing.T) {
+			reply := newWires(t, true, nil).forward(t, answer)
+			for v := range reply.Msg.Values(sip.HdrWWWAuthenticate) {
+				if strings.Contains(string(v), "c1c2") || strings.Contains(string(v), "1112") {
+					t.Errorf("goes on as %s", v)
+				}
+			}
+			if header := string(reply.Msg.Get(sip.HdrWWWAuthenticate)); !strings.Contains(header, `nonce="n"`) {
+				t.Errorf("the first challenge that can be read goes on as %s", header)
+			}
+		})
+	}
+}
