@@ -36,11 +36,35 @@ func (p *Port) admitRequest(m *sip.Message) {
 	if m.Has(sip.HdrRecordRoute) && m.Method() != sip.REGISTER && len(m.ToTag()) == 0 && p.refusesHeader("record-route") {
 		m.Remove(sip.HdrRecordRoute) // a client is no proxy
 	}
-	if c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil && c.IntegrityProtected != nil && p.refusesHeader("integrity-protected") {
-		// How a REGISTER is protected is for the P-CSCF to say, not for the client (TS 33.203 P.3).
-		c.IntegrityProtected = nil
-		var b [1024]byte
-		m.Set(sip.HdrAuthorization, c.AppendTo(b[:0]))
+	if claimsProtection(m) && p.refusesHeader("integrity-protected") {
+		dropProtection(m)
+	}
+}
+
+// claimsProtection reports whether any Authorization says how the request is protected. That is for the P-CSCF to say, not for the
+// client (TS 33.203 P.3). A value that can't be read counts if it has the word: whoever reads it next may read it otherwise.
+func claimsProtection(m *sip.Message) bool {
+	for v := range m.Values(sip.HdrAuthorization) {
+		c, err := sip.ParseCredentials(v)
+		if c.IntegrityProtected != nil || err != nil && bytes.Contains(bytes.ToLower(v), []byte("integrity-protected")) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropProtection encodes each Authorization again without the claim; those that can't be read do not go on.
+func dropProtection(m *sip.Message) {
+	var clean [][]byte
+	for v := range m.Values(sip.HdrAuthorization) {
+		if c, err := sip.ParseCredentials(v); err == nil {
+			c.IntegrityProtected = nil
+			clean = append(clean, c.AppendTo(nil))
+		}
+	}
+	m.Remove(sip.HdrAuthorization)
+	for _, v := range clean {
+		m.Append(sip.HdrAuthorization, v)
 	}
 }
 
