@@ -2,6 +2,7 @@ package spine
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,11 +14,13 @@ import (
 	"imsafe/proto/sip"
 )
 
-// client is one user on a socket of his own. It is as cheap as can be: it reads of an answer what it needs.
+// client is one user on a connection of his own. It is as cheap as can be: it reads of an answer what it needs.
 type client struct {
 	b      *testing.B
 	name   string
-	conn   *net.UDPConn
+	conn   net.Conn
+	via    string // its transport
+	scheme aka.DigestAlgorithm
 	card   aka.Algorithm
 	cseq   int
 	in     [4096]byte
@@ -27,25 +30,38 @@ type client struct {
 	callID string
 }
 
-func newClient(b *testing.B, server netip.AddrPort, user int) *client {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
+func newClient(b *testing.B, s *server, user int) *client {
+	conn, err := net.Dial("udp", s.address.String())
 	if err != nil {
 		b.Fatal(err)
 	}
+	return clientOn(b, conn, "UDP", conn.LocalAddr().(*net.UDPAddr).AddrPort(), user)
+}
+
+// newTLSClient makes a client whose answers come in a TLS record each: it never has two requests open.
+func newTLSClient(b *testing.B, s *server, user int) *client {
+	conn, err := tls.Dial("tcp", s.secured.String(), &tls.Config{RootCAs: s.trusted, ServerName: "pcscf." + domain})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return clientOn(b, conn, "TLS", conn.LocalAddr().(*net.TCPAddr).AddrPort(), user)
+}
+
+func clientOn(b *testing.B, conn net.Conn, via string, local netip.AddrPort, user int) *client {
 	b.Cleanup(func() { conn.Close() })
 	k, op := key("k", user), key("op", user)
-	return &client{b: b, name: fmt.Sprintf("u%05d", user), conn: conn, card: aka.NewMilenage(k, aka.DeriveOPc(k, op)),
-		pool: sip.NewPool(sip.Limits{}), local: conn.LocalAddr().(*net.UDPAddr).AddrPort(), callID: fmt.Sprintf("c%d-%d", user, time.Now().UnixNano())}
+	return &client{b: b, name: fmt.Sprintf("u%05d", user), conn: conn, via: via, scheme: scheme(user), card: aka.NewMilenage(k, aka.DeriveOPc(k, op)),
+		pool: sip.NewPool(sip.Limits{}), local: local, callID: fmt.Sprintf("c%d-%d", user, time.Now().UnixNano())}
 }
 
 // request writes a request as a handset would: the headers of TS 24.229, about 1.2 kB of them.
 func (c *client) request(method, uri, to, extra, body string) {
 	c.cseq++
-	c.out = fmt.Appendf(c.out[:0], "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s.%d;rport\r\nMax-Forwards: 70\r\n"+
+	c.out = fmt.Appendf(c.out[:0], "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK%s.%d;rport\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:%s@%s>;tag=t%s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\n"+
 		"Supported: path, sec-agree, gruu, timer\r\nAllow: INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, PRACK, UPDATE, REFER, NOTIFY, INFO\r\n"+
 		"P-Access-Network-Info: 3GPP-E-UTRAN-FDD; utran-cell-id-3gpp=0010100010019B01\r\nUser-Agent: bench/1.0\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, uri, c.local, c.name, c.cseq, c.name, domain, c.name, to, c.callID, c.cseq, method, extra, len(body), body)
+		method, uri, c.via, c.local, c.name, c.cseq, c.name, domain, c.name, to, c.callID, c.cseq, method, extra, len(body), body)
 	if _, err := c.conn.Write(c.out); err != nil {
 		c.b.Error(err)
 	}
@@ -94,12 +110,22 @@ func (c *client) register() bool {
 		return false
 	}
 	res, ck, ik, _ := c.card.F2345(nonce.RAND)
-	digest := aka.Digest{Algorithm: aka.AKAv1MD5, Username: []byte(c.name + "@" + domain), Realm: []byte(domain), Nonce: challenge.Nonce,
+	digest := aka.Digest{Algorithm: c.scheme, Username: []byte(c.name + "@" + domain), Realm: []byte(domain), Nonce: challenge.Nonce,
 		URI: []byte("sip:" + domain), Method: []byte("REGISTER"), QOP: []byte("auth"), NC: []byte("00000001"), Cnonce: []byte("0a4f113b")}
-	response := digest.AppendResponse(nil, aka.AKAv1MD5.AppendPassword(nil, &res, &ck, &ik))
-	ok := c.sendRegister(fmt.Sprintf(`nonce="%s",algorithm=AKAv1-MD5,qop=auth,nc=00000001,cnonce="0a4f113b",response="%s"`, challenge.Nonce, response))
+	response := digest.AppendResponse(nil, c.scheme.AppendPassword(nil, &res, &ck, &ik))
+	ok := c.sendRegister(fmt.Sprintf(`nonce="%s",algorithm=%s,qop=auth,nc=00000001,cnonce="0a4f113b",response="%s"`, challenge.Nonce, c.scheme, response))
 	if !bytes.HasPrefix(ok, []byte("SIP/2.0 200")) {
 		c.b.Errorf("%s: not registered: %.40s", c.name, ok)
+		return false
+	}
+	return true
+}
+
+// refresh is REGISTER and 200 over the connection that the registration was proved on: nothing is asked again (TS 24.229 5.4.1.2.2).
+func (c *client) refresh() bool {
+	ok := c.sendRegister(`nonce="",response=""`)
+	if !bytes.HasPrefix(ok, []byte("SIP/2.0 200")) {
+		c.b.Errorf("%s: not refreshed: %.40s", c.name, ok)
 		return false
 	}
 	return true

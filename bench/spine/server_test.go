@@ -12,6 +12,8 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -28,6 +30,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"imsafe/ca"
 	"imsafe/config"
 	"imsafe/imsbox/hss"
 	"imsafe/node"
@@ -41,6 +44,14 @@ const (
 	domain = "ims.mnc001.mcc001.3gppnetwork.org"
 	users  = 4096
 )
+
+// scheme is how a user registers: the second half over TLS, where AKAv1 is not taken (RFC 4169).
+func scheme(user int) aka.DigestAlgorithm {
+	if user < users/2 {
+		return aka.AKAv1MD5
+	}
+	return aka.AKAv2SHA256
+}
 
 // key derives the keys of the bench's subscribers, so that both processes know them.
 func key(what string, user int) (k [16]byte) {
@@ -76,7 +87,8 @@ func serve(dir string) error {
 		pin(0)
 	}
 	c.IMS.Domain = domain
-	c.CI.LabUDP.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}}
+	loopback := []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}}
+	c.CI.LabUDP.Listen, c.CI.TLS.Listen = loopback, loopback
 	c.Metrics.Listen = config.Address{}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	clock := shard.RealClock()
@@ -93,7 +105,12 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.New(node.Options{Config: &c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Sockets: sockets, Policy: policy.Default()})
+	certificate, err := certify(dir + authority)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(node.Options{Config: &c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
+		Certificate: certificate, Sockets: sockets, Policy: policy.Default()})
 	if err != nil {
 		return err
 	}
@@ -103,11 +120,26 @@ func serve(dir string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	_, lab := sockets.Addresses()
-	fmt.Println("ready", lab[0])
+	secured, lab := sockets.Addresses()
+	fmt.Println("ready", lab[0], secured[0])
 	obey(n)
 	stop()
 	return <-done
+}
+
+// authority is where the certificate that clients trust lies, beside the directory of the node.
+const authority = ".ca.pem"
+
+func certify(file string) (*tls.Certificate, error) {
+	authority, err := ca.New(rand.Reader, time.Now, domain, time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(file, authority.PEM(), 0o600); err != nil {
+		return nil, err
+	}
+	certificate, err := authority.Server(time.Hour, []string{"pcscf." + domain}, nil)
+	return &certificate, err
 }
 
 func provision(n *node.Node) error {
@@ -116,7 +148,7 @@ func provision(n *node.Node) error {
 		opc := aka.DeriveOPc(k, op)
 		name := fmt.Sprintf("u%05d", i)
 		err := n.HSS.Add(context.Background(), &hss.Subscriber{Card: hss.Card{IMPI: name + "@" + domain, K: hss.Secret(hex.EncodeToString(k[:])),
-			OPc: hss.Secret(hex.EncodeToString(opc[:])), Scheme: "AKAv1-MD5"}, Public: []hss.Public{{IMPU: "sip:" + name + "@" + domain}}})
+			OPc: hss.Secret(hex.EncodeToString(opc[:])), Scheme: scheme(i).String()}, Public: []hss.Public{{IMPU: "sip:" + name + "@" + domain}}})
 		if err != nil {
 			return err
 		}
@@ -156,16 +188,18 @@ func pin(cpu int) {
 
 // server is the node's process as the bench sees it.
 type server struct {
-	address netip.AddrPort
-	in      io.WriteCloser
-	out     *bufio.Scanner
-	cmd     *exec.Cmd
+	address, secured netip.AddrPort // lab-udp, TLS
+	trusted          *x509.CertPool
+	in               io.WriteCloser
+	out              *bufio.Scanner
+	cmd              *exec.Cmd
 }
 
 func start(b *testing.B, env ...string) *server {
 	b.Helper()
+	dir := filepath.Join(b.TempDir(), "store")
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childDirectory+"="+filepath.Join(b.TempDir(), "store"), "GOMAXPROCS=2")
+	cmd.Env = append(os.Environ(), childDirectory+"="+dir, "GOMAXPROCS=2")
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -180,7 +214,14 @@ func start(b *testing.B, env ...string) *server {
 		b.Fatal(err)
 	}
 	s := &server{in: in, out: bufio.NewScanner(out), cmd: cmd}
-	s.address = netip.MustParseAddrPort(s.ask(b, "", "ready"))
+	address, secured, _ := strings.Cut(s.ask(b, "", "ready"), " ")
+	s.address, s.secured = netip.MustParseAddrPort(address), netip.MustParseAddrPort(secured)
+	pem, err := os.ReadFile(dir + authority)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.trusted = x509.NewCertPool()
+	s.trusted.AppendCertsFromPEM(pem)
 	b.Cleanup(func() {
 		_ = in.Close()
 		if err := cmd.Wait(); err != nil {

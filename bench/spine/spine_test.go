@@ -41,12 +41,14 @@ func measure(b *testing.B, clients []*client, s *server, scenario func(c *client
 	}
 }
 
-func crew(b *testing.B, s *server, first, n int) []*client {
+func crew(b *testing.B, s *server, first, n int) []*client { return crewOf(b, s, first, n, newClient) }
+
+func crewOf(b *testing.B, s *server, first, n int, make func(*testing.B, *server, int) *client) []*client {
 	b.Helper()
 	pin(1)
 	var all []*client
 	for i := range n {
-		all = append(all, newClient(b, s.address, first+i))
+		all = append(all, make(b, s, first+i))
 	}
 	return all
 }
@@ -56,6 +58,18 @@ func BenchmarkRegister(b *testing.B) {
 	s := start(b)
 	clients := crew(b, s, 0, window)
 	measure(b, clients, s, func(c *client, _ int) bool { return c.register() })
+}
+
+// BenchmarkRefresh is the first half of P4: a registration refreshed without a challenge, durable, over TLS connections that are open.
+func BenchmarkRefresh(b *testing.B) {
+	s := start(b)
+	clients := crewOf(b, s, users/2, window, newTLSClient)
+	for _, c := range clients {
+		if !c.register() {
+			b.FailNow()
+		}
+	}
+	measure(b, clients, s, func(c *client, _ int) bool { return c.refresh() })
 }
 
 // BenchmarkCallTwoShards is the call on two shards and two processors, and how many of the packets had to go from one shard
