@@ -14,17 +14,24 @@ const (
 	CIAuthenticationDigestPolicy    // SIP Digest over TLS only, by the subscriber's algorithm, few guesses (TS 33.203 Annex N)
 	CIAuthenticationFlag            // integrity-protected is a typed value, never a client's word (TS 33.203 6.1.5)
 	CIAuthenticationSAIdentity      // identity comes from the association (TS 24.229 5.2.6.3)
+	CIAuthenticationSASelector      // source, ports, protocol and Via are those of the association (TS 33.203 7.1)
 	CIAuthorizationProtectedPort    // before registration only REGISTER and emergency (TS 33.203 7.1)
 	CIAuthorizationIMPUOwner        // IMPI and IMPU belong together (TS 29.228 6.1.1)
 	CIAuthorizationEdgeOnly         // clients reach no function but the P-CSCF (TS 33.203 Annex J)
 	CIIntegrityHeaderEdge           // headers a client may not send are removed (TS 24.229 5.2.6.3)
+	CIIntegrityESP                  // ESP integrity on Gm (TS 33.203 6.3)
+	CIIntegrityReplay               // anti-replay on every association (TS 33.203 6.3, 7.1)
+	CIIntegritySecAgree             // the lists of the security agreement are compared (TS 33.203 7.2, RFC 3329)
 	CIIntegrityFramer               // strict stream framing (RFC 3261 18.3)
 	CIIntegrityRebuild              // what leaves is rebuilt from the index (RFC 3261 7.3)
 	CIIntegrityDigestBinding        // a Digest response fits one nonce of one TLS connection, once (RFC 7616 3.3, 5.4)
 	CIIntegrityDialogOwner          // a dialog belongs to its association (TS 33.203 7.1)
+	CIConfidentialityESP            // no null encryption outside legacy and device exceptions (TS 33.203 6.2)
+	CIConfidentialityAlgorithms     // algorithms by our own list; MD5 and 3DES only for a device exception (TS 33.203 Annex H)
 	CIConfidentialityTLSFloor       // TLS 1.3, or 1.2 AEAD where the operator says so (TS 33.310 6.2a)
 	CIConfidentialityKeyEgress      // CK, IK, RES never leave in SIP (TS 33.203 6.1.1); no setting turns it off
 	CIAvailabilityKeepRegistration  // a failed authentication never de-registers (TS 33.203 6.1.1)
+	CIAvailabilitySACap             // a stranger's REGISTER ends no associations, and there are few of them (TS 33.203 7.1, 7.4)
 	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
 	CIAvailabilityEarlyDialog       // few calls without answer to one user, none silent for long (ours)
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
@@ -45,17 +52,24 @@ var controlNames = [controlCount]string{
 	CIAuthenticationDigestPolicy:    "ci.authentication.digest-policy",
 	CIAuthenticationFlag:            "ci.authentication.flag",
 	CIAuthenticationSAIdentity:      "ci.authentication.sa-identity",
+	CIAuthenticationSASelector:      "ci.authentication.sa-selector",
 	CIAuthorizationProtectedPort:    "ci.authorization.protected-port",
 	CIAuthorizationIMPUOwner:        "ci.authorization.impu-owner",
 	CIAuthorizationEdgeOnly:         "ci.authorization.edge-only",
 	CIIntegrityHeaderEdge:           "ci.integrity.header-edge",
+	CIIntegrityESP:                  "ci.integrity.esp",
+	CIIntegrityReplay:               "ci.integrity.replay",
+	CIIntegritySecAgree:             "ci.integrity.sec-agree",
 	CIIntegrityFramer:               "ci.integrity.framer",
 	CIIntegrityRebuild:              "ci.integrity.rebuild",
 	CIIntegrityDigestBinding:        "ci.integrity.digest-binding",
 	CIIntegrityDialogOwner:          "ci.integrity.dialog-owner",
+	CIConfidentialityESP:            "ci.confidentiality.esp",
+	CIConfidentialityAlgorithms:     "ci.confidentiality.algorithms",
 	CIConfidentialityTLSFloor:       "ci.confidentiality.tls-floor",
 	CIConfidentialityKeyEgress:      "ci.confidentiality.key-egress",
 	CIAvailabilityKeepRegistration:  "ci.availability.keep-registration",
+	CIAvailabilitySACap:             "ci.availability.sa-cap",
 	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",
 	CIAvailabilityEarlyDialog:       "ci.availability.early-dialog",
 	CIAvailabilityParser:            "ci.availability.parser",

@@ -17,6 +17,17 @@ type Association = seal.Association
 // Kind says what stood behind a message.
 type Kind = seal.Kind
 
+// Generation says over which security associations of ipsec-3gpp a message came.
+type Generation = seal.Generation
+
+// The generations; see seal.Generation for what each means.
+const (
+	GenerationNone    = seal.GenerationNone
+	GenerationNew     = seal.GenerationNew
+	GenerationCurrent = seal.GenerationCurrent
+	GenerationOld     = seal.GenerationOld
+)
+
 // The kinds of proof; see seal.Kind for what each means.
 const (
 	KindNone       = seal.KindNone

@@ -23,6 +23,9 @@ type association struct {
 
 	emergency bool // the client has called for help
 
+	sa     *security                 // with ipsec-3gpp, from the first offer on
+	proofs [generations]secure.Proof // of its sets
+
 	// Lab profiles only: where the client registers from now. It is reached there once that has succeeded.
 	newFlow   siptransport.Flow
 	newAccess *accessPorts
@@ -124,6 +127,8 @@ func (t *associations) endsWith(ref secure.Association, f siptransport.Flow) boo
 	}
 	next := *a
 	switch {
+	case a.sa != nil && a.sa.standing():
+		return false // it stands on more than the connection of its first REGISTER
 	case a.newFlow == f:
 		next.newFlow, next.newAccess = siptransport.Flow{}, nil
 	case a.flow == f && a.newFlow.IsZero():
@@ -154,9 +159,22 @@ func (t *associations) promote(ref secure.Association, r gm.Registration, grace 
 	}
 	next.settle()
 	next.until = max(next.until, t.now()+r.Expires+grace)
-	next.proof = mint.Access(next.client(r.IMPI, r.IMPUs))
+	if a.sa != nil {
+		sa := *a.sa
+		sa.promoted(t.now(), r.Expires+grace)
+		next.sa, next.access = &sa, sa.gm.sealed
+	}
+	next.proves(r.IMPI, r.IMPUs)
 	t.slots[ref.Slot].a = &next
 	return nil
+}
+
+// proves makes the proofs of a.
+func (a *association) proves(impi string, impus []string) {
+	a.proof = mint.Access(a.client(impi, impus))
+	if a.sa != nil {
+		a.mintAgain()
+	}
 }
 
 // retire takes the registration off ref at once and ends it after the time after.
@@ -166,7 +184,7 @@ func (t *associations) retire(ref secure.Association, after time.Duration) {
 	if a := t.find(ref); a != nil {
 		next := *a
 		next.until = t.now() + after
-		next.proof = mint.Access(next.client("", nil))
+		next.proves("", nil)
 		t.slots[ref.Slot].a = &next
 	}
 }

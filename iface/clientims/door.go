@@ -5,8 +5,8 @@
 // client may not send, and lets nothing out that a client may not see: session keys first of all. The SIP
 // procedure behind it is the P-CSCF's (refpoint/gm).
 //
-// An access profile is a listener with rules of its own: "tls", and in lab mode "lab-udp". IPsec is a further
-// one: a listener is whatever socket is handed in, and identity comes from the connection.
+// An access profile is a listener with rules of its own: "tls", "ipsec-3gpp", and in lab mode "lab-udp". A listener is whatever socket
+// is handed in, and identity comes from the connection or from the security associations.
 //
 // node assembles it. It imports hop, refpoint, secure, policy and proto, never a function. Each Port belongs to
 // its shard; Door's own methods are safe for concurrent use.
@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"imsafe/hop"
-	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -69,6 +68,8 @@ type Door struct {
 	ports  Ports
 	tables []*associations // by shard
 	access []*accessPorts
+	gms    []*Gm
+	users  *users
 
 	draining atomic.Bool
 	walking  atomic.Int64 // requests of clients that have no final response yet
@@ -78,6 +79,7 @@ type Door struct {
 type accessPorts struct {
 	Access
 	ports []*Port // by shard
+	gm    *Gm     // of ipsec-3gpp
 }
 
 var (
@@ -99,7 +101,7 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	if cfg.MaxAssociations == 0 {
 		cfg.MaxAssociations = 1 << 20
 	}
-	d := &Door{cfg: cfg, ports: ports}
+	d := &Door{cfg: cfg, ports: ports, users: newUsers()}
 	for _, sh := range ports.Shards {
 		d.tables = append(d.tables, newAssociations(sh, cfg.MaxAssociations))
 	}
@@ -111,8 +113,10 @@ func (d *Door) Plug(push gm.Push) { d.ports.Push = push }
 
 // Open adds an access profile and returns its Port on each shard: what sockets of that profile deliver to.
 // Before the node runs.
-func (d *Door) Open(a Access) []*Port {
-	group := &accessPorts{Access: a}
+func (d *Door) Open(a Access) []*Port { return d.openAccess(a, nil).ports }
+
+func (d *Door) openAccess(a Access, g *Gm) *accessPorts {
+	group := &accessPorts{Access: a, gm: g}
 	kind := byte('a' + len(d.access)) // keeps the branches of the layers of one shard apart
 	for i, sh := range d.ports.Shards {
 		p := &Port{door: d, access: group, shard: sh, table: d.tables[i], paths: a.Paths, flows: map[siptransport.Flow][]secure.Association{}}
@@ -124,24 +128,34 @@ func (d *Door) Open(a Access) []*Port {
 		group.ports = append(group.ports, p)
 	}
 	d.access = append(d.access, group)
-	return group.ports
+	return group
 }
 
-// Install implements gm.Door. Where the path is a TLS connection, or a lab path, the keys have no use.
-func (d *Door) Install(a secure.Association, _ aka.CK, _ aka.IK) error {
-	if !d.Alive(a) {
+// Promote implements gm.Door.
+func (d *Door) Promote(ref secure.Association, r gm.Registration) error {
+	t := d.tableOf(ref)
+	if t == nil {
 		return gm.ErrGone
+	}
+	if err := t.promote(ref, r, d.cfg.Grace); err != nil {
+		return err
+	}
+	a, alive := d.lookup(ref)
+	if !alive || a.sa == nil {
+		return nil
+	}
+	a.sa.gm.clear.ports[ref.Shard].paths.drop(a.path, ref) // nothing of this client comes in clear any more
+	for _, other := range d.users.prove(user{r.IMPI, a.sa.user.addr}, ref) {
+		d.end(other, gm.ReasonReplaced)
 	}
 	return nil
 }
 
-// Promote implements gm.Door.
-func (d *Door) Promote(a secure.Association, r gm.Registration) error {
-	t := d.tableOf(a)
-	if t == nil {
-		return gm.ErrGone
+// end ends an association of ipsec-3gpp.
+func (d *Door) end(ref secure.Association, why gm.Reason) {
+	if a, known := d.lookup(ref); known && a.sa != nil {
+		a.sa.gm.clear.ports[ref.Shard].forget(ref, why)
 	}
-	return t.promote(a, r, d.cfg.Grace)
 }
 
 // Remove implements gm.Door.
@@ -200,6 +214,10 @@ func (d *Door) lookup(a secure.Association) (association, bool) {
 	}
 	return association{}, false
 }
+
+func placeOf(a secure.Association) shard.Place { return shard.Place(a) }
+
+func addrPort(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
 
 func (d *Door) tableOf(a secure.Association) *associations {
 	if int(a.Shard) >= len(d.tables) || a.Node != d.ports.Shards[0].Node() {

@@ -31,6 +31,18 @@ func (p *Port) leaveOpened(ref secure.Association) hop.Leave {
 	}
 }
 
+// leaveFresh is leave for the answer to a REGISTER that came over the set s of the authentication under way. If that has failed both
+// sides give the set up (TS 33.203 7.3.1.1), once the answer has been there.
+func (p *Port) leaveFresh(s *set) hop.Leave {
+	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
+		r = p.leave(x, r)
+		if r.Final() && r.Status()/100 != 2 {
+			p.door.tableOf(s.owner).failed(s.owner, s, p.access.gm.oldFor())
+		}
+		return r
+	}
+}
+
 // leaksKeys is the last of the places that keep session keys in: a response with keys still beside it must not
 // leave (TS 33.203 6.1.1). They could not be written into it anyway; something is wrong in the core.
 func (p *Port) leaksKeys(r hop.Reply) bool {
@@ -55,6 +67,13 @@ func (d *Door) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 // transact sends a request over the flow of its association.
 func (p *Port) transact(x *hop.Exchange, a association, in hop.Inbound) hop.Reply {
 	flow := a.flow
+	if a.sa != nil {
+		s := a.sa.route(p.table.now())
+		if s == nil {
+			return x.Refuse(in, 430, "")
+		}
+		flow = s.flow()
+	}
 	if p.own != nil {
 		flow.Via = p.own // any socket of the profile reaches the client; ours is gathered with our own sends
 	}

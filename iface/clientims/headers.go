@@ -33,6 +33,7 @@ var innerHeaders = []sip.HeaderID{
 // admitRequest takes off a request what its client may not say.
 func (p *Port) admitRequest(m *sip.Message) {
 	p.strip(m)
+	dropAgreement(m)
 	if m.Has(sip.HdrRecordRoute) && m.Method() != sip.REGISTER && len(m.ToTag()) == 0 && p.refusesHeader("record-route") {
 		m.Remove(sip.HdrRecordRoute) // a client is no proxy
 	}

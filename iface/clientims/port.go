@@ -31,10 +31,11 @@ type Port struct {
 	screened screened // what Screen found, for the Request that follows at once
 }
 
-// screened is whom a request came from.
+// screened is whom a request came from, and with ipsec-3gpp what a REGISTER offers.
 type screened struct {
 	association association
 	known       bool
+	offer       *offer
 }
 
 var (
@@ -65,18 +66,34 @@ func (p *Port) Closed(f siptransport.Flow, _ error) {
 func (p *Port) forget(ref secure.Association, why gm.Reason) {
 	if a, known := p.door.tableOf(ref).remove(ref); known {
 		p.paths.drop(a.path, ref)
+		if a.sa != nil {
+			a.sa.dropAll()
+			p.door.users.forget(a.sa.user, ref)
+		}
 		p.door.ports.Push.Gone(ref, why)
 	}
 }
 
 // Screen implements siptxn.Screener: a stranger's request is answered, and nothing is kept of it.
-func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int) {
+func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int, more func(*sip.Message)) {
 	a, known := p.recognise(f, m)
-	p.screened = screened{a, known}
+	p.screened = screened{association: a, known: known}
 	if p.refusesUnregistered(a, m) {
-		return 403
+		return p.unwelcome(), nil
 	}
-	return 0
+	if p.access.gm == nil {
+		return 0, nil
+	}
+	return p.agrees(f, m, a)
+}
+
+// unwelcome is the answer to a request of a client that is not registered. On an unprotected port beside protected ones there is none
+// (TS 33.203 7.1).
+func (p *Port) unwelcome() int {
+	if p.access.gm != nil && !p.access.Protected {
+		return siptxn.Silence
+	}
+	return 403
 }
 
 // Request implements siptxn.Handler: the way of a client's request through the door.
@@ -85,7 +102,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		p.turnAway(tx, m)
 		return
 	}
-	a, known := p.screened.association, p.screened.known
+	a, known, offered := p.screened.association, p.screened.known, p.screened.offer
 	leave := p.leave
 	emergency := p.door.isEmergency(m)
 	if !known && (emergency || m.Method() == sip.REGISTER) {
@@ -96,6 +113,12 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	if !known {
 		_ = p.layer.Reply(tx, 403, "") // who has closed his connection needs no answer
 		return
+	}
+	if offered != nil {
+		p.door.tableOf(a.ref).offered(a.ref, p.access.gm, offered)
+	}
+	if s, sealed := tx.Flow().Via.(*set); sealed && a.proof.Generation() == secure.GenerationNew {
+		leave = p.leaveFresh(s)
 	}
 	if m.Method() == sip.REGISTER && p.access.Shared && a.flow != tx.Flow() {
 		p.move(a.ref, tx.Flow())
@@ -146,6 +169,9 @@ func (p *Port) move(ref secure.Association, to siptransport.Flow) {
 // recognise returns the association a message came by. The time of a packet's association may be over while the
 // sweeper has not come by yet: then it is unknown.
 func (p *Port) recognise(f siptransport.Flow, m *sip.Message) (association, bool) {
+	if s, sealed := f.Via.(*set); sealed {
+		return p.recogniseSealed(s)
+	}
 	ref, known := p.paths.get(p.pathOf(f, m))
 	if !known {
 		return association{}, false
@@ -172,7 +198,7 @@ func (p *Port) open(f siptransport.Flow, m *sip.Message) (association, bool) {
 // refusesUnregistered is the enforcement point of "before registration only REGISTER and emergency" (TS 33.203 7.1,
 // TS 24.229 5.2.6.3, 5.2.10).
 func (p *Port) refusesUnregistered(a association, m *sip.Message) bool {
-	return m.Method() != sip.REGISTER && !a.proof.Registered() && !p.door.maySpeak(a, m) &&
+	return m.Method() != sip.REGISTER && (!a.proof.Registered() || a.proof.Generation() == secure.GenerationNew) && !p.door.maySpeak(a, m) &&
 		p.door.ports.Gate.Refuse(secure.CIAuthorizationProtectedPort, secure.Event{Reason: "not-registered",
 			Source: sourceOf(a)})
 }

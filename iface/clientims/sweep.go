@@ -20,7 +20,12 @@ type sweep Port
 // Run implements shard.Event.
 func (s *sweep) Run(sh *shard.Shard) {
 	p := (*Port)(s)
-	gone, next := p.table.expired(p.swept, p.table.size()/sweepShare+1)
+	share := p.table.size()/sweepShare + 1
+	if g := p.access.gm; g != nil && p.access.Protected {
+		p.table.expireSets(p.swept, share)
+		g.Engine.Cool(share)
+	}
+	gone, next := p.table.expired(p.swept, share)
 	p.swept = next
 	for _, a := range gone {
 		if a.access == p.access {
@@ -28,4 +33,36 @@ func (s *sweep) Run(sh *shard.Shard) {
 		}
 	}
 	sh.Arm(&p.timer, sweepEvery, s)
+}
+
+// expireSets gives up, among n associations from start, the sets whose time is over.
+func (t *associations) expireSets(start, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	for ; n > 0 && start < len(t.slots); n, start = n-1, start+1 {
+		a := t.slots[start].a
+		if a == nil || a.sa == nil || !a.sa.expired(now) {
+			continue
+		}
+		next, sa := *a, *a.sa
+		for g := range sa.sets {
+			if sa.sets[g].set != nil && sa.sets[g].until <= now {
+				sa.drop(g)
+			}
+		}
+		next.sa = &sa
+		next.mintAgain()
+		t.slots[start].a = &next
+	}
+}
+
+// expired reports whether the time of a set is over.
+func (s *security) expired(now time.Duration) bool {
+	for g := range s.sets {
+		if s.sets[g].set != nil && s.sets[g].until <= now {
+			return true
+		}
+	}
+	return false
 }

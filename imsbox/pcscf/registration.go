@@ -3,6 +3,7 @@ package pcscf
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -22,12 +23,13 @@ type registration struct {
 	leaving     bool   // this REGISTER removes the binding, or all of them
 	stream      bool   // it came over a connection
 	tls         bool   // of TLS
+	wantsKeys   bool   // it is to be protected by security associations
 }
 
 // registrationOf reads what the answer will be needed for, and refuses a REGISTER of a user other than the
 // one the association belongs to (TS 33.203 7.1): one association carries one private identity.
 func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, int) {
-	reg := registration{association: in.Proof.Association(), impi: in.Proof.IMPI()}
+	reg := registration{association: in.Proof.Association(), impi: in.Proof.IMPI(), wantsKeys: in.Proof.Profile() == gm.ProfileIPsec}
 	if via, err := in.Msg.TopVia(); err == nil {
 		reg.stream = !bytes.EqualFold(via.Transport, []byte("UDP"))
 		reg.tls = in.Proof.Protected() && bytes.EqualFold(via.Transport, []byte("TLS"))
@@ -99,11 +101,25 @@ func protection(in hop.Inbound) hop.Protection {
 	switch {
 	case !in.Proof.Protected():
 		return hop.ProtectionNo
+	case in.Proof.Generation() != secure.GenerationNone:
+		return associationsVouch(in)
 	case in.Proof.Registered():
 		return hop.ProtectionTLSYes
 	default:
 		return hop.ProtectionTLSConnected
 	}
+}
+
+// associationsVouch is protection inside security associations: an answer has to come over those that its challenge made, and a REGISTER
+// without one over those of the latest authentication (TS 33.203 6.1.5).
+func associationsVouch(in hop.Inbound) hop.Protection {
+	c, err := sip.ParseCredentials(in.Msg.Get(sip.HdrAuthorization))
+	answers := err == nil && len(c.Response) > 0
+	switch generation := in.Proof.Generation(); {
+	case generation == secure.GenerationNew && answers, generation == secure.GenerationCurrent && !answers:
+		return hop.ProtectionYes
+	}
+	return hop.ProtectionNo
 }
 
 // addPath puts this P-CSCF and the client's association into Path (RFC 3327, TS 24.229 5.2.2).
@@ -124,19 +140,42 @@ func (p *PCSCF) addVisitedNetwork(in hop.Inbound) {
 	in.Msg.SetString(sip.HdrPVisitedNetworkID, p.cfg.VisitedNetworkID)
 }
 
-// challenge hands the session keys of a 401 to the door and lets the challenge go without them
-// (TS 33.203 6.1.1, 7.2). A challenge whose keys cannot be installed is never sent.
+// challenge hands the session keys of a 401 to the door and lets the challenge go without them, with the door's half of the security
+// agreement (TS 33.203 6.1.1, 7.2). A challenge whose keys cannot be installed is never sent.
 func (p *PCSCF) challenge(x *hop.Exchange, reg registration, r hop.Reply) hop.Reply {
 	keys := r.TakeKeys()
-	if keys == nil {
+	switch {
+	case keys == nil && reg.wantsKeys:
+		r.Msg.Release()
+		return x.Respond(403, "") // no keys come out of it, so nothing could be protected (TS 33.203 N.1)
+	case keys == nil:
 		return r // the path needs no keys: AKAv2 over TLS (TS 33.203 X.2.3.3)
 	}
-	if err := p.ports.Gm.Install(reg.association, keys.CK, keys.IK); err != nil {
+	securityServer, err := p.ports.Gm.Install(reg.association, keys.CK, keys.IK)
+	if err != nil {
 		r.Msg.Release()
-		return x.Respond(500, "")
+		return refuseInstall(x, err)
+	}
+	for _, mechanism := range securityServer {
+		r.Msg.AppendString(sip.HdrSecurityServer, mechanism)
 	}
 	return r
 }
+
+// refuseInstall answers a REGISTER for which no security associations could be made: a client may try other ports, or wait.
+func refuseInstall(x *hop.Exchange, err error) hop.Reply {
+	if errors.Is(err, gm.ErrPorts) {
+		return x.Respond(400, "") // TS 33.203 7.1 rule 3
+	}
+	r := x.Respond(500, "")
+	if errors.Is(err, gm.ErrFull) {
+		r.Msg.SetString(sip.HdrRetryAfter, retryInstall)
+	}
+	return r
+}
+
+// retryInstall is when a client for which there was no room may come again, in seconds.
+const retryInstall = "30"
 
 // registered binds the registration to the association and remembers the Service-Route (TS 24.229 5.2.2,
 // 200 to REGISTER).

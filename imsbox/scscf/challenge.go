@@ -41,7 +41,8 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 	if item.Digest != nil {
 		return s.challengeByDigest(x, in, r, item.Digest)
 	}
-	if !s.pathFits(in, item.Algorithm) {
+	overTLS := in.Protection == hop.ProtectionTLSConnected || in.Protection == hop.ProtectionTLSYes
+	if overTLS && !s.pathFits(in, item.Algorithm) {
 		return x.Refuse(in, 403, "")
 	}
 	pending := &pendingChallenge{algorithm: item.Algorithm, vector: item.Vector}
@@ -54,7 +55,7 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 		Algorithm: []byte(item.Algorithm.String()), QOP: []byte("auth")}
 	var b [512]byte
 	reply.Msg.Append(sip.HdrWWWAuthenticate, c.AppendTo(b[:0]))
-	if in.Protection == hop.ProtectionTLSConnected || in.Protection == hop.ProtectionTLSYes {
+	if overTLS {
 		return reply // the path needs no keys of ours (TS 33.203 X.2.3.3)
 	}
 	return reply.WithKeys(&hop.Keys{CK: item.Vector.CK, IK: item.Vector.IK})
@@ -62,7 +63,8 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 
 // pathFits reports whether a challenge by algorithm may be answered over the path that in came by: AKAv1
 // binds RES to nothing, so its answer must come inside IPsec; AKAv2 may come over TLS (RFC 4169;
-// TS 33.203 Annex X). A first REGISTER is in the clear where security associations follow.
+// TS 33.203 Annex X). A first REGISTER that comes in clear is challenged all the same: the security
+// associations follow, and the P-CSCF lets no challenge out that none go with.
 func (s *SCSCF) pathFits(in hop.Inbound, algorithm aka.DigestAlgorithm) bool {
 	fits := s.cfg.LabAccess
 	switch in.Protection {

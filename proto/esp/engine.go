@@ -22,6 +22,13 @@ type Config struct {
 	Max int
 	// Notify is told of notices, from the goroutine that opened or sealed, without a lock; nil for nobody.
 	Notify func(Ref, shard.Place, Notice)
+	// Refuse is asked before a packet is dropped for DropReplay, DropAuth or DropSelector; false lets it in all the same. nil drops it. It
+	// is how a laboratory shows what each of the three checks is good for, and how its user counts what they stopped. It is called with
+	// the agreement locked: it must not call the engine.
+	Refuse func(Drop) bool
+	// KeepForged copies each packet before it is opened, so that Refuse can let in those with a wrong ICV: a failed opening leaves nothing
+	// of them.
+	KeepForged bool
 }
 
 // Engine is the agreements of one node and what opens and seals for them. Make it with New.

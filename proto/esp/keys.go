@@ -140,6 +140,22 @@ func (k *expanded) open(p []byte) bool {
 	return true
 }
 
+// openForged decrypts p after a bad ICV, for a laboratory that wants to see what would happen. GCM encrypts by counter, from 2 on (NIST
+// SP 800-38D 7.1).
+func (k *expanded) openForged(p []byte) {
+	body, end := headerSize+k.t.iv(), len(p)-k.t.icv()
+	switch {
+	case k.t.Encryption == AESGCM:
+		var counter [aes.BlockSize]byte
+		copy(counter[:], k.nonce[:4])
+		copy(counter[4:], p[headerSize:body])
+		counter[aes.BlockSize-1] = 2
+		cipher.NewCTR(k.block, counter[:]).XORKeyStream(p[body:end], p[body:end])
+	case k.t.Encryption != NoEncryption:
+		k.decrypter(p[headerSize:body]).CryptBlocks(p[body:end], p[body:end])
+	}
+}
+
 // sign gives the whole HMAC, in scratch memory.
 func (k *expanded) sign(p []byte) []byte {
 	k.mac.Reset()

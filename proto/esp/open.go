@@ -77,7 +77,7 @@ func (e *Engine) open(packet []byte, from netip.AddrPort, to netip.Addr, d *Data
 	}
 
 	// From here on the packet is the peer's.
-	highest := in.window.accept(seq)
+	highest := in.window.fresh(seq) && in.window.accept(seq)
 	a.warm = true
 	n := notices{Ref{slot, a.gen}, a.owner, a.due(seq)}
 	if a.t.combined() {
@@ -90,6 +90,9 @@ func (e *Engine) open(packet []byte, from netip.AddrPort, to netip.Addr, d *Data
 	seg, protocol, verdict := a.inside(from, inner, next)
 	if verdict == Accepted {
 		verdict = a.selects(side, protocol, seg)
+	}
+	if verdict == DropSelector && !e.refuses(DropSelector) && len(seg) >= udpHeader {
+		verdict = Accepted
 	}
 	if verdict != Accepted {
 		return verdict, n
@@ -110,18 +113,32 @@ func (e *Engine) authenticate(a *agreement, place **expanded, in *inbound, seq u
 	if sealed < trailerSize || sealed%a.t.align() != 0 {
 		return nil, DropLength
 	}
-	if !in.window.fresh(seq) {
+	if !in.window.fresh(seq) && e.refuses(DropReplay) {
 		return nil, DropReplay
 	}
 	k, err := e.keys(a, place)
-	if err != nil || !k.open(packet) {
+	if err != nil {
+		return nil, DropAuth
+	}
+	var kept []byte
+	if e.cfg.KeepForged {
+		kept = append(kept, packet...)
+	}
+	if !k.open(packet) {
 		if a.authFailed++; a.authFailed == 0 {
 			a.authFailed-- // it stays at its end
 		}
-		return nil, DropAuth
+		if e.refuses(DropAuth) || kept == nil {
+			return nil, DropAuth
+		}
+		copy(packet, kept)
+		k.openForged(packet)
 	}
 	return packet[body : body+sealed], Accepted
 }
+
+// refuses asks whether a packet that a check found bad is dropped.
+func (e *Engine) refuses(d Drop) bool { return e.cfg.Refuse == nil || e.cfg.Refuse(d) }
 
 // judgeNonce compares the prefix of an authentic packet with ours and with that of the peer's other association: all four share
 // key and salt. Equal prefixes are told of once and dropped never: what was given away is given away.
@@ -157,14 +174,20 @@ func takeTrailer(p []byte) (next byte, rest []byte, ok bool) {
 
 // inside checks outer addresses and mode, and takes the inner IP header off in tunnel mode.
 func (a *agreement) inside(from netip.AddrPort, inner []byte, next byte) (seg []byte, protocol byte, verdict Drop) {
+	seg, protocol, verdict = inner, next, Accepted
+	if a.tunnel {
+		seg, protocol, verdict = a.unwrap(inner, next)
+	}
 	// The outer source is the peer's in both modes: a client that moved has to register again (TS 33.203 7.5). Behind a NAT its port
 	// may be any, towards a P-CSCF it is the one agreed on.
 	if addressOf(from.Addr()) != a.peer || (from.Port() != 0) != a.tunnel || a.tunnel && a.role == UE && from.Port() != a.outer {
-		return nil, 0, DropSelector
+		return seg, protocol, DropSelector
 	}
-	if !a.tunnel {
-		return inner, next, Accepted
-	}
+	return seg, protocol, verdict
+}
+
+// unwrap takes the inner IP header off.
+func (a *agreement) unwrap(inner []byte, next byte) (seg []byte, protocol byte, verdict Drop) {
 	if next != protoIPv4 && next != protoIPv6 {
 		return nil, 0, DropNextHeader
 	}
@@ -173,7 +196,7 @@ func (a *agreement) inside(from netip.AddrPort, inner []byte, next byte) (seg []
 	case !ok:
 		return nil, 0, DropInner
 	case src != a.peer || dst != a.here:
-		return nil, 0, DropSelector
+		return seg, protocol, DropSelector
 	}
 	return seg, protocol, Accepted
 }

@@ -37,10 +37,13 @@ type Handler interface {
 
 // Screener is what a Handler may offer besides, so that strangers cost no memory (RFC 3261 8.2.7): Screen is asked about each new
 // request before anything is kept for it. A status other than 0 is its answer, sent without a transaction and within
-// Limits.Stateless; with 0 Request follows at once. m is lent.
+// Limits.Stateless, with what more adds to it (nil: nothing); Silence is none; with 0 Request follows at once. m is lent.
 type Screener interface {
-	Screen(f siptransport.Flow, m *sip.Message) (status int)
+	Screen(f siptransport.Flow, m *sip.Message) (status int, more func(answer *sip.Message))
 }
+
+// Silence is the status of a request that gets no answer.
+const Silence = -1
 
 // Responder is the transaction user of client transactions. All calls come on the shard.
 type Responder interface {

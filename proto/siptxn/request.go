@@ -29,7 +29,7 @@ func (l *Layer) receiveRequest(f siptransport.Flow, m *sip.Message) {
 	reply := replyFlow(f, &via)
 	if reject := sip.Validate(m); reject != nil {
 		l.n.Malformed.Add(1)
-		l.refuse(reply, f, m, key[:prefix], reject.Status, reject.Reason, 0)
+		l.refuse(reply, f, m, key[:prefix], stateless{status: reject.Status, reason: reject.Reason})
 		return
 	}
 	switch {
@@ -37,7 +37,7 @@ func (l *Layer) receiveRequest(f siptransport.Flow, m *sip.Message) {
 		// RFC 3261 17.2.3 would match by many fields instead, for clients of RFC 2543. Those are gone; what still leaves the
 		// cookie out is a mistake or an attack, and an ACK that matches so loosely could end another's transaction.
 		l.n.Legacy.Add(1)
-		l.refuse(reply, f, m, key[:prefix], 400, "Branch Without Magic Cookie", 0)
+		l.refuse(reply, f, m, key[:prefix], stateless{status: 400, reason: "Branch Without Magic Cookie"})
 	case m.Method() == sip.ACK:
 		l.strayAck(f, m, key[:prefix])
 	case m.Method() == sip.CANCEL:
@@ -128,9 +128,9 @@ func (l *Layer) absorbKept(key []byte) bool {
 // begin starts the transaction of a new request, if the handler wants it and there is room for it.
 func (l *Layer) begin(f, reply siptransport.Flow, m *sip.Message, hash uint64, key []byte, prefix int) {
 	if l.screener != nil {
-		if status := l.screener.Screen(f, m); status != 0 {
+		if status, more := l.screener.Screen(f, m); status != 0 {
 			l.n.Screened.Add(1)
-			l.refuse(reply, f, m, key[:prefix], status, "", 0)
+			l.refuse(reply, f, m, key[:prefix], stateless{status: status, more: more})
 			return
 		}
 	}
@@ -152,7 +152,7 @@ func (l *Layer) begin(f, reply siptransport.Flow, m *sip.Message, hash uint64, k
 		m.Release()
 		return
 	}
-	l.refuse(reply, f, m, key[:prefix], 503, "", l.cfg.Limits.RetryAfter)
+	l.refuse(reply, f, m, key[:prefix], stateless{status: 503, retryAfter: l.cfg.Limits.RetryAfter})
 }
 
 // setReceived notes the source in the topmost Via (RFC 3261 18.2.1, RFC 3581 4). A Via that cannot be read is left alone: the answer to
@@ -184,23 +184,31 @@ func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, 
 	tx := l.lookup(hash, prefix, func(tx *Server) bool { return tx.method == sip.INVITE })
 	if tx == nil {
 		l.n.CancelsUnmatched.Add(1)
-		l.refuse(reply, f, m, prefix, 481, "", 0)
+		l.refuse(reply, f, m, prefix, stateless{status: 481})
 		return
 	}
 	l.n.Cancels.Add(1)
 	tell := !tx.cancelled && !tx.Final()
 	tx.cancelled = tx.cancelled || tell
 	ref := tx.Ref()
-	l.reply(reply, f, m, prefix, 200, "", 0)
+	l.reply(reply, f, m, prefix, stateless{status: 200})
 	if tx = l.Server(ref); tell && tx != nil {
 		l.cfg.Handler.Cancelled(tx)
 	}
 }
 
-// refuse answers a request without a transaction, within the budget, or drops it: an ACK has no answer (RFC 3261 17.1.1.3), and status 0
-// means silence. It takes over m.
-func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, prefix []byte, status int, reason string, retryAfter int) {
-	if m.Method() == sip.ACK || status == 0 {
+// stateless is what is answered without a transaction.
+type stateless struct {
+	status     int    // 0 or Silence: nothing
+	reason     string // "" is that of the status
+	retryAfter int    // seconds
+	more       func(*sip.Message)
+}
+
+// refuse answers a request without a transaction, within the budget, or drops it: an ACK has no answer (RFC 3261 17.1.1.3). It takes
+// over m.
+func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, prefix []byte, a stateless) {
+	if m.Method() == sip.ACK || a.status <= 0 {
 		m.Release()
 		return
 	}
@@ -210,18 +218,21 @@ func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, prefix []byte
 		return
 	}
 	l.n.Stateless.Add(1)
-	l.reply(reply, f, m, prefix, status, reason, retryAfter)
+	l.reply(reply, f, m, prefix, a)
 }
 
 // reply answers m without a transaction. It takes over m.
-func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, prefix []byte, status int, reason string, retryAfter int) {
+func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, prefix []byte, a stateless) {
 	l.setReceived(f, m)
-	r := l.cfg.Pool.NewResponse(m, status, reason)
+	r := l.cfg.Pool.NewResponse(m, a.status, a.reason)
 	var tag [shard.TokenSize]byte
 	r.SetToTag(string(l.appendTag(tag[:0], prefix)))
-	if retryAfter > 0 {
+	if a.retryAfter > 0 {
 		var digits [20]byte
-		r.Set(sip.HdrRetryAfter, strconv.AppendInt(digits[:0], int64(retryAfter), 10))
+		r.Set(sip.HdrRetryAfter, strconv.AppendInt(digits[:0], int64(a.retryAfter), 10))
+	}
+	if a.more != nil {
+		a.more(r)
 	}
 	l.send(reply, l.emit(r))
 	r.Release()

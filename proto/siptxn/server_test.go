@@ -464,9 +464,9 @@ type strict struct {
 	status int
 }
 
-func (s strict) Screen(_ siptransport.Flow, m *sip.Message) int {
+func (s strict) Screen(_ siptransport.Flow, m *sip.Message) (int, func(*sip.Message)) {
 	s.note("screen %s", m.MethodName())
-	return s.status
+	return s.status, func(answer *sip.Message) { answer.SetString(sip.HdrSecurityServer, "tls") }
 }
 
 func TestScreen(t *testing.T) {
@@ -478,6 +478,9 @@ func TestScreen(t *testing.T) {
 		r.from(r.udp, alice, text("INVITE", "1"))
 		r.wantUser("screen INVITE")
 		r.wantSent("0.00 SIP/2.0 403 Forbidden")
+		if agreement := header(r.udp.last().data, "Security-Server"); agreement != "tls" {
+			t.Errorf("what the screener adds is missing: %q", r.udp.last().data)
+		}
 		to := header(r.udp.last().data, "To")
 		r.from(r.udp, alice, strings.Replace(text("ACK", "1"), "To: <sip:bob@home.example>", "To: "+to, 1))
 		r.from(r.udp, alice, text("CANCEL", "1"))
@@ -486,6 +489,13 @@ func TestScreen(t *testing.T) {
 		if n := r.l.n.Screened.Load(); n != 1 {
 			t.Errorf("%d counted", n)
 		}
+		r.wantEmpty()
+	})
+	t.Run("a stranger is met with silence", func(t *testing.T) {
+		r := screening(t, Silence)
+		r.from(r.udp, alice, text("INVITE", "1"))
+		r.wantUser("screen INVITE")
+		r.wantSent()
 		r.wantEmpty()
 	})
 	t.Run("who passes has a transaction", func(t *testing.T) {

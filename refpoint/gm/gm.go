@@ -19,6 +19,9 @@ import (
 // Name is the hop name of the C-I door, for requests on their way to a client.
 const Name = "door.gm"
 
+// ProfileIPsec is the access profile of clients with a SIM: SIP inside security associations (TS 33.203 7).
+const ProfileIPsec = "ipsec-3gpp"
+
 // Registration is what an authenticated registration binds to an association.
 type Registration struct {
 	IMPI    string        // private identity that authenticated
@@ -28,10 +31,12 @@ type Registration struct {
 
 // Door is what the P-CSCF may ask of the C-I door (server side of the contract).
 type Door interface {
-	// Install gives the door the session keys of a challenge that is about to go to association a
-	// (TS 33.203 7.2). Where the path is a TLS connection the keys have no use and are wiped. After an
-	// error the challenge must not be sent.
-	Install(a secure.Association, ck aka.CK, ik aka.IK) error
+	// Install gives the door the session keys of a challenge that is about to go to association a, and
+	// returns the values of the Security-Server that goes with it (TS 33.203 7.2): with ipsec-3gpp the
+	// security associations stand when it returns. Where the path is a TLS connection the keys have no use
+	// and there is none. After an error the challenge must not be sent. ErrGone, ErrNoOffer, ErrPorts,
+	// ErrFull.
+	Install(a secure.Association, ck aka.CK, ik aka.IK) (securityServer []string, err error)
 
 	// Promote binds r to a: from now on the door's proofs carry its identities, until r.Expires has
 	// passed (TS 24.229 5.2.2, 200 to REGISTER). Promoting again replaces the identities and may only
@@ -54,6 +59,8 @@ const (
 	ReasonClosed  Reason = "closed"  // the client's connection ended
 	ReasonExpired Reason = "expired" // the registration's life ended
 	ReasonRemoved Reason = "removed" // the P-CSCF asked for it
+	// ReasonReplaced is for an association whose client has begun anew (TS 33.203 7.4).
+	ReasonReplaced Reason = "replaced"
 )
 
 // Push is what the door tells the P-CSCF (push side of the contract). The P-CSCF must not block.
@@ -72,4 +79,7 @@ func (e Error) Error() string { return "gm: " + string(e) }
 const (
 	ErrGone      = Error("the association is gone")
 	ErrOtherUser = Error("the association belongs to another private identity")
+	ErrNoOffer   = Error("the client has offered nothing that could be agreed on")
+	ErrPorts     = Error("the client's ports or SPIs are in use")
+	ErrFull      = Error("there is no room for further associations")
 )

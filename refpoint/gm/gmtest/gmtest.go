@@ -165,11 +165,11 @@ func testFreshNames(t *testing.T, h Harness) {
 
 func testInstall(t *testing.T, h Harness) {
 	a := h.Open()
-	if err := h.Door.Install(a, aka.CK{1}, aka.IK{2}); err != nil {
+	if _, err := h.Door.Install(a, aka.CK{1}, aka.IK{2}); err != nil {
 		t.Error(err)
 	}
 	h.Close(a)
-	if err := h.Door.Install(a, aka.CK{1}, aka.IK{2}); !errors.Is(err, gm.ErrGone) {
+	if _, err := h.Door.Install(a, aka.CK{1}, aka.IK{2}); !errors.Is(err, gm.ErrGone) {
 		t.Errorf("%v, want %v: a challenge whose keys are nowhere must not be sent", err, gm.ErrGone)
 	}
 }

@@ -51,6 +51,30 @@ type Association struct {
 // IsZero reports whether a names no association.
 func (a Association) IsZero() bool { return a == Association{} }
 
+// Generation says over which security associations of ipsec-3gpp a message came (TS 33.203 7.4).
+type Generation uint8
+
+// The generations.
+const (
+	GenerationNone    Generation = iota // none: a TLS connection, a lab path, an unprotected port
+	GenerationNew                       // those that the authentication under way has made
+	GenerationCurrent                   // those of the latest successful one
+	GenerationOld                       // those of one before, or that have to be renewed: they carry what is under way and vouch for no REGISTER
+)
+
+// String returns the name used in logs and events.
+func (g Generation) String() string {
+	switch g {
+	case GenerationNew:
+		return "new"
+	case GenerationCurrent:
+		return "current"
+	case GenerationOld:
+		return "old"
+	}
+	return "none"
+}
+
 // Facts is what a door found out about its peer before it let a message in.
 type Facts struct {
 	Kind        Kind
@@ -59,7 +83,8 @@ type Facts struct {
 	IMPUs       []string    // its implicit registration set, the default one first
 	Association Association // C-I only
 	Profile     string      // access profile: "tls", "lab-udp", "ipsec-3gpp"
-	Protected   bool        // integrity and confidentiality hold on this path
+	Protected   bool        // integrity holds on this path, and confidentiality unless its profile gives that up by name
+	Generation  Generation  // with ipsec-3gpp: which associations the message came over
 	Registered  bool        // an authenticated registration is bound to the association
 }
 
@@ -114,7 +139,10 @@ func (p Proof) Association() Association { return p.facts().Association }
 // Profile returns the access profile.
 func (p Proof) Profile() string { return p.facts().Profile }
 
-// Protected reports whether the path has integrity and confidentiality.
+// Generation returns which security associations the message came over.
+func (p Proof) Generation() Generation { return p.facts().Generation }
+
+// Protected reports whether the path has integrity, and confidentiality unless its profile gives that up by name.
 func (p Proof) Protected() bool { return p.facts().Protected }
 
 // Registered reports whether an authenticated registration is bound to the path.

@@ -1,0 +1,131 @@
+package clientims
+
+import (
+	"bytes"
+
+	"imsafe/proto/secagree"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/proto/siptransport"
+	"imsafe/proto/siptxn"
+	"imsafe/secure"
+)
+
+// agrees holds a request to the security agreement (TS 33.203 7.1, 7.2; RFC 3329 2.3.1): what came over security associations has to repeat
+// what was agreed, and a REGISTER that may be challenged has to offer something. It returns the answer to one that does not.
+func (p *Port) agrees(f siptransport.Flow, m *sip.Message, a association) (status int, more func(*sip.Message)) {
+	s, sealed := f.Via.(*set)
+	register := m.Method() == sip.REGISTER
+	if sealed {
+		if register && p.refusesVia(f, m) {
+			return siptxn.Silence, nil
+		}
+		if err := p.confirm(a, s, m); err != nil && p.refusesAgreement(a, err) {
+			return p.disagree(a, s)
+		}
+	}
+	if !register || sealed && a.proof.Generation() == secure.GenerationNew {
+		return 0, nil
+	}
+	offered, err := p.access.gm.takeOffer(f, m, a)
+	if err != nil {
+		return p.access.gm.refusal(err)
+	}
+	p.screened.offer = offered
+	return 0, nil
+}
+
+// refusesVia reports whether the source of a protected REGISTER is not the address in its Via (TS 33.203 7.1 rule 2).
+func (p *Port) refusesVia(f siptransport.Flow, m *sip.Message) bool {
+	host, err := viaHost(m)
+	return (err != nil || host != f.Peer.Addr().Unmap()) && p.door.refusesSelector("via", f.Peer.Addr())
+}
+
+// confirm compares the lists of a protected request with what was said before.
+func (p *Port) confirm(a association, s *set, m *sip.Message) error {
+	verify, err := secagree.Parse(m.Values(sip.HdrSecurityVerify))
+	if err != nil {
+		return err
+	}
+	if m.Method() != sip.REGISTER {
+		return s.agreed.Verify(&verify)
+	}
+	client, err := secagree.Parse(m.Values(sip.HdrSecurityClient))
+	if err != nil {
+		return err
+	}
+	if a.proof.Generation() == secure.GenerationNew {
+		return s.agreed.Confirm(&client, &verify)
+	}
+	return s.agreed.Renew(&client, &verify)
+}
+
+// refusesAgreement is the enforcement point of "what was offered and chosen is said again under protection, and compared".
+func (p *Port) refusesAgreement(a association, err error) bool {
+	reason := "sec-agree"
+	if r, known := err.(secagree.Reason); known && r.BidDown() {
+		reason = "bid-down"
+	}
+	return p.door.ports.Gate.Refuse(secure.CIIntegritySecAgree, secure.Event{Reason: reason, Subject: a.proof.IMPI(), Source: sourceOf(a)})
+}
+
+// disagree answers what does not repeat the agreement with what was agreed. An authentication under way ends with it, and with it its
+// associations; those before stay (TS 33.203 7.2).
+func (p *Port) disagree(a association, s *set) (status int, more func(*sip.Message)) {
+	if a.proof.Generation() == secure.GenerationNew {
+		t := p.door.tableOf(a.ref)
+		p.shard.Post(shard.EventFunc(func(*shard.Shard) { t.abandon(a.ref, s) })) // when the answer has left
+	}
+	return 494, func(r *sip.Message) {
+		list := s.securityServer()
+		appendAgreement(r, &list)
+	}
+}
+
+// recogniseSealed returns the association whose set a message came by, with the proof of that set. From the first message over the current
+// set on the client is reached by it.
+func (p *Port) recogniseSealed(s *set) (association, bool) {
+	a, known := p.door.lookup(s.owner)
+	if !known || a.sa == nil {
+		return association{}, false
+	}
+	at := a.sa.find(s.ref)
+	if at < 0 {
+		return association{}, false
+	}
+	a.proof = a.proofs[at]
+	if at == current && a.sa.switchAt != 0 {
+		p.door.tableOf(a.ref).taken(a.ref)
+	}
+	return a, true
+}
+
+// dropAgreement takes off what is between client and P-CSCF alone (RFC 3329 2.3.1; TS 24.229 5.2.2).
+func dropAgreement(m *sip.Message) {
+	for _, h := range []sip.HeaderID{sip.HdrSecurityClient, sip.HdrSecurityServer, sip.HdrSecurityVerify} {
+		m.Remove(h)
+	}
+	for _, h := range []sip.HeaderID{sip.HdrRequire, sip.HdrProxyRequire, sip.HdrSupported} {
+		if m.HasToken(h, secAgree) {
+			dropToken(m, h, secAgree)
+		}
+	}
+}
+
+// dropToken takes one token out of a list.
+func dropToken(m *sip.Message, h sip.HeaderID, token string) {
+	var rest []byte
+	for v := range m.Values(h) {
+		if bytes.EqualFold(v, []byte(token)) {
+			continue
+		}
+		if len(rest) > 0 {
+			rest = append(rest, ", "...)
+		}
+		rest = append(rest, v...)
+	}
+	m.Remove(h)
+	if len(rest) > 0 {
+		m.Append(h, rest)
+	}
+}

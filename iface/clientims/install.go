@@ -1,0 +1,202 @@
+package clientims
+
+import (
+	"errors"
+	"time"
+
+	"imsafe/proto/aka"
+	"imsafe/proto/esp"
+	"imsafe/proto/secagree"
+	"imsafe/refpoint/gm"
+	"imsafe/secure"
+	"imsafe/secure/mint"
+)
+
+// Install implements gm.Door. Where the path is a TLS connection, or a lab path, the keys have no use and nothing is announced.
+func (d *Door) Install(ref secure.Association, ck aka.CK, ik aka.IK) ([]string, error) {
+	a, alive := d.lookup(ref)
+	switch {
+	case !alive:
+		return nil, gm.ErrGone
+	case a.access.gm == nil:
+		return nil, nil
+	case a.sa == nil || a.sa.offer == nil:
+		return nil, gm.ErrNoOffer
+	}
+	if unfinished := a.sa.sets[fresh].set; unfinished != nil { // it may have the ports that the client offers now (TS 33.203 6.1.2.3)
+		d.tableOf(ref).abandon(ref, unfinished)
+		a, _ = d.lookup(ref)
+	}
+	s, err := a.access.gm.install(&a, ck, ik)
+	if err != nil {
+		return nil, err
+	}
+	replaced, standing, free := d.users.claim(a.sa.offer.user, ref, s.client)
+	if !free || !d.tableOf(ref).installed(ref, s, d.cfg.AwaitAuth) {
+		a.access.gm.Engine.Remove(s.ref)
+		return nil, gm.ErrPorts
+	}
+	for _, other := range append(replaced, d.endedBy(standing)...) {
+		d.end(other, gm.ReasonReplaced)
+	}
+	return announcement(s), nil
+}
+
+// endedBy is the enforcement point of "a stranger's REGISTER ends no associations": those that a name has proven stand until the new ones are
+// proven too (TS 33.203 6.1.2.3, 7.4).
+func (d *Door) endedBy(standing []secure.Association) []secure.Association {
+	if len(standing) == 0 || d.ports.Gate.Refuse(secure.CIAvailabilitySACap, secure.Event{Reason: "unproven"}) {
+		return nil
+	}
+	return standing
+}
+
+// install makes the four associations of a challenge, all or none (TS 33.203 7.2): with our SPIs, a client port that none of the others
+// has, and the keys.
+func (g *Gm) install(a *association, ck aka.CK, ik aka.IK) (*set, error) {
+	o := a.sa.offer
+	spi, err := g.Engine.Reserve(g.Local, o.there.SPIC, o.there.SPIS)
+	if err != nil {
+		return nil, gm.ErrFull
+	}
+	s := &set{owner: a.ref, carrier: g.carrier[byTransport], profile: &o.profile, choice: o.choice,
+		here:  secagree.Endpoint{SPIC: spi[esp.Client], SPIS: spi[esp.Server], PortC: g.clientPortBeside(a.sa), PortS: g.ServerPort},
+		local: addrPort(g.Local, g.ServerPort), client: addrPort(o.peer, o.there.PortS)}
+	if o.choice.Mode == secagree.UDPTunnel {
+		s.carrier = g.carrier[byTunnel]
+	}
+	server := s.securityServer()
+	s.agreed = secagree.Agree(&o.list, &server)
+	transform, sound := esp.TransformOf(o.choice.Alg, o.choice.EAlg)
+	if !sound {
+		g.Engine.Release(g.Local, spi)
+		return nil, gm.ErrNoOffer
+	}
+	s.ref, err = g.Engine.Install(&esp.Agreement{Role: esp.PCSCF, Owner: placeOf(a.ref), Local: g.Local, Peer: o.peer, Here: ends(s.here),
+		There: ends(o.there), Transform: transform, CK: ck, IK: ik, Life: g.door.cfg.AwaitAuth, AllowWithdrawn: o.choice.Withdrawn(),
+		Tunnel: o.choice.Mode == secagree.UDPTunnel})
+	if err == nil {
+		return s, nil
+	}
+	g.Engine.Release(g.Local, spi)
+	if errors.Is(err, esp.ErrPortsInUse) || errors.Is(err, esp.ErrSPI) {
+		return nil, gm.ErrPorts
+	}
+	return nil, gm.ErrFull
+}
+
+// announcement is the Security-Server of a set, one value for each mechanism.
+func announcement(s *set) (lines []string) {
+	list := s.securityServer()
+	for i := range list.Entries {
+		lines = append(lines, string(list.Entries[i].AppendTo(nil)))
+	}
+	return lines
+}
+
+// offered notes what the client of ref wants. It waits for the challenge.
+func (t *associations) offered(ref secure.Association, g *Gm, o *offer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.find(ref); a != nil {
+		next := *a
+		sa := security{gm: g, user: o.user}
+		if a.sa != nil {
+			sa = *a.sa
+		}
+		sa.offer = o
+		next.sa = &sa
+		t.slots[ref.Slot].a = &next
+	}
+}
+
+// installed puts the set of a challenge in place, for life.
+func (t *associations) installed(ref secure.Association, s *set, life time.Duration) bool {
+	return t.change(ref, func(a *association, sa *security) {
+		sa.offer = nil
+		sa.sets[fresh] = installed{set: s, until: t.now() + life}
+		a.until = max(a.until, t.now()+life)
+	})
+}
+
+// change changes an association of ipsec-3gpp as a whole. It reports whether there is one.
+func (t *associations) change(ref secure.Association, f func(*association, *security)) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.find(ref)
+	if a == nil || a.sa == nil {
+		return false
+	}
+	next, sa := *a, *a.sa
+	next.sa = &sa
+	f(&next, &sa)
+	next.mintAgain()
+	t.slots[ref.Slot].a = &next
+	return true
+}
+
+// distrust keeps a set from vouching for a REGISTER: it has to be renewed.
+func (t *associations) distrust(ref secure.Association, which esp.Ref) {
+	t.change(ref, func(_ *association, sa *security) {
+		if g := sa.find(which); g >= 0 {
+			sa.sets[g].spent = true
+		}
+	})
+}
+
+// failed keeps a set whose REGISTER was refused until the answer has left and been repeated (TS 33.203 7.3.1.1).
+func (t *associations) failed(ref secure.Association, which *set, after time.Duration) {
+	t.change(ref, func(a *association, sa *security) {
+		if sa.sets[fresh].set == which {
+			sa.sets[fresh].spent, sa.sets[fresh].until = true, t.now()+after
+			if !a.proof.Registered() {
+				a.until = t.now() + after
+			}
+		}
+	})
+}
+
+// abandon gives the unfinished set up.
+func (t *associations) abandon(ref secure.Association, which *set) {
+	t.change(ref, func(_ *association, sa *security) {
+		if sa.sets[fresh].set == which {
+			sa.drop(fresh)
+		}
+	})
+}
+
+// taken notes that the client has used its current set: requests leave the former one.
+func (t *associations) taken(ref secure.Association) {
+	t.change(ref, func(_ *association, sa *security) { sa.switchAt = 0 })
+}
+
+// promoted lets the unfinished set become the current one and the current one the former, or lengthens the life of the current one if
+// the network took the REGISTER without a challenge (TS 33.203 7.4). A life is never shortened.
+func (sa *security) promoted(now, life time.Duration) {
+	sa.offer = nil
+	until := max(sa.sets[current].until, now+life)
+	if sa.sets[fresh].set != nil && !sa.sets[fresh].spent {
+		sa.drop(former)
+		sa.sets[former], sa.sets[current], sa.sets[fresh] = sa.sets[current], sa.sets[fresh], installed{}
+		if old := &sa.sets[former]; old.set != nil {
+			old.until = min(old.until, now+sa.gm.oldFor())
+			sa.switchAt = now + switchAfter
+		}
+	}
+	if c := &sa.sets[current]; c.set != nil {
+		c.until = until
+		sa.gm.Engine.Extend(c.set.ref, until-now)
+	}
+}
+
+// mintAgain makes the proofs of an association anew after its sets have changed.
+func (a *association) mintAgain() {
+	for g := range a.sa.sets {
+		a.proofs[g] = secure.Proof{}
+		if s := a.sa.sets[g].set; s != nil {
+			c := a.client(a.proof.IMPI(), a.proof.IMPUs())
+			c.Protected, c.Generation = true, a.sa.generation(s)
+			a.proofs[g] = mint.Access(c)
+		}
+	}
+}

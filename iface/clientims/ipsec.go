@@ -1,0 +1,166 @@
+package clientims
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"imsafe/proto/esp"
+	"imsafe/proto/secagree"
+	"imsafe/proto/shard"
+	"imsafe/proto/siptransport"
+	"imsafe/proto/siptxn"
+	"imsafe/refpoint/gm"
+	"imsafe/secure"
+)
+
+// IPsec is the access profile ipsec-3gpp at one address of the P-CSCF: an unprotected port, where a first REGISTER comes in, and the
+// protected ports behind it.
+type IPsec struct {
+	Engine *esp.Engine
+	Local  netip.Addr // of ESP and of the protected ports
+	// ServerPort is the protected server port; ClientPorts are at least three, for each authentication takes another
+	// (TS 33.203 7.4).
+	ServerPort  uint16
+	ClientPorts []uint16
+	Profile     secagree.Profile
+	Exceptions  []secagree.Exception
+	SentBy      string // host:port of our Via on the unprotected port
+	Timers      siptxn.Timers
+}
+
+// Carrier carries what the door seals: an esp.Front.
+type Carrier interface {
+	Send(r esp.Ref, side esp.Side, payload []byte) error
+}
+
+// Gm is an access profile ipsec-3gpp that is open: where its sockets and fronts deliver to. Safe for concurrent use.
+type Gm struct {
+	IPsec
+	door    *Door
+	clear   *accessPorts
+	sealed  *accessPorts
+	carrier [2]Carrier // by how ESP is carried: transport, tunnel; nil: not at all
+	packets sync.Pool
+	turn    atomic.Uint32 // of ClientPorts
+
+	// Stray counts packets that opened well and whose associations the door had given up meanwhile; Overrun those that their shard had
+	// no room for.
+	Stray, Overrun atomic.Uint64
+}
+
+// How ESP is carried.
+const (
+	byTransport = iota // transport mode on IP (TS 33.203 7.1)
+	byTunnel           // tunnel mode in UDP, for clients behind a NAT (TS 33.203 Annex M)
+)
+
+// OpenIPsec adds an access profile ipsec-3gpp. Before the node runs.
+func (d *Door) OpenIPsec(c IPsec) *Gm {
+	g := &Gm{IPsec: c, door: d}
+	g.packets.New = func() any { return new(packet) }
+	access := Access{Profile: gm.ProfileIPsec, SentBy: c.SentBy, Timers: c.Timers}
+	g.clear = d.openAccess(access, g)
+	access.Protected, access.SentBy = true, netip.AddrPortFrom(c.Local, c.ServerPort).String()
+	g.sealed = d.openAccess(access, g)
+	d.gms = append(d.gms, g)
+	return g
+}
+
+// Clear are the ports, one for each shard, that sockets of the unprotected port deliver to.
+func (g *Gm) Clear() []*Port { return g.clear.ports }
+
+// CarryBy tells what carries ESP: in transport mode, and in UDP for clients behind a NAT. nil is for a way that is not open here.
+// Before the node runs.
+func (g *Gm) CarryBy(transport, tunnel Carrier) { g.carrier = [2]Carrier{transport, tunnel} }
+
+// Refuse answers an engine whether a packet is dropped that one of its checks found bad: it is the enforcement point of the three.
+func (d *Door) Refuse(why esp.Drop) bool {
+	switch why {
+	case esp.DropReplay:
+		return d.ports.Gate.Refuse(secure.CIIntegrityReplay, secure.Event{Reason: why.String()})
+	case esp.DropAuth:
+		return d.ports.Gate.Refuse(secure.CIIntegrityESP, secure.Event{Reason: why.String()})
+	case esp.DropSelector:
+		return d.refusesSelector(why.String(), netip.Addr{})
+	}
+	return true
+}
+
+// refusesSelector is the enforcement point of "source, ports and Via are those of the association" (TS 33.203 7.1 rules 2 and 4).
+func (d *Door) refusesSelector(reason string, source netip.Addr) bool {
+	return d.ports.Gate.Refuse(secure.CIAuthenticationSASelector, secure.Event{Reason: reason, Source: source})
+}
+
+// packet is a datagram on its way from the front that opened it to the shard of its association.
+type packet struct {
+	g     *Gm
+	owner secure.Association
+	ref   esp.Ref
+	peer  netip.AddrPort
+	data  []byte
+}
+
+// Datagram takes what a front has opened (esp.FrontConfig.UDP) to the shard that its associations belong to. d is lent.
+func (g *Gm) Datagram(d *esp.Datagram) {
+	if int(d.Owner.Shard) >= len(g.sealed.ports) {
+		return
+	}
+	k := g.packets.Get().(*packet)
+	k.g, k.owner, k.ref, k.peer, k.data = g, secure.Association(d.Owner), d.Agreement, d.Peer, append(k.data[:0], d.Payload...)
+	if !g.sealed.ports[d.Owner.Shard].shard.Exec(k) {
+		g.Overrun.Add(1)
+		g.packets.Put(k)
+	}
+}
+
+// Run implements shard.Event.
+func (k *packet) Run(*shard.Shard) {
+	defer k.g.packets.Put(k)
+	a, known := k.g.door.lookup(k.owner)
+	if !known || a.sa == nil {
+		k.g.Stray.Add(1)
+		return
+	}
+	at := a.sa.find(k.ref)
+	if at < 0 {
+		k.g.Stray.Add(1)
+		return
+	}
+	k.g.sealed.ports[k.owner.Shard].Packet(siptransport.Flow{Via: a.sa.sets[at].set, Peer: k.peer}, k.data)
+}
+
+// Notice takes word of an engine about an agreement (esp.Config.Notify): one that must be renewed vouches for no REGISTER from now on, so
+// the S-CSCF challenges the next one.
+func (d *Door) Notice(ref esp.Ref, owner shard.Place, n esp.Notice) {
+	a := secure.Association(owner)
+	if t := d.tableOf(a); t != nil && n&(esp.NoticeRenew|esp.NoticeCollision) != 0 {
+		t.distrust(a, ref)
+	}
+}
+
+// clientPort gives the next protected client port.
+func (g *Gm) clientPort() uint16 {
+	return g.ClientPorts[int(g.turn.Add(1))%len(g.ClientPorts)]
+}
+
+// clientPortBeside gives a protected client port that none of the sets of sa has.
+func (g *Gm) clientPortBeside(sa *security) uint16 {
+	for range g.ClientPorts {
+		port := g.clientPort()
+		taken := slices.ContainsFunc(sa.sets[:], func(s installed) bool { return s.set != nil && s.set.here.PortC == port })
+		if !taken {
+			return port
+		}
+	}
+	return g.clientPort()
+}
+
+// oldFor is how long the associations before stay after a re-authentication (TS 33.203 7.4): what is under way on them ends by itself.
+func (g *Gm) oldFor() time.Duration { return 64 * g.Timers.T1 }
+
+// switchAfter is when requests to a client go over its new associations although it has not used them again yet. It has them since its
+// answer; some clients give up the old ones after half a minute.
+const switchAfter = 10 * time.Second

@@ -1,0 +1,128 @@
+package clientims
+
+import (
+	"net/netip"
+	"time"
+
+	"imsafe/proto/esp"
+	"imsafe/proto/secagree"
+	"imsafe/proto/siptransport"
+	"imsafe/secure"
+)
+
+// set is one set of four security associations, and the sender of what goes through it. It never changes.
+type set struct {
+	ref     esp.Ref
+	owner   secure.Association
+	carrier Carrier
+	local   netip.AddrPort    // our protected server port
+	client  netip.AddrPort    // the client's
+	here    secagree.Endpoint // what our Security-Server says
+	profile *secagree.Profile
+	choice  secagree.Choice
+	agreed  secagree.Agreement
+}
+
+var _ siptransport.Sender = (*set)(nil)
+
+// SendTo implements siptransport.Sender. Over UDP everything leaves from the protected client port towards the client's protected server
+// port, responses too (TS 33.203 7.1).
+func (s *set) SendTo(_ netip.AddrPort, b []byte) error { return s.carrier.Send(s.ref, esp.Client, b) }
+
+// Reliable implements siptransport.Sender.
+func (s *set) Reliable() bool { return false }
+
+// Proto implements siptransport.Sender.
+func (s *set) Proto() string { return "UDP" }
+
+// Local implements siptransport.Sender.
+func (s *set) Local() netip.AddrPort { return s.local }
+
+// flow is how a request reaches the client.
+func (s *set) flow() siptransport.Flow { return siptransport.Flow{Via: s, Peer: s.client} }
+
+// securityServer is the list that the 401 announced.
+func (s *set) securityServer() secagree.List {
+	return secagree.Offer(*s.profile, s.here, s.choice.Mode)
+}
+
+// The generations of the sets of one association, in the order in which one becomes the next (TS 33.203 7.4).
+const (
+	fresh   = iota // of the authentication under way
+	current        // of the latest successful one
+	former         // of the one before
+	generations
+)
+
+// installed is a set and what is known of it.
+type installed struct {
+	set   *set
+	until time.Duration // on the monotonic clock
+	spent bool          // it vouches for no REGISTER
+}
+
+// security is what an association of ipsec-3gpp has beside one of TLS: at most three sets, so at most six associations in each direction
+// (TS 33.203 7.1). It changes only as a whole.
+type security struct {
+	gm    *Gm
+	user  user // whose it claims to be, and after Promote is
+	offer *offer
+	sets  [generations]installed
+	// switchAt is when requests to the client leave the former set; 0: they have.
+	switchAt time.Duration
+}
+
+// standing reports whether there is a set that has not ended.
+func (s *security) standing() bool {
+	return s.sets[fresh].set != nil || s.sets[current].set != nil
+}
+
+// find returns the generation of the set with ref, -1 if there is none.
+func (s *security) find(ref esp.Ref) int {
+	for g := range s.sets {
+		if s.sets[g].set != nil && s.sets[g].set.ref == ref {
+			return g
+		}
+	}
+	return -1
+}
+
+// generation says what a set vouches for.
+func (s *security) generation(of *set) secure.Generation {
+	for g := range s.sets {
+		switch {
+		case s.sets[g].set != of:
+		case s.sets[g].spent || g == former:
+			return secure.GenerationOld
+		case g == fresh:
+			return secure.GenerationNew
+		default:
+			return secure.GenerationCurrent
+		}
+	}
+	return secure.GenerationNone
+}
+
+// route returns the set by which a request reaches the client at now, nil if it has never proven itself: after a re-authentication the
+// former one, until the client has used the new one or enough time has passed (TS 33.203 7.4).
+func (s *security) route(now time.Duration) *set {
+	if old := s.sets[former]; old.set != nil && now < s.switchAt && now < old.until {
+		return old.set
+	}
+	return s.sets[current].set
+}
+
+// drop takes the set of a generation away and gives its associations up.
+func (s *security) drop(g int) {
+	if old := s.sets[g].set; old != nil {
+		s.gm.Engine.Remove(old.ref)
+		s.sets[g] = installed{}
+	}
+}
+
+// dropAll does it for all.
+func (s *security) dropAll() {
+	for g := range s.sets {
+		s.drop(g)
+	}
+}
