@@ -43,7 +43,7 @@ var floorPlan = []row{
 	{"policy/lab", "policy secure", "", ""},
 
 	// Services of the house.
-	{"config", "", "go-toml", ""},
+	{"config", "proto/secagree", "go-toml", ""}, // the names of algorithms stand there
 	{"trace", "secure", "prometheus", "proto/aka"},
 	{"store", "store/disk store/journal", "", "store/sqlite sqlite"},
 	{"store/disk", "", "x/sys", ""},

@@ -193,8 +193,11 @@ func knownKeys() map[string]reflect.Type {
 			f := t.Field(i)
 			key := join(prefix, f.Tag.Get("toml"))
 			keys[key] = f.Type
-			if isSection(f.Type) {
+			switch {
+			case isSection(f.Type):
 				add(key, f.Type)
+			case isList(f.Type):
+				add(key, f.Type.Elem())
 			}
 		}
 	}
@@ -206,6 +209,9 @@ func knownKeys() map[string]reflect.Type {
 func isSection(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t != reflect.TypeFor[Duration]() && t != reflect.TypeFor[Address]()
 }
+
+// isList reports whether a type is a list of sections, each with a header of its own: [[name]].
+func isList(t reflect.Type) bool { return t.Kind() == reflect.Slice && isSection(t.Elem()) }
 
 // nearest finds the known key that was probably meant, "" if none is near.
 func nearest(key string, known map[string]reflect.Type) string {

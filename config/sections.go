@@ -55,6 +55,7 @@ type IMS struct {
 // CI is the door to the clients: C-I, the Gm reference point.
 type CI struct {
 	TLS       CITLS       `toml:"tls"`
+	IPsec     CIIPsec     `toml:"ipsec"`
 	LabUDP    CILabUDP    `toml:"lab_udp"`
 	Digest    CIDigest    `toml:"digest"`
 	DigestMD5 CIDigestMD5 `toml:"digest_md5"`
@@ -70,6 +71,44 @@ type CITLS struct {
 	KeyFile SecretFile `toml:"key_file"`
 	// Lowest version of TLS, "1.3" or "1.2". With 1.2 only AEAD ciphers are accepted.
 	MinVersion string `toml:"min_version"`
+}
+
+// CIIPsec serves clients with a SIM card inside security associations (ipsec-3gpp, TS 33.203): telephones.
+type CIIPsec struct {
+	// Addresses for first REGISTERs, each with its port, which is 5060 for telephones. UDP and TCP are
+	// served on each. Empty: no clients over IPsec.
+	Listen []Address `toml:"listen"`
+	// What clients may agree on. "strict": AES-GCM alone. "handset" adds HMAC-SHA-1 with AES-CBC, which is
+	// what many telephones can. "legacy" adds integrity without encryption. Each but the first is a
+	// weakening: it is logged at each start and shown in the metrics.
+	Profile string `toml:"profile"`
+	// Protected server port. No socket listens on it: what comes there in clear reaches nobody.
+	ServerPort uint16 `toml:"server_port"`
+	// Protected client ports, at least three.
+	ClientPorts []uint16 `toml:"client_ports"`
+	// How ESP travels on IP: "auto" if this process may (CAP_NET_RAW), "on" to fail at start if it may not,
+	// "off".
+	ESP string `toml:"esp"`
+	// Port for ESP in UDP, for clients behind a NAT (TS 33.203 Annex M). 0: none. It needs no privilege.
+	NATPort uint16 `toml:"nat_port"`
+	// Devices that may have algorithms that the profile has not, until a day.
+	Exceptions []CIException `toml:"exception"`
+}
+
+// CIException lets one device, or a range of them, have algorithms that no profile has, such as MD5. It is a
+// weakening with an owner and an end.
+type CIException struct {
+	// Private identity of one subscriber, such as "001010000000001@ims.mnc001.mcc001.3gppnetwork.org".
+	IMPI string `toml:"impi"`
+	// Or a range of IMEIs, 14 digits each, both included. A device says its IMEI itself.
+	IMEIFrom string `toml:"imei_from"`
+	IMEITo   string `toml:"imei_to"`
+	// Pairs of integrity and encryption, such as "hmac-md5-96/null".
+	Algorithms []string `toml:"algorithms"`
+	// Who answers for it.
+	Owner string `toml:"owner"`
+	// Last day on which it holds, such as "2027-03-31".
+	Until string `toml:"until"`
 }
 
 // CILabUDP serves test clients in clear over UDP. Only in a lab and only on loopback.

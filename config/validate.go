@@ -115,7 +115,8 @@ func (c *Config) HomeDomain() string {
 
 func (c *Config) validateCI(f *findings) {
 	tls, udp := c.CI.TLS, c.CI.LabUDP
-	f.refuse(c.HasRole("pcscf") && len(tls.Listen) == 0 && len(udp.Listen) == 0, "ci.tls.listen", `write listen = ["192.0.2.1:5061"]`, "no client can reach this node")
+	f.refuse(c.HasRole("pcscf") && len(tls.Listen) == 0 && len(udp.Listen) == 0 && len(c.CI.IPsec.Listen) == 0, "ci.tls.listen", `write listen = ["192.0.2.1:5061"], or the same with port 5060 in [ci.ipsec]`, "no client can reach this node")
+	c.validateIPsec(f)
 	if len(tls.Listen) > 0 {
 		f.refuse(tls.CertificateFile == "", "ci.tls.certificate_file", "", "TLS needs a certificate")
 		f.refuse(tls.KeyFile == "", "ci.tls.key_file", "", "TLS needs the certificate's key")
@@ -128,7 +129,7 @@ func (c *Config) validateCI(f *findings) {
 	noTLS := c.HasRole("pcscf") && len(tls.Listen) == 0 && !c.Node.Lab
 	f.refuse(c.CI.Digest.Enabled && noTLS, "ci.digest.enabled", "listen in [ci.tls]", "SIP Digest is for TLS only, and no client can reach this node over TLS")
 	f.refuse(c.CI.DigestMD5.Enabled && noTLS, "ci.digest_md5.enabled", "listen in [ci.tls]", "SIP Digest is for TLS only, and no client can reach this node over TLS")
-	for key, list := range map[string][]Address{"ci.tls.listen": tls.Listen, "ci.lab_udp.listen": udp.Listen} {
+	for key, list := range map[string][]Address{"ci.tls.listen": tls.Listen, "ci.lab_udp.listen": udp.Listen, "ci.ipsec.listen": c.CI.IPsec.Listen} {
 		for i, a := range list {
 			f.refuse(!a.IsValid(), key, "", "an address is empty")
 			f.refuse(a.IsValid() && a.Port() == 0, key, "5061 is the port of SIP over TLS, 5060 that of SIP", "%s has no port", a)
@@ -144,6 +145,7 @@ func (c *Config) Weakenings() []Weakening {
 	if c.Node.Lab {
 		all = append(all, Weakening{"lab", "this is a laboratory: AKAv1 and digest answers are accepted in clear, and controls may be switched off"})
 	}
+	all = append(all, c.ipsecWeakenings()...)
 	if c.CI.DigestMD5.Enabled {
 		all = append(all, Weakening{"digest-md5", "subscribers with scheme MD5 prove themselves by a digest that is cheap to guess offline"})
 	}

@@ -79,7 +79,7 @@ func (p *printer) printf(format string, args ...any) {
 func (p *printer) section(name string, v, def reflect.Value) {
 	t := v.Type()
 	for i := range t.NumField() {
-		if f := t.Field(i); !isSection(f.Type) {
+		if f := t.Field(i); !isSection(f.Type) && !isList(f.Type) {
 			p.comment(p.docs[t.Name()+"."+f.Name])
 			p.key(f.Tag.Get("toml"), v.Field(i), def.Field(i))
 		}
@@ -97,12 +97,34 @@ func (p *printer) section(name string, v, def reflect.Value) {
 			p.section(full, v.Field(i), def.Field(i))
 		}
 	}
+	for i := range t.NumField() {
+		if f := t.Field(i); isList(f.Type) {
+			p.list(join(name, f.Tag.Get("toml")), p.docs[t.Name()+"."+f.Name], v.Field(i))
+		}
+	}
+}
+
+// list prints the sections of a list, or one in comments to show how they look.
+func (p *printer) list(full, comment string, v reflect.Value) {
+	element := v.Type().Elem()
+	p.printf("\n")
+	p.comment(comment)
+	p.comment(strings.Replace(p.docs[element.Name()], element.Name(), full, 1))
+	none := reflect.Zero(element)
+	if v.Len() == 0 {
+		p.printf("# [[%s]]\n", full)
+		p.section(full, none, none)
+	}
+	for i := range v.Len() {
+		p.printf("[[%s]]\n", full)
+		p.section(full, v.Index(i), none)
+	}
 }
 
 // hasKeys reports whether a section has keys of its own, so that its header means something.
 func hasKeys(t reflect.Type) bool {
 	for i := range t.NumField() {
-		if !isSection(t.Field(i).Type) {
+		if !isSection(t.Field(i).Type) && !isList(t.Field(i).Type) {
 			return true
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"strings"
 
+	"imsafe/proto/esp"
 	"imsafe/proto/shard"
 	"imsafe/secure"
 	"imsafe/store"
@@ -20,6 +22,7 @@ func (n *Node) metrics() (http.Handler, error) {
 		r.Labelled("node", "refusals_total", "Requests refused, by control.", "control", n.refused()),
 		r.Gauge("node", "weakenings", "What of the configuration is weaker than the default; the log says at the start what it is.", func() float64 { return float64(len(n.o.Config.Weakenings())) }),
 		r.Gauge("node", "digest_md5", "1 where the access profile digest-md5 is on, which is a weakening.", func() float64 { return one(n.o.Config.CI.DigestMD5.Enabled) }),
+		n.ipsecMetrics(r),
 		r.Gauge("node", "tasks", "Procedures that run or wait.", n.sum(func(s shard.Stats) float64 { return float64(s.Tasks) })),
 		r.Gauge("node", "defects", "Procedures that ended with a panic.", n.sum(func(s shard.Stats) float64 { return float64(s.Panics) })),
 		r.Gauge("node", "handovers", "Events that another thread had to run.", n.sum(func(s shard.Stats) float64 { return float64(s.HandedOver) })),
@@ -50,6 +53,32 @@ func (n *Node) transportMetrics(r *trace.Registry) error {
 		return nil
 	}
 	return errors.Join(r.Counters("siptransport", transports...), r.Counters("siptxn", layers...))
+}
+
+// ipsecMetrics are those of security associations: what was dropped, by reason, and which profile is in force.
+func (n *Node) ipsecMetrics(r *trace.Registry) error {
+	if n.esp == nil {
+		return nil
+	}
+	err := errors.Join(r.Counters("esp", n.esp.Counters()),
+		r.Labelled("esp", "dropped_total", "ESP packets dropped, by reason.", "reason", n.droppedESP()),
+		r.Gauge("esp", "agreements", "Sets of four security associations.", func() float64 { return float64(n.esp.Len()) }))
+	for _, w := range n.o.Config.Weakenings() {
+		if name, ours := strings.CutPrefix(w.Name, "ipsec-"); ours && err == nil {
+			err = r.Gauge("node", "ipsec_"+name, "1 where this weakening of the security agreement is in force.", func() float64 { return 1 })
+		}
+	}
+	return err
+}
+
+func (n *Node) droppedESP() iter.Seq2[string, uint64] {
+	return func(yield func(string, uint64) bool) {
+		for _, d := range esp.Drops() {
+			if !yield(d.String(), n.esp.Counters().Dropped(d)) {
+				return
+			}
+		}
+	}
 }
 
 // functionMetrics are those of the functions that this process has.

@@ -22,6 +22,7 @@ import (
 	"imsafe/imsbox/scscf"
 	"imsafe/policy"
 	"imsafe/proto/aka"
+	"imsafe/proto/esp"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
@@ -55,6 +56,8 @@ type Node struct {
 	keys     *Keys
 	refusals *trace.Refusals
 	accesses []*access
+	esp      *esp.Engine // of ipsec-3gpp; nil without it
+	gms      []*gmAccess
 	mw       *mw     // nil without a wire
 	cx       *cxWire // the same
 }
@@ -105,6 +108,11 @@ func New(o Options) (*Node, error) {
 		}
 		n.beside(a, n.open(lab), o.Sockets.LabTCP[i])
 	}
+	for _, s := range o.Sockets.IPsec {
+		if err := n.openIPsec(s); err != nil {
+			return nil, err
+		}
+	}
 	return n, errors.Join(n.openMw(), n.openCx(hss))
 }
 
@@ -132,8 +140,11 @@ func (n *Node) beside(packets, streams *access, ln net.Listener) {
 }
 
 // open opens an access profile of the door.
-func (n *Node) open(profile clientims.Access) *access {
-	a := &access{ports: n.Door.Open(profile)}
+func (n *Node) open(profile clientims.Access) *access { return n.track(n.Door.Open(profile)) }
+
+// track makes the access of ports of the door.
+func (n *Node) track(ports []*clientims.Port) *access {
+	a := &access{ports: ports}
 	a.options = n.o.Transport
 	a.options.Clock, a.options.Counters, a.options.TLS = n.o.Clock, &a.counters, nil
 	if !n.Gate.On(secure.CIAvailabilityDeadline) {
@@ -186,6 +197,7 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, a := range n.accesses {
 		n.serve(working, outer, a)
 	}
+	n.serveIPsec(working, outer)
 	n.serveMw(working, outer)
 	n.serveCx(working, outer)
 	if n.o.Sockets.Management != nil {

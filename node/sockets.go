@@ -18,9 +18,10 @@ type Sockets struct {
 	TLS        []net.Listener
 	LabUDP     [][]*net.UDPConn // by address, one for each shard
 	LabTCP     []net.Listener   // beside each of LabUDP
-	MwClear    []*net.UDPConn   // the wire in clear, one for each shard
-	MwTLS      net.Listener     // the wire
-	Cx         net.Listener     // of the HSS
+	IPsec      []*IPsecSockets
+	MwClear    []*net.UDPConn // the wire in clear, one for each shard
+	MwTLS      net.Listener   // the wire
+	Cx         net.Listener   // of the HSS
 	Management *net.UnixListener
 	Metrics    net.Listener
 }
@@ -49,6 +50,9 @@ func (s *Sockets) listen(c *config.Config, shards int, instead func(netip.AddrPo
 		if err := s.listenLab(a.AddrPort, shards, instead); err != nil {
 			return err
 		}
+	}
+	if err := s.listenIPsec(c, shards, instead); err != nil {
+		return err
 	}
 	if err := s.listenMw(c, shards); err != nil {
 		return err
@@ -88,16 +92,23 @@ func (s *Sockets) listenMw(c *config.Config, shards int) (err error) {
 	return nil
 }
 
-// listenLab opens UDP and TCP on the same port (RFC 3261 18.1.1: what is too large for one takes the other).
 func (s *Sockets) listenLab(a netip.AddrPort, shards int, instead func(netip.AddrPort) (netip.AddrPort, bool)) error {
+	conns, ln, err := listenBoth("lab-udp", a, shards, instead)
+	if err == nil {
+		s.LabUDP, s.LabTCP = append(s.LabUDP, conns), append(s.LabTCP, ln)
+	}
+	return err
+}
+
+// listenBoth opens UDP and TCP on the same port (RFC 3261 18.1.1: what is too large for one takes the other).
+func listenBoth(what string, a netip.AddrPort, shards int, instead func(netip.AddrPort) (netip.AddrPort, bool)) ([]*net.UDPConn, net.Listener, error) {
 	for {
 		conns, err := siptransport.ListenUDP(a, shards)
 		if err == nil {
 			bound := netip.MustParseAddrPort(conns[0].LocalAddr().String())
 			var ln net.Listener
 			if ln, err = net.Listen("tcp", bound.String()); err == nil {
-				s.LabUDP, s.LabTCP = append(s.LabUDP, conns), append(s.LabTCP, ln)
-				return nil
+				return conns, ln, nil
 			}
 			for _, c := range conns {
 				err = errors.Join(err, c.Close())
@@ -105,7 +116,7 @@ func (s *Sockets) listenLab(a netip.AddrPort, shards int, instead func(netip.Add
 		}
 		next, other := another(a, err, instead)
 		if !other {
-			return taken("lab-udp", a, err)
+			return nil, nil, taken(what, a, err)
 		}
 		a = next
 	}
@@ -168,6 +179,9 @@ func (s *Sockets) Close() {
 		for _, c := range conns {
 			_ = c.Close()
 		}
+	}
+	for _, i := range s.IPsec {
+		i.Close()
 	}
 	if s.Management != nil {
 		_ = s.Management.Close()

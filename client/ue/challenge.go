@@ -30,7 +30,8 @@ const maxGood = 2
 // authentication is one procedure of challenge and response.
 type authentication struct {
 	bad, good int
-	wants     *proof // what the network must show, with a password
+	wants     *proof     // what the network must show, with a password
+	keys      *isim.Keys // of the last good challenge, for security associations
 }
 
 // answer reads the challenge in a 401 or 407 and returns the credentials for the same request again. It verifies before it
@@ -54,7 +55,7 @@ func (u *UE) answer(a *authentication, resp *sip.Message, header sip.HeaderID, m
 		if a.good++; a.good > maxGood {
 			return "", ErrRefused
 		}
-		a.bad = 0
+		a.bad, a.keys = 0, &keys
 		var b [64]byte
 		password := u.cfg.Scheme.AppendPassword(b[:0], &keys.RES, &keys.CK, &keys.IK)
 		return u.credentials(&c, method, uri, password, nil), nil

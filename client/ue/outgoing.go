@@ -202,7 +202,7 @@ func (u *UE) acknowledge(d *dialog, seq uint32) *sip.Message {
 	again := m.Clone()
 	if !u.path.open {
 		m.Release()
-	} else if err := u.layer.SendAck(u.path.flow, m, u.path.sentBy()); err != nil {
+	} else if err := u.layer.SendAck(u.path.flow, m, sentBy(u.path.flow)); err != nil {
 		u.log.Debug("ACK not sent", "error", err)
 	}
 	return again
@@ -213,7 +213,7 @@ func (c *Call) Again(_ *siptxn.Client, m *sip.Message) bool {
 	if c.ack == nil || string(m.ToTag()) != c.dialog.remoteTag || !c.u.path.open {
 		return false
 	}
-	if err := c.u.layer.SendAck(c.u.path.flow, c.ack.Clone(), c.u.path.sentBy()); err != nil {
+	if err := c.u.layer.SendAck(c.u.path.flow, c.ack.Clone(), sentBy(c.u.path.flow)); err != nil {
 		c.u.log.Debug("ACK not sent", "error", err)
 	}
 	return true

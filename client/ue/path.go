@@ -24,6 +24,9 @@ type path struct {
 	// what the handshake agreed on, for reports
 	protection string
 	packets    net.PacketConn
+
+	clear siptransport.Flow // with IPsec: for REGISTERs that come before there are associations
+	sec   *associations     // with IPsec
 }
 
 // connecting bounds dialling and handshake together.
@@ -46,8 +49,11 @@ func (p *path) connect(t *shard.Task) error {
 	if p.open {
 		return nil
 	}
-	if p.u.cfg.Transport == UDP {
+	switch p.u.cfg.Transport {
+	case UDP:
 		return p.bind()
+	case IPsecUDP:
+		return p.bindIPsec()
 	}
 	t.AwaitFor(connecting, func(w shard.Waker) {
 		p.waiting = append(p.waiting, w)
@@ -81,11 +87,50 @@ func (p *path) bind() error {
 	return nil
 }
 
+// bindIPsec opens the sockets of a client with security associations. The path is open when there are some.
+func (p *path) bindIPsec() error {
+	if p.sec != nil {
+		return nil
+	}
+	pc, err := p.u.cfg.ListenPacket(p.u.cfg.Local)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConnect, err)
+	}
+	d := siptransport.NewDatagrams(p.u.shard, pc, siptransport.Options{Clock: p.u.cfg.Clock})
+	sec, err := p.u.openAssociations(d.Local().Addr().Unmap())
+	if err != nil {
+		_ = pc.Close()
+		return err
+	}
+	p.packets, p.clear, p.sec = pc, d.Flow(p.u.cfg.Proxy), sec
+	p.u.wg.Go(func() {
+		if err := d.Serve(p.u.ctx, p); err != nil {
+			p.u.log.Warn("signalling socket failed", "error", err)
+		}
+	})
+	return nil
+}
+
+// settle makes the associations of the last authentication the path.
+func (p *path) settle() {
+	if p.sec == nil {
+		return
+	}
+	p.sec.promote()
+	if set := p.sec.current; set != nil {
+		p.flow, p.open, p.protection = set.flow(), true, set.protection()
+	}
+}
+
 // Packet implements siptransport.Receiver. Datagrams of anybody but the P-CSCF are dropped: a UE is reached through it alone
 // (TS 33.203 7.1 rule 5).
 func (p *path) Packet(f siptransport.Flow, data []byte) {
 	if f.Peer.Port() != p.u.cfg.Proxy.Port() || f.Peer.Addr().Unmap() != p.u.cfg.Proxy.Addr().Unmap() {
 		p.u.refusals.ForeignSource++
+		return
+	}
+	if p.sec != nil && (p.sec.current != nil || !isResponse(data)) {
+		p.u.refusals.InClear++ // who has associations is reached through them alone
 		return
 	}
 	p.u.layer.Input(f, data)
@@ -137,6 +182,10 @@ func (p *path) keepAlive(f siptransport.Flow) {
 
 // drop ends the connection, so that the next one begins with a handshake of its own.
 func (p *path) drop() {
+	if p.sec != nil {
+		p.sec.dropAll()
+		p.flow, p.open = siptransport.Flow{}, false
+	}
 	if c, ok := p.flow.Via.(*siptransport.Conn); ok {
 		c.Close()
 	}
@@ -149,11 +198,22 @@ func (p *path) close() {
 	}
 }
 
-// local is our address towards the P-CSCF.
-func (p *path) local() netip.AddrPort { return p.flow.Via.Local() }
+// local is our address towards the P-CSCF: with IPsec that of the protected server port, which the network learns before there are
+// associations.
+func (p *path) local() netip.AddrPort {
+	if p.sec != nil {
+		return netip.AddrPortFrom(p.sec.public, p.sec.server)
+	}
+	return p.flow.Via.Local()
+}
 
 // localAddr is where media are received: the interface that leads to the P-CSCF.
-func (p *path) localAddr() netip.Addr { return p.local().Addr().Unmap() }
+func (p *path) localAddr() netip.Addr {
+	if p.sec != nil {
+		return p.sec.local
+	}
+	return p.local().Addr().Unmap()
+}
 
-// sentBy is the sent-by of our Via (RFC 3261 18.1.1).
-func (p *path) sentBy() []byte { return []byte(p.local().String()) }
+// sentBy is the sent-by of our Via over a flow (RFC 3261 18.1.1).
+func sentBy(f siptransport.Flow) []byte { return []byte(f.Via.Local().String()) }

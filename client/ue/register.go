@@ -158,6 +158,14 @@ func (r *registrar) register(t *shard.Task, expires time.Duration) error {
 	if err == nil {
 		err = r.converse(t, expires)
 	}
+	if sec := u.path.sec; sec != nil && err != nil {
+		sec.release()
+		if sec.current != nil && errors.Is(err, siptxn.ErrTimeout) {
+			// The network knows our associations no more: it is begun anew, in clear (TS 24.229 5.1.1.4.1).
+			u.path.drop()
+			err = r.converse(t, expires)
+		}
+	}
 	if err != nil && expires > 0 {
 		r.failed(err)
 	}
@@ -171,7 +179,7 @@ func (r *registrar) converse(t *shard.Task, expires time.Duration) error {
 	var a authentication
 	credentials := u.emptyCredentials(uri)
 	for brief := false; ; {
-		resp, err := u.exchange(t, r.request(uri, expires, credentials))
+		resp, err := r.exchange(t, r.request(uri, expires, credentials), &a)
 		if err != nil {
 			return err
 		}
@@ -186,6 +194,9 @@ func (r *registrar) converse(t *shard.Task, expires time.Duration) error {
 			return err
 		case code == 401:
 			credentials, err = u.answer(&a, resp, sip.HdrWWWAuthenticate, "REGISTER", uri)
+			if err == nil && u.path.sec != nil && a.keys != nil {
+				err = u.path.sec.install(resp, a.keys.CK, a.keys.IK)
+			}
 		case code == 423 && !brief && expires > 0: // RFC 3261 10.2.8
 			least, _ := strconv.ParseUint(string(resp.Get(sip.HdrMinExpires)), 10, 32)
 			brief, expires = true, time.Duration(least)*time.Second
@@ -201,6 +212,34 @@ func (r *registrar) converse(t *shard.Task, expires time.Duration) error {
 			return err
 		}
 	}
+}
+
+// exchange sends a REGISTER over what is right for it. With IPsec an answer goes over the associations that its challenge made, with the
+// lists of both sides once more (TS 33.203 7.2); anything else over those of the authentication before, or in clear, with an offer.
+func (r *registrar) exchange(t *shard.Task, m *sip.Message, a *authentication) (*sip.Message, error) {
+	u, sec := r.u, r.u.path.sec
+	if sec == nil {
+		return u.exchange(t, m)
+	}
+	flow := u.path.clear
+	switch {
+	case a.keys != nil && sec.fresh != nil:
+		flow, a.keys = sec.fresh.flow(), nil
+		sec.announce(m)
+		sec.fresh.verify(m)
+	default:
+		if err := sec.offer(m); err != nil {
+			m.Release()
+			return nil, err
+		}
+		if sec.current != nil {
+			flow = sec.current.flow()
+		}
+	}
+	return finalResponse(t, func(s siptxn.Responder) error {
+		_, err := u.layer.Send(flow, m, sentBy(flow), s)
+		return err
+	})
 }
 
 // request builds one REGISTER (TS 24.229 5.1.1.2.1).
@@ -244,6 +283,7 @@ func (r *registrar) accept(resp *sip.Message, asked time.Duration) error {
 		return err
 	}
 	u := r.u
+	u.path.settle()
 	if len(identities) == 0 {
 		identities = []string{u.impu}
 	}

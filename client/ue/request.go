@@ -35,10 +35,18 @@ func (x *exchange) Failed(_ *siptxn.Client, err error) {
 
 // exchange sends m, which it takes over, and returns the final response, which the caller releases.
 func (u *UE) exchange(t *shard.Task, m *sip.Message) (*sip.Message, error) {
+	return finalResponse(t, func(r siptxn.Responder) error {
+		_, err := u.send(m, r)
+		return err
+	})
+}
+
+// finalResponse starts a client transaction and waits for its end.
+func finalResponse(t *shard.Task, start func(siptxn.Responder) error) (*sip.Message, error) {
 	x := &exchange{}
 	t.Await(func(w shard.Waker) {
 		x.waker = w
-		if _, err := u.send(m, x); err != nil {
+		if err := start(x); err != nil {
 			x.err = err
 			w.Wake()
 		}
@@ -55,11 +63,13 @@ func (u *UE) send(m *sip.Message, r siptxn.Responder) (*siptxn.Client, error) {
 		m.Release()
 		return nil, ErrConnect
 	}
-	if !u.path.flow.Via.Reliable() && siptxn.MustStream(m.Size()+siptxn.ViaRoom, 0) {
+	if u.path.sec != nil {
+		u.path.sec.current.verify(m)
+	} else if !u.path.flow.Via.Reliable() && siptxn.MustStream(m.Size()+siptxn.ViaRoom, 0) {
 		m.Release()
 		return nil, ErrTooLarge
 	}
-	return u.layer.Send(u.path.flow, m, u.path.sentBy(), r)
+	return u.layer.Send(u.path.flow, m, sentBy(u.path.flow), r)
 }
 
 // request builds a request outside dialogs, for target: the registered path first (TS 24.229 5.1.2A.1.1: the P-CSCF, then

@@ -9,7 +9,7 @@
 // a card, by rspauth), the other end by the fingerprint of its description; a path, a scheme or a keying weaker than configured
 // is an error, never a fallback. It shares nothing with the core but proto, so that it can serve as an honest witness against it.
 //
-// It does not do IPsec (it comes), ICE, early media, the reg event, redirection (a 3xx ends a call: nobody else decides whom a
+// It does not do ICE, early media, the reg event, redirection (a 3xx ends a call: nobody else decides whom a
 // user calls), session timers, video. client/media is its voice, proto/rtpport its media leg.
 //
 // Concurrency: everything of a UE happens on one shard of its own. Methods of UE and Call may be called from any goroutine
@@ -48,6 +48,7 @@ const (
 	TLS Transport = iota
 	TCP
 	UDP
+	IPsecUDP // UDP inside security associations (TS 33.203 7): for clients with a card, without Lab
 )
 
 // String returns the transport parameter of a SIP URI (RFC 3261 19.1.1).
@@ -55,19 +56,23 @@ func (t Transport) String() string {
 	switch t {
 	case TCP:
 		return "tcp"
-	case UDP:
+	case UDP, IPsecUDP:
 		return "udp"
 	}
 	return "tls"
 }
 
-// Config is what a UE is made of. Card or Password, Proxy, Clock, Rand, ListenPacket and, with TLS, ServerName are required.
+// Config is what a UE is made of. Card or Password, Proxy, Clock, Rand, ListenPacket and, with TLS, ServerName are required. IPsecUDP
+// proves the network by AUTN alone: whoever has not the keys of the card has no associations with it.
 type Config struct {
 	Card      *isim.Card
 	Password  *Password // of a subscriber without a card
 	IMPU      string    // public identity to register; "" is the first of the card
 	Proxy     netip.AddrPort
 	Transport Transport
+
+	// IPsec is for IPsecUDP.
+	IPsec IPsec
 
 	// RootCAs sign the P-CSCF's certificate; nil means those of the system. ServerName must stand in it.
 	RootCAs    *x509.CertPool
@@ -194,14 +199,17 @@ func (c *Config) fill() error {
 	no := func(why string) error { return fmt.Errorf("%w: %s", ErrConfig, why) }
 	if c.Scheme == 0 {
 		c.Scheme = aka.AKAv2SHA256
-		if c.Password != nil {
+		switch {
+		case c.Password != nil:
 			c.Scheme = aka.SHA256
+		case c.Transport == IPsecUDP:
+			c.Scheme = aka.AKAv1MD5
 		}
 	}
 	if why := c.unsafe(); why != "" {
 		return no(why)
 	}
-	if c.Transport == UDP && !c.Local.IsValid() {
+	if (c.Transport == UDP || c.Transport == IPsecUDP) && !c.Local.IsValid() {
 		if !c.Proxy.Addr().Unmap().IsLoopback() {
 			return no("UDP towards another host needs Local")
 		}
@@ -237,15 +245,17 @@ func (c *Config) unsafe() string {
 	switch {
 	case c.Card == nil && c.Password == nil || c.Clock == nil || c.Rand == nil || c.ListenPacket == nil || !c.Proxy.IsValid():
 		return "Card or Password, Clock, Rand, ListenPacket and Proxy are required"
-	case c.Transport > UDP || c.Password == nil && !c.Scheme.AKA():
+	case c.Transport > IPsecUDP || c.Password == nil && !c.Scheme.AKA():
 		return "unknown transport, or a scheme without AKA"
 	case c.Transport == TLS && c.ServerName == "":
 		return "TLS without the name of the server proves nothing"
 	case c.Lab && !c.Proxy.Addr().Unmap().IsLoopback() && !c.Proxy.Addr().Unmap().IsPrivate():
 		return "the lab profile is for loopback and private addresses"
-	case !c.Lab && (c.Transport != TLS || c.PlainRTP):
+	case !c.Lab && (c.Transport == UDP || c.Transport == TCP || c.PlainRTP):
 		return "clear signalling or media need Lab"
-	case !c.Lab && c.Scheme == aka.AKAv1MD5:
+	case c.Transport == IPsecUDP && c.Card == nil:
+		return "IPsec without a card has no keys"
+	case !c.Lab && c.Transport != IPsecUDP && c.Scheme == aka.AKAv1MD5:
 		return "AKAv1-MD5 outside IPsec needs Lab (RFC 4169 1: RES is bound to nothing)"
 	case c.Password != nil:
 		return c.Password.unsafe(c)
@@ -315,7 +325,10 @@ func (u *UE) token(n int) string {
 // Refusals count what reached this UE and was not let in.
 type Refusals struct {
 	ForeignSource uint64 // datagrams of others than the P-CSCF
-	NoDialog      uint64 // requests that name a call which is not there, or not theirs
+	InClear       uint64 // datagrams in clear, with IPsec
+	// WrongAssociation counts datagrams over associations that prove nothing yet, or nothing any more.
+	WrongAssociation uint64
+	NoDialog         uint64 // requests that name a call which is not there, or not theirs
 }
 
 // Refusals returns the counters.

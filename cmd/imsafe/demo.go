@@ -111,7 +111,7 @@ func (d *dev) demo(ctx context.Context, a *app) *report {
 		actor **actor
 	}{{"alice", &alice}, {"bob", &bob}} {
 		r.do(p.name+" is provisioned with a random key", "", func(s *step) (err error) {
-			*p.actor, err = d.actor(ctx, p.name)
+			*p.actor, err = d.actor(ctx, p.name, ue.IPsecUDP)
 			return err
 		})
 		r.do(p.name+" registers: network and card prove each other", p.name+" - P-CSCF", func(s *step) error {
@@ -231,10 +231,14 @@ func exchangeMessage(ctx context.Context, from, to *actor, s *step) error {
 }
 
 // actor provisions a subscriber and makes his client.
-func (d *dev) actor(ctx context.Context, name string) (*actor, error) {
+func (d *dev) actor(ctx context.Context, name string, transport ue.Transport) (*actor, error) {
 	x := &actor{calls: make(chan *ue.Call, 1), messages: make(chan ue.Message, 1)}
 	domain := d.config.HomeDomain()
-	x.account = account{Name: name, IMPI: name + "@" + domain, IMPU: "sip:" + name + "@" + domain, Scheme: aka.AKAv2SHA256.String()}
+	scheme := aka.AKAv2SHA256
+	if transport == ue.IPsecUDP {
+		scheme = aka.AKAv1MD5 // as telephones have it: inside IPsec
+	}
+	x.account = account{Name: name, IMPI: name + "@" + domain, IMPU: "sip:" + name + "@" + domain, Scheme: scheme.String()}
 	var op aka.OP
 	for _, key := range [][]byte{x.k[:], op[:]} {
 		if _, err := rand.Read(key); err != nil {
@@ -260,7 +264,13 @@ func (d *dev) actor(ctx context.Context, name string) (*actor, error) {
 		return nil, err
 	}
 	addresses, _ := d.sockets.Addresses()
-	x.ue, err = ue.New(ue.Config{Card: card, Proxy: addresses[0], Transport: ue.TLS, RootCAs: d.authority.Pool(), ServerName: "pcscf." + domain,
+	c := ue.Config{Proxy: addresses[0], RootCAs: d.authority.Pool(), ServerName: "pcscf." + domain}
+	if transport == ue.IPsecUDP {
+		sockets := d.sockets.IPsec[0]
+		c = ue.Config{Proxy: netip.MustParseAddrPort(sockets.Clear[0].LocalAddr().String()),
+			IPsec: ue.IPsec{NATPort: netip.MustParseAddrPort(sockets.NAT.LocalAddr().String()).Port()}}
+	}
+	x.ue, err = ue.New(ue.Config{Card: card, Proxy: c.Proxy, Transport: transport, RootCAs: c.RootCAs, ServerName: c.ServerName, IPsec: c.IPsec,
 		Clock: shard.RealClock(), Rand: rand.Reader, Log: d.log.With("ue", name), ListenPacket: mediaPort,
 		OnCall:    func(c *ue.Call) { x.calls <- c },
 		OnMessage: func(m ue.Message) { x.messages <- m }})
@@ -276,7 +286,7 @@ func mediaPort(local netip.Addr) (net.PacketConn, error) {
 func (d *dev) accounts(ctx context.Context) ([]account, error) {
 	var all []account
 	for _, name := range []string{"carol", "dave"} {
-		x, err := d.actor(ctx, name)
+		x, err := d.actor(ctx, name, ue.TLS)
 		if err != nil {
 			return nil, err
 		}

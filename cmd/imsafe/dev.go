@@ -140,6 +140,7 @@ func (v *devCmd) config(dir string) (*config.Config, error) {
 	c.CI.TLS.Listen = []config.Address{loopback(5061)}
 	c.CI.TLS.CertificateFile, c.CI.TLS.KeyFile = filepath.Join(dir, "unused"), config.SecretFile(filepath.Join(dir, "unused"))
 	c.CI.LabUDP.Listen = []config.Address{loopback(5060)}
+	c.CI.IPsec.Listen, c.CI.IPsec.ESP = []config.Address{loopback(5062)}, "off" // in UDP: no privilege
 	c.HSS.SealingKeyFile = config.SecretFile(filepath.Join(dir, "sealing.key"))
 	c.Metrics.Listen = loopback(9464)
 	if problems := c.Validate(); len(problems) > 0 {

@@ -72,6 +72,9 @@ func (d *Door) OpenIPsec(c IPsec) *Gm {
 // Clear are the ports, one for each shard, that sockets of the unprotected port deliver to.
 func (g *Gm) Clear() []*Port { return g.clear.ports }
 
+// Sealed are the ports, one for each shard, behind the protected ports.
+func (g *Gm) Sealed() []*Port { return g.sealed.ports }
+
 // CarryBy tells what carries ESP: in transport mode, and in UDP for clients behind a NAT. nil is for a way that is not open here.
 // Before the node runs.
 func (g *Gm) CarryBy(transport, tunnel Carrier) { g.carrier = [2]Carrier{transport, tunnel} }

@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"imsafe/config"
+	"imsafe/iface/clientims"
+	"imsafe/proto/esp"
+	"imsafe/proto/secagree"
+	"imsafe/proto/siptransport"
+)
+
+// IPsecSockets are those of ipsec-3gpp at one address: the unprotected port, and what carries ESP. No socket listens on a protected
+// port.
+type IPsecSockets struct {
+	Clear  []*net.UDPConn // one for each shard
+	Stream net.Listener   // beside it
+	ESP    *net.IPConn    // nil: not on IP
+	NAT    *net.UDPConn   // nil: not in UDP
+}
+
+// listenIPsec opens them.
+func (s *Sockets) listenIPsec(c *config.Config, shards int, instead func(netip.AddrPort) (netip.AddrPort, bool)) error {
+	for _, a := range c.CI.IPsec.Listen {
+		conns, stream, err := listenBoth("ipsec", a.AddrPort, shards, instead)
+		if err != nil {
+			return err
+		}
+		open := &IPsecSockets{Clear: conns, Stream: stream}
+		s.IPsec = append(s.IPsec, open)
+		if err := open.listenESP(a.Addr(), c.CI.IPsec.ESP); err != nil {
+			return err
+		}
+		if port := c.CI.IPsec.NATPort; port != 0 {
+			if err := open.listenNAT(netip.AddrPortFrom(a.Addr(), port), instead); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// listenESP opens the raw socket, if the process may.
+func (s *IPsecSockets) listenESP(local netip.Addr, how string) error {
+	if how == "off" {
+		return nil
+	}
+	network := esp.Network4
+	if local.Is6() {
+		network = esp.Network6
+	}
+	lc := net.ListenConfig{Control: esp.SocketOptions}
+	conn, err := lc.ListenPacket(context.Background(), network, local.String())
+	switch {
+	case err == nil:
+		s.ESP = conn.(*net.IPConn)
+	case errors.Is(err, os.ErrPermission) && how == "auto":
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("node: ipsec: a raw socket for ESP needs CAP_NET_RAW: grant it (setcap cap_net_raw+ep, or AmbientCapabilities of systemd), "+
+			"or set esp = \"off\" in [ci.ipsec] and let clients use ESP in UDP: %w", err)
+	default:
+		return fmt.Errorf("node: ipsec: raw socket for ESP at %v: %w", local, err)
+	}
+	return nil
+}
+
+func (s *IPsecSockets) listenNAT(a netip.AddrPort, instead func(netip.AddrPort) (netip.AddrPort, bool)) error {
+	lc := net.ListenConfig{Control: esp.SocketOptions}
+	conn, err := lc.ListenPacket(context.Background(), "udp", a.String())
+	if next, other := another(a, err, instead); other {
+		conn, err = lc.ListenPacket(context.Background(), "udp", next.String())
+	}
+	if err != nil {
+		return taken("ipsec, ESP in UDP", a, err)
+	}
+	s.NAT = conn.(*net.UDPConn)
+	return nil
+}
+
+// Close closes what is open.
+func (s *IPsecSockets) Close() {
+	for _, c := range s.Clear {
+		_ = c.Close()
+	}
+	_ = s.Stream.Close()
+	if s.ESP != nil {
+		_ = s.ESP.Close()
+	}
+	if s.NAT != nil {
+		_ = s.NAT.Close()
+	}
+}
+
+// gmAccess is an access profile ipsec-3gpp that is open.
+type gmAccess struct {
+	*clientims.Gm
+	fronts []*esp.Front
+}
+
+// openIPsec opens the access profile at one address.
+func (n *Node) openIPsec(s *IPsecSockets) error {
+	c := n.o.Config.CI.IPsec
+	profile, _ := secagree.ProfileNamed(c.Profile)
+	local := netip.MustParseAddrPort(s.Clear[0].LocalAddr().String())
+	access := clientims.IPsec{Engine: n.engine(), Local: local.Addr(), ServerPort: c.ServerPort, ClientPorts: c.ClientPorts, Profile: profile,
+		SentBy: local.String(), Timers: timers(n.o.Config.Timers.Gm)}
+	for i := range c.Exceptions {
+		x, err := c.Exceptions[i].Agreed()
+		if err != nil {
+			return err
+		}
+		access.Exceptions = append(access.Exceptions, x)
+	}
+	g := &gmAccess{Gm: n.Door.OpenIPsec(access)}
+	var carriers [2]clientims.Carrier
+	for i, wire := range s.wires(local.Addr()) {
+		if wire != nil {
+			front := esp.NewFront(n.esp, wire, esp.FrontConfig{UDP: g.Datagram})
+			g.fronts, carriers[i] = append(g.fronts, front), front
+		}
+	}
+	g.CarryBy(carriers[0], carriers[1])
+	n.gms = append(n.gms, g)
+
+	clear := n.track(g.Clear())
+	clear.listener = s.Stream
+	for shard, conn := range s.Clear {
+		clear.sockets = append(clear.sockets, siptransport.NewDatagrams(n.Shards[shard], conn, clear.options))
+	}
+	n.track(g.Sealed())
+	return nil
+}
+
+// wires are what carries ESP: on IP, and in UDP.
+func (s *IPsecSockets) wires(local netip.Addr) (w [2]esp.Wire) {
+	if s.ESP != nil {
+		w[0] = esp.Raw(s.ESP)
+	}
+	if s.NAT != nil {
+		w[1] = esp.Encapsulation(s.NAT, local)
+	}
+	return w
+}
+
+// engine is the node's one engine: its SPIs and nonces are of one space.
+func (n *Node) engine() *esp.Engine {
+	if n.esp == nil {
+		n.esp = esp.New(esp.Config{Random: n.o.Random, Clock: n.o.Clock, Notify: n.Door.Notice, Refuse: n.Door.Refuse,
+			KeepForged: len(n.o.Policy.Off()) > 0})
+	}
+	return n.esp
+}
+
+// serveIPsec runs the fronts.
+func (n *Node) serveIPsec(ctx context.Context, group *errgroup.Group) {
+	for i, g := range n.gms {
+		for _, front := range g.fronts {
+			group.Go(func() error { return front.Run(ctx) })
+		}
+		how := "ESP on IP"
+		if n.o.Sockets.IPsec[i].ESP == nil {
+			how = "ESP in UDP only: this process has no raw socket for ESP (CAP_NET_RAW), or shall have none"
+		}
+		n.o.Log.Info("clients with a SIM card are served", "listen", g.SentBy, "transport", how, "profile", g.Profile.Name)
+	}
+}
