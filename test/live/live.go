@@ -51,6 +51,8 @@ type Options struct {
 type Node struct {
 	*node.Node
 	TLS, Lab netip.AddrPort // Lab is UDP and TCP
+	Gm       netip.AddrPort // where clients with security associations begin
+	NAT      uint16         // where it takes ESP in UDP
 	CA       *x509.CertPool
 	CAPEM    []byte // the same authority, for foreign programs
 	Users    []*User
@@ -97,13 +99,18 @@ func (n *Node) start(o Options) error {
 	if n.Store, err = node.OpenStore(c, clock, log); err != nil {
 		return err
 	}
-	sockets, err := listen(dir, node.Shards(c))
+	sockets, err := listen(c, dir, node.Shards(c))
 	if err != nil {
 		return errors.Join(err, n.Store.Close())
 	}
 	n.metrics = netip.MustParseAddrPort(sockets.Metrics.Addr().String())
 	tls, lab := sockets.Addresses()
 	n.TLS, n.Lab = tls[0], lab[0]
+	gm := sockets.IPsec[0]
+	n.Gm = netip.MustParseAddrPort(gm.Clear[0].LocalAddr().String())
+	if gm.NAT != nil {
+		n.NAT = netip.MustParseAddrPort(gm.NAT.LocalAddr().String()).Port()
+	}
 	n.Node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
 		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport})
 	if err != nil {

@@ -1,56 +1,24 @@
 package live
 
 import (
-	"errors"
-	"net"
 	"net/netip"
 	"path/filepath"
 
+	"imsafe/config"
 	"imsafe/node"
-	"imsafe/proto/siptransport"
 )
 
-// listen opens every socket of a node on a free port of loopback. The configuration cannot ask for that: there a port
-// is a promise to clients.
-func listen(dir string, shards int) (_ *node.Sockets, err error) {
-	s := &node.Sockets{}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
-	tls, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s.TLS = append(s.TLS, tls)
-	if s.Metrics, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		return nil, err
-	}
-	if err := listenLab(s, shards); err != nil {
-		return nil, err
-	}
-	s.Management, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "management"), Net: "unix"})
-	return s, err
+// anyPort is a free port of loopback. A file cannot ask for that: there a port is a promise to clients.
+func anyPort() config.Address {
+	return config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
 }
 
-// listenLab finds a port that is free for UDP and for TCP.
-func listenLab(s *node.Sockets, shards int) error {
-	var failed error
-	for range 20 {
-		conns, err := siptransport.ListenUDP(netip.MustParseAddrPort("127.0.0.1:0"), shards)
-		if err != nil {
-			return err
-		}
-		ln, err := net.Listen("tcp", conns[0].LocalAddr().String())
-		if err == nil {
-			s.LabUDP, s.LabTCP = append(s.LabUDP, conns), append(s.LabTCP, ln)
-			return nil
-		}
-		failed = err
-		for _, c := range conns {
-			failed = errors.Join(failed, c.Close())
-		}
+// listen opens every socket of a node on a free port of loopback.
+func listen(c *config.Config, dir string, shards int) (*node.Sockets, error) {
+	c.CI.TLS.Listen, c.CI.LabUDP.Listen = []config.Address{anyPort()}, []config.Address{anyPort()}
+	if c.CI.IPsec.Listen == nil {
+		c.CI.IPsec.Listen, c.CI.IPsec.ESP = []config.Address{anyPort()}, "off" // in UDP: no privilege
 	}
-	return failed
+	c.Metrics.Listen, c.Management.Socket = anyPort(), filepath.Join(dir, "management")
+	return node.Listen(c, shards, func(taken netip.AddrPort) (netip.AddrPort, bool) { return netip.AddrPortFrom(taken.Addr(), 0), true })
 }

@@ -1,0 +1,72 @@
+package live
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"imsafe/client/isim"
+	"imsafe/client/ue"
+	"imsafe/proto/shard"
+)
+
+// UE is a client of ours at a node.
+type UE struct {
+	*ue.UE
+	User     *User
+	Calls    chan *ue.Call
+	Messages chan ue.Message
+}
+
+// UE starts a client of u over a transport; change, if not nil, may change what it is made of. It ends with the test.
+func (n *Node) UE(u *User, transport ue.Transport, change func(*ue.Config)) (*UE, error) {
+	card, err := isim.New(isim.Config{Identity: isim.Identity{IMPI: u.IMPI, HomeDomain: Domain, IMPUs: []string{u.IMPU}}, K: u.K, OPc: u.OPc,
+		State: isim.Volatile{}})
+	if err != nil {
+		return nil, err
+	}
+	x := &UE{User: u, Calls: make(chan *ue.Call, 8), Messages: make(chan ue.Message, 8)}
+	c := ue.Config{Card: card, Transport: transport, Clock: shard.RealClock(), Rand: rand.Reader, ListenPacket: listenPacket,
+		OnCall: func(c *ue.Call) { x.Calls <- c }, OnMessage: func(m ue.Message) { x.Messages <- m }}
+	switch transport {
+	case ue.IPsecUDP:
+		c.Proxy, c.IPsec.NATPort = n.Gm, n.NAT
+	case ue.TLS:
+		c.Proxy, c.RootCAs, c.ServerName = n.TLS, n.CA, "pcscf."+Domain
+	}
+	if change != nil {
+		change(&c)
+	}
+	if x.UE, err = ue.New(c); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- x.Run(ctx) }()
+	n.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			n.t.Errorf("live: %s ended with: %v", u.Name, err)
+		}
+	})
+	return x, nil
+}
+
+func listenPacket(local netip.Addr) (net.PacketConn, error) {
+	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+}
+
+var errSilent = errors.New("live: nothing came")
+
+// Next waits for a message.
+func (x *UE) Next(limit time.Duration) (ue.Message, error) {
+	select {
+	case m := <-x.Messages:
+		return m, nil
+	case <-time.After(limit):
+		return ue.Message{}, errSilent
+	}
+}
