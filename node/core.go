@@ -73,7 +73,8 @@ type World struct {
 	Store  store.Store
 	Keys   func() *seal.Keyring // opens and seals long-term keys
 	Policy policy.Effective
-	Sink   secure.Sink // hears every refusal; nil for none
+	Sink   secure.Sink     // hears every refusal; nil for none
+	Story  clientims.Story // hears how clients fare that register; nil for none
 	Mode   hop.Mode
 	Node   uint16 // number of this node, in every token it issues
 	Shards int
@@ -210,7 +211,7 @@ func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
 
 func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf, Emergency: emergency(w)}, clientims.Ports{Table: c.Table,
-		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate}); err != nil {
+		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story}); err != nil {
 		return err
 	}
 	icid, err := chargingPrefix(w)

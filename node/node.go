@@ -55,6 +55,7 @@ type Node struct {
 	o        Options
 	keys     *Keys
 	refusals *trace.Refusals
+	stories  *stories
 	accesses []*access
 	esp      *esp.Engine // of ipsec-3gpp; nil without it
 	gms      []*gmAccess
@@ -81,11 +82,12 @@ const (
 // New assembles the node.
 func New(o Options) (*Node, error) {
 	n := &Node{o: o, keys: NewKeys(o.Keyring, o.Reload), refusals: trace.NewRefusals(o.Log)}
+	n.stories = newStories(o.Clock, n.refusals, func() *clientims.Door { return n.Door })
 	c, meta := o.Config, o.Store.Meta()
 	var err error
 	hss := &remoteHSS{}
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
-		Keys: n.keys.Keyring, Policy: o.Policy, Sink: n.refusals, Node: c.Node.Number,
+		Keys: n.keys.Keyring, Policy: o.Policy, Sink: n.stories, Story: n.stories, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Emergency: c.Emergency,
 		Digest:       DigestAlgorithms(c),

@@ -55,9 +55,10 @@ func (n *Node) verbs() map[string]management.Verb {
 				Registered: n.registered()}
 		}}
 	verbs := o.Verbs()
+	verbs["registration.explain"] = verb(management.Viewer, n.stories.explain)
 	if n.HSS == nil {
 		for name, v := range verbs {
-			if name != "status" && name != "backup" {
+			if name != "status" && name != "backup" && name != "registration.explain" {
 				verbs[name] = management.Verb{Needs: v.Needs, Do: hasNoHSS}
 			}
 		}
@@ -67,6 +68,11 @@ func (n *Node) verbs() map[string]management.Verb {
 
 func hasNoHSS(context.Context, json.RawMessage) (any, error) {
 	return nil, &management.Error{Code: "node.no-hss", Message: "this node has no HSS", Hint: "ask the node that has it: see roles in its configuration"}
+}
+
+// hasNoNode answers what only a running node knows.
+func hasNoNode(context.Context, json.RawMessage) (any, error) {
+	return nil, &management.Error{Code: "node.not-running", Message: "no node runs here", Hint: "what happened to a client is known to the node that it came to, while that runs"}
 }
 
 // Verbs returns every operation under its name. Viewers may call what shows no secret and changes nothing.
@@ -88,6 +94,8 @@ func (o *Operations) Verbs() map[string]management.Verb {
 		"group.show":     verb(management.Viewer, o.showGroup),
 		"group.put":      verb(management.Operator, o.putGroup),
 		"group.remove":   verb(management.Operator, o.removeGroup),
+
+		"registration.explain": {Needs: management.Viewer, Do: hasNoNode},
 
 		"backup":     verb(management.Operator, o.backup),
 		"key.rotate": verb(management.Operator, o.rotateKeys),

@@ -39,6 +39,8 @@ type cli struct {
 	Config configCmd `cmd:"" help:"Print or check a configuration."`
 	Status statusCmd `cmd:"" help:"Say whether a node runs, and what it is."`
 
+	Explain explainCmd `cmd:"" help:"Tell why something is as it is."`
+
 	User    userCmd    `cmd:"" help:"Subscribers. With a running node through its management socket, else on its store."`
 	Group   groupCmd   `cmd:"" help:"Groups of subscribers."`
 	Profile profileCmd `cmd:"" help:"Service profiles with initial filter criteria."`

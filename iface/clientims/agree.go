@@ -18,22 +18,33 @@ func (p *Port) agrees(f siptransport.Flow, m *sip.Message, a association) (statu
 	register := m.Method() == sip.REGISTER
 	if sealed {
 		if register && p.refusesVia(f, m) {
+			p.tellRegister(f, m, a, nil, errVia, siptxn.Silence)
 			return siptxn.Silence, nil
 		}
 		if err := p.confirm(a, s, m); err != nil && p.refusesAgreement(a, err) {
+			if register {
+				p.tellRegister(f, m, a, nil, err, 494)
+			}
 			return p.disagree(a, s)
 		}
 	}
-	if !register || sealed && a.proof.Generation() == secure.GenerationNew {
+	if !register {
 		return 0, nil
 	}
-	offered, err := p.access.gm.takeOffer(f, m, a)
-	if err != nil {
-		return p.access.gm.refusal(err)
+	var offered *offer
+	var err error
+	if !sealed || a.proof.Generation() != secure.GenerationNew {
+		if offered, err = p.access.gm.takeOffer(f, m, a); err != nil {
+			status, more = p.access.gm.refusal(err)
+		}
 	}
 	p.screened.offer = offered
-	return 0, nil
+	p.tellRegister(f, m, a, offered, err, status)
+	return status, more
 }
+
+// errVia is why a protected REGISTER gets no answer.
+const errVia = secagree.Reason("the Via is not the source")
 
 // refusesVia reports whether the source of a protected REGISTER is not the address in its Via (TS 33.203 7.1 rule 2).
 func (p *Port) refusesVia(f siptransport.Flow, m *sip.Message) bool {

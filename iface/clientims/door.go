@@ -60,6 +60,7 @@ type Ports struct {
 	Pool   *sip.Pool
 	Sealer *shard.Sealer
 	Gate   *secure.Gate
+	Story  Story // nil for none
 }
 
 // Door is the C-I door of one node.

@@ -105,6 +105,9 @@ func (t *associations) offered(ref secure.Association, g *Gm, o *offer) {
 			sa = *a.sa
 		}
 		sa.offer = o
+		if o.resync && sa.sets[fresh].set != nil {
+			sa.sets[fresh].spent = true // the client answered its challenge after all, from outside (TS 33.203 7.3.1.3)
+		}
 		next.sa = &sa
 		t.slots[ref.Slot].a = &next
 	}

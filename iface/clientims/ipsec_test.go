@@ -80,7 +80,8 @@ func (b *gmBench) answer(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	case b.refuses && generation == secure.GenerationNew:
 		return x.Refuse(in, 403, "")
 	case generation == secure.GenerationNew, b.trusts && generation == secure.GenerationCurrent:
-		name := claimedIdentity(in.Msg)
+		c, _ := sip.ParseCredentials(in.Msg.Get(sip.HdrAuthorization))
+		name := string(c.Username)
 		if err := b.door.Promote(a, gm.Registration{IMPI: name, IMPUs: []string{"sip:" + name}, Expires: b.expires}); err != nil {
 			b.t.Error(err)
 		}

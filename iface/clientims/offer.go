@@ -21,6 +21,7 @@ type offer struct {
 	profile secagree.Profile
 	choice  secagree.Choice
 	user    user
+	resync  bool // the REGISTER has AUTS (RFC 3310 3.4)
 }
 
 // user is who a client says it is, at the address it says it from: a REGISTER of somebody else in the same name does not touch what it has
@@ -45,7 +46,10 @@ func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association) (*off
 		return nil, secagree.ErrNothingAcceptable
 	}
 	o := &offer{list: list, there: e.Endpoint(), peer: f.Peer.Addr().Unmap()}
-	o.user = user{claimedIdentity(m), o.peer}
+	if c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil {
+		o.user.impi, o.resync = string(c.Username), len(c.AUTS) > 0
+	}
+	o.user.addr = o.peer
 	behindNAT, err := isBehindNAT(m, o.peer)
 	if err != nil {
 		return nil, err
@@ -54,7 +58,10 @@ func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association) (*off
 	if o.choice, err = g.choose(&list, o, g.modes(behindNAT, a)); err != nil {
 		return nil, err
 	}
-	return o, g.portsFree(o, a)
+	if err := g.portsFree(o, a); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // modes are the ways ESP may take to a client, best first. Old associations encapsulated: new ones too (TS 33.203 M.7.1).
@@ -176,15 +183,6 @@ func appendAgreement(m *sip.Message, list *secagree.List) {
 	for i := range list.Entries {
 		m.Append(sip.HdrSecurityServer, list.Entries[i].AppendTo(b[:0]))
 	}
-}
-
-// claimedIdentity is the private identity that a REGISTER names.
-func claimedIdentity(m *sip.Message) string {
-	c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
-	if err != nil {
-		return ""
-	}
-	return string(c.Username)
 }
 
 // instanceIMEI is the IMEI that a client says it has (RFC 7254), "" if it says none.

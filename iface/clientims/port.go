@@ -81,10 +81,13 @@ func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int, more fun
 	if p.refusesUnregistered(a, m) {
 		return p.unwelcome(), nil
 	}
-	if p.access.gm == nil {
-		return 0, nil
+	if p.access.gm != nil {
+		return p.agrees(f, m, a)
 	}
-	return p.agrees(f, m, a)
+	if m.Method() == sip.REGISTER {
+		p.tellRegister(f, m, a, nil, nil, 0)
+	}
+	return 0, nil
 }
 
 // unwelcome is the answer to a request of a client that is not registered. On an unprotected port beside protected ones there is none
@@ -119,6 +122,9 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	}
 	if s, sealed := tx.Flow().Via.(*set); sealed && a.proof.Generation() == secure.GenerationNew {
 		leave = p.leaveFresh(s)
+	}
+	if m.Method() == sip.REGISTER {
+		leave = p.telling(leave, tx.Flow(), m, a)
 	}
 	if m.Method() == sip.REGISTER && p.access.Shared && a.flow != tx.Flow() {
 		p.move(a.ref, tx.Flow())

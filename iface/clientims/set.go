@@ -115,6 +115,9 @@ func (s *security) route(now time.Duration) *set {
 // drop takes the set of a generation away and gives its associations up.
 func (s *security) drop(g int) {
 	if old := s.sets[g].set; old != nil {
+		if g == fresh && !s.sets[g].spent {
+			s.tellSilence(old)
+		}
 		s.gm.Engine.Remove(old.ref)
 		s.sets[g] = installed{}
 	}

@@ -108,12 +108,16 @@ func (us *users) forget(u user, a secure.Association) {
 	us.of[u.impi] = rest
 }
 
+// claims returns the associations in the name of impi.
+func (us *users) claims(impi string) []claim {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	return slices.Clone(us.of[impi])
+}
+
 // pending reports whether ref is an unfinished set of u, which a new offer takes the place of.
 func (us *users) pending(u user, ref esp.Ref, d *Door) bool {
-	us.mu.Lock()
-	claims := slices.Clone(us.of[u.impi])
-	us.mu.Unlock()
-	return slices.ContainsFunc(claims, func(c claim) bool {
+	return slices.ContainsFunc(us.claims(u.impi), func(c claim) bool {
 		a, known := d.lookup(c.association)
 		return known && c.user == u && a.sa != nil && a.sa.find(ref) == fresh
 	})

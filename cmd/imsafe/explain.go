@@ -1,0 +1,41 @@
+package main
+
+import (
+	"time"
+
+	"imsafe/node"
+)
+
+type explainCmd struct {
+	Registration explainRegistrationCmd `cmd:"" help:"Tell how the last registrations of a client went: what it offered, what was chosen, which check refused it and why, and what to change."`
+}
+
+type explainRegistrationCmd struct {
+	operator
+	Identity string `arg:"" help:"Private or public identity of the client."`
+}
+
+// Run asks the running node.
+func (v *explainRegistrationCmd) Run(a *app) error {
+	return v.with(a, need{store: true}, func(house operations) error {
+		var r node.Registration
+		if err := house.Call(a.ctx, "registration.explain", node.UserName{Name: v.Identity}, &r); err != nil {
+			return err
+		}
+		if a.json {
+			a.print(r)
+			return nil
+		}
+		a.say("%s", r.IMPI)
+		for _, attempt := range r.Attempts {
+			a.say("\n%s  from %s, access %s", attempt.At.Local().Format(time.DateTime), attempt.Source, attempt.Access)
+			for _, h := range attempt.Events {
+				a.say("  %s  %s", h.At.Local().Format("15:04:05.000"), h.What)
+				if h.Do != "" {
+					a.say("                > %s", h.Do)
+				}
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,128 @@
+package clientims
+
+import (
+	"net/netip"
+
+	"imsafe/hop"
+	"imsafe/proto/secagree"
+	"imsafe/proto/sip"
+	"imsafe/proto/siptransport"
+	"imsafe/secure"
+)
+
+// Story is told how clients fare that register, for whoever asks why one does not succeed. It is called on a shard, with locks held: it
+// must not block and must not call the door. Safe for concurrent use.
+type Story interface{ Tell(Chapter) }
+
+// Step says what a chapter tells of.
+type Step uint8
+
+// The steps of a registration.
+const (
+	StepRegister Step = iota // a REGISTER came in
+	StepRefused              // the door refused it
+	StepAnswered             // the core answered it
+	StepSilence              // nothing authentic ever came over the associations that were made for it
+)
+
+// Chapter is one thing that happened.
+type Chapter struct {
+	IMPI, IMPU string // as the REGISTER names them
+	Source     netip.Addr
+	Access     string // profile of the access
+	Step       Step
+	Generation secure.Generation // of the associations that the REGISTER came over
+	Answers    bool              // it answers a challenge
+	Resync     bool              // it says that the sequence number is out of range (RFC 3310 3.4)
+	BehindNAT  bool
+	Leaves     bool            // it takes the registration back
+	Offered    *secagree.List  // of StepRegister; nil without one
+	Reason     string          // of StepRefused
+	Status     int             // of StepRefused and StepAnswered; 0 or less: silence
+	Chosen     secagree.Choice // with a challenge
+	BadICV     uint32          // of StepSilence: packets whose ICV was wrong
+}
+
+// chapter begins a chapter about a REGISTER.
+func (p *Port) chapter(f siptransport.Flow, m *sip.Message, a association) Chapter {
+	c := Chapter{Source: f.Peer.Addr().Unmap(), Access: p.access.Profile, Generation: a.proof.Generation()}
+	if credentials, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil {
+		c.IMPI, c.Resync = string(credentials.Username), len(credentials.AUTS) > 0
+		c.Answers = len(credentials.Response) > 0 && !c.Resync
+	}
+	c.IMPU, _ = sip.PublicIdentity(m.Get(sip.HdrTo))
+	seconds, given := m.ContactExpires(0)
+	c.Leaves = given && seconds == 0 || string(m.Get(sip.HdrContact)) == "*"
+	if host, err := viaHost(m); err == nil {
+		c.BehindNAT = host != c.Source
+	}
+	return c
+}
+
+// tellRegister tells of a REGISTER, with what it offers and, if the door refuses it, why.
+func (p *Port) tellRegister(f siptransport.Flow, m *sip.Message, a association, offered *offer, refused error, status int) {
+	if p.door.ports.Story == nil {
+		return
+	}
+	c := p.chapter(f, m, a)
+	if offered != nil {
+		c.Offered = &offered.list
+	} else if list, err := secagree.Parse(m.Values(sip.HdrSecurityClient)); err == nil && !list.Empty() {
+		c.Offered = &list
+	}
+	p.door.ports.Story.Tell(c)
+	if refused != nil {
+		c.Step, c.Status, c.Reason = StepRefused, status, refused.Error()
+		p.door.ports.Story.Tell(c)
+	}
+}
+
+// telling adds to leave that the answer to a REGISTER is told of.
+func (p *Port) telling(leave hop.Leave, f siptransport.Flow, m *sip.Message, a association) hop.Leave {
+	if p.door.ports.Story == nil {
+		return leave
+	}
+	c := p.chapter(f, m, a)
+	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
+		r = leave(x, r)
+		if !r.Final() {
+			return r
+		}
+		c.Step, c.Status = StepAnswered, r.Status()
+		if now, known := p.door.lookup(a.ref); known && now.sa != nil && c.Status == 401 && now.sa.sets[fresh].set != nil {
+			c.Chosen = now.sa.sets[fresh].set.choice
+		}
+		p.door.ports.Story.Tell(c)
+		return r
+	}
+}
+
+// Waiting tells of the associations that were made in the name of a private identity and that nothing authentic has come over yet.
+func (d *Door) Waiting(impi string) (all []Chapter) {
+	for _, c := range d.users.claims(impi) {
+		a, known := d.lookup(c.association)
+		if !known || a.sa == nil || a.sa.sets[fresh].set == nil {
+			continue
+		}
+		of := a.sa.sets[fresh].set
+		if status, stands := a.sa.gm.Engine.Status(of.ref); stands && !status.Used() {
+			all = append(all, a.sa.silence(of, status.AuthFailed))
+		}
+	}
+	return all
+}
+
+// silence is the chapter of a set that is not answered.
+func (s *security) silence(of *set, badICV uint32) Chapter {
+	return Chapter{IMPI: s.user.impi, Source: s.user.addr, Access: s.gm.sealed.Profile, Step: StepSilence, Chosen: of.choice, BadICV: badICV}
+}
+
+// tellSilence tells of a set that is given up and over which nothing authentic ever came.
+func (s *security) tellSilence(of *set) {
+	story := s.gm.door.ports.Story
+	status, known := s.gm.Engine.Status(of.ref)
+	if story == nil || !known || status.Used() {
+		return
+	}
+	story.Tell(s.silence(of, status.AuthFailed))
+}

@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"imsafe/iface/clientims"
+	"imsafe/iface/management"
+	"imsafe/proto/shard"
+	"imsafe/secure"
+	"imsafe/trace"
+)
+
+// stories keep how the last registrations of each client went, for `imsafe explain registration`: so many attempts of so many identities,
+// the oldest go first. Whoever sends a REGISTER may write into it, so it is small and lives in memory only. Safe for concurrent use.
+type stories struct {
+	clock shard.Clock
+	next  *trace.Refusals // hears every refusal too
+	door  func() *clientims.Door
+
+	mu    sync.Mutex
+	of    map[string]*story // by private identity
+	order []string          // of their first attempts
+}
+
+// story is what is kept of one private identity.
+type story struct {
+	impus    []string
+	attempts []Attempt
+}
+
+// The bounds: with them it takes some megabytes at most.
+const (
+	maxStories  = 4096
+	maxAttempts = 4
+	maxEvents   = 12
+	maxNamed    = 8
+)
+
+// Attempt is one registration procedure, from its first REGISTER on.
+type Attempt struct {
+	At     time.Time   `json:"at"`
+	Source string      `json:"source"`
+	Access string      `json:"access"`
+	Events []Happening `json:"events"`
+}
+
+// Happening is one thing that happened in it, in plain words.
+type Happening struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`
+	// Code is what it is called in events and metrics.
+	Code string `json:"code,omitempty"`
+	// Do says what to change, if anything.
+	Do string `json:"do,omitempty"`
+}
+
+var (
+	_ clientims.Story = (*stories)(nil)
+	_ secure.Sink     = (*stories)(nil)
+)
+
+func newStories(clock shard.Clock, next *trace.Refusals, door func() *clientims.Door) *stories {
+	return &stories{clock: clock, next: next, door: door, of: map[string]*story{}}
+}
+
+// Tell implements clientims.Story.
+func (s *stories) Tell(c clientims.Chapter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := c.IMPI
+	if key == "" {
+		key = c.IMPU
+	}
+	if key == "" {
+		return
+	}
+	of := s.storyOf(key)
+	if c.IMPU != "" && !slices.Contains(of.impus, c.IMPU) && len(of.impus) < maxNamed {
+		of.impus = append(of.impus, c.IMPU)
+	}
+	now := s.clock.Wall()
+	begins := c.Step == clientims.StepRegister && !c.Answers && !c.Resync
+	if begins || len(of.attempts) == 0 {
+		if len(of.attempts) == maxAttempts {
+			of.attempts = slices.Delete(of.attempts, 0, 1)
+		}
+		of.attempts = append(of.attempts, Attempt{At: now, Source: c.Source.String(), Access: c.Access})
+	}
+	h := happening(&c)
+	h.At = now
+	of.add(h)
+}
+
+func (of *story) add(h Happening) {
+	a := &of.attempts[len(of.attempts)-1]
+	if len(a.Events) < maxEvents {
+		a.Events = append(a.Events, h)
+	}
+}
+
+// storyOf returns the story of key, a new one if there is none.
+func (s *stories) storyOf(key string) *story {
+	of := s.of[key]
+	if of == nil {
+		if len(s.order) == maxStories {
+			delete(s.of, s.order[0])
+			s.order = s.order[1:]
+		}
+		of = &story{}
+		s.of[key], s.order = of, append(s.order, key)
+	}
+	return of
+}
+
+// Refused implements secure.Sink: what a function refused of a registration belongs to its story.
+func (s *stories) Refused(e secure.Event) {
+	s.next.Refused(e)
+	if e.Subject == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if of := s.of[e.Subject]; of != nil && len(of.attempts) > 0 {
+		h := refusal(e)
+		h.At = s.clock.Wall()
+		of.add(h)
+	}
+}
+
+// Registration is the answer of the verb registration.explain.
+type Registration struct {
+	IMPI     string    `json:"impi"`
+	IMPUs    []string  `json:"impus,omitempty"`
+	Attempts []Attempt `json:"attempts"`
+}
+
+// explain returns what is kept of an identity, private or public, and what is the case now.
+func (s *stories) explain(_ context.Context, in UserName) (Registration, error) {
+	r, known := s.find(in.Name)
+	if !known {
+		return r, &management.Error{Code: "registration.unknown", Message: "nobody has tried to register as " + in.Name + " since this node started, or it is too long ago",
+			Hint: "no REGISTER has arrived: look at the address of the P-CSCF that the telephone was given (PCO, DNS), its APN, and the route to this node"}
+	}
+	if door := s.door(); door != nil {
+		for _, c := range door.Waiting(r.IMPI) {
+			h := happening(&c)
+			h.At, h.What = s.clock.Wall(), "by now: "+h.What
+			last := &r.Attempts[len(r.Attempts)-1]
+			last.Events = append(last.Events, h)
+		}
+	}
+	return r, nil
+}
+
+// find returns a copy of what is kept of an identity.
+func (s *stories) find(name string) (Registration, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, of := range s.of {
+		if key == name || slices.Contains(of.impus, name) || slices.Contains(of.impus, "sip:"+name) {
+			r := Registration{IMPI: key, IMPUs: slices.Clone(of.impus)}
+			for _, a := range of.attempts {
+				a.Events = slices.Clone(a.Events)
+				r.Attempts = append(r.Attempts, a)
+			}
+			return r, true
+		}
+	}
+	return Registration{}, false
+}
