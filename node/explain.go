@@ -96,8 +96,11 @@ func refused(c *clientims.Chapter) Happening {
 	return h
 }
 
-// wouldDo says which profile, if any, has something of what a client offers.
+// wouldDo says which profile, or which way of ESP,, if any, has something of what a client offers.
 func wouldDo(offered *secagree.List) string {
+	if _, err := secagree.Choose(offered, secagree.Strict(), secagree.Transport); err == nil {
+		return "the telephone offers ESP on IP alone, and this node has none: let it have a raw socket (CAP_NET_RAW; esp = \"on\" in [ci.ipsec] says so at start)"
+	}
 	for _, p := range []secagree.Profile{secagree.Handset(), secagree.Legacy()} {
 		if _, err := secagree.Choose(offered, p, secagree.Transport, secagree.UDPTunnel); err == nil {
 			return fmt.Sprintf("profile = %q in [ci.ipsec] has it; that is a weakening, which is logged and shown", p.Name)

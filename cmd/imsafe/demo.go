@@ -285,12 +285,15 @@ func mediaPort(local netip.Addr) (net.PacketConn, error) {
 // accounts provisions two subscribers for a person's own clients, and writes their cards.
 func (d *dev) accounts(ctx context.Context) ([]account, error) {
 	var all []account
-	for _, name := range []string{"carol", "dave"} {
-		x, err := d.actor(ctx, name, ue.TLS)
+	for _, who := range []struct {
+		name      string
+		transport ue.Transport
+	}{{"carol", ue.TLS}, {"dave", ue.IPsecUDP}} {
+		x, err := d.actor(ctx, who.name, who.transport)
 		if err != nil {
 			return nil, err
 		}
-		x.Card = filepath.Join(d.dir, name+".card")
+		x.Card = filepath.Join(d.dir, who.name+".card")
 		for _, old := range []string{x.Card, x.Card + ".seq"} { // of an earlier run in the same directory, with other keys
 			if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err

@@ -198,13 +198,15 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 		return err
 	}
 	if a.json {
-		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
+		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ipsec": d.sockets.IPsec[0].Clear[0].LocalAddr().String(), "esp_in_udp": d.sockets.IPsec[0].NAT.LocalAddr().String(), "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
 			"management": d.config.ManagementSocket(), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
 		return nil
 	}
 	a.say("\nThe system stays up until Ctrl-C.")
 	a.say("  home domain     %s", d.config.HomeDomain())
 	a.say("  SIP over TLS    %v   name pcscf.%s, authority %s", tlsAddresses[0], d.config.HomeDomain(), filepath.Join(d.dir, "ca.pem"))
+	gm := d.sockets.IPsec[0]
+	a.say("  IPsec           %v   first REGISTER; ESP in UDP at %v", gm.Clear[0].LocalAddr(), gm.NAT.LocalAddr())
 	a.say("  lab, in clear   %v   UDP and TCP, for test clients with AKAv1-MD5", lab[0])
 	a.say("  management      %s", d.config.ManagementSocket())
 	a.say("  metrics         http://%s/metrics", d.sockets.Metrics.Addr())
@@ -212,10 +214,12 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	for _, account := range accounts {
 		a.say("    %-8s %s   K %s   OPc %s   %s", account.Name, account.IMPU, account.K, account.OPc, account.Scheme)
 	}
-	there := fmt.Sprintf("--proxy %v --ca %s", tlsAddresses[0], filepath.Join(d.dir, "ca.pem"))
-	a.say("\nLet them talk, in two terminals:")
-	a.say("  imsafe ue answer --card %s %s --tone 620 --hear 440", accounts[0].Card, there)
-	a.say("  imsafe ue call %s --card %s %s --tone 440 --hear 620 --for 5s", accounts[0].Name, accounts[1].Card, there)
+	overTLS := fmt.Sprintf("--proxy %v --ca %s", tlsAddresses[0], filepath.Join(d.dir, "ca.pem"))
+	inIPsec := fmt.Sprintf("--transport ipsec --proxy %v --nat-port %d", gm.Clear[0].LocalAddr(), netip.MustParseAddrPort(gm.NAT.LocalAddr().String()).Port())
+	a.say("\nLet them talk, in two terminals, one over TLS and one inside IPsec:")
+	a.say("  imsafe ue answer --card %s %s --tone 620 --hear 440", accounts[0].Card, overTLS)
+	a.say("  imsafe ue call %s --card %s %s --tone 440 --hear 620 --for 5s", accounts[0].Name, accounts[1].Card, inIPsec)
+	a.say("Why did somebody not register? imsafe explain registration NAME@%s --socket %s", d.config.HomeDomain(), d.config.ManagementSocket())
 	a.say("Add somebody: imsafe user add NAME --random --card-out NAME.card --socket %s", d.config.ManagementSocket())
 	a.say("A softphone needs AKA with the K and OPc above, TLS to the address above, and the authority's certificate.")
 	return nil

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"imsafe/client/ue"
+	"imsafe/proto/esp"
+	"imsafe/proto/secagree"
 	"imsafe/proto/shard"
 	"imsafe/trace"
 )
@@ -31,7 +33,10 @@ type line struct {
 	Proxy      string        `help:"The P-CSCF, as host:port. Without it: pcscf. and the home domain of the card." placeholder:"HOST:PORT" group:"Card and network:"`
 	CA         string        `name:"ca" help:"File with the authorities that may sign the P-CSCF's certificate, in PEM. Without it: those of the system." type:"path" placeholder:"FILE" group:"Card and network:"`
 	ServerName string        `help:"Name that must stand in that certificate. Without it: pcscf. and the home domain of the card." placeholder:"NAME" group:"Card and network:"`
-	Transport  string        `help:"tls; tcp and udp are in clear and need --lab." enum:"tls,tcp,udp" default:"tls" group:"Card and network:"`
+	Transport  string        `help:"tls, or ipsec as telephones have it; tcp and udp are in clear and need --lab." enum:"tls,ipsec,tcp,udp" default:"tls" group:"Card and network:"`
+	Algorithms string        `help:"With ipsec, what to agree on at most: strict (AES-GCM), handset (HMAC-SHA-1 with AES-CBC too) or legacy (no encryption too)." enum:"strict,handset,legacy" default:"strict" group:"Card and network:"`
+	ESP        string        `name:"esp" help:"With ipsec, how ESP travels: udp, or ip, which needs CAP_NET_RAW." enum:"udp,ip" default:"udp" group:"Card and network:"`
+	NATPort    uint16        `name:"nat-port" help:"With ipsec, where the P-CSCF takes ESP in UDP." default:"4500" group:"Card and network:"`
 	Lab        bool          `help:"Allow what only a lab may: signalling in clear and AKAv1-MD5, towards loopback and private addresses." group:"Card and network:"`
 	PlainRTP   bool          `name:"plain-rtp" help:"Offer and accept voice without keys; needs --lab." group:"Card and network:"`
 	AllowTLS12 bool          `name:"allow-tls12" help:"Accept TLS 1.2 with AEAD beside 1.3." group:"Card and network:"`
@@ -108,6 +113,10 @@ func (l *line) unregistered(err error) error {
 		hint = fmt.Sprintf("; does a node listen there for %s? --proxy says where", l.Transport)
 	case errors.Is(err, ue.ErrNetwork):
 		hint = "; the network does not have the keys of this card: compare K and OPc, or the password"
+	case errors.As(err, &status) && status.Code == 494, errors.Is(err, ue.ErrAgreement):
+		hint = "; the network agrees on none of what this client offers: --algorithms and --esp say what that is, and its [ci.ipsec] what it takes"
+	case errors.As(err, &status) && status.Code == 421:
+		hint = "; the network wants IPsec there: --transport ipsec"
 	case errors.As(err, &status) && status.Code == 403:
 		hint = "; the network does not know the identity, or has other keys for it: `imsafe user show` says what it has"
 	case errors.Is(err, context.DeadlineExceeded):
@@ -132,6 +141,8 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 		c.Transport = ue.TCP
 	case "udp":
 		c.Transport = ue.UDP
+	case "ipsec":
+		c.Transport = ue.IPsecUDP
 	}
 	address := l.Proxy
 	if address == "" {
@@ -142,6 +153,18 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 	var err error
 	if c.Proxy, err = resolve(p.a.ctx, address); err != nil {
 		return nil, err
+	}
+	if l.Transport == "ipsec" || l.Transport == "udp" {
+		if c.Local, err = sourceTowards(c.Proxy); err != nil {
+			return nil, err
+		}
+	}
+	if l.Transport == "ipsec" {
+		c.IPsec.NATPort = l.NATPort
+		c.IPsec.Profile, _ = secagree.ProfileNamed(l.Algorithms)
+		if l.ESP == "ip" {
+			c.IPsec.Raw, c.IPsec.RawOnly = rawESP, true
+		}
 	}
 	if l.CA != "" {
 		if c.RootCAs, err = authorities(l.CA); err != nil {
@@ -165,6 +188,33 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// sourceTowards is the address of ours that packets to peer have. No packet is sent.
+func sourceTowards(peer netip.AddrPort) (netip.Addr, error) {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(peer))
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("there is no way to the P-CSCF: %w", err)
+	}
+	defer conn.Close()
+	return netip.MustParseAddrPort(conn.LocalAddr().String()).Addr().Unmap(), nil
+}
+
+// rawESP opens ESP on IP.
+func rawESP(local netip.Addr) (esp.Wire, error) {
+	network := esp.Network4
+	if local.Is6() {
+		network = esp.Network6
+	}
+	lc := net.ListenConfig{Control: esp.SocketOptions}
+	conn, err := lc.ListenPacket(context.Background(), network, local.String())
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("a raw socket for ESP needs CAP_NET_RAW; --esp udp needs nothing: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return esp.Raw(conn.(*net.IPConn)), nil
 }
 
 // resolve finds the address of the P-CSCF.

@@ -424,6 +424,21 @@ func TestGm_first_REGISTER(t *testing.T) {
 	}
 }
 
+// TestGm_without_ESP_on_IP is a node that may open no raw socket: a client that knows nothing else is told so, not met with silence.
+func TestGm_without_ESP_on_IP(t *testing.T) {
+	b := newGmBench(t, secagree.Strict())
+	b.gm.CarryBy(nil, carrier{b, true})
+	p := b.phone("alice", "198.51.100.7")
+	p.modes = []secagree.Mode{secagree.Transport}
+	answers := p.sendClear("REGISTER", p.offer())
+	want(t, answers, 494)
+	if !strings.Contains(answers[0], "mod=UDP-enc-tun") {
+		t.Errorf("it is not told what there is:\n%s", answers[0])
+	}
+	p.modes = append(p.modes, secagree.UDPTunnel)
+	p.register()
+}
+
 func TestGm_device_exception(t *testing.T) {
 	md5 := secagree.Suite{Mechanism: secagree.IPsec3GPP, Alg: secagree.AlgMD5, EAlg: secagree.EAlgNull}
 	exception := secagree.Exception{IMPI: "alice@ims.example", Suites: []secagree.Suite{md5}, Owner: "operations", Ends: time.Unix(1700000000, 0).Add(time.Hour)}

@@ -55,7 +55,11 @@ func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association) (*off
 		return nil, err
 	}
 	o.profile = g.profileFor(o.user.impi, instanceIMEI(m))
-	if o.choice, err = g.choose(&list, o, g.modes(behindNAT, a)); err != nil {
+	o.choice, err = g.choose(&list, o, g.modes(behindNAT, a))
+	switch {
+	case err == secagree.ErrNoTunnel && !behindNAT:
+		return nil, secagree.ErrNothingAcceptable // it is we who have no other way
+	case err != nil:
 		return nil, err
 	}
 	if err := g.portsFree(o, a); err != nil {
@@ -167,7 +171,7 @@ func (g *Gm) refusal(err error) (status int, more func(*sip.Message)) {
 		return status, func(r *sip.Message) { r.AppendString(sip.HdrRequire, secAgree) }
 	case 494:
 		return status, func(r *sip.Message) {
-			list := secagree.Offer(g.Profile, secagree.Endpoint{}, secagree.Transport)
+			list := secagree.Offer(g.Profile, secagree.Endpoint{}, g.modes(false, association{})...)
 			appendAgreement(r, &list)
 		}
 	}
