@@ -59,7 +59,7 @@ func (g *Gm) install(a *association, ck aka.CK, ik aka.IK) (*set, error) {
 	if err != nil {
 		return nil, gm.ErrFull
 	}
-	s := &set{owner: a.ref, carrier: g.carrier[byTransport], profile: &o.profile, choice: o.choice,
+	s := &set{owner: a.ref, carrier: g.carrier[byTransport], profile: o.profile, choice: o.choice,
 		here:  secagree.Endpoint{SPIC: spi[esp.Client], SPIS: spi[esp.Server], PortC: g.clientPortBeside(a.sa), PortS: g.ServerPort},
 		local: addrPort(g.Local, g.ServerPort), client: addrPort(o.peer, o.there.PortS)}
 	if o.choice.Mode == secagree.UDPTunnel {

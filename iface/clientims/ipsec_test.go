@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -754,4 +755,51 @@ func BenchmarkGmRequest(b *testing.B) {
 			b.Fatal(status)
 		}
 	}
+}
+
+// BenchmarkGmClients builds clients with four associations each, as the door and the engine keep them when they are idle: what one costs in
+// memory, and how long it takes to make.
+func BenchmarkGmClients(b *testing.B) {
+	const clients = 100_000
+	for b.Loop() {
+		g := newGmBench(&testing.T{}, secagree.Strict())
+		table := g.door.tables[0]
+		names := make([]string, clients)
+		for i := range names {
+			names[i] = fmt.Sprintf("00101%010d@ims.mnc001.mcc001.3gppnetwork.org", i)
+		}
+		lists := make([]secagree.List, 64) // in pieces: what a client sent is not what it costs
+		before := heap()
+		started := time.Now()
+		for i := range clients {
+			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+			a, ok := table.open(path{flow: siptransport.Flow{Peer: netip.AddrPortFrom(addr, 5060)}}, siptransport.Flow{Peer: netip.AddrPortFrom(addr, 5060)}, g.gm.clear, time.Minute)
+			if !ok {
+				b.Fatal("no room")
+			}
+			there := secagree.Endpoint{SPIC: 1000 + uint32(i)*2, SPIS: 1001 + uint32(i)*2, PortC: 38000, PortS: 39000}
+			lists[i%64] = secagree.Offer(secagree.Strict(), there, secagree.Transport)
+			table.offered(a.ref, g.gm, &offer{list: lists[i%64], there: there, peer: addr, profile: &g.gm.Profile, user: user{names[i], addr},
+				choice: secagree.Choice{Suite: secagree.Strict().Suites[0], Mode: secagree.Transport}})
+			if _, err := g.door.Install(a.ref, aka.CK{byte(i)}, aka.IK{byte(i >> 8)}); err != nil {
+				b.Fatal(err)
+			}
+			if err := g.door.Promote(a.ref, gm.Registration{IMPI: names[i], IMPUs: []string{"sip:" + names[i], "tel:+15551234567"}, Expires: time.Hour}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(time.Since(started).Nanoseconds())/clients, "ns/client")
+		b.ReportMetric(float64(heap()-before)/clients, "octets/client")
+		if g.engine.Len() != clients {
+			b.Fatal(g.engine.Len())
+		}
+	}
+}
+
+// heap is what is in use after a collection.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

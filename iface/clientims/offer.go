@@ -18,7 +18,7 @@ type offer struct {
 	list    secagree.List
 	there   secagree.Endpoint
 	peer    netip.Addr // the source of the REGISTER
-	profile secagree.Profile
+	profile *secagree.Profile
 	choice  secagree.Choice
 	user    user
 	resync  bool // the REGISTER has AUTS (RFC 3310 3.4)
@@ -101,13 +101,14 @@ func viaHost(m *sip.Message) (netip.Addr, error) {
 }
 
 // profileFor is the list of algorithms for one client: the access's own, with those that a device exception adds.
-func (g *Gm) profileFor(impi, imei string) secagree.Profile {
+func (g *Gm) profileFor(impi, imei string) *secagree.Profile {
 	for i := range g.Exceptions {
 		if g.Exceptions[i].Applies(impi, imei, g.door.ports.Shards[0].Wall()) {
-			return g.Profile.With(&g.Exceptions[i])
+			wider := g.Profile.With(&g.Exceptions[i])
+			return &wider
 		}
 	}
-	return g.Profile
+	return &g.Profile
 }
 
 // What each of two controls keeps out: integrity alone, and algorithms that no profile has.
@@ -124,7 +125,7 @@ var (
 // choose takes the first suite of our own list that the client has (TS 33.203 7.2). It is the enforcement point against clients that
 // want no encryption, or algorithms that nobody should use: where such a control is off, they get what they want.
 func (g *Gm) choose(client *secagree.List, o *offer, modes []secagree.Mode) (secagree.Choice, error) {
-	choice, err := secagree.Choose(client, o.profile, modes...)
+	choice, err := secagree.Choose(client, *o.profile, modes...)
 	if err != secagree.ErrNothingAcceptable {
 		return choice, err
 	}
@@ -134,7 +135,7 @@ func (g *Gm) choose(client *secagree.List, o *offer, modes []secagree.Mode) (sec
 		if g.door.ports.Gate.Refuse(secure.CIConfidentialityESP, event) {
 			return choice, err
 		}
-		o.profile = wider
+		o.profile = &wider
 		return c, nil
 	}
 	wider = o.profile.With(&secagree.Exception{Suites: weak})
@@ -142,7 +143,7 @@ func (g *Gm) choose(client *secagree.List, o *offer, modes []secagree.Mode) (sec
 		if g.door.ports.Gate.Refuse(secure.CIConfidentialityAlgorithms, event) {
 			return choice, err
 		}
-		o.profile = wider
+		o.profile = &wider
 		return c, nil
 	}
 	return choice, err
