@@ -28,6 +28,7 @@ type client struct {
 	pool   *sip.Pool
 	local  netip.AddrPort
 	callID string
+	sealed *sealed // inside security associations
 }
 
 func newClient(b *testing.B, s *server, user int) *client {
@@ -86,14 +87,21 @@ const contactFeatures = `+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.m
 
 func (c *client) sendRegister(authorization string) []byte {
 	aor := "sip:" + c.name + "@" + domain
-	c.request("REGISTER", "sip:"+domain, "<"+aor+">", fmt.Sprintf("Contact: <sip:%s@%s>;expires=3600;%s\r\nAuthorization: Digest username=\"%s@%s\",realm=\"%s\",uri=\"sip:%s\",%s\r\n",
-		c.name, c.local, contactFeatures, c.name, domain, domain, domain, authorization), "")
+	agreement := ""
+	if c.sealed != nil {
+		agreement = c.sealed.agreement(authorization != unanswered)
+	}
+	c.request("REGISTER", "sip:"+domain, "<"+aor+">", fmt.Sprintf("Contact: <sip:%s@%s>;expires=3600;%s\r\nAuthorization: Digest username=\"%s@%s\",realm=\"%s\",uri=\"sip:%s\",%s\r\n%s",
+		c.name, c.local, contactFeatures, c.name, domain, domain, domain, authorization, agreement), "")
 	return c.await()
 }
 
+// unanswered is the Authorization of a REGISTER without an answer to a challenge.
+const unanswered = `nonce="",response=""`
+
 // register is REGISTER, 401, REGISTER, 200.
 func (c *client) register() bool {
-	m, err := c.pool.Parse(c.sendRegister(`nonce="",response=""`))
+	m, err := c.pool.Parse(c.sendRegister(unanswered))
 	if err != nil || m.Status() != 401 {
 		c.b.Errorf("%s: no challenge: %v", c.name, err)
 		return false
@@ -110,6 +118,9 @@ func (c *client) register() bool {
 		return false
 	}
 	res, ck, ik, _ := c.card.F2345(nonce.RAND)
+	if c.sealed != nil && !c.sealed.install(m, ck, ik) {
+		return false
+	}
 	digest := aka.Digest{Algorithm: c.scheme, Username: []byte(c.name + "@" + domain), Realm: []byte(domain), Nonce: challenge.Nonce,
 		URI: []byte("sip:" + domain), Method: []byte("REGISTER"), QOP: []byte("auth"), NC: []byte("00000001"), Cnonce: []byte("0a4f113b")}
 	response := digest.AppendResponse(nil, c.scheme.AppendPassword(nil, &res, &ck, &ik))
@@ -123,7 +134,7 @@ func (c *client) register() bool {
 
 // refresh is REGISTER and 200 over the connection that the registration was proved on: nothing is asked again (TS 24.229 5.4.1.2.2).
 func (c *client) refresh() bool {
-	ok := c.sendRegister(`nonce="",response=""`)
+	ok := c.sendRegister(unanswered)
 	if !bytes.HasPrefix(ok, []byte("SIP/2.0 200")) {
 		c.b.Errorf("%s: not refreshed: %.40s", c.name, ok)
 		return false

@@ -88,7 +88,8 @@ func serve(dir string) error {
 	}
 	c.IMS.Domain = domain
 	loopback := []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}}
-	c.CI.LabUDP.Listen, c.CI.TLS.Listen = loopback, loopback
+	c.CI.LabUDP.Listen, c.CI.TLS.Listen, c.CI.IPsec.Listen, c.CI.IPsec.ESP = loopback, loopback, loopback, "off"
+	c.CI.IPsec.Profile = "handset"
 	c.Metrics.Listen = config.Address{}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	clock := shard.RealClock()
@@ -101,7 +102,7 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	sockets, err := node.Listen(&c, c.Node.Shards, nil)
+	sockets, err := node.Listen(&c, c.Node.Shards, func(taken netip.AddrPort) (netip.AddrPort, bool) { return netip.AddrPortFrom(taken.Addr(), 0), true })
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func serve(dir string) error {
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	secured, lab := sockets.Addresses()
-	fmt.Println("ready", lab[0], secured[0])
+	fmt.Println("ready", lab[0], secured[0], sockets.IPsec[0].Clear[0].LocalAddr(), sockets.IPsec[0].NAT.LocalAddr())
 	obey(n)
 	stop()
 	return <-done
@@ -189,6 +190,7 @@ func pin(cpu int) {
 // server is the node's process as the bench sees it.
 type server struct {
 	address, secured netip.AddrPort // lab-udp, TLS
+	gm, esp          netip.AddrPort // ipsec-3gpp: first REGISTER, ESP in UDP
 	trusted          *x509.CertPool
 	in               io.WriteCloser
 	out              *bufio.Scanner
@@ -214,8 +216,9 @@ func start(b *testing.B, env ...string) *server {
 		b.Fatal(err)
 	}
 	s := &server{in: in, out: bufio.NewScanner(out), cmd: cmd}
-	address, secured, _ := strings.Cut(s.ask(b, "", "ready"), " ")
-	s.address, s.secured = netip.MustParseAddrPort(address), netip.MustParseAddrPort(secured)
+	for i, address := range strings.Fields(s.ask(b, "", "ready")) {
+		*[]*netip.AddrPort{&s.address, &s.secured, &s.gm, &s.esp}[i] = netip.MustParseAddrPort(address)
+	}
 	pem, err := os.ReadFile(dir + authority)
 	if err != nil {
 		b.Fatal(err)

@@ -154,17 +154,8 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 	if c.Proxy, err = resolve(p.a.ctx, address); err != nil {
 		return nil, err
 	}
-	if l.Transport == "ipsec" || l.Transport == "udp" {
-		if c.Local, err = sourceTowards(c.Proxy); err != nil {
-			return nil, err
-		}
-	}
-	if l.Transport == "ipsec" {
-		c.IPsec.NATPort = l.NATPort
-		c.IPsec.Profile, _ = secagree.ProfileNamed(l.Algorithms)
-		if l.ESP == "ip" {
-			c.IPsec.Raw, c.IPsec.RawOnly = rawESP, true
-		}
+	if err := l.overDatagrams(c); err != nil {
+		return nil, err
 	}
 	if l.CA != "" {
 		if c.RootCAs, err = authorities(l.CA); err != nil {
@@ -188,6 +179,22 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// overDatagrams says what a client needs that has no connection: its address, and with ipsec how it is protected.
+func (l *line) overDatagrams(c *ue.Config) (err error) {
+	if l.Transport != "ipsec" && l.Transport != "udp" {
+		return nil
+	}
+	if c.Local, err = sourceTowards(c.Proxy); err != nil || l.Transport == "udp" {
+		return err
+	}
+	c.IPsec.NATPort = l.NATPort
+	c.IPsec.Profile, _ = secagree.ProfileNamed(l.Algorithms)
+	if l.ESP == "ip" {
+		c.IPsec.Raw, c.IPsec.RawOnly = rawESP, true
+	}
+	return nil
 }
 
 // sourceTowards is the address of ours that packets to peer have. No packet is sent.

@@ -2,6 +2,7 @@ package clientims
 
 import (
 	"bytes"
+	"crypto/sha256"
 
 	"imsafe/proto/secagree"
 	"imsafe/proto/shard"
@@ -15,31 +16,31 @@ import (
 // what was agreed, and a REGISTER that may be challenged has to offer something. It returns the answer to one that does not.
 func (p *Port) agrees(f siptransport.Flow, m *sip.Message, a association) (status int, more func(*sip.Message)) {
 	s, sealed := f.Via.(*set)
-	register := m.Method() == sip.REGISTER
-	if sealed {
-		if register && p.refusesVia(f, m) {
-			p.tellRegister(f, m, a, nil, errVia, siptxn.Silence)
-			return siptxn.Silence, nil
-		}
+	if m.Method() != sip.REGISTER {
 		if err := p.confirm(a, s, m); err != nil && p.refusesAgreement(a, err) {
-			if register {
-				p.tellRegister(f, m, a, nil, err, 494)
-			}
+			return p.disagree(a, s)
+		}
+		return 0, nil
+	}
+	c := p.chapter(f, m, a)
+	defer func() { p.screened.chapter = c }()
+	if sealed && p.refusesVia(f, m) {
+		p.tell(&c, errVia, siptxn.Silence)
+		return siptxn.Silence, nil
+	}
+	if sealed {
+		if err := p.confirm(a, s, m); err != nil && p.refusesAgreement(a, err) {
+			p.tell(&c, err, 494)
 			return p.disagree(a, s)
 		}
 	}
-	if !register {
-		return 0, nil
-	}
-	var offered *offer
-	var err error
-	if !sealed || a.proof.Generation() != secure.GenerationNew {
-		if offered, err = p.access.gm.takeOffer(f, m, a); err != nil {
-			status, more = p.access.gm.refusal(err)
+	var refused error
+	if a.proof.Generation() != secure.GenerationNew {
+		if p.screened.offer, refused = p.access.gm.takeOffer(f, m, a, &c); refused != nil {
+			status, more = p.access.gm.refusal(refused)
 		}
 	}
-	p.screened.offer = offered
-	p.tellRegister(f, m, a, offered, err, status)
+	p.tell(&c, refused, status)
 	return status, more
 }
 
@@ -54,12 +55,15 @@ func (p *Port) refusesVia(f siptransport.Flow, m *sip.Message) bool {
 
 // confirm compares the lists of a protected request with what was said before.
 func (p *Port) confirm(a association, s *set, m *sip.Message) error {
+	if s == nil {
+		return nil // in clear: an emergency call
+	}
+	if m.Method() != sip.REGISTER {
+		return s.verify(m)
+	}
 	verify, err := secagree.Parse(m.Values(sip.HdrSecurityVerify))
 	if err != nil {
 		return err
-	}
-	if m.Method() != sip.REGISTER {
-		return s.agreed.Verify(&verify)
 	}
 	client, err := secagree.Parse(m.Values(sip.HdrSecurityClient))
 	if err != nil {
@@ -69,6 +73,24 @@ func (p *Port) confirm(a association, s *set, m *sip.Message) error {
 		return s.agreed.Confirm(&client, &verify)
 	}
 	return s.agreed.Renew(&client, &verify)
+}
+
+// verify compares a Security-Verify with what was agreed. Most clients send the same octets each time: then they mean the same.
+func (s *set) verify(m *sip.Message) error {
+	var sum [sha256.Size]byte
+	if m.Count(sip.HdrSecurityVerify) == 1 {
+		if sum = sha256.Sum256(m.Get(sip.HdrSecurityVerify)); sum == s.verified {
+			return nil
+		}
+	}
+	list, err := secagree.Parse(m.Values(sip.HdrSecurityVerify))
+	if err == nil {
+		err = s.agreed.Verify(&list)
+	}
+	if err == nil {
+		s.verified = sum
+	}
+	return err
 }
 
 // refusesAgreement is the enforcement point of "what was offered and chosen is said again under protection, and compared".

@@ -59,9 +59,10 @@ func (g *Gm) install(a *association, ck aka.CK, ik aka.IK) (*set, error) {
 	if err != nil {
 		return nil, gm.ErrFull
 	}
+	client := addrPort(o.peer, o.there.PortS)
 	s := &set{owner: a.ref, carrier: g.carrier[byTransport], profile: o.profile, choice: o.choice,
-		here:  secagree.Endpoint{SPIC: spi[esp.Client], SPIS: spi[esp.Server], PortC: g.clientPortBeside(a.sa), PortS: g.ServerPort},
-		local: addrPort(g.Local, g.ServerPort), client: addrPort(o.peer, o.there.PortS)}
+		here:  secagree.Endpoint{SPIC: spi[esp.Client], SPIS: spi[esp.Server], PortC: g.clientPort(client), PortS: g.ServerPort},
+		local: addrPort(g.Local, g.ServerPort), client: client}
 	if o.choice.Mode == secagree.UDPTunnel {
 		s.carrier = g.carrier[byTunnel]
 	}

@@ -2,7 +2,6 @@ package clientims
 
 import (
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,21 +143,17 @@ func (d *Door) Notice(ref esp.Ref, owner shard.Place, n esp.Notice) {
 	}
 }
 
-// clientPort gives the next protected client port.
-func (g *Gm) clientPort() uint16 {
-	return g.ClientPorts[int(g.turn.Add(1))%len(g.ClientPorts)]
-}
-
-// clientPortBeside gives a protected client port that none of the sets of sa has.
-func (g *Gm) clientPortBeside(sa *security) uint16 {
+// clientPort gives a protected client port that has no associations yet with the client's server port: not those of its sets before, nor
+// those of an association that it has forgotten (TS 33.203 7.4).
+func (g *Gm) clientPort(client netip.AddrPort) uint16 {
+	var port uint16
 	for range g.ClientPorts {
-		port := g.clientPort()
-		taken := slices.ContainsFunc(sa.sets[:], func(s installed) bool { return s.set != nil && s.set.here.PortC == port })
-		if !taken {
-			return port
+		port = g.ClientPorts[int(g.turn.Add(1))%len(g.ClientPorts)]
+		if _, _, taken := g.Engine.Find(netip.AddrPortFrom(g.Local, port), client); !taken {
+			break
 		}
 	}
-	return g.clientPort()
+	return port
 }
 
 // oldFor is how long the associations before stay after a re-authentication (TS 33.203 7.4): what is under way on them ends by itself.

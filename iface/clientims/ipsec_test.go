@@ -654,13 +654,22 @@ func TestGm_begins_anew(t *testing.T) {
 	b := newGmBench(t, secagree.Strict())
 	p := b.phone("alice", "198.51.100.7")
 	a := p.register()
-	p.us = 39100
+	off := func() { // and what it had is gone
+		for _, ref := range p.sets {
+			p.engine.Remove(ref)
+		}
+	}
+	off()
 	second := p.register()
 	if b.door.Alive(a) || !b.door.Alive(second) || b.engine.Len() != 1 {
 		t.Errorf("the old association lives: %v, the new: %v, %d sets", b.door.Alive(a), b.door.Alive(second), b.engine.Len())
 	}
 	if got := b.gone[a]; len(got) != 1 || got[0] != gm.ReasonReplaced {
 		t.Errorf("pushed %v", got)
+	}
+	for range 8 { // whichever of our ports is next
+		off()
+		p.register()
 	}
 }
 

@@ -33,11 +33,12 @@ type user struct {
 
 // takeOffer reads the Security-Client of a REGISTER that came over f: on the unprotected port, or on the current associations of the
 // association a. The error is a secagree.Reason.
-func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association) (*offer, error) {
+func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association, c *Chapter) (*offer, error) {
 	list, err := secagree.Parse(m.Values(sip.HdrSecurityClient))
 	if err != nil {
 		return nil, err
 	}
+	c.Offered = &list
 	e, ok := list.IPsec()
 	switch {
 	case list.Empty():
@@ -46,10 +47,7 @@ func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association) (*off
 		return nil, secagree.ErrNothingAcceptable
 	}
 	o := &offer{list: list, there: e.Endpoint(), peer: f.Peer.Addr().Unmap()}
-	if c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil {
-		o.user.impi, o.resync = string(c.Username), len(c.AUTS) > 0
-	}
-	o.user.addr = o.peer
+	o.user, o.resync = user{c.IMPI, o.peer}, c.Resync
 	behindNAT, err := isBehindNAT(m, o.peer)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ type screened struct {
 	association association
 	known       bool
 	offer       *offer
+	chapter     Chapter
 }
 
 var (
@@ -85,7 +86,8 @@ func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int, more fun
 		return p.agrees(f, m, a)
 	}
 	if m.Method() == sip.REGISTER {
-		p.tellRegister(f, m, a, nil, nil, 0)
+		p.screened.chapter = p.chapter(f, m, a)
+		p.tell(&p.screened.chapter, nil, 0)
 	}
 	return 0, nil
 }
@@ -124,7 +126,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		leave = p.leaveFresh(s)
 	}
 	if m.Method() == sip.REGISTER {
-		leave = p.telling(leave, tx.Flow(), m, a)
+		leave = p.telling(leave, p.screened.chapter, a.ref)
 	}
 	if m.Method() == sip.REGISTER && p.access.Shared && a.flow != tx.Flow() {
 		p.move(a.ref, tx.Flow())

@@ -1,6 +1,7 @@
 package clientims
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"imsafe/secure"
 )
 
-// set is one set of four security associations, and the sender of what goes through it. It never changes.
+// set is one set of four security associations, and the sender of what goes through it. It never changes, but for what its shard remembers.
 type set struct {
 	ref     esp.Ref
 	owner   secure.Association
@@ -21,6 +22,8 @@ type set struct {
 	profile *secagree.Profile
 	choice  secagree.Choice
 	agreed  secagree.Agreement
+
+	verified [sha256.Size]byte // of the last Security-Verify that was found to be right
 }
 
 var _ siptransport.Sender = (*set)(nil)

@@ -59,37 +59,31 @@ func (p *Port) chapter(f siptransport.Flow, m *sip.Message, a association) Chapt
 	return c
 }
 
-// tellRegister tells of a REGISTER, with what it offers and, if the door refuses it, why.
-func (p *Port) tellRegister(f siptransport.Flow, m *sip.Message, a association, offered *offer, refused error, status int) {
-	if p.door.ports.Story == nil {
+// tell tells of a REGISTER that came in, and if the door refuses it, why.
+func (p *Port) tell(c *Chapter, refused error, status int) {
+	story := p.door.ports.Story
+	if story == nil {
 		return
 	}
-	c := p.chapter(f, m, a)
-	if offered != nil {
-		c.Offered = &offered.list
-	} else if list, err := secagree.Parse(m.Values(sip.HdrSecurityClient)); err == nil && !list.Empty() {
-		c.Offered = &list
-	}
-	p.door.ports.Story.Tell(c)
+	story.Tell(*c)
 	if refused != nil {
 		c.Step, c.Status, c.Reason = StepRefused, status, refused.Error()
-		p.door.ports.Story.Tell(c)
+		story.Tell(*c)
 	}
 }
 
 // telling adds to leave that the answer to a REGISTER is told of.
-func (p *Port) telling(leave hop.Leave, f siptransport.Flow, m *sip.Message, a association) hop.Leave {
+func (p *Port) telling(leave hop.Leave, c Chapter, of secure.Association) hop.Leave {
 	if p.door.ports.Story == nil {
 		return leave
 	}
-	c := p.chapter(f, m, a)
 	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
 		r = leave(x, r)
 		if !r.Final() {
 			return r
 		}
 		c.Step, c.Status = StepAnswered, r.Status()
-		if now, known := p.door.lookup(a.ref); known && now.sa != nil && c.Status == 401 && now.sa.sets[fresh].set != nil {
+		if now, known := p.door.lookup(of); known && now.sa != nil && c.Status == 401 && now.sa.sets[fresh].set != nil {
 			c.Chosen = now.sa.sets[fresh].set.choice
 		}
 		p.door.ports.Story.Tell(c)
