@@ -42,6 +42,14 @@ func (d *Door) Install(ref secure.Association, ck aka.CK, ik aka.IK) ([]string, 
 	return announcement(s), nil
 }
 
+// Address implements gm.Door: it is that of the protected server port (TS 24.229 5.2.6.3.3).
+func (d *Door) Address(ref secure.Association) string {
+	if a, alive := d.lookup(ref); alive && a.sa != nil {
+		return a.sa.gm.sealed.SentBy
+	}
+	return ""
+}
+
 // endedBy is the enforcement point of "a stranger's REGISTER ends no associations": those that a name has proven stand until the new ones are
 // proven too (TS 33.203 6.1.2.3, 7.4).
 func (d *Door) endedBy(standing []secure.Association) []secure.Association {
@@ -199,7 +207,7 @@ func (a *association) mintAgain() {
 		a.proofs[g] = secure.Proof{}
 		if s := a.sa.sets[g].set; s != nil {
 			c := a.client(a.proof.IMPI(), a.proof.IMPUs())
-			c.Protected, c.Generation = true, a.sa.generation(s)
+			c.Protected, c.Generation, c.Claimed = true, a.sa.generation(s), a.sa.user.impi
 			a.proofs[g] = mint.Access(c)
 		}
 	}

@@ -17,7 +17,7 @@ func (p *PCSCF) alternative(r hop.Reply, client secure.Association) hop.Reply {
 		return r
 	}
 	var b [192]byte
-	r.Msg.Set(sip.HdrPAssertedIdentity, p.appendToken(b[:0], tokenPath, client, ""))
+	r.Msg.Set(sip.HdrPAssertedIdentity, p.appendToken(b[:0], tokenPath, client, string(p.cfg.Name), ""))
 	r.Msg.SetBody("application/3gpp-ims+xml", []byte(alternativeService))
 	return r
 }

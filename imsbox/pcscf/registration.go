@@ -27,9 +27,9 @@ type registration struct {
 }
 
 // registrationOf reads what the answer will be needed for, and refuses a REGISTER of a user other than the
-// one the association belongs to (TS 33.203 7.1): one association carries one private identity.
+// one the association belongs to, or was made in the name of (TS 33.203 7.1 rule 4): one association carries one private identity.
 func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, int) {
-	reg := registration{association: in.Proof.Association(), impi: in.Proof.IMPI(), wantsKeys: in.Proof.Profile() == gm.ProfileIPsec}
+	reg := registration{association: in.Proof.Association(), impi: cmp.Or(in.Proof.IMPI(), in.Proof.Claimed()), wantsKeys: in.Proof.Profile() == gm.ProfileIPsec}
 	if via, err := in.Msg.TopVia(); err == nil {
 		reg.stream = !bytes.EqualFold(via.Transport, []byte("UDP"))
 		reg.tls = in.Proof.Protected() && bytes.EqualFold(via.Transport, []byte("TLS"))
@@ -129,7 +129,7 @@ func (p *PCSCF) addPath(in hop.Inbound) {
 	if in.Msg.HasToken(sip.HdrSupported, "outbound") {
 		params = ";ob" // requests along this entry stay on the client's flow (RFC 5626 5.1)
 	}
-	in.Msg.Prepend(sip.HdrPath, p.appendToken(b[:0], tokenPath, in.Proof.Association(), params))
+	in.Msg.Prepend(sip.HdrPath, p.appendToken(b[:0], tokenPath, in.Proof.Association(), string(p.cfg.Name), params))
 	if !in.Msg.HasToken(sip.HdrRequire, "path") {
 		in.Msg.AppendString(sip.HdrRequire, "path")
 	}
@@ -185,7 +185,10 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 		return r // a query: nothing was bound
 	}
 	k, _ := p.kept(reg.association)
-	k.contact, k.tls, k.route = reg.contact, reg.tls, nil
+	k.contact, k.edge, k.route = reg.contact, p.ports.Gm.Address(reg.association), nil
+	if reg.tls {
+		k.edge = edgeTLS
+	}
 	for v := range r.Msg.Values(sip.HdrServiceRoute) {
 		k.route = append(k.route, string(v))
 	}
@@ -255,7 +258,7 @@ func associatedIdentities(m *sip.Message) []string {
 // kept is what the P-CSCF keeps of a registration.
 type kept struct {
 	contact string
-	tls     bool       // the client came over TLS
+	edge    string     // the host and port of the client's own entry in Record-Route, or edgeTLS; "": it needs none
 	route   []string   // Service-Route, first hop first
 	sets    [][]string // the implicit registration sets that are registered, each with its default identity first
 }
@@ -276,16 +279,16 @@ func (k *kept) replaceSet(impu string, identities []string) {
 	}
 }
 
-// keep keeps k of the registration on association a: its contact, whether it is TLS, and its route, one entry a line; then its sets,
+// edgeTLS is the edge of clients over TLS.
+const edgeTLS = "tls"
+
+// keep keeps k of the registration on association a: its contact, its edge, and its route, one entry a line; then its sets,
 // each a line that begins with a blank.
 func (p *PCSCF) keep(a secure.Association, k kept) {
 	var key [associationSize]byte
 	var lines [512]byte
 	b := append(append(lines[:0], k.contact...), '\n')
-	if k.tls {
-		b = append(b, "tls"...)
-	}
-	b = append(b, '\n')
+	b = append(append(b, k.edge...), '\n')
 	for _, v := range k.route {
 		b = append(append(b, v...), '\n')
 	}
@@ -308,7 +311,7 @@ func (p *PCSCF) kept(a secure.Association) (k kept, found bool) {
 		return kept{}, false
 	}
 	lines := strings.Split(string(bytes.TrimSuffix(octets, []byte{'\n'})), "\n")
-	k = kept{contact: lines[0], tls: lines[1] == "tls"}
+	k = kept{contact: lines[0], edge: lines[1]}
 	for _, line := range lines[2:] {
 		if set, isSet := strings.CutPrefix(line, " "); isSet {
 			k.sets = append(k.sets, strings.Split(set, " "))

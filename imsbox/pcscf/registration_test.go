@@ -12,7 +12,7 @@ import (
 func TestKept(t *testing.T) {
 	p := &PCSCF{registrations: slab.New(slab.Config{})}
 	a := secure.Association{Node: 1, Slot: 2, Gen: 3}
-	k := kept{contact: "sip:alice@10.0.0.1", tls: true, route: []string{"<sip:orig@scscf;lr>"}}
+	k := kept{contact: "sip:alice@10.0.0.1", edge: edgeTLS, route: []string{"<sip:orig@scscf;lr>"}}
 	home, work := []string{"sip:alice@ims", "tel:+1"}, []string{"sip:work@ims"}
 	for _, step := range []struct {
 		name, impu string
@@ -31,7 +31,7 @@ func TestKept(t *testing.T) {
 		k.replaceSet(step.impu, step.identities)
 		p.keep(a, k)
 		got, found := p.kept(a)
-		if !found || got.contact != k.contact || !got.tls || !reflect.DeepEqual(got.route, k.route) || !reflect.DeepEqual(got.sets, step.want) {
+		if !found || got.contact != k.contact || got.edge != edgeTLS || !reflect.DeepEqual(got.route, k.route) || !reflect.DeepEqual(got.sets, step.want) {
 			t.Errorf("%s: %+v, want sets %q", step.name, got, step.want)
 		}
 		k = got

@@ -18,25 +18,28 @@ func edge(t *testing.T) (*PCSCF, secure.Association) {
 		registrations: slab.New(slab.Config{})}, secure.Association{Node: 1, Slot: 2, Gen: 3}
 }
 
-// TestRecordRoute: a client over TLS has an entry of its own, on its side; both come off Route together.
+// TestRecordRoute: a client over TLS or inside IPsec has an entry of its own, on its side; both come off Route together.
 func TestRecordRoute(t *testing.T) {
 	pool := sip.NewPool(sip.Limits{})
 	for name, c := range map[string]struct {
-		tls  bool
+		edge string
 		side side
-		want []bool // from the top: says transport=tls
+		want []string // hosts and what follows, from the top
 	}{
-		"from a client in the lab": {false, towardsCore, []bool{false}},
-		"from a client over TLS":   {true, towardsCore, []bool{false, true}},
-		"to a client over TLS":     {true, towardsClient, []bool{true, false}},
+		"from a client in the lab":   {"", towardsCore, []string{"pcscf.ims.example;lr"}},
+		"from a client over TLS":     {edgeTLS, towardsCore, []string{"pcscf.ims.example;lr", "pcscf.ims.example;lr;transport=tls"}},
+		"to a client over TLS":       {edgeTLS, towardsClient, []string{"pcscf.ims.example;lr;transport=tls", "pcscf.ims.example;lr"}},
+		"from a client inside IPsec": {"192.0.2.1:5999", towardsCore, []string{"pcscf.ims.example;lr", "192.0.2.1:5999;lr"}},
+		"to a client inside IPsec":   {"[2001:db8::1]:5999", towardsClient, []string{"[2001:db8::1]:5999;lr", "pcscf.ims.example;lr"}},
 	} {
 		p, a := edge(t)
-		p.keep(a, kept{contact: "sip:alice@192.0.2.1", tls: c.tls})
+		p.keep(a, kept{contact: "sip:alice@192.0.2.1", edge: c.edge})
 		in := hop.Inbound{Msg: pool.NewRequest(sip.INVITE, "sip:bob@ims.example")}
 		p.recordRoute(in, a, c.side)
-		var got []bool
+		var got []string
 		for v := range in.Msg.Values(sip.HdrRecordRoute) {
-			got = append(got, strings.Contains(string(v), overTLS))
+			_, host, _ := strings.Cut(strings.Trim(string(v), "<>"), "@")
+			got = append(got, host)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
@@ -60,7 +63,7 @@ func TestTakeRoute_of_another_association(t *testing.T) {
 	other := secure.Association{Node: 1, Slot: 9, Gen: 1}
 	in := hop.Inbound{Msg: sip.NewPool(sip.Limits{}).NewRequest(sip.BYE, "sip:bob@ims.example")}
 	for _, x := range []secure.Association{a, other} {
-		in.Msg.Append(sip.HdrRoute, p.appendToken(nil, tokenDialog, x, ""))
+		in.Msg.Append(sip.HdrRoute, p.appendToken(nil, tokenDialog, x, string(p.cfg.Name), ""))
 	}
 	if owner, ours := p.takeRoute(in); !ours || owner != a || in.Msg.Count(sip.HdrRoute) != 1 {
 		t.Errorf("%v, %v, %d entries are left", owner, ours, in.Msg.Count(sip.HdrRoute))

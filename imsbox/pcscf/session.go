@@ -18,33 +18,43 @@ const (
 	tokenDialog = 'd'
 )
 
-// appendToken appends <sip:TOKEN@pcscf;lr>, where TOKEN names association a and is sealed; params are further parameters of
-// the URI.
-func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association, params string) []byte {
+// appendToken appends <sip:TOKEN@host;lr>, where TOKEN names association a and is sealed; params are further parameters of the URI.
+func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association, host, params string) []byte {
 	b = append(b, "<sip:"...)
 	b = p.ports.Sealer.Seal(b, kind, shard.Place(a))
 	b = append(b, '@')
-	b = append(b, p.cfg.Name...)
+	b = append(b, host...)
 	return append(append(append(b, ";lr"...), params...), '>')
 }
 
 // recordRoute keeps this P-CSCF in the dialog and ties the dialog to association a (RFC 3261 16.6 step 4;
 // TS 33.203 7.1: the dialog belongs to its association).
 //
-// A client over TLS gets an entry of its own beside that of the core (RFC 5658 5): it shall come back over TLS, by the
-// host and port that the name leads to, and the functions of the core shall not. The client's stands on its side.
+// A client that comes by another way than the functions of the core gets an entry of its own beside theirs (RFC 5658 5): over TLS, by the
+// host and port that the name leads to; inside security associations, at the protected server port (TS 24.229 5.2.6.3.3). The
+// client's stands on its side.
 func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association, side side) {
 	var b [192]byte
-	entries := []string{""}
-	if p.overTLS(a) {
-		entries = []string{overTLS, ""}
-		if side == towardsClient {
-			entries = []string{"", overTLS}
-		}
+	core := func() {
+		in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a, string(p.cfg.Name), ""))
 	}
-	for _, params := range entries {
-		in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a, params))
+	k, _ := p.kept(a)
+	if k.edge == "" {
+		core()
+		return
 	}
+	host, params := k.edge, ""
+	if k.edge == edgeTLS {
+		host, params = string(p.cfg.Name), overTLS
+	}
+	client := func() { in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a, host, params)) }
+	if side == towardsClient {
+		core()
+		client()
+		return
+	}
+	client()
+	core()
 }
 
 // overTLS is what a client's entry says (RFC 3261 26.2.2 calls it deprecated; softphones know nothing else).
@@ -57,12 +67,6 @@ const (
 	towardsCore side = iota
 	towardsClient
 )
-
-// overTLS reports whether the client of a registered over TLS.
-func (p *PCSCF) overTLS(a secure.Association) bool {
-	k, found := p.kept(a)
-	return found && k.tls
-}
 
 // takeRoute takes our own entry off the top of Route, and its twin below, and returns the association they name.
 func (p *PCSCF) takeRoute(in hop.Inbound) (secure.Association, bool) {
@@ -83,9 +87,10 @@ func (p *PCSCF) topRoute(in hop.Inbound) (secure.Association, bool) {
 		return secure.Association{}, false
 	}
 	uri, err := sip.ParseURI(addr.URI)
-	if err != nil || string(uri.Host) != string(p.cfg.Name) {
+	if err != nil {
 		return secure.Association{}, false
 	}
+	// The seal says whether it is ours, not the host, of which there are several.
 	for _, kind := range []byte{tokenDialog, tokenPath} {
 		if place, genuine := p.ports.Sealer.Open(kind, uri.User); genuine {
 			return secure.Association(place), true

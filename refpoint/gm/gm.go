@@ -47,6 +47,10 @@ type Door interface {
 	// flight still goes out on it (TS 33.203 7.4).
 	Remove(a secure.Association, after time.Duration)
 
+	// Address is the host and port at which the client of a reaches the P-CSCF inside its security
+	// associations, as they stand in a SIP URI; "" where the P-CSCF's name leads there.
+	Address(a secure.Association) string
+
 	// Alive reports whether a can carry a request now.
 	Alive(a secure.Association) bool
 }

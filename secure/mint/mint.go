@@ -13,6 +13,7 @@ type Client struct {
 	Profile     string // access profile of the listener
 	Protected   bool   // integrity holds on the path, and confidentiality unless Profile gives that up by name
 	Generation  seal.Generation
+	Claimed     string   // private identity that an authentication under way is for
 	IMPI        string   // "" before an authenticated registration
 	IMPUs       []string // canonical, default first; mint keeps the slice
 }
@@ -20,7 +21,7 @@ type Client struct {
 // Access makes the proof of a client on C-I. It is Registered exactly if an IMPI is given.
 func Access(c Client) seal.Proof {
 	return seal.New(seal.Facts{Kind: seal.KindAccess, Peer: c.Peer, Association: c.Association,
-		Profile: c.Profile, Protected: c.Protected, Generation: c.Generation, IMPI: c.IMPI, IMPUs: c.IMPUs, Registered: c.IMPI != ""})
+		Profile: c.Profile, Protected: c.Protected, Generation: c.Generation, Claimed: c.Claimed, IMPI: c.IMPI, IMPUs: c.IMPUs, Registered: c.IMPI != ""})
 }
 
 // Origin makes the proof of a request that function itself starts in this process.

@@ -81,6 +81,7 @@ type Facts struct {
 	Peer        string      // certificate name, function name, or the address of a client
 	IMPI        string      // private identity that authenticated on the association, "" before
 	IMPUs       []string    // its implicit registration set, the default one first
+	Claimed     string      // private identity in whose name the associations were made; it proves nothing
 	Association Association // C-I only
 	Profile     string      // access profile: "tls", "lab-udp", "ipsec-3gpp"
 	Protected   bool        // integrity holds on this path, and confidentiality unless its profile gives that up by name
@@ -111,6 +112,10 @@ func (p Proof) Peer() string { return p.facts().Peer }
 
 // IMPI returns the private identity that authenticated on the path, or "".
 func (p Proof) IMPI() string { return p.facts().IMPI }
+
+// Claimed returns the private identity in whose name the associations of an authentication under way were made, or "". It proves nothing:
+// it says who may not suddenly be somebody else.
+func (p Proof) Claimed() string { return p.facts().Claimed }
 
 // DefaultIMPU returns the first public identity of the implicit registration set, or "".
 func (p Proof) DefaultIMPU() string {
