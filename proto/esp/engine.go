@@ -45,6 +45,7 @@ type Engine struct {
 	free   []uint32
 	used   int
 	cursor int // of Cool
+	gone   func(Ref)
 }
 
 // flowKey is how an agreement is found by what a socket knows (TS 33.203 7.1 rule 4).
@@ -292,18 +293,33 @@ func (a *agreement) fill(g *Agreement, local uint8, prefixes [2]uint32) {
 	}
 }
 
+// WhenGone has f told of each agreement that has ended, by Remove or because its life was over, from the goroutine that removed it, without
+// a lock. There is one f, proto/espnet's, whose connections end then; nil takes it away.
+func (e *Engine) WhenGone(f func(Ref)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gone = f
+}
+
 // Remove ends all four associations of r and wipes their keys. A Ref that names nothing is left alone.
 func (e *Engine) Remove(r Ref) {
+	if gone := e.remove(r); gone != nil {
+		gone(r)
+	}
+}
+
+// remove is Remove but for telling who has to be told.
+func (e *Engine) remove(r Ref) func(Ref) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if int(r.slot) >= len(e.chunks)*chunkSize {
-		return
+		return nil
 	}
 	a := e.at(r.slot)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.live || a.gen != r.gen {
-		return
+		return nil
 	}
 	for side := range a.in {
 		delete(e.spis, spiKey(int(a.local), a.in[side].spi))
@@ -314,6 +330,7 @@ func (e *Engine) Remove(r Ref) {
 	e.free = append(e.free, r.slot)
 	e.used--
 	e.n.Removed.Add(1)
+	return e.gone
 }
 
 // wipe empties the slot but for its lock and its next generation. What the standard library expanded cannot be wiped: it is garbage.
@@ -366,6 +383,34 @@ func (e *Engine) Find(local, peer netip.AddrPort) (r Ref, side Side, ok bool) {
 		return Ref{}, 0, false
 	}
 	return Ref{v >> 1, a.gen}, s, true
+}
+
+// Path is what a transport above has to know of two associations of an agreement.
+type Path struct {
+	Owner       shard.Place    // what Install was told
+	Outer       netip.Addr     // our address of the outer packets: that of the wire
+	InUDP       bool           // the way goes over a wire that has ESP in UDP
+	Local, Peer netip.AddrPort // inner addresses and ports, as Datagram has them
+}
+
+// Path returns the way between our port side of r and the peer's that it is joined to; ok is false if r names nothing that holds.
+func (e *Engine) Path(r Ref, side Side) (p Path, ok bool) {
+	a, _ := e.lock(r)
+	if a == nil {
+		return p, false
+	}
+	side &= 1
+	p = Path{Owner: a.owner, InUDP: a.tunnel, Local: netip.AddrPortFrom(a.here.netip(), a.ports[side].here),
+		Peer: netip.AddrPortFrom(a.peer.netip(), a.ports[side].there)}
+	local, over := a.local, e.expired(a)
+	a.mu.Unlock()
+	if over {
+		return Path{}, false
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	p.Outer = e.locals[local].netip() // an address keeps its index
+	return p, true
 }
 
 // Status reports what r has done; ok is false if r names nothing.

@@ -653,3 +653,63 @@ func TestTCPSegment(t *testing.T) {
 		t.Errorf("wrong checksum: %v", drop)
 	}
 }
+
+// TestPath: the way of each side in both modes, and none when the agreement's life is over or it was removed.
+func TestPath(t *testing.T) {
+	for _, tunnel := range []bool{false, true} {
+		r := newRig(t, transforms[0], false, tunnel)
+		clock := shard.NewFake(time.Unix(0, 0))
+		r.ue.cfg.Clock = clock
+		want := Path{Owner: r.ueG.Owner, Outer: r.ueG.Local, InUDP: tunnel, Local: netip.AddrPortFrom(ueAddr, 38001), Peer: netip.AddrPortFrom(pAddr, 5999)}
+		if p, ok := r.ue.Path(r.ueRef, Client); !ok || p != want {
+			t.Errorf("uc -> ps, tunnel %v: %+v", tunnel, p)
+		}
+		want.Local, want.Peer = netip.AddrPortFrom(ueAddr, 39001), netip.AddrPortFrom(pAddr, 6000)
+		if p, ok := r.ue.Path(r.ueRef, Server); !ok || p != want {
+			t.Errorf("pc -> us, tunnel %v: %+v", tunnel, p)
+		}
+		a, _ := r.ue.lock(r.ueRef)
+		a.until = time.Second
+		a.mu.Unlock()
+		clock.Advance(time.Second)
+		if _, ok := r.ue.Path(r.ueRef, Client); ok {
+			t.Error("a way after the end of life")
+		}
+		if _, ok := r.ue.Path(Ref{slot: 1 << 30}, Client); ok {
+			t.Error("a way of nothing")
+		}
+	}
+}
+
+// TestWhenGone: each end is told once, without a lock, by Remove and by Cool; what names nothing is no end.
+func TestWhenGone(t *testing.T) {
+	r := newRig(t, transforms[0], false, false)
+	clock := shard.NewFake(time.Unix(0, 0))
+	r.p.cfg.Clock = clock
+	var gone []Ref
+	r.p.WhenGone(func(ref Ref) {
+		gone = append(gone, ref)
+		r.p.Len() // it would wait for ever under the engine's lock
+	})
+	r.p.Remove(r.pRef)
+	r.p.Remove(r.pRef)
+	r.p.Remove(Ref{slot: 1 << 30})
+	if len(gone) != 1 || gone[0] != r.pRef {
+		t.Errorf("told of %v", gone)
+	}
+	r.agree(transforms[0], false, false, 38002)
+	a, _ := r.p.lock(r.pRef)
+	a.until = time.Second
+	a.mu.Unlock()
+	clock.Advance(time.Second)
+	r.p.Cool(chunkSize)
+	if len(gone) != 2 || gone[1] != r.pRef {
+		t.Errorf("told of %v", gone)
+	}
+	r.p.WhenGone(nil)
+	r.agree(transforms[0], false, false, 38003)
+	r.p.Remove(r.pRef)
+	if len(gone) != 2 {
+		t.Error("told of an end after it was taken away")
+	}
+}
