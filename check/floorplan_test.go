@@ -32,7 +32,7 @@ var floorPlan = []row{
 	{"proto/dns", "", "miekg/dns", ""},
 	{"proto/secagree", "", "", ""},
 	{"proto/esp", "proto/aka proto/shard proto/slab", "x/net x/sys", ""}, // its keys are CK and IK as aka's types
-	{"proto/espnet", "proto/esp proto/shard", "gvisor x/net x/sys", ""},
+	{"proto/espnet", "proto/esp proto/shard", "gvisor", "proto/aka"},
 	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls x/net x/sys", ""},
 
 	// The words of security, and the table that says which controls are on.
@@ -155,7 +155,7 @@ var bans = []ban{
 // standardBans are parts of the standard library that the house does without.
 var standardBans = []struct{ pkg, except, why string }{
 	{"C", "", "the binary is static Go; C would bring its memory errors"},
-	{"unsafe", "proto/siptransport proto/rtpport proto/espnet proto/slab", "only batched system calls and the slabs need it"},
+	{"unsafe", "proto/siptransport proto/rtpport proto/slab", "only batched system calls and the slabs need it"},
 	{"plugin", "", "assembly is an explicit list in node"},
 	{"expvar", "", "it registers itself on the default HTTP server"},
 	{"net/http/pprof", "", "it registers itself, and a heap profile holds keys"},
