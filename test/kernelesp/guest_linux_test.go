@@ -21,6 +21,8 @@ type order struct {
 	Encap      bool           // ESP comes and goes in UDP 4500
 	Attack     string         // instead of all that: the name of an attack
 	Answer     bool           // the other way round: the guest is the P-CSCF, and answers as many requests as there are sizes
+	Stream     int            // TCP instead: so many octets there and back, over a connection from uc and over one to us
+	Next       netip.AddrPort // TCP: the client port after the next authentication
 }
 
 // guest is the UE: requests from uc to ps, answers come to us. It prints one line, and the exit status says the same.
@@ -49,6 +51,12 @@ func (o *order) run() error {
 			return err
 		}
 		defer func() { _ = c.Close() }()
+	}
+	switch {
+	case o.Next.IsValid():
+		return o.generations()
+	case o.Stream > 0:
+		return o.streams()
 	}
 	uc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(o.UC))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"imsafe/proto/aka"
 	"imsafe/proto/esp"
+	"imsafe/proto/espnet"
 	"imsafe/test/peer"
 )
 
@@ -44,6 +45,7 @@ type wire struct {
 	here, there   netip.Addr
 	bits          int
 	engine        *esp.Engine
+	stack         *espnet.Stack
 	raw, encap    *esp.Front
 
 	mu      sync.Mutex
@@ -125,6 +127,9 @@ func TestKernel(t *testing.T) {
 			}
 		}
 	}
+	for _, w := range wires {
+		w.streams(t, k, &uc)
+	}
 }
 
 // open opens our sockets of the family.
@@ -139,8 +144,12 @@ func (w *wire) open(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.raw = esp.NewFront(w.engine, esp.Raw(ip.(*net.IPConn)), esp.FrontConfig{UDP: w.answer(func() *esp.Front { return w.raw })})
-	w.encap = esp.NewFront(w.engine, esp.Encapsulation(udp.(*net.UDPConn), w.here), esp.FrontConfig{UDP: w.answer(func() *esp.Front { return w.encap })})
+	if w.stack, err = espnet.New(w.engine, espnet.Config{Random: rand.Reader}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.stack.Close() }) // it has no error
+	w.raw = w.stack.NewFront(esp.Raw(ip.(*net.IPConn)), esp.FrontConfig{UDP: w.answer(func() *esp.Front { return w.raw })})
+	w.encap = w.stack.NewFront(esp.Encapsulation(udp.(*net.UDPConn), w.here), esp.FrontConfig{UDP: w.answer(func() *esp.Front { return w.encap })})
 }
 
 // agree installs an agreement here. base is the first of the UE's SPIs.
@@ -304,20 +313,25 @@ func wait(answers <-chan string, want string) bool {
 
 // associations makes the guest the UE of g: two associations and two policies are enough for UDP (TS 33.203 7.1), uc -> ps and pc -> us.
 func (w *wire) associations(g *esp.Agreement, words string) string {
+	return w.association(g, words, "udp", esp.Client, "out") + w.association(g, words, "udp", esp.Server, "in")
+}
+
+// association is one of the guest's, at its port side, with its policy.
+func (w *wire) association(g *esp.Agreement, words, protocol string, side esp.Side, dir string) string {
 	mode, encap := "transport", ""
 	if g.Tunnel {
 		mode, encap = "tunnel", " encap espinudp 4500 4500 "+map[int]string{32: "0.0.0.0", 128: "::"}[w.bits]
 	}
-	var b strings.Builder
-	one := func(src, dst netip.Addr, spi uint32, sport, dport uint16, dir string, id int) {
-		fmt.Fprintf(&b, "/sbin/ip xfrm state add src %s dst %s proto esp spi %#x reqid %d mode %s replay-window 32 %s%s\n", src, dst, spi, id, mode, words, encap)
-		fmt.Fprintf(&b, "/sbin/ip xfrm policy add src %s/%d dst %s/%d proto udp sport %d dport %d dir %s tmpl src %s dst %s proto esp reqid %d mode %s\n",
-			src, w.bits, dst, w.bits, sport, dport, dir, src, dst, id, mode)
+	theirs, ours := g.There.Port[side], g.Here.Port[1-side]
+	src, dst, sport, dport, spi := w.there, w.here, theirs, ours, g.Here.SPI[1-side]
+	id := 4*int(g.There.Port[esp.Client]) + 2*int(side) // uc tells the sets apart
+	if dir == "in" {
+		src, dst, sport, dport, spi = dst, src, dport, sport, g.There.SPI[side]
+		id++
 	}
-	uc := g.There.Port[esp.Client] // it tells the sets apart
-	one(w.there, w.here, g.Here.SPI[esp.Server], uc, g.Here.Port[esp.Server], "out", 2*int(uc))
-	one(w.here, w.there, g.There.SPI[esp.Server], g.Here.Port[esp.Client], g.There.Port[esp.Server], "in", 2*int(uc)+1)
-	return b.String()
+	return fmt.Sprintf("/sbin/ip xfrm state add src %s dst %s proto esp spi %#x reqid %d mode %s replay-window 32 %s%s\n", src, dst, spi, id, mode, words, encap) +
+		fmt.Sprintf("/sbin/ip xfrm policy add src %s/%d dst %s/%d proto %s sport %d dport %d dir %s tmpl src %s dst %s proto esp reqid %d mode %s\n",
+			src, w.bits, dst, w.bits, protocol, sport, dport, dir, src, dst, id, mode)
 }
 
 func octets(t *testing.T, s string) []byte {
