@@ -1,6 +1,7 @@
 package siptransport
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -27,6 +28,7 @@ type Conn struct {
 	peer    netip.AddrPort
 	source  netip.Prefix // counted in Streams.sources; not valid if we dialled
 	dialled bool
+	dialer  func(context.Context) (net.Conn, error) // makes nc; nil if it was accepted
 	proto   string
 
 	// Of the reading goroutine, and of the shard while that waits for it.
@@ -76,6 +78,14 @@ func (c *Conn) Local() netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.local
+}
+
+// NetConn is the conn that carries the connection, under TLS if there is TLS: to ask it what an address does not say, as whose security
+// association it goes by. nil while dialling. Who reads, writes or closes it breaks the connection.
+func (c *Conn) NetConn() net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nc
 }
 
 // Flow is the flow of the connection.

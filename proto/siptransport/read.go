@@ -129,7 +129,7 @@ func (c *Conn) establish(ctx context.Context) (*tls.ConnectionState, error) {
 	if c.dialled {
 		ctx, cancel := context.WithTimeout(ctx, c.s.o.Dialing)
 		defer cancel()
-		nc, err := c.s.o.Dialer(ctx, c.peer)
+		nc, err := c.dialer(ctx)
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrDial, err)
 			c.end(err, &c.s.n.ClosedDial)

@@ -445,6 +445,34 @@ func TestDial(t *testing.T) {
 	}
 }
 
+// TestDialBy: a connection that the caller opens, and what carries it.
+func TestDialBy(t *testing.T) {
+	s := listen(t, Options{})
+	s.on(echo)
+	r := newRecorder()
+	streams := NewStreams(Options{Dialer: func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("not this one") }})
+	var mine net.Conn
+	peer := netip.MustParseAddrPort("192.0.2.1:5999")
+	f := streams.DialBy(context.Background(), testShard(t, 1, 0), peer, r, func(ctx context.Context) (c net.Conn, err error) {
+		mine, err = new(net.Dialer).DialContext(ctx, "tcp", s.addr.String())
+		return mine, err
+	})
+	if got := await(t, r.opened); got != f || got.Peer != peer || got.Via.(*Conn).NetConn() != mine {
+		t.Errorf("opened %v over %v", got, got.Via.(*Conn).NetConn())
+	}
+	if err := f.Send([]byte(message("x"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := await(t, r.packets); got.data != message("x") {
+		t.Errorf("got %+v", got)
+	}
+	if there := await(t, s.opened).Via.(*Conn).NetConn(); there == nil || there.RemoteAddr().String() != mine.LocalAddr().String() {
+		t.Errorf("accepted over %v", there)
+	}
+	f.Via.(*Conn).Close()
+	await(t, r.closed)
+}
+
 func TestDialThatFails(t *testing.T) {
 	_, clientTLS := certificate(t)
 	stranger, _ := certificate(t)

@@ -108,6 +108,12 @@ func (s *Streams) accept(nc net.Conn, sh *shard.Shard, r Receiver) {
 // bounds the connecting. Receiver.Opened follows, or Receiver.Closed if it fails. With Options.TLS the peer is
 // authenticated as that says; nothing leaves before.
 func (s *Streams) Dial(ctx context.Context, sh *shard.Shard, peer netip.AddrPort, r Receiver) Flow {
+	return s.DialBy(ctx, sh, peer, r, func(ctx context.Context) (net.Conn, error) { return s.o.Dialer(ctx, peer) })
+}
+
+// DialBy is Dial over a connection that open makes, instead of Options.Dialer: where the peer's address does not say all, as with a security
+// association.
+func (s *Streams) DialBy(ctx context.Context, sh *shard.Shard, peer netip.AddrPort, r Receiver, open func(context.Context) (net.Conn, error)) Flow {
 	c := s.add(nil, sh, peer, r)
 	if c == nil {
 		// The flow is dead from the start: SendTo says ErrClosed, and the receiver hears the reason.
@@ -115,6 +121,7 @@ func (s *Streams) Dial(ctx context.Context, sh *shard.Shard, peer netip.AddrPort
 		sh.Post(&notice{c: c, err: ErrLimit})
 		return c.Flow()
 	}
+	c.dialer = open
 	go c.run(ctx)
 	return c.Flow()
 }
