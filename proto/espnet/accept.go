@@ -7,16 +7,41 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+
+	"imsafe/proto/shard"
 )
 
 // Listener is a protected port as a net.Listener: connections that peers began over any agreement that has the port.
 type Listener struct {
 	s     *Stack
+	port  *port
 	local netip.AddrPort
 	queue chan *Conn // has room for all that are held
 	done  chan struct{}
 	once  sync.Once
-	held  int // connections from their SYN until Accept; guarded by Stack.mu
+
+	// Guarded by Stack.mu.
+	held   int // connections from their SYN until Accept
+	closed bool
+}
+
+// port is a protected port on which somebody listens. left is guarded by Stack.mu.
+type port struct {
+	listeners []*Listener // by shard
+	left      int         // of them
+}
+
+// of is the listener for an owner's connections; nil if there is none.
+func (p *port) of(owner shard.Place) *Listener {
+	switch {
+	case p == nil:
+		return nil
+	case len(p.listeners) == 1:
+		return p.listeners[0]
+	case int(owner.Shard) < len(p.listeners):
+		return p.listeners[owner.Shard]
+	}
+	return nil
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -41,7 +66,10 @@ func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.local) }
 func (l *Listener) Close() error {
 	l.once.Do(func() {
 		l.s.mu.Lock()
-		delete(l.s.listeners, l.local)
+		l.closed = true
+		if l.port.left--; l.port.left == 0 {
+			delete(l.s.ports, l.local)
+		}
 		l.s.mu.Unlock()
 		close(l.done)
 		l.drain()

@@ -79,7 +79,7 @@ func (s *Stack) bind(b *binding) error {
 	defer s.mu.Unlock()
 	l := b.listener
 	switch {
-	case s.closed || l != nil && s.listeners[b.local] != l:
+	case s.closed || l != nil && l.closed:
 		return net.ErrClosed
 	case s.conns[b.tuple] != nil || s.ways[b.way] != nil:
 		return ErrInUse
@@ -145,13 +145,16 @@ func (s *Stack) bound(t tuple) *binding {
 func (s *Stack) receive(f *esp.Front, d *esp.Datagram) {
 	s.n.SegmentsIn.Add(1)
 	s.n.OctetsIn.Add(uint64(len(d.Segment)))
-	if len(d.Segment) < tcpHeader || !d.Local.IsValid() || !d.Peer.IsValid() {
+	if len(d.Segment) < tcpHeader || int(d.Segment[offsetAt]>>4)*4 > len(d.Segment) || !d.Local.IsValid() || !d.Peer.IsValid() {
 		s.n.DropProtocol.Add(1) // no front does this
 		return
 	}
 	t, via := tuple{d.Local, d.Peer}, sender{way{d.Agreement, d.Side}, f}
 	s.mu.RLock()
-	b, l, closed := s.conns[t], s.listeners[t.local], s.closed
+	b, l, closed := s.conns[t], s.ports[t.local].of(d.Owner), s.closed
+	if l != nil && l.closed {
+		l = nil
+	}
 	s.mu.RUnlock()
 	begins := beginsConnection(d.Segment)
 	if b != nil && b.way == via.way && s.reopen(b, begins) {
@@ -166,6 +169,8 @@ func (s *Stack) receive(f *esp.Front, d *esp.Datagram) {
 		if _, holds := s.engine.Path(b.ref, b.side); !holds {
 			s.end(b, ErrGone)
 		}
+	case d.Segment[flagsAt]&flagSYN != 0 && announcedMSS(d.Segment) < leastMSS:
+		s.n.DropMSS.Add(1)
 	case b != nil:
 		s.linkOf(t.local.Addr()).deliver(t, d.Segment)
 	case begins && l != nil:
@@ -175,13 +180,14 @@ func (s *Stack) receive(f *esp.Front, d *esp.Datagram) {
 	}
 }
 
-// Flags of a TCP header (RFC 9293 3.1) in its octet 13.
+// What we look at in a TCP header (RFC 9293 3.1): the octet of its length, that of its flags, and these.
 const (
-	flagsAt = 13
-	flagFIN = 1 << 0
-	flagSYN = 1 << 1
-	flagRST = 1 << 2
-	flagACK = 1 << 4
+	offsetAt = 12
+	flagsAt  = 13
+	flagFIN  = 1 << 0
+	flagSYN  = 1 << 1
+	flagRST  = 1 << 2
+	flagACK  = 1 << 4
 )
 
 // beginsConnection reports whether a segment is the first of a connection.

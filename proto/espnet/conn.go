@@ -139,6 +139,30 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// TryWrite is Write that does not wait: it takes what the send buffer has room for, which may be nothing.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	if !c.writeMu.TryLock() {
+		return 0, nil // somebody waits for room
+	}
+	defer c.writeMu.Unlock()
+	if c.closed.Load() {
+		return 0, c.opError("write", net.ErrClosed)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	defer c.from.Reset(nil)
+	c.from.Reset(p)
+	n, err := c.ep.Write(&c.from, tcpip.WriteOptions{})
+	if _, wait := err.(*tcpip.ErrWouldBlock); wait {
+		err = nil
+	}
+	if err != nil {
+		return int(n), c.failed("write", err)
+	}
+	return int(n), nil
+}
+
 // failed makes the error of Read and Write, the same each time once the connection is broken.
 func (c *Conn) failed(op string, err tcpip.Error) error {
 	if c.closed.Load() {

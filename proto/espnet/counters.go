@@ -14,6 +14,7 @@ type Counters struct {
 	DropConns    atomic.Uint64 // SYNs beyond Config.MaxConns
 	DropHalfOpen atomic.Uint64 // SYNs beyond Config.MaxHalfOpen
 	DropBacklog  atomic.Uint64 // SYNs to a listener with Config.Backlog connections that nobody accepts
+	DropMSS      atomic.Uint64 // SYNs of a peer that takes less than leastMSS octets at a time
 	DropClosed   atomic.Uint64 // segments that came before New or after Close
 	DropGone     atomic.Uint64 // segments that were not sent because the agreement had ended or its numbers were used up
 	DropUnbound  atomic.Uint64 // segments of no agreement any more: never in clear, so not at all

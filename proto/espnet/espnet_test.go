@@ -171,95 +171,138 @@ func TestManyConnections(t *testing.T) {
 	}
 }
 
+// isErr compares an error with the one that is wanted.
+func isErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
 // TestReadWriteErrors: how connections end, as both ends see it.
 func TestReadWriteErrors(t *testing.T) {
 	r := newRig(t, v4, false, Config{}, Config{})
 	l := r.listen(&r.p, ps)
 	a := r.agree(0, gcm)
 	buf := make([]byte, 10)
-	isErr := func(what string, err, want error) {
-		t.Helper()
-		if !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", what, err, want)
-		}
-	}
 	t.Run("half close", func(t *testing.T) {
 		c, s := r.pair(l, a)
-		isErr("close half", c.CloseWrite(), nil)
+		isErr(t, "close half", c.CloseWrite(), nil)
 		_, err := s.Read(buf)
-		isErr("read the end", err, io.EOF)
+		isErr(t, "read the end", err, io.EOF)
 		_, err = c.Write(buf)
-		isErr("write after closing half", err, syscall.EPIPE)
+		isErr(t, "write after closing half", err, syscall.EPIPE)
 		if _, err := s.Write([]byte("still")); err != nil {
 			t.Error(err)
 		}
 		if n, err := c.Read(buf); err != nil || string(buf[:n]) != "still" {
 			t.Error(string(buf[:n]), err)
 		}
-		isErr("close", s.Close(), nil)
+		isErr(t, "close", s.Close(), nil)
 		_, err = c.Read(buf)
-		isErr("read the other end", err, io.EOF)
-		isErr("close", c.Close(), nil)
-		isErr("close again", c.Close(), net.ErrClosed)
+		isErr(t, "read the other end", err, io.EOF)
+		isErr(t, "close", c.Close(), nil)
+		isErr(t, "close again", c.Close(), net.ErrClosed)
 		_, err = c.Read(buf)
-		isErr("read after close", err, net.ErrClosed)
+		isErr(t, "read after close", err, net.ErrClosed)
 		_, err = c.Write(buf)
-		isErr("write after close", err, net.ErrClosed)
-		isErr("deadline after close", c.SetDeadline(time.Time{}), net.ErrClosed)
+		isErr(t, "write after close", err, net.ErrClosed)
+		isErr(t, "deadline after close", c.SetDeadline(time.Time{}), net.ErrClosed)
 	})
 	t.Run("reset", func(t *testing.T) {
 		c, s := r.pair(l, a)
 		s.Abort()
 		for range 2 {
 			_, err := c.Read(buf)
-			isErr("read", err, syscall.ECONNRESET)
+			isErr(t, "read", err, syscall.ECONNRESET)
 		}
 		_, err := c.Write(buf)
-		isErr("write", err, syscall.ECONNRESET)
-		isErr("close", c.Close(), nil)
+		isErr(t, "write", err, syscall.ECONNRESET)
+		isErr(t, "close", c.Close(), nil)
 	})
+}
+
+// TestWaiting: what ends the waiting for octets, or for room.
+func TestWaiting(t *testing.T) {
+	r := newRig(t, v4, false, Config{}, Config{})
+	l := r.listen(&r.p, ps)
+	a := r.agree(0, gcm)
+	buf := make([]byte, 10)
 	t.Run("deadline", func(t *testing.T) {
 		c, s := r.pair(l, a)
-		isErr("set", c.SetReadDeadline(time.Now().Add(time.Millisecond)), nil)
+		isErr(t, "set", c.SetReadDeadline(time.Now().Add(time.Millisecond)), nil)
 		_, err := c.Read(buf)
-		isErr("read", err, os.ErrDeadlineExceeded)
+		isErr(t, "read", err, os.ErrDeadlineExceeded)
 		var ne net.Error
 		if !errors.As(err, &ne) || !ne.Timeout() {
 			t.Error("no timeout")
 		}
-		isErr("set", c.SetDeadline(time.Now().Add(-time.Second)), nil)
+		isErr(t, "set", c.SetDeadline(time.Now().Add(-time.Second)), nil)
 		_, err = c.Read(buf)
-		isErr("read late", err, os.ErrDeadlineExceeded)
+		isErr(t, "read late", err, os.ErrDeadlineExceeded)
 		_, err = c.Write(buf)
-		isErr("write late", err, os.ErrDeadlineExceeded)
-		isErr("unset", c.SetDeadline(time.Time{}), nil)
+		isErr(t, "write late", err, os.ErrDeadlineExceeded)
+		isErr(t, "unset", c.SetDeadline(time.Time{}), nil)
 		if _, err := s.Write([]byte("x")); err != nil {
 			t.Error(err)
 		}
 		if _, err := c.Read(buf); err != nil {
 			t.Error(err)
 		}
-		isErr("set", c.SetWriteDeadline(time.Now().Add(20*time.Millisecond)), nil)
+		isErr(t, "set", c.SetWriteDeadline(time.Now().Add(20*time.Millisecond)), nil)
 		n, err := c.Write(make([]byte, 1<<20)) // nobody reads
-		isErr("write into a full window", err, os.ErrDeadlineExceeded)
+		isErr(t, "write into a full window", err, os.ErrDeadlineExceeded)
 		if n == 0 || n > 4*64<<10 {
 			t.Errorf("%d octets were taken", n)
 		}
 		c.Abort()
 		_ = s.Close()
 	})
+	t.Run("try", func(t *testing.T) {
+		c, s := r.pair(l, a)
+		taken := 0
+		for {
+			n, err := c.TryWrite(make([]byte, 10_000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if taken += n; n == 0 { // nobody reads
+				break
+			}
+		}
+		if n, err := c.TryWrite(nil); n != 0 || err != nil {
+			t.Error(n, err)
+		}
+		isErr(t, "deadline", c.SetDeadline(time.Now().Add(-1)), nil)
+		got := 0
+		for got < taken {
+			n, err := s.Read(make([]byte, 5000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += n
+		}
+		s.Abort()
+		until(t, "a reset", func() bool { _, err := c.TryWrite([]byte("x")); return errors.Is(err, syscall.ECONNRESET) })
+		isErr(t, "close", c.Close(), nil)
+		_, err := c.TryWrite([]byte("x"))
+		isErr(t, "try", err, net.ErrClosed)
+	})
 	t.Run("close wakes", func(t *testing.T) {
 		c, s := r.pair(l, a)
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_, err := c.Read(make([]byte, 1))
-			isErr("read", err, net.ErrClosed)
+			isErr(t, "read", err, net.ErrClosed)
 		})
 		wg.Go(func() {
 			_, err := c.Write(make([]byte, 1<<20))
-			isErr("write", err, net.ErrClosed)
+			isErr(t, "write", err, net.ErrClosed)
 		})
-		until(t, "a full window", func() bool { return !c.writeMu.TryLock() || func() bool { c.writeMu.Unlock(); return false }() })
+		until(t, "a write that waits", func() bool {
+			n, err := c.TryWrite([]byte("x"))
+			return n == 0 && err == nil
+		})
 		_ = c.Close()
 		wg.Wait()
 		s.Abort()

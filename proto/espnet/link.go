@@ -20,6 +20,15 @@ import (
 // the largest of what may surround it, tunnel mode in UDP over IPv6 with AES-CBC, a packet has 1,492 octets: no fragments on an Ethernet.
 const MSS = 1340
 
+// leastMSS is the least that a peer may announce. RFC 9293 3.7.1 sets no bound; one octet a segment would let a client have 64,000 packets
+// sealed for one message. No access network of 3GPP is that narrow.
+const leastMSS = 256
+
+// announcedMSS is what a segment with SYN announces; 536 if it says nothing, or 0.
+func announcedMSS(segment []byte) int {
+	return int(header.ParseSynOptions(header.TCP(segment).Options(), false).MSS)
+}
+
 const tcpHeader = 20
 
 // link is where gVisor meets us, for one family of addresses: what it takes for a network interface. Its MTU is what makes MSS.

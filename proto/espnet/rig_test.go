@@ -101,6 +101,7 @@ type rig struct {
 	tunnel bool
 	ue, p  end
 	clock  *shard.Fake
+	shard  uint8 // of owners at the P-CSCF
 }
 
 // agreed is what both ends call one agreement.
@@ -177,7 +178,7 @@ func (r *rig) agreeOn(uc, pc uint16, tr esp.Transform) *agreed {
 	a := &agreed{
 		ueG: esp.Agreement{Role: esp.UE, Owner: shard.Place{Node: 2, Slot: uint32(uc)}, Local: r.ue.cable.local, Peer: r.f.pcscf, Here: here, There: there,
 			Transform: tr, CK: testCK, IK: testIK, AllowWithdrawn: true, Tunnel: r.tunnel},
-		pG: esp.Agreement{Role: esp.PCSCF, Owner: shard.Place{Node: 1, Slot: uint32(uc)}, Local: r.f.pcscf, Peer: r.f.ue, Here: there, There: here,
+		pG: esp.Agreement{Role: esp.PCSCF, Owner: shard.Place{Node: 1, Shard: r.shard, Slot: uint32(uc)}, Local: r.f.pcscf, Peer: r.f.ue, Here: there, There: here,
 			Transform: tr, CK: testCK, IK: testIK, AllowWithdrawn: true, Tunnel: r.tunnel},
 	}
 	if r.tunnel {

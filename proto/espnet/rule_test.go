@@ -450,6 +450,46 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestListenEach: a connection comes to the listener of its owner's shard, and is refused if there is none.
+func TestListenEach(t *testing.T) {
+	r := newRawPeer(t, Config{}, tcpip.NewStdClock())
+	local := netip.AddrPortFrom(v4.pcscf, ps)
+	all, err := r.p.stack.ListenEach(local, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agree := func(n uint16, shard uint8) *agreed {
+		r.shard = shard
+		return r.agree(n, gcm)
+	}
+	first, second, third := agree(0, 0), agree(1, 1), agree(2, 2)
+	r.handshake(second, 1)
+	r.handshake(first, 1)
+	for i, want := range []*agreed{first, second} {
+		c, err := all[i].Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ref, owner, _ := c.(*Conn).Agreement(); ref != want.p || int(owner.Shard) != i {
+			t.Errorf("listener %d has a connection of shard %d", i, owner.Shard)
+		}
+	}
+	r.send(third, header.TCPFlagSyn, 1, 0, "")
+	if s := r.next(); s.Flags() != rstAck {
+		t.Errorf("a shard that there is not: %v", s.Flags())
+	}
+	_ = all[0].Close()
+	if _, err := r.p.stack.Listen(local); err != ErrInUse {
+		t.Errorf("the port of a closed listener beside an open one: %v", err)
+	}
+	r.send(agree(3, 0), header.TCPFlagSyn, 1, 0, "")
+	if s := r.next(); s.Flags() != rstAck {
+		t.Errorf("a closed listener: %v", s.Flags())
+	}
+	_ = all[1].Close()
+	r.listen(&r.p, ps)
+}
+
 // TestSilence: a peer that has gone is found out by questions, and by what it does not acknowledge.
 func TestSilence(t *testing.T) {
 	clock := faketime.NewManualClock()
@@ -496,6 +536,49 @@ func TestSilence(t *testing.T) {
 	for range 160 {
 		clock.Advance(time.Second)
 	}
+	wg.Wait()
+}
+
+// TestNarrowPeer: who takes a few octets at a time gets no connection, whoever begins.
+func TestNarrowPeer(t *testing.T) {
+	r := newRawPeer(t, Config{Handshake: time.Hour}, tcpip.NewStdClock())
+	r.listen(&r.p, ps)
+	a := r.agree(0, gcm)
+	announce := func(side esp.Side, from, to uint16, flags header.TCPFlags, ack uint32, mss uint16) {
+		t.Helper()
+		f, l := netip.AddrPortFrom(v4.ue, from), netip.AddrPortFrom(v4.pcscf, to)
+		s := segment(f, l, flags, 1, ack, string([]byte{2, 4, byte(mss >> 8), byte(mss)}))
+		s.SetDataOffset(tcpHeader + 4)
+		s.SetChecksum(0)
+		x := header.PseudoHeaderChecksum(header.TCPProtocolNumber, tcpip.AddrFromSlice(v4.ue.AsSlice()), tcpip.AddrFromSlice(v4.pcscf.AsSlice()), uint16(len(s)))
+		s.SetChecksum(^checksum.Checksum(s, x))
+		if err := r.front.SendSegment(a.ue, side, 6, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := &r.p.stack.n
+	announce(esp.Client, uc, ps, header.TCPFlagSyn, 0, leastMSS-1)
+	until(t, "a refusal", func() bool { return n.DropMSS.Load() == 1 })
+	announce(esp.Client, uc, ps, header.TCPFlagSyn, 0, leastMSS)
+	if s := r.next(); s.Flags() != header.TCPFlagSyn|header.TCPFlagAck {
+		t.Errorf("who takes enough gets %v", s.Flags())
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		c, err := r.p.stack.Dial(t.Context(), a.p)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = c.Close()
+	})
+	syn := r.next()
+	for syn.Flags() != header.TCPFlagSyn {
+		syn = r.next()
+	}
+	announce(esp.Server, us, pc, header.TCPFlagSyn|header.TCPFlagAck, syn.SequenceNumber()+1, 1)
+	until(t, "another refusal", func() bool { return n.DropMSS.Load() == 2 })
+	announce(esp.Server, us, pc, header.TCPFlagSyn|header.TCPFlagAck, syn.SequenceNumber()+1, 1000)
 	wg.Wait()
 }
 

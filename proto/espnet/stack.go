@@ -86,13 +86,13 @@ type Stack struct {
 	addresses   map[netip.Addr]bool
 
 	// mu is not held while gVisor is called: its locks come before this one, for it calls send.
-	mu        sync.RWMutex
-	closed    bool
-	fronts    []front
-	listeners map[netip.AddrPort]*Listener
-	conns     map[tuple]*binding
-	ways      map[way]*binding // the same
-	replies   map[tuple]sender
+	mu      sync.RWMutex
+	closed  bool
+	fronts  []front
+	ports   map[netip.AddrPort]*port // on which somebody listens
+	conns   map[tuple]*binding
+	ways    map[way]*binding // the same
+	replies map[tuple]sender
 }
 
 // front is a front with what its wire said of itself.
@@ -112,7 +112,7 @@ func newStack(e *esp.Engine, cfg Config, clock tcpip.Clock) (*Stack, error) {
 	if cfg.Random == nil || cfg.Buffer < leastBuffer {
 		return nil, fmt.Errorf("espnet: no randomness, or buffers of less than %d octets", leastBuffer)
 	}
-	s := &Stack{engine: e, cfg: cfg, clock: clock, addresses: map[netip.Addr]bool{}, listeners: map[netip.AddrPort]*Listener{},
+	s := &Stack{engine: e, cfg: cfg, clock: clock, addresses: map[netip.Addr]bool{}, ports: map[netip.AddrPort]*port{},
 		conns: map[tuple]*binding{}, ways: map[way]*binding{}, replies: map[tuple]sender{}}
 	if err := s.build(); err != nil {
 		return nil, err
@@ -157,8 +157,8 @@ func (s *Stack) Close() error {
 	}
 	s.closed = true
 	var all []*Listener
-	for _, l := range s.listeners {
-		all = append(all, l)
+	for _, p := range s.ports {
+		all = append(all, p.listeners...)
 	}
 	s.mu.Unlock()
 	s.engine.WhenGone(nil)
@@ -175,15 +175,28 @@ func (s *Stack) Close() error {
 // Listen takes connections to one of our protected ports, of whatever agreement has it. local is the inner address of the agreements, which
 // is that of the wire but for a UE behind a NAT. The error is ErrInUse, or net.ErrClosed after Close.
 func (s *Stack) Listen(local netip.AddrPort) (*Listener, error) {
-	l := &Listener{s: s, local: local, queue: make(chan *Conn, s.cfg.Backlog), done: make(chan struct{})}
+	all, err := s.ListenEach(local, 1)
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// ListenEach is Listen for an owner with so many shards: the connections of an agreement come to the listener of its owner's shard
+// (esp.Agreement.Owner), those of another shard are refused. With one shard all come to it. The port is in use until all are closed.
+func (s *Stack) ListenEach(local netip.AddrPort, shards int) ([]*Listener, error) {
+	p := &port{left: shards}
+	for range shards {
+		p.listeners = append(p.listeners, &Listener{s: s, port: p, local: local, queue: make(chan *Conn, s.cfg.Backlog), done: make(chan struct{})})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
 		return nil, net.ErrClosed
-	case s.listeners[local] != nil:
+	case s.ports[local] != nil:
 		return nil, ErrInUse
 	}
-	s.listeners[local] = l
-	return l, nil
+	s.ports[local] = p
+	return p.listeners, nil
 }

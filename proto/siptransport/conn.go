@@ -61,8 +61,17 @@ type Conn struct {
 	dead     bool    // the socket is closed
 	err      error   // why the connection ends; set once
 	cause    *atomic.Uint64
-	writeFn  func(fd uintptr) bool
+	try      func([]byte) (int, error) // writes what can be written at once; nil for a conn that can only wait
+	writeFn  func(fd uintptr) bool     // tryWrite
+	writeP   []byte
+	writeN   int
 	writeErr error
+}
+
+// tryWriter is a conn that is no socket and can be tried all the same, as a connection over security associations: TryWrite writes what
+// can be written at once, which may be nothing.
+type tryWriter interface {
+	TryWrite(p []byte) (int, error)
 }
 
 var _ Sender = (*Conn)(nil)
@@ -177,12 +186,9 @@ func (c *Conn) flushLocked() {
 	if !c.seal() {
 		return
 	}
-	if c.raw != nil && c.rest.len() > 0 {
-		c.writeErr = nil
-		err := c.raw.Write(c.writeFn)
-		if err == nil {
-			err = c.writeErr
-		}
+	if c.try != nil && c.rest.len() > 0 {
+		n, err := c.try(c.rest.bytes())
+		c.rest.off += n
 		if err != nil {
 			c.kill(err, &c.s.n.ClosedPeer)
 			return
@@ -198,11 +204,20 @@ func (c *Conn) flushLocked() {
 	c.drained()
 }
 
-// tryWrite writes as much of rest as the socket takes; it never asks the runtime to wait. c.mu is held.
+// tryRaw writes to a socket as much of p, which is what rest holds, as it takes at once. c.mu is held.
+func (c *Conn) tryRaw(p []byte) (int, error) {
+	c.writeP, c.writeN, c.writeErr = p, 0, nil
+	err := c.raw.Write(c.writeFn)
+	c.writeP = nil
+	if err == nil {
+		err = c.writeErr
+	}
+	return c.writeN, err
+}
+
+// tryWrite is what tryRaw does with the descriptor; it never asks the runtime to wait. c.mu is held.
 func (c *Conn) tryWrite(fd uintptr) bool {
-	n, err := trySend(fd, c.rest.bytes())
-	c.rest.off += n
-	c.writeErr = err
+	c.writeN, c.writeErr = trySend(fd, c.writeP)
 	return true
 }
 
@@ -236,7 +251,7 @@ func (c *Conn) drained() {
 	if c.tls != nil && c.raw != nil {
 		_ = c.tls.CloseWrite() // close_notify, if the peer is there to hear it
 		if c.rest = c.wire.take(nil); c.rest.len() > 0 {
-			_ = c.raw.Write(c.writeFn)
+			_, _ = c.tryRaw(c.rest.bytes())
 		}
 	}
 	c.kill(c.err, c.cause)

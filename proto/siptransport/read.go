@@ -195,8 +195,11 @@ func (c *Conn) setOpen(raw syscall.RawConn, layer *tls.Conn, under *wire) error 
 		return c.err
 	}
 	c.raw, c.tls, c.wire, c.local, c.open = raw, layer, under, addrPort(c.nc.LocalAddr()), true
+	if t, ok := c.nc.(tryWriter); ok {
+		c.try = t.TryWrite
+	}
 	if raw != nil {
-		c.writeFn = c.tryWrite
+		c.writeFn, c.try = c.tryWrite, c.tryRaw
 		if layer == nil {
 			c.readFn = c.tryRead
 		}

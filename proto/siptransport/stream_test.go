@@ -129,6 +129,14 @@ func streamKinds(t *testing.T) map[string]func(o Options) (*streamServer, func()
 			s := listen(t, o)
 			return s, func() net.Conn { return tls.Client(dial(t, s.addr), clientTLS) }
 		},
+		"TCP, tried": func(o Options) (*streamServer, func() net.Conn) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := serveStreams(t, testShard(t, 0, 0), triedListener{ln}, o)
+			return s, func() net.Conn { return dial(t, s.addr) }
+		},
 		"any conn": func(o Options) (*streamServer, func() net.Conn) {
 			s, ln := listenPipe(t, o)
 			return s, ln.dial
@@ -139,6 +147,24 @@ func streamKinds(t *testing.T) map[string]func(o Options) (*streamServer, func()
 			return s, func() net.Conn { return tls.Client(ln.dial(), clientTLS) }
 		},
 	}
+}
+
+// triedListener accepts connections that are no sockets to look at, and can be tried; at times they take nothing, and never much.
+type triedListener struct{ net.Listener }
+
+func (l triedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &tried{Conn: c}, err
+}
+
+type tried struct {
+	net.Conn
+	n int
+}
+
+func (c *tried) TryWrite(p []byte) (int, error) {
+	c.n++
+	return c.Conn.Write(p[:min(len(p), 700*(c.n%3))])
 }
 
 // pipeListener accepts in-memory connections, as a userspace TCP would give them.

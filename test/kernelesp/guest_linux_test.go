@@ -22,6 +22,7 @@ type order struct {
 	Attack     string         // instead of all that: the name of an attack
 	Answer     bool           // the other way round: the guest is the P-CSCF, and answers as many requests as there are sizes
 	Stream     int            // TCP instead: so many octets there and back, over a connection from uc and over one to us
+	Words      string         // TCP: what is said; digits otherwise
 	Next       netip.AddrPort // TCP: the client port after the next authentication
 }
 

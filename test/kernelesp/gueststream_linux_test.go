@@ -29,7 +29,11 @@ func (o *order) streams() error {
 		return fmt.Errorf("uc -> ps: %w", err)
 	}
 	defer func() { _ = c.Close() }()
-	if err := there(c, o.Stream); err != nil {
+	words := digits(o.Stream)
+	if o.Words != "" {
+		words = []byte(o.Words)
+	}
+	if err := there(c, words); err != nil {
 		return fmt.Errorf("uc -> ps: %w", err)
 	}
 	if err := c.CloseWrite(); err != nil {
@@ -49,7 +53,7 @@ func (o *order) streams() error {
 	if err := back.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	if n, err := io.Copy(back, back); err != nil || n != int64(o.Stream) {
+	if n, err := io.Copy(back, back); err != nil || n != int64(len(words)) {
 		return fmt.Errorf("pc -> us: %d octets, %w", n, err)
 	}
 	return back.CloseWrite()
@@ -69,14 +73,14 @@ func (o *order) generations() error {
 	}
 	defer func() { _ = after.Close() }()
 	for _, c := range []*net.TCPConn{before, after, before} {
-		if err := there(c, o.Stream); err != nil {
+		if err := there(c, digits(o.Stream)); err != nil {
 			return err
 		}
 	}
 	if _, err := before.Write([]byte{farewell}); err != nil {
 		return err
 	}
-	if err := there(after, o.Stream); err != nil {
+	if err := there(after, digits(o.Stream)); err != nil {
 		return err
 	}
 	if err := before.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
@@ -85,7 +89,7 @@ func (o *order) generations() error {
 	if n, err := before.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("over associations that have ended: %d octets, %w", n, err)
 	}
-	return there(after, o.Stream)
+	return there(after, digits(o.Stream))
 }
 
 // open opens a connection from a protected port.
@@ -98,18 +102,20 @@ func open(from, to netip.AddrPort) (*net.TCPConn, error) {
 	return c.(*net.TCPConn), c.SetDeadline(time.Now().Add(patience))
 }
 
-// there sends n octets and reads them back at the same time.
-func there(c net.Conn, n int) error {
-	sent := bytes.Repeat([]byte("0123456789abcde"), n/15+1)[:n]
+// digits are n octets.
+func digits(n int) []byte { return bytes.Repeat([]byte("0123456789abcde"), n/15+1)[:n] }
+
+// there sends octets and reads them back at the same time.
+func there(c net.Conn, sent []byte) error {
 	wrote := make(chan error, 1)
 	go func() {
 		_, err := c.Write(sent)
 		wrote <- err
 	}()
-	got := make([]byte, n)
-	k, err := io.ReadFull(c, got)
+	got := make([]byte, len(sent))
+	n, err := io.ReadFull(c, got)
 	if err != nil {
-		return fmt.Errorf("%d of %d octets came back: %w", k, n, err)
+		return fmt.Errorf("%d of %d octets came back: %w", n, len(sent), err)
 	}
 	if !bytes.Equal(got, sent) {
 		return errors.New("other octets came back")

@@ -38,6 +38,14 @@ func (w *wire) streams(t *testing.T, k *kernel, uc *uint16) {
 			}
 		}
 	}
+	t.Run("SIP over TCP "+w.name, func(t *testing.T) {
+		*uc++
+		_ = l.Close()
+		w.sip(t, k, *uc)
+		if l, err = w.stack.Listen(netip.AddrPortFrom(w.here, 5999)); err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Run("TCP after re-authentication "+w.name, func(t *testing.T) { w.reauthentication(t, k, *uc+1, l) })
 	*uc += 2
 }
@@ -123,7 +131,7 @@ func (w *wire) call(ref esp.Ref) error {
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	if err := there(c, megabyte); err != nil {
+	if err := there(c, digits(megabyte)); err != nil {
 		return err
 	}
 	if err := c.CloseWrite(); err != nil {
