@@ -101,7 +101,7 @@ func (s *Stack) know(a netip.Addr) {
 	s.addresses[a] = true
 	l := s.linkOf(a)
 	// It fails only for an address that is there already.
-	_ = s.tcp.AddProtocolAddress(l.nic, tcpip.ProtocolAddress{Protocol: l.proto, AddressWithPrefix: tcpip.AddrFromSlice(a.AsSlice()).WithPrefix()}, stack.AddressProperties{})
+	_ = s.tcp.AddProtocolAddress(l.nic, tcpip.ProtocolAddress{Protocol: l.proto, AddressWithPrefix: addressOf(a).WithPrefix()}, stack.AddressProperties{})
 }
 
 // deliver gives gVisor a segment behind a header as the peer's IP would have made it.
@@ -115,7 +115,7 @@ func (l *link) deliver(t tuple, segment []byte) {
 	}
 	v := buffer.NewViewSize(l.head + len(segment))
 	p := v.AsSlice()
-	src, dst := tcpip.AddrFromSlice(t.peer.Addr().AsSlice()), tcpip.AddrFromSlice(t.local.Addr().AsSlice())
+	src, dst := addressOf(t.peer.Addr()), addressOf(t.local.Addr())
 	const ttl = 64
 	if l.proto == header.IPv4ProtocolNumber {
 		header.IPv4(p).Encode(&header.IPv4Fields{TotalLength: uint16(len(p)), TTL: ttl, Protocol: uint8(tcp.ProtocolNumber), SrcAddr: src, DstAddr: dst})
@@ -159,6 +159,14 @@ func (l *link) write(pkt *stack.PacketBuffer) bool {
 	return l.s.send(t, v.AsSlice()[l.head:])
 }
 
+// addressOf is an address as gVisor has it.
+func addressOf(a netip.Addr) tcpip.Address {
+	if a.Is4() {
+		return tcpip.AddrFrom4(a.As4())
+	}
+	return tcpip.AddrFrom16(a.As16())
+}
+
 // tupleOf is gVisor's name of a connection as ours.
 func tupleOf(id stack.TransportEndpointID) tuple {
 	local, _ := netip.AddrFromSlice(id.LocalAddress.AsSlice())
@@ -169,8 +177,8 @@ func tupleOf(id stack.TransportEndpointID) tuple {
 // find returns gVisor's end of a connection whose handshake is on its way; nil if there is none.
 func (s *Stack) find(t tuple) stack.TransportEndpoint {
 	l := s.linkOf(t.local.Addr())
-	id := stack.TransportEndpointID{LocalPort: t.local.Port(), LocalAddress: tcpip.AddrFromSlice(t.local.Addr().AsSlice()),
-		RemotePort: t.peer.Port(), RemoteAddress: tcpip.AddrFromSlice(t.peer.Addr().AsSlice())}
+	id := stack.TransportEndpointID{LocalPort: t.local.Port(), LocalAddress: addressOf(t.local.Addr()),
+		RemotePort: t.peer.Port(), RemoteAddress: addressOf(t.peer.Addr())}
 	return s.tcp.FindTransportEndpoint(l.proto, tcp.ProtocolNumber, id, l.nic)
 }
 
@@ -183,8 +191,8 @@ func (s *Stack) connect(t tuple, events *waiter.Queue) (tcpip.Endpoint, error) {
 		return nil, errorOf(err)
 	}
 	ep.SocketOptions().SetReusePort(true)
-	if err = ep.Bind(tcpip.FullAddress{NIC: l.nic, Addr: tcpip.AddrFromSlice(t.local.Addr().AsSlice()), Port: t.local.Port()}); err == nil {
-		err = ep.Connect(tcpip.FullAddress{NIC: l.nic, Addr: tcpip.AddrFromSlice(t.peer.Addr().AsSlice()), Port: t.peer.Port()})
+	if err = ep.Bind(tcpip.FullAddress{NIC: l.nic, Addr: addressOf(t.local.Addr()), Port: t.local.Port()}); err == nil {
+		err = ep.Connect(tcpip.FullAddress{NIC: l.nic, Addr: addressOf(t.peer.Addr()), Port: t.peer.Port()})
 	}
 	if _, started := err.(*tcpip.ErrConnectStarted); !started {
 		ep.Close()

@@ -168,6 +168,13 @@ func TestForeignSegments(t *testing.T) {
 		t.Errorf("%d dropped", n)
 	}
 	echo(t, c, s, 10_000)
+	// The UE closed first. What another may not begin in TIME-WAIT either:
+	until(t, "TIME-WAIT", func() bool { return c.b.ending() })
+	d := esp.Datagram{Agreement: b.ue, Side: esp.Client, Protocol: 6, Peer: to, Local: from, Segment: segment(to, from, header.TCPFlagSyn, 1, 0, "")}
+	r.ue.stack.receive(r.ue.front, &d)
+	if r.ue.stack.bound(c.b.tuple) != c.b || r.ue.stack.n.DropForeign.Load() != 1 {
+		t.Error("another ended TIME-WAIT")
+	}
 }
 
 // TestAgreementEnds: removal in the middle of a transfer, and the end of its life, end both connections of an agreement and no others.
