@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -13,7 +14,9 @@ import (
 	"imsafe/config"
 	"imsafe/iface/clientims"
 	"imsafe/proto/esp"
+	"imsafe/proto/espnet"
 	"imsafe/proto/secagree"
+	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 )
 
@@ -101,7 +104,9 @@ func (s *IPsecSockets) Close() {
 // gmAccess is an access profile ipsec-3gpp that is open.
 type gmAccess struct {
 	*clientims.Gm
-	fronts []*esp.Front
+	fronts    []*esp.Front
+	listeners []*espnet.Listener // of the protected server port, one for each shard
+	streams   *siptransport.Streams
 }
 
 // openIPsec opens the access profile at one address.
@@ -109,7 +114,10 @@ func (n *Node) openIPsec(s *IPsecSockets) error {
 	c := n.o.Config.CI.IPsec
 	profile, _ := secagree.ProfileNamed(c.Profile)
 	local := netip.MustParseAddrPort(s.Clear[0].LocalAddr().String())
-	access := clientims.IPsec{Engine: n.engine(), Local: local.Addr(), ServerPort: c.ServerPort, ClientPorts: c.ClientPorts, Profile: profile,
+	if err := n.makeEngine(); err != nil {
+		return err
+	}
+	access := clientims.IPsec{Engine: n.esp, Local: local.Addr(), ServerPort: c.ServerPort, ClientPorts: c.ClientPorts, Profile: profile,
 		SentBy: local.String(), Timers: timers(n.o.Config.Timers.Gm)}
 	for i := range c.Exceptions {
 		x, err := c.Exceptions[i].Agreed()
@@ -122,7 +130,7 @@ func (n *Node) openIPsec(s *IPsecSockets) error {
 	var carriers [2]clientims.Carrier
 	for i, wire := range s.wires(local.Addr()) {
 		if wire != nil {
-			front := esp.NewFront(n.esp, wire, esp.FrontConfig{UDP: g.Datagram})
+			front := n.espTCP.NewFront(wire, esp.FrontConfig{UDP: g.Datagram})
 			g.fronts, carriers[i] = append(g.fronts, front), front
 		}
 	}
@@ -131,11 +139,23 @@ func (n *Node) openIPsec(s *IPsecSockets) error {
 
 	clear := n.track(g.Clear())
 	clear.listener = s.Stream
-	for shard, conn := range s.Clear {
-		clear.sockets = append(clear.sockets, siptransport.NewDatagrams(n.Shards[shard], conn, clear.options))
+	for i, conn := range s.Clear {
+		clear.sockets = append(clear.sockets, siptransport.NewDatagrams(n.Shards[i], conn, clear.options))
 	}
-	n.track(g.Sealed())
-	return nil
+	return n.listenSealed(g, n.track(g.Sealed()))
+}
+
+// listenSealed opens TCP on the protected server port, and the way to those of clients.
+func (n *Node) listenSealed(g *gmAccess, a *access) (err error) {
+	a.options.MaxPerSource = math.MaxInt // the source is a client that proved its keys; two connections are all its ports allow
+	g.streams = siptransport.NewStreams(a.options)
+	g.listeners, err = n.espTCP.ListenEach(netip.AddrPortFrom(g.Local, g.ServerPort), len(n.Shards))
+	g.DialBy(func(ref esp.Ref, client netip.AddrPort, to *clientims.Port) siptransport.Flow {
+		return g.streams.DialBy(context.Background(), to.Shard(), client, to, func(ctx context.Context) (net.Conn, error) {
+			return n.espTCP.Dial(ctx, ref)
+		})
+	})
+	return err
 }
 
 // wires are what carries ESP: on IP, and in UDP.
@@ -149,13 +169,16 @@ func (s *IPsecSockets) wires(local netip.Addr) (w [2]esp.Wire) {
 	return w
 }
 
-// engine is the node's one engine: its SPIs and nonces are of one space.
-func (n *Node) engine() *esp.Engine {
-	if n.esp == nil {
-		n.esp = esp.New(esp.Config{Random: n.o.Random, Clock: n.o.Clock, Notify: n.Door.Notice, Refuse: n.Door.Refuse,
-			KeepForged: len(n.o.Policy.Off()) > 0})
+// makeEngine makes the node's one engine, if there is none yet: its SPIs and nonces are of one space. TCP over its associations is one
+// stack.
+func (n *Node) makeEngine() (err error) {
+	if n.esp != nil {
+		return nil
 	}
-	return n.esp
+	n.esp = esp.New(esp.Config{Random: n.o.Random, Clock: n.o.Clock, Notify: n.Door.Notice, Refuse: n.Door.Refuse,
+		KeepForged: len(n.o.Policy.Off()) > 0})
+	n.espTCP, err = espnet.New(n.esp, espnet.Config{Random: n.o.Random})
+	return err
 }
 
 // serveIPsec runs the fronts.
@@ -163,6 +186,11 @@ func (n *Node) serveIPsec(ctx context.Context, group *errgroup.Group) {
 	for i, g := range n.gms {
 		for _, front := range g.fronts {
 			group.Go(func() error { return front.Run(ctx) })
+		}
+		for i, ln := range g.listeners {
+			group.Go(func() error {
+				return g.streams.Serve(ctx, n.Shards[i:i+1], ln, func(sh *shard.Shard) siptransport.Receiver { return g.Sealed()[sh.ID()] })
+			})
 		}
 		how := "ESP on IP"
 		if n.o.Sockets.IPsec[i].ESP == nil {

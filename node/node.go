@@ -23,6 +23,7 @@ import (
 	"imsafe/policy"
 	"imsafe/proto/aka"
 	"imsafe/proto/esp"
+	"imsafe/proto/espnet"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
@@ -58,6 +59,7 @@ type Node struct {
 	stories  *stories
 	accesses []*access
 	esp      *esp.Engine // of ipsec-3gpp; nil without it
+	espTCP   *espnet.Stack
 	gms      []*gmAccess
 	mw       *mw     // nil without a wire
 	cx       *cxWire // the same
@@ -222,6 +224,9 @@ func (n *Node) Run(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	streams := n.mw.streams()
+	for _, g := range n.gms {
+		streams = append(streams, g.streams)
+	}
 	for _, a := range n.accesses {
 		if a.streams != nil {
 			streams = append(streams, a.streams)
@@ -229,6 +234,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	for _, s := range streams {
 		err = errors.Join(err, s.Close(drain))
+	}
+	if n.espTCP != nil {
+		err = errors.Join(err, n.espTCP.Close())
 	}
 	stopShards()
 	if stopped := inner.Wait(); !errors.Is(stopped, context.Canceled) {

@@ -10,10 +10,12 @@ import (
 
 	"imsafe/proto/aka"
 	"imsafe/proto/esp"
+	"imsafe/proto/espnet"
 	"imsafe/proto/secagree"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
+	"imsafe/proto/siptxn"
 )
 
 // IPsec is how a client with a card protects its signalling: inside security associations with the P-CSCF (TS 33.203 7, Annexes H and
@@ -42,6 +44,8 @@ const keepAliveEvery = 20 * time.Second
 type associations struct {
 	u       *UE
 	engine  *esp.Engine
+	tcp     *espnet.Stack
+	served  netip.AddrPort // where TCP is listened on
 	fronts  map[secagree.Mode]*esp.Front
 	local   netip.Addr // of our sockets
 	public  netip.Addr // as the P-CSCF sees us (TS 33.203 M.7.1)
@@ -61,6 +65,8 @@ type agreed struct {
 	peer   netip.AddrPort // the P-CSCF's
 	server secagree.List  // its Security-Server
 	chosen secagree.Entry
+	stream siptransport.Flow // the connection that we opened over it, if there is one
+	deaf   bool              // none can be opened
 }
 
 var _ siptransport.Sender = (*agreed)(nil)
@@ -82,6 +88,10 @@ func (s *agreed) flow() siptransport.Flow { return siptransport.Flow{Via: s, Pee
 // openAssociations opens what carries ESP.
 func (u *UE) openAssociations(local netip.Addr) (*associations, error) {
 	s := &associations{u: u, engine: esp.New(esp.Config{Random: u.cfg.Rand}), fronts: map[secagree.Mode]*esp.Front{}, local: local, public: local}
+	var err error
+	if s.tcp, err = espnet.New(s.engine, espnet.Config{Random: u.cfg.Rand}); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrESP, err)
+	}
 	if raw := u.cfg.IPsec.Raw; raw != nil {
 		wire, err := raw(local)
 		if err != nil {
@@ -105,7 +115,7 @@ func (u *UE) openAssociations(local netip.Addr) (*associations, error) {
 }
 
 func (s *associations) carry(mode secagree.Mode, wire esp.Wire) {
-	front := esp.NewFront(s.engine, wire, esp.FrontConfig{UDP: s.datagram})
+	front := s.tcp.NewFront(wire, esp.FrontConfig{UDP: s.datagram})
 	s.fronts[mode] = front
 	s.u.wg.Go(func() {
 		if err := front.Run(s.u.ctx); err != nil {
@@ -158,10 +168,30 @@ func (s *associations) offer(m *sip.Message) error {
 	}
 	s.offered = secagree.Offer(profile, secagree.Endpoint{SPIC: spi[esp.Client], SPIS: spi[esp.Server], PortC: s.client, PortS: s.server}, s.modes()...)
 	s.announce(m)
-	if s.current != nil {
-		s.current.verify(m)
-	}
 	return nil
+}
+
+// exchange sends a REGISTER over a set and returns the final response. A network that takes no connection gets a datagram.
+func (s *associations) exchange(t *shard.Task, set *agreed, m *sip.Message) (*sip.Message, error) {
+	set.verify(m)
+	send := func(flow siptransport.Flow, m *sip.Message) (*sip.Message, error) {
+		return finalResponse(t, func(r siptxn.Responder) error {
+			_, err := s.u.layer.Send(flow, m, set.sentBy(), r)
+			return err
+		})
+	}
+	flow := s.flowFor(set, m)
+	if !flow.Via.Reliable() {
+		return send(flow, m)
+	}
+	again := m.Clone()
+	resp, err := send(flow, m)
+	if errors.Is(err, siptxn.ErrTransport) {
+		set.deaf = true
+		return send(set.flow(), again)
+	}
+	again.Release()
+	return resp, err
 }
 
 // release gives back the SPIs of an offer that came to nothing.
@@ -303,20 +333,23 @@ func (s *associations) datagram(d *esp.Datagram) {
 	s.u.shard.Exec(&sealed{s, d.Agreement, d.Peer, append([]byte(nil), d.Payload...)}) // a full shard drops it, as a network may
 }
 
-// Run implements shard.Event. Over associations that have not proven themselves come answers alone (TS 33.203 7.1 rule 5).
+// Run implements shard.Event.
 func (d *sealed) Run(*shard.Shard) {
-	for _, set := range []*agreed{d.s.current, d.s.former, d.s.fresh} {
-		switch {
-		case set == nil || set.ref != d.ref:
-		case set == d.s.fresh && !isResponse(d.data):
-			d.s.u.refusals.WrongAssociation++
-			return
-		default:
-			d.s.u.layer.Input(siptransport.Flow{Via: set, Peer: d.peer}, d.data)
-			return
+	if set := d.s.judge(d.ref, d.data); set != nil {
+		d.s.u.layer.Input(siptransport.Flow{Via: set, Peer: d.peer}, d.data)
+	}
+}
+
+// judge returns the set that something came over, nil if it is not to be heard: over associations that have not proven themselves come
+// answers alone (TS 33.203 7.1 rule 5).
+func (s *associations) judge(ref esp.Ref, data []byte) *agreed {
+	for _, set := range []*agreed{s.current, s.former, s.fresh} {
+		if set != nil && set.ref == ref && (set != s.fresh || isResponse(data)) {
+			return set
 		}
 	}
-	d.s.u.refusals.WrongAssociation++
+	s.u.refusals.WrongAssociation++
+	return nil
 }
 
 // isResponse tells a response from a request by how it begins (RFC 3261 7.2).

@@ -52,7 +52,7 @@ func (p *path) connect(t *shard.Task) error {
 	switch p.u.cfg.Transport {
 	case UDP:
 		return p.bind()
-	case IPsecUDP:
+	case IPsecUDP, IPsecTCP:
 		return p.bindIPsec()
 	}
 	t.AwaitFor(connecting, func(w shard.Waker) {
@@ -119,12 +119,17 @@ func (p *path) settle() {
 	p.sec.promote()
 	if set := p.sec.current; set != nil {
 		p.flow, p.open, p.protection = set.flow(), true, set.protection()
+		p.sec.listen()
 	}
 }
 
 // Packet implements siptransport.Receiver. Datagrams of anybody but the P-CSCF are dropped: a UE is reached through it alone
 // (TS 33.203 7.1 rule 5).
 func (p *path) Packet(f siptransport.Flow, data []byte) {
+	if conn, stream := f.Via.(*siptransport.Conn); stream && p.sec != nil {
+		p.sec.arrived(f, conn, data)
+		return
+	}
 	if f.Peer.Port() != p.u.cfg.Proxy.Port() || f.Peer.Addr().Unmap() != p.u.cfg.Proxy.Addr().Unmap() {
 		p.u.refusals.ForeignSource++
 		return
@@ -153,6 +158,9 @@ func (p *path) Opened(f siptransport.Flow, state *tls.ConnectionState) {
 // Closed implements siptransport.Receiver.
 func (p *path) Closed(f siptransport.Flow, err error) {
 	p.u.layer.FlowClosed(f)
+	if p.sec != nil {
+		p.sec.streamClosed(f)
+	}
 	if f != p.flow {
 		return
 	}
@@ -193,6 +201,9 @@ func (p *path) drop() {
 
 // close ends the sockets. Not on the shard.
 func (p *path) close() {
+	if p.sec != nil {
+		p.sec.closeTCP()
+	}
 	if err := p.streams.Close(p.u.ctx); err != nil {
 		p.u.log.Debug("connections closed with octets unsent", "error", err)
 	}

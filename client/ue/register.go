@@ -221,23 +221,20 @@ func (r *registrar) exchange(t *shard.Task, m *sip.Message, a *authentication) (
 	if sec == nil {
 		return u.exchange(t, m)
 	}
-	flow := u.path.clear
-	switch {
-	case a.keys != nil && sec.fresh != nil:
-		flow, a.keys = sec.fresh.flow(), nil
+	if a.keys != nil && sec.fresh != nil {
+		a.keys = nil
 		sec.announce(m)
-		sec.fresh.verify(m)
-	default:
-		if err := sec.offer(m); err != nil {
-			m.Release()
-			return nil, err
-		}
-		if sec.current != nil {
-			flow = sec.current.flow()
-		}
+		return sec.exchange(t, sec.fresh, m)
+	}
+	if err := sec.offer(m); err != nil {
+		m.Release()
+		return nil, err
+	}
+	if sec.current != nil {
+		return sec.exchange(t, sec.current, m)
 	}
 	return finalResponse(t, func(s siptxn.Responder) error {
-		_, err := u.layer.Send(flow, m, sentBy(flow), s)
+		_, err := u.layer.Send(u.path.clear, m, sentBy(u.path.clear), s)
 		return err
 	})
 }

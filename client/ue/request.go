@@ -64,8 +64,11 @@ func (u *UE) send(m *sip.Message, r siptxn.Responder) (*siptxn.Client, error) {
 		return nil, ErrConnect
 	}
 	if u.path.sec != nil {
-		u.path.sec.current.verify(m)
-	} else if !u.path.flow.Via.Reliable() && siptxn.MustStream(m.Size()+siptxn.ViaRoom, 0) {
+		set := u.path.sec.current
+		set.verify(m)
+		return u.layer.Send(u.path.sec.flowFor(set, m), m, set.sentBy(), r)
+	}
+	if !u.path.flow.Via.Reliable() && siptxn.MustStream(m.Size()+siptxn.ViaRoom, 0) {
 		m.Release()
 		return nil, ErrTooLarge
 	}

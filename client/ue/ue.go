@@ -48,13 +48,17 @@ const (
 	TLS Transport = iota
 	TCP
 	UDP
-	IPsecUDP // UDP inside security associations (TS 33.203 7): for clients with a card, without Lab
+	IPsecUDP // UDP inside security associations (TS 33.203 7), TCP for what is large: for clients with a card, without Lab
+	IPsecTCP // TCP inside them, once there are some
 )
+
+// sealed reports whether t is inside security associations.
+func (t Transport) sealed() bool { return t == IPsecUDP || t == IPsecTCP }
 
 // String returns the transport parameter of a SIP URI (RFC 3261 19.1.1).
 func (t Transport) String() string {
 	switch t {
-	case TCP:
+	case TCP, IPsecTCP:
 		return "tcp"
 	case UDP, IPsecUDP:
 		return "udp"
@@ -62,7 +66,7 @@ func (t Transport) String() string {
 	return "tls"
 }
 
-// Config is what a UE is made of. Card or Password, Proxy, Clock, Rand, ListenPacket and, with TLS, ServerName are required. IPsecUDP
+// Config is what a UE is made of. Card or Password, Proxy, Clock, Rand, ListenPacket and, with TLS, ServerName are required. IPsec
 // proves the network by AUTN alone: whoever has not the keys of the card has no associations with it.
 type Config struct {
 	Card      *isim.Card
@@ -71,7 +75,7 @@ type Config struct {
 	Proxy     netip.AddrPort
 	Transport Transport
 
-	// IPsec is for IPsecUDP.
+	// IPsec is for IPsecUDP and IPsecTCP.
 	IPsec IPsec
 
 	// RootCAs sign the P-CSCF's certificate; nil means those of the system. ServerName must stand in it.
@@ -202,14 +206,14 @@ func (c *Config) fill() error {
 		switch {
 		case c.Password != nil:
 			c.Scheme = aka.SHA256
-		case c.Transport == IPsecUDP:
+		case c.Transport.sealed():
 			c.Scheme = aka.AKAv1MD5
 		}
 	}
 	if why := c.unsafe(); why != "" {
 		return no(why)
 	}
-	if (c.Transport == UDP || c.Transport == IPsecUDP) && !c.Local.IsValid() {
+	if (c.Transport == UDP || c.Transport.sealed()) && !c.Local.IsValid() {
 		if !c.Proxy.Addr().Unmap().IsLoopback() {
 			return no("UDP towards another host needs Local")
 		}
@@ -245,7 +249,7 @@ func (c *Config) unsafe() string {
 	switch {
 	case c.Card == nil && c.Password == nil || c.Clock == nil || c.Rand == nil || c.ListenPacket == nil || !c.Proxy.IsValid():
 		return "Card or Password, Clock, Rand, ListenPacket and Proxy are required"
-	case c.Transport > IPsecUDP || c.Password == nil && !c.Scheme.AKA():
+	case c.Transport > IPsecTCP || c.Password == nil && !c.Scheme.AKA():
 		return "unknown transport, or a scheme without AKA"
 	case c.Transport == TLS && c.ServerName == "":
 		return "TLS without the name of the server proves nothing"
@@ -253,9 +257,9 @@ func (c *Config) unsafe() string {
 		return "the lab profile is for loopback and private addresses"
 	case !c.Lab && (c.Transport == UDP || c.Transport == TCP || c.PlainRTP):
 		return "clear signalling or media need Lab"
-	case c.Transport == IPsecUDP && c.Card == nil:
+	case c.Transport.sealed() && c.Card == nil:
 		return "IPsec without a card has no keys"
-	case !c.Lab && c.Transport != IPsecUDP && c.Scheme == aka.AKAv1MD5:
+	case !c.Lab && !c.Transport.sealed() && c.Scheme == aka.AKAv1MD5:
 		return "AKAv1-MD5 outside IPsec needs Lab (RFC 4169 1: RES is bound to nothing)"
 	case c.Password != nil:
 		return c.Password.unsafe(c)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 
+	"imsafe/proto/esp"
 	"imsafe/proto/secagree"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
@@ -15,7 +16,8 @@ import (
 // agrees holds a request to the security agreement (TS 33.203 7.1, 7.2; RFC 3329 2.3.1): what came over security associations has to repeat
 // what was agreed, and a REGISTER that may be challenged has to offer something. It returns the answer to one that does not.
 func (p *Port) agrees(f siptransport.Flow, m *sip.Message, a association) (status int, more func(*sip.Message)) {
-	s, sealed := f.Via.(*set)
+	s := p.setOf(f)
+	sealed := s != nil
 	if m.Method() != sip.REGISTER {
 		if err := p.confirm(a, s, m); err != nil && p.refusesAgreement(a, err) {
 			return p.disagree(a, s)
@@ -113,6 +115,32 @@ func (p *Port) disagree(a association, s *set) (status int, more func(*sip.Messa
 		list := s.securityServer()
 		appendAgreement(r, &list)
 	}
+}
+
+// setOf returns the set that a message came over, nil in clear. A TCP connection belongs to one set for as long as it lives.
+func (p *Port) setOf(f siptransport.Flow) *set {
+	switch via := f.Via.(type) {
+	case *set:
+		return via
+	case *siptransport.Conn:
+		c, sealed := via.NetConn().(agreedConn)
+		if !sealed {
+			return nil
+		}
+		ref, owner, _ := c.Agreement()
+		if a, known := p.door.lookup(secure.Association(owner)); known && a.sa != nil {
+			if at := a.sa.find(ref); at >= 0 {
+				return a.sa.sets[at].set
+			}
+		}
+		return strangerSet // what its associations were is forgotten: it is not in clear, and nobody's
+	}
+	return nil
+}
+
+// agreedConn is a TCP connection inside security associations (proto/espnet).
+type agreedConn interface {
+	Agreement() (esp.Ref, shard.Place, esp.Side)
 }
 
 // recogniseSealed returns the association whose set a message came by, with the proof of that set. From the first message over the current

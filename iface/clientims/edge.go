@@ -68,16 +68,24 @@ func (d *Door) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 func (p *Port) transact(x *hop.Exchange, a association, in hop.Inbound) hop.Reply {
 	flow := a.flow
 	if a.sa != nil {
-		s := a.sa.route(p.table.now())
-		if s == nil {
-			return x.Refuse(in, 430, "")
-		}
-		flow = s.flow()
+		return p.transactSealed(x, a, in)
 	}
 	if p.own != nil {
 		flow.Via = p.own // any socket of the profile reaches the client; ours is gathered with our own sends
 	}
 	return x.Transact(p.layer, flow, in, []byte(a.access.SentBy), p.admitResponse)
+}
+
+// transactSealed sends a request over the associations of its client: as a datagram, or over a connection.
+func (p *Port) transactSealed(x *hop.Exchange, a association, in hop.Inbound) hop.Reply {
+	s := a.sa.route(p.table.now())
+	if s == nil {
+		return x.Refuse(in, 430, "")
+	}
+	if g := a.access.gm; g.streams.dial != nil && g.wantsStream(a.sa, in.Msg, p.table.now()) {
+		return p.overStream(x, a, s, in)
+	}
+	return x.Transact(p.layer, s.flow(), in, []byte(a.access.SentBy), p.admitResponse)
 }
 
 // foreign hands a response to the shard that its branch names: the one hand-over a packet may need.

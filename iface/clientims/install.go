@@ -182,6 +182,13 @@ func (t *associations) taken(ref secure.Association) {
 	t.change(ref, func(_ *association, sa *security) { sa.switchAt = 0 })
 }
 
+// cameBy notes whether the client's last REGISTER came over a connection.
+func (t *associations) cameBy(ref secure.Association, stream bool) {
+	if a, known := t.get(ref); known && a.sa.byStream != stream {
+		t.change(ref, func(_ *association, sa *security) { sa.byStream = stream })
+	}
+}
+
 // promoted lets the unfinished set become the current one and the current one the former, or lengthens the life of the current one if
 // the network took the REGISTER without a challenge (TS 33.203 7.4). A life is never shortened.
 func (sa *security) promoted(now, life time.Duration) {

@@ -42,6 +42,7 @@ type Gm struct {
 	clear   *accessPorts
 	sealed  *accessPorts
 	carrier [2]Carrier // by how ESP is carried: transport, tunnel; nil: not at all
+	streams sealedStreams
 	packets sync.Pool
 	turn    atomic.Uint32 // of ClientPorts
 

@@ -747,6 +747,55 @@ func TestGm_renewal(t *testing.T) {
 	want(t, p.send(0, "REGISTER", p.offer()), 200)
 }
 
+// streamTo is a connection of ours to a client inside its associations; it takes what is sent, or is broken.
+func (b *gmBench) streamTo(broken bool) (w *wire, dialled *int) {
+	w, dialled = &wire{stream: true, broken: broken}, new(int)
+	b.gm.DialBy(func(_ esp.Ref, client netip.AddrPort, _ *Port) siptransport.Flow {
+		*dialled++
+		w.peer = client
+		return w.flow()
+	})
+	return w, dialled
+}
+
+func TestGm_large_requests(t *testing.T) {
+	for name, refuses := range map[string]bool{"a client that takes connections": false, "a client that takes none": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newGmBench(t, secagree.Strict())
+			p := b.phone("alice", "198.51.100.7")
+			a := p.register()
+			w, dialled := b.streamTo(refuses)
+			port := b.gm.sealed.ports[0]
+			datagrams := len(p.got)
+			b.deliver(a, 10)
+			b.deliver(a, 2000)
+			b.on(func() {
+				if refuses {
+					port.Closed(w.flow(), nil)
+				} else {
+					port.Opened(w.flow(), nil)
+				}
+			})
+			b.deliver(a, 2000)
+			wantDatagrams, wantStream := 1, 2
+			if refuses {
+				wantDatagrams, wantStream = 3, 0
+			}
+			if n := len(p.got) - datagrams; n != wantDatagrams || len(w.sent) != wantStream || *dialled != 1 {
+				t.Errorf("%d datagrams, %d over %d connections; want %d and %d over one", n, len(w.sent), *dialled, wantDatagrams, wantStream)
+			}
+			if !refuses && (w.peer != netip.AddrPortFrom(p.addr, p.us) || !strings.Contains(w.sent[0], "Via: SIP/2.0/TLS 192.0.2.1:5999;")) {
+				t.Errorf("to %v: %.200s", w.peer, w.sent[0])
+			}
+			b.on(func() { port.Closed(w.flow(), nil) })
+			b.deliver(a, 2000)
+			if !refuses && *dialled != 2 {
+				t.Error("a connection that has ended is used again")
+			}
+		})
+	}
+}
+
 func BenchmarkGmRequest(b *testing.B) {
 	t := &testing.T{}
 	g := newGmBench(t, secagree.Strict())

@@ -49,12 +49,26 @@ var (
 func (p *Port) Packet(f siptransport.Flow, data []byte) { p.layer.Input(f, data) }
 
 // Opened implements siptransport.Receiver. A connection alone proves nothing and gets no association.
-func (p *Port) Opened(siptransport.Flow, *tls.ConnectionState) {}
+func (p *Port) Opened(f siptransport.Flow, _ *tls.ConnectionState) {
+	if p.access.gm != nil {
+		p.access.gm.streams.opened(f)
+	}
+}
 
 // Closed implements siptransport.Receiver: what was proven about a connection ends with it.
 func (p *Port) Closed(f siptransport.Flow, _ error) {
 	p.layer.FlowClosed(f)
+	for _, other := range p.access.ports {
+		if other != p { // requests from another shard wait on it as well
+			other.shard.Post(shard.EventFunc(func(*shard.Shard) { other.layer.FlowClosed(f) }))
+		}
+	}
 	p.large.closed(f)
+	if p.access.gm != nil {
+		if deaf := p.access.gm.streams.closed(f); !deaf.IsZero() {
+			p.door.tableOf(deaf).deaf(deaf)
+		}
+	}
 	for _, ref := range p.flows[f] {
 		if p.door.tableOf(ref).endsWith(ref, f) {
 			p.forget(ref, gm.ReasonClosed)
@@ -122,8 +136,11 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	if offered != nil {
 		p.door.tableOf(a.ref).offered(a.ref, p.access.gm, offered)
 	}
-	if s, sealed := tx.Flow().Via.(*set); sealed && a.proof.Generation() == secure.GenerationNew {
-		leave = p.leaveFresh(s)
+	if m.Method() == sip.REGISTER && a.sa != nil && a.proof.Generation() != secure.GenerationNone {
+		p.door.tableOf(a.ref).cameBy(a.ref, tx.Flow().Via.Reliable())
+	}
+	if a.proof.Generation() == secure.GenerationNew {
+		leave = p.leaveFresh(p.setOf(tx.Flow()))
 	}
 	if m.Method() == sip.REGISTER {
 		leave = p.telling(leave, p.screened.chapter, a.ref)
@@ -177,7 +194,7 @@ func (p *Port) move(ref secure.Association, to siptransport.Flow) {
 // recognise returns the association a message came by. The time of a packet's association may be over while the
 // sweeper has not come by yet: then it is unknown.
 func (p *Port) recognise(f siptransport.Flow, m *sip.Message) (association, bool) {
-	if s, sealed := f.Via.(*set); sealed {
+	if s := p.setOf(f); s != nil {
 		return p.recogniseSealed(s)
 	}
 	ref, known := p.paths.get(p.pathOf(f, m))
@@ -215,6 +232,9 @@ func sourceOf(a association) netip.Addr { return a.flow.Peer.Addr() }
 
 // SendBy tells the port its own packet socket. Before the node runs; streams have none.
 func (p *Port) SendBy(s siptransport.Sender) { p.own = s }
+
+// Shard is the port's shard.
+func (p *Port) Shard() *shard.Shard { return p.shard }
 
 // Counters returns what the port's transaction layer counts. Safe for concurrent use.
 func (p *Port) Counters() *siptxn.Counters { return p.layer.Counters() }

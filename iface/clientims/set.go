@@ -41,6 +41,9 @@ func (s *set) Proto() string { return "UDP" }
 // Local implements siptransport.Sender.
 func (s *set) Local() netip.AddrPort { return s.local }
 
+// strangerSet is the set of a connection whose associations are forgotten. No association has it.
+var strangerSet = &set{}
+
 // flow is how a request reaches the client.
 func (s *set) flow() siptransport.Flow { return siptransport.Flow{Via: s, Peer: s.client} }
 
@@ -67,10 +70,12 @@ type installed struct {
 // security is what an association of ipsec-3gpp has beside one of TLS: at most three sets, so at most six associations in each direction
 // (TS 33.203 7.1). It changes only as a whole.
 type security struct {
-	gm    *Gm
-	user  user // whose it claims to be, and after Promote is
-	offer *offer
-	sets  [generations]installed
+	gm        *Gm
+	user      user // whose it claims to be, and after Promote is
+	offer     *offer
+	sets      [generations]installed
+	byStream  bool          // its last REGISTER came over TCP
+	deafUntil time.Duration // it took no connection, and is not asked before
 	// switchAt is when requests to the client leave the former set; 0: they have.
 	switchAt time.Duration
 }

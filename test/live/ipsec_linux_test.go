@@ -32,13 +32,15 @@ func TestIPsec_on_IP(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		suites := secagree.Legacy().Suites
-		users := live.NewUsers("raw", len(suites), live.AKAv1)
+		transports := []ue.Transport{ue.IPsecUDP, ue.IPsecTCP}
+		users := live.NewUsers("raw", len(suites)*len(transports), live.AKAv1)
 		if err := n.Provision(ctx, users...); err != nil {
 			t.Fatal(err)
 		}
-		for i, suite := range suites {
-			t.Run(family.name+"/"+suite.Alg+"+"+suite.EAlg, func(t *testing.T) {
-				x, err := n.UE(users[i], ue.IPsecUDP, func(c *ue.Config) {
+		for i := range users {
+			suite, transport := suites[i%len(suites)], transports[i/len(suites)]
+			t.Run(family.name+"/"+transport.String()+"/"+suite.Alg+"+"+suite.EAlg, func(t *testing.T) {
+				x, err := n.UE(users[i], transport, func(c *ue.Config) {
 					c.Local = netip.MustParseAddr(family.client)
 					c.IPsec.Profile = secagree.Profile{Suites: []secagree.Suite{suite}}
 					c.IPsec.RawOnly, c.IPsec.Raw = true, func(local netip.Addr) (esp.Wire, error) {

@@ -22,7 +22,7 @@ func TestIPsec_among_others(t *testing.T) {
 		name      string
 		scheme    string
 		transport ue.Transport
-	}{{"ipsec", live.AKAv1, ue.IPsecUDP}, {"tls", live.AKAv2, ue.TLS}, {"also", live.AKAv1, ue.IPsecUDP}} {
+	}{{"ipsec", live.AKAv1, ue.IPsecUDP}, {"tls", live.AKAv2, ue.TLS}, {"also", live.AKAv1, ue.IPsecUDP}, {"stream", live.AKAv1, ue.IPsecTCP}} {
 		user := live.NewUsers(kind.name, 1, kind.scheme)
 		if err := n.Provision(ctx, user...); err != nil {
 			t.Fatal(err)
@@ -100,7 +100,13 @@ func TestIPsec_renewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	quick := siptxn.Derive(50*time.Millisecond, 200*time.Millisecond, 250*time.Millisecond)
-	x, err := n.UE(user[0], ue.IPsecUDP, func(c *ue.Config) { c.Timers = &quick })
+	for _, transport := range []ue.Transport{ue.IPsecUDP, ue.IPsecTCP} {
+		t.Run(transport.String(), func(t *testing.T) { renew(ctx, t, n, user[0], transport, &quick) })
+	}
+}
+
+func renew(ctx context.Context, t *testing.T, n *live.Node, user *live.User, transport ue.Transport, quick *siptxn.Timers) {
+	x, err := n.UE(user, transport, func(c *ue.Config) { c.Timers = quick })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +117,7 @@ func TestIPsec_renewal(t *testing.T) {
 		if _, err := x.Register(ctx); err != nil {
 			t.Fatalf("%v\n%s", err, n.Log())
 		}
-		if err := x.SendMessage(ctx, user[0].IMPU, "text/plain", []byte("to myself")); err != nil {
+		if err := x.SendMessage(ctx, user.IMPU, "text/plain", []byte("to myself")); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := x.Next(5 * time.Second); err != nil {
@@ -120,5 +126,8 @@ func TestIPsec_renewal(t *testing.T) {
 	}
 	if u, err := n.Usage(); err != nil || u.Associations != 1 {
 		t.Errorf("%+v, %v: want one association", u, err)
+	}
+	if err := x.Deregister(ctx); err != nil {
+		t.Error(err)
 	}
 }

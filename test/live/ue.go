@@ -32,7 +32,7 @@ func (n *Node) UE(u *User, transport ue.Transport, change func(*ue.Config)) (*UE
 	c := ue.Config{Card: card, Transport: transport, Clock: shard.RealClock(), Rand: rand.Reader, ListenPacket: listenPacket,
 		OnCall: func(c *ue.Call) { x.Calls <- c }, OnMessage: func(m ue.Message) { x.Messages <- m }}
 	switch transport {
-	case ue.IPsecUDP:
+	case ue.IPsecUDP, ue.IPsecTCP:
 		c.Proxy, c.IPsec.NATPort = n.Gm, n.NAT
 	case ue.TLS:
 		c.Proxy, c.RootCAs, c.ServerName = n.TLS, n.CA, "pcscf."+Domain
