@@ -221,6 +221,18 @@ func (n *Node) Run(ctx context.Context) error {
 	})
 	err := outer.Wait()
 
+	err = errors.Join(err, n.closeStreams(ctx))
+	stopShards()
+	if stopped := inner.Wait(); !errors.Is(stopped, context.Canceled) {
+		err = errors.Join(err, stopped)
+	}
+	n.refusals.Flush()
+	n.Close()
+	return err
+}
+
+// closeStreams ends all connections, within a second.
+func (n *Node) closeStreams(ctx context.Context) (err error) {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	streams := n.mw.streams()
@@ -238,12 +250,6 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.espTCP != nil {
 		err = errors.Join(err, n.espTCP.Close())
 	}
-	stopShards()
-	if stopped := inner.Wait(); !errors.Is(stopped, context.Canceled) {
-		err = errors.Join(err, stopped)
-	}
-	n.refusals.Flush()
-	n.Close()
 	return err
 }
 
