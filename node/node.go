@@ -57,6 +57,7 @@ type Node struct {
 	keys     *Keys
 	refusals *trace.Refusals
 	stories  *stories
+	policy   policy.Effective // with what the configuration weakens
 	accesses []*access
 	esp      *esp.Engine // of ipsec-3gpp; nil without it
 	espTCP   *espnet.Stack
@@ -87,9 +88,12 @@ func New(o Options) (*Node, error) {
 	n.stories = newStories(o.Clock, n.refusals, func() *clientims.Door { return n.Door })
 	c, meta := o.Config, o.Store.Meta()
 	var err error
+	if n.policy, err = effective(&o); err != nil {
+		return nil, err
+	}
 	hss := &remoteHSS{}
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
-		Keys: n.keys.Keyring, Policy: o.Policy, Sink: n.stories, Story: n.stories, Node: c.Node.Number,
+		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.stories, Story: n.stories, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Emergency: c.Emergency,
 		Digest:       DigestAlgorithms(c),

@@ -56,9 +56,10 @@ func (n *Node) verbs() map[string]management.Verb {
 		}}
 	verbs := o.Verbs()
 	verbs["registration.explain"] = verb(management.Viewer, n.stories.explain)
+	verbs["policy"] = verb(management.Viewer, n.showPolicy)
 	if n.HSS == nil {
 		for name, v := range verbs {
-			if name != "status" && name != "backup" && name != "registration.explain" {
+			if name != "status" && name != "backup" && name != "registration.explain" && name != "policy" {
 				verbs[name] = management.Verb{Needs: v.Needs, Do: hasNoHSS}
 			}
 		}
@@ -96,6 +97,7 @@ func (o *Operations) Verbs() map[string]management.Verb {
 		"group.remove":   verb(management.Operator, o.removeGroup),
 
 		"registration.explain": {Needs: management.Viewer, Do: hasNoNode},
+		"policy":               {Needs: management.Viewer, Do: hasNoNode},
 
 		"backup":     verb(management.Operator, o.backup),
 		"key.rotate": verb(management.Operator, o.rotateKeys),

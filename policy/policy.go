@@ -16,6 +16,11 @@ import (
 // Level says how a row binds.
 type Level uint8
 
+// String returns the word.
+func (l Level) String() string {
+	return [...]string{"absent", "optional", "required"}[min(l, Required)]
+}
+
 // The levels. Absent is a part that is not built yet: its cells read "gap".
 const (
 	Absent Level = iota
@@ -110,7 +115,65 @@ func Find(c secure.ControlID) (Row, bool) {
 
 // Effective is the policy one node runs under. It never changes after it is made; the zero value is the
 // default: every required control on.
-type Effective struct{ off []secure.ControlID }
+type Effective struct {
+	off  []secure.ControlID
+	weak []Weakening
+}
+
+// Weakening is a named setting by which controls give less than their row says: an access profile, a
+// device exception. It is no off-switch, and it has evidence of its own.
+type Weakening struct {
+	Name     string
+	Meaning  string // for the operator, one line
+	Controls []secure.ControlID
+}
+
+// weakens says which controls each named setting weakens. The names are those of the configuration.
+var weakens = map[string][]secure.ControlID{
+	"lab": {secure.CIAuthenticationFlag, secure.CIAuthenticationDigestPolicy, secure.CIIntegrityESP, secure.CIConfidentialityESP,
+		secure.CIConfidentialityTLSFloor},
+	"digest-md5":        {secure.CIAuthenticationDigestPolicy},
+	"tls-1.2":           {secure.CIConfidentialityTLSFloor},
+	"ipsec-handset":     {secure.CIConfidentialityAlgorithms},
+	"ipsec-legacy":      {secure.CIConfidentialityAlgorithms, secure.CIConfidentialityESP},
+	"ipsec-exception":   {secure.CIConfidentialityAlgorithms, secure.CIConfidentialityESP},
+	"mw-clear":          {secure.CoreAuthenticationMTLS, secure.CIAuthorizationEdgeOnly},
+	"cx-cleartext-keys": {secure.CoreAuthenticationMTLS, secure.CoreConfidentialityMTLS},
+}
+
+// Weaken returns e with a named setting in force. A name that no setting has is an error: a weakening that
+// nobody can see must not be.
+func (e Effective) Weaken(name, meaning string) (Effective, error) {
+	controls, known := weakens[name]
+	if !known {
+		return e, fmt.Errorf("policy: %q weakens something, and the table does not say what", name)
+	}
+	e.weak = append(slices.Clone(e.weak), Weakening{name, meaning, controls})
+	return e, nil
+}
+
+// Weakenings returns the named settings in force.
+func (e Effective) Weakenings() []Weakening { return slices.Clone(e.weak) }
+
+// State says in one word how control c stands under e, and which named settings weaken it.
+func (e Effective) State(c secure.ControlID) (state string, by []string) {
+	row, known := Find(c)
+	switch {
+	case !known || row.Level == Absent:
+		return "absent", nil
+	case slices.Contains(e.off, c):
+		return "off", nil
+	}
+	for _, w := range e.weak {
+		if slices.Contains(w.Controls, c) {
+			by = append(by, w.Name)
+		}
+	}
+	if by != nil {
+		return "weakened", by
+	}
+	return "on", nil
+}
 
 // Default returns the policy with every control on.
 func Default() Effective { return Effective{} }
@@ -133,5 +196,6 @@ func (e Effective) Ablate(controls ...secure.ControlID) (Effective, error) {
 			return e, fmt.Errorf("policy: %v cannot be switched off, not even in the lab", c)
 		}
 	}
-	return Effective{off: append(slices.Clone(e.off), controls...)}, nil
+	e.off = append(slices.Clone(e.off), controls...)
+	return e, nil
 }

@@ -64,3 +64,26 @@ func TestWithout(t *testing.T) {
 		})
 	}
 }
+
+// TestWeaken holds that a named setting shows at the controls that it weakens, and that none can be in force without a name in the table.
+func TestWeaken(t *testing.T) {
+	p, err := policy.Default().Weaken("ipsec-legacy", "no encryption")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, by := p.State(secure.CIConfidentialityESP); state != "weakened" || len(by) != 1 || by[0] != "ipsec-legacy" {
+		t.Errorf("%s by %v", state, by)
+	}
+	if state, _ := p.State(secure.CIAuthenticationAKA); state != "on" {
+		t.Errorf("another control is %s", state)
+	}
+	if state, _ := policy.Default().State(secure.CIConfidentialityESP); state != "on" {
+		t.Errorf("the default policy has changed: %s", state)
+	}
+	if !p.Gate(nil).Refuse(secure.CIConfidentialityESP, secure.Event{}) {
+		t.Error("a weakening is no off-switch")
+	}
+	if _, err := policy.Default().Weaken("nobody-knows", ""); err == nil {
+		t.Error("a weakening that the table does not know is in force")
+	}
+}

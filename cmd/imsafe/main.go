@@ -39,6 +39,7 @@ type cli struct {
 	Config configCmd `cmd:"" help:"Print or check a configuration."`
 	Status statusCmd `cmd:"" help:"Say whether a node runs, and what it is."`
 
+	Policy  policyCmd  `cmd:"" help:"Show every control: what it does, where the standard asks for it, and whether it is on."`
 	Explain explainCmd `cmd:"" help:"Tell why something is as it is."`
 
 	User    userCmd    `cmd:"" help:"Subscribers. With a running node through its management socket, else on its store."`

@@ -1,0 +1,60 @@
+package node
+
+import (
+	"context"
+
+	"imsafe/policy"
+)
+
+// PolicyRow is one control as it stands in a node.
+type PolicyRow struct {
+	Control   string   `json:"control"`
+	Door      string   `json:"door"`
+	Service   string   `json:"service"`
+	Mechanism string   `json:"mechanism"`
+	Clause    string   `json:"clause"`
+	Level     string   `json:"level"`
+	State     string   `json:"state"`                 // on, off, weakened, absent
+	By        []string `json:"weakened_by,omitempty"` // named settings
+	Refused   uint64   `json:"refused"`               // since the node started
+}
+
+// PolicyReport is the answer of the verb policy.
+type PolicyReport struct {
+	Rows       []PolicyRow      `json:"rows"`
+	Weakenings []NamedWeakening `json:"weakenings,omitempty"`
+}
+
+// NamedWeakening is a setting that is weaker than the default.
+type NamedWeakening struct {
+	Name    string `json:"name"`
+	Meaning string `json:"meaning"`
+}
+
+// showPolicy tells how each control stands.
+func (n *Node) showPolicy(context.Context, None) (PolicyReport, error) {
+	var out PolicyReport
+	for _, row := range policy.Rows() {
+		r := PolicyRow{Control: row.Control.String(), Door: string(row.Door), Service: string(row.Service), Mechanism: row.Mechanism,
+			Clause: row.Clause, Level: row.Level.String()}
+		r.State, r.By = n.policy.State(row.Control)
+		r.Refused, _ = n.Gate.Counts(row.Control)
+		out.Rows = append(out.Rows, r)
+	}
+	for _, w := range n.policy.Weakenings() {
+		out.Weakenings = append(out.Weakenings, NamedWeakening{w.Name, w.Meaning})
+	}
+	return out, nil
+}
+
+// effective is the policy with what the configuration weakens by name.
+func effective(o *Options) (policy.Effective, error) {
+	e := o.Policy
+	for _, w := range o.Config.Weakenings() {
+		var err error
+		if e, err = e.Weaken(w.Name, w.Meaning); err != nil {
+			return e, err
+		}
+	}
+	return e, nil
+}
