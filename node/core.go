@@ -201,7 +201,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 }
 
 func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
-	if c.ICSCF, err = icscf.New(icscf.Config{Name: n.icscf, Domain: w.Domain, VisitedNetworkID: w.Domain, SCSCFs: []hop.Name{n.scscf},
+	if c.ICSCF, err = icscf.New(icscf.Config{Name: n.icscf, Domain: w.Domain, VisitedNetworkID: w.Domain, SCSCFs: []icscf.Server{{Name: n.scscf}},
 		DerivePrivate: len(w.Digest) > 0},
 		icscf.Ports{Cx: c.cx}); err != nil {
 		return err

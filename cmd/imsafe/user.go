@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -41,6 +42,7 @@ type newSubscriber struct {
 	// Password is that of a subscriber without a card.
 	Password keyText      `json:"password,omitempty"`
 	Public   []hss.Public `json:"public"`
+	Service  *hss.Service `json:"service,omitempty"`
 }
 
 // addUser is node.AddUser with a subscriber whose keys can be read.
@@ -52,7 +54,7 @@ type addUser struct {
 type userAddCmd struct {
 	operator
 	Name    string   `arg:"" help:"Private identity, user@realm; without @ it is in the home domain."`
-	IMPU    []string `name:"impu" sep:"none" placeholder:"URI" help:"Public identity, sip:user@domain or tel:+number. Repeat it for more; the first is the default one. Without it: sip:NAME."`
+	IMPU    []string `name:"impu" sep:"none" placeholder:"URI" help:"Public identity, sip:user@domain or tel:+number, or a range with a regular expression between exclamation marks, sip:room-!.*!@domain. Repeat it for more; the first that is no range is the default one. Without it: sip:NAME."`
 	IMSI    string   `name:"imsi" help:"IMSI of the card." placeholder:"DIGITS"`
 	Group   string   `help:"Group of the subscriber; it must be there." placeholder:"NAME"`
 	Profile string   `help:"Service profile of the public identities, instead of that of the group." placeholder:"NAME"`
@@ -70,6 +72,9 @@ type userAddCmd struct {
 	Prompt       bool   `help:"Ask for K and OPc (TOPc), or the password, at the terminal, without showing them." xor:"k"`
 	Random       bool   `help:"Make random keys for a soft card, or a random password; they are written once, to --card-out." xor:"k"`
 	CardOut      string `help:"Write a card file for imsafe ue, with the keys in it, for its owner alone." type:"path" placeholder:"FILE"`
+
+	Service bool   `help:"A public service and no user: it has no card and never registers; its identities are public service identities."`
+	Server  string `help:"Application server of the service, where requests go to it without an S-CSCF." placeholder:"SIP-URI"`
 
 	DryRun bool `help:"Only check; change nothing."`
 }
@@ -122,7 +127,7 @@ func (v *userAddCmd) tell(a *app, s *newSubscriber, done *node.Changed) {
 		a.say("%s can be added; nothing was changed", s.IMPI)
 		return
 	}
-	a.say("%s is added, reachable as %s", s.IMPI, done.User.Sets[0].Default)
+	a.say("%s is added, reachable as %s", s.IMPI, cmp.Or(done.User.Sets[0].Default, s.Public[0].IMPU))
 	if v.CardOut != "" {
 		a.say("the card is in %s: whoever has that file is this user", v.CardOut)
 	}
@@ -147,6 +152,16 @@ func (v *userAddCmd) subscriber(a *app, domain string) (*newSubscriber, error) {
 	}
 	for _, impu := range impus {
 		s.Public = append(s.Public, hss.Public{IMPU: impu, Profile: v.Profile})
+	}
+	switch {
+	case v.Service:
+		s.Scheme, s.Service = "", &hss.Service{Server: v.Server}
+		if v.Random || v.Prompt || v.KFile != "" || v.PasswordFile != "" {
+			return nil, usage{errors.New("a service has no card and no password")}
+		}
+		return s, nil
+	case v.Server != "":
+		return nil, usage{errors.New("--server is for a service: give --service too")}
 	}
 	return s, v.keys(a, s)
 }
@@ -298,19 +313,10 @@ func (a *app) show(view *hss.View) {
 	}
 	a.say("%s   group %s, since %s", view.ID, view.Group, view.Created.Format("2006-01-02 15:04 MST"))
 	for _, c := range view.Cards {
-		key := "key sealed"
-		if !c.KeyCurrent {
-			key = "key sealed under an older sealing key"
-		}
-		imsi := ""
-		if c.IMSI != "" {
-			imsi = ", IMSI " + c.IMSI
-		}
-		if c.Algorithm == "digest" {
-			a.say("  password of %s, %s, %s", c.IMPI, c.Scheme, strings.Replace(key, "key", "H(A1)", 1))
-			continue
-		}
-		a.say("  card    %s%s, %s, %s, AMF %s, %s, numbers below %d may be used", c.IMPI, imsi, c.Algorithm, c.Scheme, c.AMF, key, c.ReservedSEQ)
+		a.say("  %s", describeCard(&c))
+	}
+	if view.Service != nil {
+		a.say("  service at %s", cmp.Or(view.Service.Server, "whom its filter criteria name"))
 	}
 	for _, set := range view.Sets {
 		by := ""
@@ -325,6 +331,24 @@ func (a *app) show(view *hss.View) {
 	if view.ServerName != "" {
 		a.say("  S-CSCF  %s, assignment %d", view.ServerName, view.Epoch)
 	}
+}
+
+func describeCard(c *hss.CardView) string {
+	key := "key sealed"
+	if !c.KeyCurrent {
+		key = "key sealed under an older sealing key"
+	}
+	imsi := ""
+	if c.IMSI != "" {
+		imsi = ", IMSI " + c.IMSI
+	}
+	switch c.Algorithm {
+	case "none":
+		return "private service identity " + c.IMPI
+	case "digest":
+		return fmt.Sprintf("password of %s, %s, %s", c.IMPI, c.Scheme, strings.Replace(key, "key", "H(A1)", 1))
+	}
+	return fmt.Sprintf("card    %s%s, %s, %s, AMF %s, %s, numbers below %d may be used", c.IMPI, imsi, c.Algorithm, c.Scheme, c.AMF, key, c.ReservedSEQ)
 }
 
 func describePublic(p hss.Public, first string) string {

@@ -48,10 +48,11 @@ type exchange struct {
 	r *cx.ServerAssignmentRequest
 
 	user    *user
-	private int    // index in user, -1 if the request names none
-	by      uint64 // its bit in the state of a set
-	set     int    // of the only public identity, -1 if there is none
-	sets    []int  // of all public identities in the request
+	private int       // index in user, -1 if the request names none
+	by      uint64    // its bit in the state of a set
+	set     int       // of the only public identity, -1 if there is none
+	found   *identity // that one; nil if there is none
+	sets    []int     // of all public identities in the request
 
 	old     *assignment
 	now     *assignment // what it becomes; nil: no change
@@ -59,7 +60,8 @@ type exchange struct {
 	settled bool // pending flags are to be cleared
 }
 
-// resolve finds the identities: steps 1 to 4. All identities here are distinct public user identities.
+// resolve finds the identities: steps 1 to 4. What the request says of a wildcard (Wildcarded-Public-Identity) only saves a search,
+// and is not needed here.
 func (x *exchange) resolve() error {
 	r := x.r
 	x.private, x.set = -1, -1
@@ -81,7 +83,7 @@ func (x *exchange) resolve() error {
 		if i > 0 && p.user != x.user {
 			return cx.ErrIdentitiesDontMatch
 		}
-		x.user, x.set = p.user, p.set
+		x.user, x.set, x.found = p.user, p.set, p.id
 		if r.IMPI != "" {
 			x.private, x.by = p.private, 1<<p.private
 		}
@@ -107,7 +109,8 @@ func (x *exchange) resolve() error {
 // pair resolves one public identity, with the private one if the request has it.
 func (x *exchange) pair(impu cx.IMPU) (pair, error) {
 	if x.r.IMPI != "" {
-		return x.h.resolve(x.t, x.r.IMPI, impu)
+		registers := x.r.Type == cx.AssignRegistration || x.r.Type == cx.AssignReRegistration
+		return x.h.resolve(x.t, x.r.IMPI, impu, purpose(registers))
 	}
 	u, set, id, err := x.h.byPublic(x.t, impu)
 	return pair{user: u, set: set, id: id}, err
@@ -196,7 +199,7 @@ func (x *exchange) serveUnregistered() error {
 	}
 	switch s := x.old.sets[x.set]; {
 	case s.state == registered && len(x.restorations(-1)) > 0:
-		x.answer = &cx.ServerAssignmentAnswer{Result: cx.ResultInAssignmentType, Restoration: x.restorations(-1)}
+		x.answer = &cx.ServerAssignmentAnswer{Result: cx.ResultInAssignmentType, Restoration: x.restorations(-1), WildcardedIMPU: rangeOf(x.found)}
 		return cx.ErrInAssignmentType
 	case s.state != unregistered || !sameServer(x.old.server, x.r.ServerName):
 		x.edit(x.r.ServerName).sets[x.set] = setState{state: unregistered}
@@ -317,7 +320,7 @@ func (x *exchange) download(result cx.Result) error {
 	if err := x.respond(result); err != nil {
 		return err
 	}
-	x.answer.ProfileVersion = c.version
+	x.answer.ProfileVersion, x.answer.WildcardedIMPU = c.version, rangeOf(x.found)
 	if !x.r.UserDataAvailable {
 		x.answer.Profile, x.answer.Charging = c.UserProfile, c.group.Charging
 	}

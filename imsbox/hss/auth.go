@@ -14,7 +14,7 @@ func (h *HSS) MultimediaAuth(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx.Mu
 }
 
 func (h *HSS) authenticate(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
-	p, err := h.resolve(t, r.IMPI, r.IMPU) // 1, 2, 3
+	p, err := h.resolve(t, r.IMPI, r.IMPU, toRegister) // 1, 2, 3
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +98,9 @@ func (h *HSS) algorithm(u *user, private int) (aka.Algorithm, error) {
 
 // checkSealed opens the secret of a private identity and forgets it.
 func (h *HSS) checkSealed(p *private) (err error) {
+	if p.algorithm == algorithmNone {
+		return nil
+	}
 	if p.digest() {
 		_, err = h.openHA1(p)
 		return err

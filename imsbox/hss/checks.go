@@ -154,9 +154,14 @@ func checkIMPU(impu string, homes []string) string {
 	if m := checkText(impu); m != "" {
 		return m
 	}
-	if strings.Contains(impu, "!") {
-		return fmt.Sprintf("%q: wildcarded identities are not served yet", impu)
+	if sip.IsWildcard(impu) {
+		return checkWildcard(impu, homes)
 	}
+	return checkDistinct(impu, homes)
+}
+
+// checkDistinct says what is wrong with an identity that is no range.
+func checkDistinct(impu string, homes []string) string {
 	canonical, ok := sip.PublicIdentity([]byte(impu))
 	switch {
 	case !ok && strings.HasPrefix(impu, "tel:"):

@@ -31,6 +31,8 @@ func (p *private) algorithmName() string {
 		return "digest"
 	case algorithmTUAK:
 		return "tuak"
+	case algorithmNone:
+		return "none"
 	}
 	return "milenage"
 }
@@ -42,6 +44,8 @@ func (p *private) sound() bool {
 		return p.scheme.AKA()
 	case algorithmDigest:
 		return p.scheme == aka.SHA256 || p.scheme == aka.MD5
+	case algorithmNone:
+		return len(p.sealed) == 0
 	}
 	return false
 }

@@ -171,6 +171,10 @@ func (h *house) provision(s cxtest.Subscriber) {
 	h.t.Helper()
 	var sub Subscriber
 	for i, impi := range s.IMPIs {
+		if s.Service {
+			sub.IMPI, sub.Service = string(impi), &Service{Server: s.AS}
+			break
+		}
 		c := Card{IMPI: string(impi), K: Secret(hex.EncodeToString(s.K[:])), OPc: Secret(hex.EncodeToString(s.OPc[:])),
 			AMF: hex.EncodeToString(s.AMF[:]), Scheme: s.Scheme.String()}
 		if i == 0 {
@@ -192,6 +196,12 @@ func (h *house) provision(s cxtest.Subscriber) {
 			sub.Public = list
 		} else {
 			sub.Sets = append(sub.Sets, list)
+		}
+	}
+	if s.Capabilities != nil {
+		sub.Group = "capable"
+		if err := h.PutGroup(context.Background(), &Group{Name: sub.Group, Capabilities: s.Capabilities}); err != nil {
+			h.t.Fatal(err)
 		}
 	}
 	if err := h.Add(context.Background(), &sub); err != nil {

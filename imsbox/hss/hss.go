@@ -13,6 +13,7 @@ package hss
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -34,6 +35,7 @@ const (
 	TablePrivate      store.Table = 5 // key: private identity; value: subscription id
 	TableProfile      store.Table = 6 // key: name of a service profile
 	TableGroup        store.Table = 7 // key: name of a group
+	TableWildcard     store.Table = 8 // key: wildcarded identity; value: subscription id
 )
 
 // Tables names the tables for the store.
@@ -46,6 +48,7 @@ func Tables() []store.TableSpec {
 		{Table: TablePrivate, Name: "hss_private"},
 		{Table: TableProfile, Name: "hss_profile"},
 		{Table: TableGroup, Name: "hss_group"},
+		{Table: TableWildcard, Name: "hss_wildcard"},
 	}
 }
 
@@ -134,11 +137,13 @@ type HSS struct {
 	cache   *cache
 	getters getters
 	counts  counters
+
+	wildcards wildcards
 }
 
 var _ cx.Server = (*HSS)(nil)
 
-// New makes an HSS. It reads nothing yet; the store's records are found when they are asked for.
+// New makes an HSS. It reads the wildcarded identities; the other records of the store are found when they are asked for.
 func New(cfg Config, ports Ports) (*HSS, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -155,5 +160,8 @@ func New(cfg Config, ports Ports) (*HSS, error) {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	h.getters.init()
+	if err := h.wildcards.load(ports.Store); err != nil {
+		return nil, fmt.Errorf("hss: wildcarded identities: %w", err)
+	}
 	return h, nil
 }

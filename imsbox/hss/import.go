@@ -70,6 +70,9 @@ func (h *HSS) Import(ctx context.Context, r io.Reader, dryRun bool) (ImportRepor
 	}
 	mu.Lock()
 	defer mu.Unlock()
+	for i := range list {
+		failed = errors.Join(failed, h.wildcards.refresh(h.ports.Store, list[i].wildcards()))
+	}
 	return report, failed
 }
 

@@ -23,20 +23,34 @@ type pair struct {
 	id      *identity
 }
 
+// purpose is what a pair of identities is looked up for.
+type purpose bool
+
+const (
+	toRegister purpose = true // by these very identities
+	toServe    purpose = false
+)
+
 // resolve finds both identities and checks that they belong together (TS 29.228 6.1.1.1 steps 1 to 3,
 // 6.1.2.1 steps 1 and 2, 6.3.1 steps 1 to 3): the one place where a user is kept from registering the
-// identity of another.
-func (h *HSS) resolve(t *shard.Task, impi cx.IMPI, impu cx.IMPU) (pair, error) {
+// identity of another. Nobody registers a service, and a range only together with the distinct identities of its set (TS 23.228 5.2.1a).
+func (h *HSS) resolve(t *shard.Task, impi cx.IMPI, impu cx.IMPU, why purpose) (pair, error) {
 	owner, i, err := h.byPrivate(t, impi)
 	if err != nil {
 		return pair{}, err
 	}
-	if set, id := owner.findPublic(impu); id != nil {
-		return pair{owner, i, owner, i, set, id}, nil
+	other := owner
+	set, id := owner.findPublic(impu)
+	if id == nil {
+		if other, set, id, err = h.byPublic(t, impu); err != nil {
+			return pair{}, err
+		}
 	}
-	other, set, id, err := h.byPublic(t, impu)
-	if err != nil {
-		return pair{}, err
+	if why == toRegister && (id.wildcard() || other.service != nil) {
+		return pair{}, cx.ErrUserUnknown
+	}
+	if other == owner {
+		return pair{owner, i, owner, i, set, id}, nil
 	}
 	if h.ports.Gate.Refuse(secure.CIAuthorizationIMPUOwner, secure.Event{Reason: "identities-dont-match", Subject: string(impi)}) {
 		return pair{}, cx.ErrIdentitiesDontMatch
@@ -52,7 +66,7 @@ func (h *HSS) UserAuthorization(t *shard.Task, r *cx.UserAuthorizationRequest) (
 }
 
 func (h *HSS) authorizeUser(t *shard.Task, r *cx.UserAuthorizationRequest) (*cx.UserAuthorizationAnswer, error) {
-	p, err := h.resolve(t, r.IMPI, r.IMPU) // 1, 2, 3
+	p, err := h.resolve(t, r.IMPI, r.IMPU, toRegister) // 1, 2, 3
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +135,22 @@ func (h *HSS) LocationInfo(t *shard.Task, r *cx.LocationInfoRequest) (*cx.Locati
 }
 
 func (h *HSS) locate(t *shard.Task, r *cx.LocationInfoRequest) (*cx.LocationInfoAnswer, error) {
-	u, set, _, err := h.byPublic(t, r.IMPU) // 1
+	u, set, id, err := h.byPublic(t, r.IMPU) // 1
 	if err != nil {
 		return nil, err
 	}
+	if s := u.service; s != nil && s.Server != "" { // 2: its application server is asked directly (TS 23.228 5.7.6)
+		return &cx.LocationInfoAnswer{Result: cx.ResultSuccess, ServerName: s.Server, PSIDirectRouting: true, WildcardedIMPU: rangeOf(id)}, nil
+	}
+	answer, err := h.whereServed(t, r, u, set)
+	if err == nil {
+		answer.WildcardedIMPU = rangeOf(id)
+	}
+	return answer, err
+}
+
+// whereServed is what follows for an identity that an S-CSCF serves.
+func (h *HSS) whereServed(t *shard.Task, r *cx.LocationInfoRequest, u *user, set int) (*cx.LocationInfoAnswer, error) {
 	if r.Type == cx.RegistrationAndCapabilities { // 2a
 		group, err := h.groupOf(t, u)
 		if err != nil {

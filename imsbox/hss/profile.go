@@ -83,8 +83,7 @@ func (h *HSS) compose(t *shard.Task, u *user, set, private int) (*composed, erro
 			s = stored
 		}
 		for _, id := range v.identities {
-			s.PublicIdentities = append(s.PublicIdentities, cx.PublicIdentity{Identity: cx.IMPU(id.impu), Barred: id.barred,
-				DisplayName: id.display, ServicePriorityLevel: -1})
+			s.PublicIdentities = append(s.PublicIdentities, u.profileIdentity(&id))
 		}
 		c.ServiceProfiles = append(c.ServiceProfiles, s)
 		c.servesUnregistered = c.servesUnregistered || slices.ContainsFunc(s.Criteria, servesUnregistered)
@@ -98,6 +97,19 @@ func (h *HSS) compose(t *shard.Task, u *user, set, private int) (*composed, erro
 	_, _ = sum.Write(e.b) // a hash does not fail
 	c.version = sum.Sum64()
 	return c, nil
+}
+
+// profileIdentity is an identity as a profile has it. A range stands there twice: as what the S-CSCF finds it by, and, since the
+// schema wants one, as the identity, which nobody looks at then (TS 29.228 B.2.1).
+func (s *subscription) profileIdentity(id *identity) cx.PublicIdentity {
+	p := cx.PublicIdentity{Identity: cx.IMPU(id.impu), Barred: id.barred, Type: s.kind(id), DisplayName: id.display, ServicePriorityLevel: -1}
+	switch p.Type {
+	case cx.WildcardedPSI:
+		p.WildcardedPSI = p.Identity
+	case cx.WildcardedIMPU:
+		p.WildcardedIMPU = p.Identity
+	}
+	return p
 }
 
 // servesUnregistered says whether a criterion can match a terminating request to an unregistered user.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 	"imsafe/store"
 )
@@ -32,8 +33,23 @@ func (h *HSS) Add(ctx context.Context, s *Subscriber) error {
 		if err != nil {
 			return err
 		}
-		return h.ports.Store.Apply(id, ops...)
+		if err := h.ports.Store.Apply(id, ops...); err != nil {
+			return err
+		}
+		return h.wildcards.refresh(h.ports.Store, s.wildcards())
 	})
+}
+
+// wildcards are the wildcarded identities of a subscriber.
+func (s *Subscriber) wildcards() (names []string) {
+	for _, set := range s.sets() {
+		for _, p := range set {
+			if sip.IsWildcard(p.IMPU) {
+				names = append(names, p.IMPU)
+			}
+		}
+	}
+	return names
 }
 
 // Check says what Add would say, and changes nothing.
@@ -64,7 +80,7 @@ func (h *HSS) planAdd(s *Subscriber) ([]store.Op, string, error) {
 	for i := range sub.privates {
 		impi := sub.privates[i].impi
 		ops = append(ops, store.Op{Table: TablePrivate, Key: []byte(impi), Value: []byte(id), Cond: store.IfAbsent})
-		if sub.privates[i].digest() {
+		if !sub.privates[i].scheme.AKA() {
 			continue // no sequence numbers
 		}
 		op, err := h.firstSequence(impi, s.cards()[i].SEQ)
@@ -75,6 +91,9 @@ func (h *HSS) planAdd(s *Subscriber) ([]store.Op, string, error) {
 	}
 	sub.each(func(_ int, p *identity) {
 		ops = append(ops, store.Op{Table: TablePublic, Key: []byte(p.impu), Value: []byte(id), Cond: store.IfAbsent})
+		if p.wildcard() {
+			ops = append(ops, store.Op{Table: TableWildcard, Key: []byte(p.impu), Value: []byte(id)})
+		}
 	})
 	return ops, id, nil
 }
@@ -102,9 +121,14 @@ func (h *HSS) firstSequence(impi string, seq uint64) ([]store.Op, error) {
 
 // build makes the record, with the keys sealed. stored are the cards whose keys may be kept.
 func (h *HSS) build(s *Subscriber, keys []secrets, stored *subscription) (*subscription, error) {
-	sub := &subscription{group: s.Group, created: unixSeconds(h.ports.Clock.Wall())}
+	sub := &subscription{group: s.Group, created: unixSeconds(h.ports.Clock.Wall()), service: s.Service}
 	for i, c := range s.cards() {
 		p := private{impi: c.IMPI, imsi: c.IMSI}
+		if s.Service != nil {
+			p.algorithm = algorithmNone
+			sub.privates = append(sub.privates, p)
+			continue
+		}
 		p.algorithm, _ = c.algorithmNumber() // checked, as what follows
 		p.scheme, _ = c.scheme()
 		p.amf, _ = c.amf()
@@ -176,6 +200,9 @@ func (h *HSS) checkAgainstStore(s *Subscriber, own string) (Mistakes, error) {
 			return nil, err
 		}
 	}
+	if h.wildcards.full() && len(s.wildcards()) > 0 {
+		v.add("public", "there are %d wildcarded identities; no more are admitted", maxWildcards)
+	}
 	for _, set := range s.sets() {
 		for _, p := range set {
 			if err := errors.Join(taken(TablePublic, "public", p.IMPU), there(TableProfile, "profile", p.Profile)); err != nil {
@@ -235,17 +262,7 @@ func (h *HSS) update(ctx context.Context, s *Subscriber) error {
 		return err
 	}
 	keys, mistakes := h.check(s, true)
-	for n, c := range s.cards() {
-		if keys[n].kept && old.findPrivate(cx.IMPI(c.IMPI)) < 0 {
-			mistakes = append(mistakes, Mistake{s.IMPI, "k", c.IMPI + " is new, so its keys must be given"})
-		}
-		if i := old.findPrivate(cx.IMPI(c.IMPI)); keys[n].kept && i >= 0 && !old.privates[i].keeps(c) {
-			mistakes = append(mistakes, Mistake{s.IMPI, "scheme", c.IMPI + " proves itself in another way now, so its secret must be given"})
-		}
-	}
-	if s.IMPI != id {
-		mistakes = append(mistakes, Mistake{s.IMPI, "impi", "the first private identity is " + id + " and stays so"})
-	}
+	mistakes = append(mistakes, checkChange(s, id, old, keys)...)
 	if len(mistakes) == 0 {
 		if mistakes, err = h.checkAgainstStore(s, id); err != nil {
 			return err
@@ -277,10 +294,37 @@ func (h *HSS) update(ctx context.Context, s *Subscriber) error {
 	if err := h.ports.Store.Apply(id, ops...); err != nil {
 		return err
 	}
+	if err := h.changedWildcards(old, sub); err != nil {
+		return err
+	}
 	if end {
 		return h.pushTermination(ctx, old, before, cx.PermanentTermination, "subscription changed")
 	}
 	return h.pushProfile(ctx, sub, before)
+}
+
+// checkChange finds what cannot be made of the subscription old, whose id is id.
+func checkChange(s *Subscriber, id string, old *subscription, keys []secrets) (found Mistakes) {
+	if (s.Service == nil) != (old.service == nil) {
+		return Mistakes{{s.IMPI, "service", "a user does not become a service, nor the reverse: remove it first"}}
+	}
+	if s.IMPI != id {
+		found = append(found, Mistake{s.IMPI, "impi", "the first private identity is " + id + " and stays so"})
+	}
+	if s.Service != nil {
+		return found
+	}
+	for n, c := range s.cards() {
+		i := old.findPrivate(cx.IMPI(c.IMPI))
+		switch {
+		case !keys[n].kept:
+		case i < 0:
+			found = append(found, Mistake{s.IMPI, "k", c.IMPI + " is new, so its keys must be given"})
+		case !old.privates[i].keeps(c):
+			found = append(found, Mistake{s.IMPI, "scheme", c.IMPI + " proves itself in another way now, so its secret must be given"})
+		}
+	}
+	return found
 }
 
 // planUpdate returns the change from old to sub: the record, and the index of names that come or go.
@@ -300,8 +344,9 @@ func (h *HSS) planUpdate(id string, s *Subscriber, old, sub *subscription, versi
 	}
 	index(TablePrivate, old.privateNames(), sub.privateNames())
 	index(TablePublic, old.publicNames(), sub.publicNames())
+	index(TableWildcard, old.wildcardNames(), sub.wildcardNames())
 	for _, c := range s.cards() {
-		if !c.digest() && (old.findPrivate(cx.IMPI(c.IMPI)) < 0 || c.SEQ > 0) {
+		if s.Service == nil && !c.digest() && (old.findPrivate(cx.IMPI(c.IMPI)) < 0 || c.SEQ > 0) {
 			op, err := h.firstSequence(c.IMPI, c.SEQ)
 			if err != nil {
 				return nil, err
@@ -346,11 +391,11 @@ func mustLeave(old, sub *subscription, keys []secrets) bool {
 	return false
 }
 
-// defaultOf returns the default identity of a set: the first that is not barred (TS 29.228 6.5.1.1).
+// defaultOf returns the default identity of a set: the first distinct one that is not barred (TS 29.228 6.5.1.1).
 func (s *subscription) defaultOf(set int) string {
 	name := ""
 	s.each(func(i int, id *identity) {
-		if i == set && !id.barred && name == "" {
+		if i == set && !id.barred && !id.wildcard() && name == "" {
 			name = id.impu
 		}
 	})
@@ -383,8 +428,14 @@ func (h *HSS) remove(ctx context.Context, name string) error {
 	for _, name := range slices.Sorted(maps.Keys(sub.publicNames())) {
 		ops = append(ops, store.Op{Table: TablePublic, Key: []byte(name)})
 	}
+	for _, name := range slices.Sorted(maps.Keys(sub.wildcardNames())) {
+		ops = append(ops, store.Op{Table: TableWildcard, Key: []byte(name)})
+	}
 	ops = append(ops, h.clearAssignment(id, before))
 	if err := h.ports.Store.Apply(id, ops...); err != nil {
+		return err
+	}
+	if err := h.changedWildcards(sub, nil); err != nil {
 		return err
 	}
 	return h.pushTermination(ctx, sub, before, cx.PermanentTermination, "subscription ended")
@@ -452,7 +503,7 @@ func (h *HSS) resealOne(rec store.Record, sub *subscription) (int, error) {
 		stale := false
 		for i := range sub.privates {
 			p := &sub.privates[i]
-			if h.ports.Keys().Current(p.sealed) {
+			if p.algorithm == algorithmNone || h.ports.Keys().Current(p.sealed) {
 				continue
 			}
 			sealed, err := h.ports.Keys().Reseal(nil, h.ports.Random, uint8(TableSubscription), p.sealedFor(), p.sealed)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/cx/cxtest"
@@ -57,7 +58,16 @@ func TestMistakesAreNamed(t *testing.T) {
 		"a number with dashes":           {"public[2].impu", func(s *Subscriber) { s.Public[2].IMPU = "tel:+1-555-0001" }},
 		"a local number":                 {"public[2].impu", func(s *Subscriber) { s.Public[2].IMPU = "tel:5550001" }},
 		"a number too long":              {"public[2].impu", func(s *Subscriber) { s.Public[2].IMPU = "tel:+1234567890123456" }},
-		"a wildcard":                     {"public[1].impu", func(s *Subscriber) { s.Public[1].IMPU = "sip:alice!.*!@" + cxtest.Home }},
+		"a wildcard without an end":      {"public[1].impu", func(s *Subscriber) { s.Public[1].IMPU = "sip:alice!.*@" + cxtest.Home }},
+		"a wildcard, not an expression":  {"public[1].impu", func(s *Subscriber) { s.Public[1].IMPU = "sip:alice!(!@" + cxtest.Home }},
+		"a wildcard, foreign":            {"public[1].impu", func(s *Subscriber) { s.Public[1].IMPU = "sip:alice!.*!@example.org" }},
+		"a wildcard in capitals":         {"public[1].impu", func(s *Subscriber) { s.Public[1].IMPU = "SIP:alice!.*!@" + cxtest.Home }},
+		"a wildcard with a parameter":    {"public[1].impu", func(s *Subscriber) { s.Public[1].IMPU = "sip:alice!.*!@" + cxtest.Home + ";x" }},
+		"every number":                   {"public[1].impu", func(s *Subscriber) { s.Public[1].IMPU = "tel:+!.*!" }},
+		"nothing but a wildcard":         {"public", func(s *Subscriber) { s.Public = []Public{{IMPU: "sip:alice!.*!@" + cxtest.Home}} }},
+		"a service with keys":            {"k", func(s *Subscriber) { s.Service = &Service{} }},
+		"a service on no server":         {"service.server", func(s *Subscriber) { *s = chatService(); s.Service.Server = "as.example" }},
+		"a service with a second card":   {"more_cards[0].impi", func(s *Subscriber) { *s = chatService(); s.MoreCards = []Card{{IMPI: "x@" + cxtest.Home}} }},
 		"the same identity twice":        {"public[2].impu", func(s *Subscriber) { s.Public[2].IMPU = s.Public[1].IMPU }},
 		"the same in two sets":           {"sets[0][0].impu", func(s *Subscriber) { s.Sets = [][]Public{{s.Public[1]}} }},
 		"line break in a display name":   {"public[1].display_name", func(s *Subscriber) { s.Public[1].DisplayName = "Alice\r\nVia: x" }},
@@ -463,4 +473,104 @@ func TestRemovalDuringRegistration(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.register()
+}
+
+// chatService is a sound public service.
+func chatService() Subscriber {
+	return Subscriber{Card: Card{IMPI: "chat@" + cxtest.Home}, Service: &Service{},
+		Public: []Public{{IMPU: "sip:chat@" + cxtest.Home}, {IMPU: "sip:room-!.*!@" + cxtest.Home, DisplayName: "Rooms"}}}
+}
+
+// found asks for the identity that the HSS has for another.
+func (h *house) found(impu cx.IMPU) (answer cx.IMPU, err error) {
+	h.run(func(t *shard.Task) {
+		_, _, id, e := h.byPublic(t, impu)
+		if err = e; e == nil {
+			answer = cx.IMPU(id.impu)
+		}
+	})
+	return answer, err
+}
+
+// TestWildcards_come_and_go: what provisioning does to a range holds at once, and after a restart.
+func TestWildcards_come_and_go(t *testing.T) {
+	h := newHouse(t)
+	want := func(what string, impu, want cx.IMPU) {
+		t.Helper()
+		for _, again := range []bool{false, true} {
+			if again {
+				h.crashless()
+			}
+			got, err := h.found(impu)
+			if got != want || want == "" && !errors.Is(err, cx.ErrUserUnknown) {
+				t.Errorf("%s (started anew: %v): %q, %v; want %q", what, again, got, err, want)
+			}
+		}
+	}
+	room := cx.IMPU("sip:room-red-1@" + cxtest.Home)
+	s := chatService()
+	ctx := background
+	if err := h.Add(ctx, &s); err != nil {
+		t.Fatal(err)
+	}
+	want("added", room, "sip:room-!.*!@"+cxtest.Home)
+	other := chatService()
+	other.IMPI, other.Public = "red@"+cxtest.Home, []Public{{IMPU: "sip:room-red!.*!@" + cxtest.Home}}
+	if err := h.Add(ctx, &other); err != nil {
+		t.Fatal(err)
+	}
+	want("a more specific one", room, "sip:room-red!.*!@"+cxtest.Home)
+	user := subscriber()
+	user.Public = append(user.Public, Public{IMPU: string(room)})
+	if err := h.Add(ctx, user); err != nil {
+		t.Fatal(err)
+	}
+	want("a distinct one", room, room)
+	if err := h.Remove(ctx, user.IMPI); err != nil {
+		t.Fatal(err)
+	}
+	other.Public[0].IMPU = "sip:room-blue!.*!@" + cxtest.Home
+	if err := h.Update(ctx, &other); err != nil {
+		t.Fatal(err)
+	}
+	want("the specific one became another", room, "sip:room-!.*!@"+cxtest.Home)
+	s.IMPI = "second@" + cxtest.Home
+	h.wantMistake("the same range twice", h.Add(ctx, &s), "public")
+	if err := h.Remove(ctx, "sip:room-!.*!@"+cxtest.Home); err != nil {
+		t.Fatal(err)
+	}
+	want("removed", room, "")
+	line, err := json.Marshal(map[string]any{"impi": "third@" + cxtest.Home, "service": map[string]any{}, "public": []Public{{IMPU: "sip:room-!.*!@" + cxtest.Home}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Import(ctx, strings.NewReader(string(line)), false); err != nil {
+		t.Fatal(err)
+	}
+	want("imported", room, "sip:room-!.*!@"+cxtest.Home)
+
+	user = subscriber()
+	user.Service = nil
+	user.IMPI = "third@" + cxtest.Home
+	h.wantMistake("a service becomes a user", h.Update(ctx, user), "service")
+	if n, err := h.Reseal(ctx); n != 0 || err != nil {
+		t.Errorf("%d records resealed, %v: a service has no keys", n, err)
+	}
+	if _, err := h.CheckKeys(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestVersion1 reads a subscription as it was written before there were services.
+func TestVersion1(t *testing.T) {
+	s := &subscription{group: "g", privates: []private{{impi: "a@b", algorithm: algorithmMilenage, scheme: aka.AKAv1MD5, sealed: []byte{1}}},
+		sets: []implicitSet{{services: []service{{identities: []identity{{impu: "sip:a@b"}}}}}}}
+	now := s.encode()
+	old := append([]byte{userVersion}, now[1:]...)
+	at := 1 + 1 + len("g") + 1 // version, group, created
+	old = append(old[:at:at], old[at+1:]...)
+	back, err := decodeSubscription(old)
+	if err != nil || back.service != nil || len(back.sets) != 1 {
+		t.Errorf("%+v, %v", back, err)
+	}
 }

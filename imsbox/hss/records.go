@@ -12,7 +12,8 @@ import (
 // key of its records and the name of their partition.
 type subscription struct {
 	group    string
-	created  int64 // unix seconds
+	created  int64    // unix seconds
+	service  *Service // nil: it is a user's
 	privates []private
 	sets     []implicitSet
 }
@@ -22,7 +23,7 @@ type subscription struct {
 type private struct {
 	impi      string
 	imsi      string
-	algorithm byte                // algorithmMilenage, algorithmTUAK or algorithmDigest
+	algorithm byte                // algorithmMilenage, algorithmTUAK, algorithmDigest or algorithmNone
 	scheme    aka.DigestAlgorithm // AKAv1-MD5, AKAv2-MD5 or AKAv2-SHA-256; without a card SHA-256 or MD5
 	amf       aka.AMF
 	sealed    []byte // K || OPc, K || TOPc, or H(A1), under the sealing key; the associated data is the table and sealedFor
@@ -33,6 +34,7 @@ const (
 	algorithmMilenage = 1
 	algorithmTUAK     = 2
 	algorithmDigest   = 3 // no card: H(A1) of a password
+	algorithmNone     = 4 // a private service identity: it has no secret
 )
 
 // implicitSet is registered and de-registered as one.
@@ -46,20 +48,28 @@ type service struct {
 	identities []identity
 }
 
-// identity is a distinct public user identity.
+// identity is a public user identity, or of a service a public service identity; a range if its octets say so.
 type identity struct {
 	impu    string
 	barred  bool
 	display string
 }
 
-const subscriptionVersion = 1
+// The versions of the record. The first has no service.
+const (
+	userVersion         = 1
+	subscriptionVersion = 2
+)
 
 func (s *subscription) encode() []byte {
 	e := encoder{b: make([]byte, 0, 320)}
 	e.byte(subscriptionVersion)
 	e.string(s.group)
 	e.uint(uint64(s.created))
+	e.bool(s.service != nil)
+	if s.service != nil {
+		e.string(s.service.Server)
+	}
 	e.uint(uint64(len(s.privates)))
 	for i := range s.privates {
 		p := &s.privates[i]
@@ -88,10 +98,14 @@ func (s *subscription) encode() []byte {
 
 func decodeSubscription(b []byte) (*subscription, error) {
 	d := decoder{b: b}
-	if d.byte() != subscriptionVersion {
+	version := d.byte()
+	if version != subscriptionVersion && version != userVersion {
 		return nil, errRecord
 	}
 	s := &subscription{group: d.string(), created: int64(d.uintMax(1 << 40))}
+	if version == subscriptionVersion && d.bool() {
+		s.service = &Service{Server: d.string()}
+	}
 	s.privates = make([]private, d.count())
 	for i := range s.privates {
 		p := &s.privates[i]
@@ -144,6 +158,19 @@ func (s *subscription) findPublic(impu cx.IMPU) (set int, id *identity) {
 		}
 	}
 	return -1, nil
+}
+
+// kind returns what an identity of the subscription is to an S-CSCF (TS 29.228 table E.1).
+func (s *subscription) kind(id *identity) cx.IdentityType {
+	switch {
+	case s.service != nil && id.wildcard():
+		return cx.WildcardedPSI
+	case s.service != nil:
+		return cx.DistinctPSI
+	case id.wildcard():
+		return cx.WildcardedIMPU
+	}
+	return cx.DistinctIMPU
 }
 
 // each visits every public identity.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"imsafe/proto/aka"
+	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 )
 
@@ -83,6 +84,16 @@ type Subscriber struct {
 	Group     string     `json:"group,omitempty"`
 	Public    []Public   `json:"public"`
 	Sets      [][]Public `json:"sets,omitempty"`
+	// Service makes it a public service and no user: its public identities are public service identities, its private identity is a
+	// private service identity without keys, and nobody registers (TS 23.228 5.4.12, TS 23.003 13.5, 13.6).
+	Service *Service `json:"service,omitempty"`
+}
+
+// Service is what a public service has besides its identities.
+type Service struct {
+	// Server is the application server that hosts it, a SIP URI, where requests go to it without an S-CSCF (TS 23.228 5.7.6). Empty:
+	// an S-CSCF finds it by the filter criteria of the service profile.
+	Server string `json:"server,omitempty"`
 }
 
 // cards returns all private identities.
@@ -125,18 +136,40 @@ func (h *HSS) check(s *Subscriber, keep bool) ([]secrets, Mistakes) {
 			v.add(prefix+"impi", "%q stands twice", c.IMPI)
 		}
 		seen[c.IMPI] = true
-		keys[i] = h.checkCard(v, prefix, c, keep)
+		if s.Service != nil {
+			keys[i] = h.checkService(v, prefix, c)
+		} else {
+			keys[i] = h.checkCard(v, prefix, c, keep)
+		}
+	}
+	if s.Service != nil && s.Service.Server != "" && !isSIPURI(s.Service.Server) {
+		v.add("service.server", "%q is not a SIP URI", s.Service.Server)
 	}
 	if s.Group != "" {
 		if m := checkName(s.Group); m != "" {
 			v.add("group", "%s", m)
 		}
 	}
-	h.checkSets(v, s.sets())
+	h.checkSets(v, s.sets(), s.Service != nil)
 	return keys, v.found
 }
 
-func (h *HSS) checkSets(v *review, sets [][]Public) {
+// checkService examines the private identity of a service, which proves itself to nobody.
+func (h *HSS) checkService(v *review, prefix string, c *Card) secrets {
+	if m := checkIMPI(c.IMPI, h.cfg.HomeDomains); m != "" {
+		v.add(prefix+"impi", "%s", m)
+	}
+	if prefix != "" {
+		v.add(prefix+"impi", "a service has one private identity")
+	}
+	if !c.keyless() || c.Password != "" || c.HA1 != "" || c.AMF != "" || c.IMSI != "" || c.Algorithm != "" || c.Scheme != "" || c.SEQ != 0 || c.Check != nil {
+		v.add(prefix+"k", "a service has no card and no password: it never registers")
+	}
+	return secrets{kept: true}
+}
+
+// checkSets examines implicit registration sets, of a user or of a service.
+func (h *HSS) checkSets(v *review, sets [][]Public, service bool) {
 	if len(sets) > maxSets {
 		v.add("sets", "%d implicit registration sets, at most %d", len(sets), maxSets)
 	}
@@ -167,16 +200,17 @@ func (h *HSS) checkSets(v *review, sets [][]Public) {
 					v.add(field+".profile", "%s", m)
 				}
 			}
-			unbarred = unbarred || !p.Barred
-			registrable = registrable || strings.HasPrefix(p.IMPU, "sip:")
+			unbarred = unbarred || !p.Barred && !sip.IsWildcard(p.IMPU)
+			registrable = registrable || strings.HasPrefix(p.IMPU, "sip:") && !sip.IsWildcard(p.IMPU)
 		}
 		switch {
 		case len(set) == 0:
 			v.add(where, "no public identity")
+		case service:
 		case !unbarred:
-			v.add(where, "every identity is barred, so nobody could register it (TS 29.228 6.1.1.1)")
+			v.add(where, "every distinct identity is barred, so nobody could register it (TS 29.228 6.1.1.1)")
 		case !registrable:
-			v.add(where, "no SIP URI, and a tel URI cannot be registered by itself (TS 23.003 13.4)")
+			v.add(where, "no distinct SIP URI, and neither a tel URI nor a range can be registered by itself (TS 23.003 13.4)")
 		}
 	}
 }

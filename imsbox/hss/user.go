@@ -184,9 +184,16 @@ func (h *HSS) byPrivate(t *shard.Task, impi cx.IMPI) (*user, int, error) {
 	return u, i, nil
 }
 
-// byPublic finds the subscription of a public identity.
+// byPublic finds the subscription of a public identity, and the identity there: the one that is asked for, or, where nobody has
+// that, the most specific wildcarded one that it falls into.
 func (h *HSS) byPublic(t *shard.Task, impu cx.IMPU) (*user, int, *identity, error) {
 	u, err := h.find(t, TablePublic, string(impu))
+	if errors.Is(err, cx.ErrUserUnknown) && len(impu) <= maxIdentity {
+		if wildcard := h.wildcards.match(string(impu)); wildcard != "" {
+			impu = wildcard
+			u, err = h.find(t, TablePublic, string(wildcard))
+		}
+	}
 	if err != nil {
 		return nil, 0, nil, err
 	}

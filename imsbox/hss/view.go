@@ -18,7 +18,8 @@ type View struct {
 	Cards      []CardView `json:"cards"`
 	Sets       []SetView  `json:"sets"`
 	ServerName string     `json:"s_cscf,omitempty"`
-	Epoch      uint64     `json:"epoch,omitempty"` // number of the assignment to an S-CSCF
+	Epoch      uint64     `json:"epoch,omitempty"`   // number of the assignment to an S-CSCF
+	Service    *Service   `json:"service,omitempty"` // of a public service: who hosts it
 }
 
 // CardView is a private identity as it is shown.
@@ -88,11 +89,11 @@ func (h *HSS) view(id string, sub *subscription) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{ID: id, Group: sub.groupName(), Created: time.Unix(sub.created, 0).UTC(), ServerName: a.server, Epoch: a.epoch}
+	v := &View{ID: id, Group: sub.groupName(), Created: time.Unix(sub.created, 0).UTC(), ServerName: a.server, Epoch: a.epoch, Service: sub.service}
 	for i := range sub.privates {
 		p := &sub.privates[i]
 		c := CardView{IMPI: p.impi, IMSI: p.imsi, Algorithm: p.algorithmName(), Scheme: p.scheme.String(),
-			AMF: hex.EncodeToString(p.amf[:]), KeyCurrent: h.ports.Keys().Current(p.sealed)}
+			AMF: hex.EncodeToString(p.amf[:]), KeyCurrent: p.algorithm == algorithmNone || h.ports.Keys().Current(p.sealed)}
 		rec, err := h.ports.Store.Get(TableSQN, []byte(p.impi))
 		if err == nil {
 			s, err := decodeSequence(rec.Value)

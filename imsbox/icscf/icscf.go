@@ -7,6 +7,7 @@ package icscf
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"imsafe/hop"
@@ -20,7 +21,19 @@ type Config struct {
 	VisitedNetworkID string // used in UAR when a REGISTER came without one
 	// DerivePrivate takes the private identity of a REGISTER that names none from the public one (TS 23.003 13.4B).
 	DerivePrivate bool
-	SCSCFs        []hop.Name // the S-CSCFs it may select from, the preferred one first
+	SCSCFs        []Server // the S-CSCFs it may select from, the preferred one first
+}
+
+// Server is an S-CSCF that may be selected.
+type Server struct {
+	Name hop.Name
+	// Capabilities are the numbers that the operator has given to what it can do (TS 29.228 6.7). nil: it can do whatever is asked for.
+	Capabilities []uint32
+}
+
+// has reports whether the S-CSCF has a capability.
+func (s *Server) has(capability uint32) bool {
+	return s.Capabilities == nil || slices.Contains(s.Capabilities, capability)
 }
 
 // Ports are its reference points: Cx to the HSS, Mw (through hop) to the P- and S-CSCF.
@@ -44,18 +57,48 @@ func New(cfg Config, ports Ports) (*ICSCF, error) {
 	return &ICSCF{cfg: cfg, ports: ports}, nil
 }
 
-// selectSCSCF chooses an S-CSCF: the one the HSS named, or one with the capabilities it asked for
-// (TS 29.228 6.7). All S-CSCFs of imsafe are alike, so any has them.
-func (i *ICSCF) selectSCSCF(assigned string, _ *cx.ServerCapabilities) hop.Name {
+// selectSCSCF chooses an S-CSCF (TS 29.228 6.7): the one the HSS named; or one that has all mandatory capabilities, and of these the one
+// with most of the optional ones. It is false if there is none.
+func (i *ICSCF) selectSCSCF(assigned string, wanted *cx.ServerCapabilities) (hop.Name, bool) {
 	if assigned != "" {
-		return nameOf(assigned)
+		return nameOf(assigned), true
 	}
-	return i.cfg.SCSCFs[0]
+	if wanted == nil {
+		return i.cfg.SCSCFs[0].Name, true
+	}
+	for _, name := range wanted.ServerNames { // then nothing else counts
+		if name := nameOf(name); slices.ContainsFunc(i.cfg.SCSCFs, func(s Server) bool { return s.Name == name }) {
+			return name, true
+		}
+	}
+	if len(wanted.ServerNames) > 0 {
+		return "", false
+	}
+	best, most := hop.Name(""), -1
+	for n := range i.cfg.SCSCFs {
+		s := &i.cfg.SCSCFs[n]
+		if slices.ContainsFunc(wanted.Mandatory, func(c uint32) bool { return !s.has(c) }) {
+			continue
+		}
+		optional := 0
+		for _, c := range wanted.Optional {
+			if s.has(c) {
+				optional++
+			}
+		}
+		if optional > most {
+			best, most = s.Name, optional
+		}
+	}
+	return best, most >= 0
 }
 
 // nameOf returns the host of a Server-Name, which is a SIP URI (TS 29.228 7.4).
 func nameOf(server string) hop.Name {
 	host := strings.TrimPrefix(server, "sip:")
+	if at := strings.IndexByte(host, '@'); at >= 0 {
+		host = host[at+1:]
+	}
 	if end := strings.IndexAny(host, ";:?"); end >= 0 {
 		host = host[:end]
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"imsafe/hop"
+	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 )
@@ -27,36 +28,96 @@ func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if err != nil {
 		return x.Refuse(in, registerRefusal(err), "")
 	}
-	scscf := i.selectSCSCF(answer.ServerName, answer.Capabilities)
+	scscf, found := i.selectSCSCF(answer.ServerName, answer.Capabilities)
+	if !found {
+		return x.Refuse(in, noSCSCF, "")
+	}
 	in.Msg.SetRequestURI(append([]byte("sip:"), scscf...))
 	return x.Forward(scscf, in, nil)
 }
 
-// terminate finds the S-CSCF of the called user (TS 24.229 5.3.2.1).
+// noSCSCF is the answer where no S-CSCF has the mandatory capabilities (TS 24.229 5.3.1.3, 5.3.2.2).
+const noSCSCF = 600
+
+// terminate finds the S-CSCF of the called user or service, or the application server of the service (TS 24.229 5.3.2.1).
 func (i *ICSCF) terminate(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	identities := i.identities(in.Msg.RequestURI())
 	if len(identities) == 0 {
 		return x.Refuse(in, 416, "")
 	}
-	var answer *cx.LocationInfoAnswer
-	var err error
-	for n, called := range identities {
-		answer, err = i.ports.Cx.LocationInfo(x.Task(), &cx.LocationInfoRequest{IMPU: cx.IMPU(called)})
-		if err == nil && len(identities) > 1 {
-			in.Msg.SetRequestURI([]byte(called))
-		}
-		if err == nil || !errors.Is(err, cx.ErrUserUnknown) || n == len(identities)-1 {
-			break
-		}
-	}
+	called, answer, err := i.locate(x.Task(), identities)
 	if err != nil {
 		return x.Refuse(in, sessionRefusal(err), "")
 	}
-	scscf := i.selectSCSCF(answer.ServerName, answer.Capabilities)
+	if len(identities) > 1 {
+		in.Msg.SetRequestURI([]byte(called))
+	}
+	if answer.PSIDirectRouting {
+		return i.toService(x, in, answer.ServerName)
+	}
+	scscf, found := i.selectSCSCF(answer.ServerName, answer.Capabilities)
+	if !found {
+		return x.Refuse(in, noSCSCF, "")
+	}
+	profileKey(in.Msg, answer.WildcardedIMPU)
 	in.Msg.Remove(sip.HdrRoute)
 	var b [256]byte
 	in.Msg.Prepend(sip.HdrRoute, append(append(append(b[:0], "<sip:"...), scscf...), ";lr>"...))
 	return x.Forward(scscf, in, nil)
+}
+
+// locate asks the HSS for each of the identities until one is known. Somebody's own identity comes before a range that another one of
+// them falls into.
+func (i *ICSCF) locate(t *shard.Task, identities []string) (called string, answer *cx.LocationInfoAnswer, err error) {
+	for _, identity := range identities {
+		a, e := i.ports.Cx.LocationInfo(t, &cx.LocationInfoRequest{IMPU: cx.IMPU(identity)})
+		switch {
+		case errors.Is(e, cx.ErrUserUnknown):
+			continue
+		case e != nil: // whose it is, his own or by a range, is not said
+			if answer == nil {
+				err = e
+			}
+			return called, answer, err
+		case a.WildcardedIMPU == "":
+			return identity, a, nil
+		case answer == nil:
+			called, answer = identity, a
+		}
+	}
+	if answer == nil {
+		err = cx.ErrUserUnknown
+	}
+	return called, answer, err
+}
+
+// profileKey tells the S-CSCF which range the called identity was found by (RFC 5002; TS 24.229 5.3.2.1). Nobody else may have
+// said so.
+func profileKey(m *sip.Message, wildcard cx.IMPU) {
+	m.Remove(sip.HdrPProfileKey)
+	if wildcard == "" {
+		return
+	}
+	w, err := sip.ParseWildcard(string(wildcard))
+	if err != nil {
+		return // an HSS of another make with rules of its own; the S-CSCF asks it again
+	}
+	var b [512]byte
+	m.Set(sip.HdrPProfileKey, append(w.AppendURI(append(b[:0], '<')), '>'))
+}
+
+// toService sends a request to the application server of a service that has no S-CSCF (TS 23.228 5.7.6). A server outside of this core
+// has no way yet.
+func (i *ICSCF) toService(x *hop.Exchange, in hop.Inbound, server string) hop.Reply {
+	in.Msg.Remove(sip.HdrPProfileKey)
+	in.Msg.Remove(sip.HdrRoute)
+	name := nameOf(server)
+	if !x.Knows([]byte(name)) {
+		return x.Refuse(in, 404, "")
+	}
+	var b [256]byte
+	in.Msg.Prepend(sip.HdrRoute, append(append(append(b[:0], "<sip:"...), name...), ";lr>"...))
+	return x.Forward(name, in, nil)
 }
 
 // authorizationRequest reads a UAR off a REGISTER (TS 29.228 6.1.1.1): the private identity from

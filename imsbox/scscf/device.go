@@ -120,6 +120,7 @@ func (s *SCSCF) address(in hop.Inbound, callee user) {
 		in.Msg.RemoveFirst(sip.HdrRoute)
 	}
 	in.Msg.Remove(sip.HdrRoute)
+	in.Msg.Remove(sip.HdrPProfileKey)
 	var b [256]byte
 	in.Msg.Set(sip.HdrPCalledPartyID, append(append(append(b[:0], '<'), callee.served...), '>'))
 }

@@ -93,7 +93,7 @@ func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 	a.change.gone = lapsed
 	var impus []cx.IMPU // one of each set is enough (TS 29.228 6.1.2.1)
 	for i, id := range reg.identities {
-		if !slices.ContainsFunc(reg.identities[:i], func(other identity) bool { return other.set == id.set }) {
+		if !id.wildcard && !slices.ContainsFunc(reg.identities[:i], func(other identity) bool { return !other.wildcard && other.set == id.set }) {
 			impus = append(impus, cx.IMPU(id.impu))
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // registrationFormat is the first octet of an encoded registration.
-const registrationFormat = 3
+const registrationFormat = 4
 
 var errRecord = errors.New("scscf: registration record is damaged")
 
@@ -29,7 +29,7 @@ func (r *registration) encode(b []byte, shift time.Duration) []byte {
 	number(uint64(len(r.identities)))
 	for _, id := range r.identities {
 		text(id.impu)
-		number(uint64(id.set)<<1 | flag(id.barred))
+		number(uint64(id.set)<<2 | flag(id.wildcard)<<1 | flag(id.barred))
 	}
 	number(uint64(len(r.contacts)))
 	for _, c := range r.contacts {
@@ -83,7 +83,7 @@ func decodeRegistration(octets []byte, shift time.Duration) (registration, error
 	for range d.count() {
 		id := identity{impu: d.text()}
 		marks := d.number()
-		id.set, id.barred = uint8(marks>>1), marks&1 == 1
+		id.set, id.wildcard, id.barred = uint8(marks>>2), marks>>1&1 == 1, marks&1 == 1
 		r.identities = append(r.identities, id)
 	}
 	for range d.count() {

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"imsafe/proto/sip"
 )
 
 // contactEvent is why a contact is in its state (RFC 3680 5.1).
@@ -48,10 +50,14 @@ func appendReginfo(b []byte, r *registration, others []registration, version uin
 			state = "terminated"
 		}
 		b = append(b, `<registration aor="`...)
-		b = appendEscaped(b, id.impu)
+		b = appendEscaped(b, id.aor())
 		b = append(b, `" id="r`...)
 		b = strconv.AppendInt(b, int64(i), 10)
 		b = append(append(append(b, `" state="`...), state...), `">`...)
+		if id.wildcard {
+			b = append(b, `<wildcardedIdentity xmlns="urn:3gpp:ns:extRegExp:1.0">`...) // todo TS 24.229 7.10.2: recalled
+			b = append(appendEscaped(b, id.impu), `</wildcardedIdentity>`...)
+		}
 		for _, contact := range bound {
 			how := eventRegistered
 			if contact.uri == c.touched {
@@ -76,6 +82,16 @@ func appendReginfo(b []byte, r *registration, others []registration, version uin
 		b = append(b, `</registration>`...)
 	}
 	return append(b, "</reginfo>\n"...)
+}
+
+// aor is how an identity stands in a document: a range as a URI, which its expression need not be.
+func (id *identity) aor() string {
+	if id.wildcard {
+		if w, err := sip.ParseWildcard(id.impu); err == nil {
+			return string(w.AppendURI(nil))
+		}
+	}
+	return id.impu
 }
 
 // appendContact appends one contact element. Its id must be the same in every document of a contact and another for each

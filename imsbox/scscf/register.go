@@ -269,7 +269,7 @@ func identitiesOf(p *cx.UserProfile, used cx.IMPU) []identity {
 	var all []identity
 	for _, service := range p.ServiceProfiles {
 		for _, id := range service.PublicIdentities {
-			all = append(all, identity{impu: string(id.Identity), barred: id.Barred})
+			all = append(all, identity{impu: string(id.Identity), barred: id.Barred, wildcard: id.Type.Wildcarded()})
 		}
 	}
 	if len(all) == 0 {
@@ -386,7 +386,7 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assi
 	}
 	m.Append(sip.HdrServiceRoute, append(append(append(b[:0], "<sip:orig@"...), s.cfg.Name...), ";lr>"...))
 	for _, id := range a.identities {
-		if !id.barred && id.set == r.set {
+		if !id.barred && !id.wildcard && id.set == r.set { // distinct ones only (TS 24.229 5.4.1.2.2F)
 			m.Append(sip.HdrPAssociatedURI, append(append(append(b[:0], '<'), id.impu...), '>'))
 		}
 	}

@@ -28,9 +28,10 @@ type registration struct {
 }
 
 type identity struct {
-	impu   string
-	barred bool
-	set    uint8 // number of its implicit registration set: a private identity may have several
+	impu     string // distinct, or the range as it is provisioned
+	barred   bool
+	wildcard bool  // it is a range (TS 23.003 13.4A)
+	set      uint8 // number of its implicit registration set: a private identity may have several
 }
 
 // contact is one binding. until is on the monotonic clock: a jump of the wall clock expires nobody.
@@ -242,20 +243,38 @@ func (s *SCSCF) findByIMPU(t *shard.Task, impu, preferred string) (registration,
 // (TS 23.228 4.3.3.4).
 func (s *SCSCF) findAll(t *shard.Task, impu string) (all []registration) {
 	var buf [256]byte
-	owners, found := s.owners.Get([]byte(impu), buf[:0])
-	if !found {
-		record, stored := s.read(t, TableIdentity, []byte(impu))
-		if !stored {
-			return nil
+	for impi := range bytes.SplitSeq(s.ownersOf(t, buf[:0], impu), []byte{'\n'}) {
+		if len(impi) == 0 {
+			continue
 		}
-		owners = record.Value
-	}
-	for impi := range bytes.SplitSeq(owners, []byte{'\n'}) {
 		if reg, alive := s.find(t, string(impi)); alive && reg.registers(impu) {
 			all = append(all, reg)
 		}
 	}
 	return all
+}
+
+// ownersOf returns who may have registered impu, one private identity a line; nothing if nobody has.
+func (s *SCSCF) ownersOf(t *shard.Task, buf []byte, impu string) []byte {
+	if owners, found := s.owners.Get([]byte(impu), buf); found {
+		return owners
+	}
+	record, _ := s.read(t, TableIdentity, []byte(impu))
+	return record.Value
+}
+
+// hasOwner reports whether a registration of impu is known, were it over.
+func (s *SCSCF) hasOwner(t *shard.Task, impu string) bool {
+	var buf [256]byte
+	for impi := range bytes.SplitSeq(s.ownersOf(t, buf[:0], impu), []byte{'\n'}) {
+		if len(impi) == 0 {
+			continue
+		}
+		if reg, exists := s.lookup(t, string(impi)); exists && reg.has(cx.IMPU(impu)) {
+			return true
+		}
+	}
+	return false
 }
 
 // owners is the value of an identity's index: who may have registered it.

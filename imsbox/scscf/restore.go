@@ -11,6 +11,9 @@ import (
 // the next subscriber of that name. Where the HSS cannot tell, the answer is no for this time.
 func (s *SCSCF) confirmed(t *shard.Task, r *registration) bool {
 	for _, id := range r.identities { // one may have gone since: the next is asked for
+		if id.wildcard {
+			continue
+		}
 		answer, err := s.ports.Cx.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi),
 			IMPUs: []cx.IMPU{cx.IMPU(id.impu)}, ServerName: s.ServerName(), Type: cx.NoAssignment, UserDataAvailable: true})
 		if err == nil {

@@ -89,7 +89,7 @@ func (r *registration) addNumber(m *sip.Message, impu string) {
 	set, _ := r.setOf(impu)
 	for _, id := range r.identities {
 		switch {
-		case id.barred || id.set != set:
+		case id.barred || id.wildcard || id.set != set:
 		case isDefault && id.impu != impu:
 			return
 		case strings.HasPrefix(id.impu, "tel:"):
@@ -112,15 +112,17 @@ func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int
 		return user{}, nil, 404
 	}
 	impu := asked.impu
-	all := s.findAll(t, impu)
-	if len(all) == 0 {
+	all, key, known := s.findCallee(t, in, impu)
+	switch {
+	case !known:
+		return user{}, nil, s.serveUnregistered(t, impu, key)
+	case len(all) == 0:
 		return user{}, nil, 480
-	}
-	if all[0].barred(impu) {
+	case all[0].barred(key):
 		return user{}, nil, 404
 	}
 	caller, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
-	devices := asked.only(devicesOf(all, impu, caller != "" && caller == s.cfg.EmergencyIdentity))
+	devices := asked.only(devicesOf(all, key, caller != "" && caller == s.cfg.EmergencyIdentity))
 	if len(devices) == 0 {
 		return user{}, nil, 480
 	}

@@ -48,7 +48,7 @@ func (t IdentityType) Wildcarded() bool { return t == WildcardedPSI || t == Wild
 
 // PublicIdentity is one identity of a service profile (TS 29.228 B.2.1, E).
 type PublicIdentity struct {
-	Identity    IMPU
+	Identity    IMPU // of a wildcarded type: the range, the same as in WildcardedPSI or WildcardedIMPU
 	Barred      bool // BarringIndication
 	Type        IdentityType
 	DisplayName string

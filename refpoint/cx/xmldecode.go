@@ -338,6 +338,13 @@ func (e *element) publicIdentity() (PublicIdentity, error) {
 		}
 		return nil
 	})
+	// The identity of a range is the range: the element that stands in its place says nothing (TS 29.228 B.2.1).
+	switch {
+	case p.Type == WildcardedPSI && p.WildcardedPSI != "":
+		p.Identity = p.WildcardedPSI
+	case p.Type == WildcardedIMPU && p.WildcardedIMPU != "":
+		p.Identity = p.WildcardedIMPU
+	}
 	if err == nil && p.Identity == "" {
 		err = profileError("Identity is missing in PublicIdentity")
 	}

@@ -10,6 +10,7 @@ import (
 	"imsafe/imsbox/hss"
 	"imsafe/proto/aka"
 	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
 )
 
 // User says what a subscriber is like. Name is the user part of his identities.
@@ -21,6 +22,7 @@ type User struct {
 	Unprovisioned bool     // the HSS does not know him
 	Also          []string // further identities of the implicit registration set
 	Second        []string // identities of a second implicit registration set
+	Service       bool     // a public service and no user, with services for who calls it but nobody who does them
 	Cards         []string // names of further private identities, each a client of its own with the same public ones
 }
 
@@ -30,9 +32,21 @@ func (n *Node) AddUser(u User) (*Client, error) {
 	if err != nil || u.Unprovisioned {
 		return c, err
 	}
+	if u.Service {
+		card = hss.Card{IMPI: c.IMPI}
+		if err := n.HSS().PutProfile(context.Background(), "service", service()); err != nil {
+			return nil, err
+		}
+	}
 	subscriber := hss.Subscriber{Card: card, Public: []hss.Public{{IMPU: c.IMPU, Barred: u.Barred}}}
 	for _, impu := range u.Also {
 		subscriber.Public = append(subscriber.Public, hss.Public{IMPU: impu})
+	}
+	if u.Service {
+		subscriber.Service = &hss.Service{}
+		for i := range subscriber.Public {
+			subscriber.Public[i].Profile = "service"
+		}
 	}
 	if len(u.Second) > 0 {
 		set := []hss.Public{}
@@ -53,6 +67,13 @@ func (n *Node) AddUser(u User) (*Client, error) {
 		return nil, fmt.Errorf("lab: subscriber %s: %w", u.Name, err)
 	}
 	return c, nil
+}
+
+// service is a service profile for whoever is called and not registered.
+func service() *cx.ServiceProfile {
+	return &cx.ServiceProfile{SubscribedMediaProfile: -1, Criteria: []cx.InitialFilterCriteria{{Priority: 1,
+		Trigger: &cx.TriggerPoint{CNF: true, SPTs: []cx.SPT{{Groups: []int{0}, Kind: cx.SPTSessionCase, Case: cx.TerminatingUnregistered}}},
+		Server:  cx.ApplicationServer{ServerName: "sip:as." + Domain}}}}
 }
 
 // newCard makes a client of u with a private identity and keys of its own.

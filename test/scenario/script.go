@@ -40,7 +40,7 @@
 // A script whose next line is "digest" plays where subscribers without a card are admitted ("user alice scheme=SHA-256").
 // A script whose next line is "protected" plays over paths that count as protected. Users are declared before: "user alice",
 // "user alice scheme=AKAv2-SHA-256", "user alice algorithm=tuak", "user alice barred", "user alice also=tel:+15550001" (a further public identity),
-// "user alice second=sip:work@domain" (one of a second implicit registration set),
+// "user alice second=sip:work@domain" (one of a second implicit registration set), "user chat service" (a public service),
 // "user alice card=alice2" (alice2 is a client with a private identity of its own and the same public ones);
 // "device tablet of alice" is a further client with alice's own card.
 package scenario
@@ -194,6 +194,8 @@ func (p *player) user(words []string) error {
 			u.Also = append(u.Also, value)
 		case "barred":
 			u.Barred = true
+		case "service":
+			u.Service = true
 		case "unprovisioned":
 			u.Unprovisioned = true
 		default:

@@ -236,6 +236,10 @@ func (s *split) provision(x cxtest.Subscriber) {
 	s.t.Helper()
 	var sub hss.Subscriber
 	for i, impi := range x.IMPIs {
+		if x.Service {
+			sub.IMPI, sub.Service = string(impi), &hss.Service{Server: x.AS}
+			break
+		}
 		c := hss.Card{IMPI: string(impi), K: hss.Secret(hex.EncodeToString(x.K[:])), OPc: hss.Secret(hex.EncodeToString(x.OPc[:])),
 			AMF: hex.EncodeToString(x.AMF[:]), Scheme: x.Scheme.String()}
 		if i == 0 {
@@ -258,6 +262,10 @@ func (s *split) provision(x cxtest.Subscriber) {
 		} else {
 			sub.Sets = append(sub.Sets, list)
 		}
+	}
+	if x.Capabilities != nil {
+		sub.Group = "capable"
+		s.must(s.hss.PutGroup(context.Background(), &hss.Group{Name: sub.Group, Capabilities: x.Capabilities}))
 	}
 	s.must(s.hss.Add(context.Background(), &sub))
 }

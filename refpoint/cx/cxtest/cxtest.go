@@ -14,7 +14,7 @@ import (
 	"imsafe/refpoint/cx"
 )
 
-// Identity is a distinct public user identity that the suite wants.
+// Identity is a public identity that the suite wants: a range if its octets say so.
 type Identity struct {
 	IMPU   cx.IMPU
 	Barred bool
@@ -31,6 +31,12 @@ type Subscriber struct {
 	// Unregistered asks for a filter criterion for terminating requests to the unregistered user. Without
 	// it the subscriber has no services.
 	Unregistered bool
+	// Service makes it a public service without cards: its identities are public service identities, and Unregistered gives it
+	// criteria. AS is the application server that requests go to directly; "" is none.
+	Service bool
+	AS      string
+	// Capabilities are what its S-CSCF must have; nil asks for none.
+	Capabilities *cx.ServerCapabilities
 }
 
 // Fixture is an implementation that holds the subscribers.
@@ -60,6 +66,9 @@ const (
 	tablet    cx.IMPI = "001010000000003@" + Home // shares the identities of phone
 	phone     cx.IMPI = "001010000000004@" + Home
 	silent    cx.IMPI = "001010000000005@" + Home // every identity but one is barred
+	exchange  cx.IMPI = "001010000000006@" + Home // a private branch exchange: a range of users
+	chat      cx.IMPI = "chat@" + Home            // a service
+	lobby     cx.IMPI = "lobby@" + Home           // a service whose application server is asked directly
 	stranger  cx.IMPI = "001010000000099@" + Home
 	scscf             = "sip:scscf1." + Home
 	otherCSCF         = "sip:scscf2." + Home
@@ -72,6 +81,15 @@ const (
 	aliceWork   cx.IMPU = "sip:alice.work@" + Home // a set of its own
 	bobSIP      cx.IMPU = "sip:bob@" + Home
 	sharedSIP   cx.IMPU = "sip:home@" + Home
+	pilotSIP    cx.IMPU = "sip:pbx@" + Home
+	pbxRange    cx.IMPU = "sip:pbx-![0-9]{3}!@" + Home
+	pbxTel      cx.IMPU = "tel:+1555777!.*!"
+	deskSIP     cx.IMPU = "sip:pbx-100@" + Home // bob's own, though it falls into the range
+	chatPSI     cx.IMPU = "sip:chat@" + Home
+	roomPSI     cx.IMPU = "sip:room-!.*!@" + Home
+	redPSI      cx.IMPU = "sip:room-red!.*!@" + Home
+	lobbyPSI    cx.IMPU = "sip:lobby!.*!@" + Home
+	lobbyAS             = "sip:as." + Home
 	silentIMPU  cx.IMPU = "sip:001010000000005@" + Home
 	silentSIP   cx.IMPU = "sip:silent@" + Home
 	unknownIMPU cx.IMPU = "sip:nobody@" + Home
@@ -96,11 +114,16 @@ func subscribers() []Subscriber {
 		{IMPIs: []cx.IMPI{alice}, K: aka.K{1}, OPc: aka.OPc{11}, Scheme: aka.AKAv1MD5, Sets: [][]Identity{
 			{{aliceIMPU, true}, {aliceSIP, false}, {aliceTel, false}}, {{aliceWork, false}}}},
 		{IMPIs: []cx.IMPI{bob}, K: aka.K{2}, OPc: aka.OPc{12}, AMF: aka.AMF{0x80, 0}, Scheme: aka.AKAv2SHA256,
-			Sets: [][]Identity{{{bobSIP, false}}}, Unregistered: true},
+			Sets: [][]Identity{{{bobSIP, false}, {deskSIP, false}}}, Unregistered: true},
 		{IMPIs: []cx.IMPI{phone, tablet}, K: aka.K{3}, OPc: aka.OPc{13}, Scheme: aka.AKAv2MD5,
 			Sets: [][]Identity{{{sharedSIP, false}}}},
 		{IMPIs: []cx.IMPI{silent}, K: aka.K{4}, OPc: aka.OPc{14}, Scheme: aka.AKAv2SHA256,
 			Sets: [][]Identity{{{silentIMPU, true}, {silentSIP, false}}}},
+		{IMPIs: []cx.IMPI{exchange}, K: aka.K{5}, OPc: aka.OPc{15}, Scheme: aka.AKAv2SHA256,
+			Sets: [][]Identity{{{pbxRange, false}, {pilotSIP, false}, {pbxTel, false}}}},
+		{IMPIs: []cx.IMPI{chat}, Sets: [][]Identity{{{chatPSI, false}, {roomPSI, false}}, {{redPSI, false}}}, Service: true, Unregistered: true,
+			Capabilities: &cx.ServerCapabilities{Mandatory: []uint32{7}, Optional: []uint32{9}}},
+		{IMPIs: []cx.IMPI{lobby}, Sets: [][]Identity{{{lobbyPSI, false}}}, Service: true, AS: lobbyAS},
 	}
 }
 
@@ -118,6 +141,8 @@ func Run(t *testing.T, make Factory) {
 		{"SharedIdentity", sharedIdentity},
 		{"UnregisteredUser", unregisteredUser},
 		{"LocationInfo", locationInfo},
+		{"WildcardedIMPU", wildcardedIMPU},
+		{"PublicServiceIdentity", publicServiceIdentity},
 		{"Reassignment", reassignment},
 		{"Restoration", restoration},
 		{"MissingElements", missingElements},

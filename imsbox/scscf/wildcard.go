@@ -1,0 +1,72 @@
+package scscf
+
+import (
+	"errors"
+	"slices"
+
+	"imsafe/hop"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
+)
+
+// findCallee returns the registrations that a called identity is served by, and the identity that stands for it in them: itself or,
+// where nobody has that as his own, the wildcarded one that it falls into (TS 23.003 13.4A). known is true if a registration is known,
+// though it may be over.
+func (s *SCSCF) findCallee(t *shard.Task, in hop.Inbound, impu string) (all []registration, key string, known bool) {
+	key = impu
+	if all = s.findAll(t, key); len(all) > 0 || s.hasOwner(t, key) {
+		return all, key, true
+	}
+	if wildcard := s.rangeOf(t, in, impu); wildcard != "" {
+		key, all = wildcard, s.findAll(t, wildcard)
+	}
+	return all, key, len(all) > 0 || s.hasOwner(t, key)
+}
+
+// rangeOf returns the wildcarded identity that impu falls into, as the I-CSCF says (RFC 5002), or the HSS where that says nothing; ""
+// if there is none here. What is said must be true: impu must fit.
+func (s *SCSCF) rangeOf(t *shard.Task, in hop.Inbound, impu string) string {
+	if value := in.Msg.Get(sip.HdrPProfileKey); value != nil {
+		w, err := sip.ParseProfileKey(value)
+		if err != nil || !w.Match(impu) {
+			return ""
+		}
+		return w.String()
+	}
+	answer, err := s.ports.Cx.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPUs: []cx.IMPU{cx.IMPU(impu)},
+		ServerName: s.ServerName(), Type: cx.NoAssignment, UserDataAvailable: true})
+	if err != nil || answer.WildcardedIMPU == "" {
+		return ""
+	}
+	return string(answer.WildcardedIMPU)
+}
+
+// serveUnregistered takes over a called user or service of whom no registration is known here, to serve him by his profile (TS 24.229
+// 5.4.3.3; TS 29.228 6.1.2.1: UNREGISTERED_USER), and returns the answer where nothing of it takes the request: 404 for a service,
+// 480 for a user. Who has no services for this never comes here: the I-CSCF is told so.
+func (s *SCSCF) serveUnregistered(t *shard.Task, impu, key string) int {
+	request := &cx.ServerAssignmentRequest{IMPUs: []cx.IMPU{cx.IMPU(impu)}, ServerName: s.ServerName(), Type: cx.UnregisteredUser}
+	if key != impu {
+		request.WildcardedIMPU = cx.IMPU(key)
+	}
+	answer, err := s.ports.Cx.ServerAssignment(t, request)
+	switch {
+	case errors.Is(err, cx.ErrUserUnknown):
+		return 404
+	case err != nil || answer.Profile == nil:
+		return 480
+	}
+	// Initial filter criteria of the unregistered user or of the service come here (TS 24.229 5.4.3.3 step 4).
+	if isService(answer.Profile) {
+		return 404
+	}
+	return 480
+}
+
+// isService reports whether a profile is that of a public service.
+func isService(p *cx.UserProfile) bool {
+	return slices.ContainsFunc(p.ServiceProfiles, func(s cx.ServiceProfile) bool {
+		return slices.ContainsFunc(s.PublicIdentities, func(id cx.PublicIdentity) bool { return id.Type.PSI() })
+	})
+}
