@@ -67,8 +67,9 @@ var floorPlan = []row{
 	{"iface/*", "policy secure secure/mint hop refpoint/* store store/seal ca proto/*", "x/sys x/net", ""},
 
 	// The three boxes.
+	{"imsbox/dialog", "hop proto/sip proto/slab proto/shard secure", "", ""}, // what P-CSCF and S-CSCF both keep of calls
 	{"imsbox/hss", "hop refpoint/* secure policy store store/seal proto/*", "", ""},
-	{"imsbox/*", "hop refpoint/* secure policy store proto/*", "", ""},
+	{"imsbox/*", "imsbox/dialog hop refpoint/* secure policy store proto/*", "", ""},
 	{"servicebox/as", "hop refpoint/* secure proto/*", "", ""},
 	{"servicebox/media", "hop refpoint/* secure proto/*", "", ""},
 	{"servicebox/as/astest", "servicebox/as node client/* config hop refpoint/* secure proto/*", "", ""},

@@ -29,6 +29,7 @@ import (
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/gm"
 	"imsafe/secure"
+	"imsafe/secure/mint"
 	"imsafe/store"
 	"imsafe/store/seal"
 )
@@ -194,7 +195,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: scscf.Numbering(w.Numbering), EmergencyIdentity: emergencyIdentity(w)},
 		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
-			Random: w.Random}); err != nil {
+			Origin: mint.Origin(string(n.scscf)), Random: w.Random}); err != nil {
 		return err
 	}
 	return c.Table.Plug(n.scscf, c.SCSCF)
@@ -220,7 +221,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
 		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, RemoveAfter: 64 * siptxn.GmTimers().T1, Emergency: emergency(w)},
-		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate}); err != nil {
+		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf))}); err != nil {
 		return err
 	}
 	c.Door.Plug(c.PCSCF)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"imsafe/hop"
+	"imsafe/imsbox/dialog"
 	"imsafe/proto/shard"
 	"imsafe/proto/slab"
 	"imsafe/refpoint/gm"
@@ -39,6 +40,9 @@ type Ports struct {
 	Gm     gm.Door
 	Sealer *shard.Sealer // seals the tokens that name an association in Path and Record-Route
 	Gate   *secure.Gate
+	Hop    *hop.Table     // for its own requests
+	Shards []*shard.Shard // its procedures run on these, by the number of the association's
+	Origin secure.Proof   // of what it says itself
 }
 
 // PCSCF is one Proxy-CSCF.
@@ -47,6 +51,7 @@ type PCSCF struct {
 	ports         Ports
 	registrations *slab.Table   // association -> contact and Service-Route of its registration, one a line
 	icid          atomic.Uint64 // last icid-value given out
+	dialogs       *dialog.Ledger
 }
 
 var (
@@ -56,17 +61,19 @@ var (
 
 // New returns a P-CSCF. It holds no resource that must be closed.
 func New(cfg Config, ports Ports) (*PCSCF, error) {
-	if cfg.Name == "" || cfg.Home == "" || ports.Gm == nil || ports.Sealer == nil || ports.Gate == nil {
-		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer and gate are needed: %+v", cfg)
+	if cfg.Name == "" || cfg.Home == "" || ports.Gm == nil || ports.Sealer == nil || ports.Gate == nil || ports.Hop == nil || len(ports.Shards) == 0 {
+		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
-	return &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{})}, nil
+	return &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{}),
+		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}, nil
 }
 
-// Gone forgets the registration that a carried. The binding in the S-CSCF stays until it expires: a request
-// for it is answered 430 here, and the S-CSCF then knows that this contact cannot be reached.
-func (p *PCSCF) Gone(a secure.Association, _ gm.Reason) {
+// Gone forgets the registration that a carried, and releases the calls over it. The binding in the S-CSCF stays until it expires: a
+// request for it is answered 430 here, and the S-CSCF then knows that this contact cannot be reached.
+func (p *PCSCF) Gone(a secure.Association, why gm.Reason) {
 	var b [associationSize]byte
 	p.registrations.Delete(associationKey(b[:0], a))
+	p.release(a, why)
 }
 
 const associationSize = 9

@@ -2,6 +2,7 @@ package pcscf
 
 import (
 	"imsafe/hop"
+	"imsafe/imsbox/dialog"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/gm"
 )
@@ -72,10 +73,14 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 403, "") // registered at the door, but no Service-Route: the 200 never passed here
 	}
 	p.addChargingVector(in)
+	before := in.Msg.Count(sip.HdrRecordRoute)
 	if in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, in.Proof.Association(), towardsCore)
 	}
-	return p.onward(x, in, nil)
+	offer := p.offer(in, before)
+	r := p.onward(x, in, nil)
+	p.confirmed(offer, in.Proof.Association(), dialog.Caller, r)
+	return r
 }
 
 // emergency is the way of an emergency call, of a registered client or of any other (TS 24.229 5.2.10): past the caller's S-CSCF, to
@@ -111,7 +116,7 @@ func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 403, "")
 	}
 	p.assertIdentity(in)
-	return p.onward(x, in, nil)
+	return p.noted(owner, in, func() hop.Reply { return p.onward(x, in, nil) })
 }
 
 // toClient is the way of any request to a client (TS 24.229 5.2.6.4).
@@ -121,13 +126,16 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		// RFC 5626 11.2: flow failed. A token of the run before does not open: its flow is gone as well.
 		return x.Refuse(in, 430, "")
 	}
+	before := in.Msg.Count(sip.HdrRecordRoute)
 	if len(in.Msg.ToTag()) == 0 && in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, client, towardsClient)
 	}
-	callee := calledParty(in)
+	offer, callee := p.offer(in, before), calledParty(in)
 	in.Client = client
 	assert := func(r hop.Reply) hop.Reply { return assertCallee(r, callee) }
-	return assert(x.Forward(gm.Name, in, assert))
+	r := p.noted(client, in, func() hop.Reply { return assert(x.Forward(gm.Name, in, assert)) })
+	p.confirmed(offer, client, dialog.Callee, r)
+	return r
 }
 
 // onward forwards along the route that is left.

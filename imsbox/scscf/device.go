@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"imsafe/hop"
+	"imsafe/imsbox/dialog"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/rf"
 )
@@ -58,7 +59,7 @@ func preference(params string) int {
 
 // branches are the ways of the request m to the devices of the callee (TS 24.229 5.4.3.3 steps 10 to 12), in the order and number that
 // its sender wants (RFC 3841 9.1).
-func (s *SCSCF) branches(devices []device, m *sip.Message) []hop.Branch {
+func (s *SCSCF) branches(devices []device, m *sip.Message, offer *dialog.Offer) []hop.Branch {
 	slices.SortStableFunc(devices, func(a, b device) int { return b.q - a.q })
 	if m.HasToken(sip.HdrRequestDisposition, "no-fork") {
 		devices = devices[:1]
@@ -67,7 +68,7 @@ func (s *SCSCF) branches(devices []device, m *sip.Message) []hop.Branch {
 	branches := make([]hop.Branch, len(devices))
 	for i := range devices {
 		d := &devices[i]
-		branches[i] = hop.Branch{Q: d.q, Serve: func(x *hop.Exchange, in hop.Inbound) hop.Reply { return s.toDevice(x, in, d) }}
+		branches[i] = hop.Branch{Q: d.q, Serve: func(x *hop.Exchange, in hop.Inbound) hop.Reply { return s.toDevice(x, in, d, offer) }}
 		if sequential {
 			branches[i].Q = len(devices) - i
 		}
@@ -75,14 +76,17 @@ func (s *SCSCF) branches(devices []device, m *sip.Message) []hop.Branch {
 	return branches
 }
 
-// toDevice tries the flows of a device until one is there. Who has no flow left is as good as unregistered: 480.
-func (s *SCSCF) toDevice(x *hop.Exchange, in hop.Inbound, d *device) hop.Reply {
+// toDevice tries the flows of a device until one is there. Who has no flow left is as good as unregistered: 480. offer is the INVITE that
+// may make a dialog, nil for another request.
+func (s *SCSCF) toDevice(x *hop.Exchange, in hop.Inbound, d *device, offer *dialog.Offer) hop.Reply {
 	for i := range d.flows {
 		way, more := in, i < len(d.flows)-1
 		if more {
 			way.Msg = in.Msg.Clone()
 		}
-		r := s.toContact(x, way, &d.flows[i].contact)
+		f := &d.flows[i]
+		r := s.toContact(x, way, &f.contact)
+		s.dialogs.Confirmed(offer, half(rf.Terminating), []byte(f.impi), f.binding(), r)
 		gone := r.Status() == 430 // RFC 5626 5.3: the edge has lost the flow
 		if gone {
 			s.markFailed(&d.flows[i])

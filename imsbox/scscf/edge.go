@@ -13,6 +13,7 @@ import (
 // identities with it, and the P-CSCFs whose clients lost a binding without having asked for it themselves. own is the Path of the REGISTER that made the change: that P-CSCF sees
 // the answer.
 func (s *SCSCF) tellLater(t *shard.Task, a *assignment, own []string) {
+	s.release(t, a)
 	var lost []contact
 	for _, c := range a.change.gone {
 		if len(c.path) > 0 && !slices.Equal(c.path, own) && a.change.why != eventExpired {

@@ -216,6 +216,7 @@ type assignment struct {
 func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	a := &assignment{}
 	current, exists := s.lookup(t, r.impi)
+	a.dropped = current.lapsed(t.Now())
 	alive := exists && current.alive(t.Now())
 	if exists {
 		a.registration, a.previous, a.former = current, current.version, current.identities
@@ -288,7 +289,7 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 	a.change.why = eventUnregistered
 	if r.leaveAll {
 		a.change.gone = a.bound(r.set)
-		a.dropped = a.change.gone
+		a.dropped = append(a.dropped, a.change.gone...)
 		a.contacts = slices.DeleteFunc(slices.Clone(a.contacts), func(c contact) bool { return c.set == r.set })
 		return nil
 	}

@@ -148,6 +148,16 @@ func (r *registration) current(now time.Duration) {
 	r.watchers = slices.DeleteFunc(r.watchers, func(w subscription) bool { return w.until <= now })
 }
 
+// lapsed returns the bindings whose time is over.
+func (r *registration) lapsed(now time.Duration) (contacts []contact) {
+	for _, c := range r.contacts {
+		if c.until <= now {
+			contacts = append(contacts, c)
+		}
+	}
+	return contacts
+}
+
 // alive drops the bindings whose time is over.
 func (r *registration) alive(now time.Duration) bool {
 	kept := r.contacts[:0]

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"imsafe/hop"
+	"imsafe/imsbox/dialog"
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/slab"
@@ -60,6 +61,7 @@ type Ports struct {
 	Hop      *hop.Table // for its own requests
 	Clock    shard.Clock
 	Gate     *secure.Gate
+	Origin   secure.Proof  // of what it says itself
 	Sealer   *shard.Sealer // of the tokens in temporary GRUUs
 	Random   io.Reader     // nonces of SIP Digest; safe for concurrent use, needed only with that
 }
@@ -75,6 +77,7 @@ type SCSCF struct {
 	extras     *extraDialogs
 	challenges *challenges
 	digests    *digests // nil: SIP Digest is off
+	dialogs    *dialog.Ledger
 }
 
 var _ hop.Function = (*SCSCF)(nil)
@@ -103,7 +106,8 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 		return nil, err
 	}
 	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
-		calls: newEarlyCalls(), extras: newExtraDialogs(), challenges: newChallenges(cfg.AwaitAuth), digests: digests}, nil
+		calls: newEarlyCalls(), extras: newExtraDialogs(), challenges: newChallenges(cfg.AwaitAuth), digests: digests,
+		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}, nil
 }
 
 // ServerName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).

@@ -10,8 +10,13 @@ import (
 	"imsafe/refpoint/rf"
 )
 
-// user is the served user of a session: who is charged, and who the other party is.
-type user struct{ served, other string }
+// user is the served user of a session: who is charged, and who the other party is; of a caller also the registration and the binding that
+// he calls by.
+type user struct {
+	served, other string
+	impi          string
+	binding       uint32
+}
 
 // roleUser is the user part of the S-CSCF's own route entries: it says which half of the session a message
 // belongs to. In a Service-Route it also means "initial, originating" (TS 24.229 5.4.1.2.2F).
@@ -76,7 +81,7 @@ func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
 		return user{}, 403
 	}
 	reg.addNumber(in.Msg, impu)
-	return user{served: impu, other: string(in.Msg.RequestURI())}, 0
+	return user{served: impu, other: string(in.Msg.RequestURI()), impi: reg.impi, binding: reg.bindingOf(in.Msg, impu)}, 0
 }
 
 // addNumber asserts the user's number beside his default identity, so that the callee's phone book finds him (TS 24.229 5.4.3.2). Who

@@ -84,12 +84,15 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	// Initial filter criteria of the originating user come here (TS 24.229 5.4.3.2 step 4).
 	account := s.account(in, rf.Originating, user)
 	s.recordRoute(in, rf.Originating)
+	offer := s.dialogs.Offer(in.Msg, 1)
 	s.addIOI(in, rf.Originating)
 	next, known := s.home(x, in)
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	return account(x.Forward(next, in, s.watchExtra(x, in)))
+	r := account(x.Forward(next, in, s.watchExtra(x, in)))
+	s.dialogs.Confirmed(offer, half(rf.Originating), []byte(user.impi), user.binding, r)
+	return r
 }
 
 // terminating is the way of an initial request for a served user (TS 24.229 5.4.3.3).
@@ -101,10 +104,11 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	// Initial filter criteria of the terminating user come here (TS 24.229 5.4.3.3 step 4).
 	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)
+	offer := s.dialogs.Offer(in.Msg, 1)
 	s.address(in, user)
 	name := s.addIOI(in, rf.Terminating)
 	return account(s.early(x, in, user, func(up hop.Up) hop.Reply {
-		return name(x.Fork(in, s.branches(devices, in.Msg), func(r hop.Reply) hop.Reply {
+		return name(x.Fork(in, s.branches(devices, in.Msg, offer), func(r hop.Reply) hop.Reply {
 			if up != nil {
 				r = up(r)
 			}
@@ -128,5 +132,8 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method() == sip.BYE && !s.extras.has(in.Msg) {
 		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), role, s.ports.Clock.Wall())
 	}
-	return x.Forward(next, in, nil)
+	note := s.dialogs.Note(half(role), in.Msg)
+	r := x.Forward(next, in, nil)
+	s.dialogs.Answered(note, r)
+	return r
 }

@@ -34,6 +34,7 @@
 //	calls 2                           so many call records are complete
 //	drain                             the node turns new work away, as before it stops
 //	remove alice                      the operator takes the subscriber out of the HSS
+//	sweep                             the node ends registrations whose time is over, as it does in the background
 //	restart                           kill -9 of the node, and a new start
 //
 // A script whose first line is "alone" is not played over a wire.
@@ -146,6 +147,10 @@ func (p *player) step(b block) error {
 		return p.refused(words[1])
 	case "calls":
 		return p.calls(words[1])
+	case "sweep":
+		err := p.w.Nodes[0].Sweep()
+		p.w.Settle()
+		return err
 	case "restart":
 		return p.w.Nodes[0].Kill()
 	}
