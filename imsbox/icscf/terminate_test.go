@@ -124,3 +124,23 @@ func TestTerminate(t *testing.T) {
 		})
 	}
 }
+
+// TestEmergency: a REGISTER whose Contacts are all for emergency calls says so to the HSS (TS 29.228 6.1.1, UAR-Flags).
+func TestEmergency(t *testing.T) {
+	for contacts, want := range map[string]bool{
+		"Contact: <sip:a@1.1.1.1;sos>\r\n": true, "Contact: <sip:a@1.1.1.1;SOS;x=y>;expires=600\r\n": true,
+		"Contact: <sip:a@1.1.1.1>\r\n": false, "Contact: <sip:a@1.1.1.1>;sos\r\n": false, "Contact: <sip:sos@1.1.1.1>\r\n": false,
+		"Contact: <sip:a@1.1.1.1;sos>\r\nContact: <sip:a@1.1.1.1>\r\n": false, "Contact: *\r\nExpires: 0\r\n": false, "": false,
+	} {
+		i := &ICSCF{cfg: Config{Domain: home}}
+		m, err := sip.NewPool(sip.Limits{}).Parse([]byte("REGISTER sip:" + home + " SIP/2.0\r\nVia: SIP/2.0/UDP ue;branch=z9hG4bK1\r\nFrom: <sip:a@" + home + ">;tag=a\r\n" +
+			"To: <sip:a@" + home + ">\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\nAuthorization: Digest username=\"a@" + home + "\"\r\nP-Visited-Network-ID: \"else.where\"\r\n" + contacts + "\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, ok := i.authorizationRequest(hop.Inbound{Msg: m})
+		if !ok || r.Emergency != want || r.VisitedNetworkID != "else.where" {
+			t.Errorf("%q: %+v, %v; want %v", contacts, r, ok, want)
+		}
+	}
+}

@@ -143,6 +143,7 @@ func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationReque
 	if leaving(in.Msg) {
 		request.Type = cx.DeRegistration
 	}
+	request.Emergency = sip.EmergencyContact(in.Msg)
 	return request, true
 }
 

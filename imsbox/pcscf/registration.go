@@ -185,9 +185,12 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 		return r // a query: nothing was bound
 	}
 	k, _ := p.kept(reg.association)
-	k.contact, k.edge, k.route = reg.contact, p.ports.Gm.Address(reg.association), nil
+	k.contact, k.edge = reg.contact, p.ports.Gm.Address(reg.association)
 	if reg.tls {
 		k.edge = edgeTLS
+	}
+	if !sip.EmergencyURI([]byte(reg.contact)) { // an emergency registration has no Service-Route, and leaves that of another alone
+		k.route = nil
 	}
 	for v := range r.Msg.Values(sip.HdrServiceRoute) {
 		k.route = append(k.route, string(v))

@@ -101,10 +101,10 @@ func (p *PCSCF) topRoute(in hop.Inbound) (secure.Association, bool) {
 
 // useServiceRoute replaces the route of an initial request by the Service-Route of the registration
 // (TS 24.229 5.2.6.3.3 step 2 leaves refusing and replacing open; a client that preloads anything else has
-// nothing to gain either way). It is false if the association has none.
+// nothing to gain either way). It is false if the association has none: one whose registration is for emergency calls (TS 24.229 5.4.8.2).
 func (p *PCSCF) useServiceRoute(in hop.Inbound) bool {
 	k, found := p.kept(in.Proof.Association())
-	if !found {
+	if !found || len(k.route) == 0 {
 		return false
 	}
 	in.Msg.Remove(sip.HdrRoute)

@@ -70,7 +70,7 @@ func (p *PCSCF) ended(x *hop.Exchange, in hop.Inbound) hop.Reply {
 func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	p.assertIdentity(in)
 	if !p.useServiceRoute(in) {
-		return x.Refuse(in, 403, "") // registered at the door, but no Service-Route: the 200 never passed here
+		return x.Refuse(in, 403, "") // no Service-Route: registered for emergency calls, or the 200 never passed here
 	}
 	p.addChargingVector(in)
 	before := in.Msg.Count(sip.HdrRecordRoute)

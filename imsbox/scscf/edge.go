@@ -20,16 +20,19 @@ func (s *SCSCF) tellLater(t *shard.Task, a *assignment, own []string) {
 			lost = append(lost, c)
 		}
 	}
-	if len(lost) == 0 && len(a.watchers) == 0 && !a.shared() {
+	heard := !a.change.silent && (len(a.watchers) > 0 || a.shared())
+	if len(lost) == 0 && !heard {
 		return
 	}
 	reg, changed := a.registration, a.change
 	// A shard without room for another procedure loses it: the next change brings watchers the whole state again, and an association
 	// that should have ended ends with the life it was given.
 	t.Shard().Start(func(t *shard.Task) {
-		s.notify(t, reg, changed, "")
-		for _, other := range s.others(t, &reg) {
-			s.notify(t, other, change{}, "")
+		if heard {
+			s.notify(t, reg, changed, "")
+			for _, other := range s.others(t, &reg) {
+				s.notify(t, other, change{}, "")
+			}
 		}
 		for i := range lost {
 			s.tellEdge(t, &reg, &lost[i], changed)

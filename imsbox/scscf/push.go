@@ -19,17 +19,27 @@ func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermina
 		why = eventRejected // TS 24.229 5.4.1.5: the user shall not come back
 	}
 	failed := false
+	answer := &cx.RegistrationTerminationAnswer{Result: cx.ResultSuccess}
 	for _, impi := range append([]cx.IMPI{r.IMPI}, r.AssociatedIdentities...) {
-		failed = !insist(t, func() bool { return s.terminate(t, string(impi), r.IMPUs, why) }) || failed
+		var kept []cx.IdentityPair
+		failed = !insist(t, func() (done bool) {
+			kept, done = s.terminate(t, string(impi), r.IMPUs, why)
+			return done
+		}) || failed
+		answer.Emergency = append(answer.Emergency, kept...)
 	}
-	if failed {
+	switch {
+	case failed:
 		return nil, cx.ErrUnableToComply
+	case len(answer.Emergency) > 0:
+		answer.Result = cx.ResultLimitedSuccess
 	}
-	return &cx.RegistrationTerminationAnswer{Result: cx.ResultSuccess}, nil
+	return answer, nil
 }
 
-// terminate ends the registration of impi, or the sets of it that impus name, and reports whether nothing of that is left.
-func (s *SCSCF) terminate(t *shard.Task, impi string, impus []cx.IMPU, why contactEvent) bool {
+// terminate ends the registration of impi, or the sets of it that impus name, but for what is kept of it for emergency calls, and reports
+// whether nothing else of that is left.
+func (s *SCSCF) terminate(t *shard.Task, impi string, impus []cx.IMPU, why contactEvent) (kept []cx.IdentityPair, done bool) {
 	s.digests.forget(impi)
 	reg, exists := s.lookup(t, impi)
 	var sets []uint8
@@ -39,9 +49,14 @@ func (s *SCSCF) terminate(t *shard.Task, impi string, impus []cx.IMPU, why conta
 		}
 	}
 	if !exists || len(impus) > 0 && len(sets) == 0 {
-		return true
+		return nil, true
 	}
-	return s.finish(t, leaving(reg, why, sets...)) == nil
+	reg.alive(t.Now())
+	a := leaving(reg, why, sets...)
+	if kept = reg.emergencies(sets...); len(a.change.gone) == 0 && len(kept) > 0 {
+		return kept, true
+	}
+	return kept, s.finish(t, a) == nil
 }
 
 // PushProfile implements cx.Client: the HSS replaces a profile (TS 29.228 6.2.2). What counts here is the
@@ -108,12 +123,13 @@ func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 	return nil
 }
 
-// leaving is the assignment that removes the bindings of these sets of reg; of all, if none is named.
+// leaving is the assignment that removes the bindings of these sets of reg; of all, if none is named. Emergency bindings end by their time
+// alone (TS 24.229 5.4.8.4).
 func leaving(reg registration, why contactEvent, sets ...uint8) *assignment {
 	a := &assignment{registration: reg, previous: reg.version, former: reg.identities, change: change{why: why}}
 	a.contacts = nil
 	for _, c := range reg.contacts {
-		if len(sets) == 0 || slices.Contains(sets, c.set) {
+		if (len(sets) == 0 || slices.Contains(sets, c.set)) && (why == eventExpired || !c.emergency()) {
 			a.change.gone = append(a.change.gone, c)
 		} else {
 			a.contacts = append(a.contacts, c)

@@ -80,7 +80,7 @@ func (s *SCSCF) watch(t *shard.Task, in hop.Inbound, tag string) (*assignment, *
 		return nil, nil, &refusal{status: 403}
 	}
 	reg, found := s.findByIMPU(t, watched, in.Proof.IMPI())
-	if !found || reg.barred(watched) || reg.barred(watcher) && !reg.through(in, watcher) {
+	if !found || !reg.serves(watched) || reg.barred(watched) || reg.barred(watcher) && !reg.through(in, watcher) {
 		return nil, nil, &refusal{status: 403}
 	}
 	a := &assignment{registration: reg, previous: reg.version, former: reg.identities}

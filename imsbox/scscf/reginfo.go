@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"encoding/xml"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type change struct {
 	why     contactEvent // of the contacts that went
 	touched string       // URI of the contact that was registered or refreshed
 	how     contactEvent
+	silent  bool // watchers are told nothing: it concerns an emergency registration
 }
 
 // appendReginfo appends the whole state of r, and of the bindings that others have made for its identities, as a reginfo document (RFC 3680 5; TS 24.229 5.4.2.1.2): one registration for
@@ -41,10 +43,10 @@ func appendReginfo(b []byte, r *registration, others []registration, version uin
 		if id.barred {
 			continue
 		}
-		bound, state := r.bound(id.set), "active"
+		bound, state := r.shown(id.set), "active"
 		registered := len(bound) > 0
 		for o := range others {
-			registered = registered || others[o].registers(id.impu)
+			registered = registered || others[o].serves(id.impu)
 		}
 		if !registered {
 			state = "terminated"
@@ -67,14 +69,14 @@ func appendReginfo(b []byte, r *registration, others []registration, version uin
 		}
 		for o := range others {
 			set, known := others[o].setOf(id.impu)
-			for _, contact := range others[o].bound(set) {
+			for _, contact := range others[o].shown(set) {
 				if known {
 					b = appendContact(b, i, contact, "active", eventRegistered, others[o].publicGRUU(&contact, id.impu), now)
 				}
 			}
 		}
 		for _, contact := range c.gone {
-			if contact.set != id.set {
+			if contact.set != id.set || contact.emergency() {
 				continue
 			}
 			b = appendContact(b, i, contact, "terminated", c.why, "", now)
@@ -82,6 +84,11 @@ func appendReginfo(b []byte, r *registration, others []registration, version uin
 		b = append(b, `</registration>`...)
 	}
 	return append(b, "</reginfo>\n"...)
+}
+
+// shown returns the bindings of a set that watchers are told of: those of an emergency registration are not (TS 24.229 5.4.8.7).
+func (r *registration) shown(set uint8) []contact {
+	return slices.DeleteFunc(r.bound(set), func(c contact) bool { return c.emergency() })
 }
 
 // aor is how an identity stands in a document: a range as a URI, which its expression need not be.

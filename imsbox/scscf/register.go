@@ -26,6 +26,7 @@ type register struct {
 	cseq        uint32
 	contacts    []wish
 	leaveAll    bool // Contact: *
+	emergency   bool // all contacts are for emergency calls (TS 24.229 5.4.8)
 	outbound    bool // the client knows RFC 5626
 	gruu        bool // and RFC 5627
 
@@ -159,7 +160,8 @@ func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
 		}
 		r.contacts = append(r.contacts, w)
 	}
-	return nil
+	r.emergency = sip.EmergencyContact(m)
+	return s.judgeEmergency(r)
 }
 
 // contact makes the binding that a Contact of r asks for.
@@ -286,11 +288,16 @@ func (s *SCSCF) bind(t *shard.Task, a *assignment, r *register) *refusal {
 		a.reauthAt = now + s.cfg.ReauthInterval
 	}
 	a.current(now)
-	a.change.why = eventUnregistered
+	a.change.why, a.change.silent = eventUnregistered, r.emergency
 	if r.leaveAll {
-		a.change.gone = a.bound(r.set)
+		leaves := func(c contact) bool { return c.set == r.set && !c.emergency() }
+		for _, c := range a.contacts {
+			if leaves(c) {
+				a.change.gone = append(a.change.gone, c)
+			}
+		}
 		a.dropped = append(a.dropped, a.change.gone...)
-		a.contacts = slices.DeleteFunc(slices.Clone(a.contacts), func(c contact) bool { return c.set == r.set })
+		a.contacts = slices.DeleteFunc(slices.Clone(a.contacts), leaves)
 		return nil
 	}
 	a.contacts = slices.Clone(a.contacts)
@@ -385,7 +392,9 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assi
 	if len(bound) == 0 {
 		return reply
 	}
-	m.Append(sip.HdrServiceRoute, append(append(append(b[:0], "<sip:orig@"...), s.cfg.Name...), ";lr>"...))
+	if !r.emergency { // emergency calls do not come here, and no others by this registration
+		m.Append(sip.HdrServiceRoute, append(append(append(b[:0], "<sip:orig@"...), s.cfg.Name...), ";lr>"...))
+	}
 	for _, id := range a.identities {
 		if !id.barred && !id.wildcard && id.set == r.set { // distinct ones only (TS 24.229 5.4.1.2.2F)
 			m.Append(sip.HdrPAssociatedURI, append(append(append(b[:0], '<'), id.impu...), '>'))

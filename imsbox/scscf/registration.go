@@ -49,14 +49,7 @@ type contact struct {
 }
 
 // emergency reports whether the binding is of an emergency registration: it stands beside the device's ordinary one (TS 24.229 5.1.6).
-func (c *contact) emergency() bool {
-	uri, err := sip.ParseURI([]byte(c.uri))
-	if err != nil {
-		return false
-	}
-	_, sos := uri.Param("sos")
-	return sos
-}
+func (c *contact) emergency() bool { return sip.EmergencyURI([]byte(c.uri)) }
 
 // indexOf returns where the binding is that c replaces or removes, -1 if nowhere: that of the same device and flow (RFC 5626 6), else
 // that of the same URI (RFC 3261 10.3 compares as URIs). A device without reg-id has one binding: a handset that comes back with a
@@ -106,6 +99,12 @@ func (r *registration) registers(impu string) bool {
 	return known && slices.ContainsFunc(r.contacts, func(c contact) bool { return c.set == set })
 }
 
+// serves reports whether impu is registered for more than emergency calls.
+func (r *registration) serves(impu string) bool {
+	set, known := r.setOf(impu)
+	return known && slices.ContainsFunc(r.contacts, func(c contact) bool { return c.set == set && !c.emergency() })
+}
+
 // replaceSet puts identities in the place of those of a set.
 func (r *registration) replaceSet(set uint8, identities []identity) {
 	kept := slices.DeleteFunc(slices.Clone(r.identities), func(id identity) bool { return id.set == set })
@@ -126,10 +125,10 @@ func (r *registration) freeSet() (set uint8) {
 
 // remaining counts the bindings of its set that will be there after the REGISTER asked.
 func (r *registration) remaining(asked *register) int {
-	if asked.leaveAll {
-		return 0
-	}
 	left := registration{contacts: r.bound(asked.set)}
+	if asked.leaveAll {
+		left.contacts = slices.DeleteFunc(left.contacts, func(c contact) bool { return !c.emergency() })
+	}
 	for i := range asked.contacts {
 		w := &asked.contacts[i]
 		at := left.indexOf(&w.contact)

@@ -77,7 +77,7 @@ func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
 		return user{}, 403
 	}
 	reg, found := s.findByIMPU(t, impu, in.Proof.IMPI())
-	if !found || reg.barred(impu) {
+	if !found || reg.barred(impu) || !reg.serves(impu) {
 		return user{}, 403
 	}
 	reg.addNumber(in.Msg, impu)

@@ -25,6 +25,10 @@ func userAuthorization(w *world) {
 	w.wantUARError("visited network", roam, cx.ErrRoamingNotAllowed)
 	roam.Emergency = true
 	w.wantUAR("visited network, emergency", roam, cx.ResultFirstRegistration, "")
+	roam.IMPU = aliceIMPU
+	w.wantUAR("barred, in a visited network, emergency", roam, cx.ResultFirstRegistration, "")
+	roam.IMPU = bobSIP
+	w.wantUARError("the identity of another, emergency", roam, cx.ErrIdentitiesDontMatch)
 
 	w.wantVectors("challenge", challenge(alice, aliceSIP))
 	w.wantUAR("the second REGISTER finds the S-CSCF of the first", authorize(alice, aliceSIP), cx.ResultSubsequentRegistration, scscf)
