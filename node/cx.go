@@ -82,7 +82,12 @@ func (n *Node) openCx(hss *remoteHSS) (err error) {
 // openCxServer makes the HSS's end: the nodes with CSCFs are its peers, who connect.
 func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
 	c := n.o.Config
-	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: n.HSS, Shards: n.Shards, LabCleartextKeys: c.Cx.LabCleartextKeys,
+	// Where there is one CSCF node, what is owed to its S-CSCF after our restart finds it at once, not only when it has asked something.
+	hosts := map[string]string{}
+	if len(c.Cx.Clients) == 1 {
+		hosts["sip:"+string(namesOf(c.HomeDomain()).scscf)] = c.Cx.Clients[0]
+	}
+	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: n.HSS, Shards: n.Shards, Hosts: hosts, LabCleartextKeys: c.Cx.LabCleartextKeys,
 		Refused: func(_, reason string) {
 			n.keepKeys(secure.Event{Reason: reason})
 		}})

@@ -76,10 +76,12 @@ type access struct {
 	counters siptransport.Counters
 }
 
-// sweepEvery is how often expired registrations are looked for; flushEvery how often refusals are summed up in the log.
+// sweepEvery is how often expired registrations are looked for; deliverEvery how often the HSS tries to tell what it owes;
+// flushEvery how often refusals are summed up in the log.
 const (
-	sweepEvery = time.Minute
-	flushEvery = 10 * time.Second
+	sweepEvery   = time.Minute
+	deliverEvery = 5 * time.Second
+	flushEvery   = 10 * time.Second
 )
 
 // New assembles the node.
@@ -215,6 +217,7 @@ func (n *Node) Run(ctx context.Context) error {
 		outer.Go(func() error { return n.serveMetrics(working, n.o.Sockets.Metrics) })
 	}
 	outer.Go(func() error { return n.every(working, sweepEvery, n.Sweep) })
+	outer.Go(func() error { return n.every(working, deliverEvery, n.deliver) })
 	outer.Go(func() error {
 		return n.every(working, flushEvery, func(context.Context) error { n.refusals.Flush(); return nil })
 	})
@@ -341,6 +344,18 @@ func (n *Node) Sweep(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// deliver tells S-CSCFs what our HSS still owes them.
+func (n *Node) deliver(ctx context.Context) error {
+	if n.HSS == nil {
+		return nil
+	}
+	left, err := n.HSS.Deliver(ctx)
+	if left > 0 {
+		n.o.Log.Warn("an s-cscf is still to be told of changes", "count", left)
+	}
+	return err
 }
 
 // managementDoor makes the operator's door with the roles of the configuration.

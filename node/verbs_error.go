@@ -73,7 +73,7 @@ func Mistakes(err error) []hss.Mistake {
 func warning(err error) (string, error) {
 	var push *hss.PushError
 	if errors.As(err, &push) {
-		return fmt.Sprintf("the change is durable, but %s could not be told and goes on as before until the next registration: %v",
+		return fmt.Sprintf("the change is durable, but %s could not be told and goes on as before until it can be: %v",
 			push.ServerName, push.Err), nil
 	}
 	return "", err

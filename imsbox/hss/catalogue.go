@@ -22,15 +22,19 @@ func (h *HSS) PutProfile(ctx context.Context, name string, s *cx.ServiceProfile)
 	if len(v.found) > 0 {
 		return v.found
 	}
-	op := store.Op{Table: TableProfile, Key: []byte(name), Value: encodeServiceProfile(s)}
-	if err := h.ports.Store.Apply("profile "+name, op); err != nil {
-		return err
+	return h.putCatalogue(ctx, "profile "+name, letterProfile, store.Op{Table: TableProfile, Key: []byte(name), Value: encodeServiceProfile(s)})
+}
+
+// putCatalogue makes a change that concerns many, and tells their S-CSCFs.
+func (h *HSS) putCatalogue(ctx context.Context, partition string, kind byte, op store.Op) error {
+	owed, letter, err := h.owe(kind, string(op.Key), nil)
+	if err == nil {
+		err = h.ports.Store.Apply(partition, op, letter)
 	}
-	groups, err := h.groupsWith(ctx, name)
 	if err != nil {
 		return err
 	}
-	return h.pushToAll(ctx, func(sub *subscription) bool { return sub.uses(name, groups) })
+	return h.settle(ctx, owed)
 }
 
 // The limits of a service profile.
@@ -166,11 +170,7 @@ func (h *HSS) PutGroup(ctx context.Context, g *Group) error {
 	if len(v.found) > 0 {
 		return v.found
 	}
-	op := store.Op{Table: TableGroup, Key: []byte(g.Name), Value: g.encode()}
-	if err := h.ports.Store.Apply("group "+g.Name, op); err != nil {
-		return err
-	}
-	return h.pushToAll(ctx, func(s *subscription) bool { return s.groupName() == g.Name })
+	return h.putCatalogue(ctx, "group "+g.Name, letterGroup, store.Op{Table: TableGroup, Key: []byte(g.Name), Value: g.encode()})
 }
 
 // GroupByName returns a group, or ErrUnknown.

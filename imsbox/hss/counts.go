@@ -24,6 +24,7 @@ type counters struct {
 	resyncs       atomic.Uint64
 	forgedAUTS    atomic.Uint64
 	failures      atomic.Uint64
+	late          atomic.Uint64 // letters that Deliver brought
 }
 
 // note counts the outcome of an operation.
@@ -50,5 +51,6 @@ func (h *HSS) Counts() []Count {
 			Count{"refusals", operationNames[op], c.refused[op].Load()})
 	}
 	return append(all, Count{"vectors", "", c.vectors.Load()}, Count{"resyncs", "", c.resyncs.Load()},
-		Count{"forged_auts", "", c.forgedAUTS.Load()}, Count{"failures", "", c.failures.Load()})
+		Count{"forged_auts", "", c.forgedAUTS.Load()}, Count{"failures", "", c.failures.Load()},
+		Count{"late_pushes", "", c.late.Load()})
 }

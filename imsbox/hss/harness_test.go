@@ -134,7 +134,8 @@ func (h *house) run(fn func(t *shard.Task)) {
 // fakeSCSCF is the push side of an S-CSCF that writes down what it is told.
 type fakeSCSCF struct {
 	name   string
-	answer error // of PushProfile
+	answer error  // of PushProfile
+	heard  func() // called when it has heard of a termination
 
 	mu    sync.Mutex
 	ended []cx.RegistrationTerminationRequest
@@ -145,6 +146,9 @@ func (f *fakeSCSCF) RegistrationTermination(_ *shard.Task, r *cx.RegistrationTer
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = append(f.ended, *r)
+	if f.heard != nil {
+		f.heard()
+	}
 	return &cx.RegistrationTerminationAnswer{Result: cx.ResultSuccess}, nil
 }
 

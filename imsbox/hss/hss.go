@@ -36,6 +36,7 @@ const (
 	TableProfile      store.Table = 6 // key: name of a service profile
 	TableGroup        store.Table = 7 // key: name of a group
 	TableWildcard     store.Table = 8 // key: wildcarded identity; value: subscription id
+	TableOutbox       store.Table = 9 // key: random; value: what is owed to an S-CSCF
 )
 
 // Tables names the tables for the store.
@@ -49,6 +50,7 @@ func Tables() []store.TableSpec {
 		{Table: TableProfile, Name: "hss_profile"},
 		{Table: TableGroup, Name: "hss_group"},
 		{Table: TableWildcard, Name: "hss_wildcard"},
+		{Table: TableOutbox, Name: "hss_outbox"},
 	}
 }
 
@@ -139,6 +141,7 @@ type HSS struct {
 	counts  counters
 
 	wildcards wildcards
+	outbox    outbox
 }
 
 var _ cx.Server = (*HSS)(nil)

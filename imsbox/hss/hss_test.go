@@ -168,7 +168,9 @@ func FuzzRecords(f *testing.F) {
 		case 0:
 			var s *subscription
 			if s, err = decodeSubscription(b); err == nil {
-				again = s.encode()
+				if again = s.encode(); b[0] == userVersion {
+					return // it is written in the present form from now on
+				}
 			}
 		case 1:
 			var a *assignment

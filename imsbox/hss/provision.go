@@ -14,7 +14,7 @@ import (
 
 // Provisioning. These methods wait for the disk, so they are not for shards. Each is one atomic change; each
 // mistake is named before anything is changed. A change to somebody who is registered is pushed to his S-CSCF
-// after it is durable; if the S-CSCF cannot be reached the change stands, and the error is *PushError.
+// after it is durable; if the S-CSCF cannot be reached the change stands, the error is *PushError, and Deliver tells it later.
 
 var (
 	// ErrUnknown: no such subscriber, profile or group.
@@ -287,20 +287,26 @@ func (h *HSS) update(ctx context.Context, s *Subscriber) error {
 	if err != nil {
 		return err
 	}
-	end := mustLeave(old, sub, keys)
-	if end { // whoever must register anew is not registered any more
+	var owed *letter
+	switch {
+	case mustLeave(old, sub, keys): // whoever must register anew is not registered any more
 		ops = append(ops, h.clearAssignment(id, before))
+		owed, ops, err = h.oweTermination(id, old, before, "subscription changed", ops)
+	case before.server != "":
+		var op store.Op
+		owed, op, err = h.owe(letterSubscriber, id, nil)
+		ops = append(ops, op)
 	}
-	if err := h.ports.Store.Apply(id, ops...); err != nil {
+	if err == nil {
+		err = h.ports.Store.Apply(id, ops...)
+	}
+	if err == nil {
+		err = h.changedWildcards(old, sub)
+	}
+	if err != nil {
 		return err
 	}
-	if err := h.changedWildcards(old, sub); err != nil {
-		return err
-	}
-	if end {
-		return h.pushTermination(ctx, old, before, cx.PermanentTermination, "subscription changed")
-	}
-	return h.pushProfile(ctx, sub, before)
+	return h.settle(ctx, owed)
 }
 
 // checkChange finds what cannot be made of the subscription old, whose id is id.
@@ -431,14 +437,17 @@ func (h *HSS) remove(ctx context.Context, name string) error {
 	for _, name := range slices.Sorted(maps.Keys(sub.wildcardNames())) {
 		ops = append(ops, store.Op{Table: TableWildcard, Key: []byte(name)})
 	}
-	ops = append(ops, h.clearAssignment(id, before))
-	if err := h.ports.Store.Apply(id, ops...); err != nil {
+	owed, ops, err := h.oweTermination(id, sub, before, "subscription ended", append(ops, h.clearAssignment(id, before)))
+	if err == nil {
+		err = h.ports.Store.Apply(id, ops...)
+	}
+	if err == nil {
+		err = h.changedWildcards(sub, nil)
+	}
+	if err != nil {
 		return err
 	}
-	if err := h.changedWildcards(sub, nil); err != nil {
-		return err
-	}
-	return h.pushTermination(ctx, sub, before, cx.PermanentTermination, "subscription ended")
+	return h.settle(ctx, owed)
 }
 
 // assignmentOf reads the assignment of a subscription; never nil.

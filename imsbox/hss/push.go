@@ -11,7 +11,7 @@ import (
 )
 
 // PushError says that a change is durable but its S-CSCF does not know: it could not be reached or refused.
-// The S-CSCF learns of it at the next registration.
+// One that could not be reached is told later (Deliver).
 type PushError struct {
 	ServerName string
 	Err        error
@@ -46,27 +46,33 @@ func (h *HSS) push(ctx context.Context, server string, run func(*shard.Task, cx.
 	return nil
 }
 
-// pushTermination tells the S-CSCF that it has the subscription no more (RTR, TS 29.228 6.1.3): all public
+// terminationOf is what tells the S-CSCF that it has the subscription no more (RTR, TS 29.228 6.1.3): all public
 // identities of all private ones. It names them, though the standard would have it without: an S-CSCF may look at
 // nothing else. was is the assignment before, of sub as it was then.
-func (h *HSS) pushTermination(ctx context.Context, sub *subscription, was *assignment, why cx.DeregistrationReason, text string) error {
-	return h.push(ctx, was.server, func(t *shard.Task, client cx.Client) error {
-		r := &cx.RegistrationTerminationRequest{ServerName: was.server, Reason: why, ReasonInfo: text}
-		known := was.knownPrivate(0)
-		r.IMPI = cx.IMPI(sub.privates[known].impi)
-		for i := range sub.privates {
-			if i != known {
-				r.AssociatedIdentities = append(r.AssociatedIdentities, cx.IMPI(sub.privates[i].impi))
-			}
+func terminationOf(sub *subscription, was *assignment, why cx.DeregistrationReason, text string) *cx.RegistrationTerminationRequest {
+	r := &cx.RegistrationTerminationRequest{ServerName: was.server, Reason: why, ReasonInfo: text, Epoch: was.epoch}
+	known := was.knownPrivate(0)
+	r.IMPI = cx.IMPI(sub.privates[known].impi)
+	for i := range sub.privates {
+		if i != known {
+			r.AssociatedIdentities = append(r.AssociatedIdentities, cx.IMPI(sub.privates[i].impi))
 		}
-		sub.each(func(set int, id *identity) {
-			if set < len(was.sets) && was.sets[set].state != notRegistered {
-				r.IMPUs = append(r.IMPUs, cx.IMPU(id.impu))
-			}
-		})
-		_, err := client.RegistrationTermination(t, r)
-		return err
+	}
+	sub.each(func(set int, id *identity) {
+		if set < len(was.sets) && was.sets[set].state != notRegistered {
+			r.IMPUs = append(r.IMPUs, cx.IMPU(id.impu))
+		}
 	})
+	return r
+}
+
+// oweTermination makes the letter that ends what was; nil if nobody has the subscription.
+func (h *HSS) oweTermination(id string, sub *subscription, was *assignment, text string, ops []store.Op) (*letter, []store.Op, error) {
+	if was.server == "" {
+		return nil, ops, nil
+	}
+	l, op, err := h.owe(letterTermination, id, terminationOf(sub, was, cx.PermanentTermination, text))
+	return l, append(ops, op), err
 }
 
 // knownPrivate returns a private identity that the S-CSCF knows from a SAR: one that is registered, or the
@@ -118,16 +124,22 @@ func (h *HSS) changeServer(t *shard.Task, u *user, client cx.Client, was *assign
 	if err != nil {
 		return err
 	}
-	if err := h.apply(t, u.id, h.clearAssignment(u.id, now)); err != nil {
+	l, op, err := h.owe(letterTermination, u.id, &cx.RegistrationTerminationRequest{ServerName: was.server, Reason: cx.ServerChange, Epoch: now.epoch,
+		IMPI: cx.IMPI(u.privates[min(was.knownPrivate(0), len(u.privates)-1)].impi)})
+	if err != nil {
 		return err
 	}
-	_, err = client.RegistrationTermination(t, &cx.RegistrationTerminationRequest{
-		IMPI: cx.IMPI(u.privates[min(was.knownPrivate(0), len(u.privates)-1)].impi), ServerName: was.server, Reason: cx.ServerChange})
-	return err
+	if err := h.apply(t, u.id, h.clearAssignment(u.id, now), op); err != nil {
+		return err
+	}
+	if _, err = client.RegistrationTermination(t, &l.request); err != nil {
+		return err
+	}
+	return h.apply(t, "outbox", store.Op{Table: TableOutbox, Key: l.key})
 }
 
 // pushToAll sends fresh profiles to the S-CSCFs of everybody who uses a changed profile or group. The first
-// failure is returned after all have been tried.
+// failure is returned after all have been tried, one that another try may mend before any other.
 func (h *HSS) pushToAll(ctx context.Context, affected func(*subscription) bool) error {
 	var first error
 	err := h.eachSubscription(ctx, func(rec store.Record, sub *subscription) error {
@@ -138,7 +150,7 @@ func (h *HSS) pushToAll(ctx context.Context, affected func(*subscription) bool) 
 		if err != nil {
 			return err
 		}
-		if err := h.pushProfile(ctx, sub, a); err != nil && first == nil {
+		if err := h.pushProfile(ctx, sub, a); err != nil && (first == nil || refused(first)) {
 			first = err
 		}
 		return nil

@@ -23,7 +23,7 @@ func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermina
 	for _, impi := range append([]cx.IMPI{r.IMPI}, r.AssociatedIdentities...) {
 		var kept []cx.IdentityPair
 		failed = !insist(t, func() (done bool) {
-			kept, done = s.terminate(t, string(impi), r.IMPUs, why)
+			kept, done = s.terminate(t, string(impi), r, why)
 			return done
 		}) || failed
 		answer.Emergency = append(answer.Emergency, kept...)
@@ -37,11 +37,15 @@ func (s *SCSCF) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermina
 	return answer, nil
 }
 
-// terminate ends the registration of impi, or the sets of it that impus name, but for what is kept of it for emergency calls, and reports
-// whether nothing else of that is left.
-func (s *SCSCF) terminate(t *shard.Task, impi string, impus []cx.IMPU, why contactEvent) (kept []cx.IdentityPair, done bool) {
+// terminate ends the registration of impi, or the sets of it that the request names, but for what is kept of it for emergency calls, and
+// reports whether nothing else of that is left. A registration of a later assignment is another one: the request comes late.
+func (s *SCSCF) terminate(t *shard.Task, impi string, r *cx.RegistrationTerminationRequest, why contactEvent) (kept []cx.IdentityPair, done bool) {
 	s.digests.forget(impi)
 	reg, exists := s.lookup(t, impi)
+	if r.Epoch != 0 && reg.epoch > r.Epoch {
+		return nil, true
+	}
+	impus := r.IMPUs
 	var sets []uint8
 	for _, impu := range impus {
 		if set, known := reg.setOf(string(impu)); known {

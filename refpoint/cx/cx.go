@@ -338,6 +338,10 @@ type RegistrationTerminationRequest struct {
 	Reason                DeregistrationReason
 	ReasonInfo            string // text for the user
 	ReferenceLocationInfo bool   // RTR-Flags bit 0 (TS 29.228 7.30)
+
+	// Epoch numbers the assignment that is ended (ServerAssignmentAnswer.Epoch): a registration of a later one stays. In process only;
+	// 0 on the wire and where it does not matter.
+	Epoch uint64
 }
 
 // IdentityPair is a private and a public identity (Identity-with-Emergency-Registration).

@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"context"
+
 	"imsafe/imsbox/hss"
 	"imsafe/node"
 	"imsafe/proto/shard"
@@ -26,11 +28,27 @@ func (n *Node) startHome(w *node.World) (err error) {
 	}
 	home := *w
 	home.Roles, home.Push = node.Roles(0).With(node.RoleHSS), n.push
-	if n.home, err = node.Assemble(home); err != nil {
+	n.assembleHome = func() (err error) {
+		n.home, err = node.Assemble(home)
 		return err
 	}
-	w.Cx = &distant{n.home.HSS}
-	return nil
+	w.Cx = &distant{n}
+	return n.assembleHome()
+}
+
+// KillHSS ends the process of the HSS, as kill -9 does, and starts it again. The other processes of the node go on.
+func (n *Node) KillHSS() error {
+	n.stopHome()
+	return n.assembleHome()
+}
+
+// Deliver lets the HSS tell the S-CSCF what it still owes it, as node.Node does in the background, and returns how much is left.
+func (n *Node) Deliver() (left int, err error) {
+	err = n.Provision(func(ctx context.Context) (err error) {
+		left, err = n.HSS().Deliver(ctx)
+		return err
+	})
+	return left, err
 }
 
 func (n *Node) stopHome() {
@@ -48,19 +66,34 @@ func (n *Node) shards() []*shard.Shard {
 	return n.Core.Shards
 }
 
-// distant is an HSS in another process.
-type distant struct{ *hss.HSS }
+// distant is the HSS in another process.
+type distant struct{ n *Node }
+
+// UserAuthorization implements cx.Server.
+func (d *distant) UserAuthorization(t *shard.Task, r *cx.UserAuthorizationRequest) (*cx.UserAuthorizationAnswer, error) {
+	return d.n.home.HSS.UserAuthorization(t, r)
+}
+
+// LocationInfo implements cx.Server.
+func (d *distant) LocationInfo(t *shard.Task, r *cx.LocationInfoRequest) (*cx.LocationInfoAnswer, error) {
+	return d.n.home.HSS.LocationInfo(t, r)
+}
+
+// MultimediaAuth implements cx.Server.
+func (d *distant) MultimediaAuth(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
+	return d.n.home.HSS.MultimediaAuth(t, r)
+}
 
 // ServerAssignment leaves the batch here, as node does on a wire.
 func (d *distant) ServerAssignment(t *shard.Task, r *cx.ServerAssignmentRequest) (*cx.ServerAssignmentAnswer, error) {
 	alone := *r
 	alone.Batch = nil
-	return d.HSS.ServerAssignment(t, &alone)
+	return d.n.home.HSS.ServerAssignment(t, &alone)
 }
 
 // push returns the S-CSCF in its process.
 func (n *Node) push(serverName string) cx.Client {
-	if s := n.Core.SCSCF; s != nil && s.ServerName() == serverName {
+	if s := n.Core.SCSCF; s != nil && s.ServerName() == serverName && !n.Severed {
 		return &pushed{n}
 	}
 	return nil

@@ -29,17 +29,21 @@ type Node struct {
 	Disk    *disk.Fake
 	// Meanwhile, if set, is called by Provision before each turn of the world. It may end the node.
 	Meanwhile func()
+	// Severed keeps the HSS of a world apart from telling the S-CSCF anything.
+	Severed bool
 
-	w       *World
-	edge    *edge      // of a split node: the process that has the P-CSCF
-	home    *node.Core // that of the HSS, if it is one of its own
-	number  int
-	keyring *seal.Keyring
-	image   *store.MemoryImage
-	up      bool
-	ledger  *ledger
-	ports   []*clientims.Port
-	senders []*sender
+	w    *World
+	edge *edge      // of a split node: the process that has the P-CSCF
+	home *node.Core // that of the HSS, if it is one of its own
+	// assembleHome starts that one.
+	assembleHome func() error
+	number       int
+	keyring      *seal.Keyring
+	image        *store.MemoryImage
+	up           bool
+	ledger       *ledger
+	ports        []*clientims.Port
+	senders      []*sender
 }
 
 func newNode(w *World, i int) (*Node, error) {

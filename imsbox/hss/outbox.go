@@ -1,0 +1,247 @@
+package hss
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+	"imsafe/store"
+)
+
+// The outbox. What a change owes an S-CSCF (RTR, PPR) is written down in the commit of the change itself, as a letter, and taken out when
+// the S-CSCF has answered. A process that dies between the two, or an S-CSCF that is not there, costs time and no word: what is owed
+// goes out again until it is heard, at least once. Who hears it twice does nothing the second time.
+
+// letterLife is how long a letter is kept. Later there is nobody left to be told: an S-CSCF keeps no registration for so long.
+const letterLife = 24 * time.Hour
+
+// The kinds of letters. Their numbers are in records for ever.
+const (
+	letterTermination = 1 // RTR, as it was decided
+	letterSubscriber  = 2 // PPR of a subscription, as it is by then
+	letterProfile     = 3 // PPR of all who use a service profile
+	letterGroup       = 4 // PPR of all members of a group
+)
+
+// letter is one thing owed.
+type letter struct {
+	key     []byte
+	kind    byte
+	written int64  // unix seconds
+	name    string // subscription id, or name of the profile or group
+	request cx.RegistrationTerminationRequest
+}
+
+const letterVersion = 1
+
+func (l *letter) encode() []byte {
+	e := encoder{}
+	e.byte(letterVersion)
+	e.byte(l.kind)
+	e.uint(uint64(l.written))
+	e.string(l.name)
+	if l.kind != letterTermination {
+		return e.b
+	}
+	r := &l.request
+	e.string(string(r.IMPI))
+	e.string(r.ServerName)
+	e.byte(byte(r.Reason))
+	e.string(r.ReasonInfo)
+	e.uint(r.Epoch)
+	e.uint(uint64(len(r.AssociatedIdentities)))
+	for _, impi := range r.AssociatedIdentities {
+		e.string(string(impi))
+	}
+	e.uint(uint64(len(r.IMPUs)))
+	for _, impu := range r.IMPUs {
+		e.string(string(impu))
+	}
+	return e.b
+}
+
+func decodeLetter(key, b []byte) (*letter, error) {
+	d := decoder{b: b}
+	if d.byte() != letterVersion {
+		return nil, errRecord
+	}
+	l := &letter{key: key, kind: d.byte(), written: int64(d.uintMax(1 << 40)), name: d.string()}
+	if l.kind < letterTermination || l.kind > letterGroup {
+		d.fail()
+	}
+	if l.kind == letterTermination {
+		r := &l.request
+		r.IMPI, r.ServerName = cx.IMPI(d.string()), d.string()
+		r.Reason, r.ReasonInfo, r.Epoch = cx.DeregistrationReason(d.byte()), d.string(), d.uint()
+		for range d.count() {
+			r.AssociatedIdentities = append(r.AssociatedIdentities, cx.IMPI(d.string()))
+		}
+		for range d.count() {
+			r.IMPUs = append(r.IMPUs, cx.IMPU(d.string()))
+		}
+	}
+	return l, d.done()
+}
+
+// outbox is what is known of letters in memory. Safe for concurrent use.
+type outbox struct {
+	mu   sync.Mutex
+	busy map[string]bool // letters that somebody is delivering
+}
+
+// begin reports whether the letter is the caller's to deliver.
+func (o *outbox) begin(key []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy[string(key)] {
+		return false
+	}
+	if o.busy == nil {
+		o.busy = map[string]bool{}
+	}
+	o.busy[string(key)] = true
+	return true
+}
+
+func (o *outbox) end(key []byte) {
+	o.mu.Lock()
+	delete(o.busy, string(key))
+	o.mu.Unlock()
+}
+
+// owe makes a letter and the change that writes it down. Its writer delivers it: it counts as being delivered until then.
+func (h *HSS) owe(kind byte, name string, r *cx.RegistrationTerminationRequest) (*letter, store.Op, error) {
+	l := &letter{kind: kind, written: unixSeconds(h.ports.Clock.Wall()), name: name, key: make([]byte, 16)}
+	if r != nil {
+		l.request = *r
+	}
+	if _, err := io.ReadFull(h.ports.Random, l.key); err != nil {
+		return nil, store.Op{}, fmt.Errorf("hss: outbox: %w", err)
+	}
+	return l, store.Op{Table: TableOutbox, Key: l.key, Value: l.encode(), Cond: store.IfAbsent}, nil
+}
+
+// settle delivers a letter and takes it out of the outbox. nil owes nothing. With *PushError it stays, and Deliver tries again, unless the
+// S-CSCF itself has refused. Without a node nobody is told for now.
+func (h *HSS) settle(ctx context.Context, l *letter) error {
+	if l == nil || h.ports.Push == nil || !h.outbox.begin(l.key) {
+		return nil
+	}
+	defer h.outbox.end(l.key)
+	err := h.deliver(ctx, l)
+	var push *PushError
+	if err != nil && (!errors.As(err, &push) || !refused(push.Err)) {
+		return err
+	}
+	return errors.Join(err, h.ports.Store.Apply("outbox", store.Op{Table: TableOutbox, Key: l.key}))
+}
+
+// refused reports whether an S-CSCF has heard what it was told and does not want it: to say it again would change nothing.
+func refused(err error) bool {
+	var answer *cx.ResultError
+	return errors.As(err, &answer) && answer.Result.Experimental()
+}
+
+// deliver tells whoever a letter is for.
+func (h *HSS) deliver(ctx context.Context, l *letter) error {
+	switch l.kind {
+	case letterTermination:
+		return h.push(ctx, l.request.ServerName, func(t *shard.Task, client cx.Client) error {
+			if over, err := h.superseded(t, l); over || err != nil {
+				return err
+			}
+			_, err := client.RegistrationTermination(t, &l.request)
+			return err
+		})
+	case letterSubscriber:
+		id, sub, _, err := h.load(l.name)
+		if errors.Is(err, ErrUnknown) {
+			return nil // removed since: another letter says so
+		}
+		if err != nil {
+			return err
+		}
+		a, err := h.assignmentOf(id)
+		if err != nil {
+			return err
+		}
+		return h.pushProfile(ctx, sub, a)
+	case letterProfile:
+		groups, err := h.groupsWith(ctx, l.name)
+		if err != nil {
+			return err
+		}
+		return h.pushToAll(ctx, func(sub *subscription) bool { return sub.uses(l.name, groups) })
+	default:
+		return h.pushToAll(ctx, func(sub *subscription) bool { return sub.groupName() == l.name })
+	}
+}
+
+// superseded reports whether the subscription has been assigned anew since: its registration is then another one, which has taken the place
+// of the one that the letter ends.
+func (h *HSS) superseded(t *shard.Task, l *letter) (bool, error) {
+	rec, err := h.get(t, TableAssignment, []byte(l.name))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	a, err := decodeAssignment(rec.Value)
+	return err == nil && a.epoch > l.request.Epoch, err
+}
+
+// Deliver sends what is still owed to S-CSCFs, after a restart or because one could not be reached, and returns how much is left. It is
+// called at intervals, waits for the disk, and returns the first error that is none of an S-CSCF.
+func (h *HSS) Deliver(ctx context.Context) (left int, err error) {
+	if h.ports.Push == nil {
+		return 0, nil
+	}
+	for cursor := []byte(nil); ; {
+		page, next, err := h.ports.Store.Scan(TableOutbox, nil, cursor, 256)
+		if err != nil {
+			return left, err
+		}
+		for _, rec := range page {
+			stays, err := h.deliverLate(ctx, rec)
+			if err != nil {
+				return left, err
+			}
+			if stays {
+				left++
+			}
+		}
+		if next == nil {
+			return left, nil
+		}
+		cursor = next
+	}
+}
+
+// deliverLate delivers a letter that its writer did not, and reports whether it stays.
+func (h *HSS) deliverLate(ctx context.Context, rec store.Record) (stays bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return true, err
+	}
+	l, err := decodeLetter(rec.Key, rec.Value)
+	if err != nil {
+		return true, fmt.Errorf("hss: outbox: %w", err)
+	}
+	if unixSeconds(h.ports.Clock.Wall())-l.written > int64(letterLife/time.Second) {
+		return false, h.ports.Store.Apply("outbox", store.Op{Table: TableOutbox, Key: l.key})
+	}
+	var push *PushError
+	err = h.settle(ctx, l)
+	if errors.As(err, &push) {
+		return !refused(push.Err), nil
+	}
+	if err == nil {
+		h.counts.late.Add(1)
+	}
+	return err != nil, err
+}
