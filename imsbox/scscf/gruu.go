@@ -13,7 +13,8 @@ import (
 
 // A GRUU names one device of a user (RFC 5627, TS 24.229 5.4.7A). The public one is the identity with the parameter gr. A temporary
 // one tells nobody whose it is, and no two of them look alike: its user part is a token that only this S-CSCF opens, and its host is
-// this S-CSCF, so that nobody need be asked for the way. Tokens of before a restart do not open; the next REGISTER brings a new one.
+// this S-CSCF, so that nobody need be asked for the way. Tokens of before a restart do not open, since the key of their seal is gone with the
+// process: they lead to nobody (404), until the next REGISTER brings a new one.
 
 const (
 	tokenGRUU     = 'g'      // kind of the seal
