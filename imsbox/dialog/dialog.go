@@ -87,12 +87,17 @@ func (l *Ledger) Offer(m *sip.Message, own int) *Offer {
 	if err != nil {
 		return nil // who can't be reached can't be told
 	}
-	o := &Offer{routes: m.Count(sip.HdrRecordRoute)}
+	var b [maxRoutes][]byte
+	routes, fits := routesOf(m, &b)
+	if !fits || own > len(routes) {
+		return nil
+	}
+	o := &Offer{routes: len(routes)}
 	e := encoder{make([]byte, 0, 512)}
 	e.text(m.Get(sip.HdrCallID))
 	e.text(m.Get(sip.HdrFrom))
 	e.text(contact.URI)
-	e.routes(m, own, o.routes, false)
+	e.routes(routes[own:])
 	n := len(e.b)
 	e.b = append(e.b, m.FromTag()...)
 	o.octets, o.tag = e.b[:n], e.b[n:]
@@ -106,11 +111,15 @@ func (l *Ledger) Confirmed(o *Offer, half, owner []byte, part uint32, answer hop
 		return
 	}
 	m := answer.Msg
+	var r [maxRoutes][]byte
+	routes, fits := routesOf(m, &r)
 	contact, err := sip.ParseNameAddr(m.Get(sip.HdrContact))
-	below := m.Count(sip.HdrRecordRoute) - o.routes
-	if err != nil || below < 0 || len(m.ToTag()) == 0 {
+	tag := m.ToTag()
+	if err != nil || !fits || len(routes) < o.routes || len(tag) == 0 {
 		return // a dialog without a way to its other end
 	}
+	routes = routes[:len(routes)-o.routes]
+	slices.Reverse(routes) // the called end's view becomes ours (RFC 3261 12.1.2)
 	b := l.scratch.Get().(*[]byte)
 	defer l.scratch.Put(b)
 	e := encoder{(*b)[:0]}
@@ -118,10 +127,10 @@ func (l *Ledger) Confirmed(o *Offer, half, owner []byte, part uint32, answer hop
 	e.text(owner)
 	e.text(m.Get(sip.HdrTo))
 	e.text(contact.URI)
-	e.routes(m, 0, below, true)
+	e.routes(routes)
 	e.b = append(e.b, o.octets...)
 	*b = e.b
-	k := l.keyOf(half, m.Get(sip.HdrCallID), o.tag, m.ToTag())
+	k := l.keyOf(half, m.Get(sip.HdrCallID), o.tag, tag)
 	if l.dialogs.Put(k[:], e.b) == nil { // one that is too large for a record can't be ended by us
 		l.own(owner, k, part)
 	}
@@ -138,22 +147,24 @@ type Note struct {
 
 // Note reads a request inside a dialog, before it is forwarded.
 func (l *Ledger) Note(half []byte, m *sip.Message) (n Note) {
-	if len(m.ToTag()) == 0 {
+	method := m.Method()
+	if method != sip.BYE && method != sip.INVITE && method != sip.UPDATE {
 		return n
 	}
-	switch m.Method() {
-	case sip.BYE:
-		n.ends = true
-	case sip.INVITE, sip.UPDATE: // target refresh (RFC 3261 12.2, RFC 3311 5.1)
-		n.sender = string(m.FromTag())
-		if contact, err := sip.ParseNameAddr(m.Get(sip.HdrContact)); err == nil {
-			n.target = string(contact.URI)
-		}
-	default:
+	to := m.ToTag()
+	if len(to) == 0 {
 		return n
 	}
-	n.relevant = true
-	n.key = l.keyOf(half, m.Get(sip.HdrCallID), m.FromTag(), m.ToTag())
+	from := m.FromTag()
+	n.relevant, n.ends = true, method == sip.BYE
+	n.key = l.keyOf(half, m.Get(sip.HdrCallID), from, to)
+	if n.ends {
+		return n
+	}
+	n.sender = string(from) // of a target refresh (RFC 3261 12.2, RFC 3311 5.1)
+	if contact, err := sip.ParseNameAddr(m.Get(sip.HdrContact)); err == nil {
+		n.target = string(contact.URI)
+	}
 	return n
 }
 
@@ -173,17 +184,20 @@ func (l *Ledger) Answered(n Note, r hop.Reply) {
 
 // forget takes a dialog off the ledger.
 func (l *Ledger) forget(k key) {
-	b := l.scratch.Get().(*[]byte)
-	defer l.scratch.Put(b)
-	octets, found := l.dialogs.Get(k[:], (*b)[:0])
-	if !found {
-		return
+	var b [128]byte
+	owner := b[:0]
+	// To take a record off needs no room: it cannot fail.
+	_ = l.dialogs.Update(k[:], func(old, _ []byte) ([]byte, bool) {
+		if old != nil {
+			d := decoder{old}
+			d.text() // half
+			owner = append(owner, d.text()...)
+		}
+		return nil, false
+	})
+	if len(owner) > 0 {
+		l.disown(owner, k)
 	}
-	*b = octets
-	l.dialogs.Delete(k[:])
-	d := decoder{octets}
-	d.text() // half
-	l.disown(d.text(), k)
 }
 
 // entry is the size of an owner's word about a dialog: its key and its part.

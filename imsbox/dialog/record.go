@@ -64,16 +64,25 @@ func (e *encoder) end(x *end) {
 	}
 }
 
-// routes appends the entries first to last-1 of a Record-Route as a route: in their order, which is that from the called end, or
-// reversed (RFC 3261 12.1).
-func (e *encoder) routes(m *sip.Message, first, last int, reversed bool) {
-	e.b = binary.AppendUvarint(e.b, uint64(last-first))
-	for i := first; i < last; i++ {
-		at := i
-		if reversed {
-			at = last - 1 - (i - first)
+// maxRoutes bounds the proxies of a call that we could end; of a longer one our BYE would not find its way.
+const maxRoutes = 16
+
+// routesOf returns the entries of Record-Route, from the top; false if there are too many.
+func routesOf(m *sip.Message, b *[maxRoutes][]byte) (routes [][]byte, fits bool) {
+	routes = b[:0]
+	for v := range m.Values(sip.HdrRecordRoute) {
+		if len(routes) == maxRoutes {
+			return nil, false
 		}
-		e.text(m.Nth(sip.HdrRecordRoute, at))
+		routes = append(routes, v)
+	}
+	return routes, true
+}
+
+func (e *encoder) routes(list [][]byte) {
+	e.b = binary.AppendUvarint(e.b, uint64(len(list)))
+	for _, r := range list {
+		e.text(r)
 	}
 }
 
