@@ -1,6 +1,7 @@
 package espnet
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -141,12 +142,12 @@ func (s *Stack) bound(t tuple) *binding {
 }
 
 // receive is the hook of a front: an opened segment. The engine has seen that addresses and ports are those of the agreement it came by, and that
-// its lengths and checksum are right.
+// its lengths and checksum are right; unless a laboratory has it let in all (esp.Config.Refuse). Whose a connection is holds there too.
 func (s *Stack) receive(f *esp.Front, d *esp.Datagram) {
 	s.n.SegmentsIn.Add(1)
 	s.n.OctetsIn.Add(uint64(len(d.Segment)))
-	if len(d.Segment) < tcpHeader || int(d.Segment[offsetAt]>>4)*4 > len(d.Segment) || !d.Local.IsValid() || !d.Peer.IsValid() {
-		s.n.DropProtocol.Add(1) // no front does this
+	if !whole(d.Segment) || !d.Local.IsValid() || !d.Peer.IsValid() {
+		s.n.DropProtocol.Add(1)
 		return
 	}
 	t, via := tuple{d.Local, d.Peer}, sender{way{d.Agreement, d.Side}, f}
@@ -157,12 +158,17 @@ func (s *Stack) receive(f *esp.Front, d *esp.Datagram) {
 	}
 	s.mu.RUnlock()
 	begins := beginsConnection(d.Segment)
-	if b != nil && b.way == via.way && s.reopen(b, begins) {
-		b = nil
-	}
 	switch {
 	case closed:
 		s.n.DropClosed.Add(1)
+		return
+	case portsOf(d.Segment) != [2]uint16{d.Peer.Port(), d.Local.Port()}:
+		s.n.DropForeign.Add(1) // gVisor would look at these, and find another's connection
+		return
+	case b != nil && b.way == via.way && s.reopen(b, begins):
+		b = nil
+	}
+	switch {
 	case b != nil && b.way != via.way:
 		// The ports are another agreement's now: the one that the connection belongs to has ended, or these two are of one NAT's making.
 		s.n.DropForeign.Add(1)
@@ -189,6 +195,20 @@ const (
 	flagRST  = 1 << 2
 	flagACK  = 1 << 4
 )
+
+// whole reports whether a segment has its header.
+func whole(segment []byte) bool {
+	if len(segment) < tcpHeader {
+		return false
+	}
+	header := int(segment[offsetAt]>>4) * 4
+	return header >= tcpHeader && header <= len(segment)
+}
+
+// portsOf are the source and the destination port of a segment.
+func portsOf(segment []byte) [2]uint16 {
+	return [2]uint16{binary.BigEndian.Uint16(segment), binary.BigEndian.Uint16(segment[2:])}
+}
 
 // beginsConnection reports whether a segment is the first of a connection.
 func beginsConnection(segment []byte) bool {

@@ -18,7 +18,7 @@ type Counters struct {
 	DropClosed   atomic.Uint64 // segments that came before New or after Close
 	DropGone     atomic.Uint64 // segments that were not sent because the agreement had ended or its numbers were used up
 	DropUnbound  atomic.Uint64 // segments of no agreement any more: never in clear, so not at all
-	DropProtocol atomic.Uint64 // packets that are not TCP, which nothing here makes
+	DropProtocol atomic.Uint64 // packets that are not TCP: neither side of the stack makes any
 	SendErrors   atomic.Uint64 // segments that the wire refused; TCP sends them again
 
 	Refused          atomic.Uint64 // SYNs to a port on which nobody listens, answered by a reset

@@ -164,13 +164,26 @@ func TestForeignSegments(t *testing.T) {
 		d.Agreement, d.Side = a.p, esp.Client // the right agreement, the wrong associations
 		r.p.stack.receive(r.p.front, &d)
 	}
-	if n := r.p.stack.n.DropForeign.Load(); n != 128 {
+	// A laboratory that lets in what the selectors refuse: b's agreement, a's ports in the segment.
+	d := esp.Datagram{Agreement: b.p, Owner: b.pG.Owner, Side: esp.Server, Protocol: 6, Peer: netip.AddrPortFrom(v4.ue, uc+1), Local: to,
+		Segment: segment(from, to, pshAck, 1, 1, "x")}
+	r.p.stack.receive(r.p.front, &d)
+	if n := r.p.stack.n.DropForeign.Load(); n != 129 {
 		t.Errorf("%d dropped", n)
+	}
+	for _, offset := range []byte{0, 4 << 4, 15 << 4} {
+		d.Segment[offsetAt] = offset
+		r.p.stack.receive(r.p.front, &d)
+	}
+	d.Segment = d.Segment[:tcpHeader-1]
+	r.p.stack.receive(r.p.front, &d)
+	if n := r.p.stack.n.DropProtocol.Swap(0); n != 4 {
+		t.Errorf("%d malformed", n)
 	}
 	echo(t, c, s, 10_000)
 	// The UE closed first. What another may not begin in TIME-WAIT either:
 	until(t, "TIME-WAIT", func() bool { return c.b.ending() })
-	d := esp.Datagram{Agreement: b.ue, Side: esp.Client, Protocol: 6, Peer: to, Local: from, Segment: segment(to, from, header.TCPFlagSyn, 1, 0, "")}
+	d = esp.Datagram{Agreement: b.ue, Side: esp.Client, Protocol: 6, Peer: to, Local: from, Segment: segment(to, from, header.TCPFlagSyn, 1, 0, "")}
 	r.ue.stack.receive(r.ue.front, &d)
 	if r.ue.stack.bound(c.b.tuple) != c.b || r.ue.stack.n.DropForeign.Load() != 1 {
 		t.Error("another ended TIME-WAIT")
