@@ -1,4 +1,4 @@
-package kamailio
+package live
 
 import (
 	"context"
@@ -11,38 +11,34 @@ import (
 
 	"imsafe/proto/aka"
 	"imsafe/proto/sip"
-	"imsafe/test/live"
 )
 
-// patience is how long a test waits for a message that must come.
-const patience = 5 * time.Second
+// Patience is how long a Handset waits for a message that must come.
+const Patience = 5 * time.Second
 
-// handset is a phone with what its registration told it.
-type handset struct {
-	*live.Phone
+// Handset is a phone with what its registration told it.
+type Handset struct {
+	*Phone
+	Ahead bool // its card has seen sequence numbers that the HSS has not given
+
 	proxy        string   // Route to its P-CSCF
 	serviceRoute []string // RFC 3608
 	associated   []string // RFC 7315 4.1
 	callID       string   // of its registration
 	cseq         int
-	ahead        bool // its card has seen sequence numbers that the HSS has not given
 }
 
-// newHandset makes a phone of u at a P-CSCF.
-func newHandset(t *testing.T, u *live.User, pcscf string) *handset {
-	t.Helper()
-	conn, err := net.Dial("udp", pcscf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &handset{Phone: live.NewPhone(conn, "udp", u), proxy: "Route: <sip:" + pcscf + ";lr>", callID: u.Name + "-registration"}
-	t.Cleanup(h.Close)
-	return h
+// NewHandset makes a handset of u that talks over conn, whose network is "udp", "tcp" or "tls", to the P-CSCF at its end. It ends with the
+// test.
+func NewHandset(t testing.TB, conn net.Conn, network string, u *User) *Handset {
+	p := NewPhone(conn, network, u)
+	t.Cleanup(p.Close)
+	return &Handset{Phone: p, proxy: fmt.Sprintf("Route: <sip:%s;transport=%s;lr>", conn.RemoteAddr(), network), callID: u.Name + "-registration"}
 }
 
-// register registers for some seconds, or takes the registration back with 0, and returns how many challenges that took.
-func (h *handset) register(ctx context.Context, expires int) (challenges int, err error) {
-	const realm = live.Domain
+// Register registers for some seconds, or takes the registration back with 0, and returns how many challenges that took.
+func (h *Handset) Register(ctx context.Context, expires int) (challenges int, err error) {
+	const realm = Domain
 	authorization := fmt.Sprintf(`Digest username="%s",realm="%s",nonce="",uri="sip:%s",response=""`, h.IMPI, realm, realm)
 	for {
 		h.cseq++
@@ -63,7 +59,7 @@ func (h *handset) register(ctx context.Context, expires int) (challenges int, er
 			return challenges, errors.New("session keys came to the client (ZB-01)")
 		}
 		respond := h.Authorize
-		if h.ahead {
+		if h.Ahead {
 			respond = h.resynchronise
 		}
 		if authorization, err = respond(answer); err != nil {
@@ -73,7 +69,7 @@ func (h *handset) register(ctx context.Context, expires int) (challenges int, er
 }
 
 // resynchronise answers a challenge with where the card is: far ahead (TS 33.102 6.3.5, RFC 3310 3.4).
-func (h *handset) resynchronise(challenge *sip.Message) (string, error) {
+func (h *Handset) resynchronise(challenge *sip.Message) (string, error) {
 	c, err := sip.ParseChallenge(challenge.Get(sip.HdrWWWAuthenticate))
 	if err != nil {
 		return "", err
@@ -86,16 +82,20 @@ func (h *handset) resynchronise(challenge *sip.Message) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h.ahead = false
+	h.Ahead = false
 	auts := aka.AppendAUTS(nil, aka.MakeAUTS(h.Card, nonce.RAND, opened.SQN+1000<<aka.INDBits))
-	d := aka.Digest{Algorithm: aka.AKAv1MD5, Username: []byte(h.IMPI), Realm: c.Realm, Nonce: c.Nonce, URI: []byte("sip:" + live.Domain),
+	algorithm, known := aka.ParseDigestAlgorithm(c.Algorithm)
+	if !known {
+		return "", fmt.Errorf("live: digest algorithm %q", c.Algorithm)
+	}
+	d := aka.Digest{Algorithm: algorithm, Username: []byte(h.IMPI), Realm: c.Realm, Nonce: c.Nonce, URI: []byte("sip:" + Domain),
 		Method: []byte("REGISTER"), QOP: []byte("auth"), NC: []byte("00000001"), Cnonce: []byte("0a4f113b")}
 	return fmt.Sprintf(`Digest username="%s",realm="%s",nonce="%s",uri="%s",response="%s",algorithm=%s,qop=auth,nc=%s,cnonce="%s",auts="%s"`,
 		h.IMPI, c.Realm, c.Nonce, d.URI, d.AppendResponse(nil, nil), c.Algorithm, d.NC, d.Cnonce, auts), nil
 }
 
 // within puts a request into a row of requests: Call-ID and CSeq are theirs.
-func (h *handset) within(request, callID string, cseq int) string {
+func (h *Handset) within(request, callID string, cseq int) string {
 	lines := strings.Split(request, "\r\n")
 	for i, line := range lines {
 		switch name, value, _ := strings.Cut(line, ": "); name {
@@ -110,7 +110,7 @@ func (h *handset) within(request, callID string, cseq int) string {
 }
 
 // registered keeps what a 200 tells (TS 24.229 5.1.1.2).
-func (h *handset) registered(answer *sip.Message, expires int) error {
+func (h *Handset) registered(answer *sip.Message, expires int) error {
 	defer answer.Release()
 	if expires == 0 {
 		return nil
@@ -129,8 +129,8 @@ func values(m *sip.Message, name sip.HeaderID) (all []string) {
 	return all
 }
 
-// initial builds an initial request to another user, by the P-CSCF and the Service-Route.
-func (h *handset) initial(method, to, body string, lines ...string) string {
+// Initial builds an initial request to another user, by the P-CSCF and the Service-Route.
+func (h *Handset) Initial(method, to, body string, lines ...string) string {
 	routes := []string{h.proxy}
 	for _, r := range h.serviceRoute {
 		routes = append(routes, "Route: "+r)
@@ -138,9 +138,9 @@ func (h *handset) initial(method, to, body string, lines ...string) string {
 	return h.Request(method, to, to, body, append(routes, append([]string{"Contact: " + h.Contact()}, lines...)...)...)
 }
 
-// expect returns the next message that is what the test waits for: a request called method, or a final response to one. Provisional
+// Expect returns the next message that is what the test waits for: a request called method, or a final response to one. Provisional
 // responses and repetitions are passed over.
-func (h *handset) expect(t *testing.T, request bool, method string) *sip.Message {
+func (h *Handset) Expect(t testing.TB, request bool, method string) *sip.Message {
 	t.Helper()
 	for {
 		m := h.next(t, method)
@@ -158,9 +158,9 @@ func (h *handset) expect(t *testing.T, request bool, method string) *sip.Message
 }
 
 // next returns the next message, which must come.
-func (h *handset) next(t *testing.T, what string) *sip.Message {
+func (h *Handset) next(t testing.TB, what string) *sip.Message {
 	t.Helper()
-	m, err := h.Read(patience)
+	m, err := h.Read(Patience)
 	if err != nil {
 		t.Fatalf("%s waits for %s: %v", h.Name, what, err)
 	}
@@ -168,7 +168,7 @@ func (h *handset) next(t *testing.T, what string) *sip.Message {
 }
 
 // rings waits for 180.
-func (h *handset) rings(t *testing.T) {
+func (h *Handset) rings(t testing.TB) {
 	t.Helper()
 	for {
 		m := h.next(t, "180")
@@ -193,7 +193,7 @@ func cancel(invite string) string {
 
 // dialog is one side of a dialog (RFC 3261 12.1).
 type dialog struct {
-	h             *handset
+	h             *Handset
 	callID        string
 	local, remote string // values of From and To
 	target        string
@@ -223,7 +223,7 @@ func (d *dialog) request(method string, lines ...string) string {
 }
 
 // caller is the dialog that a 2xx makes on the side that called.
-func (h *handset) caller(ok *sip.Message) *dialog {
+func (h *Handset) caller(ok *sip.Message) *dialog {
 	seq, _, _ := ok.CSeq()
 	d := &dialog{h: h, callID: string(ok.Get(sip.HdrCallID)), local: string(ok.Get(sip.HdrFrom)), remote: string(ok.Get(sip.HdrTo)), target: target(ok), cseq: int(seq)}
 	for _, r := range values(ok, sip.HdrRecordRoute) {
@@ -233,7 +233,7 @@ func (h *handset) caller(ok *sip.Message) *dialog {
 }
 
 // called is the dialog on the side that was called: its tag is the phone's in whatever it sends.
-func (h *handset) called(invite *sip.Message) *dialog {
+func (h *Handset) called(invite *sip.Message) *dialog {
 	_, tag, _ := strings.Cut(h.Request("OPTIONS", h.IMPU, h.IMPU, ""), ";tag=")
 	tag, _, _ = strings.Cut(tag, "\r\n")
 	return &dialog{h: h, callID: string(invite.Get(sip.HdrCallID)), local: string(invite.Get(sip.HdrTo)) + ";tag=" + tag, remote: string(invite.Get(sip.HdrFrom)),
