@@ -96,11 +96,17 @@ func (s *SCSCF) authenticate(t *shard.Task, in hop.Inbound, r *register, pending
 }
 
 // keepRegistration refuses to let a failed authentication end the registration that is there (TS 33.203 6.1.1): anybody
-// can fail in another's name.
+// can fail in another's name. Where there is none the HSS hears of the failure, so that it does not hold us for the S-CSCF
+// of somebody who never came (TS 29.228 6.1.2.1); what it answers changes nothing.
+//
+// todo TS 29.228 6.1.2.1: AUTHENTICATION_TIMEOUT, for a challenge that nobody answers.
 func (s *SCSCF) keepRegistration(t *shard.Task, r *register) {
 	reg, registered := s.find(t, r.impi)
-	if registered && !s.ports.Gate.Refuse(secure.CIAvailabilityKeepRegistration,
-		secure.Event{Reason: "failed-authentication", Subject: r.impi}) {
+	switch {
+	case !registered:
+		_, _ = s.ports.Cx.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: []cx.IMPU{r.impu},
+			ServerName: s.ServerName(), Type: cx.AuthenticationFailure, UserDataAvailable: true})
+	case !s.ports.Gate.Refuse(secure.CIAvailabilityKeepRegistration, secure.Event{Reason: "failed-authentication", Subject: r.impi}):
 		_ = s.commit(t, leaving(reg, eventUnregistered)) // the lab's weakened registrar: what it cannot store it keeps
 	}
 }
