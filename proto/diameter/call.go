@@ -26,6 +26,8 @@ type Outgoing struct {
 	Host    string        // Destination-Host: only this one, or an agent. "" any of the realm
 	Realm   string        // Destination-Realm
 	Timeout time.Duration // 0: that of the configuration
+	// Answer is the format of the answer, unless that reports an error of the protocol (RFC 6733 7.2). Nil asks for its form only.
+	Answer Grammar
 	// Secure: only by mutual TLS with the peer's name in its certificate, because keys go or come.
 	Secure bool
 }
@@ -37,6 +39,7 @@ type call struct {
 	host    string
 	realm   string
 	secure  bool
+	answers Grammar
 	app     Application
 	command Command
 	waker   shard.Waker
@@ -52,14 +55,14 @@ type call struct {
 
 // Do sends a request to a peer and waits for the answer; t is the procedure that waits, on any shard. If the connection fails or
 // falls silent the request goes to another peer, with the T bit, as long as there is one (RFC 6733 5.5.4). The answer belongs
-// to the caller; its form has been checked. Errors: ErrNoPeer, ErrTimeout, ErrAnswer, shard.ErrFull.
+// to the caller; it has been checked. Errors: ErrNoPeer, ErrTimeout, ErrAnswer, shard.ErrFull.
 func (n *Node) Do(t *shard.Task, r *Outgoing) (Message, error) {
 	m, err := Parse(r.Message)
 	if err != nil || !m.IsRequest() {
 		return Message{}, ErrAnswer
 	}
 	setEndToEnd(r.Message, n.endToEnd.Add(1))
-	k := &call{n: n, msg: r.Message, host: r.Host, realm: r.Realm, secure: r.Secure, app: m.Application(), command: m.Command()}
+	k := &call{n: n, msg: r.Message, host: r.Host, realm: r.Realm, secure: r.Secure, answers: r.Answer, app: m.Application(), command: m.Command()}
 	limit := r.Timeout
 	def(&limit, n.cfg.Timeout)
 	full := false
@@ -161,7 +164,12 @@ func (k *call) end(err error) {
 // (RFC 6733 7.1.3).
 func (k *call) answered(m Message) {
 	k.conn = nil
-	if f := m.Check(nil); f != nil {
+	format := k.answers
+	if m.Flags()&FlagError != 0 && format != nil {
+		format = grammarError
+	}
+	if f := m.Check(format); f != nil {
+		k.n.n.MalformedAnswers.Add(1)
 		k.end(ErrAnswer)
 		return
 	}

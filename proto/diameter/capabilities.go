@@ -8,13 +8,16 @@ import (
 	"imsafe/proto/shard"
 )
 
-// Grammars of the base protocol (RFC 6733 5.3.1, 5.3.2, 5.4, 5.5).
+// Grammars of the base protocol (RFC 6733 5.3.1, 5.3.2, 5.4, 5.5, 7.2).
 var (
 	grammarCER = Grammar{{OriginHost, 1, 1}, {OriginRealm, 1, 1}, {HostIPAddress, 1, 0}, {VendorID, 1, 1}, {ProductName, 1, 1},
 		{OriginStateID, 0, 1}, {SupportedVendorID, 0, 0}, {AuthApplicationID, 0, 0}, {InbandSecurityID, 0, 0},
 		{AcctApplicationID, 0, 0}, {VendorSpecificApplicationID, 0, 0}, {FirmwareRevision, 0, 1}}
-	grammarCEA = append(Grammar{{ResultCode, 1, 1}, {ErrorMessage, 0, 1}, {FailedAVP, 0, 1}}, grammarCER...)
-	grammarDWR = Grammar{{OriginHost, 1, 1}, {OriginRealm, 1, 1}, {OriginStateID, 0, 1}}
+	grammarCEA   = append(Grammar{{ResultCode, 1, 1}, {ErrorMessage, 0, 1}, {FailedAVP, 0, 1}}, grammarCER...)
+	grammarDWR   = Grammar{{OriginHost, 1, 1}, {OriginRealm, 1, 1}, {OriginStateID, 0, 1}}
+	grammarError = Grammar{{SessionID, 0, 1}, {OriginHost, 1, 1}, {OriginRealm, 1, 1}, {ResultCode, 1, 1}, {ExperimentalResult, 0, 1}, {OriginStateID, 0, 1},
+		{ErrorMessage, 0, 1}, {ErrorReportingHost, 0, 1}, {FailedAVP, 0, 0}, {RedirectHost, 0, 0}, {RedirectHostUsage, 0, 1}, {RedirectMaxCacheTime, 0, 1},
+		{AuthSessionState, 0, 1}, {VendorSpecificApplicationID, 0, 1}}
 	grammarDPR = Grammar{{OriginHost, 1, 1}, {OriginRealm, 1, 1}, {DisconnectCause, 1, 1}}
 )
 

@@ -31,6 +31,7 @@ type Counters struct {
 	Timeouts              atomic.Uint64 // requests without answer
 	NoRoute               atomic.Uint64 // requests that no peer could take
 	UnexpectedAnswers     atomic.Uint64 // answers that nobody waits for
+	MalformedAnswers      atomic.Uint64 // answers that Check refused: their requests fail
 	Duplicates            atomic.Uint64 // requests answered from memory
 	RefusedReason         [ReasonAVP + 1]atomic.Uint64
 	Malformed             atomic.Uint64 // requests that Check refused

@@ -40,6 +40,37 @@ func clientGrammars() map[d.Command]d.Grammar {
 	}
 }
 
+// answers are the formats of the answers (TS 29.229 6.1). An AVP that stands twice where it may stand once makes an answer that two
+// readers understand in two ways, so it is none. What is missing of the head and harms nobody is not asked for, and where a request goes
+// may stand in its answer too: other stacks repeat it.
+func answers(rules ...d.Rule) d.Grammar {
+	return append(d.Grammar{{ID: d.SessionID, Min: 1, Max: 1}, {ID: d.OriginHost, Min: 1, Max: 1}, {ID: d.OriginRealm, Min: 1, Max: 1},
+		{ID: d.ResultCode, Max: 1}, {ID: d.ExperimentalResult, Max: 1}, {ID: d.VendorSpecificApplicationID, Max: 1}, {ID: d.AuthSessionState, Max: 1},
+		{ID: d.SupportedFeatures}, {ID: d.OriginStateID, Max: 1}, {ID: d.ErrorMessage, Max: 1}, {ID: d.ErrorReportingHost, Max: 1}, {ID: d.FailedAVP},
+		{ID: d.DestinationHost, Max: 1}, {ID: d.DestinationRealm, Max: 1}}, rules...)
+}
+
+// once is the rule of an AVP that need not be there.
+func once(id d.ID) d.Rule { return d.Rule{ID: id, Max: 1} }
+
+// answerGrammars are the answers that are taken, by their commands (TS 29.229 6.1.2, 6.1.4, 6.1.6, 6.1.8, 6.1.10, 6.1.12).
+var answerGrammars = map[d.Command]d.Grammar{
+	d.UAR: answers(once(d.ServerName), once(d.ServerCapabilities)),
+	d.SAR: answers(once(d.UserName), once(d.UserData), once(d.ChargingInformation), once(d.AssociatedIdentities), once(d.LooseRouteIndication),
+		d.Rule{ID: d.SCSCFRestorationInfo}, once(d.AssociatedRegisteredIdentities), once(d.ServerName), once(d.WildcardedPublicIdentity),
+		once(d.PriviledgedSenderIndication), once(d.AllowedWAFWWSFIdentities)),
+	d.LIR: answers(once(d.ServerName), once(d.ServerCapabilities), once(d.WildcardedPublicIdentity), once(d.LIAFlags)),
+	d.MAR: answers(once(d.UserName), once(d.PublicIdentity), once(d.SIPNumberAuthItems), d.Rule{ID: d.SIPAuthDataItem}),
+	d.RTR: answers(once(d.AssociatedIdentities), d.Rule{ID: d.IdentityWithEmergencyRegistration}),
+	d.PPR: answers(),
+}
+
+// formatOf is the format of the answer to a request.
+func formatOf(request []byte) d.Grammar {
+	m, _ := d.Parse(request) // what a Writer made
+	return answerGrammars[m.Command()]
+}
+
 // The roles of peers: what each may ask (core.authorization.role). Beyond the fields of its command a peer may send only what
 // agents add, so no list of AVPs is needed besides the grammars.
 

@@ -212,6 +212,7 @@ func ask(t *shard.Task, n *d.Node, w *d.Writer, out d.Outgoing) (answer d.Messag
 	if out.Message, err = w.End(); err != nil {
 		return d.Message{}, 0, cx.ErrTooMuchData
 	}
+	out.Answer = formatOf(out.Message)
 	answer, err = n.Do(t, &out)
 	switch {
 	case errors.Is(err, shard.ErrFull):
@@ -222,7 +223,7 @@ func ask(t *shard.Task, n *d.Node, w *d.Writer, out d.Outgoing) (answer d.Messag
 		return d.Message{}, 0, errUndeliverable
 	}
 	r, vendor, ok := d.ResultOf(answer)
-	if !ok || vendor != 0 && vendor != d.Vendor3GPP {
+	if !ok || contradicts(answer) || vendor != 0 && vendor != d.Vendor3GPP {
 		return d.Message{}, 0, errUnreadable
 	}
 	result = cx.MakeResult(uint32(r), vendor != 0)
@@ -230,4 +231,11 @@ func ask(t *shard.Task, n *d.Node, w *d.Writer, out d.Outgoing) (answer d.Messag
 		return answer, result, &cx.ResultError{Result: result}
 	}
 	return answer, result, nil
+}
+
+// contradicts reports whether an answer has two results. One of them would be believed here and the other elsewhere.
+func contradicts(answer d.Message) bool {
+	_, base := answer.Find(d.ResultCode)
+	_, own := answer.Find(d.ExperimentalResult)
+	return base && own && answer.Flags()&d.FlagError == 0
 }
