@@ -250,8 +250,12 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	for _, impi := range answer.AssociatedIdentities {
 		a.siblings = append(a.siblings, string(impi))
 	}
-	if answer.Profile != nil {
+	switch {
+	case answer.Profile != nil:
 		a.replaceSet(r.set, identitiesOf(answer.Profile, r.impu))
+	case !known && request.Type == cx.AssignRegistration: // who may be called by it, and by what names, the HSS has not said
+		a.batch.Settle(cx.ErrUnableToComply)
+		return nil, &refusal{status: 504}
 	}
 	return a, nil
 }
