@@ -9,6 +9,7 @@ func Default() Config {
 		Node: Node{Name: "imsafe", Number: 1, DataDir: "/var/lib/imsafe"},
 		CI: CI{TLS: CITLS{MinVersion: "1.3"},
 			IPsec: CIIPsec{Profile: "strict", ServerPort: 6060, ClientPorts: []uint16{6061, 6062, 6063, 6064}, ESP: "auto", NATPort: 4500}},
+		Cx: Cx{AKA: "AKAv1-MD5", Watchdog: Of(30 * time.Second)},
 		Registration: Registration{
 			MinExpires:     Of(time.Minute),
 			DefaultExpires: Of(time.Hour),

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // roles are the functions that a process may have.
@@ -62,7 +63,11 @@ func (c *Config) validateCx(f *findings) {
 	f.refuse(x.Listen.IsValid() && !hss, "cx.listen", "", "only an HSS listens for CSCFs, and this process has none")
 	f.refuse(x.Server.IsValid() && hss, "cx.server", "take the role out of [node], or the address out", "this process has the function itself")
 	f.refuse(x.Listen.IsValid() && len(x.Clients) == 0, "cx.clients", `write clients = ["cscf.`+c.HomeDomain()+`"]`, "an HSS that listens serves somebody")
-	for key, names := range map[string][]string{"cx.name": {x.Name}, "cx.clients": x.Clients, "cx.server_name": {x.ServerName}} {
+	f.refuse(x.Alternate.IsValid() && !x.Server.IsValid(), "cx.server", "", "there is a second HSS and no first")
+	f.refuse(x.Alternate.IsValid() && (x.AlternateName == "" || x.AlternateName == c.CxServerName()), "cx.alternate_name", "say which name stands in its certificate", "the second HSS needs a name of its own")
+	f.refuse(x.Watchdog.Std() < 6*time.Second, "cx.watchdog", "", "%s is less than 6s", x.Watchdog)
+	oneOf(f, "cx.aka", x.AKA, "AKAv1-MD5", "AKAv2-SHA-256")
+	for key, names := range map[string][]string{"cx.name": {x.Name}, "cx.clients": x.Clients, "cx.server_name": {x.ServerName}, "cx.alternate_name": {x.AlternateName}} {
 		for _, name := range names {
 			labels := strings.Split(name, ".")
 			bad := len(labels) < 2 || slices.ContainsFunc(labels, func(l string) bool { return !label.MatchString(l) })

@@ -176,6 +176,17 @@ type Cx struct {
 	Server Address `toml:"server"`
 	// For CSCFs: name of the HSS. Without it, "hss" before the home domain.
 	ServerName string `toml:"server_name"`
+	// For CSCFs: address of a second HSS with the same subscribers, which is asked while the first is not there.
+	// Empty: there is none.
+	Alternate Address `toml:"alternate"`
+	// For CSCFs: its name.
+	AlternateName string `toml:"alternate_name"`
+	// For S-CSCFs: version of AKA that the cards use where the HSS does not say it: "AKAv1-MD5", or "AKAv2-SHA-256",
+	// which clients over TLS need. On Cx both have one name; an imsafe HSS says which it is for each subscriber.
+	AKA string `toml:"aka"`
+	// How long a silent peer is let be before it is asked whether it is there, and again before its requests go to
+	// another (RFC 3539, Tw). 6s at least.
+	Watchdog Duration `toml:"watchdog"`
 	// In a lab: Diameter in clear, and with it the session keys of every challenge, to functions of other
 	// makes that know no TLS 1.3. Who listens there owns every security association.
 	LabCleartextKeys bool `toml:"lab_cleartext_keys"`

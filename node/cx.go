@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imsafe/config"
+	"imsafe/proto/aka"
 	"imsafe/proto/diameter"
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
@@ -48,7 +49,7 @@ func (n *Node) openCx(hss *remoteHSS) (err error) {
 	c, w := n.o.Config, &cxWire{}
 	d := diameter.Config{Identities: diameter.Identities{Host: c.CxName(), Realm: c.HomeDomain()}, Product: "imsafe",
 		OriginState: uint32(n.o.Clock.Wall().Unix()), Shard: n.Shards[0], Random: n.o.Random, Sleep: time.Sleep,
-		Refuse: n.refuseDiameter, Changed: n.cxChanged, Counters: &w.counters}
+		Watchdog: c.Cx.Watchdog.Std(), Refuse: n.refuseDiameter, Changed: n.cxChanged, Counters: &w.counters}
 	switch {
 	case n.o.Sockets.Cx != nil:
 		err = n.openCxServer(w, &d)
@@ -102,23 +103,34 @@ func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
 	return nil
 }
 
-// openCxClient makes the CSCFs' end: it connects to the HSS.
+// openCxClient makes the CSCFs' end: it connects to the HSS, and to the second one if there is one.
 func (n *Node) openCxClient(w *cxWire, d *diameter.Config) (err error) {
 	c := n.o.Config
 	client := cxwire.ClientConfig{Realm: c.HomeDomain(), Host: c.CxServerName(), LabCleartextKeys: c.Cx.LabCleartextKeys}
+	client.Algorithm, _ = aka.ParseDigestAlgorithm([]byte(c.Cx.AKA))
 	if n.SCSCF != nil {
 		client.SCSCF, client.ServerName, client.Shards = n.SCSCF, n.SCSCF.ServerName(), n.Shards
+	}
+	d.Peers = []diameter.PeerConfig{n.cxPeer(c.CxServerName(), c.Cx.Server, 0)}
+	if c.Cx.Alternate.IsValid() {
+		client.Host = "" // whichever serves the realm (RFC 6733 6.1.4)
+		d.Peers = append(d.Peers, n.cxPeer(c.Cx.AlternateName, c.Cx.Alternate, 1))
 	}
 	if w.client, err = cxwire.NewClient(client); err != nil {
 		return err
 	}
 	d.Addresses = []netip.Addr{addressOf(c)}
 	d.Applications = []diameter.ApplicationConfig{w.client.Application()}
-	d.Peers = []diameter.PeerConfig{{Host: c.CxServerName(), Realm: c.HomeDomain(), Role: role("hss", hssRequests), Cleartext: c.Cx.LabCleartextKeys,
-		Dial: func(ctx context.Context) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", c.Cx.Server.String())
-		}}}
 	return nil
+}
+
+// cxPeer is an HSS at an address. That of the lowest priority in service is asked.
+func (n *Node) cxPeer(host string, at config.Address, priority int) diameter.PeerConfig {
+	c := n.o.Config
+	return diameter.PeerConfig{Host: host, Realm: c.HomeDomain(), Priority: priority, Role: role("hss", hssRequests), Cleartext: c.Cx.LabCleartextKeys,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", at.String())
+		}}
 }
 
 // role is what a peer may ask for.
