@@ -23,13 +23,14 @@ import (
 	"imsafe/store"
 	"imsafe/store/seal"
 	"imsafe/test/live"
-	"imsafe/trace"
 )
 
 // free finds a port on loopback that nobody has at the moment.
-func free(t *testing.T) config.Address {
+func free(t *testing.T) config.Address { return freeAt(t, "127.0.0.1") }
+
+func freeAt(t *testing.T, address string) config.Address {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", address+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,11 +57,13 @@ func pkcs8(key crypto.PrivateKey) ([]byte, error) {
 type network struct {
 	authority    *ca.CA
 	front, heart *node.Node
-	lab, tls     netip.AddrPort // where clients come
-	refusals     *trace.Refusals
+	lab, tls     netip.AddrPort    // where clients come
+	inner        [2]netip.AddrPort // where the two hear each other
 }
 
 const (
+	frontAddress, heartAddress = "127.0.0.3", "127.0.0.4"
+
 	icscf = "icscf." + live.Domain
 	scscf = "scscf." + live.Domain
 )
@@ -72,11 +75,12 @@ func start(t *testing.T, authority *ca.CA, hss []*foreign, configure func(*confi
 	front, heart := config.Default(), config.Default()
 	front.Node.Number, front.Node.Roles, front.Cx.Name = 1, []string{"pcscf", "icscf"}, icscf
 	heart.Node.Number, heart.Node.Roles, heart.Cx.Name = 2, []string{"scscf"}, scscf
-	front.Mw.Listen, heart.Mw.Listen = free(t), free(t)
+	front.Mw.Listen, heart.Mw.Listen = freeAt(t, frontAddress), freeAt(t, heartAddress)
+	n.inner = [2]netip.AddrPort{front.Mw.Listen.AddrPort, heart.Mw.Listen.AddrPort}
 	front.Mw.SCSCF = config.MwPeer{Address: heart.Mw.Listen, Certificate: "heart." + live.Domain, Keys: true}
 	heart.Mw.PCSCF = config.MwPeer{Address: front.Mw.Listen, Certificate: "front." + live.Domain, Keys: true}
 	heart.Mw.ICSCF = heart.Mw.PCSCF
-	front.CI.LabUDP.Listen, front.CI.TLS.Listen = []config.Address{free(t)}, []config.Address{free(t)}
+	front.CI.LabUDP.Listen, front.CI.TLS.Listen = []config.Address{freeAt(t, frontAddress)}, []config.Address{freeAt(t, frontAddress)}
 	n.lab, n.tls = front.CI.LabUDP.Listen[0].AddrPort, front.CI.TLS.Listen[0].AddrPort
 	for _, c := range []*config.Config{&front, &heart} {
 		c.Cx.Server, c.Cx.ServerName = config.Address{AddrPort: hss[0].at}, hss[0].host
