@@ -218,27 +218,38 @@ func (p *Phone) Response(request *sip.Message, status int, lines ...string) stri
 	return string(m.AppendTo(nil))
 }
 
-// Authorize computes the Authorization that answers a challenge, as a card that accepts every sequence number.
+// Authorize computes the Authorization that answers a challenge, as a card that accepts every sequence number, or with the password.
 func (p *Phone) Authorize(challenge *sip.Message) (string, error) {
 	c, err := sip.ParseChallenge(challenge.Get(sip.HdrWWWAuthenticate))
 	if err != nil {
 		return "", err
 	}
-	nonce, err := aka.ParseNonce(c.Nonce)
-	if err != nil {
-		return "", err
-	}
-	if _, err := aka.Open(p.Card, nonce.RAND, nonce.AUTN); err != nil {
-		return "", fmt.Errorf("live: the network is not genuine: %w", err)
-	}
 	algorithm, known := aka.ParseDigestAlgorithm(c.Algorithm)
-	if !known {
+	if !known || algorithm.AKA() != (p.Password == "") {
 		return "", fmt.Errorf("live: digest algorithm %q", c.Algorithm)
 	}
-	res, ck, ik, _ := p.Card.F2345(nonce.RAND)
+	password := []byte(p.Password)
+	if algorithm.AKA() {
+		if password, err = p.answer(c.Nonce, algorithm); err != nil {
+			return "", err
+		}
+	}
 	d := aka.Digest{Algorithm: algorithm, Username: []byte(p.IMPI), Realm: c.Realm, Nonce: c.Nonce, URI: []byte("sip:" + Domain),
 		Method: []byte("REGISTER"), QOP: []byte("auth"), NC: []byte("00000001"), Cnonce: []byte("0a4f113b")}
-	response := d.AppendResponse(nil, algorithm.AppendPassword(nil, &res, &ck, &ik))
+	response := d.AppendResponse(nil, password)
 	return fmt.Sprintf(`Digest username="%s",realm="%s",nonce="%s",uri="%s",response="%s",algorithm=%s,qop=auth,nc=%s,cnonce="%s"`,
 		p.IMPI, c.Realm, c.Nonce, d.URI, response, c.Algorithm, d.NC, d.Cnonce), nil
+}
+
+// answer is what the card makes of a challenge: the password of one digest (RFC 3310 3.3, RFC 4169).
+func (p *Phone) answer(challenge []byte, algorithm aka.DigestAlgorithm) ([]byte, error) {
+	nonce, err := aka.ParseNonce(challenge)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := aka.Open(p.Card, nonce.RAND, nonce.AUTN); err != nil {
+		return nil, fmt.Errorf("live: the network is not genuine: %w", err)
+	}
+	res, ck, ik, _ := p.Card.F2345(nonce.RAND)
+	return algorithm.AppendPassword(nil, &res, &ck, &ik), nil
 }

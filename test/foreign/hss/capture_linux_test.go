@@ -19,7 +19,7 @@ func TestCapture(t *testing.T) {
 		return
 	}
 	authority := newAuthority(t)
-	hss := run(t, authority, setting{name: "hss", at: free(t).AddrPort, clear: true})
+	hss := run(t, authority, setting{name: "hss", at: free(t), clear: true})
 	n := start(t, authority, []*foreign{hss}, func(c *config.Config) { c.Cx.LabCleartextKeys, c.Mw.Clear = true, true })
 	decode := []string{"-d", fmt.Sprintf("tcp.port==%d,diameter", hss.at.Port())}
 	for _, port := range []uint16{n.lab.Port(), n.inner[0].Port(), n.inner[1].Port()} {

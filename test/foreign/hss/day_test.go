@@ -13,7 +13,7 @@ import (
 // refresh and leave; the HSS bars one and takes him away at last. Cx is mutual TLS.
 func TestDay(t *testing.T) {
 	authority := newAuthority(t)
-	hss := run(t, authority, setting{name: "hss", at: free(t).AddrPort})
+	hss := run(t, authority, setting{name: "hss", at: free(t)})
 	n := start(t, authority, []*foreign{hss}, func(*config.Config) {})
 	day(t, n, hss)
 	hss.content(t)
@@ -89,7 +89,7 @@ func expelled(ctx context.Context, t *testing.T, hss *foreign, from, h *live.Han
 // TestStrangers: who is unknown, who uses the identity of another, and who has a wrong card stay outside.
 func TestStrangers(t *testing.T) {
 	authority := newAuthority(t)
-	hss := run(t, authority, setting{name: "hss", at: free(t).AddrPort})
+	hss := run(t, authority, setting{name: "hss", at: free(t)})
 	n := start(t, authority, []*foreign{hss}, func(*config.Config) {})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

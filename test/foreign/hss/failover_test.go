@@ -14,9 +14,9 @@ import (
 func pair(t *testing.T, users ...*live.User) (n *network, first, second *foreign, again func() *foreign) {
 	t.Helper()
 	authority := newAuthority(t)
-	one := setting{name: "hss", at: free(t).AddrPort, index: 1}
+	one := setting{name: "hss", at: free(t), index: 1}
 	first = run(t, authority, one)
-	second = run(t, authority, setting{name: "hss2", at: free(t).AddrPort, index: 2})
+	second = run(t, authority, setting{name: "hss2", at: free(t), index: 2})
 	n = start(t, authority, []*foreign{first, second}, func(c *config.Config) {
 		c.Cx.Alternate, c.Cx.AlternateName = config.Address{AddrPort: second.at}, second.host
 		c.Cx.Watchdog = config.Of(6 * time.Second)
@@ -110,7 +110,7 @@ func TestOnlyHSSDies(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
 	defer cancel()
-	authority, one := newAuthority(t), setting{name: "hss", at: free(t).AddrPort}
+	authority, one := newAuthority(t), setting{name: "hss", at: free(t)}
 	hss := run(t, authority, one)
 	n := start(t, authority, []*foreign{hss}, func(*config.Config) {})
 	users := live.NewUsers("only", 2, live.AKAv1)

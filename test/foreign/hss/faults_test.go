@@ -69,7 +69,7 @@ var faults = []struct {
 // not, as the standard has it; the connection stays, and so do other users.
 func TestFaults(t *testing.T) {
 	authority := newAuthority(t)
-	hss := run(t, authority, setting{name: "hss", at: free(t).AddrPort})
+	hss := run(t, authority, setting{name: "hss", at: free(t)})
 	n := start(t, authority, []*foreign{hss}, func(*config.Config) {})
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()

@@ -19,7 +19,7 @@ import (
 // says nothing it is AKAv1, whose answers no one takes over TLS (TS 33.203 X.2).
 func TestTLS(t *testing.T) {
 	authority := newAuthority(t)
-	hss := run(t, authority, setting{name: "hss", at: free(t).AddrPort})
+	hss := run(t, authority, setting{name: "hss", at: free(t)})
 	users := live.NewUsers("tls", 2, live.AKAv2)
 	hss.add(t, users...)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)

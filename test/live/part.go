@@ -1,0 +1,93 @@
+package live
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/config"
+	"imsafe/node"
+	"imsafe/policy"
+	"imsafe/proto/shard"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+// Part is a running node that has some of the functions; others have the rest. Its store is in memory.
+type Part struct {
+	*node.Node
+	Stop func() // ends it before the test does; twice is harmless
+
+	log syncBuffer
+}
+
+// FreeAddress is an address with a port that nobody has at the moment.
+func FreeAddress(t testing.TB, host string) config.Address {
+	t.Helper()
+	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return config.Address{AddrPort: netip.MustParseAddrPort(ln.Addr().String())}
+}
+
+// StartPart runs a node as c says until the test ends: in a lab, in Domain, quick to stop. authority signs its certificate towards other
+// nodes, which has the names.
+func StartPart(t testing.TB, authority *ca.CA, c *config.Config, names ...string) *Part {
+	t.Helper()
+	c.Node.Lab, c.Node.DataDir, c.Node.Shards, c.IMS.Domain, c.Metrics.Listen = true, t.TempDir(), 2, Domain, config.Address{}
+	c.Timers.Drain = config.Of(time.Second)
+	p, clock := &Part{}, shard.RealClock()
+	must := func(err error) {
+		if err != nil {
+			t.Helper()
+			t.Fatal(err)
+		}
+	}
+	st, err := store.InMemory(clock)
+	must(err)
+	identity := &node.Identity{Authority: authority.Pool()}
+	identity.Certificate, err = authority.Node(time.Hour, names)
+	must(err)
+	server, err := authority.Server(time.Hour, []string{"pcscf." + Domain}, nil)
+	must(err)
+	keyring, err := seal.Generate(rand.Reader)
+	must(err)
+	sockets, err := node.Listen(c, node.Shards(c), nil)
+	must(err)
+	p.Node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(&p.log, nil)), Store: st, Keyring: keyring,
+		Certificate: &server, Identity: identity, Sockets: sockets, Policy: policy.Default()})
+	must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	p.Stop = sync.OnceFunc(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		for _, sh := range p.Shards {
+			if panics := sh.Stats().Panics; panics > 0 {
+				t.Errorf("%d procedures panicked", panics)
+			}
+		}
+		_ = st.Close()
+	})
+	t.Cleanup(func() {
+		p.Stop()
+		if t.Failed() {
+			t.Logf("%v:\n%s", c.Node.Roles, p.log.bytes())
+		}
+	})
+	return p
+}
+
+// Log returns what the node has logged.
+func (p *Part) Log() []byte { return p.log.bytes() }
