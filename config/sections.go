@@ -188,7 +188,8 @@ type Cx struct {
 	// another (RFC 3539, Tw). 6s at least.
 	Watchdog Duration `toml:"watchdog"`
 	// In a lab: Diameter in clear, and with it the session keys of every challenge, to functions of other
-	// makes that know no TLS 1.3. Who listens there owns every security association.
+	// makes that know no TLS 1.3. Who listens there owns every security association. Subscribers with a password
+	// are not served over it: what was made of their password never goes in clear.
 	LabCleartextKeys bool `toml:"lab_cleartext_keys"`
 }
 

@@ -2,6 +2,7 @@ package cxwire
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"imsafe/proto/aka"
@@ -21,7 +22,8 @@ type ClientConfig struct {
 	// ServerName is the SIP name of our S-CSCF, which pushed requests are for.
 	ServerName string
 	Shards     []*shard.Shard // procedures for pushed requests run on these, in turn; needed with SCSCF
-	// LabCleartextKeys lets keys come from peers without TLS. For laboratories.
+	// LabCleartextKeys lets session keys come from peers without TLS. For laboratories. H(A1) is not taken then: whoever listened
+	// may have it.
 	LabCleartextKeys bool
 }
 
@@ -120,6 +122,9 @@ func (c *Client) MultimediaAuth(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx
 	}
 	a, err := decodeMAA(m.AVPs(), result, c.cfg.Algorithm)
 	clear(m.Bytes())
+	if err == nil && c.cfg.LabCleartextKeys && slices.ContainsFunc(a.Items, func(i cx.AuthDataItem) bool { return i.Digest != nil }) {
+		return nil, errUnreadable
+	}
 	return a, err
 }
 
@@ -145,7 +150,7 @@ func (c *Client) Serve(r *d.Request) {
 		r.Reply.Send(d.AppendError(nil, r.Message, c.node.Us(), *f))
 	case err != nil:
 		p.x.fail(cx.ResultOf(err))
-	case bears && !r.Secure && !c.cfg.LabCleartextKeys:
+	case bears && !r.Secure:
 		p.x.fail(cx.ResultUnableToComply) // H(A1) that anybody may have read is no secret
 	case !checkFeatures(r.Message):
 		p.x.fail(cx.ResultFeatureUnsupported)

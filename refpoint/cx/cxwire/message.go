@@ -55,6 +55,7 @@ type exchange struct {
 	proxy    []byte // Proxy-Info, to be given back
 	features bool   // the peer spoke of features, so the answer does
 	origin   string // Origin-Host
+	secure   bool   // it came by mutual TLS with the peer's name in it
 	reply    d.Reply
 }
 
@@ -62,7 +63,7 @@ func newExchange(r *d.Request, us d.Identities) exchange {
 	h := r.Header()
 	h.Flags &= d.FlagProxiable
 	x := exchange{us: us, header: h, session: append([]byte(nil), r.Identity(d.SessionID)...),
-		origin: string(r.Identity(d.OriginHost)), reply: r.Reply}
+		origin: string(r.Identity(d.OriginHost)), secure: r.Secure, reply: r.Reply}
 	_, x.features = r.Find(d.SupportedFeatures)
 	var proxy d.Writer
 	d.CopyProxyInfo(&proxy, r.Message)

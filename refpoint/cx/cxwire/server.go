@@ -2,6 +2,7 @@ package cxwire
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,7 @@ import (
 )
 
 // ReasonKeysInClear names the refusal of a request whose answer would carry CK, IK, XRES or H(A1) to a peer without mutual TLS.
-// It cannot be switched off, only excepted by LabCleartextKeys.
+// It cannot be switched off, only excepted by LabCleartextKeys, and for H(A1) not by that either.
 const ReasonKeysInClear = "keys-in-clear"
 
 // ServerConfig is what a Server is made of.
@@ -23,9 +24,10 @@ type ServerConfig struct {
 	// that the HSS grants,
 	// and before that taken to be the host of the SIP URI.
 	Hosts map[string]string
-	// LabCleartextKeys lets keys go to peers without TLS. For laboratories: who listens owns every security association.
+	// LabCleartextKeys lets session keys go to peers without TLS. For laboratories: who listens owns every security association.
+	// What a password was made to never goes: it is worth something for years.
 	LabCleartextKeys bool
-	// Refused is told of refusals, with ReasonKeysInClear. On the Node's shard; it may be nil.
+	// Refused is told of refusals, with ReasonKeysInClear. On any shard; it may be nil.
 	Refused func(peer, reason string)
 }
 
@@ -89,9 +91,7 @@ func (s *Server) Serve(r *d.Request) {
 	case !checkFeatures(r.Message):
 		p.x.fail(cx.ResultFeatureUnsupported)
 	case bears && !r.Secure && !s.cfg.LabCleartextKeys:
-		if s.cfg.Refused != nil {
-			s.cfg.Refused(r.Peer, ReasonKeysInClear)
-		}
+		s.refused(r.Peer)
 		p.x.fail(cx.ResultUnableToComply) // before a sequence number is spent
 	case !s.cfg.Shards[s.turn.Add(1)%uint32(len(s.cfg.Shards))].Exec(p):
 		p.x.fail(cx.ResultTooBusy)
@@ -137,10 +137,21 @@ func (s *Server) multimediaAuth(t *shard.Task, x *exchange, r *cx.MultimediaAuth
 	if err != nil {
 		return x.answer(cx.ResultOf(err))
 	}
+	if !x.secure && slices.ContainsFunc(a.Items, func(i cx.AuthDataItem) bool { return i.Digest != nil }) {
+		s.refused(x.origin)
+		return x.answer(cx.ResultUnableToComply)
+	}
 	s.learn(r.ServerName, x.origin)
 	w := x.answer(a.Result)
 	appendMAA(&w, a)
 	return w
+}
+
+// refused tells of keys that a peer did not get.
+func (s *Server) refused(peer string) {
+	if s.cfg.Refused != nil {
+		s.cfg.Refused(peer, ReasonKeysInClear)
+	}
 }
 
 // learn notes which host an S-CSCF has: what is pushed goes there (TS 29.228 6.1.3, Destination-Host). Only what the HSS has granted
@@ -202,7 +213,7 @@ func (p *pusher) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushP
 	host, realm := p.s.hostOf(p.serverName), p.s.node.Us().Realm
 	w := begin(p.s.node, d.PPR, host, realm)
 	appendPPR(&w, r)
-	_, result, err := ask(t, p.s.node, &w, d.Outgoing{Host: host, Realm: realm, Secure: r.Digest != nil && !p.s.cfg.LabCleartextKeys})
+	_, result, err := ask(t, p.s.node, &w, d.Outgoing{Host: host, Realm: realm, Secure: r.Digest != nil})
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,17 @@
 package diameter
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +21,8 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/cx/cxwire"
+	"imsafe/test/capture"
+	"imsafe/test/peer"
 )
 
 // everything answers with every information element there is, so that tshark sees each of our AVPs.
@@ -62,58 +71,95 @@ func (everything) PushProfile(*shard.Task, *cx.PushProfileRequest) (*cx.PushProf
 	return nil, cx.ErrNotSupportedUserData
 }
 
-// cxPair is both sides of Cx, joined by a pipe that is recorded.
-func cxPair(t *testing.T, sent *recorder) (*cxwire.Server, *cxwire.Client, *shard.Shard) {
+// cxPair is both sides of Cx, joined by mutual TLS over loopback, whose keys go to keylog for the reader of a capture. H(A1) goes by
+// nothing else. It returns the port, too.
+func cxPair(t *testing.T, keylog io.Writer) (*cxwire.Server, *cxwire.Client, *shard.Shard, int) {
 	t.Helper()
+	ca := newAuthority(t)
 	sh := shard.New(shard.Config{Clock: shard.RealClock()})
 	shards := []*shard.Shard{sh}
-	server, err := cxwire.NewServer(cxwire.ServerConfig{HSS: everything{}, Shards: shards, LabCleartextKeys: true, Hosts: map[string]string{"sip:s": ours}})
+	server, err := cxwire.NewServer(cxwire.ServerConfig{HSS: everything{}, Shards: shards, Hosts: map[string]string{"sip:s": ours}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := cxwire.NewClient(cxwire.ClientConfig{Realm: realm, SCSCF: everything{}, ServerName: "sip:s", Shards: shards, LabCleartextKeys: true})
+	client, err := cxwire.NewClient(cxwire.ClientConfig{Realm: realm, SCSCF: everything{}, ServerName: "sip:s", Shards: shards})
 	if err != nil {
 		t.Fatal(err)
 	}
 	up := make(chan struct{}, 2)
-	make1 := func(host, other string, app diameter.ApplicationConfig, role diameter.Role, dial func(context.Context) (net.Conn, error)) *diameter.Node {
-		n, err := diameter.New(diameter.Config{Identities: diameter.Identities{Host: host, Realm: realm}, Product: "imsafe", Shard: sh,
+	make1 := func(host, other string, serial int64, app diameter.ApplicationConfig, role diameter.Role, dial func(context.Context) (net.Conn, error)) *diameter.Node {
+		conf := ca.leaf(host, serial)
+		conf.KeyLogWriter = keylog
+		n, err := diameter.New(diameter.Config{Identities: diameter.Identities{Host: host, Realm: realm}, Product: "imsafe", Shard: sh, TLS: conf,
 			Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Random: rand.Reader, Sleep: time.Sleep,
 			Applications: []diameter.ApplicationConfig{app}, Changed: func(_ string, is bool) {
 				if is {
 					up <- struct{}{}
 				}
 			},
-			Peers: []diameter.PeerConfig{{Host: other, Realm: realm, Role: role, Dial: dial, Cleartext: true}}})
+			Peers: []diameter.PeerConfig{{Host: other, Realm: realm, Role: role, Dial: dial}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
-	hss := make1(theirs, ours, server.Application(), cxwire.RoleCSCF(), nil)
-	cscf := make1(ours, theirs, client.Application(), cxwire.RoleHSS(), func(context.Context) (net.Conn, error) {
-		x, y := net.Pipe()
-		hss.Accept(recorded{y, sent}, false)
-		return recorded{x, sent}, nil
-	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	hss := make1(theirs, ours, 2, server.Application(), cxwire.RoleCSCF(), nil)
+	cscf := make1(ours, theirs, 3, client.Application(), cxwire.RoleHSS(), dialPort(port))
 	server.Bind(hss)
 	client.Bind(cscf)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running, shardRuns sync.WaitGroup
 	shardRuns.Go(func() { _ = sh.Run(context.Background()) })
 	running.Go(func() { _ = hss.Run(ctx) })
+	running.Go(func() { _ = hss.Serve(ctx, ln, true) })
 	running.Go(func() { _ = cscf.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait(); sh.Close(); shardRuns.Wait() })
 	<-up
 	<-up
-	return server, client, sh
+	return server, client, sh, port
 }
 
-// Every command of Cx with every AVP that we send, read by tshark.
+// Every command of Cx with every AVP that we send, read by tshark in a capture of what the wire had.
 func TestTshark_reads_Cx(t *testing.T) {
-	t.Parallel()
-	sent := new(recorder)
-	server, client, sh := cxPair(t, sent)
+	peer.Need(t, "tshark")
+	if !peer.InNamespace(t) {
+		return
+	}
+	keylog, err := os.Create(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := capture.New(t, "-o", "tls.keylog_file:"+keylog.Name())
+	c.During(t, func() {
+		server, client, sh, port := cxPair(t, keylog)
+		c.Decode = append(c.Decode, "-d", fmt.Sprintf("tls.port==%d,diameter", port))
+		ask(t, server, client, sh)
+	})
+	if frames := strings.Fields(c.Tshark(t, "-Y", "diameter.cmd.code >= 300", "-T", "fields", "-E", "occurrence=a", "-e", "diameter.cmd.code")); len(frames) < 14 {
+		t.Errorf("tshark sees %v", frames)
+	}
+	if !strings.Contains(c.Tshark(t, "-Y", "diameter.Digest-HA1", "-T", "fields", "-e", "diameter.Digest-HA1"), "00112233445566778899aabbccddeeff") {
+		t.Error("tshark sees no H(A1), which was sent")
+	}
+	_, against := c.Judge(t, "diameter", "tcp")
+	for _, complaint := range against {
+		if !slices.ContainsFunc(gaps, func(gap string) bool { return strings.HasSuffix(complaint, gap) }) {
+			t.Error(complaint)
+		}
+	}
+	if raw, err := os.ReadFile(c.File); err != nil || bytes.Contains(raw, []byte("00112233445566778899aabbccddeeff")) {
+		t.Errorf("H(A1) went in clear: %v", err)
+	}
+}
+
+// ask asks everything.
+func ask(t *testing.T, server *cxwire.Server, client *cxwire.Client, sh *shard.Shard) {
+	t.Helper()
 	err := sh.Call(context.Background(), func(task *shard.Task) {
 		good := func(what string, err error) {
 			if err != nil {
@@ -148,5 +194,4 @@ func TestTshark_reads_Cx(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent.read(t, 16)
 }
