@@ -8,6 +8,7 @@ package charging
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"strconv"
 	"sync/atomic"
@@ -23,7 +24,8 @@ const TableCall store.Table = 96
 // Type is what a record says (Accounting-Record-Type).
 type Type string
 
-// The types of records. They are the last octet of a record's key, so one half of a call has at most one of each.
+// The types of records. A half of a call has one Event, or a Start and a Stop. More Stops than Starts come of who hangs up again: the
+// first after a Start counts.
 const (
 	Start Type = "start" // the call was answered
 	Stop  Type = "stop"  // it ended
@@ -68,7 +70,7 @@ func (c *Charging) Stop(callID string, role rf.Role, at time.Time) {
 }
 
 func (c *Charging) put(t Type, s rf.Session, status int, at time.Time) {
-	key := Key(s.CallID, s.Role, t)
+	key := Key(s.CallID, s.Role, at, t)
 	op := store.Op{Table: TableCall, Key: key, Value: appendRecord(nil, t, s, status, at)}
 	c.store.ApplyAsync(string(key[:keyOfHalf]), []store.Op{op}, func(err error) {
 		if err != nil {
@@ -80,11 +82,13 @@ func (c *Charging) put(t Type, s rf.Session, status int, at time.Time) {
 // keyOfHalf is how many octets of a key name the half of the call; they are its partition too.
 const keyOfHalf = 17
 
-// Key is where a record stands: the records of one half of a call are neighbours. A Call-ID is as long as its sender likes;
-// its hash is not.
-func Key(callID string, role rf.Role, t Type) []byte {
+// Key is where a record stands: the records of one half of a call are neighbours, in the order of time. A Call-ID is as long as its
+// sender likes; its hash is not. It is as often used as its sender likes, too: so that nobody can write over the record of an earlier
+// call, or over the end of one, the time is in the key.
+func Key(callID string, role rf.Role, at time.Time, t Type) []byte {
 	sum := sha256.Sum256([]byte(callID))
-	return append(append(sum[:16:16], byte(role)), t...)
+	key := append(sum[:16:16], byte(role))
+	return append(binary.BigEndian.AppendUint64(key, uint64(at.UnixNano())), t...)
 }
 
 // appendRecord writes a Record as JSON without a detour through reflection: there are four in each call.

@@ -2,6 +2,7 @@ package charging_test
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,36 +27,61 @@ func open(t *testing.T) (*charging.Charging, *store.DB) {
 	return charging.New(st), st
 }
 
-// read returns a record that is there.
-func read(t *testing.T, st *store.DB, kind charging.Type) charging.Record {
+// half reads the records of one half of a call, in their order, when what was queued before is done.
+func half(t *testing.T, st *store.DB) (all []charging.Record) {
 	t.Helper()
-	r, err := st.Get(charging.TableCall, charging.Key(session.CallID, session.Role, kind))
-	if err != nil {
-		t.Fatalf("%s: %v", kind, err)
+	if err := st.Apply("p", store.Op{Table: charging.TableCall, Key: []byte("after"), Value: []byte{}}); err != nil {
+		t.Fatal(err) // commits go in order
 	}
-	record, err := charging.Decode(r.Value)
+	key := charging.Key(session.CallID, session.Role, answered, "")
+	records, _, err := st.Scan(charging.TableCall, key[:17], nil, 10)
 	if err != nil {
-		t.Fatalf("%s: %v", r.Value, err)
+		t.Fatal(err)
 	}
-	return record
+	for _, r := range records {
+		record, err := charging.Decode(r.Value)
+		if err != nil {
+			t.Fatalf("%s: %v", r.Value, err)
+		}
+		all = append(all, record)
+	}
+	return all
 }
 
 func TestRecords(t *testing.T) {
 	c, st := open(t)
+	c.Unsuccessful(session, 486, answered)
+	c.Start(session, answered.Add(time.Second))
+	c.Stop(session.CallID, session.Role, answered.Add(time.Minute))
+	base := charging.Record{CallID: session.CallID, Role: "terminating", ICID: "i-1", Served: session.Served, Other: session.Other}
+	start, event := base, base
+	event.Type, event.Status, event.At = charging.Event, 486, answered
+	start.Type, start.At = charging.Start, answered.Add(time.Second)
+	stop := charging.Record{Type: charging.Stop, At: answered.Add(time.Minute), CallID: session.CallID, Role: "terminating"}
+	if got := half(t, st); !reflect.DeepEqual(got, []charging.Record{event, start, stop}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Who hangs up once more, or calls again under the same Call-ID, writes over nothing.
+func TestRecords_stay(t *testing.T) {
+	c, st := open(t)
 	c.Start(session, answered)
 	c.Stop(session.CallID, session.Role, answered.Add(time.Minute))
-	c.Unsuccessful(session, 486, answered)
-	if err := st.Apply("p", store.Op{Table: charging.TableCall, Key: []byte("after"), Value: []byte{}}); err != nil {
-		t.Fatal(err) // commits go in order: what was queued before is done now
+	c.Stop(session.CallID, session.Role, answered.Add(time.Hour))
+	again := session
+	again.Other = "tel:+1900"
+	c.Start(again, answered.Add(2*time.Hour))
+	var got []charging.Type
+	all := half(t, st)
+	for _, r := range all {
+		got = append(got, r.Type)
 	}
-	base := charging.Record{At: answered, CallID: session.CallID, Role: "terminating", ICID: "i-1", Served: session.Served, Other: session.Other}
-	start, event := base, base
-	start.Type, event.Type, event.Status = charging.Start, charging.Event, 486
-	stop := charging.Record{Type: charging.Stop, At: answered.Add(time.Minute), CallID: session.CallID, Role: "terminating"}
-	for _, want := range []charging.Record{start, stop, event} {
-		if got := read(t, st, want.Type); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %+v, want %+v", want.Type, got, want)
-		}
+	if !slices.Equal(got, []charging.Type{charging.Start, charging.Stop, charging.Stop, charging.Start}) {
+		t.Fatalf("%v", got)
+	}
+	if all[0].Other != session.Other || !all[1].At.Equal(answered.Add(time.Minute)) || all[3].Other != again.Other {
+		t.Errorf("%+v", all)
 	}
 }
 

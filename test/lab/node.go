@@ -211,7 +211,7 @@ func (n *Node) Sweep() error {
 
 // CompleteCalls counts the call records that have a start and a stop.
 func (n *Node) CompleteCalls() (int, error) {
-	complete, began := 0, false // records of one half of a call are neighbours: event, start, stop
+	complete, began := 0, false // records of one half of a call are neighbours, in the order of time
 	for cursor := []byte(nil); ; {
 		records, next, err := n.Store.Scan(charging.TableCall, nil, cursor, 100)
 		if err != nil {
