@@ -41,7 +41,7 @@ func (l *Layer) receiveRequest(f siptransport.Flow, m *sip.Message) {
 	case m.Method() == sip.ACK:
 		l.strayAck(f, m, key[:prefix])
 	case m.Method() == sip.CANCEL:
-		l.cancel(f, reply, m, hash, key[:prefix])
+		l.cancel(f, reply, m, hash, key, prefix)
 	default:
 		l.begin(f, reply, m, hash, key, prefix)
 	}
@@ -178,20 +178,27 @@ func (l *Layer) strayAck(f siptransport.Flow, m *sip.Message, prefix []byte) {
 	l.cfg.Handler.Ack(f, m)
 }
 
-// cancel deals with a CANCEL (RFC 3261 9.2). Its answer depends on the INVITE only, so it needs no transaction of its own: the answer to a
-// retransmission is the same.
-func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, prefix []byte) {
-	tx := l.lookup(hash, prefix, func(tx *Server) bool { return tx.method == sip.INVITE })
+// cancel deals with a CANCEL (RFC 3261 9.2). It needs no transaction of its own: what was answered is kept as it is for other requests, since
+// the INVITE may be forgotten before the last copy of its CANCEL comes.
+func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, key []byte, prefix int) {
+	tx := l.lookup(hash, key[:prefix], func(tx *Server) bool { return tx.method == sip.INVITE })
 	if tx == nil {
 		l.n.CancelsUnmatched.Add(1)
-		l.refuse(reply, f, m, prefix, stateless{status: 481})
+		l.refuse(reply, f, m, key[:prefix], stateless{status: 481})
 		return
 	}
 	l.n.Cancels.Add(1)
 	tell := !tx.cancelled && !tx.Final()
 	tx.cancelled = tx.cancelled || tell
 	ref := tx.Ref()
-	l.reply(reply, f, m, prefix, stateless{status: 200})
+	r := l.response(f, m, key[:prefix], stateless{status: 200})
+	if f.Via.Reliable() {
+		l.send(reply, l.emit(r))
+	} else {
+		l.send(reply, l.keep(key, reply, tx.timers.J, r))
+	}
+	r.Release()
+	m.Release()
 	if tx = l.Server(ref); tell && tx != nil {
 		l.cfg.Handler.Cancelled(tx)
 	}
@@ -223,6 +230,14 @@ func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, prefix []byte
 
 // reply answers m without a transaction. It takes over m.
 func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, prefix []byte, a stateless) {
+	r := l.response(f, m, prefix, a)
+	l.send(reply, l.emit(r))
+	r.Release()
+	m.Release()
+}
+
+// response makes the answer to a request that has no transaction. The tag is the one that a transaction would have.
+func (l *Layer) response(f siptransport.Flow, m *sip.Message, prefix []byte, a stateless) *sip.Message {
 	l.setReceived(f, m)
 	r := l.cfg.Pool.NewResponse(m, a.status, a.reason)
 	var tag [shard.TokenSize]byte
@@ -234,7 +249,5 @@ func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, prefix []byte,
 	if a.more != nil {
 		a.more(r)
 	}
-	l.send(reply, l.emit(r))
-	r.Release()
-	m.Release()
+	return r
 }

@@ -215,7 +215,7 @@ func (tx *Server) finish(m *sip.Message) error {
 	if tx.reliable {
 		b = l.emit(m)
 	} else {
-		b = l.keep(tx, m)
+		b = l.keep(tx.key, tx.reply, tx.timers.J, m)
 	}
 	tx.over()
 	if !l.send(tx.reply, b) {
@@ -224,11 +224,11 @@ func (tx *Server) finish(m *sip.Message) error {
 	return nil
 }
 
-// keep stores the final response where retransmissions find it, and returns its octets.
-func (l *Layer) keep(tx *Server, m *sip.Message) []byte {
+// keep stores a final response for timer J where retransmissions of the request with that key find it, and returns its octets.
+func (l *Layer) keep(key []byte, reply siptransport.Flow, j time.Duration, m *sip.Message) []byte {
 	now := l.sh.Now()
-	hash := maphash.Bytes(l.seed, tx.key)
-	room, evicted := l.kept.add(now, tx.timers.J, hash, tx.key, tx.reply, m.Size())
+	hash := maphash.Bytes(l.seed, key)
+	room, evicted := l.kept.add(now, j, hash, key, reply, m.Size())
 	l.n.KeptEvicted.Add(uint64(evicted))
 	if room == nil {
 		return l.emit(m)
@@ -236,7 +236,7 @@ func (l *Layer) keep(tx *Server, m *sip.Message) []byte {
 	b := m.AppendTo(room)
 	l.kept.done(hash, b)
 	if !l.sweep.Armed() {
-		l.sh.Arm(&l.sweep, tx.timers.J, (*sweeper)(l))
+		l.sh.Arm(&l.sweep, j, (*sweeper)(l))
 	}
 	return b
 }

@@ -277,6 +277,19 @@ func TestCANCEL(t *testing.T) {
 		r.wantUser("request INVITE")
 		r.wantEmpty()
 	})
+	t.Run("a copy that comes when the INVITE is forgotten", func(t *testing.T) {
+		r := newRig(t)
+		r.from(r.udp, alice, text("INVITE", "1"))
+		r.from(r.udp, alice, text("CANCEL", "1"))
+		_ = r.respond(487)
+		r.from(r.udp, alice, text("ACK", "1"))
+		r.advance(6 * time.Second) // longer than timer I
+		r.from(r.udp, alice, text("CANCEL", "1"))
+		r.wantSent("0.00 "+ok, "0.00 SIP/2.0 487 Request Terminated", "6.00 "+ok)
+		r.wantUser("request INVITE", "cancelled INVITE", "ended INVITE")
+		r.advance(time.Minute)
+		r.wantEmpty()
+	})
 	t.Run("user answers within the call", func(t *testing.T) {
 		r := newRig(t)
 		r.from(r.tcp, alice, text("INVITE", "1"))
