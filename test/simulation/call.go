@@ -33,6 +33,7 @@ func (p *phone) dial(to *phone) {
 	m.AppendString(sip.HdrContact, "<"+p.contact()+">")
 	m.SetBody("application/sdp", []byte(description))
 	p.call = c
+	p.r.witness.calls[c.id] = &calling{caller: p}
 	p.r.witness.counts.Calls++
 	c.invite = p.ask(m, c.heard)
 	patience := 40 * time.Second
@@ -47,6 +48,7 @@ func (c *call) heard(m *sip.Message) {
 	p := c.p
 	switch {
 	case m == nil:
+		p.r.witness.ended(c.id, ofCaller, unheard)
 		c.end()
 	case m.Status() < 200:
 		if c.giveUp {
@@ -56,9 +58,11 @@ func (c *call) heard(m *sip.Message) {
 		if m.Status() == 486 {
 			p.r.witness.counts.Busy++
 		}
+		p.r.witness.ended(c.id, ofCaller, refused)
 		p.lost(m)
 		c.end()
 	default:
+		p.r.witness.ended(c.id, ofCaller, answered)
 		c.learn(m)
 		c.invite.acknowledge(p.start(sip.ACK, c.target, c.local, c.remote, c.id, c.cseq, c.route))
 		c.answered = true
@@ -112,7 +116,9 @@ func (c *call) cancel() {
 // ring is what the callee does with an INVITE.
 func (p *phone) ring(v *served) {
 	r := p.r
-	if p.call != nil || r.phase == silent {
+	r.witness.rings(p, v)
+	if p.call != nil || r.phase == silent || r.Network && !p.wanted { // he is about to leave
+		r.witness.ended(string(v.request.Get(sip.HdrCallID)), ofCallee, refused)
 		v.answer(486, nil)
 		return
 	}
@@ -152,9 +158,11 @@ func (c *call) pickUp(code int) {
 	}
 	c.served.answer(code, c.describe)
 	if code != 200 {
+		c.p.r.witness.ended(c.id, ofCallee, refused)
 		c.end()
 		return
 	}
+	c.p.r.witness.ended(c.id, ofCallee, answered)
 	c.answered = true
 	talk := c.p.r.about(10 * time.Second)
 	c.p.r.w.After(talk, c.hangUp)

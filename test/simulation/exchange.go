@@ -199,6 +199,7 @@ func (p *phone) cancelled(m *sip.Message, invite *served) {
 	p.transmit(response.AppendTo(nil))
 	if invite != nil && invite.status < 200 {
 		invite.answer(487, nil)
+		p.r.witness.ended(string(m.Get(sip.HdrCallID)), ofCallee, refused)
 		p.hungUp(string(m.Get(sip.HdrCallID)))
 	}
 }

@@ -83,6 +83,7 @@ func (p *phone) live() {
 		p.write(p.someone(), nil)
 	case k < 70:
 		p.dial(p.someone())
+	case k < 80 && r.Network && p.call != nil: // who talks does not leave (TS 24.229 5.1.1.6)
 	case k < 80:
 		p.wanted, p.since = false, r.w.Clock.Now()
 		p.pursue()
@@ -94,7 +95,7 @@ func (p *phone) live() {
 		p.refresh()
 	case k < 94:
 		p.query()
-	case k < 97:
+	case k < 97 && !r.Network:
 		p.reboot()
 	default:
 		p.knock(1 + r.random.IntN(40))

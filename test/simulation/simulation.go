@@ -30,6 +30,9 @@ type Plan struct {
 	Storm time.Duration // default 4 min
 	Keep  int           // events that Result.History has at most, default 120
 	Lying bool          // disks say that a sync is over when it begins: the witness must notice
+	// Network: only the network is bad, but that thoroughly. Nodes and disks are sound, phones keep their memory, and nobody is taken away.
+	// So every call must end in one way, the same at both ends, and have its records.
+	Network bool
 }
 
 // The parts of a run that have a fixed length.
@@ -71,6 +74,7 @@ type Result struct {
 type Counts struct {
 	Datagrams, Registered, Deregistered, Asked, Challenges, Resynchronised, Refused int
 	Calls, Answered, Busy, Cancelled, Messages, Undelivered                         int
+	Talked, Records                                                                 int
 	PowerCuts, Exits, FailedSyncs, Stalls, Removed, Added, Probes, Unanswered       int
 }
 
@@ -101,6 +105,9 @@ func (r *run) build() (err error) {
 	o := lab.Options{Seed: r.Seed, Nodes: r.Nodes, Shards: 1 + int(r.Seed%2), Mode: hop.Mode(r.Seed / 2 % 2), Split: r.split, Poison: true,
 		Log: r.history.logger(), Disk: r.newDisk, Read: r.readTakes, Lying: r.Lying}
 	r.weather = newWeather(r.random)
+	if r.Network {
+		r.weather = newNetworkWeather(r.random)
+	}
 	r.history.note(0, "seed %d: %d nodes, %d shards, mode %d, split %t, %v", r.Seed, o.Nodes, o.Shards, o.Mode, o.Split, r.weather)
 	if r.w, err = lab.New(o); err != nil {
 		return err
@@ -124,9 +131,13 @@ func (r *run) build() (err error) {
 	}
 	for _, s := range r.sites {
 		r.keepHouse(s)
-		r.w.After(r.upTo(30*time.Second), func() { r.strike(s) })
+		if !r.Network {
+			r.w.After(r.upTo(30*time.Second), func() { r.strike(s) })
+		}
 	}
-	r.w.After(r.upTo(time.Minute), r.provision)
+	if !r.Network {
+		r.w.After(r.upTo(time.Minute), r.provision)
+	}
 	return nil
 }
 
@@ -147,7 +158,10 @@ func (r *run) play() error {
 	if err := r.advance(silence); err != nil {
 		return err
 	}
-	return r.nothingIsLeft()
+	if err := r.nothingIsLeft(); err != nil {
+		return err
+	}
+	return r.witness.lookAtCalls()
 }
 
 const glance = 250 * time.Millisecond

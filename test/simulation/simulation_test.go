@@ -53,6 +53,23 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+// TestBadNetwork: nothing fails but the network, which loses, doubles and delays far more than in a storm. Every call ends in one way, the
+// same at both ends, with its records and no more; and when all is silent nothing is left.
+func TestBadNetwork(t *testing.T) {
+	for _, seed := range seeds(t) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			result, err := Run(Plan{Seed: seed, Network: true, Storm: 2 * time.Minute, Keep: int(number(t, "IMSAFE_EVENTS", 120))})
+			t.Logf("note: seed %d: trace %s, %+v", seed, result.Trace, result.Counts)
+			if err != nil {
+				t.Fatalf("seed %d: %v\nplay it again with IMSAFE_SEED=%d; the last events:\n%s", seed, err, seed, result.History)
+			}
+			if c := result.Counts; c.Talked < 10 || c.Calls < c.Talked+10 || c.Records < 4*c.Talked {
+				t.Errorf("too little happened: %+v", c)
+			}
+		})
+	}
+}
+
 // TestOneSeedIsOneRun plays a seed twice. Whatever takes its order from a map, a goroutine or a seed of the process shows here.
 func TestOneSeedIsOneRun(t *testing.T) {
 	plan := Plan{Seed: 1000, Storm: 2 * time.Minute}

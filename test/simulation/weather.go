@@ -23,6 +23,12 @@ func newWeather(r interface{ IntN(int) int }) weather {
 		sync: time.Duration(r.IntN(20)) * time.Millisecond, strike: time.Duration(20+r.IntN(60)) * time.Second}
 }
 
+// newNetworkWeather is a network as bad as transactions must bear, and disks that are good.
+func newNetworkWeather(r interface{ IntN(int) int }) weather {
+	return weather{loss: 5 + r.IntN(11), double: 10 + r.IntN(31), slow: 10 + r.IntN(31), delay: time.Duration(1+r.IntN(80)) * time.Millisecond,
+		sync: time.Millisecond}
+}
+
 // String is for the first line of the history.
 func (w weather) String() string {
 	return fmt.Sprintf("%d %% lost, %d %% doubled, %d %% late, delay to %v, %d %% of reads from the disk, sync about %v, a fault about every %v",

@@ -27,7 +27,8 @@ type witness struct {
 	accounts  map[string]*account // by public identity
 	byAddress map[netip.AddrPort]*phone
 	finals    map[transaction]final
-	queries   map[string]bool // branches of REGISTERs without Contact
+	queries   map[string]bool     // branches of REGISTERs without Contact
+	calls     map[string]*calling // by Call-ID
 	counts    Counts
 	violation error
 }
@@ -64,7 +65,7 @@ type final struct {
 
 func newWitness(r *run) *witness {
 	return &witness{r: r, pool: sip.NewPool(sip.Limits{}), accounts: map[string]*account{},
-		byAddress: map[netip.AddrPort]*phone{}, finals: map[transaction]final{}, queries: map[string]bool{}}
+		byAddress: map[netip.AddrPort]*phone{}, finals: map[transaction]final{}, queries: map[string]bool{}, calls: map[string]*calling{}}
 }
 
 func (w *witness) meet(p *phone) {

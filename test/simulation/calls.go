@@ -1,0 +1,124 @@
+package simulation
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"imsafe/imsbox/charging"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/rf"
+)
+
+// calling is what became of a call, as its two ends tell.
+type calling struct {
+	caller *phone
+	branch string // of the INVITE that came to the callee; "" as long as none did
+	how    [2]outcome
+}
+
+// side is an end of a call.
+type side int
+
+const (
+	ofCaller side = iota
+	ofCallee
+)
+
+// outcome is the one way in which a call ends for one of its ends: it is answered or not, whatever comes later.
+type outcome string
+
+const (
+	open     outcome = ""
+	answered outcome = "answered"
+	refused  outcome = "refused"
+	unheard  outcome = "without an answer"
+)
+
+// ended notes how a call ended for one side. It ends once.
+func (w *witness) ended(id string, s side, how outcome) {
+	c := w.calls[id]
+	if c == nil {
+		w.fail("call %s was never begun", id)
+		return
+	}
+	if was := c.how[s]; was != open && was != how {
+		w.fail("call %s is %s and then %s, for side %d", id, was, how, s)
+	}
+	c.how[s] = how
+}
+
+// rings: an INVITE makes a phone ring. However often it was sent and doubled, it comes to the phone as one transaction.
+func (w *witness) rings(p *phone, v *served) {
+	id, via := string(v.request.Get(sip.HdrCallID)), v.request.Get(sip.HdrVia)
+	c := w.calls[id]
+	top, err := sip.ParseVia(via)
+	switch {
+	case c == nil || err != nil:
+		w.fail("%s rings for call %s, which nobody made: %v", p.name, id, err)
+	case c.branch != "" && c.branch != string(top.Branch) && w.r.Network:
+		w.fail("%s rings for call %s twice, as %s and as %s", p.name, id, c.branch, top.Branch)
+	default:
+		c.branch = string(top.Branch)
+	}
+}
+
+// lookAtCalls judges the calls of a run whose network alone was bad, when all is silent.
+func (w *witness) lookAtCalls() error {
+	if !w.r.Network {
+		return nil
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.calls)) {
+		if err := w.lookAtCall(id, w.calls[id]); err != nil {
+			return fmt.Errorf("call %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func (w *witness) lookAtCall(id string, c *calling) error {
+	caller, callee := c.how[ofCaller], c.how[ofCallee]
+	switch {
+	case caller != answered && caller != refused:
+		return fmt.Errorf("it ended %q for the caller", caller)
+	case (caller == answered) != (callee == answered):
+		return fmt.Errorf("it is %s for the caller and %q for the callee", caller, callee)
+	}
+	if caller == answered {
+		w.counts.Talked++
+	}
+	for _, role := range []rf.Role{rf.Originating, rf.Terminating} {
+		records, err := w.recordsOf(c.caller, id, role)
+		if err != nil {
+			return err
+		}
+		w.counts.Records += len(records)
+		want := [][]charging.Type{{charging.Event}}
+		if caller == answered {
+			want = [][]charging.Type{{charging.Start, charging.Stop}, {charging.Start, charging.Stop, charging.Stop}} // both may hang up at once
+		} else if c.branch == "" {
+			want = append(want, nil) // it came to nobody, perhaps not even to that half
+		}
+		if !slices.ContainsFunc(want, func(one []charging.Type) bool { return slices.Equal(one, records) }) {
+			return fmt.Errorf("%s, and its %s half has the records %v", caller, role, records)
+		}
+	}
+	return nil
+}
+
+// recordsOf returns the types of the records of half a call.
+func (w *witness) recordsOf(p *phone, id string, role rf.Role) (all []charging.Type, err error) {
+	const half = 17 // octets of the key that name it
+	records, _, err := p.node.Store.Scan(charging.TableCall, charging.Key(id, role, w.r.w.Clock.Wall(), "")[:half], nil, 100)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		record, err := charging.Decode(r.Value)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, record.Type)
+	}
+	return all, nil
+}
