@@ -39,6 +39,7 @@ var abilities = []ability{
 		{"proto/siptransport", "a deadline of a socket is the kernel's, so it is in real time"},
 		{"iface/management", "net/http serves it, outside the simulation"},
 		{"proto/rtpport", "DTLS runs in pion, on real pipes, outside the simulation"},
+		{"proof/attack proof/runner", "they meet a real system in real time; sockets and the time of records are handed in"},
 		{"store", "the committer's goroutine waits for its window; with Manual the simulation steps it instead"},
 	}},
 

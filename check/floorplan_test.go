@@ -78,7 +78,7 @@ var floorPlan = []row{
 
 	// The wing that proves the house.
 	{"proof/attack", "secure proto/* client/*", "", ""},
-	{"proof/runner", "secure policy proof/evidence proof/attack", "", ""},
+	{"proof/runner", "secure policy proto/shard proof/evidence proof/attack", "", ""},
 	{"proof/*", "secure policy proof/evidence proof/tvra proof/x805", "", ""},
 
 	// What stands on top. Only these see the whole.
@@ -86,7 +86,7 @@ var floorPlan = []row{
 		"iface/* imsbox/* servicebox/* client/*", "prometheus x/sync x/sys x/net", ""},
 	{"web", "node trace secure policy proof/evidence", "", ""},
 	{"cmd/imsafe", "*", "kong x/sync x/sys", "*"},
-	{"check", "", "txtar", "trace secure policy"},
+	{"check", "", "txtar", "trace secure policy proof/attack"},
 	{"test/*", "*", "x/sync x/sys x/net", ""},
 	{"test/foreign/*", "*", "x/sync x/sys x/net", ""},
 	{"bench/*", "*", "x/sync x/sys x/net", ""},

@@ -91,7 +91,7 @@ func load(fsys fs.FS) (*tree, error) {
 			return err
 		case d.IsDir() && outside(p):
 			return fs.SkipDir
-		case d.Type().IsRegular():
+		case d.Type().IsRegular() && p != ".git": // a file where the tree is one of several of a repository
 			tr.paths = append(tr.paths, p)
 		}
 		return nil

@@ -46,6 +46,7 @@ type Options struct {
 	Identity    *Identity                     // towards other nodes; needed with Sockets.MwTLS, and for Cx unless in clear
 	Sockets     *Sockets
 	Policy      policy.Effective
+	Sink        secure.Sink // hears every refusal, besides the log; nil for none
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
 }
@@ -95,7 +96,7 @@ func New(o Options) (*Node, error) {
 	}
 	hss := &remoteHSS{}
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
-		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.stories, Story: n.stories, Node: c.Node.Number,
+		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Story: n.stories, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Emergency: c.Emergency,
 		Digest:       DigestAlgorithms(c),
@@ -124,6 +125,24 @@ func New(o Options) (*Node, error) {
 		}
 	}
 	return n, errors.Join(n.openMw(), n.openCx(hss))
+}
+
+// sink is who hears of refusals: the stories and behind them the log, and whoever the options name.
+func (n *Node) sink() secure.Sink {
+	if n.o.Sink == nil {
+		return n.stories
+	}
+	return sinks{n.stories, n.o.Sink}
+}
+
+// sinks hear the same.
+type sinks []secure.Sink
+
+// Refused implements secure.Sink.
+func (all sinks) Refused(e secure.Event) {
+	for _, s := range all {
+		s.Refused(e)
+	}
 }
 
 // DigestAlgorithms are those of SIP Digest that c admits.

@@ -23,7 +23,15 @@ import (
 	"imsafe/proto/shard"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets the test binary be the program where it starts itself: targets of attacks are processes of their own.
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const asProgram = "IMSAFE_TEST_PROGRAM"
 
 // Keys of the tests. No output of any verb may contain one.
 const (

@@ -51,6 +51,8 @@ type cli struct {
 
 	UE ueCmd `cmd:"" name:"ue" help:"A client: registers, calls, answers, sends messages; exit 0 only if it happened."`
 
+	Attack attackCmd `cmd:"" help:"The adversary: attacks on a target that is started for it, with its controls on and off."`
+
 	Version versionCmd `cmd:"" help:"What was built, from what."`
 
 	JSON bool `name:"json" help:"Print JSON for machines instead of text for people." short:"j"`

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"imsafe/proof/attack"
+	"imsafe/proof/evidence"
+	"imsafe/proof/runner"
+	"imsafe/proto/shard"
+	"imsafe/secure"
+)
+
+type attackCmd struct {
+	List   attackListCmd   `cmd:"" help:"The catalogue: what is attacked, from where, and what must stop it."`
+	Run    attackRunCmd    `cmd:"" help:"Run attacks against targets that are started for it, with the controls on and off; exit 0 only if all were blocked by name, 3 if some cannot run on this host."`
+	Target attackTargetCmd `cmd:"" hidden:"" help:"Be a target. For attack run, which starts it."`
+}
+
+type attackListCmd struct{}
+
+// attackRow is a row of the catalogue as JSON.
+type attackRow struct {
+	ID       string           `json:"id"`
+	Number   string           `json:"number"`
+	Title    string           `json:"title"`
+	Text     string           `json:"text"`
+	Position string           `json:"position"`
+	Services []attack.Service `json:"services"`
+	Stride   attack.Stride    `json:"stride"`
+	Threats  []attack.Threat  `json:"threats"`
+	Module   attack.Module    `json:"module"`
+	Source   string           `json:"source"`
+	Access   attack.Access    `json:"access"`
+	Variants []attackVariant  `json:"variants"`
+}
+
+type attackVariant struct {
+	Name       string   `json:"name,omitempty"`
+	Controls   []string `json:"controls"` // in the order in which they act
+	NoAblation string   `json:"no_ablation,omitempty"`
+}
+
+// Run prints the catalogue.
+func (*attackListCmd) Run(a *app) error {
+	if a.json {
+		rows := []attackRow{}
+		for _, x := range attack.All() {
+			rows = append(rows, rowOf(&x))
+		}
+		a.print(rows)
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NUMBER\tID\tFROM\tAGAINST\tSTOPPED BY\tATTACK")
+	for _, x := range attack.All() {
+		for i, v := range x.Variants {
+			id, title := x.ID, x.Title
+			if v.Name != "" {
+				id += "/" + v.Name
+			}
+			if i > 0 {
+				title = ""
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Number, id, x.Position, joined(x.Services), strings.Join(controlNames(v.Controls), " > "), title)
+		}
+	}
+	return w.Flush()
+}
+
+func rowOf(x *attack.Attack) attackRow {
+	row := attackRow{ID: x.ID, Number: x.Number, Title: x.Title, Text: x.Text, Position: x.Position.String(), Services: x.Services,
+		Stride: x.Stride, Threats: x.Threats, Module: x.Module, Source: x.Source, Access: x.Access}
+	for _, v := range x.Variants {
+		row.Variants = append(row.Variants, attackVariant{Name: v.Name, Controls: controlNames(v.Controls), NoAblation: v.NoAblation})
+	}
+	return row
+}
+
+func joined[T ~string](all []T) string {
+	var s []string
+	for _, v := range all {
+		s = append(s, string(v))
+	}
+	return strings.Join(s, ", ")
+}
+
+func controlNames(controls []secure.ControlID) []string {
+	names := []string{}
+	for _, c := range controls {
+		names = append(names, c.String())
+	}
+	return names
+}
+
+type attackRunCmd struct {
+	IDs      []string `arg:"" optional:"" name:"id" help:"Dotted ids or numbers of attacks; without one, all."`
+	Evidence string   `help:"Write one record for each run into this directory." type:"path"`
+}
+
+var (
+	errNotProven = errors.New("not every attack was blocked by the control that must stop it: the lines above say what was seen; " +
+		"`imsafe attack run ID --evidence DIR` writes all of it")
+	errNotRunHere = errors.New("some attacks cannot run on this host: the lines above say why")
+)
+
+// Run runs the attacks.
+func (v *attackRunCmd) Run(a *app) error {
+	attacks, err := v.attacks()
+	if err != nil {
+		return err
+	}
+	l, err := newLauncher()
+	if err != nil {
+		return err
+	}
+	return v.run(a, l, attacks)
+}
+
+// attacks are those that were named.
+func (v *attackRunCmd) attacks() ([]attack.Attack, error) {
+	if len(v.IDs) == 0 {
+		return attack.All(), nil
+	}
+	var named []attack.Attack
+	for _, id := range v.IDs {
+		x, known := attack.Find(id)
+		if !known {
+			return nil, usage{fmt.Errorf("there is no attack %q: `imsafe attack list` shows them", id)}
+		}
+		named = append(named, x)
+	}
+	return named, nil
+}
+
+func (v *attackRunCmd) run(a *app, l runner.Launcher, attacks []attack.Attack) error {
+	r := runner.New(runner.Config{Launcher: l, Network: systemNetwork{}, Clock: shard.RealClock(), Random: rand.Reader})
+	results := []runner.Result{}
+	for i := range attacks {
+		x := &attacks[i]
+		stop := a.progress(fmt.Sprintf("%s, %d of %d", x.ID, i+1, len(attacks)))
+		found, err := r.Run(a.ctx, x)
+		stop()
+		if err != nil {
+			return err
+		}
+		for _, result := range found {
+			a.tellResult(&result)
+			if err := v.keep(&result); err != nil {
+				return err
+			}
+		}
+		results = append(results, found...)
+	}
+	if a.json {
+		a.print(results)
+	}
+	return concluded(results)
+}
+
+// tellResult is one line for people.
+func (a *app) tellResult(result *runner.Result) {
+	name, mark := result.Attack, "blocked"
+	if result.Variant != "" {
+		name += "/" + result.Variant
+	}
+	switch {
+	case result.Skipped:
+		mark = "not run"
+	case !result.Proven:
+		mark = "FAILED"
+	case result.Claimed != "":
+		mark = "claimed"
+	}
+	a.say("%-7s %s  %-28s %s", mark, result.Number, name, result.Finding)
+}
+
+// keep writes the records of a result.
+func (v *attackRunCmd) keep(result *runner.Result) error {
+	if v.Evidence == "" {
+		return nil
+	}
+	for _, record := range result.Records {
+		b, err := evidence.Canonical(record)
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(v.Evidence, filepath.FromSlash(record.Name()))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("the evidence cannot be kept: %w", err)
+		}
+		if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
+			return fmt.Errorf("the evidence cannot be kept: %w", err)
+		}
+	}
+	return nil
+}
+
+// concluded is the exit status: 0 all blocked by name, 1 a failure, 3 something not run here.
+func concluded(results []runner.Result) error {
+	switch {
+	case slices.ContainsFunc(results, func(r runner.Result) bool { return !r.Proven && !r.Skipped }):
+		return errNotProven
+	case slices.ContainsFunc(results, func(r runner.Result) bool { return r.Skipped }):
+		return unverified{errNotRunHere}
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"imsafe/proof/attack"
+	"imsafe/proof/evidence"
+	"imsafe/proof/runner"
+	"imsafe/proto/shard"
+)
+
+func theLauncher(t *testing.T) *launcher {
+	t.Helper()
+	l, err := newLauncher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.env = []string{asProgram + "=yes"}
+	return l
+}
+
+// TestAttacks runs the catalogue. With its controls on, an attack is blocked by the one that is named; with all of them off, it
+// succeeds; with some off, the next blocks it.
+func TestAttacks(t *testing.T) {
+	l := theLauncher(t)
+	for _, x := range attack.All() {
+		t.Run(x.ID, func(t *testing.T) {
+			r := runner.New(runner.Config{Launcher: l, Network: systemNetwork{}, Clock: shard.RealClock(), Random: rand.Reader})
+			results, err := r.Run(t.Context(), &x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, result := range results {
+				if result.Variant == "" {
+					showResult(t, &result)
+					continue
+				}
+				t.Run(result.Variant, func(t *testing.T) { showResult(t, &result) })
+			}
+		})
+	}
+}
+
+func showResult(t *testing.T, result *runner.Result) {
+	for i, record := range result.Records {
+		name, want := "off", evidence.Blocked
+		switch {
+		case i == 0:
+			name = "on"
+		case record.Expected != "":
+			name = "without_" + strings.Join(record.ControlsOff, "_")
+		default:
+			want = evidence.Succeeded
+		}
+		t.Run(name, func(t *testing.T) {
+			if record.Verdict != want || record.Accident {
+				t.Errorf("%s: %s", record.Verdict, record.Reason)
+			}
+		})
+	}
+	if !result.Proven {
+		t.Error(result.Finding)
+	}
+}
+
+// TestAttack_run is the verb: what it prints, what it writes, and its exit status.
+func TestAttack_run(t *testing.T) {
+	var stdout, stderr lockedBuffer
+	a := &app{ctx: t.Context(), stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" }, json: true}
+	dir := t.TempDir()
+	x, _ := attack.Find("CI-07")
+	if status := a.status((&attackRunCmd{Evidence: dir}).run(a, theLauncher(t), []attack.Attack{x})); status != exitDone {
+		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
+	}
+	var results []runner.Result
+	if err := json.Unmarshal([]byte(stdout.String()), &results); err != nil || len(results) != 1 || !results[0].Proven {
+		t.Fatalf("%v\n%s", err, stdout.String())
+	}
+	for _, record := range results[0].Records {
+		b, err := os.ReadFile(filepath.Join(dir, record.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := evidence.Read(b)
+		if err != nil || kept.Verdict != record.Verdict || kept.Signed || kept.Target.Build == "" || len(kept.Covers) < 4 {
+			t.Errorf("%s: %v, %+v", record.Name(), err, kept)
+		}
+		if string(b) != string(canonical(t, kept))+"\n" {
+			t.Errorf("%s is not in canonical form", record.Name())
+		}
+	}
+}
+
+func canonical(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := evidence.Canonical(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestAttack_list(t *testing.T) {
+	o := (&desk{t: t}).call(context.Background(), "", "attack", "list")
+	for _, x := range attack.All() {
+		if !strings.Contains(o.stdout, x.ID) || !strings.Contains(o.stdout, x.Number) {
+			t.Errorf("%s is not listed", x.ID)
+		}
+	}
+	o = (&desk{t: t}).call(context.Background(), "", "attack", "list", "--json")
+	var rows []attackRow
+	if err := json.Unmarshal([]byte(o.stdout), &rows); err != nil || len(rows) != len(attack.All()) {
+		t.Errorf("%v: %d rows", err, len(rows))
+	}
+	if o = (&desk{t: t}).call(context.Background(), "", "attack", "run", "no.such.attack"); o.status != exitUsage || !strings.Contains(o.stderr, "attack list") {
+		t.Errorf("an unknown attack: %+v", o)
+	}
+}

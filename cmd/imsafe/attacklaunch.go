@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"imsafe/proof/attack"
+	"imsafe/proof/evidence"
+	"imsafe/proof/runner"
+	"imsafe/proto/aka"
+)
+
+// launcher starts targets: processes of this very program.
+type launcher struct {
+	program string   // this executable
+	build   string   // its SHA-256
+	commit  string   // it was built from
+	env     []string // more of the environment
+}
+
+var _ runner.Launcher = (*launcher)(nil)
+
+// newLauncher reads this program, to say in every record which one it was.
+func newLauncher() (*launcher, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("this program does not find itself, so it cannot start a target: %w", err)
+	}
+	f, err := os.Open(program)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return nil, err
+	}
+	l := &launcher{program: program, build: hex.EncodeToString(sum.Sum(nil)), commit: "unknown"}
+	if info, known := debug.ReadBuildInfo(); known {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				l.commit = s.Value
+			}
+		}
+	}
+	return l, nil
+}
+
+// launching is how long a target may take to start, and again to end.
+const launching = 30 * time.Second
+
+// Launch implements runner.Launcher.
+func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, error) {
+	t := &child{launcher: l, cmd: exec.Command(l.program, "attack", "target"), ended: make(chan error, 1)}
+	t.cmd.Env = append(os.Environ(), l.env...)
+	t.cmd.Stderr = &t.log
+	var err error
+	if t.input, err = t.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	output, err := t.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	t.output = bufio.NewReader(output)
+	if err := t.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("no target could be started: %w", err)
+	}
+	setup := targetSetup{Off: []string{}, Digest: s.Digest, Clear: s.Clear, Cast: s.Cast}
+	for _, c := range s.Off {
+		setup.Off = append(setup.Off, c.String())
+	}
+	if err := t.ask(ctx, setup, &t.ready); err != nil {
+		return nil, errors.Join(fmt.Errorf("the target does not start: %w", err), t.Close())
+	}
+	if t.ready.Error != "" {
+		return nil, errors.Join(fmt.Errorf("the target does not start: %s", t.ready.Error), t.Close())
+	}
+	if err := t.read(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// child is a target in its process.
+type child struct {
+	launcher *launcher
+	cmd      *exec.Cmd
+	input    io.WriteCloser
+	output   *bufio.Reader
+	log      tail
+	ready    targetReady
+	site     attack.Site
+	ended    chan error
+}
+
+// ask sends one line and reads one.
+func (t *child) ask(ctx context.Context, in, out any) error {
+	line, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	if _, err := t.input.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("it does not listen: %w\n%s", err, t.log.String())
+	}
+	answer, failed := make(chan []byte, 1), make(chan error, 1)
+	go func() {
+		b, err := t.output.ReadBytes('\n')
+		if err != nil {
+			failed <- err
+			return
+		}
+		answer <- b
+	}()
+	patience := time.NewTimer(launching)
+	defer patience.Stop()
+	select {
+	case b := <-answer:
+		return json.Unmarshal(b, out)
+	case err := <-failed:
+		return fmt.Errorf("it does not answer: %w\n%s", err, t.log.String())
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), t.cmd.Process.Kill()) // ends the goroutine
+	case <-patience.C:
+		return errors.Join(fmt.Errorf("no answer in %v\n%s", launching, t.log.String()), t.cmd.Process.Kill())
+	}
+}
+
+// read turns what the target said into a site.
+func (t *child) read() error {
+	r := &t.ready
+	t.site = attack.Site{Domain: r.Domain, TLS: r.TLS, Clear: r.Clear, Roots: x509.NewCertPool(), Users: map[string]*attack.User{}}
+	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
+		return errors.New("the target names no certificate authority")
+	}
+	for _, account := range r.Users {
+		u := &attack.User{Name: account.Name, IMPI: account.IMPI, IMPU: account.IMPU, Password: account.Password}
+		if account.Password == "" {
+			var err1, err2 error
+			u.K, err1 = aka.ParseK(account.K)
+			u.OPc, err2 = aka.ParseOPc(account.OPc)
+			if err := errors.Join(err1, err2); err != nil {
+				return fmt.Errorf("keys of %s: %w", account.Name, err)
+			}
+		}
+		t.site.Users[account.Name] = u
+	}
+	return nil
+}
+
+// Site implements runner.Target.
+func (t *child) Site() attack.Site { return t.site }
+
+// What implements runner.Target.
+func (t *child) What() evidence.Target {
+	return evidence.Target{Name: "imsafe", Build: t.launcher.build, Commit: t.launcher.commit, Config: t.ready.Config, Weak: t.ready.Weakenings}
+}
+
+// Events implements runner.Target.
+func (t *child) Events(ctx context.Context) (events []evidence.Event, err error) {
+	if err = t.ask(ctx, struct{}{}, &events); err != nil {
+		err = fmt.Errorf("the target is gone: %w", err)
+	}
+	return events, err
+}
+
+// Close implements runner.Target.
+func (t *child) Close() error {
+	_ = t.input.Close() // that is how a target is told to end
+	go func() { t.ended <- t.cmd.Wait() }()
+	patience := time.NewTimer(launching)
+	defer patience.Stop()
+	select {
+	case err := <-t.ended:
+		if err != nil {
+			return fmt.Errorf("the target did not end well: %w\n%s", err, t.log.String())
+		}
+		return nil
+	case <-patience.C:
+		_ = t.cmd.Process.Kill()
+		<-t.ended
+		return fmt.Errorf("the target did not end in %v and was killed\n%s", launching, t.log.String())
+	}
+}
+
+// tail keeps the end of a log. Safe for concurrent use.
+type tail struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+const tailOctets = 8 << 10
+
+// Write implements io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf.Write(p)
+	if over := t.buf.Len() - tailOctets; over > 0 {
+		t.buf.Next(over)
+	}
+	return len(p), nil
+}
+
+// String returns what is kept.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.String()
+}
+
+// sockets opens those of the honest parties, and through the runner's limiter those of the attacker.
+type systemNetwork struct{}
+
+// Dial implements attack.Network.
+func (systemNetwork) Dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, network, to.String())
+}
+
+// ListenPacket implements attack.Network.
+func (systemNetwork) ListenPacket(local netip.Addr) (net.PacketConn, error) { return mediaPort(local) }

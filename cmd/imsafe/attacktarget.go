@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/config"
+	"imsafe/imsbox/hss"
+	"imsafe/node"
+	"imsafe/policy"
+	"imsafe/policy/lab"
+	"imsafe/proof/evidence"
+	"imsafe/proto/aka"
+	"imsafe/proto/shard"
+	"imsafe/secure"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+// A target of attacks is a lab node in a process of its own, with the controls off that its setup names. It speaks with the runner in
+// lines of JSON over standard input and output: setup in, ready out; then an empty line in and the events so far out. It ends with its
+// input, so that it does not outlive the runner.
+
+// targetSetup is what a target is asked to be.
+type targetSetup struct {
+	Off    []string `json:"off"` // controls
+	Digest bool     `json:"digest"`
+	Clear  bool     `json:"clear"` // open the lab's UDP and TCP, too
+	Cast   []string `json:"cast"`  // names of subscribers
+}
+
+// targetReady is where it is, and who its subscribers are. Their keys are random and die with the target.
+type targetReady struct {
+	Domain     string          `json:"domain"`
+	TLS        netip.AddrPort  `json:"tls"`
+	Clear      netip.AddrPort  `json:"clear"`
+	CA         string          `json:"ca"` // in PEM
+	Config     string          `json:"config_sha256"`
+	Weakenings []string        `json:"weakenings"`
+	Users      []targetAccount `json:"users"`
+	Error      string          `json:"error,omitempty"` // why there is no target
+}
+
+type targetAccount struct {
+	Name     string `json:"name"`
+	IMPI     string `json:"impi"`
+	IMPU     string `json:"impu"`
+	K        string `json:"k,omitempty"`
+	OPc      string `json:"opc,omitempty"`
+	Password string `json:"password,omitempty"`
+}
+
+type attackTargetCmd struct{}
+
+// Run is a target, until standard input ends.
+func (*attackTargetCmd) Run(a *app) error {
+	input := bufio.NewReader(a.stdin)
+	var s targetSetup
+	line, err := input.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &s)
+	}
+	if err != nil {
+		return usage{fmt.Errorf("imsafe attack run starts this verb; by hand it is of no use: %w", err)}
+	}
+	output := json.NewEncoder(a.stdout)
+	t := &target{setup: s}
+	defer t.close()
+	ready, err := t.start(a)
+	if err != nil {
+		return errors.Join(err, output.Encode(targetReady{Error: err.Error()}))
+	}
+	ctx, stop := context.WithCancel(a.ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- t.node.Run(ctx) }()
+	if err = t.provision(ctx, ready); err == nil {
+		err = output.Encode(ready)
+	}
+	for err == nil {
+		if _, err = input.ReadBytes('\n'); err == nil {
+			err = output.Encode(t.notes.events())
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	stop()
+	return errors.Join(err, <-done, t.defects())
+}
+
+// target is the node and what it stands on.
+type target struct {
+	setup   targetSetup
+	dir     string
+	store   *store.DB
+	sockets *node.Sockets
+	node    *node.Node
+	notes   notes
+}
+
+// start assembles the node: random secrets, free ports of loopback, the controls of the setup off.
+func (t *target) start(a *app) (*targetReady, error) {
+	var err error
+	if t.dir, err = os.MkdirTemp("", "imsafe-target-"); err != nil {
+		return nil, err
+	}
+	c := t.config()
+	clock := shard.RealClock()
+	c.Log.Level = "error"
+	log, err := a.logger(c)
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := seal.Generate(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := ca.New(rand.Reader, clock.Wall, c.HomeDomain(), time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := authority.Server(time.Hour, []string{"pcscf." + c.HomeDomain()}, []net.IP{net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	if t.store, err = node.OpenStore(c, clock, log); err != nil {
+		return nil, err
+	}
+	if t.sockets, err = node.Listen(c, node.Shards(c), func(taken netip.AddrPort) (netip.AddrPort, bool) { return taken, true }); err != nil {
+		return nil, err
+	}
+	tls, clear := t.sockets.Addresses()
+	effective, err := t.policy(append(tls, clear...))
+	if err != nil {
+		return nil, err
+	}
+	if t.node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
+		Certificate: &certificate, Sockets: t.sockets, Policy: effective, Sink: &t.notes}); err != nil {
+		return nil, err
+	}
+	ready := &targetReady{Domain: c.HomeDomain(), TLS: tls[0], CA: string(authority.PEM()), Weakenings: weakeningsOf(c)}
+	if len(clear) > 0 {
+		ready.Clear = clear[0]
+	}
+	ready.Config, err = t.configSum(c)
+	return ready, err
+}
+
+// config is that of a lab on loopback. Port 0 is any that is free.
+func (t *target) config() *config.Config {
+	c := config.Default()
+	c.Node.Lab, c.Node.DataDir, c.Node.Shards = true, filepath.Join(t.dir, "store"), 2
+	c.IMS.Domain = targetDomain
+	free := []config.Address{{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)}}
+	c.CI.TLS.Listen = free
+	if t.setup.Clear {
+		c.CI.LabUDP.Listen = free
+	}
+	c.CI.Digest.Enabled = t.setup.Digest
+	c.Metrics.Listen = config.Address{}
+	c.Timers.Drain = config.Of(100 * time.Millisecond)
+	return &c
+}
+
+// targetDomain is test network 001/01 (TS 23.003 13.2).
+const targetDomain = "ims.mnc001.mcc001.3gppnetwork.org"
+
+// configSum is the hash of the effective configuration: what is configured, and which controls are off. The directory is another one
+// each time and means nothing.
+func (t *target) configSum(c *config.Config) (string, error) {
+	same := *c
+	same.Node.DataDir = ""
+	off := slices.Clone(t.setup.Off)
+	slices.Sort(off)
+	return evidence.SumOf(map[string]any{"config": fmt.Sprintf("%+v", same), "off": off})
+}
+
+func weakeningsOf(c *config.Config) []string {
+	all := []string{}
+	for _, w := range c.Weakenings() {
+		all = append(all, w.Name)
+	}
+	return all
+}
+
+// policy is the default one without the controls of the setup. That works in a lab alone.
+func (t *target) policy(listeners []netip.AddrPort) (policy.Effective, error) {
+	var off []secure.ControlID
+	for _, name := range t.setup.Off {
+		control, known := secure.ControlByName(name)
+		if !known {
+			return policy.Default(), fmt.Errorf("there is no control %q", name)
+		}
+		off = append(off, control)
+	}
+	if off == nil {
+		return policy.Default(), nil
+	}
+	return lab.Without(policy.Default(), lab.Ground{Lab: t.store.Meta().Lab, Listeners: listeners}, off...)
+}
+
+// provision makes the subscribers.
+func (t *target) provision(ctx context.Context, ready *targetReady) error {
+	for _, name := range t.setup.Cast {
+		u, subscriber := newTargetAccount(name, t.setup.Digest)
+		if err := t.node.HSS.Add(ctx, subscriber); err != nil {
+			return err
+		}
+		ready.Users = append(ready.Users, *u)
+	}
+	return nil
+}
+
+// withoutCard is the subscriber of the cast who has a password, where the target admits that.
+const withoutCard = "dave"
+
+func newTargetAccount(name string, digest bool) (*targetAccount, *hss.Subscriber) {
+	u := &targetAccount{Name: name, IMPI: name + "@" + targetDomain, IMPU: "sip:" + name + "@" + targetDomain}
+	s := &hss.Subscriber{Card: hss.Card{IMPI: u.IMPI}, Public: []hss.Public{{IMPU: u.IMPU}}}
+	if digest && name == withoutCard {
+		u.Password = rand.Text()
+		s.Scheme, s.Password = aka.SHA256.String(), hss.Secret(u.Password)
+		return u, s
+	}
+	var k, opc [16]byte
+	rand.Read(k[:]) // never fails
+	rand.Read(opc[:])
+	u.K, u.OPc = hex.EncodeToString(k[:]), hex.EncodeToString(opc[:])
+	s.K, s.OPc, s.Scheme = hss.Secret(u.K), hss.Secret(u.OPc), aka.AKAv2SHA256.String()
+	return u, s
+}
+
+// defects are procedures that ended with a panic: the attack has found one.
+func (t *target) defects() error {
+	panics := uint64(0)
+	for _, sh := range t.node.Shards {
+		panics += sh.Stats().Panics
+	}
+	if panics > 0 {
+		return fmt.Errorf("%d procedures of the target ended with a defect; its log says which", panics)
+	}
+	return nil
+}
+
+func (t *target) close() {
+	if t.sockets != nil {
+		t.sockets.Close()
+	}
+	if t.store != nil {
+		_ = t.store.Close() // nothing of it is wanted
+	}
+	_ = os.RemoveAll(t.dir)
+}
+
+// notes counts what the gate says, by control and reason. Reasons are constants of the code, so there are few.
+type notes struct {
+	mu     sync.Mutex
+	counts map[evidence.Event]uint64 // of an Event without its count
+}
+
+// Refused implements secure.Sink.
+func (n *notes) Refused(e secure.Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.counts == nil {
+		n.counts = map[evidence.Event]uint64{}
+	}
+	n.counts[evidence.Event{Control: e.Control.String(), Reason: e.Reason, Enforced: e.Enforced}]++
+}
+
+func (n *notes) events() []evidence.Event {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := []evidence.Event{}
+	for e, count := range n.counts {
+		e.Count = count
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b evidence.Event) int {
+		return cmp.Or(cmp.Compare(a.Control, b.Control), cmp.Compare(a.Reason, b.Reason))
+	})
+	return all
+}

@@ -1,0 +1,169 @@
+// Package attack is the catalogue of attacks on an IMS: what each one does, from where, what must stop it, and the driver that does it.
+//
+// A driver runs from outside, over real sockets that the runner hands in and limits. For the honest half of a protocol it uses the
+// client; it knows nothing of the defence, not even its types, so that it cannot share a mistake with it. What it reports are sights:
+// what an honest party or the attacker's own socket saw. Whether that is a block is judged by proof/runner.
+//
+// A driver reaches its goal or does not; it never takes a refusal for a success of the defence. One file holds one attack; docs/attacks.md
+// says how another one is added.
+//
+// Imports: secure for the names of controls, proto, client. One Field belongs to one run and one goroutine.
+package attack
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"imsafe/secure"
+)
+
+// PackVersion names the state of the catalogue. It changes when a row or a driver does: evidence of another version is stale.
+const PackVersion = "1"
+
+// Position is what the attacker holds.
+type Position uint8
+
+// The positions.
+const (
+	OffPath          Position = iota // P0: can send packets to exposed addresses
+	Subscriber                       // P1: a registered client
+	OnPath                           // P2: the path between client and edge, or an inner link
+	Platform                         // P3: a service platform without credentials
+	EnrolledPlatform                 // P4: an enrolled service platform
+	CoreNode                         // P5: a peer core node
+	LocalAccount                     // P6: a user of the host
+)
+
+// String returns "P0" and so on.
+func (p Position) String() string { return fmt.Sprintf("P%d", uint8(p)) }
+
+// Holds says what the runner hands to an attacker in this position.
+func (p Position) Holds() []string {
+	switch p {
+	case Subscriber:
+		return []string{"one subscription of his own"}
+	case OnPath:
+		return []string{"a relay in the path"}
+	}
+	return []string{}
+}
+
+// Service is a security service that an attack is aimed at.
+type Service string
+
+// The security services. Authorization counts as authentication.
+const (
+	Availability    Service = "availability"
+	Integrity       Service = "integrity"
+	Confidentiality Service = "confidentiality"
+	Authentication  Service = "authentication"
+)
+
+// Stride is the kind of a threat to a system.
+type Stride string
+
+// The kinds.
+const (
+	Spoofing    Stride = "spoofing"
+	Tampering   Stride = "tampering"
+	Repudiation Stride = "repudiation"
+	Disclosing  Stride = "information disclosure"
+	Denial      Stride = "denial of service"
+	Elevation   Stride = "elevation of privilege"
+)
+
+// Threat is one of the five threats of ITU-T X.805 7.
+type Threat string
+
+// The threats.
+const (
+	Destruction  Threat = "destruction"
+	Corruption   Threat = "corruption"
+	Removal      Threat = "removal" // or theft
+	Disclosure   Threat = "disclosure"
+	Interruption Threat = "interruption"
+)
+
+// Module is a layer and a plane of ITU-T X.805 6: "services, control" for example.
+type Module string
+
+// The modules that the rows name.
+const (
+	InfrastructureControl Module = "infrastructure, control"
+	ServicesControl       Module = "services, control"
+	ServicesUser          Module = "services, end-user"
+)
+
+// Access is how the attacker and his victims reach the edge.
+type Access string
+
+// The accesses.
+const (
+	TLS   Access = "tls"
+	Clear Access = "lab-udp" // lab only: UDP and TCP
+)
+
+// Bounds are what one run may cost. The runner enforces them; a driver that needs more has a defect.
+type Bounds struct {
+	Packets int           // writes of all sockets of the attacker
+	Bytes   int           // octets of these
+	Conns   int           // sockets
+	Time    time.Duration // from the first socket to the last answer
+}
+
+// Attack is one row of the catalogue.
+type Attack struct {
+	ID       string // dotted; the door that is attacked stands first
+	Number   string // never changes: "CI-07"
+	Title    string // what the attacker does, in a few words
+	Text     string // why that would be bad
+	Services []Service
+	Stride   Stride
+	Threats  []Threat
+	Module   Module
+	Position Position
+	Source   string // where the standard, or whoever met it first, says so
+	Access   Access
+	Digest   bool // the target admits subscribers without a card, who are in the cast then
+	Bounds   Bounds
+	Variants []Variant
+}
+
+// Variant is one way of an attack. An attack has at least one; a single one has no name.
+type Variant struct {
+	Name string
+	// Controls must stop it, in the order in which they act. They are peeled off one by one: with the first off the second must stop
+	// it, with all of them off the attack must succeed.
+	Controls []secure.ControlID
+	// NoAblation says why the controls cannot be switched off; "" if they can.
+	NoAblation string
+	Run        func(ctx context.Context, f *Field, o *Outcome) error
+}
+
+// Sight is what somebody outside the target saw.
+type Sight struct {
+	Wire    bool // on the attacker's own socket; else an honest party saw it
+	Saw     string
+	Reached bool // the goal, by this witness
+}
+
+// Outcome is what a driver reports.
+type Outcome struct {
+	Delivered string // what shows that the attack arrived
+	Sights    []Sight
+	Users     int // whom it has reached
+}
+
+// Arrived notes what shows that the attack arrived at the target: an answer to it, or what it did.
+func (o *Outcome) Arrived(format string, args ...any) { o.Delivered = fmt.Sprintf(format, args...) }
+
+// Peer notes what an honest party saw.
+func (o *Outcome) Peer(reached bool, format string, args ...any) {
+	o.Sights = append(o.Sights, Sight{Saw: fmt.Sprintf(format, args...), Reached: reached})
+}
+
+// Wire notes what came over the attacker's socket.
+func (o *Outcome) Wire(reached bool, format string, args ...any) {
+	o.Sights = append(o.Sights, Sight{Wire: true, Saw: fmt.Sprintf(format, args...), Reached: reached})
+}

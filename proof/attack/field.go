@@ -1,0 +1,165 @@
+package attack
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"imsafe/client/isim"
+	"imsafe/proto/aka"
+	"imsafe/proto/shard"
+)
+
+// The cast: the lab subscribers of every target.
+const (
+	Alice   = "alice"   // the victim
+	Bob     = "bob"     // who talks with her
+	Carol   = "carol"   // honest, with a client that shows every octet
+	Mallory = "mallory" // the attacker's own subscription
+	Dave    = "dave"    // honest and without a card; where the target admits that
+)
+
+// User is a lab subscriber.
+type User struct {
+	Name, IMPI, IMPU string
+	K                aka.K
+	OPc              aka.OPc
+	Password         string // in the place of a card
+}
+
+// Site is a target from outside: where it is, what it proves itself by, and who its lab subscribers are.
+type Site struct {
+	Domain string // home domain
+	TLS    netip.AddrPort
+	Clear  netip.AddrPort // UDP and TCP of the lab profile
+	Roots  *x509.CertPool
+	Users  map[string]*User
+}
+
+// ServerName is the name of the P-CSCF in its certificate.
+func (s *Site) ServerName() string { return "pcscf." + s.Domain }
+
+// Network opens sockets. The attacker's is limited by the runner.
+type Network interface {
+	Dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)
+	ListenPacket(local netip.Addr) (net.PacketConn, error)
+}
+
+// Field is what one run has: the site, the honest parties and the attacker's means.
+type Field struct {
+	Site
+	Clock  shard.Clock
+	Random io.Reader // unpredictable
+	Alice  *Party
+	Bob    *Party
+
+	access   Access
+	position Position
+	honest   Network
+	attacker Network
+	hands    []*Hand
+}
+
+// Means are what a Field is made of.
+type Means struct {
+	Site     Site
+	Clock    shard.Clock
+	Random   io.Reader
+	Honest   Network // of the honest parties
+	Attacker Network // of the attacker, limited
+}
+
+// NewField makes the field of attack a. The parties are made, and run until ctx ends; they have not registered yet.
+func NewField(ctx context.Context, a *Attack, m Means) (*Field, error) {
+	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: a.Access, position: a.Position, honest: m.Honest, attacker: m.Attacker}
+	var err error
+	if f.Alice, err = f.party(ctx, Alice); err != nil {
+		return nil, err
+	}
+	f.Bob, err = f.party(ctx, Bob)
+	return f, err
+}
+
+// Close ends the sockets of the attacker and the witnesses. The parties end with their context; Wait waits for them.
+func (f *Field) Close() {
+	for _, h := range f.hands {
+		h.Close()
+	}
+}
+
+// Wait waits until both parties have ended, after their context has.
+func (f *Field) Wait() {
+	<-f.Alice.ended
+	<-f.Bob.ended
+}
+
+// errPosition is a defect of a driver: it asks for more than its position has.
+var errPosition = errors.New("attack: this position has no subscription")
+
+// Stranger is the attacker's hand without any credentials.
+func (f *Field) Stranger(ctx context.Context) (*Hand, error) { return f.hand(ctx, f.attacker, nil) }
+
+// Mallory is the attacker's hand with his own subscription, registered.
+func (f *Field) Mallory(ctx context.Context) (*Hand, error) {
+	if f.position != Subscriber {
+		return nil, errPosition
+	}
+	h, err := f.hand(ctx, f.attacker, f.Users[Mallory])
+	if err != nil {
+		return nil, err
+	}
+	return h, h.Register(ctx)
+}
+
+// Carol is the honest witness, registered. Her client answers 200 to every request and shows what came.
+func (f *Field) Carol(ctx context.Context) (*Hand, error) {
+	h, err := f.hand(ctx, f.honest, f.Users[Carol])
+	if err != nil {
+		return nil, err
+	}
+	h.answers = true
+	return h, h.Register(ctx)
+}
+
+// hand connects over the access of the attack.
+func (f *Field) hand(ctx context.Context, n Network, u *User) (*Hand, error) {
+	conn, proto, err := f.connect(ctx, n, nil)
+	if err != nil {
+		return nil, fmt.Errorf("attack: no connection to the target: %w", err)
+	}
+	h := newHand(f, conn, proto, u)
+	f.hands = append(f.hands, h)
+	return h, nil
+}
+
+// connect opens the access. c may ask for another TLS than the best.
+func (f *Field) connect(ctx context.Context, n Network, c *tls.Config) (net.Conn, string, error) {
+	if f.access == Clear {
+		conn, err := n.Dial(ctx, "udp", f.Clear)
+		return conn, "UDP", err
+	}
+	conn, err := n.Dial(ctx, "tcp", f.TLS)
+	if err != nil {
+		return nil, "", err
+	}
+	if c == nil {
+		c = &tls.Config{MinVersion: tls.VersionTLS13}
+	}
+	c.RootCAs, c.ServerName, c.Time = f.Roots, f.ServerName(), f.Clock.Wall
+	secured := tls.Client(conn, c)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, "", errors.Join(err, conn.Close())
+	}
+	return secured, "TLS", nil
+}
+
+// card makes the soft ISIM of u.
+func (f *Field) card(u *User) (*isim.Card, error) {
+	return isim.New(isim.Config{Identity: isim.Identity{IMPI: u.IMPI, HomeDomain: f.Domain, IMPUs: []string{u.IMPU}}, K: u.K, OPc: u.OPc,
+		State: isim.Volatile{}})
+}

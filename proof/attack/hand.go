@@ -1,0 +1,337 @@
+package attack
+
+import (
+	"context"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+
+	"imsafe/proto/aka"
+	"imsafe/proto/sip"
+)
+
+// Hand is a client that judges nothing and writes what the driver says, octet by octet. It is the attacker's, or that of an honest
+// witness who looks at every octet. Its methods are for one goroutine.
+type Hand struct {
+	*User // nil for a stranger
+
+	f        *Field
+	conn     net.Conn
+	proto    string // of its Via
+	tag      string
+	instance string
+	number   uint32
+	answers  bool // 200 to every request
+
+	pool    *sip.Pool
+	inbox   chan *sip.Message
+	backlog []*sip.Message
+	gone    chan struct{} // closed when the reader has ended
+	write   sync.Mutex
+}
+
+// Errors of a Hand.
+var (
+	ErrSilence = errors.New("attack: no answer")
+	ErrClosed  = errors.New("attack: the target closed the connection")
+)
+
+func newHand(f *Field, conn net.Conn, proto string, u *User) *Hand {
+	h := &Hand{User: u, f: f, conn: conn, proto: proto, tag: f.token(), instance: f.token(), pool: sip.NewPool(sip.Limits{}),
+		inbox: make(chan *sip.Message, heardAtMost), gone: make(chan struct{})}
+	go h.read()
+	return h
+}
+
+// token returns 80 bits of randomness as 16 characters.
+func (f *Field) token() string {
+	var b [10]byte
+	if _, err := io.ReadFull(f.Random, b[:]); err != nil {
+		panic("attack: no randomness: " + err.Error())
+	}
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+// Close ends the connection and waits for the reader.
+func (h *Hand) Close() {
+	_ = h.conn.Close() // it may have ended
+	<-h.gone
+}
+
+// read takes messages off the connection until that ends. What nobody fetches in time is dropped.
+func (h *Hand) read() {
+	defer close(h.gone)
+	framer := h.pool.NewFramer()
+	defer framer.Close()
+	buf := make([]byte, 65536)
+	for {
+		n, err := h.conn.Read(buf)
+		if err != nil {
+			return
+		}
+		if h.proto == "UDP" {
+			h.take(buf[:n])
+			continue
+		}
+		if _, err := framer.Write(buf[:n]); err != nil {
+			return
+		}
+		for {
+			raw, err := framer.Next()
+			if err != nil && !errors.Is(err, sip.ErrPong) && !errors.Is(err, sip.ErrPing) {
+				return
+			}
+			if raw == nil && err == nil {
+				break
+			}
+			if raw != nil {
+				h.take(raw)
+			}
+		}
+	}
+}
+
+func (h *Hand) take(raw []byte) {
+	m, err := h.pool.Parse(raw)
+	if err != nil {
+		return
+	}
+	if h.answers && m.IsRequest() && m.Method() != sip.ACK {
+		_ = h.Answer(m, 200) // who has closed needs no answer
+	}
+	select {
+	case h.inbox <- m:
+	default:
+		m.Release()
+	}
+}
+
+// Write sends octets as they are.
+func (h *Hand) Write(octets string) error {
+	h.write.Lock()
+	defer h.write.Unlock()
+	if _, err := io.WriteString(h.conn, octets); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return nil
+}
+
+// Await returns the first message that fits; others wait for a later call.
+func (h *Hand) Await(ctx context.Context, fits func(*sip.Message) bool) (*sip.Message, error) {
+	for i, m := range h.backlog {
+		if fits(m) {
+			h.backlog = append(h.backlog[:i], h.backlog[i+1:]...)
+			return m, nil
+		}
+	}
+	for {
+		select {
+		case m := <-h.inbox:
+			if fits(m) {
+				return m, nil
+			}
+			h.backlog = append(h.backlog, m)
+			continue
+		default:
+		}
+		select {
+		case m := <-h.inbox:
+			if fits(m) {
+				return m, nil
+			}
+			h.backlog = append(h.backlog, m)
+		case <-h.gone:
+			if len(h.inbox) == 0 {
+				return nil, ErrClosed
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrSilence, ctx.Err())
+		}
+	}
+}
+
+// Got waits for a request with this method and body.
+func (h *Hand) Got(ctx context.Context, method sip.Method, body string) (*sip.Message, error) {
+	return h.Await(ctx, func(m *sip.Message) bool {
+		return m.IsRequest() && m.Method() == method && (body == "" || string(m.Body()) == body)
+	})
+}
+
+// Ask sends a request and returns its final response.
+func (h *Hand) Ask(ctx context.Context, request string) (*sip.Message, error) {
+	asked, err := h.pool.Parse([]byte(request))
+	if err != nil {
+		return nil, fmt.Errorf("attack: a request that can't be answered: %w", err)
+	}
+	if err := h.Write(request); err != nil {
+		return nil, err
+	}
+	return h.Await(ctx, func(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 200 && answers(m, asked) })
+}
+
+// answers reports whether response belongs to request.
+func answers(response, request *sip.Message) bool {
+	return string(response.Get(sip.HdrCallID)) == string(request.Get(sip.HdrCallID)) &&
+		string(response.Get(sip.HdrCSeq)) == string(request.Get(sip.HdrCSeq))
+}
+
+// Request is what a request says; zero fields take what an honest client would write.
+type Request struct {
+	Method, URI string
+	From, To    string // URIs; the default is whom the hand belongs to, and URI
+	FromTag     string
+	ToTag       string
+	CallID      string
+	CSeq        uint32
+	Lines       []string // further header lines, without their end
+	Body        string
+}
+
+// Text writes r.
+func (h *Hand) Text(r Request) string {
+	h.number++
+	if r.CSeq == 0 {
+		r.CSeq = h.number
+	}
+	if r.From == "" && h.User != nil {
+		r.From = h.IMPU
+	}
+	if r.To == "" {
+		r.To = r.URI
+	}
+	if r.FromTag == "" {
+		r.FromTag = h.tag
+	}
+	if r.CallID == "" {
+		r.CallID = h.f.token()
+	}
+	to := "To: <" + r.To + ">"
+	if r.ToTag != "" {
+		to += ";tag=" + r.ToTag
+	}
+	head := []string{r.Method + " " + r.URI + " SIP/2.0",
+		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, h.conn.LocalAddr(), h.f.token()),
+		"Max-Forwards: 70", "From: <" + r.From + ">;tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
+	head = append(head, r.Lines...)
+	return strings.Join(head, "\r\n") + fmt.Sprintf("\r\nContent-Length: %d\r\n\r\n%s", len(r.Body), r.Body)
+}
+
+// Message writes an instant message with further header lines (RFC 3428).
+func (h *Hand) Message(to, body string, lines ...string) string {
+	return h.Text(Request{Method: "MESSAGE", URI: to, Body: body, Lines: append(lines, "Content-Type: text/plain")})
+}
+
+// Contact is where the hand is reached, as a value of Contact.
+func (h *Hand) Contact() string {
+	return fmt.Sprintf("<sip:%s@%s;transport=%s>;+sip.instance=\"<urn:x-lab:%s>\"", h.tag, h.conn.LocalAddr(), strings.ToLower(h.proto), h.instance)
+}
+
+// Answer sends a response to m with further header lines.
+func (h *Hand) Answer(m *sip.Message, status int, lines ...string) error {
+	r := h.pool.NewResponse(m, status, "")
+	if status > 100 {
+		r.SetToTag(h.tag)
+	}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		r.AppendName(name, []byte(value))
+	}
+	text := string(r.AppendTo(nil))
+	r.Release()
+	return h.Write(text)
+}
+
+// Register registers the hand's own subscription.
+func (h *Hand) Register(ctx context.Context) error {
+	answer, err := h.RegisterAs(ctx, Registering{User: h.User, Expires: 600})
+	if err != nil {
+		return err
+	}
+	if answer.Status() != 200 {
+		return fmt.Errorf("attack: %s is not registered: %d", h.Name, answer.Status())
+	}
+	return nil
+}
+
+// Registering is a REGISTER with whose credentials, for whom.
+type Registering struct {
+	User    *User  // whose card answers the challenge
+	IMPI    string // that is named; the default is the user's
+	IMPU    string // that is registered; the default is the user's
+	Contact string // value of Contact; the default is the hand's
+	Expires int    // seconds
+	Lines   []string
+}
+
+// RegisterAs registers: an empty answer first, then one to the challenge. It returns what the target answered at last.
+func (h *Hand) RegisterAs(ctx context.Context, r Registering) (*sip.Message, error) {
+	if r.IMPI == "" {
+		r.IMPI = r.User.IMPI
+	}
+	if r.IMPU == "" {
+		r.IMPU = r.User.IMPU
+	}
+	answer, err := h.Ask(ctx, h.Registers(r, h.NoResponse(r.IMPI)))
+	if err != nil || answer.Status() != 401 || r.User == nil {
+		return answer, err
+	}
+	authorization, err := h.Respond(r.User, r.IMPI, answer)
+	if err != nil {
+		return nil, err
+	}
+	return h.Ask(ctx, h.Registers(r, authorization))
+}
+
+// Registers writes one REGISTER.
+func (h *Hand) Registers(r Registering, authorization string) string {
+	contact := r.Contact
+	if contact == "" {
+		contact = h.Contact()
+	}
+	if contact != "*" {
+		contact += fmt.Sprintf(";expires=%d", r.Expires)
+	}
+	lines := append([]string{"Contact: " + contact, "Supported: path", fmt.Sprintf("Expires: %d", r.Expires), "Authorization: " + authorization}, r.Lines...)
+	return h.Text(Request{Method: "REGISTER", URI: "sip:" + h.f.Domain, From: r.IMPU, To: r.IMPU, CallID: h.tag + h.instance, Lines: lines})
+}
+
+// NoResponse is the Authorization of a first REGISTER (TS 24.229 5.1.1.2.1).
+func (h *Hand) NoResponse(impi string) string {
+	return fmt.Sprintf(`Digest username="%s",realm="%s",nonce="",uri="sip:%s",response=""`, impi, h.f.Domain, h.f.Domain)
+}
+
+// Respond computes the Authorization that answers a challenge with the card of u, as a card that accepts every sequence number, in the
+// name of impi.
+func (h *Hand) Respond(u *User, impi string, challenge *sip.Message) (string, error) {
+	c, err := sip.ParseChallenge(challenge.Get(sip.HdrWWWAuthenticate))
+	if err != nil {
+		return "", fmt.Errorf("attack: %w", err)
+	}
+	algorithm, known := aka.ParseDigestAlgorithm(c.Algorithm)
+	if !known {
+		return "", fmt.Errorf("attack: a challenge for %q", c.Algorithm)
+	}
+	password := []byte(u.Password)
+	if algorithm.AKA() {
+		nonce, err := aka.ParseNonce(c.Nonce)
+		if err != nil {
+			return "", fmt.Errorf("attack: %w", err)
+		}
+		res, ck, ik, _ := aka.NewMilenage(u.K, u.OPc).F2345(nonce.RAND)
+		password = algorithm.AppendPassword(nil, &res, &ck, &ik)
+	}
+	return h.credentials(&c, algorithm, impi, "REGISTER", "sip:"+h.f.Domain, password), nil
+}
+
+// credentials is the value of Authorization for a challenge and a password.
+func (h *Hand) credentials(c *sip.Challenge, algorithm aka.DigestAlgorithm, username, method, uri string, password []byte) string {
+	d := aka.Digest{Algorithm: algorithm, Username: []byte(username), Realm: c.Realm, Nonce: c.Nonce, URI: []byte(uri), Method: []byte(method),
+		QOP: []byte("auth"), NC: []byte("00000001"), Cnonce: []byte(h.tag)}
+	out := sip.Credentials{Username: d.Username, Realm: d.Realm, Nonce: d.Nonce, URI: d.URI, Response: d.AppendResponse(nil, password),
+		Algorithm: []byte(algorithm.String()), QOP: d.QOP, NC: d.NC, Cnonce: d.Cnonce, Opaque: c.Opaque}
+	return string(out.AppendTo(nil))
+}

@@ -1,0 +1,116 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"imsafe/proof/attack"
+	"imsafe/proto/shard"
+)
+
+// ErrBounds is what a driver gets that wants more than its row allows, or another address than the target's.
+var ErrBounds = errors.New("runner: outside the bounds of this attack")
+
+// limiter is the attacker's network: it counts, it refuses what is beyond the bounds, and it reaches the target alone. Safe for
+// concurrent use.
+type limiter struct {
+	network attack.Network
+	bounds  attack.Bounds
+	targets []netip.AddrPort
+	clock   shard.Clock
+
+	mu      sync.Mutex
+	conns   int
+	packets int
+	bytes   int
+	back    int           // octets that came
+	first   time.Duration // when the attacker opened his first socket and wrote his last octet
+	last    time.Duration
+}
+
+var _ attack.Network = (*limiter)(nil)
+
+// Dial implements attack.Network.
+func (l *limiter) Dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+	if !slices.Contains(l.targets, to) {
+		return nil, fmt.Errorf("%w: %v is no address of the target", ErrBounds, to)
+	}
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	conn, err := l.network.Dial(ctx, network, to)
+	if err != nil {
+		return nil, err
+	}
+	return &limited{Conn: conn, l: l}, nil
+}
+
+// ListenPacket implements attack.Network. A packet socket could send to anybody, so there is none yet.
+func (l *limiter) ListenPacket(netip.Addr) (net.PacketConn, error) {
+	return nil, fmt.Errorf("%w: a socket that is not connected", ErrBounds)
+}
+
+func (l *limiter) open() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conns++; l.conns > l.bounds.Conns {
+		return fmt.Errorf("%w: more than %d sockets", ErrBounds, l.bounds.Conns)
+	}
+	if l.conns == 1 {
+		l.first = l.clock.Now()
+		l.last = l.first
+	}
+	return nil
+}
+
+// spend takes one write of n octets out of the budget.
+func (l *limiter) spend(n int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.packets+1 > l.bounds.Packets:
+		return fmt.Errorf("%w: more than %d packets", ErrBounds, l.bounds.Packets)
+	case l.bytes+n > l.bounds.Bytes:
+		return fmt.Errorf("%w: more than %d octets", ErrBounds, l.bounds.Bytes)
+	}
+	l.packets++
+	l.bytes += n
+	l.last = l.clock.Now()
+	return nil
+}
+
+// spent is what was sent, what came back, and how long it took.
+func (l *limiter) spent() (packets, bytes, back int, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.packets, l.bytes, l.back, l.last - l.first
+}
+
+// limited is one socket of the attacker.
+type limited struct {
+	net.Conn
+	l *limiter
+}
+
+// Write implements net.Conn within the bounds.
+func (c *limited) Write(b []byte) (int, error) {
+	if err := c.l.spend(len(b)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// Read implements net.Conn and counts.
+func (c *limited) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.l.mu.Lock()
+	c.l.back += n
+	c.l.mu.Unlock()
+	return n, err
+}

@@ -1,0 +1,248 @@
+// Package runner runs attacks against targets and judges what happened.
+//
+// A variant is run with every control on, then with its layers off one by one, each time against a target in a process of its own:
+// honest baseline, attack, baseline. A block counts if an outside witness saw the goal missed, the attack is known to have arrived, and
+// the gate of the target names the control that was expected. A success counts if an outside witness saw the goal reached. What is blocked
+// by another than the expected control is blocked by accident, and what does not succeed with its controls off is a dead attack: both are
+// failures.
+//
+// The runner's own limiter holds the bounds of each row. Targets and sockets are handed in. It judges the records that it makes and signs
+// nothing yet.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"imsafe/policy"
+	"imsafe/proof/attack"
+	"imsafe/proof/evidence"
+	"imsafe/proto/shard"
+	"imsafe/secure"
+)
+
+// Config is what a Runner is made of. All fields are required but Tell.
+type Config struct {
+	Launcher Launcher
+	Network  attack.Network
+	Clock    shard.Clock
+	Random   io.Reader
+	// Tell hears of each run when it begins.
+	Tell func(a *attack.Attack, v *attack.Variant, off []secure.ControlID)
+}
+
+// Runner runs attacks, one at a time.
+type Runner struct{ cfg Config }
+
+// New makes a Runner.
+func New(cfg Config) *Runner {
+	if cfg.Tell == nil {
+		cfg.Tell = func(*attack.Attack, *attack.Variant, []secure.ControlID) {}
+	}
+	return &Runner{cfg: cfg}
+}
+
+// Result is what the runs of one variant have shown together.
+type Result struct {
+	Attack  string             `json:"attack"`
+	Number  string             `json:"number"`
+	Variant string             `json:"variant,omitempty"`
+	Proven  bool               `json:"proven"` // blocked by name with the controls on, and succeeded with them off
+	Finding string             `json:"finding"`
+	Claimed string             `json:"claimed,omitempty"` // why there was no run with the controls off
+	Skipped bool               `json:"not_run_here,omitempty"`
+	Records []*evidence.Record `json:"records"`
+}
+
+// Run runs every variant of a. An error is of the runner's own; what went wrong with an attack stands in its result.
+func (r *Runner) Run(ctx context.Context, a *attack.Attack) ([]Result, error) {
+	var results []Result
+	for i := range a.Variants {
+		result, err := r.variant(ctx, a, &a.Variants[i])
+		if err != nil {
+			return results, fmt.Errorf("runner: %s: %w", a.ID, err)
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+func (r *Runner) variant(ctx context.Context, a *attack.Attack, v *attack.Variant) (Result, error) {
+	result := Result{Attack: a.ID, Number: a.Number, Variant: v.Name, Claimed: v.NoAblation}
+	for i, off := range peels(v.Controls, v.NoAblation == "") {
+		r.cfg.Tell(a, v, off)
+		record, err := r.once(ctx, a, v, off)
+		if err != nil {
+			return result, err
+		}
+		record.Expected = expected(v.Controls, i)
+		judge(&record.Record, record.failed)
+		result.Records = append(result.Records, &record.Record)
+	}
+	conclude(&result, len(v.Controls))
+	return result, nil
+}
+
+// conclude says what the runs together have shown: the first that is not as it must be, or that all are.
+func conclude(result *Result, layers int) {
+	for i, record := range result.Records {
+		bare := i == layers && layers > 0
+		want := evidence.Blocked
+		if bare {
+			want = evidence.Succeeded
+		}
+		switch {
+		case bare && record.Verdict == evidence.Blocked:
+			result.Finding = "dead attack: it does not succeed with its controls off: " + record.Reason
+		case record.Accident:
+			result.Finding = "blocked by accident: " + record.Reason
+		case record.Verdict != want:
+			result.Finding = fmt.Sprintf("%s with %s off: %s", record.Verdict, either(record.ControlsOff), record.Reason)
+		default:
+			continue
+		}
+		return
+	}
+	result.Proven, result.Finding = true, result.Records[0].Reason
+	if last := result.Records[len(result.Records)-1]; last.Verdict == evidence.Succeeded {
+		result.Finding += "; with it off: " + last.Reason
+	}
+}
+
+func either(off []string) string {
+	if len(off) == 0 {
+		return "nothing"
+	}
+	return fmt.Sprint(off)
+}
+
+// run is a record in the making.
+type run struct {
+	evidence.Record
+	failed error // why the attack could not be carried out
+}
+
+// once is one run: target, baseline, attack, baseline.
+func (r *Runner) once(ctx context.Context, a *attack.Attack, v *attack.Variant, off []secure.ControlID) (_ *run, err error) {
+	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Clear: a.Access == attack.Clear, Cast: cast(a)})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closing := target.Close(); closing != nil {
+			err = errors.Join(err, closing)
+		}
+	}()
+	living, stop := context.WithCancel(ctx)
+	defer stop()
+	site := target.Site()
+	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear}, clock: r.cfg.Clock}
+	field, err := attack.NewField(living, a, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random, Honest: r.cfg.Network, Attacker: bounds})
+	if err != nil {
+		return nil, err
+	}
+	defer field.Wait()
+	defer stop()
+	defer field.Close()
+
+	record := r.open(a, v, off, target)
+	if record.Covers, err = covers(a, v, record); err != nil {
+		return nil, err
+	}
+	record.Before = r.baseline(living, field)
+	if record.Before.Well() {
+		if err := r.strike(living, a, v, field, target, record, len(off) < len(v.Controls)); err != nil {
+			return nil, err
+		}
+	}
+	record.End = evidence.Time(r.cfg.Clock.Wall())
+	packets, octets, _, took := bounds.spent()
+	record.Packets, record.Bytes, record.Factors.Micros = uint64(packets), uint64(octets), took.Microseconds()
+	return record, nil
+}
+
+// strike is the attack itself. Honest service is measured afterwards where it must still stand.
+func (r *Runner) strike(ctx context.Context, a *attack.Attack, v *attack.Variant, field *attack.Field, target Target, record *run, stands bool) error {
+	before, err := target.Events(ctx)
+	if err != nil {
+		return err
+	}
+	var o attack.Outcome
+	bounded, cancel := context.WithTimeout(ctx, a.Bounds.Time)
+	record.failed = v.Run(bounded, field, &o)
+	cancel()
+	after, err := target.Events(ctx)
+	if err != nil {
+		return err
+	}
+	record.Events = since(before, after)
+	record.Delivered, record.Factors.Users = o.Delivered, o.Users
+	for _, s := range o.Sights {
+		kind := evidence.KindPeer
+		if s.Wire {
+			kind = evidence.KindWire
+		}
+		record.Oracles = append(record.Oracles, evidence.Oracle{Kind: kind, Outside: true, Saw: s.Saw, Reached: s.Reached})
+	}
+	record.Oracles = append(record.Oracles, evidence.Oracle{Kind: evidence.KindEvent, Saw: tally(record.Events), Reached: passed(&record.Record)})
+	if stands {
+		record.After = r.baseline(ctx, field)
+	}
+	return nil
+}
+
+func tally(events []evidence.Event) string {
+	said := ""
+	for _, e := range events {
+		how := "refused"
+		if !e.Enforced {
+			how = "is off and let pass"
+		}
+		said += fmt.Sprintf("%s %s %d (%s). ", e.Control, how, e.Count, e.Reason)
+	}
+	if said == "" {
+		return "nothing noted"
+	}
+	return said[:len(said)-1]
+}
+
+// open begins the record of a run.
+func (r *Runner) open(a *attack.Attack, v *attack.Variant, off []secure.ControlID, target Target) *run {
+	what := target.What()
+	what.Profile, what.Mode = string(a.Access), "direct"
+	return &run{Record: evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, PackVersion: attack.PackVersion, Seed: 1,
+		Start: evidence.Time(r.cfg.Clock.Wall()), Target: what, Position: a.Position.String(), Credentials: a.Position.Holds(),
+		ControlsOff: names(off), Oracles: []evidence.Oracle{}, Events: []evidence.Event{}}}
+}
+
+// covers are the hashes that make a record stale: the program, its configuration, the rows of the policy that the attack is about, and
+// the row of the catalogue. The source of control, driver and judge is in the program's.
+func covers(a *attack.Attack, v *attack.Variant, record *run) (map[string]string, error) {
+	all := map[string]string{"program": record.Target.Build, "configuration": record.Target.Config}
+	for _, c := range v.Controls {
+		row, known := policy.Find(c)
+		if !known {
+			return nil, fmt.Errorf("%v has no row in the policy", c)
+		}
+		sum, err := evidence.SumOf(map[string]any{"row": fmt.Sprintf("%+v", row)})
+		if err != nil {
+			return nil, err
+		}
+		all["policy "+c.String()] = sum
+	}
+	row := *a
+	row.Variants = nil // functions have no text; their names and controls follow
+	sum, err := evidence.SumOf(map[string]any{"row": fmt.Sprintf("%+v", row), "variant": v.Name, "controls": names(v.Controls), "pack": attack.PackVersion})
+	if err != nil {
+		return nil, err
+	}
+	all["attack"] = sum
+	return all, nil
+}
+
+// patience is how long honest service may take at all.
+const patience = 5 * time.Second

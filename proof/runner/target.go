@@ -1,0 +1,43 @@
+package runner
+
+import (
+	"context"
+
+	"imsafe/proof/attack"
+	"imsafe/proof/evidence"
+	"imsafe/secure"
+)
+
+// Setup is what a target is asked to be.
+type Setup struct {
+	Off    []secure.ControlID // all others are on
+	Digest bool               // subscribers without a card are admitted
+	Clear  bool               // the lab's UDP and TCP are open, too
+	Cast   []string           // names of the lab subscribers, whose keys the target makes
+}
+
+// Target is one running IMS with one configuration, in a process of its own. Not safe for concurrent use.
+type Target interface {
+	// Site is where it is.
+	Site() attack.Site
+	// What describes it for the record.
+	What() evidence.Target
+	// Events returns what its gate has noted since it started.
+	Events(ctx context.Context) ([]evidence.Event, error)
+	// Close ends it and removes what it left. An error says that it did not end as it should: a defect, or a crash.
+	Close() error
+}
+
+// Launcher starts targets. Safe for concurrent use.
+type Launcher interface {
+	Launch(ctx context.Context, s Setup) (Target, error)
+}
+
+// cast is who lives on a target for attack a.
+func cast(a *attack.Attack) []string {
+	names := []string{attack.Alice, attack.Bob, attack.Carol, attack.Mallory}
+	if a.Digest {
+		names = append(names, attack.Dave)
+	}
+	return names
+}
