@@ -31,7 +31,6 @@ type attackRow struct {
 	Number   string           `json:"number"`
 	Title    string           `json:"title"`
 	Text     string           `json:"text"`
-	Position string           `json:"position"`
 	Services []attack.Service `json:"services"`
 	Stride   attack.Stride    `json:"stride"`
 	Threats  []attack.Threat  `json:"threats"`
@@ -43,6 +42,7 @@ type attackRow struct {
 
 type attackVariant struct {
 	Name       string   `json:"name,omitempty"`
+	Position   string   `json:"position"`
 	Controls   []string `json:"controls"` // in the order in which they act
 	NoAblation string   `json:"no_ablation,omitempty"`
 }
@@ -68,17 +68,17 @@ func (*attackListCmd) Run(a *app) error {
 			if i > 0 {
 				title = ""
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Number, id, x.Position, joined(x.Services), strings.Join(controlNames(v.Controls), " > "), title)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Number, id, v.Position, joined(x.Services), strings.Join(controlNames(v.Controls), " > "), title)
 		}
 	}
 	return w.Flush()
 }
 
 func rowOf(x *attack.Attack) attackRow {
-	row := attackRow{ID: x.ID, Number: x.Number, Title: x.Title, Text: x.Text, Position: x.Position.String(), Services: x.Services,
+	row := attackRow{ID: x.ID, Number: x.Number, Title: x.Title, Text: x.Text, Services: x.Services,
 		Stride: x.Stride, Threats: x.Threats, Module: x.Module, Source: x.Source, Access: x.Access}
 	for _, v := range x.Variants {
-		row.Variants = append(row.Variants, attackVariant{Name: v.Name, Controls: controlNames(v.Controls), NoAblation: v.NoAblation})
+		row.Variants = append(row.Variants, attackVariant{Name: v.Name, Position: v.Position.String(), Controls: controlNames(v.Controls), NoAblation: v.NoAblation})
 	}
 	return row
 }

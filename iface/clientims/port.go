@@ -124,7 +124,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	a, known, offered := p.screened.association, p.screened.known, p.screened.offer
 	leave := p.leave
 	emergency := p.door.isEmergency(m)
-	if !known && (emergency || m.Method() == sip.REGISTER) {
+	if !known { // a REGISTER or an emergency; Screen has answered everybody else, unless a lab let him pass
 		if a, known = p.open(tx.Flow(), m); known {
 			leave = p.leaveOpened(a.ref)
 		}

@@ -97,8 +97,10 @@ func (p *PCSCF) nameUser(in hop.Inbound, impi string) {
 
 // protection says how the REGISTER came in, as a type (TS 24.229 5.2.2; TS 33.203 6.1.5, X.2). It is the one
 // place that sets it, from the door's proof: what a client writes was removed at the door.
-func protection(in hop.Inbound) hop.Protection {
-	switch {
+func (p *PCSCF) protection(in hop.Inbound) hop.Protection {
+	switch claimed := in.Msg.Get(sip.HdrAuthorization); {
+	case bytes.Contains(claimed, []byte("integrity-protected")) && !p.refusesFlag(in):
+		return claimedProtection(claimed) // a lab believes him
 	case !in.Proof.Protected():
 		return hop.ProtectionNo
 	case in.Proof.Generation() != secure.GenerationNone:
@@ -118,6 +120,25 @@ func associationsVouch(in hop.Inbound) hop.Protection {
 	switch generation := in.Proof.Generation(); {
 	case generation == secure.GenerationNew && answers, generation == secure.GenerationCurrent && !answers:
 		return hop.ProtectionYes
+	}
+	return hop.ProtectionNo
+}
+
+// refusesFlag is the enforcement point of "integrity-protected is what the P-CSCF says, never what a client does" (TS 33.203 6.1.5, P.3).
+func (p *PCSCF) refusesFlag(in hop.Inbound) bool {
+	return p.ports.Gate.Refuse(secure.CIAuthenticationFlag, secure.Event{Reason: "claimed", Subject: in.Proof.IMPI()})
+}
+
+// claimedProtection reads what a client claims (TS 24.229 7.2A.2.2).
+func claimedProtection(authorization []byte) hop.Protection {
+	c, err := sip.ParseCredentials(authorization)
+	switch {
+	case err != nil:
+		return hop.ProtectionNo
+	case string(c.IntegrityProtected) == "yes":
+		return hop.ProtectionYes
+	case string(c.IntegrityProtected) == "tls-yes":
+		return hop.ProtectionTLSYes
 	}
 	return hop.ProtectionNo
 }

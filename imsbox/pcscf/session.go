@@ -3,6 +3,7 @@ package pcscf
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"imsafe/hop"
@@ -102,16 +103,53 @@ func (p *PCSCF) topRoute(in hop.Inbound) (secure.Association, bool) {
 // useServiceRoute replaces the route of an initial request by the Service-Route of the registration
 // (TS 24.229 5.2.6.3.3 step 2 leaves refusing and replacing open; a client that preloads anything else has
 // nothing to gain either way). It is false if the association has none: one whose registration is for emergency calls (TS 24.229 5.4.8.2).
-func (p *PCSCF) useServiceRoute(in hop.Inbound) bool {
+func (p *PCSCF) useServiceRoute(x *hop.Exchange, in hop.Inbound) bool {
+	if !in.Proof.Registered() {
+		in.Msg.Remove(sip.HdrRoute) // of a stranger whom a lab let in
+		return true
+	}
 	k, found := p.kept(in.Proof.Association())
 	if !found || len(k.route) == 0 {
 		return false
+	}
+	if p.addressesCore(x, in, k.route) && !p.skipsEdge(in) {
+		return true // a lab follows him
 	}
 	in.Msg.Remove(sip.HdrRoute)
 	for _, hop := range k.route {
 		in.Msg.AppendString(sip.HdrRoute, hop)
 	}
 	return true
+}
+
+// addressesCore reports whether a client's Route leads to a function of the core past those of his Service-Route.
+func (p *PCSCF) addressesCore(x *hop.Exchange, in hop.Inbound, route []string) bool {
+	for v := range in.Msg.Values(sip.HdrRoute) {
+		if slices.Contains(route, string(v)) {
+			continue
+		}
+		addr, err := sip.ParseNameAddr(v)
+		if err != nil {
+			continue
+		}
+		uri, err := sip.ParseURI(addr.URI)
+		if err == nil && string(uri.Host) != string(p.cfg.Name) && x.Knows(uri.Host) {
+			return true
+		}
+	}
+	return false
+}
+
+// skipsEdge is the enforcement point of "clients reach no function but the P-CSCF" (TS 33.203 Annex J): true if a client's way into
+// the core is not followed.
+func (p *PCSCF) skipsEdge(in hop.Inbound) bool {
+	return p.ports.Gate.Refuse(secure.CIAuthorizationEdgeOnly, secure.Event{Reason: "route-into-core", Subject: in.Proof.IMPI()})
+}
+
+// stranger refuses an initial request of somebody who has proven nothing. The door has done so already; who comes here all the same is
+// not given an identity (TS 33.203 7.1).
+func (p *PCSCF) stranger(in hop.Inbound) bool {
+	return !in.Proof.Registered() && p.foreignIdentity(in, "not-registered")
 }
 
 // assertIdentity writes P-Asserted-Identity from the proof: the preferred identity if it is one of the

@@ -36,7 +36,7 @@ func (p *PCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if refusal != 0 {
 		return x.Refuse(in, refusal, "")
 	}
-	in.Protection = protection(in)
+	in.Protection = p.protection(in)
 	p.nameUser(in, reg.impi)
 	p.addPath(in)
 	p.addVisitedNetwork(in)
@@ -68,8 +68,11 @@ func (p *PCSCF) ended(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // fromClient is the way of an initial request of a registered client (TS 24.229 5.2.6.3).
 func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	if p.stranger(in) {
+		return x.Refuse(in, 403, "")
+	}
 	p.assertIdentity(in)
-	if !p.useServiceRoute(in) {
+	if !p.useServiceRoute(x, in) {
 		return x.Refuse(in, 403, "") // no Service-Route: registered for emergency calls, or the 200 never passed here
 	}
 	p.addChargingVector(in)

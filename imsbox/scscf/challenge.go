@@ -73,8 +73,12 @@ func (s *SCSCF) pathFits(in hop.Inbound, algorithm aka.DigestAlgorithm) bool {
 	case hop.ProtectionTLSConnected, hop.ProtectionTLSYes:
 		fits = algorithm != aka.AKAv1MD5
 	}
-	return fits || !s.ports.Gate.Refuse(secure.CIAuthenticationFlag,
-		secure.Event{Reason: "path-not-protected", Subject: in.Proof.IMPI()})
+	return fits || !s.refusesAKA("path-not-protected", in.Proof.IMPI())
+}
+
+// refusesAKA is the enforcement point of "user and network prove themselves by AKA, over a path that fits".
+func (s *SCSCF) refusesAKA(reason, impi string) bool {
+	return s.ports.Gate.Refuse(secure.CIAuthenticationAKA, secure.Event{Reason: reason, Subject: impi})
 }
 
 // authenticate checks the answer to the challenge pending, which is consumed already (TS 24.229 5.4.1.2.2;
@@ -87,8 +91,7 @@ func (s *SCSCF) authenticate(t *shard.Task, in hop.Inbound, r *register, pending
 	digest := aka.Digest{Algorithm: pending.algorithm, Username: c.Username, Realm: c.Realm, Nonce: c.Nonce,
 		URI: c.URI, Method: in.Msg.MethodName(), QOP: c.QOP, NC: c.NC, Cnonce: c.Cnonce, Body: in.Msg.Body()}
 	genuine := string(c.Realm) == s.cfg.HomeDomain && digest.VerifyAKA(c.Response, &pending.vector)
-	if !genuine && s.ports.Gate.Refuse(secure.CIAuthenticationAKA,
-		secure.Event{Reason: "response-mismatch", Subject: r.impi}) {
+	if !genuine && s.refusesAKA("response-mismatch", r.impi) {
 		s.keepRegistration(t, r)
 		return &refusal{status: 403}
 	}

@@ -122,7 +122,6 @@ type Attack struct {
 	Stride   Stride
 	Threats  []Threat
 	Module   Module
-	Position Position
 	Source   string // where the standard, or whoever met it first, says so
 	Access   Access
 	Digest   bool // the target admits subscribers without a card, who are in the cast then
@@ -130,9 +129,10 @@ type Attack struct {
 	Variants []Variant
 }
 
-// Variant is one way of an attack. An attack has at least one; a single one has no name.
+// Variant is one way of an attack. An attack has at least one; the only one of an attack may go without a name.
 type Variant struct {
-	Name string
+	Name     string
+	Position Position
 	// Controls must stop it, in the order in which they act. They are peeled off one by one: with the first off the second must stop
 	// it, with all of them off the attack must succeed.
 	Controls []secure.ControlID

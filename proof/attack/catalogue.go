@@ -5,7 +5,17 @@ import "strings"
 // All returns the catalogue in the order of its numbers.
 func All() []Attack {
 	return []Attack{
+		portUnprotected(),  // CI-01
+		registerFlag(),     // CI-05
+		coreDirect(),       // CI-06
 		identityAsserted(), // CI-07
+		headerInject(),     // CI-09
+		identityCross(),    // CI-11
+		registerWrongRes(), // CI-14
+		registerRemove(),   // CI-15
+		registerHijack(),   // CI-16
+		dialogKill(),       // CI-30
+		callGhost(),        // CI-33
 	}
 }
 

@@ -14,9 +14,9 @@ func identityAsserted() Attack {
 		ID: "ci.identity.asserted", Number: "CI-07", Title: "a client asserts the identity of another user",
 		Text:     "whoever is called would trust the name that the network vouches for",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
-		Position: Subscriber, Source: "TS 24.229 5.2.6.3", Access: TLS,
+		Source: "TS 24.229 5.2.6.3", Access: TLS,
 		Bounds:   Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
-		Variants: []Variant{{Controls: []secure.ControlID{secure.CIAuthenticationSAIdentity}, Run: assertAnother}},
+		Variants: []Variant{{Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthenticationSAIdentity}, Run: assertAnother}},
 	}
 }
 
@@ -27,7 +27,7 @@ func assertAnother(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	const times = 10
 	victim := "<" + f.Users[Alice].IMPU + ">"
-	forged, heard := 0, ""
+	forged, heard := 0, "nobody"
 	for i := range times {
 		text := fmt.Sprintf("asserted %d", i)
 		answer, err := mallory.Ask(ctx, mallory.Message(f.Bob.IMPU, text, "P-Preferred-Identity: "+victim, "P-Asserted-Identity: "+victim))
@@ -42,11 +42,11 @@ func assertAnother(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
-		if heard = m.From; m.Asserted && m.From == f.Users[Alice].IMPU {
+		if heard = f.Who(m.From); m.Asserted && m.From == f.Users[Alice].IMPU {
 			forged++
 		}
 	}
 	o.Users = min(forged, 1)
-	o.Peer(forged > 0, "bob reads %d of %d messages as alice's, the last as of %q", forged, times, heard)
+	o.Peer(forged > 0, "bob reads %d of %d messages as alice's, the last as %s's", forged, times, heard)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"time"
 
 	"imsafe/client/isim"
 	"imsafe/proto/aka"
@@ -39,6 +40,16 @@ type Site struct {
 	Clear  netip.AddrPort // UDP and TCP of the lab profile
 	Roots  *x509.CertPool
 	Users  map[string]*User
+}
+
+// Who returns the name of the subscriber with a public identity, for people; the identity itself if there is none.
+func (s *Site) Who(impu string) string {
+	for _, u := range s.Users {
+		if u.IMPU == impu {
+			return u.Name
+		}
+	}
+	return impu
 }
 
 // ServerName is the name of the P-CSCF in its certificate.
@@ -74,9 +85,9 @@ type Means struct {
 	Attacker Network // of the attacker, limited
 }
 
-// NewField makes the field of attack a. The parties are made, and run until ctx ends; they have not registered yet.
-func NewField(ctx context.Context, a *Attack, m Means) (*Field, error) {
-	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: a.Access, position: a.Position, honest: m.Honest, attacker: m.Attacker}
+// NewField makes the field of a variant of a. The parties are made, and run until ctx ends; they have not registered yet.
+func NewField(ctx context.Context, a *Attack, v *Variant, m Means) (*Field, error) {
+	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: a.Access, position: v.Position, honest: m.Honest, attacker: m.Attacker}
 	var err error
 	if f.Alice, err = f.party(ctx, Alice); err != nil {
 		return nil, err
@@ -124,6 +135,26 @@ func (f *Field) Carol(ctx context.Context) (*Hand, error) {
 	}
 	h.answers = true
 	return h, h.Register(ctx)
+}
+
+// DaveWithPassword is the honest subscriber without a card, registered.
+func (f *Field) DaveWithPassword(ctx context.Context) (*Hand, error) {
+	h, err := f.hand(ctx, f.honest, f.Users[Dave])
+	if err != nil {
+		return nil, err
+	}
+	h.answers = true
+	return h, h.Register(ctx)
+}
+
+// soon bounds a wait for what must not come; a driver that can sends an honest message behind its attack instead.
+const soon = 300 * time.Millisecond
+
+// within runs wait with a bound of its own.
+func within(ctx context.Context, d time.Duration, wait func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return wait(ctx)
 }
 
 // hand connects over the access of the attack.

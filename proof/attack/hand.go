@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"bytes"
 	"context"
 	"encoding/base32"
 	"errors"
@@ -334,4 +335,22 @@ func (h *Hand) credentials(c *sip.Challenge, algorithm aka.DigestAlgorithm, user
 	out := sip.Credentials{Username: d.Username, Realm: d.Realm, Nonce: d.Nonce, URI: d.URI, Response: d.AppendResponse(nil, password),
 		Algorithm: []byte(algorithm.String()), QOP: d.QOP, NC: d.NC, Cnonce: d.Cnonce, Opaque: c.Opaque}
 	return string(out.AppendTo(nil))
+}
+
+// statusOf is the status code of an answer, 0 of none.
+func statusOf(m *sip.Message) int {
+	if m == nil {
+		return 0
+	}
+	return m.Status()
+}
+
+// says returns the name of a header field of m that has word in its value.
+func says(m *sip.Message, word string) (name string, found bool) {
+	for n, v := range m.Fields() {
+		if bytes.Contains(v, []byte(word)) {
+			return string(n), true
+		}
+	}
+	return "", false
 }

@@ -141,7 +141,7 @@ func (r *Runner) once(ctx context.Context, a *attack.Attack, v *attack.Variant, 
 	defer stop()
 	site := target.Site()
 	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear}, clock: r.cfg.Clock}
-	field, err := attack.NewField(living, a, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random, Honest: r.cfg.Network, Attacker: bounds})
+	field, err := attack.NewField(living, a, v, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random, Honest: r.cfg.Network, Attacker: bounds})
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (r *Runner) open(a *attack.Attack, v *attack.Variant, off []secure.ControlI
 	what := target.What()
 	what.Profile, what.Mode = string(a.Access), "direct"
 	return &run{Record: evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, PackVersion: attack.PackVersion, Seed: 1,
-		Start: evidence.Time(r.cfg.Clock.Wall()), Target: what, Position: a.Position.String(), Credentials: a.Position.Holds(),
+		Start: evidence.Time(r.cfg.Clock.Wall()), Target: what, Position: v.Position.String(), Credentials: v.Position.Holds(),
 		ControlsOff: names(off), Oracles: []evidence.Oracle{}, Events: []evidence.Event{}}}
 }
 

@@ -1,0 +1,64 @@
+package attack
+
+import (
+	"context"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// portUnprotected: somebody who has proven nothing calls in the name of a registered user.
+func portUnprotected() Attack {
+	return Attack{
+		ID: "ci.port.unprotected", Number: "CI-01", Title: "a call in a registered user's name, from a path that proves nothing",
+		Text:     "whoever reaches the edge could call as anybody, without a subscription",
+		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
+		Source: "TS 33.203 7.1", Access: TLS,
+		Bounds: Bounds{Packets: 30, Bytes: 30_000, Conns: 1, Time: 3 * time.Second},
+		Variants: []Variant{{Name: "tls", Position: OffPath, Run: callAsStranger,
+			Controls: []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIAuthenticationSAIdentity}}},
+	}
+}
+
+func callAsStranger(ctx context.Context, f *Field, o *Outcome) error {
+	stranger, err := f.Stranger(ctx)
+	if err != nil {
+		return err
+	}
+	const times = 20
+	victim := f.Users[Alice].IMPU
+	for i := range times {
+		invite := Request{Method: "INVITE", URI: f.Bob.IMPU, From: victim, CallID: f.token(),
+			Lines: []string{"Contact: " + stranger.Contact(), "P-Preferred-Identity: <" + victim + ">"}}
+		if err := stranger.Write(stranger.Text(invite)); err != nil {
+			return err
+		}
+		var answer *sip.Message
+		err := within(ctx, soon, func(ctx context.Context) (err error) {
+			answer, err = stranger.Await(ctx, func(m *sip.Message) bool {
+				return !m.IsRequest() && string(m.Get(sip.HdrCallID)) == invite.CallID && m.Status() >= 101
+			})
+			return err
+		})
+		if rings := f.Bob.RungBy(victim); rings != nil {
+			rings.Reject(603)
+			o.Arrived("bob's client rings")
+			o.Users = 1
+			o.Peer(true, "bob is called by alice, who does not call, after %d INVITEs", i+1)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		o.Arrived("%d INVITEs, the last answered %d", i+1, answer.Status())
+	}
+	text := f.token()
+	if err := f.Alice.Reaches(ctx, f.Bob, text); err != nil { // behind the attack: what was to come has come
+		return err
+	}
+	rings := f.Bob.RungBy(victim) != nil
+	o.Peer(rings, "bob is not called")
+	o.Wire(false, "%s", o.Delivered)
+	return nil
+}
