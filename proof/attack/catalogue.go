@@ -14,8 +14,14 @@ func All() []Attack {
 		registerWrongRes(), // CI-14
 		registerRemove(),   // CI-15
 		registerHijack(),   // CI-16
+		forkLoop(),         // CI-21
+		streamSmuggle(),    // CI-23
+		headerSmuggle(),    // CI-24
+		digestCrack(),      // CI-27
+		digestLift(),       // CI-29
 		dialogKill(),       // CI-30
 		callGhost(),        // CI-33
+		tlsDowngrade(),     // CI-37
 	}
 }
 

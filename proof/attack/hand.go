@@ -28,6 +28,8 @@ type Hand struct {
 	number   uint32
 	answers  bool // 200 to every request
 
+	lastAuthorization string // that answered a challenge: what a reader of the connection has
+
 	pool    *sip.Pool
 	inbox   chan *sip.Message
 	backlog []*sip.Message
@@ -162,22 +164,22 @@ func (h *Hand) Got(ctx context.Context, method sip.Method, body string) (*sip.Me
 	})
 }
 
-// Ask sends a request and returns its final response.
+// Ask sends a request and returns its final response. It finds Call-ID and CSeq as Text writes them: the rest may be no SIP.
 func (h *Hand) Ask(ctx context.Context, request string) (*sip.Message, error) {
-	asked, err := h.pool.Parse([]byte(request))
-	if err != nil {
-		return nil, fmt.Errorf("attack: a request that can't be answered: %w", err)
-	}
 	if err := h.Write(request); err != nil {
 		return nil, err
 	}
-	return h.Await(ctx, func(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 200 && answers(m, asked) })
+	callID, cseq := lineOf(request, "Call-ID: "), lineOf(request, "CSeq: ")
+	return h.Await(ctx, func(m *sip.Message) bool {
+		return !m.IsRequest() && m.Status() >= 200 && string(m.Get(sip.HdrCallID)) == callID && string(m.Get(sip.HdrCSeq)) == cseq
+	})
 }
 
-// answers reports whether response belongs to request.
-func answers(response, request *sip.Message) bool {
-	return string(response.Get(sip.HdrCallID)) == string(request.Get(sip.HdrCallID)) &&
-		string(response.Get(sip.HdrCSeq)) == string(request.Get(sip.HdrCSeq))
+// lineOf returns the rest of the first line that begins with name.
+func lineOf(text, name string) string {
+	_, rest, _ := strings.Cut(text, "\r\n"+name)
+	value, _, _ := strings.Cut(rest, "\r\n")
+	return value
 }
 
 // Request is what a request says; zero fields take what an honest client would write.
@@ -226,8 +228,12 @@ func (h *Hand) Message(to, body string, lines ...string) string {
 	return h.Text(Request{Method: "MESSAGE", URI: to, Body: body, Lines: append(lines, "Content-Type: text/plain")})
 }
 
-// Contact is where the hand is reached, as a value of Contact.
+// Contact is where the hand is reached, as a value of Contact. All hands of a user are one device that connects again: a new binding
+// takes the place of the former.
 func (h *Hand) Contact() string {
+	if h.User != nil {
+		return fmt.Sprintf("<sip:%s@192.0.2.1;transport=%s>;+sip.instance=\"<urn:x-lab:%s>\"", h.Name, strings.ToLower(h.proto), h.Name)
+	}
 	return fmt.Sprintf("<sip:%s@%s;transport=%s>;+sip.instance=\"<urn:x-lab:%s>\"", h.tag, h.conn.LocalAddr(), strings.ToLower(h.proto), h.instance)
 }
 
@@ -284,6 +290,7 @@ func (h *Hand) RegisterAs(ctx context.Context, r Registering) (*sip.Message, err
 	if err != nil {
 		return nil, err
 	}
+	h.lastAuthorization = authorization
 	return h.Ask(ctx, h.Registers(r, authorization))
 }
 
@@ -348,9 +355,11 @@ func statusOf(m *sip.Message) int {
 // says returns the name of a header field of m that has word in its value.
 func says(m *sip.Message, word string) (name string, found bool) {
 	for n, v := range m.Fields() {
-		if bytes.Contains(v, []byte(word)) {
+		if contains(v, word) {
 			return string(n), true
 		}
 	}
 	return "", false
 }
+
+func contains(v []byte, word string) bool { return bytes.Contains(v, []byte(word)) }

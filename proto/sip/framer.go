@@ -39,7 +39,16 @@ type Framer struct {
 	need   int   // octets of the message at the start of in, 0 = not yet known
 	crlf   bool  // the last thing that came was a single CRLF
 	err    error // the stream has failed
+
+	doubter Doubter // is asked about a length that is not clear; nil for nobody
 }
+
+// Doubter decides about a stream that two readers could cut at different places: true ends it, as RFC 3261 18.3 wants. False lets it go
+// on with the first length that came, as lenient readers do: that is for laboratories which show why strict framing is needed.
+type Doubter interface{ Doubt(err error) bool }
+
+// SetDoubter lets d decide. Without one every doubt ends the stream.
+func (f *Framer) SetDoubter(d Doubter) { f.doubter = d }
 
 // NewFramer returns a Framer with memory of its own. Pool.NewFramer is better where there are many.
 func NewFramer(l Limits) *Framer { return NewPool(l).NewFramer() }
@@ -190,10 +199,13 @@ func (f *Framer) contentLength(field []byte) error {
 		return nil
 	}
 	n, ok := parseUint(bytes.Trim(field[colon+1:], " \t\r\n"), ceilingMessage)
-	if !ok || f.length >= 0 && f.length != int(n) {
+	switch {
+	case ok && f.length < 0:
+		f.length = int(n)
+	case ok && f.length == int(n):
+	case f.length < 0 || f.doubter == nil || f.doubter.Doubt(ErrLength):
 		return ErrLength
 	}
-	f.length = int(n)
 	return nil
 }
 

@@ -53,6 +53,9 @@ type Options struct {
 	// Admit is asked about the source of each accepted connection before anything is allocated for it; nil admits all. It
 	// is called from the accepting goroutine.
 	Admit func(source netip.AddrPort) bool
+	// Doubt decides whether a stream ends that two readers could cut at different places (sip.Doubter); nil ends all. It is called
+	// from the reading goroutine.
+	Doubt func(peer netip.AddrPort, err error) bool
 
 	MaxConns      int           // connections in all; default 100000
 	MaxPerSource  int           // accepted connections per IPv4 address or IPv6 /64; default 64

@@ -337,6 +337,9 @@ func (c *Conn) next() []byte {
 	return nil
 }
 
+// Doubt implements sip.Doubter.
+func (c *Conn) Doubt(err error) bool { return c.s.o.Doubt(c.peer, err) }
+
 // answerGaps answers the keep-alives of one read: one pong for all pings, since a client sends the next ping after the pong.
 func (c *Conn) answerGaps() {
 	if c.pongs > 0 {

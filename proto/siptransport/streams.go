@@ -146,6 +146,9 @@ func (s *Streams) add(nc net.Conn, sh *shard.Shard, peer netip.AddrPort, r Recei
 		return nil
 	}
 	c := &Conn{s: s, sh: sh, r: r, peer: peer, nc: nc, dialled: nc == nil, proto: s.o.Proto, framer: s.framing.NewFramer()}
+	if s.o.Doubt != nil {
+		c.framer.SetDoubter(c)
+	}
 	if nc != nil {
 		c.source = source
 		s.sources[source]++
