@@ -21,7 +21,7 @@ func theLauncher(t *testing.T) *launcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.env = []string{asProgram + "=yes"}
+	l.env = []string{asProgram + "=yes", "GORACE=atexit_sleep_ms=0"} // under the race detector a process sleeps a second before it ends
 	return l
 }
 

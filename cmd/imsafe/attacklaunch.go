@@ -81,7 +81,7 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 	if err := t.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("no target could be started: %w", err)
 	}
-	setup := targetSetup{Off: []string{}, Digest: s.Digest, Clear: s.Clear, Cast: s.Cast}
+	setup := targetSetup{Off: []string{}, Digest: s.Digest, Access: s.Access, Handset: s.Handset, Quick: s.Quick, Cast: s.Cast}
 	for _, c := range s.Off {
 		setup.Off = append(setup.Off, c.String())
 	}
@@ -144,7 +144,7 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 // read turns what the target said into a site.
 func (t *child) read() error {
 	r := &t.ready
-	t.site = attack.Site{Domain: r.Domain, TLS: r.TLS, Clear: r.Clear, Roots: x509.NewCertPool(), Users: map[string]*attack.User{}}
+	t.site = attack.Site{Domain: r.Domain, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Roots: x509.NewCertPool(), Users: map[string]*attack.User{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")
 	}

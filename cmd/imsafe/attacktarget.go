@@ -24,6 +24,7 @@ import (
 	"imsafe/node"
 	"imsafe/policy"
 	"imsafe/policy/lab"
+	"imsafe/proof/attack"
 	"imsafe/proof/evidence"
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
@@ -38,10 +39,12 @@ import (
 
 // targetSetup is what a target is asked to be.
 type targetSetup struct {
-	Off    []string `json:"off"` // controls
-	Digest bool     `json:"digest"`
-	Clear  bool     `json:"clear"` // open the lab's UDP and TCP, too
-	Cast   []string `json:"cast"`  // names of subscribers
+	Off     []string      `json:"off"` // controls
+	Digest  bool          `json:"digest"`
+	Access  attack.Access `json:"access"` // open beside TLS
+	Quick   bool          `json:"quick"`
+	Handset bool          `json:"handset"`
+	Cast    []string      `json:"cast"` // names of subscribers
 }
 
 // targetReady is where it is, and who its subscribers are. Their keys are random and die with the target.
@@ -49,6 +52,8 @@ type targetReady struct {
 	Domain     string          `json:"domain"`
 	TLS        netip.AddrPort  `json:"tls"`
 	Clear      netip.AddrPort  `json:"clear"`
+	Gm         netip.AddrPort  `json:"gm"`
+	NAT        netip.AddrPort  `json:"nat"`
 	CA         string          `json:"ca"` // in PEM
 	Config     string          `json:"config_sha256"`
 	Weakenings []string        `json:"weakenings"`
@@ -142,11 +147,15 @@ func (t *target) start(a *app) (*targetReady, error) {
 	if t.store, err = node.OpenStore(c, clock, log); err != nil {
 		return nil, err
 	}
-	if t.sockets, err = node.Listen(c, node.Shards(c), func(taken netip.AddrPort) (netip.AddrPort, bool) { return taken, true }); err != nil {
+	if t.sockets, err = node.Listen(c, node.Shards(c), func(taken netip.AddrPort) (netip.AddrPort, bool) { return netip.AddrPortFrom(taken.Addr(), 0), true }); err != nil {
 		return nil, err
 	}
 	tls, clear := t.sockets.Addresses()
-	effective, err := t.policy(append(tls, clear...))
+	listeners := append(tls, clear...)
+	for _, s := range t.sockets.IPsec {
+		listeners = append(listeners, addressOf(s.Clear[0]), addressOf(s.NAT))
+	}
+	effective, err := t.policy(listeners)
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +166,9 @@ func (t *target) start(a *app) (*targetReady, error) {
 	ready := &targetReady{Domain: c.HomeDomain(), TLS: tls[0], CA: string(authority.PEM()), Weakenings: weakeningsOf(c)}
 	if len(clear) > 0 {
 		ready.Clear = clear[0]
+	}
+	for _, s := range t.sockets.IPsec {
+		ready.Gm, ready.NAT = addressOf(s.Clear[0]), addressOf(s.NAT)
 	}
 	ready.Config, err = t.configSum(c)
 	return ready, err
@@ -169,14 +181,25 @@ func (t *target) config() *config.Config {
 	c.IMS.Domain = targetDomain
 	free := []config.Address{{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)}}
 	c.CI.TLS.Listen = free
-	if t.setup.Clear {
+	switch t.setup.Access {
+	case attack.Clear:
 		c.CI.LabUDP.Listen = free
+	case attack.IPsec:
+		c.CI.IPsec.Listen, c.CI.IPsec.ESP = free, "off" // in UDP: no privilege
+		if t.setup.Handset {
+			c.CI.IPsec.Profile = "handset"
+		}
 	}
 	c.CI.Digest.Enabled = t.setup.Digest
+	if t.setup.Quick {
+		c.Timers.Gm = config.SIPTimers{T1: config.Of(attack.QuickT1), T2: config.Of(4 * attack.QuickT1), T4: config.Of(5 * attack.QuickT1)}
+	}
 	c.Metrics.Listen = config.Address{}
 	c.Timers.Drain = config.Of(100 * time.Millisecond)
 	return &c
 }
+
+func addressOf(c *net.UDPConn) netip.AddrPort { return netip.MustParseAddrPort(c.LocalAddr().String()) }
 
 // targetDomain is test network 001/01 (TS 23.003 13.2).
 const targetDomain = "ims.mnc001.mcc001.3gppnetwork.org"
@@ -218,7 +241,7 @@ func (t *target) policy(listeners []netip.AddrPort) (policy.Effective, error) {
 // provision makes the subscribers.
 func (t *target) provision(ctx context.Context, ready *targetReady) error {
 	for _, name := range t.setup.Cast {
-		u, subscriber := newTargetAccount(name, t.setup.Digest)
+		u, subscriber := newTargetAccount(name, &t.setup)
 		if err := t.node.HSS.Add(ctx, subscriber); err != nil {
 			return err
 		}
@@ -227,13 +250,10 @@ func (t *target) provision(ctx context.Context, ready *targetReady) error {
 	return nil
 }
 
-// withoutCard is the subscriber of the cast who has a password, where the target admits that.
-const withoutCard = "dave"
-
-func newTargetAccount(name string, digest bool) (*targetAccount, *hss.Subscriber) {
+func newTargetAccount(name string, setup *targetSetup) (*targetAccount, *hss.Subscriber) {
 	u := &targetAccount{Name: name, IMPI: name + "@" + targetDomain, IMPU: "sip:" + name + "@" + targetDomain}
 	s := &hss.Subscriber{Card: hss.Card{IMPI: u.IMPI}, Public: []hss.Public{{IMPU: u.IMPU}}}
-	if digest && name == withoutCard {
+	if setup.Digest && name == attack.Dave {
 		u.Password = rand.Text()
 		s.Scheme, s.Password = aka.SHA256.String(), hss.Secret(u.Password)
 		return u, s
@@ -243,6 +263,9 @@ func newTargetAccount(name string, digest bool) (*targetAccount, *hss.Subscriber
 	rand.Read(opc[:])
 	u.K, u.OPc = hex.EncodeToString(k[:]), hex.EncodeToString(opc[:])
 	s.K, s.OPc, s.Scheme = hss.Secret(u.K), hss.Secret(u.OPc), aka.AKAv2SHA256.String()
+	if setup.Access == attack.IPsec {
+		s.Scheme = aka.AKAv1MD5.String() // as telephones have it: inside IPsec
+	}
 	return u, s
 }
 

@@ -101,8 +101,12 @@ type Access string
 // The accesses.
 const (
 	TLS   Access = "tls"
-	Clear Access = "lab-udp" // lab only: UDP and TCP
+	IPsec Access = "ipsec-3gpp" // ESP in UDP: it needs no privilege
+	Clear Access = "lab-udp"    // lab only: UDP and TCP
 )
+
+// QuickT1 is what a target with quick timers takes for T1 (RFC 3261 17.1.1.1).
+const QuickT1 = 5 * time.Millisecond
 
 // Bounds are what one run may cost. The runner enforces them; a driver that needs more has a defect.
 type Bounds struct {
@@ -123,8 +127,10 @@ type Attack struct {
 	Threats  []Threat
 	Module   Module
 	Source   string // where the standard, or whoever met it first, says so
-	Access   Access
-	Digest   bool // the target admits subscribers without a card, who are in the cast then
+	Access   Access // where a variant has no other
+	Handset  bool   // the target takes what telephones can, besides AES-GCM: the profile handset
+	Quick    bool   // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
+	Digest   bool   // the target admits subscribers without a card, who are in the cast then
 	Bounds   Bounds
 	Variants []Variant
 }
@@ -133,12 +139,21 @@ type Attack struct {
 type Variant struct {
 	Name     string
 	Position Position
+	Access   Access // "" is the attack's
 	// Controls must stop it, in the order in which they act. They are peeled off one by one: with the first off the second must stop
 	// it, with all of them off the attack must succeed.
 	Controls []secure.ControlID
 	// NoAblation says why the controls cannot be switched off; "" if they can.
 	NoAblation string
 	Run        func(ctx context.Context, f *Field, o *Outcome) error
+}
+
+// AccessOf is how the attacker and his victims of a variant reach the edge.
+func (a *Attack) AccessOf(v *Variant) Access {
+	if v.Access != "" {
+		return v.Access
+	}
+	return a.Access
 }
 
 // Sight is what somebody outside the target saw.

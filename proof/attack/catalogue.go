@@ -5,23 +5,29 @@ import "strings"
 // All returns the catalogue in the order of its numbers.
 func All() []Attack {
 	return []Attack{
-		portUnprotected(),  // CI-01
-		registerFlag(),     // CI-05
-		coreDirect(),       // CI-06
-		identityAsserted(), // CI-07
-		headerInject(),     // CI-09
-		identityCross(),    // CI-11
-		registerWrongRes(), // CI-14
-		registerRemove(),   // CI-15
-		registerHijack(),   // CI-16
-		forkLoop(),         // CI-21
-		streamSmuggle(),    // CI-23
-		headerSmuggle(),    // CI-24
-		digestCrack(),      // CI-27
-		digestLift(),       // CI-29
-		dialogKill(),       // CI-30
-		callGhost(),        // CI-33
-		tlsDowngrade(),     // CI-37
+		portUnprotected(),    // CI-01
+		registerBidDown(),    // CI-02
+		registerVerifySwap(), // CI-03
+		registerWeakOffer(),  // CI-04
+		registerFlag(),       // CI-05
+		coreDirect(),         // CI-06
+		identityAsserted(),   // CI-07
+		headerInject(),       // CI-09
+		sourceSpoof(),        // CI-10
+		identityCross(),      // CI-11
+		espReplay(),          // CI-12
+		registerWrongRes(),   // CI-14
+		registerRemove(),     // CI-15
+		registerHijack(),     // CI-16
+		saExhaust(),          // CI-17
+		forkLoop(),           // CI-21
+		streamSmuggle(),      // CI-23
+		headerSmuggle(),      // CI-24
+		digestCrack(),        // CI-27
+		digestLift(),         // CI-29
+		dialogKill(),         // CI-30
+		callGhost(),          // CI-33
+		tlsDowngrade(),       // CI-37
 	}
 }
 

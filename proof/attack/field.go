@@ -38,6 +38,8 @@ type Site struct {
 	Domain string // home domain
 	TLS    netip.AddrPort
 	Clear  netip.AddrPort // UDP and TCP of the lab profile
+	Gm     netip.AddrPort // the unprotected port of ipsec-3gpp
+	NAT    netip.AddrPort // where it receives ESP in UDP
 	Roots  *x509.CertPool
 	Users  map[string]*User
 }
@@ -74,6 +76,7 @@ type Field struct {
 	honest   Network
 	attacker Network
 	hands    []*Hand
+	parties  []*Party
 }
 
 // Means are what a Field is made of.
@@ -87,12 +90,12 @@ type Means struct {
 
 // NewField makes the field of a variant of a. The parties are made, and run until ctx ends; they have not registered yet.
 func NewField(ctx context.Context, a *Attack, v *Variant, m Means) (*Field, error) {
-	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: a.Access, position: v.Position, honest: m.Honest, attacker: m.Attacker}
+	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: a.AccessOf(v), position: v.Position, honest: m.Honest, attacker: m.Attacker}
 	var err error
-	if f.Alice, err = f.party(ctx, Alice); err != nil {
+	if f.Alice, err = f.party(ctx, Alice, nil); err != nil {
 		return nil, err
 	}
-	f.Bob, err = f.party(ctx, Bob)
+	f.Bob, err = f.party(ctx, Bob, nil)
 	return f, err
 }
 
@@ -103,10 +106,11 @@ func (f *Field) Close() {
 	}
 }
 
-// Wait waits until both parties have ended, after their context has.
+// Wait waits until all parties have ended, after their context has.
 func (f *Field) Wait() {
-	<-f.Alice.ended
-	<-f.Bob.ended
+	for _, p := range f.parties {
+		<-p.ended
+	}
 }
 
 // errPosition is a defect of a driver: it asks for more than its position has.
@@ -117,14 +121,19 @@ func (f *Field) Stranger(ctx context.Context) (*Hand, error) { return f.hand(ctx
 
 // Mallory is the attacker's hand with his own subscription, registered.
 func (f *Field) Mallory(ctx context.Context) (*Hand, error) {
-	if f.position != Subscriber {
-		return nil, errPosition
-	}
-	h, err := f.hand(ctx, f.attacker, f.Users[Mallory])
+	h, err := f.MalloryInClear(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return h, h.Register(ctx)
+}
+
+// MalloryInClear is the same, not registered yet.
+func (f *Field) MalloryInClear(ctx context.Context) (*Hand, error) {
+	if f.position != Subscriber {
+		return nil, errPosition
+	}
+	return f.hand(ctx, f.attacker, f.Users[Mallory])
 }
 
 // Carol is the honest witness, registered. Her client answers 200 to every request and shows what came.
@@ -170,8 +179,12 @@ func (f *Field) hand(ctx context.Context, n Network, u *User) (*Hand, error) {
 
 // connect opens the access. c may ask for another TLS than the best.
 func (f *Field) connect(ctx context.Context, n Network, c *tls.Config) (net.Conn, string, error) {
-	if f.access == Clear {
+	switch f.access {
+	case Clear:
 		conn, err := n.Dial(ctx, "udp", f.Clear)
+		return conn, "UDP", err
+	case IPsec:
+		conn, err := f.dialSealed(ctx, n)
 		return conn, "UDP", err
 	}
 	conn, err := n.Dial(ctx, "tcp", f.TLS)

@@ -219,6 +219,9 @@ func (h *Hand) Text(r Request) string {
 	head := []string{r.Method + " " + r.URI + " SIP/2.0",
 		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, h.conn.LocalAddr(), h.f.token()),
 		"Max-Forwards: 70", "From: <" + r.From + ">;tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
+	if r.Method != "REGISTER" {
+		head = append(head, h.sealedLines()...)
+	}
 	head = append(head, r.Lines...)
 	return strings.Join(head, "\r\n") + fmt.Sprintf("\r\nContent-Length: %d\r\n\r\n%s", len(r.Body), r.Body)
 }
@@ -272,6 +275,8 @@ type Registering struct {
 	Contact string // value of Contact; the default is the hand's
 	Expires int    // seconds
 	Lines   []string
+
+	Agreement Agreement // inside IPsec
 }
 
 // RegisterAs registers: an empty answer first, then one to the challenge. It returns what the target answered at last.
@@ -281,6 +286,9 @@ func (h *Hand) RegisterAs(ctx context.Context, r Registering) (*sip.Message, err
 	}
 	if r.IMPU == "" {
 		r.IMPU = r.User.IMPU
+	}
+	if s, ok := h.conn.(*sealed); ok {
+		return h.negotiate(ctx, s, r)
 	}
 	answer, err := h.Ask(ctx, h.Registers(r, h.NoResponse(r.IMPI)))
 	if err != nil || answer.Status() != 401 || r.User == nil {

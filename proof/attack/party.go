@@ -22,8 +22,8 @@ type Party struct {
 // heardAtMost bounds what a party keeps of what it was not asked for yet.
 const heardAtMost = 256
 
-// party makes the client of a user and runs it until ctx ends.
-func (f *Field) party(ctx context.Context, name string) (*Party, error) {
+// party makes the client of a user and runs it until ctx ends. change may change what it is made of.
+func (f *Field) party(ctx context.Context, name string, change func(*ue.Config)) (*Party, error) {
 	u := f.Users[name]
 	if u == nil {
 		return nil, fmt.Errorf("attack: the target has no subscriber %q", name)
@@ -31,15 +31,22 @@ func (f *Field) party(ctx context.Context, name string) (*Party, error) {
 	p := &Party{User: u, calls: make(chan *ue.Call, heardAtMost), messages: make(chan ue.Message, heardAtMost), ended: make(chan struct{})}
 	c := ue.Config{Proxy: f.TLS, RootCAs: f.Roots, ServerName: f.ServerName(), Clock: f.Clock, Rand: f.Random,
 		ListenPacket: f.honest.ListenPacket, OnCall: p.rings, OnMessage: p.reads}
+	if f.access == IPsec {
+		c.Transport, c.Proxy, c.IPsec.NATPort, c.RootCAs, c.ServerName = ue.IPsecUDP, f.Gm, f.NAT.Port(), nil, ""
+	}
 	var err error
 	if u.Password != "" {
 		c.Password = &ue.Password{Identity: isim.Identity{IMPI: u.IMPI, HomeDomain: f.Domain, IMPUs: []string{u.IMPU}}, Secret: ue.Secret(u.Password)}
 	} else if c.Card, err = f.card(u); err != nil {
 		return nil, err
 	}
+	if change != nil {
+		change(&c)
+	}
 	if p.UE, err = ue.New(c); err != nil {
 		return nil, err
 	}
+	f.parties = append(f.parties, p)
 	go func() {
 		defer close(p.ended)
 		_ = p.UE.Run(ctx) // what it could not do shows in the baseline
@@ -171,5 +178,15 @@ func (p *Party) Quiet() {
 		default:
 			return
 		}
+	}
+}
+
+// Next waits for the next message, whatever it says.
+func (p *Party) Next(ctx context.Context) (ue.Message, error) {
+	select {
+	case m := <-p.messages:
+		return m, nil
+	case <-ctx.Done():
+		return ue.Message{}, fmt.Errorf("%s hears nothing: %w", p.Name, ctx.Err())
 	}
 }

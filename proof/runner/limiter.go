@@ -51,9 +51,50 @@ func (l *limiter) Dial(ctx context.Context, network string, to netip.AddrPort) (
 	return &limited{Conn: conn, l: l}, nil
 }
 
-// ListenPacket implements attack.Network. A packet socket could send to anybody, so there is none yet.
-func (l *limiter) ListenPacket(netip.Addr) (net.PacketConn, error) {
-	return nil, fmt.Errorf("%w: a socket that is not connected", ErrBounds)
+// ListenPacket implements attack.Network: a relay's side towards an honest client. It sends to nobody who has not sent first.
+func (l *limiter) ListenPacket(local netip.Addr) (net.PacketConn, error) {
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	conn, err := l.network.ListenPacket(local)
+	if err != nil {
+		return nil, err
+	}
+	return &limitedPackets{PacketConn: conn, l: l, heard: map[string]bool{}}, nil
+}
+
+// limitedPackets is the side of a relay.
+type limitedPackets struct {
+	net.PacketConn
+	l *limiter
+
+	mu    sync.Mutex
+	heard map[string]bool
+}
+
+// ReadFrom implements net.PacketConn.
+func (c *limitedPackets) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := c.PacketConn.ReadFrom(b)
+	if err == nil {
+		c.mu.Lock()
+		c.heard[from.String()] = true
+		c.mu.Unlock()
+	}
+	return n, from, err
+}
+
+// WriteTo implements net.PacketConn within the bounds.
+func (c *limitedPackets) WriteTo(b []byte, to net.Addr) (int, error) {
+	c.mu.Lock()
+	known := c.heard[to.String()]
+	c.mu.Unlock()
+	if !known {
+		return 0, fmt.Errorf("%w: %v has sent nothing", ErrBounds, to)
+	}
+	if err := c.l.spend(len(b)); err != nil {
+		return 0, err
+	}
+	return c.PacketConn.WriteTo(b, to)
 }
 
 func (l *limiter) open() error {

@@ -128,7 +128,7 @@ type run struct {
 
 // once is one run: target, baseline, attack, baseline.
 func (r *Runner) once(ctx context.Context, a *attack.Attack, v *attack.Variant, off []secure.ControlID) (_ *run, err error) {
-	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Clear: a.Access == attack.Clear, Cast: cast(a)})
+	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: a.AccessOf(v), Handset: a.Handset, Quick: a.Quick, Cast: cast(a)})
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (r *Runner) once(ctx context.Context, a *attack.Attack, v *attack.Variant, 
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	site := target.Site()
-	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear}, clock: r.cfg.Clock}
+	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT}, clock: r.cfg.Clock}
 	field, err := attack.NewField(living, a, v, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random, Honest: r.cfg.Network, Attacker: bounds})
 	if err != nil {
 		return nil, err
@@ -181,6 +181,9 @@ func (r *Runner) strike(ctx context.Context, a *attack.Attack, v *attack.Variant
 	}
 	record.Events = since(before, after)
 	record.Delivered, record.Factors.Users = o.Delivered, o.Users
+	if o.Delivered == "" && len(record.Events) > 0 {
+		record.Delivered = "the target notes: " + tally(record.Events)
+	}
 	for _, s := range o.Sights {
 		kind := evidence.KindPeer
 		if s.Wire {
@@ -213,7 +216,7 @@ func tally(events []evidence.Event) string {
 // open begins the record of a run.
 func (r *Runner) open(a *attack.Attack, v *attack.Variant, off []secure.ControlID, target Target) *run {
 	what := target.What()
-	what.Profile, what.Mode = string(a.Access), "direct"
+	what.Profile, what.Mode = string(a.AccessOf(v)), "direct"
 	return &run{Record: evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, PackVersion: attack.PackVersion, Seed: 1,
 		Start: evidence.Time(r.cfg.Clock.Wall()), Target: what, Position: v.Position.String(), Credentials: v.Position.Holds(),
 		ControlsOff: names(off), Oracles: []evidence.Oracle{}, Events: []evidence.Event{}}}

@@ -10,10 +10,12 @@ import (
 
 // Setup is what a target is asked to be.
 type Setup struct {
-	Off    []secure.ControlID // all others are on
-	Digest bool               // subscribers without a card are admitted
-	Clear  bool               // the lab's UDP and TCP are open, too
-	Cast   []string           // names of the lab subscribers, whose keys the target makes
+	Off     []secure.ControlID // all others are on
+	Digest  bool               // subscribers without a card are admitted
+	Access  attack.Access      // that is open beside TLS
+	Quick   bool               // SIP timers towards clients are attack.QuickT1
+	Handset bool               // of IPsec: the profile handset in the place of strict
+	Cast    []string           // names of the lab subscribers, whose keys the target makes
 }
 
 // Target is one running IMS with one configuration, in a process of its own. Not safe for concurrent use.

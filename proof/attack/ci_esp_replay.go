@@ -1,0 +1,129 @@
+package attack
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"imsafe/proto/esp"
+	"imsafe/secure"
+)
+
+// espReplay: somebody in the path sends packets of others again, or changes them.
+func espReplay() Attack {
+	return Attack{
+		ID: "ci.esp.replay", Number: "CI-12", Title: "packets of others sent again, or changed",
+		Text:     "what was said once would be said again, or something else would be said, by whoever is in the path",
+		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: InfrastructureControl,
+		Source: "TS 33.203 6.3, 7.1", Access: IPsec, Quick: true,
+		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "replay", Position: OnPath, Run: replay, Controls: []secure.ControlID{secure.CIIntegrityReplay}},
+			{Name: "flip", Position: OnPath, Run: flip, Controls: []secure.ControlID{secure.CIIntegrityESP}},
+		},
+	}
+}
+
+// forgotten is when the target's transactions of a request are over: 64*T1 of quick timers, and some more. Before, a request that comes
+// again counts as sent again.
+const forgotten = 64*QuickT1 + soon
+
+// replay sends a message of carol's again, after it has been forgotten: is it another one then?
+func replay(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := carol.tunnel()
+	if err != nil {
+		return err
+	}
+	said := "pay 100 " + f.token()
+	if _, err := carol.Ask(ctx, carol.Message(f.Bob.IMPU, said)); err != nil {
+		return err
+	}
+	wire, err := f.attacker.Dial(ctx, "udp", f.NAT)
+	if err != nil {
+		return err
+	}
+	defer wire.Close()
+	select {
+	case <-time.After(forgotten):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	sent, _ := s.captured()
+	for range 10 {
+		for _, packet := range sent {
+			if _, err := wire.Write(packet); err != nil {
+				return err
+			}
+		}
+	}
+	heard, err := f.heardFrom(ctx, carol)
+	if err != nil {
+		return err
+	}
+	times := strings.Count(strings.Join(heard, "\n"), said)
+	o.Users = min(times-1, 1)
+	o.Peer(times > 1, "carol says %q once, bob reads it %d times", said[:len("pay 100")], times)
+	return nil
+}
+
+// heardFrom sends a message of carol's behind the attack and returns what bob reads up to it.
+func (f *Field) heardFrom(ctx context.Context, carol *Hand) (heard []string, err error) {
+	behind := f.token()
+	if _, err := carol.Ask(ctx, carol.Message(f.Bob.IMPU, behind)); err != nil {
+		return nil, err
+	}
+	for {
+		m, err := f.Bob.Next(ctx)
+		if err != nil || string(m.Body) == behind {
+			return heard, err
+		}
+		heard = append(heard, string(m.Body))
+	}
+}
+
+// flip changes one letter of a message of carol's under way, at the place where it must stand.
+func flip(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := carol.tunnel()
+	if err != nil {
+		return err
+	}
+	wire, err := f.attacker.Dial(ctx, "udp", f.NAT)
+	if err != nil {
+		return err
+	}
+	defer wire.Close()
+	const said, wanted = "pay 1 not 9", "pay 9 not 1" // the sum of UDP is the same
+	text := carol.Message(f.Bob.IMPU, said)
+	packet, _, err := s.engine.SealUDP(nil, *s.ref, esp.Client, []byte(text))
+	if err != nil {
+		return err
+	}
+	for _, digit := range []byte{'1', '9'} {
+		packet[encapsulation+strings.Index(text, said)+strings.IndexByte(said, digit)] ^= '1' ^ '9'
+	}
+	if _, err := wire.Write(packet); err != nil {
+		return err
+	}
+	heard, err := f.heardFrom(ctx, carol)
+	if err != nil {
+		return err
+	}
+	reached := strings.Contains(strings.Join(heard, "\n"), wanted)
+	if reached {
+		o.Users = 1
+	}
+	o.Peer(reached, "carol says %q, and it is held; bob reads %q", said, heard)
+	return nil
+}
+
+// encapsulation is what stands before the text of a datagram: SPI, sequence number and IV of AES-GCM (RFC 4106 3.1), and inside them
+// the headers of IPv4 and UDP.
+const encapsulation = 4 + 4 + 8 + 20 + 8
