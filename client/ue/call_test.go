@@ -121,6 +121,24 @@ func TestCall_two_users_hear_each_other(t *testing.T) {
 	}
 }
 
+// TestLeg: both ends name the same dialog, from their sides (RFC 3261 12.1).
+func TestLeg(t *testing.T) {
+	_, a, _, calls := pair(t, nil, nil)
+	ca, cb := connect(t, a, calls, Voice{}, Voice{})
+	out, err := ca.Leg(in10s(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cb.Leg(in10s(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.CallID == "" || out.CallID != in.CallID || out.LocalTag != in.RemoteTag || out.RemoteTag != in.LocalTag || out.Local != in.Remote ||
+		out.Target == "" || out.Target == in.Target {
+		t.Errorf("one end says %+v, the other %+v", out, in)
+	}
+}
+
 func TestCall_callee_hangs_up(t *testing.T) {
 	_, a, _, calls := pair(t, nil, nil)
 	ca, cb := connect(t, a, calls, Voice{}, Voice{})

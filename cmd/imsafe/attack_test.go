@@ -13,6 +13,7 @@ import (
 	"imsafe/proof/evidence"
 	"imsafe/proof/runner"
 	"imsafe/proto/shard"
+	"imsafe/secure"
 )
 
 func theLauncher(t *testing.T) *launcher {
@@ -120,5 +121,33 @@ func TestAttack_list(t *testing.T) {
 	}
 	if o = (&desk{t: t}).call(context.Background(), "", "attack", "run", "no.such.attack"); o.status != exitUsage || !strings.Contains(o.stderr, "attack list") {
 		t.Errorf("an unknown attack: %+v", o)
+	}
+}
+
+// TestConcluded: a failure outweighs what could not be run, and both are told from success.
+func TestConcluded(t *testing.T) {
+	proven, skipped, failed := runner.Result{Proven: true}, runner.Result{Skipped: true}, runner.Result{}
+	for _, c := range []struct {
+		results []runner.Result
+		want    int
+	}{
+		{[]runner.Result{proven}, exitDone}, {[]runner.Result{proven, skipped}, exitUnverified},
+		{[]runner.Result{failed, skipped, proven}, exitFailed},
+	} {
+		a := &app{stderr: &lockedBuffer{}}
+		if got := a.status(concluded(c.results)); got != c.want {
+			t.Errorf("%+v: exit status %d, want %d", c.results, got, c.want)
+		}
+	}
+}
+
+// TestTarget_refuses: a target that is asked for what cannot be says so, and the launcher passes it on.
+func TestTarget_refuses(t *testing.T) {
+	target, err := theLauncher(t).Launch(t.Context(), runner.Setup{Off: []secure.ControlID{secure.CIConfidentialityKeyEgress}})
+	if err == nil {
+		t.Fatal("a control that has no switch was switched off", target.Close())
+	}
+	if !strings.Contains(err.Error(), "cannot be switched off") {
+		t.Error(err)
 	}
 }

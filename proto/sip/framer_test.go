@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -136,5 +137,32 @@ func TestFramerAgreesWithParser(t *testing.T) {
 			t.Errorf("%s: length %d, body %d", tt.file, n, len(m.Body()))
 		}
 		m.Release()
+	}
+}
+
+// lenient goes on with the first length of a stream, and counts.
+type lenient int
+
+func (l *lenient) Doubt(error) bool { *l++; return false }
+
+// TestFramerDoubts: whoever is asked may go on where two readers could see different ends; nobody asks him where there is no end at all.
+func TestFramerDoubts(t *testing.T) {
+	const start, b = "OPTIONS sip:a SIP/2.0\r\n", "SIP/2.0 200 OK\r\nl : 0\r\n\r\n"
+	for _, c := range []struct {
+		name, stream string
+		asked        lenient
+		want         []string
+	}{
+		{"two lengths", start + "l: 0\r\nContent-Length: 9\r\n\r\n" + b, 1, []string{start + "l: 0\r\nContent-Length: 9\r\n\r\n", b}},
+		{"a second that is no number", start + "l: 0\r\nContent-Length: x\r\n\r\n" + b, 1, []string{start + "l: 0\r\nContent-Length: x\r\n\r\n", b}},
+		{"one that is no number", start + "Content-Length: x\r\n\r\n" + b, 0, []string{ErrLength.Error()}},
+		{"none", start + "\r\n" + b, 0, []string{ErrNoLength.Error()}},
+	} {
+		var l lenient
+		f := NewFramer(Limits{})
+		f.SetDoubter(&l)
+		if got := cut(f, []byte(c.stream), 7); !slices.Equal(got, c.want) || l != c.asked {
+			t.Errorf("%s: asked %d times, %q", c.name, l, got)
+		}
 	}
 }

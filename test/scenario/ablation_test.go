@@ -44,6 +44,35 @@ bob > 183
 alice < 183
     has P-Early-Media: sendrecv
 `},
+		{"route_into_core", secure.CIAuthorizationEdgeOnly, `
+user alice
+user bob
+alice registers
+bob registers
+alice > INVITE bob
+    Route: <sip:icscf.ims.mnc001.mcc001.3gppnetwork.org;lr>
+bob < INVITE
+    lacks Record-Route: orig@scscf.
+`},
+		{"claimed_protection", secure.CIIntegrityHeaderEdge, `
+user alice
+user mallory
+alice registers
+mallory > REGISTER
+    Authorization: Digest username="alice@ims.mnc001.mcc001.3gppnetwork.org",realm="ims.mnc001.mcc001.3gppnetwork.org",nonce="",uri="sip:ims.mnc001.mcc001.3gppnetwork.org",response="",integrity-protected="tls-yes"
+    To: <sip:alice@ims.mnc001.mcc001.3gppnetwork.org>
+mallory < 401
+refused ci.authentication.flag
+`},
+		{"strangers", secure.CIAuthorizationProtectedPort, `
+user bob
+user mallory
+bob registers
+mallory > INVITE bob
+mallory < 403
+refused ci.authentication.sa-identity
+bob < nothing
+`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			off, err := policy.Default().Ablate(c.control)
