@@ -67,7 +67,7 @@ func rowProblems(x *attack.Attack) []string {
 	var problems []string
 	miss := func(what string) { problems = append(problems, fmt.Sprintf("%s says nothing of %s", x.ID, what)) }
 	for what, text := range map[string]string{"its number": x.Number, "what is done": x.Title, "why that is bad": x.Text, "its kind": string(x.Stride),
-		"its module": string(x.Module), "its source": x.Source, "its access": string(x.Access)} {
+		"its module": string(x.Module), "its source": x.Source} {
 		if text == "" {
 			miss(what)
 		}
@@ -87,6 +87,8 @@ func rowProblems(x *attack.Attack) []string {
 			miss("what must stop it")
 		case v.Run == nil:
 			miss("how it is done")
+		case len(x.Accesses(&v)) == 0:
+			miss("its access")
 		case v.Name == "" && len(x.Variants) > 1:
 			miss("the names of its variants")
 		}

@@ -36,15 +36,15 @@ type attackRow struct {
 	Threats  []attack.Threat  `json:"threats"`
 	Module   attack.Module    `json:"module"`
 	Source   string           `json:"source"`
-	Access   attack.Access    `json:"access"`
 	Variants []attackVariant  `json:"variants"`
 }
 
 type attackVariant struct {
-	Name       string   `json:"name,omitempty"`
-	Position   string   `json:"position"`
-	Controls   []string `json:"controls"` // in the order in which they act
-	NoAblation string   `json:"no_ablation,omitempty"`
+	Name       string          `json:"name,omitempty"`
+	Position   string          `json:"position"`
+	Access     []attack.Access `json:"access"`   // run over each of them
+	Controls   []string        `json:"controls"` // in the order in which they act
+	NoAblation string          `json:"no_ablation,omitempty"`
 }
 
 // Run prints the catalogue.
@@ -58,7 +58,7 @@ func (*attackListCmd) Run(a *app) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NUMBER\tID\tFROM\tAGAINST\tSTOPPED BY\tATTACK")
+	fmt.Fprintln(w, "NUMBER\tID\tFROM\tOVER\tAGAINST\tSTOPPED BY\tATTACK")
 	for _, x := range attack.All() {
 		for i, v := range x.Variants {
 			id, title := x.ID, x.Title
@@ -68,7 +68,7 @@ func (*attackListCmd) Run(a *app) error {
 			if i > 0 {
 				title = ""
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Number, id, v.Position, joined(x.Services), strings.Join(controlNames(v.Controls), " > "), title)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", x.Number, id, v.Position, joined(x.Accesses(&v)), joined(x.Services), strings.Join(controlNames(v.Controls), " > "), title)
 		}
 	}
 	return w.Flush()
@@ -76,9 +76,9 @@ func (*attackListCmd) Run(a *app) error {
 
 func rowOf(x *attack.Attack) attackRow {
 	row := attackRow{ID: x.ID, Number: x.Number, Title: x.Title, Text: x.Text, Services: x.Services,
-		Stride: x.Stride, Threats: x.Threats, Module: x.Module, Source: x.Source, Access: x.Access}
+		Stride: x.Stride, Threats: x.Threats, Module: x.Module, Source: x.Source}
 	for _, v := range x.Variants {
-		row.Variants = append(row.Variants, attackVariant{Name: v.Name, Position: v.Position.String(), Controls: controlNames(v.Controls), NoAblation: v.NoAblation})
+		row.Variants = append(row.Variants, attackVariant{Name: v.Name, Position: v.Position.String(), Access: x.Accesses(&v), Controls: controlNames(v.Controls), NoAblation: v.NoAblation})
 	}
 	return row
 }
@@ -161,15 +161,13 @@ func (v *attackRunCmd) run(a *app, l runner.Launcher, attacks []attack.Attack) e
 	if a.json {
 		a.print(results)
 	}
+	v.tellAll(a, results)
 	return concluded(results)
 }
 
 // tellResult is one line for people.
 func (a *app) tellResult(result *runner.Result) {
-	name, mark := result.Attack, "blocked"
-	if result.Variant != "" {
-		name += "/" + result.Variant
-	}
+	mark := "blocked"
 	switch {
 	case result.Skipped:
 		mark = "not run"
@@ -178,7 +176,21 @@ func (a *app) tellResult(result *runner.Result) {
 	case result.Claimed != "":
 		mark = "claimed"
 	}
-	a.say("%-7s %s  %-28s %s", mark, result.Number, name, result.Finding)
+	a.say("%-7s %s  %-36s %s", mark, result.Number, result.Name(), result.Finding)
+}
+
+// tellAll sums up for people.
+func (v *attackRunCmd) tellAll(a *app, results []runner.Result) {
+	proven, runs := 0, 0
+	for _, r := range results {
+		if runs += len(r.Records); r.Proven {
+			proven++
+		}
+	}
+	a.say("%d of %d attacks are blocked by the control that must stop them, and succeed without it (%d runs)", proven, len(results), runs)
+	if v.Evidence != "" {
+		a.say("evidence, not signed: %s", v.Evidence)
+	}
 }
 
 // keep writes the records of a result.

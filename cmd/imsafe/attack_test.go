@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,11 +39,7 @@ func TestAttacks(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, result := range results {
-				if result.Variant == "" {
-					showResult(t, &result)
-					continue
-				}
-				t.Run(result.Variant, func(t *testing.T) { showResult(t, &result) })
+				t.Run(path.Join(result.Variant, result.Access), func(t *testing.T) { showResult(t, &result) })
 			}
 		})
 	}

@@ -108,6 +108,9 @@ const (
 // QuickT1 is what a target with quick timers takes for T1 (RFC 3261 17.1.1.1).
 const QuickT1 = 5 * time.Millisecond
 
+// both are the accesses of production.
+func both() []Access { return []Access{TLS, IPsec} }
+
 // Bounds are what one run may cost. The runner enforces them; a driver that needs more has a defect.
 type Bounds struct {
 	Packets int           // writes of all sockets of the attacker
@@ -126,11 +129,11 @@ type Attack struct {
 	Stride   Stride
 	Threats  []Threat
 	Module   Module
-	Source   string // where the standard, or whoever met it first, says so
-	Access   Access // where a variant has no other
-	Handset  bool   // the target takes what telephones can, besides AES-GCM: the profile handset
-	Quick    bool   // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
-	Digest   bool   // the target admits subscribers without a card, who are in the cast then
+	Source   string   // where the standard, or whoever met it first, says so
+	Access   []Access // by each of them, where a variant has no others
+	Handset  bool     // the target takes what telephones can, besides AES-GCM: the profile handset
+	Quick    bool     // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
+	Digest   bool     // the target admits subscribers without a card, who are in the cast then
 	Bounds   Bounds
 	Variants []Variant
 }
@@ -139,7 +142,7 @@ type Attack struct {
 type Variant struct {
 	Name     string
 	Position Position
-	Access   Access // "" is the attack's
+	Access   []Access // nil is the attack's
 	// Controls must stop it, in the order in which they act. They are peeled off one by one: with the first off the second must stop
 	// it, with all of them off the attack must succeed.
 	Controls []secure.ControlID
@@ -148,9 +151,9 @@ type Variant struct {
 	Run        func(ctx context.Context, f *Field, o *Outcome) error
 }
 
-// AccessOf is how the attacker and his victims of a variant reach the edge.
-func (a *Attack) AccessOf(v *Variant) Access {
-	if v.Access != "" {
+// Accesses are the ways to the edge by which a variant is run, each for itself: that one holds says nothing of the others.
+func (a *Attack) Accesses(v *Variant) []Access {
+	if v.Access != nil {
 		return v.Access
 	}
 	return a.Access

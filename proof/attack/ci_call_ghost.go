@@ -16,8 +16,8 @@ func callGhost() Attack {
 		ID: "ci.call.ghost", Number: "CI-33", Title: "calls that are held before they ring",
 		Text:     "a handset has room for a few calls; filled with silent ones it can place none, and its user sees nothing",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesUser,
-		Source: "Lu et al., MobiCom 2020", Access: TLS,
-		Bounds:   Bounds{Packets: 120, Bytes: 120_000, Conns: 1, Time: 3 * time.Second},
+		Source: "Lu et al., MobiCom 2020", Access: both(),
+		Bounds:   Bounds{Packets: 120, Bytes: 120_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: holdCalls, Controls: []secure.ControlID{secure.CIAvailabilityEarlyDialog}}},
 	}
 }

@@ -16,8 +16,8 @@ func coreDirect() Attack {
 		ID: "ci.core.direct", Number: "CI-06", Title: "past the client's own functions, straight into the core",
 		Text:     "what the home network does for every call of its user (barring, charging, screening) would not be done",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: InfrastructureControl,
-		Source: "TS 33.203 Annex J; TS 24.229 5.2.6.3", Access: TLS,
-		Bounds:   Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 33.203 Annex J; TS 24.229 5.2.6.3", Access: both(),
+		Bounds:   Bounds{Packets: 40, Bytes: 40_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Name: "route", Position: Subscriber, Run: preloadRoute, Controls: []secure.ControlID{secure.CIAuthorizationEdgeOnly}}},
 	}
 }

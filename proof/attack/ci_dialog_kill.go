@@ -15,8 +15,8 @@ func dialogKill() Attack {
 		ID: "ci.dialog.kill", Number: "CI-30", Title: "ending a call of others",
 		Text:     "identifiers of a call are no secret: whoever saw them could end it",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption, Destruction}, Module: ServicesControl,
-		Source: "TS 33.203 7.1; RFC 3261 12.2", Access: TLS,
-		Bounds: Bounds{Packets: 60, Bytes: 80_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 33.203 7.1; RFC 3261 12.2", Access: both(),
+		Bounds: Bounds{Packets: 60, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "subscriber", Position: Subscriber, Run: killAsSubscriber, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}},
 			{Name: "stranger", Position: OffPath, Run: killAsStranger,
@@ -59,16 +59,19 @@ func kill(ctx context.Context, f *Field, o *Outcome, killer *Hand) error {
 		for _, r := range leg.Route {
 			bye.Lines = append(bye.Lines, "Route: "+r)
 		}
-		answer, err := killer.Ask(ctx, killer.Text(bye))
+		status, err := killer.answered(ctx, killer.Text(bye))
 		if err != nil {
 			return err
 		}
-		o.Arrived("%d BYEs, the last answered %d", i+1, answer.Status())
-		if answer.Status() == 200 {
+		if status == 0 {
+			continue
+		}
+		o.Arrived("%d BYEs, the last answered %d", i+1, status)
+		if status == 200 {
 			break
 		}
 	}
-	o.Wire(false, "%s", o.Delivered)
+	o.Wire(false, "%d BYEs", times)
 	if err := f.stillTalk(ctx, out, in); err != nil {
 		o.Users = 2
 		o.Peer(true, "%v", err)

@@ -15,7 +15,7 @@ func espReplay() Attack {
 		ID: "ci.esp.replay", Number: "CI-12", Title: "packets of others sent again, or changed",
 		Text:     "what was said once would be said again, or something else would be said, by whoever is in the path",
 		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: InfrastructureControl,
-		Source: "TS 33.203 6.3, 7.1", Access: IPsec, Quick: true,
+		Source: "TS 33.203 6.3, 7.1", Access: []Access{IPsec}, Quick: true,
 		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "replay", Position: OnPath, Run: replay, Controls: []secure.ControlID{secure.CIIntegrityReplay}},

@@ -15,8 +15,8 @@ func forkLoop() Attack {
 		ID: "ci.fork.loop", Number: "CI-21", Title: "one request that multiplies at every turn",
 		Text:     "a few contacts and one request would keep the core busy for as long as it remembers it",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
-		Source: "RFC 5393 3", Access: TLS,
-		Bounds:   Bounds{Packets: 200, Bytes: 400_000, Conns: 1, Time: 3 * time.Second},
+		Source: "RFC 5393 3", Access: both(),
+		Bounds:   Bounds{Packets: 200, Bytes: 400_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: multiply, Controls: []secure.ControlID{secure.CIAvailabilityForkBreadth}}},
 	}
 }

@@ -15,8 +15,8 @@ func headerInject() Attack {
 		ID: "ci.header.inject", Number: "CI-09", Title: "headers that only the network may write, from a client",
 		Text:     "who is called, charged or located would be what the client says",
 		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesControl,
-		Source: "TS 33.203 P.3; TS 24.229 5.2.6.3", Access: TLS,
-		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 33.203 P.3; TS 24.229 5.2.6.3", Access: both(),
+		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: injectHeaders, Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge}}},
 	}
 }

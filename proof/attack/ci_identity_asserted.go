@@ -14,8 +14,8 @@ func identityAsserted() Attack {
 		ID: "ci.identity.asserted", Number: "CI-07", Title: "a client asserts the identity of another user",
 		Text:     "whoever is called would trust the name that the network vouches for",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
-		Source: "TS 24.229 5.2.6.3", Access: TLS,
-		Bounds:   Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 24.229 5.2.6.3", Access: both(),
+		Bounds:   Bounds{Packets: 40, Bytes: 40_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthenticationSAIdentity}, Run: assertAnother}},
 	}
 }

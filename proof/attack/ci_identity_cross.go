@@ -13,8 +13,8 @@ func identityCross() Attack {
 		ID: "ci.identity.cross", Number: "CI-11", Title: "another user's private identity inside one's own association",
 		Text:     "the path is proven, so its REGISTER is a refresh: whose is for the path to say, not for the message",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
-		Source: "TS 33.203 7.1", Access: TLS,
-		Bounds:   Bounds{Packets: 30, Bytes: 30_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 33.203 7.1", Access: both(),
+		Bounds:   Bounds{Packets: 30, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: registerAcross, Controls: []secure.ControlID{secure.CIAuthenticationSAIdentity}}},
 	}
 }

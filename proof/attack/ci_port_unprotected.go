@@ -15,14 +15,10 @@ func portUnprotected() Attack {
 		ID: "ci.port.unprotected", Number: "CI-01", Title: "a call in a registered user's name, from a path that proves nothing",
 		Text:     "whoever reaches the edge could call as anybody, without a subscription",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
-		Source: "TS 33.203 7.1", Access: TLS,
+		Source: "TS 33.203 7.1", Access: both(),
 		Bounds: Bounds{Packets: 30, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
-		Variants: []Variant{
-			{Name: "tls", Position: OffPath, Run: callAsStranger,
-				Controls: []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIAuthenticationSAIdentity}},
-			{Name: "udp", Position: OffPath, Access: IPsec, Run: callAsStranger,
-				Controls: []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIAuthenticationSAIdentity}},
-		},
+		Variants: []Variant{{Position: OffPath, Run: callAsStranger,
+			Controls: []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIAuthenticationSAIdentity}}},
 	}
 }
 

@@ -14,8 +14,8 @@ func registerFlag() Attack {
 		ID: "ci.register.flag", Number: "CI-05", Title: "a client says of itself that its REGISTER is protected",
 		Text:     "a registrar that believes it takes the REGISTER for a refresh and does not challenge: anybody could move anybody's registration",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesControl,
-		Source: "TS 33.203 6.1.5, P.3", Access: TLS,
-		Bounds: Bounds{Packets: 30, Bytes: 30_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 33.203 6.1.5, P.3", Access: both(),
+		Bounds: Bounds{Packets: 30, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OffPath, Run: claimProtection,
 			Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge, secure.CIAuthenticationFlag}}},
 	}

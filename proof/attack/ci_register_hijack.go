@@ -13,8 +13,8 @@ func registerHijack() Attack {
 		ID: "ci.register.hijack", Number: "CI-16", Title: "another user's public identity with one's own card",
 		Text:     "calls and messages for the victim would come to the attacker, who has proven himself well",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
-		Source: "TS 29.228 6.1.1", Access: TLS,
-		Bounds:   Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 29.228 6.1.1", Access: both(),
+		Bounds:   Bounds{Packets: 40, Bytes: 40_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: registerAnothers, Controls: []secure.ControlID{secure.CIAuthorizationIMPUOwner}}},
 	}
 }

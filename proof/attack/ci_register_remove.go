@@ -13,8 +13,8 @@ func registerRemove() Attack {
 		ID: "ci.register.remove", Number: "CI-15", Title: "taking another user's registration back",
 		Text:     "the victim gets no more calls, and her client notices at the next refresh",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption, Removal}, Module: ServicesControl,
-		Source: "TS 33.203 6.1.1; TS 29.228 6.1.1", Access: TLS,
-		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 33.203 6.1.1; TS 29.228 6.1.1", Access: both(),
+		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "clear", Position: OffPath, Run: removeFromOutside, Controls: []secure.ControlID{secure.CIAuthenticationAKA}},
 			{Name: "protected", Position: Subscriber, Run: removeFromInside, Controls: []secure.ControlID{secure.CIAuthorizationIMPUOwner}},

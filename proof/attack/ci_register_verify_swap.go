@@ -14,7 +14,7 @@ func registerVerifySwap() Attack {
 		ID: "ci.register.verify-swap", Number: "CI-03", Title: "a Security-Verify with other SPIs and ports",
 		Text:     "if what is repeated need not be what was said, nobody sees that somebody changed it",
 		Services: []Service{Integrity, Authentication}, Stride: Tampering, Threats: []Threat{Corruption}, Module: InfrastructureControl,
-		Source: "TS 33.203 7.2", Access: IPsec,
+		Source: "TS 33.203 7.2", Access: []Access{IPsec},
 		Bounds:   Bounds{Packets: 40, Bytes: 60_000, Conns: 8, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: swapVerify, Controls: []secure.ControlID{secure.CIIntegritySecAgree}}},
 	}

@@ -14,7 +14,7 @@ func registerWeakOffer() Attack {
 		ID: "ci.register.weak-offer", Number: "CI-04", Title: "a security agreement for weak algorithms alone",
 		Text:     "whoever reads the bearer would read the signalling, or could forge it",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: InfrastructureControl,
-		Source: "TS 33.203 Annex H, 6.2", Access: IPsec,
+		Source: "TS 33.203 Annex H, 6.2", Access: []Access{IPsec},
 		Bounds: Bounds{Packets: 20, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "null", Position: Subscriber, Controls: []secure.ControlID{secure.CIConfidentialityESP},

@@ -13,8 +13,8 @@ func registerWrongRes() Attack {
 		ID: "ci.register.wrong-res", Number: "CI-14", Title: "failed authentications in the victim's name",
 		Text:     "if a failure ended the registration that stands, anybody could take any user off the network",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
-		Source: "TS 33.203 6.1.1", Access: TLS,
-		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
+		Source: "TS 33.203 6.1.1", Access: both(),
+		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OffPath, Run: failInHerName, Controls: []secure.ControlID{secure.CIAvailabilityKeepRegistration}}},
 	}
 }

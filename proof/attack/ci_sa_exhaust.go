@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"imsafe/proto/secagree"
 	"imsafe/secure"
 )
 
@@ -14,7 +13,7 @@ func saExhaust() Attack {
 		ID: "ci.sa.exhaust", Number: "CI-17", Title: "unproven registrations in the victim's name",
 		Text:     "if a new attempt ended what is proven, anybody could cut any user off, and keep her from coming back",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: InfrastructureControl,
-		Source: "TS 33.203 6.1.2.3, 7.1, 7.4", Access: IPsec,
+		Source: "TS 33.203 6.1.2.3, 7.1, 7.4", Access: []Access{IPsec},
 		Bounds:   Bounds{Packets: 80, Bytes: 120_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OffPath, Run: beginAgain, Controls: []secure.ControlID{secure.CIAvailabilitySACap}}},
 	}
@@ -25,17 +24,9 @@ func beginAgain(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	s, err := stranger.tunnel()
-	if err != nil {
-		return err
-	}
 	const times = 50
 	r := Registering{IMPI: f.Alice.IMPI, IMPU: f.Alice.IMPU, Expires: 600}
 	for i := range times {
-		if err := s.offer(secagree.Strict()); err != nil {
-			return err
-		}
-		r.Lines = append([]string{"Security-Client: " + string(s.offered.AppendTo(nil))}, agreementLines...)
 		answer, err := stranger.Ask(ctx, stranger.Registers(r, stranger.NoResponse(r.IMPI)))
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ func sourceSpoof() Attack {
 		ID: "ci.source.spoof", Number: "CI-10", Title: "another source inside one's own associations",
 		Text:     "what is authentic would be taken for somebody else's, whose address or port it names",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: InfrastructureControl,
-		Source: "TS 33.203 7.1", Access: IPsec,
+		Source: "TS 33.203 7.1", Access: []Access{IPsec},
 		Bounds: Bounds{Packets: 40, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "inner-port", Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthenticationSASelector},

@@ -15,7 +15,7 @@ func tlsDowngrade() Attack {
 		ID: "ci.tls.downgrade", Number: "CI-37", Title: "an old TLS in the place of the one that the client offers",
 		Text:     "what was agreed on by weak means can be read by whoever relays it",
 		Services: []Service{Confidentiality}, Stride: Tampering, Threats: []Threat{Disclosure}, Module: InfrastructureControl,
-		Source: "TS 33.310 6.2a; TS 33.203 O.1.1, O.2.1", Access: TLS,
+		Source: "TS 33.310 6.2a; TS 33.203 O.1.1, O.2.1", Access: []Access{TLS},
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 6, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OnPath, Run: offerOldTLS, Controls: []secure.ControlID{secure.CIConfidentialityTLSFloor}}},
 	}

@@ -88,9 +88,9 @@ type Means struct {
 	Attacker Network // of the attacker, limited
 }
 
-// NewField makes the field of a variant of a. The parties are made, and run until ctx ends; they have not registered yet.
-func NewField(ctx context.Context, a *Attack, v *Variant, m Means) (*Field, error) {
-	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: a.AccessOf(v), position: v.Position, honest: m.Honest, attacker: m.Attacker}
+// NewField makes the field of a variant over an access. The parties are made, and run until ctx ends; they have not registered yet.
+func NewField(ctx context.Context, v *Variant, access Access, m Means) (*Field, error) {
+	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: access, position: v.Position, honest: m.Honest, attacker: m.Attacker}
 	var err error
 	if f.Alice, err = f.party(ctx, Alice, nil); err != nil {
 		return nil, err

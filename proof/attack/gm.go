@@ -240,13 +240,10 @@ func (h *Hand) negotiate(ctx context.Context, s *sealed, r Registering) (*sip.Me
 	if len(profile.Suites) == 0 {
 		profile = secagree.Strict()
 	}
-	if err := s.offer(profile); err != nil {
-		return nil, err
-	}
-	r.Lines = append(r.Lines, agreementLines...)
-	client := "Security-Client: " + string(s.offered.AppendTo(nil))
+	r.agreed = true
 	first := r
-	first.Lines = append(first.Lines, client)
+	first.Lines = append(first.Lines, s.announces(profile)...)
+	client := "Security-Client: " + string(s.offered.AppendTo(nil))
 	challenge, err := h.Ask(ctx, h.Registers(first, h.NoResponse(r.IMPI)))
 	if err != nil || challenge.Status() != 401 || r.User == nil {
 		return challenge, err
@@ -258,9 +255,25 @@ func (h *Hand) negotiate(ctx context.Context, s *sealed, r Registering) (*sip.Me
 	if err := s.agree(r.User, challenge, r.Agreement.Install); err != nil {
 		return nil, err
 	}
-	r.Lines = append(r.Lines, edited(client, r.Agreement.Client), edited(s.verify(), r.Agreement.Verify))
+	r.Lines = append(append(r.Lines, agreementLines...), edited(client, r.Agreement.Client), edited(s.verify(), r.Agreement.Verify))
 	h.lastAuthorization = authorization
 	return h.Ask(ctx, h.Registers(r, authorization))
+}
+
+// announces are the lines of a REGISTER that may be challenged: a new offer of a profile, strict without one, and inside associations
+// what was agreed on for these.
+func (s *sealed) announces(profile ...secagree.Profile) []string {
+	if profile == nil {
+		profile = []secagree.Profile{secagree.Strict()}
+	}
+	if err := s.offer(profile[0]); err != nil {
+		panic("attack: " + err.Error()) // SPIs have run out, which needs billions
+	}
+	lines := append([]string{"Security-Client: " + string(s.offered.AppendTo(nil))}, agreementLines...)
+	if s.ref != nil {
+		lines = append(lines, s.verify())
+	}
+	return lines
 }
 
 // agreementLines say that there must be an agreement (RFC 3329 2.3.1).

@@ -175,6 +175,19 @@ func (h *Hand) Ask(ctx context.Context, request string) (*sip.Message, error) {
 	})
 }
 
+// answered is Ask for the status alone, 0 for silence: that is the answer of an unprotected port beside protected ones.
+func (h *Hand) answered(ctx context.Context, request string) (status int, err error) {
+	var m *sip.Message
+	err = within(ctx, soon/3, func(ctx context.Context) (err error) {
+		m, err = h.Ask(ctx, request)
+		return err
+	})
+	if errors.Is(err, ErrSilence) && ctx.Err() == nil {
+		return 0, nil
+	}
+	return statusOf(m), err
+}
+
 // lineOf returns the rest of the first line that begins with name.
 func lineOf(text, name string) string {
 	_, rest, _ := strings.Cut(text, "\r\n"+name)
@@ -277,6 +290,7 @@ type Registering struct {
 	Lines   []string
 
 	Agreement Agreement // inside IPsec
+	agreed    bool      // its lines are there already
 }
 
 // RegisterAs registers: an empty answer first, then one to the challenge. It returns what the target answered at last.
@@ -312,6 +326,9 @@ func (h *Hand) Registers(r Registering, authorization string) string {
 		contact += fmt.Sprintf(";expires=%d", r.Expires)
 	}
 	lines := append([]string{"Contact: " + contact, "Supported: path", fmt.Sprintf("Expires: %d", r.Expires), "Authorization: " + authorization}, r.Lines...)
+	if s, ok := h.conn.(*sealed); ok && !r.agreed {
+		lines = append(lines, s.announces()...)
+	}
 	return h.Text(Request{Method: "REGISTER", URI: "sip:" + h.f.Domain, From: r.IMPU, To: r.IMPU, CallID: h.tag + h.instance, Lines: lines})
 }
 

@@ -129,13 +129,13 @@ func SumOf(v any) (string, error) {
 	return Sum(b), err
 }
 
-// Name is where a record is kept, below the directory of the bundle: attack, variant, and what was off.
+// Name is where a record is kept, below the directory of the bundle: attack, variant, access, and what was off.
 func (r *Record) Name() string {
 	configuration := "on"
 	if len(r.ControlsOff) > 0 {
 		configuration = "off-" + strings.Join(r.ControlsOff, "-")
 	}
-	return path.Join(r.Attack, r.Variant, configuration+".json")
+	return path.Join(r.Attack, r.Variant, r.Target.Profile, configuration+".json")
 }
 
 // Stale returns the names of what r covers that is another now, or is not known any more, sorted; nil if r is fresh. Age is for the

@@ -29,7 +29,7 @@ func TestCanonical(t *testing.T) {
 
 func record() *evidence.Record {
 	return &evidence.Record{Attack: "ci.identity.asserted", Number: "CI-07", Start: evidence.Time(time.Unix(1700000000, 5)),
-		ControlsOff: []string{"a.b", "c.d"}, Covers: map[string]string{"build": "1", "row": "2"}, Verdict: evidence.Blocked,
+		ControlsOff: []string{"a.b", "c.d"}, Target: evidence.Target{Profile: "tls"}, Covers: map[string]string{"build": "1", "row": "2"}, Verdict: evidence.Blocked,
 		Credentials: []string{"one subscription"}, Oracles: []evidence.Oracle{{Kind: evidence.KindPeer, Outside: true, Saw: "its own"}}}
 }
 
@@ -50,11 +50,11 @@ func TestRecord(t *testing.T) {
 	if _, err := evidence.Read([]byte(`{"attack":"x","verdikt":"blocked"}`)); err == nil {
 		t.Error("a field that nobody knows was read")
 	}
-	if want := "ci.identity.asserted/off-a.b-c.d.json"; r.Name() != want {
+	if want := "ci.identity.asserted/tls/off-a.b-c.d.json"; r.Name() != want {
 		t.Errorf("name %q, want %q", r.Name(), want)
 	}
 	r.ControlsOff, r.Variant = nil, "clear"
-	if want := "ci.identity.asserted/clear/on.json"; r.Name() != want {
+	if want := "ci.identity.asserted/clear/tls/on.json"; r.Name() != want {
 		t.Errorf("name %q, want %q", r.Name(), want)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"path"
 	"time"
 
 	"imsafe/policy"
@@ -25,32 +26,26 @@ import (
 	"imsafe/secure"
 )
 
-// Config is what a Runner is made of. All fields are required but Tell.
+// Config is what a Runner is made of. All fields are required.
 type Config struct {
 	Launcher Launcher
 	Network  attack.Network
 	Clock    shard.Clock
 	Random   io.Reader
-	// Tell hears of each run when it begins.
-	Tell func(a *attack.Attack, v *attack.Variant, off []secure.ControlID)
 }
 
 // Runner runs attacks, one at a time.
 type Runner struct{ cfg Config }
 
 // New makes a Runner.
-func New(cfg Config) *Runner {
-	if cfg.Tell == nil {
-		cfg.Tell = func(*attack.Attack, *attack.Variant, []secure.ControlID) {}
-	}
-	return &Runner{cfg: cfg}
-}
+func New(cfg Config) *Runner { return &Runner{cfg: cfg} }
 
 // Result is what the runs of one variant have shown together.
 type Result struct {
 	Attack  string             `json:"attack"`
 	Number  string             `json:"number"`
 	Variant string             `json:"variant,omitempty"`
+	Access  string             `json:"access"`
 	Proven  bool               `json:"proven"` // blocked by name with the controls on, and succeeded with them off
 	Finding string             `json:"finding"`
 	Claimed string             `json:"claimed,omitempty"` // why there was no run with the controls off
@@ -58,24 +53,38 @@ type Result struct {
 	Records []*evidence.Record `json:"records"`
 }
 
-// Run runs every variant of a. An error is of the runner's own; what went wrong with an attack stands in its result.
+// Name is attack, variant and access, for people.
+func (r *Result) Name() string { return path.Join(r.Attack, r.Variant, r.Access) }
+
+// Run runs every variant of a over each of its accesses. An error is of the runner's own; what went wrong with an attack stands in its
+// result.
 func (r *Runner) Run(ctx context.Context, a *attack.Attack) ([]Result, error) {
 	var results []Result
 	for i := range a.Variants {
-		result, err := r.variant(ctx, a, &a.Variants[i])
-		if err != nil {
-			return results, fmt.Errorf("runner: %s: %w", a.ID, err)
+		for _, access := range a.Accesses(&a.Variants[i]) {
+			c := &trial{attack: a, variant: &a.Variants[i], access: access}
+			result, err := r.try(ctx, c)
+			if err != nil {
+				return results, fmt.Errorf("runner: %s: %w", result.Name(), err)
+			}
+			results = append(results, result)
 		}
-		results = append(results, result)
 	}
 	return results, nil
 }
 
-func (r *Runner) variant(ctx context.Context, a *attack.Attack, v *attack.Variant) (Result, error) {
-	result := Result{Attack: a.ID, Number: a.Number, Variant: v.Name, Claimed: v.NoAblation}
+// trial is a variant over one access.
+type trial struct {
+	attack  *attack.Attack
+	variant *attack.Variant
+	access  attack.Access
+}
+
+func (r *Runner) try(ctx context.Context, c *trial) (Result, error) {
+	a, v := c.attack, c.variant
+	result := Result{Attack: a.ID, Number: a.Number, Variant: v.Name, Access: string(c.access), Claimed: v.NoAblation}
 	for i, off := range peels(v.Controls, v.NoAblation == "") {
-		r.cfg.Tell(a, v, off)
-		record, err := r.once(ctx, a, v, off)
+		record, err := r.once(ctx, c, off)
 		if err != nil {
 			return result, err
 		}
@@ -127,8 +136,9 @@ type run struct {
 }
 
 // once is one run: target, baseline, attack, baseline.
-func (r *Runner) once(ctx context.Context, a *attack.Attack, v *attack.Variant, off []secure.ControlID) (_ *run, err error) {
-	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: a.AccessOf(v), Handset: a.Handset, Quick: a.Quick, Cast: cast(a)})
+func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (_ *run, err error) {
+	a, v := c.attack, c.variant
+	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Handset: a.Handset, Quick: a.Quick, Cast: cast(a)})
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +151,7 @@ func (r *Runner) once(ctx context.Context, a *attack.Attack, v *attack.Variant, 
 	defer stop()
 	site := target.Site()
 	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT}, clock: r.cfg.Clock}
-	field, err := attack.NewField(living, a, v, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random, Honest: r.cfg.Network, Attacker: bounds})
+	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random, Honest: r.cfg.Network, Attacker: bounds})
 	if err != nil {
 		return nil, err
 	}
@@ -149,13 +159,13 @@ func (r *Runner) once(ctx context.Context, a *attack.Attack, v *attack.Variant, 
 	defer stop()
 	defer field.Close()
 
-	record := r.open(a, v, off, target)
+	record := r.open(c, off, target)
 	if record.Covers, err = covers(a, v, record); err != nil {
 		return nil, err
 	}
 	record.Before = r.baseline(living, field)
 	if record.Before.Well() {
-		if err := r.strike(living, a, v, field, target, record, len(off) < len(v.Controls)); err != nil {
+		if err := r.strike(living, c, field, target, record, len(off) < len(v.Controls)); err != nil {
 			return nil, err
 		}
 	}
@@ -166,14 +176,14 @@ func (r *Runner) once(ctx context.Context, a *attack.Attack, v *attack.Variant, 
 }
 
 // strike is the attack itself. Honest service is measured afterwards where it must still stand.
-func (r *Runner) strike(ctx context.Context, a *attack.Attack, v *attack.Variant, field *attack.Field, target Target, record *run, stands bool) error {
+func (r *Runner) strike(ctx context.Context, c *trial, field *attack.Field, target Target, record *run, stands bool) error {
 	before, err := target.Events(ctx)
 	if err != nil {
 		return err
 	}
 	var o attack.Outcome
-	bounded, cancel := context.WithTimeout(ctx, a.Bounds.Time)
-	record.failed = v.Run(bounded, field, &o)
+	bounded, cancel := context.WithTimeout(ctx, c.attack.Bounds.Time)
+	record.failed = c.variant.Run(bounded, field, &o)
 	cancel()
 	after, err := target.Events(ctx)
 	if err != nil {
@@ -214,9 +224,10 @@ func tally(events []evidence.Event) string {
 }
 
 // open begins the record of a run.
-func (r *Runner) open(a *attack.Attack, v *attack.Variant, off []secure.ControlID, target Target) *run {
+func (r *Runner) open(c *trial, off []secure.ControlID, target Target) *run {
+	a, v := c.attack, c.variant
 	what := target.What()
-	what.Profile, what.Mode = string(a.AccessOf(v)), "direct"
+	what.Profile, what.Mode = string(c.access), "direct"
 	return &run{Record: evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, PackVersion: attack.PackVersion, Seed: 1,
 		Start: evidence.Time(r.cfg.Clock.Wall()), Target: what, Position: v.Position.String(), Credentials: v.Position.Holds(),
 		ControlsOff: names(off), Oracles: []evidence.Oracle{}, Events: []evidence.Event{}}}
