@@ -14,8 +14,6 @@ import (
 // unproven are required controls that no attack of the catalogue names yet, each with the reason. A control that is here and has an
 // attack fails the check, so the list only gets shorter.
 var unproven = map[string]string{
-	"ci.confidentiality.key-egress":   "no switch; its attack reads every wire and comes with the door that has keys to lose",
-	"ci.availability.parser":          "its attack measures memory and time; test/hostile holds the limits until then",
 	"ci.availability.deadline":        "its attack holds 10,000 connections in a network namespace; test/hostile holds the deadlines until then",
 	"core.authentication.mtls":        "attacks on the wires between nodes need targets with more than one process",
 	"core.authentication.origin-host": "the same",

@@ -181,13 +181,18 @@ func (a *app) tellResult(result *runner.Result) {
 
 // tellAll sums up for people.
 func (v *attackRunCmd) tellAll(a *app, results []runner.Result) {
-	proven, runs := 0, 0
+	proven, claimed, runs := 0, 0, 0
 	for _, r := range results {
-		if runs += len(r.Records); r.Proven {
+		runs += len(r.Records)
+		switch {
+		case r.Proven && r.Claimed != "":
+			claimed++
+		case r.Proven:
 			proven++
 		}
 	}
-	a.say("%d of %d attacks are blocked by the control that must stop them, and succeed without it (%d runs)", proven, len(results), runs)
+	a.say("%d of %d attacks are blocked by the control that must stop them, and succeed without it; %d are blocked by what has no switch (%d runs)",
+		proven, len(results), claimed, runs)
 	if v.Evidence != "" {
 		a.say("evidence, not signed: %s", v.Evidence)
 	}

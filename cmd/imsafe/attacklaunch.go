@@ -70,18 +70,13 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 	t.cmd.Env = append(os.Environ(), l.env...)
 	t.cmd.Stderr = &t.log
 	var err error
-	if t.input, err = t.cmd.StdinPipe(); err != nil {
-		return nil, err
+	if t.dir, err = os.MkdirTemp("", "imsafe-target-"); err != nil {
+		return nil, fmt.Errorf("a target needs a directory for its store: %w", err)
 	}
-	output, err := t.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
+	if err := t.start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("no target could be started: %w", err), os.RemoveAll(t.dir))
 	}
-	t.output = bufio.NewReader(output)
-	if err := t.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("no target could be started: %w", err)
-	}
-	setup := targetSetup{Off: []string{}, Digest: s.Digest, Access: s.Access, Handset: s.Handset, Quick: s.Quick, Cast: s.Cast}
+	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Access: s.Access, Handset: s.Handset, Quick: s.Quick, Cast: s.Cast}
 	for _, c := range s.Off {
 		setup.Off = append(setup.Off, c.String())
 	}
@@ -104,9 +99,23 @@ type child struct {
 	input    io.WriteCloser
 	output   *bufio.Reader
 	log      tail
+	dir      string // removed when it has ended, however that was
 	ready    targetReady
 	site     attack.Site
 	ended    chan error
+}
+
+// start starts the process, with pipes to it.
+func (t *child) start() (err error) {
+	if t.input, err = t.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	output, err := t.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	t.output = bufio.NewReader(output)
+	return t.cmd.Start()
 }
 
 // ask sends one line and reads one.
@@ -180,7 +189,9 @@ func (t *child) Events(ctx context.Context) (events []evidence.Event, err error)
 }
 
 // Close implements runner.Target.
-func (t *child) Close() error {
+func (t *child) Close() error { return errors.Join(t.end(), os.RemoveAll(t.dir)) }
+
+func (t *child) end() error {
 	_ = t.input.Close() // that is how a target is told to end
 	go func() { t.ended <- t.cmd.Wait() }()
 	patience := time.NewTimer(launching)

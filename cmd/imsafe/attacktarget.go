@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -39,6 +38,7 @@ import (
 
 // targetSetup is what a target is asked to be.
 type targetSetup struct {
+	Dir     string        `json:"dir"` // where it may keep its store; it belongs to the runner
 	Off     []string      `json:"off"` // controls
 	Digest  bool          `json:"digest"`
 	Access  attack.Access `json:"access"` // open beside TLS
@@ -112,7 +112,6 @@ func (*attackTargetCmd) Run(a *app) error {
 // target is the node and what it stands on.
 type target struct {
 	setup   targetSetup
-	dir     string
 	store   *store.DB
 	sockets *node.Sockets
 	node    *node.Node
@@ -121,10 +120,6 @@ type target struct {
 
 // start assembles the node: random secrets, free ports of loopback, the controls of the setup off.
 func (t *target) start(a *app) (*targetReady, error) {
-	var err error
-	if t.dir, err = os.MkdirTemp("", "imsafe-target-"); err != nil {
-		return nil, err
-	}
 	c := t.config()
 	clock := shard.RealClock()
 	c.Log.Level = "error"
@@ -177,7 +172,7 @@ func (t *target) start(a *app) (*targetReady, error) {
 // config is that of a lab on loopback. Port 0 is any that is free.
 func (t *target) config() *config.Config {
 	c := config.Default()
-	c.Node.Lab, c.Node.DataDir, c.Node.Shards = true, filepath.Join(t.dir, "store"), 2
+	c.Node.Lab, c.Node.DataDir, c.Node.Shards = true, filepath.Join(t.setup.Dir, "store"), 2
 	c.IMS.Domain = targetDomain
 	free := []config.Address{{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)}}
 	c.CI.TLS.Listen = free
@@ -288,7 +283,6 @@ func (t *target) close() {
 	if t.store != nil {
 		_ = t.store.Close() // nothing of it is wanted
 	}
-	_ = os.RemoveAll(t.dir)
 }
 
 // notes counts what the gate says, by control and reason. Reasons are constants of the code, so there are few.

@@ -23,11 +23,13 @@ func All() []Attack {
 		forkLoop(),           // CI-21
 		streamSmuggle(),      // CI-23
 		headerSmuggle(),      // CI-24
+		parserCorpus(),       // CI-25
 		digestCrack(),        // CI-27
 		digestLift(),         // CI-29
 		dialogKill(),         // CI-30
 		callGhost(),          // CI-33
 		tlsDowngrade(),       // CI-37
+		keysSniff(),          // ZB-01
 	}
 }
 

@@ -138,21 +138,29 @@ func (f *Field) MalloryInClear(ctx context.Context) (*Hand, error) {
 
 // Carol is the honest witness, registered. Her client answers 200 to every request and shows what came.
 func (f *Field) Carol(ctx context.Context) (*Hand, error) {
-	h, err := f.hand(ctx, f.honest, f.Users[Carol])
+	h, err := f.witness(ctx, Carol)
+	if err != nil {
+		return nil, err
+	}
+	return h, h.Register(ctx)
+}
+
+// witness is an honest hand, not registered yet.
+func (f *Field) witness(ctx context.Context, name string) (*Hand, error) {
+	h, err := f.hand(ctx, f.honest, f.Users[name])
 	if err != nil {
 		return nil, err
 	}
 	h.answers = true
-	return h, h.Register(ctx)
+	return h, nil
 }
 
 // DaveWithPassword is the honest subscriber without a card, registered.
 func (f *Field) DaveWithPassword(ctx context.Context) (*Hand, error) {
-	h, err := f.hand(ctx, f.honest, f.Users[Dave])
+	h, err := f.witness(ctx, Dave)
 	if err != nil {
 		return nil, err
 	}
-	h.answers = true
 	return h, h.Register(ctx)
 }
 

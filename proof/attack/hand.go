@@ -26,7 +26,8 @@ type Hand struct {
 	tag      string
 	instance string
 	number   uint32
-	answers  bool // 200 to every request
+	answers  bool          // 200 to every request
+	heard    *bytes.Buffer // all that comes, if not nil; to be read after Close
 
 	lastAuthorization string // that answered a challenge: what a reader of the connection has
 
@@ -99,6 +100,9 @@ func (h *Hand) read() {
 }
 
 func (h *Hand) take(raw []byte) {
+	if h.heard != nil {
+		h.heard.Write(raw)
+	}
 	m, err := h.pool.Parse(raw)
 	if err != nil {
 		return

@@ -30,9 +30,10 @@ const (
 
 // The kinds of oracles.
 const (
-	KindPeer  = "peer"  // what an honest party saw or heard
-	KindWire  = "wire"  // what came over the attacker's own sockets
-	KindEvent = "event" // what the gate of the target noted
+	KindPeer    = "peer"    // what an honest party saw or heard
+	KindWire    = "wire"    // what came over the attacker's own sockets
+	KindEvent   = "event"   // what the gate of the target noted
+	KindProcess = "process" // how the target's process ended
 )
 
 // Oracle is one witness of a run.
@@ -104,6 +105,9 @@ type Record struct {
 	Delivered string   `json:"delivered"` // what shows that the attack arrived; "" if nothing does
 	Oracles   []Oracle `json:"oracles"`
 	Events    []Event  `json:"events"` // of all controls, while the attack ran
+
+	// NoAblation says why the controls have no switch. Such a run shows that the attack fails, not why: it is claimed, not proven.
+	NoAblation string `json:"no_ablation"`
 
 	Verdict  Verdict `json:"verdict"`
 	Accident bool    `json:"accident"` // blocked, but not by the expected control

@@ -37,6 +37,9 @@ func verdict(r *evidence.Record, failed error) (v evidence.Verdict, reason strin
 	case r.After.Steps > 0 && !r.After.Well():
 		return evidence.Degraded, "honest service suffers: " + r.After.Reason, false
 	}
+	if r.NoAblation != "" {
+		return evidence.Blocked, r.Oracles[outside].Saw, false
+	}
 	if r.Expected == "" {
 		return evidence.Blocked, "blocked with every listed control off: " + r.Oracles[outside].Saw, true
 	}

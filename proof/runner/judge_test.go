@@ -45,6 +45,8 @@ func TestJudge(t *testing.T) {
 		{"reached with a control off that had no part in it", func(r *evidence.Record) {
 			r.Oracles[0].Reached, r.ControlsOff = true, []string{"a.b.c"}
 		}, nil, evidence.Inconclusive, false},
+		{"by nothing, where there is no switch", func(r *evidence.Record) { r.Events, r.NoAblation = nil, "no switch" }, nil, evidence.Blocked, false},
+		{"not at all, where there is no switch", func(r *evidence.Record) { r.Oracles[0].Reached, r.NoAblation = true, "no switch" }, nil, evidence.Succeeded, false},
 		{"not delivered", func(r *evidence.Record) { r.Delivered = "" }, nil, evidence.Inconclusive, false},
 		{"no baseline", func(r *evidence.Record) { r.Before.Done = 4 }, nil, evidence.Inconclusive, false},
 		{"no baseline at all", func(r *evidence.Record) { r.Before = evidence.Baseline{} }, nil, evidence.Inconclusive, false},

@@ -12,7 +12,6 @@ package runner
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -46,7 +45,7 @@ type Result struct {
 	Number  string             `json:"number"`
 	Variant string             `json:"variant,omitempty"`
 	Access  string             `json:"access"`
-	Proven  bool               `json:"proven"` // blocked by name with the controls on, and succeeded with them off
+	Proven  bool               `json:"proven"` // blocked by name with the controls on, and succeeded with them off; or claimed
 	Finding string             `json:"finding"`
 	Claimed string             `json:"claimed,omitempty"` // why there was no run with the controls off
 	Skipped bool               `json:"not_run_here,omitempty"`
@@ -117,6 +116,9 @@ func conclude(result *Result, layers int) {
 		return
 	}
 	result.Proven, result.Finding = true, result.Records[0].Reason
+	if result.Claimed != "" {
+		result.Finding += "; no run without: " + result.Claimed
+	}
 	if last := result.Records[len(result.Records)-1]; last.Verdict == evidence.Succeeded {
 		result.Finding += "; with it off: " + last.Reason
 	}
@@ -136,17 +138,14 @@ type run struct {
 }
 
 // once is one run: target, baseline, attack, baseline.
-func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (_ *run, err error) {
+func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
 	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Handset: a.Handset, Quick: a.Quick, Cast: cast(a)})
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if closing := target.Close(); closing != nil {
-			err = errors.Join(err, closing)
-		}
-	}()
+	record := r.open(c, off, target)
+	defer func() { record.ends(target.Close()) }()
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	site := target.Site()
@@ -159,7 +158,6 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (_ 
 	defer stop()
 	defer field.Close()
 
-	record := r.open(c, off, target)
 	if record.Covers, err = covers(a, v, record); err != nil {
 		return nil, err
 	}
@@ -175,6 +173,13 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (_ 
 	return record, nil
 }
 
+// ends notes how the target's process ended, if not as it should: whatever the attack was for, it has done harm.
+func (r *run) ends(err error) {
+	if err != nil {
+		r.Oracles = append(r.Oracles, evidence.Oracle{Kind: evidence.KindProcess, Outside: true, Saw: err.Error(), Reached: true})
+	}
+}
+
 // strike is the attack itself. Honest service is measured afterwards where it must still stand.
 func (r *Runner) strike(ctx context.Context, c *trial, field *attack.Field, target Target, record *run, stands bool) error {
 	before, err := target.Events(ctx)
@@ -187,7 +192,8 @@ func (r *Runner) strike(ctx context.Context, c *trial, field *attack.Field, targ
 	cancel()
 	after, err := target.Events(ctx)
 	if err != nil {
-		return err
+		record.ends(err)
+		return nil
 	}
 	record.Events = since(before, after)
 	record.Delivered, record.Factors.Users = o.Delivered, o.Users
@@ -230,7 +236,7 @@ func (r *Runner) open(c *trial, off []secure.ControlID, target Target) *run {
 	what.Profile, what.Mode = string(c.access), "direct"
 	return &run{Record: evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, PackVersion: attack.PackVersion, Seed: 1,
 		Start: evidence.Time(r.cfg.Clock.Wall()), Target: what, Position: v.Position.String(), Credentials: v.Position.Holds(),
-		ControlsOff: names(off), Oracles: []evidence.Oracle{}, Events: []evidence.Event{}}}
+		ControlsOff: names(off), NoAblation: v.NoAblation, Oracles: []evidence.Oracle{}, Events: []evidence.Event{}}}
 }
 
 // covers are the hashes that make a record stale: the program, its configuration, the rows of the policy that the attack is about, and
