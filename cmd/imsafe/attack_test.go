@@ -77,10 +77,10 @@ func TestAttack_run(t *testing.T) {
 		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
 	var results []runner.Result
-	if err := json.Unmarshal([]byte(stdout.String()), &results); err != nil || len(results) != 1 || !results[0].Proven {
+	if err := json.Unmarshal([]byte(stdout.String()), &results); err != nil || len(results) != 2 || !results[0].Proven || !results[1].Proven {
 		t.Fatalf("%v\n%s", err, stdout.String())
 	}
-	for _, record := range results[0].Records {
+	for _, record := range append(results[0].Records, results[1].Records...) {
 		b, err := os.ReadFile(filepath.Join(dir, record.Name()))
 		if err != nil {
 			t.Fatal(err)

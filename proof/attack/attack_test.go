@@ -56,7 +56,7 @@ func TestHiding(t *testing.T) {
 func TestLeaks(t *testing.T) {
 	u := &User{K: aka.K{1}, OPc: aka.OPc{2}}
 	var v aka.Vector
-	if err := aka.Generate(aka.NewMilenage(u.K, u.OPc), strings.NewReader(strings.Repeat("r", 64)), aka.SQN{}, aka.AMF{0x80}, &v); err != nil {
+	if err := aka.Generate(aka.NewMilenage(u.K, u.OPc), strings.NewReader(strings.Repeat("r", 64)), aka.SQN(32), aka.AMF{0x80}, &v); err != nil {
 		t.Fatal(err)
 	}
 	text := "SIP/2.0 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"a\",nonce=\"" + string(aka.AppendNonce(nil, v.RAND, v.AUTN, nil)) + "\",algorithm=AKAv1-MD5"

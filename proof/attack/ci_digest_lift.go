@@ -44,6 +44,7 @@ func liftResponse(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Wire(accepted > 0, "dave's response is accepted %d of %d times again, the last answered %d", accepted, times, status)
 	text := f.token()
+	stranger.answers.Store(true)
 	err = within(ctx, reachable, func(ctx context.Context) error {
 		return f.Bob.UE.SendMessage(ctx, dave.IMPU, "text/plain", []byte(text))
 	})

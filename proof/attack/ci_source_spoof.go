@@ -40,7 +40,7 @@ func saysFrom(edit func(*esp.Agreement)) func(context.Context, *Field, *Outcome)
 			return err
 		}
 		var answer *sip.Message
-		err = within(ctx, time.Second, func(ctx context.Context) (err error) {
+		err = within(ctx, soon, func(ctx context.Context) (err error) {
 			answer, err = mallory.RegisterAs(ctx, Registering{User: mallory.User, Expires: 600, Agreement: Agreement{Install: edit}})
 			return err
 		})

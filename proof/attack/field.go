@@ -151,7 +151,7 @@ func (f *Field) witness(ctx context.Context, name string) (*Hand, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.answers = true
+	h.answers.Store(true)
 	return h, nil
 }
 

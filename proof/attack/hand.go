@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"imsafe/proto/aka"
 	"imsafe/proto/sip"
@@ -26,7 +27,7 @@ type Hand struct {
 	tag      string
 	instance string
 	number   uint32
-	answers  bool          // 200 to every request
+	answers  atomic.Bool   // 200 to every request
 	heard    *bytes.Buffer // all that comes, if not nil; to be read after Close
 
 	lastAuthorization string // that answered a challenge: what a reader of the connection has
@@ -107,7 +108,7 @@ func (h *Hand) take(raw []byte) {
 	if err != nil {
 		return
 	}
-	if h.answers && m.IsRequest() && m.Method() != sip.ACK {
+	if h.answers.Load() && m.IsRequest() && m.Method() != sip.ACK {
 		_ = h.Answer(m, 200) // who has closed needs no answer
 	}
 	select {
