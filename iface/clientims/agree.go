@@ -108,8 +108,7 @@ func (p *Port) refusesAgreement(a association, err error) bool {
 // associations; those before stay (TS 33.203 7.2).
 func (p *Port) disagree(a association, s *set) (status int, more func(*sip.Message)) {
 	if a.proof.Generation() == secure.GenerationNew {
-		t := p.door.tableOf(a.ref)
-		p.shard.Post(shard.EventFunc(func(*shard.Shard) { t.abandon(a.ref, s) })) // when the answer has left
+		p.door.tableOf(a.ref).abort(a.ref, s)
 	}
 	return 494, func(r *sip.Message) {
 		list := s.securityServer()

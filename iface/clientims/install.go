@@ -168,7 +168,22 @@ func (t *associations) failed(ref secure.Association, which *set, after time.Dur
 	})
 }
 
-// abandon gives the unfinished set up.
+// lastWord is how long the associations of an attempt that was aborted stay, so that the answer arrives over a connection too.
+const lastWord = 5 * time.Second
+
+// abort gives the unfinished set up for which something was wrong: nothing that comes over it is heard any more.
+func (t *associations) abort(ref secure.Association, which *set) {
+	t.change(ref, func(a *association, sa *security) {
+		if sa.sets[fresh].set == which {
+			sa.sets[fresh].dead, sa.sets[fresh].until = true, t.now()+lastWord
+			if !a.proof.Registered() {
+				a.until = t.now() + lastWord
+			}
+		}
+	})
+}
+
+// abandon gives the unfinished set up at once.
 func (t *associations) abandon(ref secure.Association, which *set) {
 	t.change(ref, func(_ *association, sa *security) {
 		if sa.sets[fresh].set == which {
@@ -194,7 +209,7 @@ func (t *associations) cameBy(ref secure.Association, stream bool) {
 func (sa *security) promoted(now, life time.Duration) {
 	sa.offer = nil
 	until := max(sa.sets[current].until, now+life)
-	if sa.sets[fresh].set != nil && !sa.sets[fresh].spent {
+	if f := &sa.sets[fresh]; f.set != nil && !f.spent && !f.dead {
 		sa.drop(former)
 		sa.sets[former], sa.sets[current], sa.sets[fresh] = sa.sets[current], sa.sets[fresh], installed{}
 		if old := &sa.sets[former]; old.set != nil {

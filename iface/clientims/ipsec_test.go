@@ -517,6 +517,8 @@ func TestGm_bid_down(t *testing.T) {
 			if c.status == 200 {
 				return
 			}
+			want(t, p.send(0, "REGISTER", offer), 0) // nobody listens any more
+			b.advance(time.Minute)
 			if b.engine.Len() != 0 {
 				t.Error("the associations of the attempt stand")
 			}

@@ -65,6 +65,7 @@ type installed struct {
 	set   *set
 	until time.Duration // on the monotonic clock
 	spent bool          // it vouches for no REGISTER
+	dead  bool          // it is given up, and there until its last answer has arrived: nothing that comes over it is heard
 }
 
 // security is what an association of ipsec-3gpp has beside one of TLS: at most three sets, so at most six associations in each direction
@@ -88,7 +89,7 @@ func (s *security) standing() bool {
 // find returns the generation of the set with ref, -1 if there is none.
 func (s *security) find(ref esp.Ref) int {
 	for g := range s.sets {
-		if s.sets[g].set != nil && s.sets[g].set.ref == ref {
+		if s.sets[g].set != nil && s.sets[g].set.ref == ref && !s.sets[g].dead {
 			return g
 		}
 	}
@@ -123,7 +124,7 @@ func (s *security) route(now time.Duration) *set {
 // drop takes the set of a generation away and gives its associations up.
 func (s *security) drop(g int) {
 	if old := s.sets[g].set; old != nil {
-		if g == fresh && !s.sets[g].spent {
+		if g == fresh && !s.sets[g].spent && !s.sets[g].dead {
 			s.tellSilence(old)
 		}
 		s.gm.Engine.Remove(old.ref)
