@@ -98,9 +98,6 @@ func (h *HSS) algorithm(u *user, private int) (aka.Algorithm, error) {
 
 // checkSealed opens the secret of a private identity and forgets it.
 func (h *HSS) checkSealed(p *private) (err error) {
-	if p.algorithm == algorithmNone {
-		return nil
-	}
 	if p.digest() {
 		_, err = h.openHA1(p)
 		return err

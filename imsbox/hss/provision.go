@@ -497,6 +497,9 @@ func (h *HSS) CheckKeys(ctx context.Context) (int, error) {
 	err := h.eachSubscription(ctx, func(_ store.Record, sub *subscription) error {
 		for i := range sub.privates {
 			p := &sub.privates[i]
+			if p.algorithm == algorithmNone {
+				continue
+			}
 			if err := h.checkSealed(p); err != nil {
 				return fmt.Errorf("hss: keys of %s: %w", p.impi, err)
 			}
