@@ -87,18 +87,15 @@ func uuid(random io.Reader) string {
 // is lost. Errors: ErrConnect, ErrRealm, ErrDowngrade, ErrNetwork, ErrSync, ErrChallenge, ErrRefused, *StatusError,
 // siptxn.ErrTimeout. After an error nothing is kept up.
 func (u *UE) Register(ctx context.Context) (Registration, error) {
-	var done Registration
-	err := u.do(ctx, func(t *shard.Task) error {
+	return ask(ctx, u, func(t *shard.Task) (Registration, error) {
 		r := &u.reg
 		r.turn(t)
 		defer r.next()
 		r.wanted = true
 		err := r.register(t, u.cfg.Expires)
 		r.wanted = err == nil
-		done = r.snapshot()
-		return err
+		return r.snapshot(), err
 	})
-	return done, err
 }
 
 // Deregister takes the binding away (TS 24.229 5.1.1.6). Afterwards nothing is kept up, also if the network did not answer.
@@ -121,9 +118,7 @@ func (u *UE) Deregister(ctx context.Context) error {
 
 // Registration returns the present state.
 func (u *UE) Registration(ctx context.Context) (Registration, error) {
-	var now Registration
-	err := u.do(ctx, func(*shard.Task) error { now = u.reg.snapshot(); return nil })
-	return now, err
+	return ask(ctx, u, func(*shard.Task) (Registration, error) { return u.reg.snapshot(), nil })
 }
 
 func (r *registrar) snapshot() Registration {

@@ -313,6 +313,21 @@ func (u *UE) do(ctx context.Context, procedure func(t *shard.Task) error) error 
 	return err
 }
 
+// ask is do for a procedure with a result. The procedure goes on when ctx ends, so what it finds comes by a channel.
+func ask[T any](ctx context.Context, u *UE, procedure func(t *shard.Task) (T, error)) (found T, err error) {
+	result := make(chan T, 1)
+	err = u.do(ctx, func(t *shard.Task) error {
+		found, err := procedure(t)
+		result <- found
+		return err
+	})
+	select {
+	case found = <-result:
+	default:
+	}
+	return found, err
+}
+
 // post runs f on the shard soon. It is for methods that call-backs may use.
 func (u *UE) post(f func()) { u.shard.Post(shard.EventFunc(func(*shard.Shard) { f() })) }
 
@@ -337,9 +352,7 @@ type Refusals struct {
 
 // Refusals returns the counters.
 func (u *UE) Refusals(ctx context.Context) (Refusals, error) {
-	var r Refusals
-	err := u.do(ctx, func(*shard.Task) error { r = u.refusals; return nil })
-	return r, err
+	return ask(ctx, u, func(*shard.Task) (Refusals, error) { return u.refusals, nil })
 }
 
 // Message is a received instant message (RFC 3428).
