@@ -798,6 +798,26 @@ func TestGm_large_requests(t *testing.T) {
 	}
 }
 
+// TestGm_message_of_the_past is what was on its way over associations that are forgotten when it comes: nobody's, and not in clear either.
+func TestGm_message_of_the_past(t *testing.T) {
+	b := newGmBench(t, secagree.Strict())
+	p := b.phone("alice", "198.51.100.7")
+	a := p.register()
+	record, _ := b.door.lookup(a)
+	old := record.sa.sets[current].set
+	b.on(func() { b.door.end(a, gm.ReasonRemoved) })
+	n := b.door.Associations()
+	b.pcscf = func(x *hop.Exchange, in hop.Inbound) hop.Reply { t.Error("it came through"); return x.Refuse(in, 200, "") }
+	for _, via := range []*set{old, strangerSet} {
+		for _, text := range []string{p.request("MESSAGE", p.verify(0)), p.request("REGISTER", p.offer(), p.verify(0))} {
+			b.on(func() { b.gm.sealed.ports[0].Packet(siptransport.Flow{Via: via, Peer: old.client}, []byte(text)) })
+		}
+	}
+	if b.door.Associations() != n {
+		t.Errorf("%d associations were opened", b.door.Associations()-n)
+	}
+}
+
 func BenchmarkGmRequest(b *testing.B) {
 	t := &testing.T{}
 	g := newGmBench(t, secagree.Strict())

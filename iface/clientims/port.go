@@ -93,6 +93,9 @@ func (p *Port) forget(ref secure.Association, why gm.Reason) {
 func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int, more func(*sip.Message)) {
 	a, known := p.recognise(f, m)
 	p.screened = screened{association: a, known: known}
+	if !known && p.access.gm != nil && p.access.Protected {
+		return siptxn.Silence, nil // its associations went while it was on its way
+	}
 	if p.refusesUnregistered(a, m) {
 		return p.unwelcome(), nil
 	}
