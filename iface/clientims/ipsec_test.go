@@ -807,7 +807,10 @@ func TestGm_message_of_the_past(t *testing.T) {
 	old := record.sa.sets[current].set
 	b.on(func() { b.door.end(a, gm.ReasonRemoved) })
 	n := b.door.Associations()
-	b.pcscf = func(x *hop.Exchange, in hop.Inbound) hop.Reply { t.Error("it came through"); return x.Refuse(in, 200, "") }
+	b.pcscf = func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+		t.Error("it came through")
+		return x.Refuse(in, 200, "")
+	}
 	for _, via := range []*set{old, strangerSet} {
 		for _, text := range []string{p.request("MESSAGE", p.verify(0)), p.request("REGISTER", p.offer(), p.verify(0))} {
 			b.on(func() { b.gm.sealed.ports[0].Packet(siptransport.Flow{Via: via, Peer: old.client}, []byte(text)) })
