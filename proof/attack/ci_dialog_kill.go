@@ -54,8 +54,8 @@ func kill(ctx context.Context, f *Field, o *Outcome, killer *Hand) error {
 		if err != nil {
 			return err
 		}
-		bye := Request{Method: "BYE", URI: leg.Target, From: leg.Local, FromTag: leg.LocalTag, To: leg.Remote, ToTag: leg.RemoteTag, CallID: leg.CallID,
-			CSeq: leg.Seq + 100 + uint32(i)}
+		bye := Request{Method: "BYE", URI: leg.Target, From: leg.Local, FromTag: leg.LocalTag, To: leg.Remote, ToTag: leg.RemoteTag,
+			CallID: leg.CallID, CSeq: leg.Seq + 100 + uint32(i)}
 		for _, r := range leg.Route {
 			bye.Lines = append(bye.Lines, "Route: "+r)
 		}

@@ -26,9 +26,11 @@ func headerSmuggle() Attack {
 func disguises() []string {
 	const id = "<sip:forged@example.org>"
 	var all []string
-	for _, name := range []string{"Remote-Party-ID :", "Remote-Party-ID\t:", "remote-party-id:", "REMOTE-PARTY-ID:", "Remote-Party-ID:\r\n ", "Remote-Party-ID\r\n :",
+	for _, name := range []string{"Remote-Party-ID :", "Remote-Party-ID\t:", "remote-party-id:", "REMOTE-PARTY-ID:", "Remote-Party-ID:\r\n ",
+		"Remote-Party-ID\r\n :",
 		"P-Asserted-Service :", "p-asserted-service\t \t:", "P-Associated-URI :", "P-Asserted-Identity :", "P-Asserted-Identity:\r\n ",
-		"Remote-Party-ID\x00:", "Subject: a\nRemote-Party-ID:", "Subject: a\rRemote-Party-ID:", "Subject: a\r\r\nRemote-Party-ID:", "Subject: a\x00\nRemote-Party-ID:",
+		"Remote-Party-ID\x00:", "Subject: a\nRemote-Party-ID:", "Subject: a\rRemote-Party-ID:", "Subject: a\r\r\nRemote-Party-ID:",
+		"Subject: a\x00\nRemote-Party-ID:",
 		"Subject: \"a\r\nRemote-Party-ID:", ":Remote-Party-ID:", "Remote_Party_ID:", "Remote-Party-ID: <sip:a@example.org>, "} {
 		all = append(all, name+" "+id)
 	}

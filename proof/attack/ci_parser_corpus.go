@@ -95,5 +95,5 @@ func mutated(random *rand.Rand, message string) string {
 }
 
 // marks are what parsers stumble over (RFC 4475 3).
-var marks = []string{"\r\n", "\n", "\r", "\x00", "\r\n ", "\r\n\r\n", ";", ";;", ",", ",,,,", "<", ">", "\"", "\\", "%", "%00", "(", ")", "((((((((((", ":", "@", "?",
-	"sip:", "tel:", ";lr;", "=\"", "Content-Length: 4294967296\r\n", "Via: ", "\xff\xfe", "\xc0\x80", "SIP/2.0 "}
+var marks = []string{"\r\n", "\n", "\r", "\x00", "\r\n ", "\r\n\r\n", ";", ";;", ",", ",,,,", "<", ">", "\"", "\\", "%", "%00",
+	"(", ")", "((((((((((", ":", "@", "?", "sip:", "tel:", ";lr;", "=\"", "Content-Length: 4294967296\r\n", "Via: ", "\xff\xfe", "\xc0\x80", "SIP/2.0 "}

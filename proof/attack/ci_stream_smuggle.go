@@ -30,7 +30,8 @@ func hiding(length int) []string {
 		fmt.Sprintf("Content-Length: 0\r\nl: %d", length), fmt.Sprintf("Content-Length : 0\r\nContent-Length: %d", length),
 		fmt.Sprintf("l: 0\r\nContent-Length:\r\n %d", length), fmt.Sprintf("Content-Length: 0\r\nContent-Length: %d, 0", length),
 		fmt.Sprintf("Content-Length: 0;x=%d", length), fmt.Sprintf("Subject: a\nContent-Length: %d\r\nContent-Length: 0", length),
-		fmt.Sprintf("Subject: a\rContent-Length: %d\r\nContent-Length: 0", length), fmt.Sprintf("Subject: a\x00Content-Length: %d\r\nContent-Length: 0", length),
+		fmt.Sprintf("Subject: a\rContent-Length: %d\r\nContent-Length: 0", length),
+		fmt.Sprintf("Subject: a\x00Content-Length: %d\r\nContent-Length: 0", length),
 		"Subject: a\n\nContent-Length: 0", "Subject: none",
 	}
 }

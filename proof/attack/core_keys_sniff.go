@@ -32,12 +32,11 @@ func sniffKeys(ctx context.Context, f *Field, o *Outcome) error {
 	found, challenges, octets := 0, 0, 0
 	const times = 5
 	for range times {
-		carol, err := f.witness(ctx, Carol)
+		var heard bytes.Buffer
+		carol, err := f.witness(ctx, Carol, &heard)
 		if err != nil {
 			return err
 		}
-		var heard bytes.Buffer
-		carol.heard = &heard
 		if err := carol.Register(ctx); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -117,7 +118,9 @@ func (f *Field) Wait() {
 var errPosition = errors.New("attack: this position has no subscription")
 
 // Stranger is the attacker's hand without any credentials.
-func (f *Field) Stranger(ctx context.Context) (*Hand, error) { return f.hand(ctx, f.attacker, nil) }
+func (f *Field) Stranger(ctx context.Context) (*Hand, error) {
+	return f.hand(ctx, f.attacker, nil, nil)
+}
 
 // Mallory is the attacker's hand with his own subscription, registered.
 func (f *Field) Mallory(ctx context.Context) (*Hand, error) {
@@ -133,21 +136,21 @@ func (f *Field) MalloryInClear(ctx context.Context) (*Hand, error) {
 	if f.position != Subscriber {
 		return nil, errPosition
 	}
-	return f.hand(ctx, f.attacker, f.Users[Mallory])
+	return f.hand(ctx, f.attacker, f.Users[Mallory], nil)
 }
 
 // Carol is the honest witness, registered. Her client answers 200 to every request and shows what came.
 func (f *Field) Carol(ctx context.Context) (*Hand, error) {
-	h, err := f.witness(ctx, Carol)
+	h, err := f.witness(ctx, Carol, nil)
 	if err != nil {
 		return nil, err
 	}
 	return h, h.Register(ctx)
 }
 
-// witness is an honest hand, not registered yet.
-func (f *Field) witness(ctx context.Context, name string) (*Hand, error) {
-	h, err := f.hand(ctx, f.honest, f.Users[name])
+// witness is an honest hand, not registered yet. What comes to it stands in heard after Close, if that is not nil.
+func (f *Field) witness(ctx context.Context, name string, heard *bytes.Buffer) (*Hand, error) {
+	h, err := f.hand(ctx, f.honest, f.Users[name], heard)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +160,7 @@ func (f *Field) witness(ctx context.Context, name string) (*Hand, error) {
 
 // DaveWithPassword is the honest subscriber without a card, registered.
 func (f *Field) DaveWithPassword(ctx context.Context) (*Hand, error) {
-	h, err := f.witness(ctx, Dave)
+	h, err := f.witness(ctx, Dave, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -175,12 +178,12 @@ func within(ctx context.Context, d time.Duration, wait func(context.Context) err
 }
 
 // hand connects over the access of the attack.
-func (f *Field) hand(ctx context.Context, n Network, u *User) (*Hand, error) {
+func (f *Field) hand(ctx context.Context, n Network, u *User, heard *bytes.Buffer) (*Hand, error) {
 	conn, proto, err := f.connect(ctx, n, nil)
 	if err != nil {
 		return nil, fmt.Errorf("attack: no connection to the target: %w", err)
 	}
-	h := newHand(f, conn, proto, u)
+	h := newHand(f, conn, proto, u, heard)
 	f.hands = append(f.hands, h)
 	return h, nil
 }

@@ -52,7 +52,8 @@ func (f *Field) dialSealed(ctx context.Context, n Network) (*sealed, error) {
 	if err != nil {
 		return nil, errors.Join(err, clear.Close())
 	}
-	s := &sealed{f: f, clear: clear, nat: nat, engine: esp.New(esp.Config{Random: f.Random}), in: make(chan []byte, heardAtMost), gone: make(chan struct{})}
+	s := &sealed{f: f, clear: clear, nat: nat, engine: esp.New(esp.Config{Random: f.Random}), in: make(chan []byte, heardAtMost),
+		gone: make(chan struct{})}
 	s.close = sync.OnceFunc(func() { close(s.gone); _ = clear.Close(); _ = nat.Close() })
 	go s.listen(clear, func(b []byte) []byte { return b })
 	go s.listen(nat, s.open)
@@ -119,12 +120,6 @@ func (s *sealed) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return len(b), nil
-}
-
-// inject sends a packet to where ESP is received, as it is.
-func (s *sealed) inject(packet []byte) error {
-	_, err := s.nat.Write(packet)
-	return err
 }
 
 // Close implements net.Conn.
@@ -199,8 +194,8 @@ func (s *sealed) agree(u *User, challenge *sip.Message, edit func(*esp.Agreement
 		return fmt.Errorf("attack: %w", err)
 	}
 	_, ck, ik, _ := aka.NewMilenage(u.K, u.OPc).F2345(nonce.RAND)
-	g := &esp.Agreement{Role: esp.UE, Local: s.local(), Peer: s.f.Gm.Addr(), Here: endsOf(&s.own), There: endsOf(&s.chosen), Transform: transform,
-		CK: ck, IK: ik, AllowWithdrawn: true, Tunnel: true, PeerPort: s.f.NAT.Port(), Inner: s.local()}
+	g := &esp.Agreement{Role: esp.UE, Local: s.local(), Peer: s.f.Gm.Addr(), Here: endsOf(&s.own), There: endsOf(&s.chosen),
+		Transform: transform, CK: ck, IK: ik, AllowWithdrawn: true, Tunnel: true, PeerPort: s.f.NAT.Port(), Inner: s.local()}
 	if edit != nil {
 		edit(g)
 	}

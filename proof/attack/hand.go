@@ -45,8 +45,8 @@ var (
 	ErrClosed  = errors.New("attack: the target closed the connection")
 )
 
-func newHand(f *Field, conn net.Conn, proto string, u *User) *Hand {
-	h := &Hand{User: u, f: f, conn: conn, proto: proto, tag: f.token(), instance: f.token(), pool: sip.NewPool(sip.Limits{}),
+func newHand(f *Field, conn net.Conn, proto string, u *User, heard *bytes.Buffer) *Hand {
+	h := &Hand{User: u, f: f, conn: conn, proto: proto, tag: f.token(), instance: f.token(), heard: heard, pool: sip.NewPool(sip.Limits{}),
 		inbox: make(chan *sip.Message, heardAtMost), gone: make(chan struct{})}
 	go h.read()
 	return h
@@ -235,8 +235,8 @@ func (h *Hand) Text(r Request) string {
 		to += ";tag=" + r.ToTag
 	}
 	head := []string{r.Method + " " + r.URI + " SIP/2.0",
-		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, h.conn.LocalAddr(), h.f.token()),
-		"Max-Forwards: 70", "From: <" + r.From + ">;tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
+		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, h.conn.LocalAddr(), h.f.token()), "Max-Forwards: 70",
+		"From: <" + r.From + ">;tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
 	if r.Method != "REGISTER" {
 		head = append(head, h.sealedLines()...)
 	}
@@ -255,7 +255,8 @@ func (h *Hand) Contact() string {
 	if h.User != nil {
 		return fmt.Sprintf("<sip:%s@192.0.2.1;transport=%s>;+sip.instance=\"<urn:x-lab:%s>\"", h.Name, strings.ToLower(h.proto), h.Name)
 	}
-	return fmt.Sprintf("<sip:%s@%s;transport=%s>;+sip.instance=\"<urn:x-lab:%s>\"", h.tag, h.conn.LocalAddr(), strings.ToLower(h.proto), h.instance)
+	return fmt.Sprintf("<sip:%s@%s;transport=%s>;+sip.instance=\"<urn:x-lab:%s>\"", h.tag, h.conn.LocalAddr(), strings.ToLower(h.proto),
+		h.instance)
 }
 
 // Answer sends a response to m with further header lines.
@@ -330,7 +331,8 @@ func (h *Hand) Registers(r Registering, authorization string) string {
 	if contact != "*" {
 		contact += fmt.Sprintf(";expires=%d", r.Expires)
 	}
-	lines := append([]string{"Contact: " + contact, "Supported: path", fmt.Sprintf("Expires: %d", r.Expires), "Authorization: " + authorization}, r.Lines...)
+	lines := append([]string{"Contact: " + contact, "Supported: path", fmt.Sprintf("Expires: %d", r.Expires),
+		"Authorization: " + authorization}, r.Lines...)
 	if s, ok := h.conn.(*sealed); ok && !r.agreed {
 		lines = append(lines, s.announces()...)
 	}

@@ -28,7 +28,8 @@ func (f *Field) party(ctx context.Context, name string, change func(*ue.Config))
 	if u == nil {
 		return nil, fmt.Errorf("attack: the target has no subscriber %q", name)
 	}
-	p := &Party{User: u, calls: make(chan *ue.Call, heardAtMost), messages: make(chan ue.Message, heardAtMost), ended: make(chan struct{})}
+	p := &Party{User: u, calls: make(chan *ue.Call, heardAtMost), messages: make(chan ue.Message, heardAtMost),
+		ended: make(chan struct{})}
 	c := ue.Config{Proxy: f.TLS, RootCAs: f.Roots, ServerName: f.ServerName(), Clock: f.Clock, Rand: f.Random,
 		ListenPacket: f.honest.ListenPacket, OnCall: p.rings, OnMessage: p.reads}
 	if f.access == IPsec {

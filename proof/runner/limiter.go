@@ -30,6 +30,7 @@ type limiter struct {
 	packets int
 	bytes   int
 	back    int           // octets that came
+	over    error         // the first time that more was wanted
 	first   time.Duration // when the attacker opened his first socket and wrote his last octet
 	last    time.Duration
 }
@@ -101,7 +102,7 @@ func (l *limiter) open() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conns++; l.conns > l.bounds.Conns {
-		return fmt.Errorf("%w: more than %d sockets", ErrBounds, l.bounds.Conns)
+		return l.exceeds("%d sockets", l.bounds.Conns)
 	}
 	if l.conns == 1 {
 		l.first = l.clock.Now()
@@ -116,14 +117,30 @@ func (l *limiter) spend(n int) error {
 	defer l.mu.Unlock()
 	switch {
 	case l.packets+1 > l.bounds.Packets:
-		return fmt.Errorf("%w: more than %d packets", ErrBounds, l.bounds.Packets)
+		return l.exceeds("%d packets", l.bounds.Packets)
 	case l.bytes+n > l.bounds.Bytes:
-		return fmt.Errorf("%w: more than %d octets", ErrBounds, l.bounds.Bytes)
+		return l.exceeds("%d octets", l.bounds.Bytes)
 	}
 	l.packets++
 	l.bytes += n
 	l.last = l.clock.Now()
 	return nil
+}
+
+// exceeds notes that more than a bound was wanted. With the lock held.
+func (l *limiter) exceeds(bound string, n int) error {
+	err := fmt.Errorf("%w: more than "+bound, ErrBounds, n)
+	if l.over == nil {
+		l.over = err
+	}
+	return err
+}
+
+// exceeded is the first time that the attack wanted more than it may; nil if it never did.
+func (l *limiter) exceeded() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.over
 }
 
 // spent is what was sent, what came back, and how long it took.

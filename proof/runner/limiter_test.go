@@ -69,6 +69,9 @@ func TestLimiter(t *testing.T) {
 			t.Errorf("write %d of %q: %v", i, step.text, err)
 		}
 	}
+	if !errors.Is(l.exceeded(), ErrBounds) {
+		t.Error("nobody remembers that the bounds were exceeded")
+	}
 	if packets, octets, _, _ := l.spent(); packets != 3 || octets != 10 {
 		t.Errorf("%d packets and %d octets were counted", packets, octets)
 	}

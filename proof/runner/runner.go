@@ -140,7 +140,8 @@ type run struct {
 // once is one run: target, baseline, attack, baseline.
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
-	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Handset: a.Handset, Quick: a.Quick, Cast: cast(a)})
+	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Handset: a.Handset, Quick: a.Quick,
+		Cast: cast(a)})
 	if err != nil {
 		return nil, err
 	}
@@ -149,8 +150,10 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	site := target.Site()
-	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT}, clock: r.cfg.Clock}
-	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random, Honest: r.cfg.Network, Attacker: bounds})
+	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT},
+		clock: r.cfg.Clock}
+	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random,
+		Honest: r.cfg.Network, Attacker: bounds})
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +169,9 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 		if err := r.strike(living, c, field, target, record, len(off) < len(v.Controls)); err != nil {
 			return nil, err
 		}
+	}
+	if over := bounds.exceeded(); over != nil {
+		record.failed = over // what the attack saw after that means nothing
 	}
 	record.End = evidence.Time(r.cfg.Clock.Wall())
 	packets, octets, _, took := bounds.spent()
