@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -153,9 +154,15 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 // read turns what the target said into a site.
 func (t *child) read() error {
 	r := &t.ready
-	t.site = attack.Site{Domain: r.Domain, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Roots: x509.NewCertPool(), Users: map[string]*attack.User{}}
+	t.site = attack.Site{Domain: r.Domain, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Roots: x509.NewCertPool(), Users: map[string]*attack.User{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")
+	}
+	if r.NodeKey != "" {
+		var err error
+		if t.site.Node, err = tls.X509KeyPair([]byte(r.NodeCertificate), []byte(r.NodeKey)); err != nil {
+			return fmt.Errorf("certificate of a node: %w", err)
+		}
 	}
 	for _, account := range r.Users {
 		u := &attack.User{Name: account.Name, IMPI: account.IMPI, IMPU: account.IMPU, Password: account.Password}

@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -49,16 +51,20 @@ type targetSetup struct {
 
 // targetReady is where it is, and who its subscribers are. Their keys are random and die with the target.
 type targetReady struct {
-	Domain     string          `json:"domain"`
-	TLS        netip.AddrPort  `json:"tls"`
-	Clear      netip.AddrPort  `json:"clear"`
-	Gm         netip.AddrPort  `json:"gm"`
-	NAT        netip.AddrPort  `json:"nat"`
-	CA         string          `json:"ca"` // in PEM
-	Config     string          `json:"config_sha256"`
-	Weakenings []string        `json:"weakenings"`
-	Users      []targetAccount `json:"users"`
-	Error      string          `json:"error,omitempty"` // why there is no target
+	Domain string         `json:"domain"`
+	TLS    netip.AddrPort `json:"tls"`
+	Clear  netip.AddrPort `json:"clear"`
+	Gm     netip.AddrPort `json:"gm"`
+	NAT    netip.AddrPort `json:"nat"`
+	Cx     netip.AddrPort `json:"cx"`
+	// Of a node that is neither HSS nor CSCF, for an attacker who has broken into one; in PEM.
+	NodeCertificate string          `json:"node_certificate,omitempty"`
+	NodeKey         string          `json:"node_key,omitempty"`
+	CA              string          `json:"ca"` // in PEM
+	Config          string          `json:"config_sha256"`
+	Weakenings      []string        `json:"weakenings"`
+	Users           []targetAccount `json:"users"`
+	Error           string          `json:"error,omitempty"` // why there is no target
 }
 
 type targetAccount struct {
@@ -150,15 +156,23 @@ func (t *target) start(a *app) (*targetReady, error) {
 	for _, s := range t.sockets.IPsec {
 		listeners = append(listeners, addressOf(s.Clear[0]), addressOf(s.NAT))
 	}
+	ready := &targetReady{Domain: c.HomeDomain(), TLS: tls[0], CA: string(authority.PEM()), Weakenings: weakeningsOf(c)}
+	var identity *node.Identity
+	if t.sockets.Cx != nil {
+		if identity, err = ready.nodes(authority); err != nil {
+			return nil, err
+		}
+		ready.Cx = netip.MustParseAddrPort(t.sockets.Cx.Addr().String())
+		listeners = append(listeners, ready.Cx)
+	}
 	effective, err := t.policy(listeners)
 	if err != nil {
 		return nil, err
 	}
 	if t.node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
-		Certificate: &certificate, Sockets: t.sockets, Policy: effective, Sink: &t.notes}); err != nil {
+		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Sink: &t.notes}); err != nil {
 		return nil, err
 	}
-	ready := &targetReady{Domain: c.HomeDomain(), TLS: tls[0], CA: string(authority.PEM()), Weakenings: weakeningsOf(c)}
 	if len(clear) > 0 {
 		ready.Clear = clear[0]
 	}
@@ -167,6 +181,25 @@ func (t *target) start(a *app) (*targetReady, error) {
 	}
 	ready.Config, err = t.configSum(c)
 	return ready, err
+}
+
+// nodes makes the certificate of this node towards others, and one of another node for the attacker.
+func (r *targetReady) nodes(authority *ca.CA) (*node.Identity, error) {
+	own, err := authority.Node(time.Hour, []string{"hss." + targetDomain})
+	if err != nil {
+		return nil, err
+	}
+	other, err := authority.Node(time.Hour, []string{"media." + targetDomain})
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(other.PrivateKey)
+	if err != nil {
+		return nil, err
+	}
+	r.NodeCertificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate[0]}))
+	r.NodeKey = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	return &node.Identity{Certificate: own, Authority: authority.Pool()}, nil
 }
 
 // config is that of a lab on loopback. Port 0 is any that is free.
@@ -184,6 +217,8 @@ func (t *target) config() *config.Config {
 		if t.setup.Handset {
 			c.CI.IPsec.Profile = "handset"
 		}
+	case attack.Cx:
+		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain}
 	}
 	c.CI.Digest.Enabled = t.setup.Digest
 	if t.setup.Quick {

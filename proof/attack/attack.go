@@ -45,6 +45,10 @@ func (p Position) Holds() []string {
 		return []string{"one subscription of his own"}
 	case OnPath:
 		return []string{"a relay in the path"}
+	case Platform:
+		return []string{"reach of the addresses of services and nodes"}
+	case CoreNode:
+		return []string{"a valid certificate of another node"}
 	}
 	return []string{}
 }
@@ -102,6 +106,7 @@ type Access string
 const (
 	TLS   Access = "tls"
 	IPsec Access = "ipsec-3gpp" // ESP in UDP: it needs no privilege
+	Cx    Access = "cx"         // not a client's: Diameter between nodes, over mutual TLS; clients come over TLS
 	Clear Access = "lab-udp"    // lab only: UDP and TCP
 )
 

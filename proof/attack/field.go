@@ -38,9 +38,11 @@ type User struct {
 type Site struct {
 	Domain string // home domain
 	TLS    netip.AddrPort
-	Clear  netip.AddrPort // UDP and TCP of the lab profile
-	Gm     netip.AddrPort // the unprotected port of ipsec-3gpp
-	NAT    netip.AddrPort // where it receives ESP in UDP
+	Clear  netip.AddrPort  // UDP and TCP of the lab profile
+	Gm     netip.AddrPort  // the unprotected port of ipsec-3gpp
+	NAT    netip.AddrPort  // where it receives ESP in UDP
+	Cx     netip.AddrPort  // where the HSS takes Diameter peers
+	Node   tls.Certificate // of a node that is neither HSS nor CSCF
 	Roots  *x509.CertPool
 	Users  map[string]*User
 }
