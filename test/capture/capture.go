@@ -39,14 +39,14 @@ func New(t testing.TB, decode ...string) Capture {
 // During captures everything on lo while play runs. If the test fails, KEEP_CAPTURE names a file that the capture is copied to.
 func (c Capture) During(t testing.TB, play func()) {
 	t.Helper()
-	end := begin(t, c.File)
-	defer func() { // of a test that ends in the middle too
-		end()
+	t.Cleanup(func() { // what fails later is kept too
 		if keep := os.Getenv("KEEP_CAPTURE"); t.Failed() && keep != "" {
 			data, _ := os.ReadFile(c.File)
 			_ = os.WriteFile(keep, data, 0o600)
 		}
-	}()
+	})
+	end := begin(t, c.File)
+	defer end() // of a test that ends in the middle too
 	play()
 }
 
