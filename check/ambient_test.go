@@ -28,7 +28,7 @@ func names(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(` + pat
 
 type mayReach struct{ rooms, why string }
 
-var top = mayReach{"node cmd/* test/* bench/* web", "they stand on top and hand it down"}
+var top = mayReach{"node cmd/* test/* test/kernelesp/* bench/* web", "they stand on top and hand it down"}
 
 // abilities are what is handed down. Tests may take all of it, but see sleepProblems.
 var abilities = []ability{
@@ -125,7 +125,7 @@ func (a ability) reached(f *file, n ast.Node) string {
 func sleepProblems(tr *tree) []string {
 	var problems []string
 	tr.each(func(p *pkg, f *file) {
-		if !f.test || matches("test/* test/foreign/* cmd/*", p.dir) || f.imports["synctest"] != "" || strings.HasSuffix(f.path, "bench_test.go") {
+		if !f.test || matches("test/* test/foreign/* test/kernelesp/* cmd/*", p.dir) || f.imports["synctest"] != "" || strings.HasSuffix(f.path, "bench_test.go") {
 			return
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {

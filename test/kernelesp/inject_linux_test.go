@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imsafe/proto/esp"
+	"imsafe/test/kernelesp/machine"
 )
 
 // injections is how often each forged packet is sent.
@@ -39,7 +40,7 @@ var attacks = []struct {
 }
 
 // injection is the honest agreement that an attack is made beside.
-func (w *wire) injection(t *testing.T, k *kernel, attack string, drop esp.Drop, uc uint16) {
+func (w *wire) injection(t *testing.T, k *machine.Kernel, attack string, drop esp.Drop, uc uint16) {
 	g, ref := w.agree(t, esp.PCSCF, pairs[0].alg, pairs[0].ealg, uc, 0x1001, false)
 	associations := w.associations(g, pairs[0].words)
 	// The same association takes packets of another port: so a client's own kernel would make what the P-CSCF must refuse.
@@ -57,7 +58,7 @@ func (w *wire) injection(t *testing.T, k *kernel, attack string, drop esp.Drop, 
 		return append(c, n.Opened.Load())
 	}
 	before := counters()
-	out := k.sh(associations + w.guestDoes(t, g, order{Attack: attack}) + flush)
+	out := k.Sh(associations + w.guestDoes(t, g, order{Attack: attack}) + flush)
 	if !strings.HasPrefix(out, "GUEST-OK") {
 		t.Fatalf("the guest says:\n%s", out)
 	}

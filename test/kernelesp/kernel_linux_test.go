@@ -16,6 +16,7 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/esp"
 	"imsafe/proto/espnet"
+	"imsafe/test/kernelesp/machine"
 	"imsafe/test/peer"
 )
 
@@ -77,7 +78,7 @@ func TestKernel(t *testing.T) {
 	if !peer.InNamespace(t) {
 		return
 	}
-	k := boot(t)
+	k := machine.Boot(t, machine.UserMode(t), machine.Program{Name: "ue", Package: "imsafe/test/kernelesp", Test: true})
 	ctx, cancel := context.WithCancel(context.Background())
 	var fronts sync.WaitGroup
 	defer fronts.Wait()
@@ -208,9 +209,9 @@ func (w *wire) guestDoes(t *testing.T, g *esp.Agreement, o order) string {
 const flush = "/sbin/ip xfrm state flush; /sbin/ip xfrm policy flush\n"
 
 // run is one agreement from beginning to end.
-func (w *wire) run(t *testing.T, k *kernel, alg, ealg, words string, uc uint16, tunnel bool) {
+func (w *wire) run(t *testing.T, k *machine.Kernel, alg, ealg, words string, uc uint16, tunnel bool) {
 	g, ref := w.agree(t, esp.PCSCF, alg, ealg, uc, 0x1001, tunnel)
-	w.judge(t, k.sh(w.associations(g, words)+w.ue(t, g, false)+flush), len(w.sizes(tunnel)), ref)
+	w.judge(t, k.Sh(w.associations(g, words)+w.ue(t, g, false)+flush), len(w.sizes(tunnel)), ref)
 }
 
 // judge looks at what the guest said and at what came here, by each of the agreements.
@@ -244,7 +245,7 @@ func (w *wire) judge(t *testing.T, out string, requests int, refs ...esp.Ref) {
 
 // generations is a UE that registers again and again and may use the older associations while they stand (TS 33.203 7.4): three
 // sets, one us and one ps, another uc and pc each.
-func (w *wire) generations(t *testing.T, k *kernel, first uint16) {
+func (w *wire) generations(t *testing.T, k *machine.Kernel, first uint16) {
 	var script strings.Builder
 	var refs []esp.Ref
 	var sets []*esp.Agreement
@@ -254,11 +255,11 @@ func (w *wire) generations(t *testing.T, k *kernel, first uint16) {
 		script.WriteString(w.associations(g, pairs[i].words) + w.ue(t, g, false))
 	}
 	script.WriteString(w.ue(t, sets[0], false)) // on the oldest again
-	w.judge(t, k.sh(script.String()+flush), len(w.sizes(false)), refs...)
+	w.judge(t, k.Sh(script.String()+flush), len(w.sizes(false)), refs...)
 }
 
 // reversed has the UE here and the P-CSCF in the guest: the same associations, but the requests start here.
-func (w *wire) reversed(t *testing.T, k *kernel, pair int, uc uint16, tunnel bool) {
+func (w *wire) reversed(t *testing.T, k *machine.Kernel, pair int, uc uint16, tunnel bool) {
 	g, ref := w.agree(t, esp.UE, pairs[pair].alg, pairs[pair].ealg, uc, 0x1001, tunnel)
 	answers := make(chan string, 16)
 	w.mu.Lock()
@@ -272,7 +273,7 @@ func (w *wire) reversed(t *testing.T, k *kernel, pair int, uc uint16, tunnel boo
 	said := make(chan string, 1)
 	script := w.associations(g, pairs[pair].words) + w.ue(t, g, true) + flush
 	go func() {
-		out, err := k.shell(script)
+		out, err := k.Shell(script)
 		said <- fmt.Sprintln(out, err)
 	}()
 	f := w.raw

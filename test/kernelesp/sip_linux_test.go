@@ -15,6 +15,7 @@ import (
 	"imsafe/proto/espnet"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
+	"imsafe/test/kernelesp/machine"
 )
 
 // options is a SIP request.
@@ -44,7 +45,7 @@ func newEchoing(echo bool) *echoing {
 
 // sip puts proto/siptransport on proto/espnet, as a door does: messages of the kernel's UE come to the shard of their agreement's owner, and
 // requests to it go over a connection of that agreement.
-func (w *wire) sip(t *testing.T, k *kernel, uc uint16) {
+func (w *wire) sip(t *testing.T, k *machine.Kernel, uc uint16) {
 	g, ref := w.agree(t, esp.PCSCF, pairs[0].alg, pairs[0].ealg, uc, 0x1001, false)
 	all, err := w.stack.ListenEach(netip.AddrPortFrom(w.here, 5999), 2)
 	if err != nil {
@@ -79,7 +80,7 @@ func (w *wire) sip(t *testing.T, k *kernel, uc uint16) {
 	words := strings.Repeat(options, 3)
 	script := w.associationsTCP(g, pairs[0].words) + w.guestDoes(t, g, order{Stream: len(words), Words: words}) + flush
 	go func() {
-		out, err := k.shell(script)
+		out, err := k.Shell(script)
 		said <- fmt.Sprintln(out, err)
 	}()
 	if err := ofAgreement(in, ref, 3); err != nil {

@@ -13,13 +13,14 @@ import (
 
 	"imsafe/proto/esp"
 	"imsafe/proto/espnet"
+	"imsafe/test/kernelesp/machine"
 )
 
 // megabyte is what goes over each connection, there and back.
 const megabyte = 1 << 20
 
 // streams are the cases over TCP, of one family.
-func (w *wire) streams(t *testing.T, k *kernel, uc *uint16) {
+func (w *wire) streams(t *testing.T, k *machine.Kernel, uc *uint16) {
 	l, err := w.stack.Listen(netip.AddrPortFrom(w.here, 5999))
 	if err != nil {
 		t.Fatal(err)
@@ -59,13 +60,13 @@ func (w *wire) associationsTCP(g *esp.Agreement, words string) (script string) {
 }
 
 // stream is one agreement with a connection from each end.
-func (w *wire) stream(t *testing.T, k *kernel, pair int, uc uint16, role esp.Role, tunnel bool, l *espnet.Listener) {
+func (w *wire) stream(t *testing.T, k *machine.Kernel, pair int, uc uint16, role esp.Role, tunnel bool, l *espnet.Listener) {
 	g, ref := w.agree(t, role, pairs[pair].alg, pairs[pair].ealg, uc, 0x1001, tunnel)
 	said := make(chan string, 1)
 	script := w.associationsTCP(g, pairs[pair].words) + w.guestDoes(t, g, order{Stream: megabyte, Encap: tunnel}) +
 		"[ $? = 0 ] || { /sbin/ip -s xfrm state; cat /proc/net/xfrm_stat /proc/net/snmp /proc/net/tcp; }\n" + flush
 	go func() {
-		out, err := k.shell(script)
+		out, err := k.Shell(script)
 		said <- fmt.Sprintln(out, err)
 	}()
 	begin := time.Now()
@@ -159,14 +160,14 @@ func (w *wire) judgeStream(t *testing.T, out string) {
 }
 
 // reauthentication is a UE with a connection over its old associations and one over its new; then the old ones end.
-func (w *wire) reauthentication(t *testing.T, k *kernel, first uint16, l *espnet.Listener) {
+func (w *wire) reauthentication(t *testing.T, k *machine.Kernel, first uint16, l *espnet.Listener) {
 	old, oldRef := w.agree(t, esp.PCSCF, pairs[0].alg, pairs[0].ealg, first, 0x2001, false)
 	next, nextRef := w.agree(t, esp.PCSCF, pairs[2].alg, pairs[2].ealg, first+1, 0x2003, false)
 	said := make(chan string, 1)
 	script := w.associationsTCP(old, pairs[0].words) + w.associationsTCP(next, pairs[2].words) +
 		w.guestDoes(t, old, order{Stream: 10_000, Next: netip.AddrPortFrom(w.there, first+1)}) + flush
 	go func() {
-		out, err := k.shell(script)
+		out, err := k.Shell(script)
 		said <- fmt.Sprintln(out, err)
 	}()
 	before, err := accept(l)

@@ -1,4 +1,4 @@
-package kernelesp
+package machine
 
 import (
 	"bytes"
@@ -84,9 +84,10 @@ func (m *image) modules(root, version string) error {
 			return err
 		}
 	}
-	for _, part := range []string{"kernel/crypto", "kernel/arch", "kernel/lib", "kernel/net/xfrm", "kernel/net/ipv4", "kernel/net/ipv6", "kernel/net/key", "kernel/net/core"} {
+	for _, part := range []string{"kernel/crypto", "kernel/arch", "kernel/lib", "kernel/net/xfrm", "kernel/net/ipv4", "kernel/net/ipv6", "kernel/net/key", "kernel/net/core",
+		"kernel/drivers/virtio", "kernel/drivers/net/virtio_net.ko", "kernel/drivers/net/net_failover.ko"} {
 		err := filepath.WalkDir(filepath.Join(root, version, part), func(p string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !strings.Contains(p, ".ko") {
+			if err != nil || d.IsDir() || !strings.Contains(p, ".ko") || unneeded(p) {
 				return nil // a part that this build has not
 			}
 			rel, _ := filepath.Rel(root, p)
@@ -99,45 +100,67 @@ func (m *image) modules(root, version string) error {
 	return nil
 }
 
-// initScript is the guest's first process. A connection to port 2323 is a shell: only the namespace that holds the other end of the
-// wire can reach it. /sbin/ip is called by its path, for this shell would prefer an applet of its own.
+// unneeded are modules that are large, or many, and that no case wants.
+func unneeded(p string) bool {
+	return strings.Contains(p, "/kvm/") || strings.Contains(p, "/netfilter/")
+}
+
+// initScript is the guest's first process. A connection to port 2323 is a shell, one to port 2424 a telephone: only the namespace that holds the other
+// end of the wire can reach them. /sbin/ip is called by its path, for this shell would prefer an applet of its own.
 const initScript = `#!/bin/sh
 export PATH=/sbin:/bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-for m in crc32c_generic ipv6 xfrm_user esp4 esp6 authenc echainiv seqiv cbc ctr hmac sha1_generic gcm ghash_generic des_generic; do modprobe $m; done 2>/dev/null
+[ -e /lib/modules/$(uname -r)/modules.dep ] || depmod
+for m in virtio_pci virtio_net crc32c_generic ipv6 xfrm_user esp4 esp6 authenc echainiv seqiv cbc ctr hmac md5 sha1_generic gcm ghash_generic des_generic; do modprobe $m; done 2>/dev/null
+i=0; while [ ! -e /sys/class/net/DEVICE ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done
 /sbin/ip link set lo up
-/sbin/ip link set vec0 up
-/sbin/ip addr add 10.77.0.2/24 dev vec0
-/sbin/ip addr add fd77::2/64 dev vec0 nodad
+/sbin/ip link set DEVICE up
+/sbin/ip addr add 10.77.0.2/24 dev DEVICE
+/sbin/ip addr add fd77::2/64 dev DEVICE nodad
+[ -x /opt/guest ] && /opt/guest :2424 &
 echo GUEST-READY $(uname -r)
 while :; do nc -ll -p 2323 -e /bin/sh; sleep 0.2; done
 `
 
-// writeImage makes the guest's root. program is this package's test binary, static.
-func writeImage(to, busybox, ip, program, modules, version string) error {
+// content is what goes into the root of a guest.
+type content struct {
+	busybox, ip string
+	programs    map[string]string // by their names in /opt; static
+	modules     string            // folder with one folder of the kernel's version
+	device      string            // that the guest's kernel calls the wire
+}
+
+// writeImage makes the guest's root.
+func (c *content) writeImage(to string) error {
+	versions, err := os.ReadDir(c.modules)
+	if err != nil || len(versions) == 0 {
+		return fmt.Errorf("the kernel's modules: %w", err)
+	}
 	var m image
 	m.add("dev", 0o040755, nil)
 	for _, d := range []string{"proc", "sys", "tmp", "run"} {
 		m.add(d, 0o040755, nil)
 	}
 	m.dirs["dev"] = true
-	if err := m.program("bin/busybox", busybox); err != nil {
+	if err := m.program("bin/busybox", c.busybox); err != nil {
 		return err
 	}
-	for _, applet := range []string{"bin/sh", "bin/mount", "bin/nc", "bin/sleep", "bin/uname", "bin/cat", "sbin/modprobe"} { // the crypto API calls modprobe there
+	for _, applet := range []string{"bin/sh", "bin/mount", "bin/nc", "bin/sleep", "bin/uname", "bin/cat", "sbin/modprobe", "sbin/depmod"} { // the crypto API calls modprobe there
 		m.add(applet, 0o120777, []byte("/bin/busybox"))
 	}
-	if err := m.program("sbin/ip", ip); err != nil {
+	if err := m.program("sbin/ip", c.ip); err != nil {
 		return err
 	}
 	m.add("etc/protocols", 0o100644, []byte("ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nesp 50 ESP\nipv6-icmp 58 ICMPv6\n")) // iproute2 reads it
-	if err := m.file("opt/ue", 0o755, program); err != nil {
+	for name, from := range c.programs {
+		if err := m.file("opt/"+name, 0o755, from); err != nil {
+			return err
+		}
+	}
+	if err := m.modules(c.modules, versions[len(versions)-1].Name()); err != nil {
 		return err
 	}
-	if err := m.modules(modules, version); err != nil {
-		return err
-	}
-	m.add("init", 0o100755, []byte(initScript))
+	m.add("init", 0o100755, []byte(strings.ReplaceAll(initScript, "DEVICE", c.device)))
 	m.add("TRAILER!!!", 0, nil)
 	return os.WriteFile(to, m.buf.Bytes(), 0o600)
 }

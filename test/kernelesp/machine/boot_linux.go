@@ -1,4 +1,4 @@
-package kernelesp
+package machine
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ import (
 	"imsafe/test/peer"
 )
 
-// kernel is the other kernel, running.
-type kernel struct {
+// Kernel is the other kernel, running.
+type Kernel struct {
 	t       *testing.T
 	console lockedBuffer
 }
@@ -43,11 +43,39 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// boot makes the wire (a tap device, 10.77.0.1 and fd77::1 at our end, .2 and ::2 at the guest's), builds the guest's root and starts User-Mode
-// Linux on it. It returns when the guest is ready, and ends it with the test.
-func boot(t *testing.T) *kernel {
+// Machine is a make of the other kernel.
+type Machine struct {
+	Name     string
+	Device   string                           // that it calls the wire
+	modules  string                           // folder with one folder of the kernel's version
+	command  func(dir, root string) *exec.Cmd // starts it with the wire peer0 and a root; dir is for its files
+	patience time.Duration
+}
+
+// UserMode is User-Mode Linux: an ordinary process. It keeps the guest's memory in a file, for which a file system in memory is best.
+func UserMode(t *testing.T) Machine {
 	t.Helper()
-	uml, busybox, ip := peer.Need(t, "linux.uml"), peer.Need(t, "busybox"), peer.Need(t, "ip")
+	uml := peer.Need(t, "linux.uml")
+	return Machine{Name: "User-Mode Linux", Device: "vec0", modules: "/usr/lib/uml/modules", patience: 90 * time.Second, command: func(dir, root string) *exec.Cmd {
+		cmd := exec.Command(uml, "mem=256M", "umid=imsafe", "uml_dir="+dir, "initrd="+root, "rdinit=/init", "quiet",
+			"con=null", "con0=null,fd:1", "ssl=null", "vec0:transport=tap,ifname=peer0,depth=128,gro=1")
+		cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(dir))
+		return cmd
+	}}
+}
+
+// Program is a program of ours in the guest.
+type Program struct {
+	Name    string // in /opt
+	Package string
+	Test    bool // it is the package's test binary
+}
+
+// Boot makes the wire, builds the guest's root with programs and starts another kernel on it. It returns when the guest is ready, and ends it with
+// the test.
+func Boot(t *testing.T, m Machine, programs ...Program) *Kernel {
+	t.Helper()
+	busybox, ip := peer.Need(t, "busybox"), peer.Need(t, "ip")
 	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	if err != nil {
 		peer.Missing(t, "a tap device: "+err.Error())
@@ -60,33 +88,33 @@ func boot(t *testing.T) *kernel {
 			t.Fatalf("ip %s: %v: %s", words, err, out)
 		}
 	}
-	const modules = "/usr/lib/uml/modules"
-	versions, err := os.ReadDir(modules)
-	if err != nil || len(versions) == 0 {
-		t.Fatalf("modules of User-Mode Linux: %v", err)
-	}
-	program := filepath.Join(dir, "ue")
-	build := exec.Command("go", "test", "-c", "-o", program, "imsafe/test/kernelesp")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("the guest's program: %v: %s", err, out)
+	inside := content{busybox: busybox, ip: ip, programs: map[string]string{}, modules: m.modules, device: m.Device}
+	for _, p := range programs {
+		to := filepath.Join(dir, p.Name)
+		build := exec.Command("go", "build", "-o", to, p.Package)
+		if p.Test {
+			build = exec.Command("go", "test", "-c", "-o", to, p.Package)
+		}
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("the guest's program: %v: %s", err, out)
+		}
+		inside.programs[p.Name] = to
 	}
 	root := filepath.Join(dir, "root.cpio")
-	if err := writeImage(root, busybox, ip, program, modules, versions[len(versions)-1].Name()); err != nil {
+	if err := inside.writeImage(root); err != nil {
 		t.Fatal(err)
 	}
-	k := &kernel{t: t}
-	k.start(uml, dir, root)
+	k := &Kernel{t: t}
+	k.start(m, dir, root)
 	return k
 }
 
-// start runs User-Mode Linux. It keeps the guest's memory in a file, for which a file system in memory is best.
-func (k *kernel) start(uml, dir, root string) {
+// start runs the other kernel.
+func (k *Kernel) start(m Machine, dir, root string) {
 	t := k.t
 	t.Helper()
-	cmd := exec.Command(uml, "mem=256M", "umid=imsafe", "uml_dir="+dir, "initrd="+root, "rdinit=/init", "quiet",
-		"con=null", "con0=null,fd:1", "ssl=null", "vec0:transport=tap,ifname=peer0,depth=128,gro=1")
-	cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(dir))
+	cmd := m.command(dir, root)
 	cmd.Stdout, cmd.Stderr = &k.console, &k.console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // its helpers are of its group
 	begin := time.Now()
@@ -102,11 +130,11 @@ func (k *kernel) start(uml, dir, root string) {
 	for !strings.Contains(k.console.String(), "GUEST-READY") {
 		select {
 		case <-ended:
-			t.Fatalf("User-Mode Linux ended:\n%s", k.console.String())
+			t.Fatalf("%s ended:\n%s", m.Name, k.console.String())
 		case <-time.After(50 * time.Millisecond):
 		}
-		if time.Since(begin) > 90*time.Second {
-			t.Fatalf("User-Mode Linux is not ready:\n%s", k.console.String())
+		if time.Since(begin) > m.patience {
+			t.Fatalf("%s is not ready:\n%s", m.Name, k.console.String())
 		}
 	}
 	_, ready, _ := strings.Cut(k.console.String(), "GUEST-READY ")
@@ -121,18 +149,18 @@ func memoryDir(dir string) string {
 	return dir
 }
 
-// sh runs commands in the guest and returns what they say.
-func (k *kernel) sh(script string) string {
+// Sh runs commands in the guest and returns what they say.
+func (k *Kernel) Sh(script string) string {
 	k.t.Helper()
-	out, err := k.shell(script)
+	out, err := k.Shell(script)
 	if err != nil {
 		k.t.Fatalf("the guest's shell: %v after %q\n%s", err, out, k.console.String())
 	}
 	return out
 }
 
-// shell is sh for other goroutines than the test's.
-func (k *kernel) shell(script string) (string, error) {
+// Shell is Sh for other goroutines than the test's.
+func (k *Kernel) Shell(script string) (string, error) {
 	var c net.Conn
 	var err error
 	for range 50 { // between two shells the door is shut for a moment
