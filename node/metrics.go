@@ -63,10 +63,15 @@ func (n *Node) ipsecMetrics(r *trace.Registry) error {
 	err := errors.Join(r.Counters("esp", n.esp.Counters()),
 		r.Labelled("esp", "dropped_total", "ESP packets dropped, by reason.", "reason", n.droppedESP()),
 		r.Gauge("esp", "agreements", "Sets of four security associations.", func() float64 { return float64(n.esp.Len()) }))
+	weakenings := map[string]int{}
 	for _, w := range n.o.Config.Weakenings() {
-		if name, ours := strings.CutPrefix(w.Name, "ipsec-"); ours && err == nil {
-			err = r.Gauge("node", "ipsec_"+name, "1 where this weakening of the security agreement is in force.", func() float64 { return 1 })
+		if name, ours := strings.CutPrefix(w.Name, "ipsec-"); ours {
+			weakenings[name]++
 		}
+	}
+	for name, count := range weakenings {
+		err = errors.Join(err, r.Gauge("node", "ipsec_"+name, "How often this weakening of the security agreement is in force: device exceptions are one each.",
+			func() float64 { return float64(count) }))
 	}
 	return err
 }
