@@ -102,8 +102,12 @@ func (x *exchange) resolve() error {
 		}
 	}
 	var err error
-	x.old, err = x.h.current(x.t, x.user)
-	return err
+	if x.old, err = x.h.current(x.t, x.user); err != nil {
+		return err
+	}
+	// The subscription was read before the assignment, and reading may have waited: one that was removed meanwhile has left an assignment
+	// that nothing would conflict with.
+	return x.h.stands(x.t, x.user)
 }
 
 // pair resolves one public identity, with the private one if the request has it.

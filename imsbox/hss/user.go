@@ -280,3 +280,15 @@ func (h *HSS) current(t *shard.Task, u *user) (*assignment, error) {
 	u.assigned.Store(a)
 	return a, nil
 }
+
+// stands is store.ErrConflict if the subscription has changed since u was read.
+func (h *HSS) stands(t *shard.Task, u *user) error {
+	rec, err := h.get(t, TableSubscription, u.key)
+	switch {
+	case errors.Is(err, store.ErrNotFound) || err == nil && rec.Version != u.version:
+		return store.ErrConflict
+	case err != nil:
+		return h.unable("read", err)
+	}
+	return nil
+}

@@ -96,7 +96,9 @@ func (w *witness) lookAtCall(id string, c *calling) error {
 		w.counts.Records += len(records)
 		want := [][]charging.Type{{charging.Event}}
 		if caller == answered {
-			want = [][]charging.Type{{charging.Start, charging.Stop}, {charging.Start, charging.Stop, charging.Stop}} // both may hang up at once
+			// Both may hang up at once, and the S-CSCF with them if a registration ends in that moment.
+			want = [][]charging.Type{{charging.Start, charging.Stop}, {charging.Start, charging.Stop, charging.Stop},
+				{charging.Start, charging.Stop, charging.Stop, charging.Stop}}
 		} else if c.branch == "" {
 			want = append(want, nil) // it came to nobody, perhaps not even to that half
 		}
