@@ -198,10 +198,22 @@ func (h *Handset) rings(t testing.TB) {
 }
 
 // cancel builds the CANCEL of an INVITE: its first Via, routes, From, To, Call-ID and number (RFC 3261 9.1).
-func cancel(invite string) string {
+func cancel(invite string) string { return ofTransaction(invite, "CANCEL") }
+
+// acknowledge builds the ACK of an INVITE that was refused, which is the same with the To of the answer (RFC 3261 17.1.1.3). Without it the
+// answer comes again and again.
+func acknowledge(invite string, refused *sip.Message) string {
+	ack := ofTransaction(invite, "ACK")
+	before, rest, _ := strings.Cut(ack, "\r\nTo: ")
+	_, after, _ := strings.Cut(rest, "\r\n")
+	return before + "\r\nTo: " + string(refused.Get(sip.HdrTo)) + "\r\n" + after
+}
+
+// ofTransaction builds a request that belongs to the transaction of an INVITE.
+func ofTransaction(invite, method string) string {
 	head, _, _ := strings.Cut(invite, "\r\n\r\n")
 	var lines []string
-	for _, line := range strings.Split(strings.ReplaceAll(head, "INVITE", "CANCEL"), "\r\n") {
+	for _, line := range strings.Split(strings.ReplaceAll(head, "INVITE", method), "\r\n") {
 		if name, _, _ := strings.Cut(line, ": "); name != "Contact" && name != "Content-Type" && name != "Content-Length" {
 			lines = append(lines, line)
 		}

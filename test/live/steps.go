@@ -77,8 +77,12 @@ func Cancelled(t testing.TB, from, to *Handset) {
 		t.Fatal(err)
 	}
 	to.Expect(t, true, "ACK")
-	if end := from.Expect(t, false, "INVITE"); end.Status() != 487 {
+	end := from.Expect(t, false, "INVITE")
+	if end.Status() != 487 {
 		t.Errorf("a call that was given up: %d %s", end.Status(), end.Reason())
+	}
+	if err := from.Write(acknowledge(invite, end)); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -130,11 +134,15 @@ func Message(t testing.TB, from, to *Handset) {
 // Refused calls, and the call is refused.
 func Refused(t testing.TB, from, to *Handset, status int) {
 	t.Helper()
-	if err := from.Write(from.Initial("INVITE", to.IMPU, offer, "Content-Type: application/sdp")); err != nil {
+	invite := from.Initial("INVITE", to.IMPU, offer, "Content-Type: application/sdp")
+	if err := from.Write(invite); err != nil {
 		t.Fatal(err)
 	}
 	m := from.Expect(t, false, "INVITE")
 	if m.Status() != status {
 		t.Errorf("%s calls %s: %d %s, not %d", from.Name, to.Name, m.Status(), m.Reason(), status)
+	}
+	if err := from.Write(acknowledge(invite, m)); err != nil {
+		t.Fatal(err)
 	}
 }
