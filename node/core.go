@@ -91,6 +91,8 @@ type World struct {
 	Registration config.Registration
 	Numbering    config.Numbering // how dialled numbers are read
 	Emergency    config.Emergency // what an emergency call is, and where it goes
+	// Gm are the timers between client and P-CSCF; the zero value takes those of TS 24.229 7.7.
+	Gm siptxn.Timers
 
 	IND          uint8     // array index of this node in SQN (TS 33.102 C.1.1.1)
 	RestoreEpoch uint64    // how often a backup was restored into the store, and when last
@@ -123,6 +125,9 @@ type Core struct {
 func Assemble(w World) (*Core, error) {
 	if w.Roles == 0 {
 		w.Roles = AllRoles
+	}
+	if w.Gm == (siptxn.Timers{}) {
+		w.Gm = siptxn.GmTimers()
 	}
 	c := &Core{Gate: w.Policy.Gate(w.Sink), cx: w.Cx, elsewhere: w.Push}
 	limits := messageLimits(c.Gate)
@@ -220,7 +225,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
-		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, RemoveAfter: 64 * siptxn.GmTimers().T1, Emergency: emergency(w)},
+		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w)},
 		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf))}); err != nil {
 		return err
 	}
