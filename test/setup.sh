@@ -13,8 +13,23 @@ mkdir -p .cache
 missing() {
 	while IFS=$'\t' read -r program packages use; do
 		case "$program" in '' | '#'*) continue ;; esac
-		command -v "$program" >/dev/null || printf '%s\t%s\t%s\n' "$program" "$packages" "$use"
+		command -v "$program" >/dev/null || [ -e ".cache/peers/$program" ] || printf '%s\t%s\t%s\n' "$program" "$packages" "$use"
 	done <test/peer/peers.tsv
+}
+
+# unpack takes a kernel and some of its modules from the package that another one depends on: .cache/peers/PROGRAM leads to it.
+unpack() {
+	local dir=.cache/peers/$2 package
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	package="$(apt-cache depends "$2" | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)"
+	(cd "$dir" && apt-get -q download "$package") || return
+	dpkg-deb --fsys-tarfile "$dir"/*.deb | tar -x -C "$dir" --wildcards './boot/vmlinuz-*' './lib/modules/*/modules.*' \
+		'./lib/modules/*/kernel/arch/*' './lib/modules/*/kernel/crypto/*' './lib/modules/*/kernel/lib/*' './lib/modules/*/kernel/net/*' \
+		'./lib/modules/*/kernel/drivers/virtio/*' './lib/modules/*/kernel/drivers/net/virtio_net.ko' \
+		'./lib/modules/*/kernel/drivers/net/net_failover.ko' || return
+	rm -f "$dir"/*.deb
+	ln -sf "$2/boot/$(basename "$dir"/boot/vmlinuz-*)" ".cache/peers/$1"
 }
 
 # install asks apt for each missing peer by itself, so that one that is not to be had stops no other.
@@ -36,6 +51,13 @@ install() {
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq -o DPkg::Lock::Timeout=120 update >.cache/apt.log 2>&1 || true
 	while IFS=$'\t' read -r program packages _; do
+		case "$packages" in linux-image-*)
+			echo "setup: unpacking $packages"
+			unpack "$program" "$packages" </dev/null >>.cache/apt.log 2>&1 ||
+				echo "setup: $packages was not unpacked; why is in .cache/apt.log" >&2
+			continue
+			;;
+		esac
 		echo "setup: installing $packages"
 		# shellcheck disable=SC2086 # one row may name several packages
 		apt-get -qq -y -o DPkg::Lock::Timeout=120 --no-install-recommends \

@@ -89,5 +89,24 @@ func find(name string) string {
 			return path
 		}
 	}
+	return unpacked(name)
+}
+
+// unpacked looks where test/setup.sh unpacks what is not installed.
+func unpacked(name string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+			continue
+		}
+		path := filepath.Join(dir, ".cache", "peers", name)
+		if _, err := os.Stat(path); err != nil {
+			return ""
+		}
+		return path
+	}
 	return ""
 }
