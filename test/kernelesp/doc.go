@@ -3,7 +3,7 @@
 // (Annex M), small datagrams and such that travel in fragments; then that of a P-CSCF. From the guest come attacks as well: forged and replayed
 // packets on the wire, which must move one counter and nothing else.
 //
-// It has tests only. The guest's root is made from busybox, iproute2, the kernel's modules and this package's own test binary, which in
+// It has tests only, of the engine; the rooms below it judge a whole node. What boots the guest is in machine; this package's own test binary in
 // the guest is the UE's SIP stack in the shape of two sockets. Nothing is installed or changed on the host. It needs the rows linux.uml,
 // busybox and ip of test/peer, and a network namespace.
 package kernelesp

@@ -38,7 +38,8 @@ type Pair struct{ Alg, EAlg string }
 type Asking struct {
 	Transport string // "udp" or "tcp"
 	Set       int
-	Expires   int // of a REGISTER, in seconds
+	Expires   int           // of a REGISTER, in seconds
+	Patience  time.Duration // for an answer; 0: enough for any
 
 	Method, To, Body string // of other requests
 }

@@ -254,8 +254,12 @@ func (h *Handset) closeClear() {
 	h.clear, h.clearTCP = nil, nil
 }
 
-// transact sends a request until a final response comes. heard, if not nil, gets the others.
-func (h *Handset) transact(s *set, transport string, request []byte) (*message, error) {
+// transact sends a request until a final response comes.
+func (h *Handset) transact(s *set, a Asking, request []byte) (*message, error) {
+	patience := 25 * time.Second
+	if a.Patience > 0 {
+		patience = a.Patience
+	}
 	m, err := parse(request)
 	if err != nil {
 		return nil, err
@@ -269,12 +273,12 @@ func (h *Handset) transact(s *set, transport string, request []byte) (*message, 
 		delete(h.waiting, m.transaction())
 		h.mu.Unlock()
 	}()
-	if err := h.through(s, transport, request); err != nil {
+	if err := h.through(s, a.Transport, request); err != nil {
 		return nil, err
 	}
 	again := time.NewTimer(time.Second)
 	defer again.Stop()
-	late := time.After(25 * time.Second)
+	late := time.After(patience)
 	for interval := time.Second; ; {
 		select {
 		case r := <-wait:
@@ -283,8 +287,8 @@ func (h *Handset) transact(s *set, transport string, request []byte) (*message, 
 			}
 			again.Stop()
 		case <-again.C:
-			if transport == "udp" {
-				if err := h.through(s, transport, request); err != nil {
+			if a.Transport == "udp" {
+				if err := h.through(s, a.Transport, request); err != nil {
 					return nil, err
 				}
 				interval = min(2*interval, 4*time.Second)

@@ -22,7 +22,7 @@ func (h *Handset) Challenge(a Asking, r *Status) error {
 		}
 	}
 	h.propose()
-	m, err := h.transact(s, a.Transport, h.register(s, a, h.first()))
+	m, err := h.transact(s, a, h.register(s, a, h.first()))
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (h *Handset) Answer(a Asking, r *Status) error {
 	if err != nil {
 		return err
 	}
-	m, err := h.transact(s, a.Transport, h.register(s, a, h.answer))
+	m, err := h.transact(s, a, h.register(s, a, h.answer))
 	if err != nil {
 		return err
 	}
@@ -116,8 +116,11 @@ func (h *Handset) Answer(a Asking, r *Status) error {
 	h.accepted200(m, r)
 	if r.Code == 200 {
 		h.mu.Lock()
+		defer h.mu.Unlock()
 		h.closeClear()
-		h.mu.Unlock()
+		for _, older := range h.sets[:max(0, s.number-1)] { // the former stays, what was before it ends (TS 33.203 7.4)
+			h.giveUp(older)
+		}
 	}
 	return nil
 }

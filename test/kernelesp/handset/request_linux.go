@@ -27,7 +27,7 @@ func (h *Handset) Request(a Asking, r *Status) error {
 	if err != nil {
 		return err
 	}
-	m, err := h.transact(s, a.Transport, h.request(s, a, "", "Content-Type: text/plain"))
+	m, err := h.transact(s, a, h.request(s, a, "", "Content-Type: text/plain"))
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (h *Handset) Call(a Asking, r *Status) error {
 		"P-Preferred-Service: urn:urn-7:3gpp-service.ims.icsi.mmtel", "P-Early-Media: supported",
 		`Accept-Contact: *;+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"`, "Accept: application/sdp, application/3gpp-ims+xml",
 		"Allow: INVITE, ACK, CANCEL, BYE, UPDATE, PRACK, MESSAGE, REFER, NOTIFY, INFO, OPTIONS")
-	m, err := h.transact(s, a.Transport, invite)
+	m, err := h.transact(s, a, invite)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (h *Handset) Hangup(a Asking, r *Status) error {
 	}
 	bye := h.within(d, s, a.Transport, "BYE")
 	h.mu.Unlock()
-	m, err := h.transact(s, a.Transport, bye)
+	m, err := h.transact(s, a, bye)
 	if err != nil {
 		return err
 	}

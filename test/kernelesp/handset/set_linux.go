@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync/atomic"
 )
 
 // set is one set of four security associations, and the sockets that use it.
@@ -19,14 +18,10 @@ type set struct {
 	uc, us, pc, ps uint16    // ports: of the UE, of the P-CSCF; client, server
 	spi            [4]uint32 // of the associations that lead to them
 	verify         []string  // the Security-Server, to be repeated
-	id             uint32    // of its policies
 	udp            *net.UDPConn
 	tcp            *net.TCPConn // to the P-CSCF's server port, if it was opened
 	stands         bool
 }
-
-// ids number the associations of all telephones of this machine: a policy finds its own by it.
-var ids atomic.Uint32
 
 // entry is one mechanism of Security-Server (TS 33.203 Annex H).
 type entry struct {
@@ -95,7 +90,6 @@ func (h *Handset) install(s *set, ck, ik [16]byte) error {
 	if err != nil {
 		return err
 	}
-	s.id = ids.Add(4) - 3
 	var script bytes.Buffer
 	mode, encap := "transport", ""
 	if h.c.Gateway.IsValid() {
@@ -106,9 +100,9 @@ func (h *Handset) install(s *set, ck, ik [16]byte) error {
 	}
 	for i, a := range h.directions(s) {
 		fmt.Fprintf(&script, "xfrm state add src %v dst %v proto esp spi %#x reqid %d mode %s replay-window 32 %s %s\n", a.outer[0], a.outer[1], s.spi[i],
-			s.id+uint32(i), mode, words, encap)
+			s.id(i), mode, words, encap)
 		for _, protocol := range []string{"udp", "tcp"} {
-			fmt.Fprintf(&script, "xfrm policy add %s tmpl src %v dst %v proto esp reqid %d mode %s\n", a.selector(protocol), a.outer[0], a.outer[1], s.id+uint32(i), mode)
+			fmt.Fprintf(&script, "xfrm policy add %s tmpl src %v dst %v proto esp reqid %d mode %s\n", a.selector(protocol), a.outer[0], a.outer[1], s.id(i), mode)
 		}
 	}
 	if err := ip(script.String()); err != nil {
@@ -122,6 +116,9 @@ func (h *Handset) install(s *set, ck, ik [16]byte) error {
 	go h.datagrams(s.udp)
 	return nil
 }
+
+// id is what a policy finds its association by, among those of the telephone.
+func (s *set) id(association int) int { return 1 + 4*s.number + association }
 
 // direction is one association: between which addresses, ports and, where there is a tunnel, outer addresses.
 type direction struct {

@@ -64,6 +64,22 @@ func UserMode(t *testing.T) Machine {
 	}}
 }
 
+// Emulated is a whole machine, emulated without help of the processor, with the kernel that Debian's users have.
+func Emulated(t *testing.T) Machine {
+	t.Helper()
+	qemu, kernel := peer.Need(t, "qemu-system-x86_64"), peer.Need(t, "vmlinuz")
+	image, err := filepath.EvalSymlinks(kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := filepath.Join(filepath.Dir(image), "..", "lib", "modules")
+	return Machine{Name: "QEMU", Device: "eth0", modules: modules, patience: 3 * time.Minute, command: func(_, root string) *exec.Cmd {
+		return exec.Command(qemu, "-accel", "tcg", "-cpu", "max", "-m", "384", "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none",
+			"-serial", "stdio", "-no-reboot", "-kernel", image, "-initrd", root, "-append", "console=ttyS0 quiet rdinit=/init mitigations=off",
+			"-netdev", "tap,id=n0,ifname=peer0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0,romfile=")
+	}}
+}
+
 // Program is a program of ours in the guest.
 type Program struct {
 	Name    string // in /opt
