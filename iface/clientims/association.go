@@ -98,15 +98,18 @@ func (t *associations) find(ref secure.Association) *association {
 	return t.slots[ref.Slot].a
 }
 
-// moves notes that the client of ref registers over another flow.
-func (t *associations) moves(ref secure.Association, to siptransport.Flow, access *accessPorts) {
+// moves notes that the client of ref registers over another flow. It is false if ref has ended meanwhile, with the flow before.
+func (t *associations) moves(ref secure.Association, to siptransport.Flow, access *accessPorts) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a := t.find(ref); a != nil {
-		next := *a
-		next.newFlow, next.newAccess = to, access
-		t.slots[ref.Slot].a = &next
+	a := t.find(ref)
+	if a == nil {
+		return false
 	}
+	next := *a
+	next.newFlow, next.newAccess = to, access
+	t.slots[ref.Slot].a = &next
+	return true
 }
 
 // settle makes the flow that the client registers over the one it is reached by.

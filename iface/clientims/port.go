@@ -127,6 +127,9 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	a, known, offered := p.screened.association, p.screened.known, p.screened.offer
 	leave := p.leave
 	emergency := p.door.isEmergency(m)
+	if known && m.Method() == sip.REGISTER && p.access.Shared && a.flow != tx.Flow() {
+		known = p.move(a.ref, tx.Flow())
+	}
 	if !known { // a REGISTER or an emergency; Screen has answered everybody else, unless a lab let him pass
 		if a, known = p.open(tx.Flow(), m); known {
 			leave = p.leaveOpened(a.ref)
@@ -147,9 +150,6 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	}
 	if m.Method() == sip.REGISTER {
 		leave = p.telling(leave, p.screened.chapter, a.ref)
-	}
-	if m.Method() == sip.REGISTER && p.access.Shared && a.flow != tx.Flow() {
-		p.move(a.ref, tx.Flow())
 	}
 	if emergency {
 		p.door.tableOf(a.ref).answer(a.ref)
@@ -186,12 +186,16 @@ func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
 // Ended implements siptxn.Handler.
 func (p *Port) Ended(*siptxn.Server) {}
 
-// move notes that a lab client registers from another port, or over another transport, than before.
-func (p *Port) move(ref secure.Association, to siptransport.Flow) {
-	p.door.tableOf(ref).moves(ref, to, p.access)
+// move notes that a lab client registers from another port, or over another transport, than before. It is false if ref has ended in this
+// moment, with the flow before: then the client is new.
+func (p *Port) move(ref secure.Association, to siptransport.Flow) bool {
+	if !p.door.tableOf(ref).moves(ref, to, p.access) {
+		return false
+	}
 	if to.Via.Reliable() {
 		p.flows[to] = append(p.flows[to], ref)
 	}
+	return true
 }
 
 // recognise returns the association a message came by. The time of a packet's association may be over while the
