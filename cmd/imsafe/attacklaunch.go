@@ -77,7 +77,7 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 	if err := t.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("no target could be started: %w", err), os.RemoveAll(t.dir))
 	}
-	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Access: s.Access, Handset: s.Handset, Quick: s.Quick, Cast: s.Cast}
+	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Cast: s.Cast}
 	for _, c := range s.Off {
 		setup.Off = append(setup.Off, c.String())
 	}

@@ -45,7 +45,7 @@ type targetSetup struct {
 	Digest  bool          `json:"digest"`
 	Access  attack.Access `json:"access"` // open beside TLS
 	Quick   bool          `json:"quick"`
-	Handset bool          `json:"handset"`
+	Profile string        `json:"profile"`
 	Cast    []string      `json:"cast"` // names of subscribers
 }
 
@@ -214,9 +214,7 @@ func (t *target) config() *config.Config {
 		c.CI.LabUDP.Listen = free
 	case attack.IPsec:
 		c.CI.IPsec.Listen, c.CI.IPsec.ESP = free, "off" // in UDP: no privilege
-		if t.setup.Handset {
-			c.CI.IPsec.Profile = "handset"
-		}
+		c.CI.IPsec.Profile = cmp.Or(t.setup.Profile, c.CI.IPsec.Profile)
 	case attack.Cx:
 		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain}
 	}

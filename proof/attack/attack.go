@@ -97,6 +97,7 @@ const (
 	InfrastructureControl Module = "infrastructure, control"
 	ServicesControl       Module = "services, control"
 	ServicesUser          Module = "services, end-user"
+	InfrastructureUser    Module = "infrastructure, end-user"
 )
 
 // Access is how the attacker and his victims reach the edge.
@@ -136,7 +137,7 @@ type Attack struct {
 	Module   Module
 	Source   string   // where the standard, or whoever met it first, says so
 	Access   []Access // by each of them, where a variant has no others
-	Handset  bool     // the target takes what telephones can, besides AES-GCM: the profile handset
+	Profile  string   // of the target's IPsec, by its name; "" is strict
 	Quick    bool     // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
 	Digest   bool     // the target admits subscribers without a card, who are in the cast then
 	Bounds   Bounds

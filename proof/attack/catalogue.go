@@ -29,6 +29,7 @@ func All() []Attack {
 		dialogKill(),         // CI-30
 		callGhost(),          // CI-33
 		tlsDowngrade(),       // CI-37
+		bearerHijack(),       // MG-02
 		diameterSpoof(),      // CX-01
 		keysSniff(),          // ZB-01
 	}

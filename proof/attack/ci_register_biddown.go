@@ -17,7 +17,7 @@ func registerBidDown() Attack {
 		ID: "ci.register.biddown", Number: "CI-02", Title: "strong algorithms taken out of a security agreement under way",
 		Text:     "both sides would settle for the weakest that they have in common, and think it the best",
 		Services: []Service{Integrity, Confidentiality}, Stride: Tampering, Threats: []Threat{Corruption}, Module: InfrastructureControl,
-		Source: "TS 33.203 7.2, 7.3.2.3, Annex H; RFC 3329 2.3.1", Access: []Access{IPsec}, Handset: true,
+		Source: "TS 33.203 7.2, 7.3.2.3, Annex H; RFC 3329 2.3.1", Access: []Access{IPsec}, Profile: "handset",
 		Bounds:   Bounds{Packets: 30, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OnPath, Run: bidDown, Controls: []secure.ControlID{secure.CIIntegritySecAgree}}},
 	}

@@ -14,7 +14,7 @@ type Setup struct {
 	Digest  bool               // subscribers without a card are admitted
 	Access  attack.Access      // that is open beside TLS
 	Quick   bool               // SIP timers towards clients are attack.QuickT1
-	Handset bool               // of IPsec: the profile handset in the place of strict
+	Profile string             // of IPsec, by its name; "" is strict
 	Cast    []string           // names of the lab subscribers, whose keys the target makes
 }
 
