@@ -28,6 +28,7 @@ type Config struct {
 	SPI    uint32 // the first SPI: each authentication takes the next two
 	TCP    bool   // its contact says transport=tcp
 	Deaf   bool   // it takes no TCP connections
+	Open   bool   // it keeps its unprotected port when it has associations
 	Terse  bool   // it writes compact forms (RFC 3261 7.3.3)
 }
 

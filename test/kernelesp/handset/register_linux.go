@@ -117,7 +117,9 @@ func (h *Handset) Answer(a Asking, r *Status) error {
 	if r.Code == 200 {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.closeClear()
+		if !h.c.Open {
+			h.closeClear()
+		}
 		for _, older := range h.sets[:max(0, s.number-1)] { // the former stays, what was before it ends (TS 33.203 7.4)
 			h.giveUp(older)
 		}

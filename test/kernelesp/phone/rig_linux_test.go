@@ -249,10 +249,10 @@ func (p *phone) gone(from *live.UE) {
 	}
 }
 
-// silent holds that nothing answers over a set.
-func (p *phone) silent(set int) {
+// silent holds that nothing answers over a set, or in clear.
+func (p *phone) silent(set int, transport string) {
 	p.t.Helper()
-	err := p.Call(handset.Name+".Request", handset.Asking{Method: "MESSAGE", To: p.user.IMPU, Body: "hello?", Set: set, Transport: "udp", Patience: 3 * time.Second}, &handset.Status{})
+	err := p.Call(handset.Name+".Request", handset.Asking{Method: "MESSAGE", To: p.user.IMPU, Body: "hello?", Set: set, Transport: transport, Patience: 3 * time.Second}, &handset.Status{})
 	if err == nil || !strings.Contains(err.Error(), "no answer") {
 		p.t.Errorf("%s: over set %d: %v", p.user.Name, set, err)
 	}
