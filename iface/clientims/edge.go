@@ -85,7 +85,7 @@ func (p *Port) transactSealed(x *hop.Exchange, a association, in hop.Inbound) ho
 	if g := a.access.gm; g.streams.dial != nil && g.wantsStream(a.sa, in.Msg, p.table.now()) {
 		return p.overStream(x, a, s, in)
 	}
-	return x.Transact(p.layer, s.flow(), in, []byte(a.access.SentBy), p.admitResponse)
+	return x.Transact(p.layer, a.sa.flowBy(s), in, []byte(a.access.SentBy), p.admitResponse)
 }
 
 // foreign hands a response to the shard that its branch names: the one hand-over a packet may need.

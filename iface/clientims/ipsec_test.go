@@ -120,6 +120,7 @@ type phone struct {
 	by      []esp.Ref
 	cseq    int
 	edit    func(string) string // of the next request
+	forgets bool                // it gives associations up that the network has
 }
 
 func (b *gmBench) phone(name, addr string) *phone {
@@ -246,7 +247,9 @@ func (p *phone) receive(packet []byte, tunnel bool) {
 		port = 4500
 	}
 	var d esp.Datagram
-	if drop := p.engine.Open(packet, netip.AddrPortFrom(pcscfAddr, port), p.addr, &d); drop != esp.Accepted {
+	if drop := p.engine.Open(packet, netip.AddrPortFrom(pcscfAddr, port), p.addr, &d); drop == esp.DropUnknown && p.forgets {
+		return
+	} else if drop != esp.Accepted {
 		p.b.t.Errorf("%s could not open what came: %v", p.name, drop)
 		return
 	}
@@ -591,6 +594,31 @@ func TestGm_generations(t *testing.T) {
 	}
 	if n := b.engine.Len(); n != 3 {
 		t.Errorf("%d sets stand, want three: six associations in each direction", n)
+	}
+}
+
+// TestGm_former_given_up is a client that has its former associations no more when it answers the challenge: what is sent again reaches it by the new
+// ones, and a client that keeps both hears it twice by the same branch.
+func TestGm_former_given_up(t *testing.T) {
+	for _, forgets := range []bool{false, true} {
+		b := newGmBench(t, secagree.Strict())
+		p := b.phone("alice", "198.51.100.7")
+		a := p.register()
+		p.renew()
+		if p.forgets = forgets; forgets {
+			p.engine.Remove(p.sets[0])
+		}
+		before := len(p.got)
+		b.deliver(a, 5)
+		b.advance(3 * time.Second) // T1 is 2 s
+		by := p.by[before:]
+		want := []esp.Ref{p.sets[0], p.sets[1]}
+		if forgets {
+			want = want[1:]
+		}
+		if !slices.Equal(by, want) || len(by) == 2 && p.got[before] != p.got[before+1] {
+			t.Errorf("given up %v: it came by %v of %v: %q", forgets, by, p.sets, p.got[before:])
+		}
 	}
 }
 

@@ -65,8 +65,8 @@ func (p *Port) Closed(f siptransport.Flow, _ error) {
 	}
 	p.large.closed(f)
 	if p.access.gm != nil {
-		if deaf := p.access.gm.streams.closed(f); !deaf.IsZero() {
-			p.door.tableOf(deaf).deaf(deaf)
+		if deaf, by := p.access.gm.streams.closed(f); !deaf.IsZero() {
+			p.door.tableOf(deaf).deaf(deaf, by)
 		}
 	}
 	for _, ref := range p.flows[f] {

@@ -121,6 +121,32 @@ func (s *security) route(now time.Duration) *set {
 	return s.sets[current].set
 }
 
+// flowBy is how a datagram reaches the client by a set that route has given.
+func (s *security) flowBy(by *set) siptransport.Flow {
+	if now := s.sets[current].set; by != now && now != nil {
+		return siptransport.Flow{Via: &turning{set: by, current: now}, Peer: by.client}
+	}
+	return by.flow()
+}
+
+// turning is the sender of one request to a client that has not used its current set since the 200 that made it so. The request goes by the former;
+// what is sent again goes by the current one, for some clients give the former up at the challenge and hear nothing by it (TS 33.203 7.4).
+// A client that has both takes it for the retransmission that it is.
+type turning struct {
+	*set    // the former
+	current *set
+	sent    bool
+}
+
+// SendTo implements siptransport.Sender.
+func (t *turning) SendTo(to netip.AddrPort, b []byte) error {
+	if t.sent {
+		return t.current.SendTo(to, b)
+	}
+	t.sent = true
+	return t.set.SendTo(to, b)
+}
+
 // drop takes the set of a generation away and gives its associations up.
 func (s *security) drop(g int) {
 	if old := s.sets[g].set; old != nil {

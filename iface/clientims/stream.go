@@ -62,13 +62,13 @@ func (x *sealedStreams) opened(f siptransport.Flow) {
 	}
 }
 
-// closed forgets a connection that has ended. deaf is the client that never took it, if it is one of those.
-func (x *sealedStreams) closed(f siptransport.Flow) (deaf secure.Association) {
+// closed forgets a connection that has ended. deaf is the client that never took it, if it is one of those, and by what.
+func (x *sealedStreams) closed(f siptransport.Flow) (deaf secure.Association, by esp.Ref) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	of := x.of[f]
 	if of == nil {
-		return deaf
+		return deaf, by
 	}
 	delete(x.of, f)
 	if x.open[of.ref] == f {
@@ -77,12 +77,17 @@ func (x *sealedStreams) closed(f siptransport.Flow) (deaf secure.Association) {
 	if !of.opened {
 		deaf = of.owner
 	}
-	return deaf
+	return deaf, of.ref
 }
 
-// deaf notes that a client takes no connections: it is not asked again for a while.
-func (t *associations) deaf(ref secure.Association) {
-	t.change(ref, func(_ *association, sa *security) { sa.deafUntil = t.now() + deafFor })
+// deaf notes that a client takes no connections: it is not asked again for a while. One by its former set says nothing of it: it may have given
+// that up.
+func (t *associations) deaf(ref secure.Association, by esp.Ref) {
+	t.change(ref, func(_ *association, sa *security) {
+		if sa.find(by) == current {
+			sa.deafUntil = t.now() + deafFor
+		}
+	})
 }
 
 // wantsStream reports whether a request goes over a connection: the client says so in its contact, its last REGISTER came by one and its
@@ -117,5 +122,5 @@ func (p *Port) overStream(x *hop.Exchange, a association, s *set, in hop.Inbound
 		return r
 	}
 	r.Msg.Release()
-	return x.Transact(p.layer, s.flow(), again, []byte(a.access.SentBy), p.admitResponse)
+	return x.Transact(p.layer, a.sa.flowBy(s), again, []byte(a.access.SentBy), p.admitResponse)
 }
