@@ -28,5 +28,5 @@ func TestPhone_emulated(t *testing.T) {
 			p.hears(friend, 100, set, "udp")
 		})
 	}
-	b.statistics(t)
+	b.statistics(t, nil)
 }
