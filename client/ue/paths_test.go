@@ -83,8 +83,9 @@ func TestCall_callee_hangs_up_before_the_ACK(t *testing.T) {
 	ended(t, cb)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if got := strings.Join(slices.Compact(order), " "); got != "INVITE ACK BYE" { // a slow ACK is asked for, and given, twice
-		t.Error(got)
+	order = slices.Compact(order) // a slow ACK is asked for, and given, twice: the second one may come after the BYE
+	if !slices.Equal(order, []string{"INVITE", "ACK", "BYE"}) && !slices.Equal(order, []string{"INVITE", "ACK", "BYE", "ACK"}) {
+		t.Error(order)
 	}
 }
 
