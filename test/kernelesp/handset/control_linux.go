@@ -66,7 +66,6 @@ type Heard struct {
 	Set                          int    // that it came over, by its ports
 	ByUs                         bool   // over a connection that the telephone opened
 	Dialog                       string
-	MediaPackets                 int // of a BYE: datagrams that came to the port of the call's media
 }
 
 // Plain is SIP in clear.

@@ -17,7 +17,6 @@ type dialog struct {
 	routes                    []string
 	cseq                      int
 	media                     *net.UDPConn
-	packets                   int
 	acked                     chan struct{}
 }
 
@@ -149,7 +148,7 @@ func (h *Handset) Hangup(a Asking, r *Status) error {
 	return nil
 }
 
-// listen opens the port of a call's media and counts what comes.
+// listen opens the port of a call's media. Nobody reads it: media are not this telephone's subject.
 func (h *Handset) listen(d *dialog) (err error) {
 	d.media, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(h.inner, 0)))
 	if err != nil {
@@ -158,17 +157,6 @@ func (h *Handset) listen(d *dialog) (err error) {
 	h.mu.Lock()
 	h.closers = append(h.closers, d.media.Close)
 	h.mu.Unlock()
-	go func() {
-		buf := make([]byte, 2048)
-		for {
-			if _, err := d.media.Read(buf); errors.Is(err, net.ErrClosed) {
-				return
-			}
-			h.mu.Lock()
-			d.packets++
-			h.mu.Unlock()
-		}
-	}()
 	return nil
 }
 

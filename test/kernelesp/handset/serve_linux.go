@@ -32,15 +32,9 @@ func (h *Handset) serve(m *message, transport string, port uint16, ours bool, c 
 	if s != nil {
 		heard.Set = s.number
 	}
-	switch heard.Method {
-	case "INVITE":
+	if heard.Method == "INVITE" {
 		h.answerCall(m, s, transport, c)
-	case "BYE":
-		if d := h.dialogs[heard.Dialog]; d != nil {
-			heard.MediaPackets = d.packets
-		}
-		fallthrough
-	default:
+	} else {
 		b := h.response(m, "200 OK", "")
 		h.answered[m.transaction()] = b
 		h.reply(s, transport, c, b)
