@@ -311,6 +311,11 @@ func (s *Shard) Call(ctx context.Context, fn func(*Task)) error {
 	}
 	select {
 	case err := <-c.result:
+		return err // it ran through at once: ctx is not even asked
+	default:
+	}
+	select {
+	case err := <-c.result:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -258,35 +259,47 @@ func (n *Node) Transactions() (total int) {
 // fails; what of it is durable is for the next start to find out.
 func (n *Node) Provision(change func(ctx context.Context) error) error {
 	n.quieten()
-	e := &errand{submitted: make(chan struct{}, 64), ended: make(chan struct{})}
+	e := &errand{blocked: make(chan struct{}, 1), ended: make(chan struct{})}
 	n.ledger.errand = e
 	defer func() { n.ledger.errand = nil }()
 	done := make(chan error, 1)
-	go func() { done <- change(context.Background()) }()
+	go func() { done <- change(&errandContext{context.Background(), e}) }()
 	for {
 		// The goroutine's turn.
 		select {
 		case err := <-done:
 			return err
-		case <-e.submitted:
+		case <-e.blocked:
 		case <-time.After(time.Minute):
 			panic("lab: a change of the subscribers waits for something that only time brings")
 		}
-		// The world's turn, which ends when all that was handed to the store is answered.
-		for e.waiting.Add(1); e.busy(); {
-			if n.Meanwhile != nil {
-				n.Meanwhile()
-			}
-			if !n.up {
-				return <-done
-			}
-			n.turn()
-		}
-		if answer := e.answer; answer != nil {
-			e.answer = nil
-			answer()
+		if ended := e.world(n); ended {
+			return <-done
 		}
 	}
+}
+
+// world is the world's turn, which ends when all that was handed to the store is answered. It reports whether the node has ended.
+func (e *errand) world(n *Node) (ended bool) {
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	for {
+		if n.Meanwhile != nil {
+			n.Meanwhile()
+		}
+		if !n.up {
+			return true
+		}
+		n.turn()
+		if e.waiting.Load() == 0 {
+			break
+		}
+	}
+	if answer := e.answer; answer != nil {
+		e.answer = nil
+		answer()
+	}
+	return false
 }
 
 // quieten lets what is on its way to the disk arrive.
@@ -347,22 +360,37 @@ func (l *ledger) GetAsync(t store.Table, key []byte, done func(store.Record, err
 
 // errand is one Provision.
 type errand struct {
-	submitted chan struct{} // a change was handed to the store
-	ended     chan struct{} // closed when the node ends before it
-	waiting   atomic.Int64  // changes that Provision has taken note of less those that are answered
-	answer    func()        // to the goroutine: given when the world's turn is over, not in the middle of it
+	turn    sync.Mutex    // held by the world while it is its turn: who comes back early from a procedure waits for the goroutine's
+	blocked chan struct{} // the goroutine waits for the world
+	ended   chan struct{} // closed when the node ends before it
+	waiting atomic.Int64  // changes that were handed to the store and are not answered
+	answer  func()        // to the goroutine: given when the world's turn is over, not in the middle of it
 }
 
-// busy takes note of what procedures have handed to the store in the world's turn, and reports whether anything waits.
-func (e *errand) busy() bool {
-	for {
-		select {
-		case <-e.submitted:
-			e.waiting.Add(1)
-		default:
-			return e.waiting.Load() > 0
-		}
+// begin waits for the goroutine's turn.
+func (e *errand) begin() {
+	e.turn.Lock()
+	e.turn.Unlock() //nolint:staticcheck // to have had it is enough: the world takes it when the goroutine waits, and not before
+}
+
+// block tells that the goroutine waits for the world now.
+func (e *errand) block() {
+	select {
+	case e.blocked <- struct{}{}:
+	default:
 	}
+}
+
+// errandContext tells when shard.Call begins to wait: whoever waits in it for a procedure asks for Done.
+type errandContext struct {
+	context.Context
+	e *errand
+}
+
+// Done implements context.Context.
+func (c *errandContext) Done() <-chan struct{} {
+	c.e.block()
+	return c.Context.Done()
 }
 
 // ApplyAsync implements store.Store.
@@ -372,11 +400,11 @@ func (l *ledger) ApplyAsync(partition string, ops []store.Op, done func(error)) 
 		l.DB.ApplyAsync(partition, ops, done)
 		return
 	}
+	e.waiting.Add(1)
 	l.DB.ApplyAsync(partition, ops, func(err error) {
 		e.waiting.Add(-1)
 		done(err)
 	})
-	e.submitted <- struct{}{}
 }
 
 // ReserveAsync implements store.Store.
@@ -386,11 +414,27 @@ func (l *ledger) ReserveAsync(counter string, n uint64, done func(from, to uint6
 		l.DB.ReserveAsync(counter, n, done)
 		return
 	}
+	e.waiting.Add(1)
 	l.DB.ReserveAsync(counter, n, func(from, to uint64, err error) {
 		e.waiting.Add(-1)
 		done(from, to, err)
 	})
-	e.submitted <- struct{}{}
+}
+
+// Get implements store.Store.
+func (l *ledger) Get(t store.Table, key []byte) (store.Record, error) {
+	if e := l.errand; e != nil {
+		e.begin()
+	}
+	return l.DB.Get(t, key)
+}
+
+// Scan implements store.Store.
+func (l *ledger) Scan(t store.Table, prefix, cursor []byte, limit int) ([]store.Record, []byte, error) {
+	if e := l.errand; e != nil {
+		e.begin()
+	}
+	return l.DB.Scan(t, prefix, cursor, limit)
 }
 
 // Apply implements store.Store.
@@ -399,8 +443,10 @@ func (l *ledger) Apply(partition string, ops ...store.Op) error {
 	if e == nil {
 		return l.DB.Apply(partition, ops...)
 	}
+	e.begin()
 	answer := make(chan error, 1)
 	l.ApplyAsync(partition, ops, func(err error) { e.answer = func() { answer <- err } })
+	e.block()
 	select {
 	case err := <-answer:
 		return err
@@ -419,10 +465,12 @@ func (l *ledger) Reserve(counter string, n uint64) (from, to uint64, err error) 
 		from, to uint64
 		err      error
 	}
+	e.begin()
 	answer := make(chan reserved, 1)
 	l.ReserveAsync(counter, n, func(from, to uint64, err error) {
 		e.answer = func() { answer <- reserved{from, to, err} }
 	})
+	e.block()
 	select {
 	case r := <-answer:
 		return r.from, r.to, r.err

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,9 +78,22 @@ func TestOneSeedIsOneRun(t *testing.T) {
 	if err != nil {
 		t.Fatalf("seed %d: %v\n%s", plan.Seed, err, first.History)
 	}
-	if second, _ := Run(plan); second.Trace != first.Trace {
-		t.Errorf("seed %d: trace %s, then %s", plan.Seed, first.Trace, second.Trace)
+	second, _ := Run(plan)
+	if second.Trace != first.Trace {
+		t.Errorf("seed %d: trace %s, then %s: %s", plan.Seed, first.Trace, second.Trace, parting(first.History, second.History))
 	}
+}
+
+// parting returns where two histories part.
+func parting(a, b string) string {
+	first, second := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(first), len(second)) {
+		if first[i] != second[i] {
+			from := max(i-3, 0)
+			return "after\n" + strings.Join(first[from:i], "\n") + "\nonce\n" + first[i] + "\nand once\n" + second[i]
+		}
+	}
+	return "one is longer than the other"
 }
 
 // TestLyingDiskIsNoticed: the same nodes on disks that promise what they do not keep. If nobody noticed, the witness would be blind.
