@@ -18,7 +18,7 @@ const maxImport = 1 << 30
 type userImportCmd struct {
 	operator
 	File   string `arg:"" help:"The file, for its owner alone because it holds keys; - is standard input." type:"path"`
-	Format string `help:"json: one subscriber per line. csv: the columns iccid, imsi, ki, opc, amf, msisdn, impu, impi, group, or those that the first line names. auto: by the first character." enum:"auto,json,csv" default:"auto"`
+	Format string `help:"json: one subscriber per line. csv: the columns iccid, imsi, ki, opc, amf, msisdn, impu, impi, group, or those that the first line names. auto: by the first character. Of other servers: open5gs (mongoexport of subscribers), pyhss (JSON, CSV or SQL of auc and ims_subscriber), srsran (user_db.csv)." enum:"auto,json,csv,open5gs,pyhss,srsran" default:"auto"`
 	Group  string `help:"Group of those that name none." placeholder:"NAME"`
 	DryRun bool   `help:"Only check every line; change nothing."`
 }
@@ -31,29 +31,19 @@ func (v *userImportCmd) Run(a *app) error {
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // what spreadsheets put in front
 	return v.with(a, need{keys: true}, func(house operations) error {
-		lines := string(data)
-		if v.isCSV(data) {
-			domain, err := domainOf(a, house)
-			if err != nil {
-				return err
-			}
-			converted, mistakes := csvToLines(data, domain, v.Group)
-			if len(mistakes) > 0 {
-				return node.MistakesError(mistakes)
-			}
-			lines = converted
-		} else if v.Group != "" {
-			return usage{errors.New("--group is for CSV; in JSON each line names its group")}
+		lines, place, err := v.lines(a, house, data)
+		if err != nil {
+			return err
 		}
 		if _, far := house.(remote); far && len(lines) > maxRemoteImport {
 			return fmt.Errorf("%d MB are more than a running node takes at once: split the file, or stop the node first", len(lines)>>20)
 		}
 		stop := a.progress("importing " + v.File)
 		var report hss.ImportReport
-		err := house.Call(a.ctx, "user.import", node.ImportUsers{Lines: lines, DryRun: v.DryRun}, &report)
+		err = house.Call(a.ctx, "user.import", node.ImportUsers{Lines: lines, DryRun: v.DryRun}, &report)
 		stop()
 		if err != nil {
-			return err
+			return place(err)
 		}
 		switch {
 		case a.json:
@@ -65,6 +55,36 @@ func (v *userImportCmd) Run(a *app) error {
 		}
 		return nil
 	})
+}
+
+// lines makes one subscriber per line of the file, and says how a mistake in one of them is placed in the file.
+func (v *userImportCmd) lines(a *app, house operations, data []byte) (lines string, place func(error) error, err error) {
+	place = func(err error) error { return err }
+	_, foreign := foreignFormats[v.Format]
+	if !foreign && !v.isCSV(data) {
+		if v.Group != "" {
+			return "", nil, usage{errors.New("--group is not for JSON, where each line names its group")}
+		}
+		return string(data), place, nil
+	}
+	domain, err := domainOf(a, house)
+	if err != nil {
+		return "", nil, err
+	}
+	var mistakes []hss.Mistake
+	if foreign {
+		c := convertForeign(v.Format, data, domain, v.Group)
+		for _, note := range c.notes {
+			fmt.Fprintln(a.stderr, "imsafe:", note)
+		}
+		lines, mistakes, place = c.lines, c.mistakes, c.place
+	} else {
+		lines, mistakes = csvToLines(data, domain, v.Group)
+	}
+	if len(mistakes) > 0 {
+		return "", nil, node.MistakesError(mistakes)
+	}
+	return lines, place, nil
 }
 
 // isCSV looks at the first character that counts.

@@ -64,7 +64,7 @@ func TestImport_mistakes(t *testing.T) {
 			d.refused(exitFailed, append(s.words, "nothing was changed"), "user", "import", d.write("users", s.file))
 		})
 	}
-	d.refused(exitUsage, []string{"--group is for CSV"}, "user", "import", "--group", "x", d.write("users", "{}"))
+	d.refused(exitUsage, []string{"--group is not for JSON"}, "user", "import", "--group", "x", d.write("users", "{}"))
 	if o := d.call(context.Background(), "impi,ki,opc\n"+row("carol")+"\n", d.configured([]string{"user", "import", "-"})...); o.status != exitDone {
 		t.Errorf("from standard input: %+v", o)
 	}
