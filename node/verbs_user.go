@@ -44,6 +44,17 @@ func (o *Operations) showUser(_ context.Context, in UserName) (*hss.View, error)
 	return o.HSS.Show(in.Name)
 }
 
+// CompareUser is the input of user.compare: keys of a card of which somebody believes that they are those of a subscriber.
+type CompareUser struct {
+	Name string    `json:"name"` // private identity of the card, or any identity of who has one card
+	Keys hss.Given `json:"keys"`
+}
+
+// compareUser says what fits, and shows no key. It is for operators alone: who asks may try keys.
+func (o *Operations) compareUser(_ context.Context, in CompareUser) (hss.Comparison, error) {
+	return o.HSS.Compare(in.Name, &in.Keys)
+}
+
 func (o *Operations) removeUser(ctx context.Context, in UserName) (out Changed, err error) {
 	out.DryRun = in.DryRun
 	if out.User, err = o.HSS.Show(in.Name); err != nil || in.DryRun {
