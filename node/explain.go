@@ -33,9 +33,10 @@ func arrived(c *clientims.Chapter) Happening {
 	case c.Access == "tls":
 		over = "over TLS"
 	}
-	what := "a REGISTER came " + over
+	what, code := "a REGISTER came "+over, ""
 	switch {
 	case c.Resync:
+		code = "resync"
 		what += ", and says that the card has seen a later sequence number (AUTS)"
 	case c.Answers:
 		what += ", with the answer to the challenge"
@@ -48,7 +49,7 @@ func arrived(c *clientims.Chapter) Happening {
 	if c.Offered != nil && !c.Answers {
 		what += "; it offers " + offers(c.Offered)
 	}
-	return Happening{What: what}
+	return Happening{What: what, Code: code}
 }
 
 // offers lists the pairs of algorithms of a Security-Client.

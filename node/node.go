@@ -66,6 +66,9 @@ type Node struct {
 	gms      []*gmAccess
 	mw       *mw     // nil without a wire
 	cx       *cxWire // the same
+
+	started   time.Time     // by the clock of the day
+	startedAt time.Duration // by the monotonic one
 }
 
 // access is one listener: its ports and what it listens on.
@@ -88,7 +91,7 @@ const (
 
 // New assembles the node.
 func New(o Options) (*Node, error) {
-	n := &Node{o: o, keys: NewKeys(o.Keyring, o.Reload), refusals: trace.NewRefusals(o.Log)}
+	n := &Node{o: o, keys: NewKeys(o.Keyring, o.Reload), refusals: trace.NewRefusals(o.Log), started: o.Clock.Wall(), startedAt: o.Clock.Now()}
 	n.stories = newStories(o.Clock, n.refusals, func() *clientims.Door { return n.Door })
 	c, meta := o.Config, o.Store.Meta()
 	var err error

@@ -57,9 +57,10 @@ func (n *Node) verbs() map[string]management.Verb {
 	verbs := o.Verbs()
 	verbs["registration.explain"] = verb(management.Viewer, n.stories.explain)
 	verbs["policy"] = verb(management.Viewer, n.showPolicy)
+	verbs["health"] = verb(management.Viewer, n.health)
 	if n.HSS == nil {
 		for name, v := range verbs {
-			if name != "status" && name != "backup" && name != "registration.explain" && name != "policy" {
+			if name != "status" && name != "backup" && name != "registration.explain" && name != "policy" && name != "health" {
 				verbs[name] = management.Verb{Needs: v.Needs, Do: hasNoHSS}
 			}
 		}
@@ -81,11 +82,12 @@ func (o *Operations) Verbs() map[string]management.Verb {
 	return map[string]management.Verb{
 		"status": verb(management.Viewer, o.status),
 
-		"user.add":    verb(management.Operator, o.addUser),
-		"user.show":   verb(management.Viewer, o.showUser),
-		"user.list":   verb(management.Viewer, o.listUsers),
-		"user.import": verb(management.Operator, o.importUsers),
-		"user.remove": verb(management.Operator, o.removeUser),
+		"user.add":     verb(management.Operator, o.addUser),
+		"user.show":    verb(management.Viewer, o.showUser),
+		"user.compare": verb(management.Operator, o.compareUser),
+		"user.list":    verb(management.Viewer, o.listUsers),
+		"user.import":  verb(management.Operator, o.importUsers),
+		"user.remove":  verb(management.Operator, o.removeUser),
 
 		"profile.list":   verb(management.Viewer, o.listProfiles),
 		"profile.show":   verb(management.Viewer, o.showProfile),
@@ -98,6 +100,7 @@ func (o *Operations) Verbs() map[string]management.Verb {
 
 		"registration.explain": {Needs: management.Viewer, Do: hasNoNode},
 		"policy":               {Needs: management.Viewer, Do: hasNoNode},
+		"health":               {Needs: management.Viewer, Do: hasNoNode},
 
 		"backup":     verb(management.Operator, o.backup),
 		"key.rotate": verb(management.Operator, o.rotateKeys),

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketBuffer is what we ask the kernel for in each direction of a UDP socket: a burst that waits there costs nothing, a
+// SocketBuffer is what we ask the kernel for, in octets, in each direction of a UDP socket: a burst that waits there costs nothing, a
 // burst that is dropped comes back as retransmissions.
-const socketBuffer = 4 << 20
+const SocketBuffer = 4 << 20
 
 // ListenUDP opens n UDP sockets on the same address with SO_REUSEPORT, one per shard; the kernel keeps the datagrams of one
 // peer on one socket as long as none of the n is closed. Port 0 is chosen once and shared. An IPv6 socket takes no IPv4. The
@@ -51,8 +51,8 @@ func ListenUDP(addr netip.AddrPort, n int) ([]*net.UDPConn, error) {
 			return nil, err
 		}
 		u := pc.(*net.UDPConn)
-		_ = u.SetReadBuffer(socketBuffer) // the kernel's own limit decides
-		_ = u.SetWriteBuffer(socketBuffer)
+		_ = u.SetReadBuffer(SocketBuffer) // the kernel's own limit decides
+		_ = u.SetWriteBuffer(SocketBuffer)
 		socks = append(socks, u)
 		addr = addrPort(u.LocalAddr())
 	}
