@@ -63,6 +63,7 @@ bench:
 generate:
 	$(GO) test -count=1 ./check/ -run TestClauses -update
 	$(GO) test -count=1 ./cmd/imsafe/ -run TestPage -update
+	$(GO) test -count=1 ./doctor/ -run TestPage -update
 
 vuln:
 	$(GO) run $(GOVULNCHECK) $(PKG)

@@ -85,6 +85,10 @@ var floorPlan = []row{
 	{"node", "proto/* secure secure/mint policy config trace store store/* ca refpoint/* refpoint/*/*wire hop hop/node " +
 		"iface/* imsbox/* servicebox/* client/*", "prometheus x/sync x/sys x/net", ""},
 	{"web", "node trace secure policy proof/evidence", "", ""},
+	// The doctor words what others found: the answers of a running node, the view of the HSS. The machine is behind an interface of
+	// its own, and doctor/host is that machine.
+	{"doctor", "config node imsbox/hss proto/aka proto/sip proto/siptransport", "", "ca"},
+	{"doctor/host", "doctor proto/esp", "x/net x/sys", ""},
 	{"cmd/imsafe", "*", "kong x/sync x/sys", "*"},
 	{"check", "", "txtar", "trace secure policy proof/attack"},
 	{"test/*", "*", "x/sync x/sys x/net", ""},

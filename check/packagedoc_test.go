@@ -11,7 +11,7 @@ import (
 
 // roomsWithPage are the rooms that explain themselves in a README.md. Parts of a room (secure/mint,
 // refpoint/cx/cxwire) are told of in the room's page.
-const roomsWithPage = "proto/* secure policy config trace store ca refpoint/* hop iface/* imsbox/* servicebox/* client/* proof/* node"
+const roomsWithPage = "proto/* secure policy config trace store ca refpoint/* hop iface/* imsbox/* servicebox/* client/* proof/* node doctor"
 
 // pageSections are the sections of such a page, in this order. "None." is a good section.
 var pageSections = []string{"Name", "Procedures", "Ports", "Configuration", "Metrics", "Threats", "Limits"}

@@ -39,6 +39,9 @@ type cli struct {
 	Config configCmd `cmd:"" help:"Print or check a configuration."`
 	Status statusCmd `cmd:"" help:"Say whether a node runs, and what it is."`
 
+	Quickstart quickstartCmd `cmd:"" help:"Write a configuration for a private network that works, and say what packet core, DNS and telephones need."`
+	Doctor     doctorCmd     `cmd:"" help:"Find what is wrong, and say what to do."`
+
 	Policy  policyCmd  `cmd:"" help:"Show every control: what it does, where the standard asks for it, and whether it is on."`
 	Explain explainCmd `cmd:"" help:"Tell why something is as it is."`
 
@@ -111,9 +114,12 @@ func (a *app) status(err error) int {
 	if err == nil {
 		return exitDone
 	}
-	if a.json {
+	var told quiet
+	switch {
+	case errors.As(err, &told):
+	case a.json:
 		a.print(problemOf(err))
-	} else {
+	default:
 		fmt.Fprintln(a.stderr, "imsafe:", err)
 		for _, m := range node.Mistakes(err) {
 			fmt.Fprintln(a.stderr, "  "+m.String())
@@ -129,6 +135,9 @@ func (a *app) status(err error) int {
 	}
 	return exitFailed
 }
+
+// quiet is an error that has been printed.
+type quiet struct{ error }
 
 // problem is an error as JSON.
 type problem struct {

@@ -25,7 +25,7 @@ type configFile struct {
 func (f configFile) load(a *app) (*config.Config, error) {
 	data, err := os.ReadFile(f.ConfigPath)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usage{fmt.Errorf("there is no configuration at %s: name it with -c; `imsafe config print` writes an example", f.ConfigPath)}
+		return nil, usage{fmt.Errorf("there is no configuration at %s: name it with -c; `imsafe quickstart` writes one, `imsafe config print` an example", f.ConfigPath)}
 	}
 	if err != nil {
 		return nil, usage{err}

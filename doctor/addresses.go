@@ -1,0 +1,75 @@
+package doctor
+
+import (
+	"errors"
+	"net/netip"
+	"syscall"
+
+	"imsafe/config"
+)
+
+// socket is one that a node of a configuration opens.
+type socket struct {
+	section, network string
+	at               netip.AddrPort
+}
+
+// sockets are those of c.
+func sockets(c *config.Config) (all []socket) {
+	add := func(section, network string, a netip.AddrPort) {
+		if a.IsValid() {
+			all = append(all, socket{section, network, a})
+		}
+	}
+	for _, a := range c.CI.TLS.Listen {
+		add("ci.tls", "tcp", a.AddrPort)
+	}
+	for _, a := range c.CI.IPsec.Listen {
+		add("ci.ipsec", "udp", a.AddrPort)
+		add("ci.ipsec", "tcp", a.AddrPort)
+		if port := c.CI.IPsec.NATPort; port != 0 {
+			add("ci.ipsec nat_port", "udp", netip.AddrPortFrom(a.Addr(), port))
+		}
+	}
+	for _, a := range c.CI.LabUDP.Listen {
+		add("ci.lab_udp", "udp", a.AddrPort)
+		add("ci.lab_udp", "tcp", a.AddrPort)
+	}
+	if c.Mw.Clear {
+		add("mw", "udp", c.Mw.Listen.AddrPort)
+	} else {
+		add("mw", "tcp", c.Mw.Listen.AddrPort)
+	}
+	add("cx", "tcp", c.Cx.Listen.AddrPort)
+	add("metrics", "tcp", c.Metrics.Listen.AddrPort)
+	return all
+}
+
+// addresses tries every socket: it must be free, or held where a node runs.
+func (x *examination) addresses() {
+	good := 0
+	for _, s := range sockets(x.Config) {
+		err := x.host.Bind(s.network, s.at)
+		switch {
+		case errors.Is(err, syscall.EADDRNOTAVAIL):
+			x.breaks(AddressHere, "[%s] %v: this machine has no address %v", s.section, s.at, s.at.Addr())
+		case errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM):
+			x.add(PortFree, Breaks, "[%s] %s %v: this user may not open ports below 1024", s.section, s.network, s.at).
+				instead("AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or a port from 1024 on")
+		case errors.Is(err, syscall.EADDRINUSE) && x.Node == nil:
+			x.breaks(PortFree, "[%s] %s %v is taken, and no node runs here that could have it", s.section, s.network, s.at)
+		case err != nil && !errors.Is(err, syscall.EADDRINUSE):
+			x.unchecked(PortFree, "[%s] %s %v: %v", s.section, s.network, s.at, err)
+		case err == nil && x.Node != nil:
+			x.add(PortFree, Breaks, "[%s] %s %v is free although a node runs: it runs with another configuration", s.section, s.network, s.at).
+				instead("restart the node so that it reads the configuration as it is now")
+		default:
+			good++
+		}
+	}
+	if good > 0 && x.Node != nil {
+		x.fine(PortFree, "the node holds %d ports", good)
+	} else if good > 0 {
+		x.fine(PortFree, "%d ports are free", good)
+	}
+}
