@@ -47,7 +47,7 @@ func sockets(c *config.Config) (all []socket) {
 
 // addresses tries every socket: it must be free, or held where a node runs.
 func (x *examination) addresses() {
-	good := 0
+	good, taken := 0, 0
 	for _, s := range sockets(x.Config) {
 		err := x.host.Bind(s.network, s.at)
 		switch {
@@ -56,16 +56,21 @@ func (x *examination) addresses() {
 		case errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM):
 			x.add(PortFree, Breaks, "[%s] %s %v: this user may not open ports below 1024", s.section, s.network, s.at).
 				instead("AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or a port from 1024 on")
+		case errors.Is(err, syscall.EADDRINUSE) && x.Blind:
+			taken++
 		case errors.Is(err, syscall.EADDRINUSE) && x.Node == nil:
 			x.breaks(PortFree, "[%s] %s %v is taken, and no node runs here that could have it", s.section, s.network, s.at)
 		case err != nil && !errors.Is(err, syscall.EADDRINUSE):
-			x.unchecked(PortFree, "[%s] %s %v: %v", s.section, s.network, s.at, err)
+			x.unchecked(PortFree, lookAgain, "[%s] %s %v: %v", s.section, s.network, s.at, err)
 		case err == nil && x.Node != nil:
 			x.add(PortFree, Breaks, "[%s] %s %v is free although a node runs: it runs with another configuration", s.section, s.network, s.at).
 				instead("restart the node so that it reads the configuration as it is now")
 		default:
 			good++
 		}
+	}
+	if taken > 0 {
+		x.unchecked(PortFree, asTheNode, "%d ports are taken, by the node or by somebody else", taken)
 	}
 	if good > 0 && x.Node != nil {
 		x.fine(PortFree, "the node holds %d ports", good)

@@ -3,6 +3,8 @@ package doctor
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io/fs"
 	"strings"
 	"time"
 )
@@ -25,17 +27,17 @@ func (x *examination) certificates() {
 func (x *examination) certificate(section, file string, keyFile func(string) (string, error), name string) {
 	chain, err := x.host.ReadFile(file)
 	if err != nil {
-		x.breaks(CertFile, "[%s] %v", section, err)
+		x.unreadable(section, err)
 		return
 	}
 	path, err := keyFile(x.Credentials)
 	if err != nil {
-		x.unchecked(CertFile, "[%s] its key: %v", section, err)
+		x.unchecked(CertFile, credentials, "[%s] its key: %v", section, err)
 		return
 	}
 	key, err := x.host.ReadFile(path)
 	if err != nil {
-		x.breaks(CertFile, "[%s] its key: %v", section, err)
+		x.unreadable(section, err)
 		return
 	}
 	pair, err := tls.X509KeyPair(chain, key)
@@ -50,6 +52,15 @@ func (x *examination) certificate(section, file string, keyFile func(string) (st
 		x.called(section, pair.Leaf, name)
 	}
 	x.chain(section, pair.Certificate)
+}
+
+// unreadable tells of a file that cannot be read. One of somebody else may be readable for the node.
+func (x *examination) unreadable(section string, err error) {
+	if x.Blind && errors.Is(err, fs.ErrPermission) {
+		x.unchecked(CertFile, asTheNode, "[%s] %v", section, err)
+		return
+	}
+	x.breaks(CertFile, "[%s] %v", section, err)
 }
 
 func (x *examination) lifetime(section string, leaf *x509.Certificate) {

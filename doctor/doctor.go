@@ -86,6 +86,8 @@ type Patient struct {
 	ConfigErr   error  // why there is none
 	Credentials string // directory of the system's credentials
 	Node        *Running
+	// Blind says that whether a node runs cannot be seen: this user may not open its socket.
+	Blind bool
 	// What opening its store gave, where no node runs.
 	StoreErr error
 	NoStore  bool // there is none yet
@@ -141,9 +143,11 @@ func Broken(found []Finding) bool {
 // add keeps a finding, with what the table says about its code.
 func (x *examination) add(code Code, level Level, format string, args ...any) *Finding {
 	f := Finding{Code: string(code), Level: level, What: fmt.Sprintf(format, args...)}
-	if level != Fine {
-		t := explained[code]
-		f.Why, f.Do, f.Page = t.Why, t.Do, Page(code)
+	if t := explained[code]; level != Fine {
+		f.Page = Page(code)
+		if level != Unchecked { // there it is not known whether there is anything to do
+			f.Why, f.Do = t.Why, t.Do
+		}
 	}
 	x.found = append(x.found, f)
 	return &x.found[len(x.found)-1]
@@ -153,9 +157,21 @@ func (x *examination) fine(code Code, format string, args ...any) { x.add(code, 
 
 func (x *examination) hint(code Code, format string, args ...any) { x.add(code, Hint, format, args...) }
 
-func (x *examination) unchecked(code Code, format string, args ...any) {
-	x.add(code, Unchecked, format, args...)
+// unchecked says what could not be looked at, and how it can be.
+func (x *examination) unchecked(code Code, how, format string, args ...any) {
+	x.add(code, Unchecked, format, args...).Do = how
 }
+
+// How to look at what could not be looked at.
+const (
+	asTheNode   = "run this as root, or as the user of the node"
+	withRaw     = "run this as root, or with CAP_NET_RAW"
+	onTheHost   = "look on the host that this container runs on"
+	notNeeded   = "nothing, if telephones get the P-CSCF from the packet core (PCO); else look at /etc/resolv.conf and the resolver in it"
+	credentials = "systemd gives the node its credentials; here, CREDENTIALS_DIRECTORY names the directory that has the file under that name"
+	byHand      = "`nft list ruleset | grep -i -e masquerade -e snat` and `iptables-save -t nat`, as root, here and on the packet gateway"
+	lookAgain   = "try again; docs/doctor.md says how it is done by hand"
+)
 
 func (x *examination) breaks(code Code, format string, args ...any) {
 	x.add(code, Breaks, format, args...)

@@ -44,6 +44,7 @@ type fakeHost struct {
 	mtu       int
 	rules     []string
 	rulesErr  error
+	denied    string // a file that this user may not read
 }
 
 var _ Host = (*fakeHost)(nil)
@@ -62,6 +63,9 @@ func (h *fakeHost) Interface(netip.Addr) (string, int, error)      { return "eth
 func (h *fakeHost) Translations(context.Context) ([]string, error) { return h.rules, h.rulesErr }
 
 func (h *fakeHost) ReadFile(name string) ([]byte, error) {
+	if name == h.denied {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
 	if data, there := h.files[name]; there {
 		return slices.Clone(data), nil
 	}
@@ -181,7 +185,7 @@ func TestExamine(t *testing.T) {
 				if f.Level == Breaks && s.level != Breaks {
 					t.Errorf("broken besides: %+v", f)
 				}
-				if f.Level != Fine && (f.Why == "" || f.Do == "" || f.Page == "") {
+				if f.Level != Fine && (f.Why == "" && f.Level != Unchecked || f.Do == "" || f.Page == "") {
 					t.Errorf("neither why nor what to do: %+v", f)
 				}
 			}
@@ -265,6 +269,9 @@ func situations(t *testing.T) []situation {
 		{"no sealing key", func(w *ward) { delete(w.host.files, "/etc/sealing") }, ConfigFiles, Breaks, "hss.sealing_key_file"},
 		{"a key that others can read", func(w *ward) { w.host.modes["/etc/sealing"] = 0o644 }, ConfigFiles, Breaks, "for its owner alone"},
 		{"a credential of systemd", func(w *ward) { w.Config.HSS.SealingKeyFile = "credential:sealing" }, ConfigFiles, Unchecked, "credentials directory"},
+		{"a store whose key is a credential", func(w *ward) {
+			w.Config.HSS.SealingKeyFile, w.StoreErr, w.KeysErr = "credential:sealing", errors.New("no credentials directory"), errors.New("no credentials directory")
+		}, Store, Unchecked, "without the sealing key"},
 		{"a data directory of somebody else", func(w *ward) { w.host.owner = 8 }, DataDirectory, Breaks, "belongs to user 8"},
 		{"a data directory for all", func(w *ward) { w.host.modes["/data"] = fs.ModeDir | 0o755 }, DataDirectory, Breaks, "0755"},
 		{"a file for a data directory", func(w *ward) { w.host.modes["/data"] = 0o600 }, DataDirectory, Breaks, "no directory"},
@@ -298,8 +305,8 @@ func situations(t *testing.T) []situation {
 			w.host.files["/etc/crt"] = append(pem.EncodeToMemory(own), authority...)
 		}, CertChain, Breaks, "is not signed by the one behind it"},
 
-		{"no right to a raw socket", func(w *ward) { w.host.esp = os.ErrPermission }, ESPRaw, Breaks, "would not be heard"},
-		{"no right to one, and none is asked for", func(w *ward) { w.host.esp = os.ErrPermission; w.Config.CI.IPsec.ESP = "auto" }, ESPRaw, Hint, "would not be heard"},
+		{"no right to a raw socket", func(w *ward) { w.host.esp = os.ErrPermission }, ESPRaw, Breaks, "does not hear"},
+		{"no right to one, and none is asked for", func(w *ward) { w.host.esp = os.ErrPermission; w.Config.CI.IPsec.ESP = "auto" }, ESPRaw, Hint, "does not hear"},
 		{"a node without a raw socket", health(func(h *node.Health) { h.IPsec[0].ESP = false }), ESPRaw, Breaks, "the node that runs has no raw socket"},
 		{"ESP is dropped", func(w *ward) { w.host.esp = ErrNoEcho }, ESPLoop, Breaks, "drops IP protocol 50"},
 		{"ESP cannot be tried", func(w *ward) { w.host.esp = errors.ErrUnsupported }, ESPLoop, Unchecked, "unsupported"},
@@ -326,6 +333,10 @@ func situations(t *testing.T) []situation {
 			w.Config.CI.IPsec.Listen = nil
 		}, DNSPCSCF, Hint, "192.0.2.9"},
 
+		{"a user who may not see the node", func(w *ward) {
+			w.Blind, w.host.owner, w.host.esp, w.host.bind = true, 8, os.ErrPermission, func(string, netip.AddrPort) error { return syscall.EADDRINUSE }
+			w.host.denied = "/etc/private"
+		}, NodeAnswers, Unchecked, "cannot be seen"},
 		{"no node", func(*ward) {}, NodeAnswers, Hint, "no node runs"},
 		{"a node of another domain", func(w *ward) { w.runs(); w.Node.Status.Domain = "ims.example.org" }, NodeAnswers, Breaks, "ims.example.org"},
 		{"cards that resynchronise", health(func(h *node.Health) { h.HSS["resyncs"] = 50 }), Resyncs, Hint, "50 resynchronisations"},

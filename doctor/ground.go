@@ -23,7 +23,7 @@ func (x *examination) clock() {
 	}
 	switch synced, err := x.host.Synchronised(); {
 	case err != nil:
-		x.unchecked(ClockService, "whether a time service holds the clock cannot be seen here: %v", err)
+		x.unchecked(ClockService, onTheHost, "whether a time service holds the clock cannot be seen here: %v", err)
 	case !synced:
 		x.hint(ClockService, "no time service holds the clock: the kernel says that it is not synchronised")
 	default:
@@ -70,10 +70,15 @@ func (x *examination) files() {
 		case p.Hint != "":
 			f.instead("%s", p.Hint)
 		case x.Credentials == "" && credential(x.Config, p.Key):
-			f.Level = Unchecked
-			f.instead("systemd gives the node its credentials; here, CREDENTIALS_DIRECTORY names the directory that has the file under that name")
+			f.Level, f.Why = Unchecked, ""
+			f.instead(credentials)
 		}
 	}
+}
+
+// keyElsewhere reports whether the sealing key is a credential that the system gives to the node alone.
+func (x *examination) keyElsewhere() bool {
+	return x.Credentials == "" && credential(x.Config, "hss.sealing_key_file")
 }
 
 // credential reports whether the secret of a key comes from the system's credentials.
@@ -108,7 +113,7 @@ func (x *examination) store() {
 	}
 	switch free, err := x.host.Free(place); {
 	case err != nil:
-		x.unchecked(DataSpace, "the room in %s cannot be seen: %v", place, err)
+		x.unchecked(DataSpace, asTheNode, "the room in %s cannot be seen: %v", place, err)
 	case free < leastRoom:
 		x.breaks(DataSpace, "%d MB are left in %s", free>>20, place)
 	case free < goodRoom:
@@ -121,14 +126,20 @@ func (x *examination) store() {
 		x.breaks(Store, "the node that runs has a store of another kind: lab is %t there, and %t in the configuration", x.Node.Status.Lab, x.Config.Node.Lab)
 	case x.Node != nil:
 		x.fine(Store, "the node that runs has the store")
+	case x.Blind:
+		x.unchecked(Store, asTheNode, "the store of %s belongs to another user", dir)
 	case x.NoStore:
 		x.fine(Store, "there is no store in %s yet; the first run makes it", dir)
+	case x.StoreErr != nil && x.keyElsewhere():
+		x.unchecked(Store, credentials, "the store cannot be opened without the sealing key, which comes from the system's credentials")
 	case x.StoreErr != nil:
 		x.breaks(Store, "%v", x.StoreErr)
 	default:
 		x.fine(Store, "the store in %s opens", dir)
 	}
 	switch {
+	case x.KeysErr != nil && x.Node == nil && x.keyElsewhere():
+		x.unchecked(SealingKey, credentials, "the sealing key comes from the system's credentials")
 	case x.KeysErr != nil:
 		x.breaks(SealingKey, "%v", x.KeysErr)
 	case x.Cards > 0:
@@ -145,7 +156,7 @@ func (x *examination) directory(dir string, info fs.FileInfo) {
 		x.breaks(DataDirectory, "%s is no directory", dir)
 	case mode&0o077 != 0:
 		x.breaks(DataDirectory, "%s has the rights %#o: others may look into it", dir, mode)
-	case owner != self && x.Node == nil:
+	case owner != self && x.Node == nil && !x.Blind:
 		x.breaks(DataDirectory, "%s belongs to user %d, and this is user %d", dir, owner, self)
 	default:
 		x.fine(DataDirectory, "%s is for its owner alone", dir)

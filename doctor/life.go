@@ -9,6 +9,10 @@ import (
 
 // life looks at what the running node has met.
 func (x *examination) life() {
+	if x.Blind {
+		x.unchecked(NodeAnswers, asTheNode, "whether a node runs cannot be seen by this user")
+		return
+	}
 	if x.Node == nil {
 		x.hint(NodeAnswers, "no node runs with this configuration; what a running one has met is not looked at")
 		return

@@ -29,7 +29,7 @@ func (x *examination) homeDomain() {
 	home := x.Config.HomeDomain()
 	pointers, err := x.resolver.NamingAuthority(x.ctx, home)
 	if err != nil {
-		x.unchecked(DNSHome, "the DNS does not answer for %s: %v", home, err)
+		x.unchecked(DNSHome, notNeeded, "the DNS does not answer for %s: %v", home, err)
 		return
 	}
 	services := []string{"_sip._udp." + home, "_sip._tcp." + home, "_sips._tcp." + home}
@@ -43,7 +43,7 @@ func (x *examination) homeDomain() {
 	for _, service := range services {
 		records, err := x.resolver.Services(x.ctx, service)
 		if err != nil {
-			x.unchecked(DNSHome, "the DNS does not answer for %s: %v", service, err)
+			x.unchecked(DNSHome, notNeeded, "the DNS does not answer for %s: %v", service, err)
 			return
 		}
 		pointed := slices.ContainsFunc(pointers, func(p NamingAuthority) bool { return strings.TrimSuffix(p.Replacement, ".") == service })
@@ -73,7 +73,7 @@ func (x *examination) pcscf() {
 	name := "pcscf." + x.Config.HomeDomain()
 	all, err := x.resolver.Addresses(x.ctx, name)
 	if err != nil {
-		x.unchecked(DNSPCSCF, "the DNS does not answer for %s: %v", name, err)
+		x.unchecked(DNSPCSCF, notNeeded, "the DNS does not answer for %s: %v", name, err)
 		return
 	}
 	if len(all) == 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 
 	"imsafe/config"
 	"imsafe/imsbox/hss"
@@ -92,12 +93,27 @@ func (x *patient) card(c *hss.CardView) {
 			x.fine(UserAMF, "AMF %s", c.AMF)
 		}
 	}
+	x.sequence(c)
+}
+
+// sequence tells how far the sequence numbers are, and how far from the card they were.
+func (x *patient) sequence(c *hss.CardView) {
 	const most = aka.MaxSEQ
 	left := most - min(c.ReservedSEQ, most)
 	if left < most/100 {
 		x.hint(UserSQN, "sequence numbers of %s are used below %d: %d are left of %d", c.IMPI, c.ReservedSEQ, left, uint64(most))
 	} else {
 		x.fine(UserSQN, "sequence numbers (SEQ) of %s below %d may have been used", c.IMPI, c.ReservedSEQ)
+	}
+	r := c.Resynced
+	switch {
+	case r == nil:
+	case r.Next == 0:
+		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d", c.IMPI, r.At.Format(time.DateTime), r.Seen)
+	case r.Next > r.Seen:
+		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d, and the next one here was %d, too far ahead or of another index", c.IMPI, r.At.Format(time.DateTime), r.Seen, r.Next)
+	default:
+		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d, and the next one here was %d, %d behind", c.IMPI, r.At.Format(time.DateTime), r.Seen, r.Next, r.Seen-r.Next)
 	}
 }
 
@@ -106,7 +122,7 @@ func (x *patient) scheme(c *hss.CardView) {
 	ci := &x.Subscriber.Config.CI
 	tls, ipsec, lab := len(ci.TLS.Listen) > 0, len(ci.IPsec.Listen) > 0, len(ci.LabUDP.Listen) > 0
 	if !x.Subscriber.Config.HasRole("pcscf") {
-		x.unchecked(UserScheme, "%s uses %s; this node has no P-CSCF, so which accesses are open is another's to say", c.IMPI, c.Scheme)
+		x.unchecked(UserScheme, "ask where the P-CSCF runs", "%s uses %s; this node has no P-CSCF, so which accesses are open is another's to say", c.IMPI, c.Scheme)
 		return
 	}
 	missing := ""
@@ -185,7 +201,7 @@ func (x *patient) sets() {
 func (x *patient) keys() {
 	c := x.Comparison
 	if x.CompareErr != nil {
-		x.unchecked(UserKeys, "the keys cannot be compared: %v", x.CompareErr)
+		x.unchecked(UserKeys, "`imsafe doctor` looks at the sealing key", "the keys cannot be compared: %v", x.CompareErr)
 		return
 	}
 	if c == nil {
@@ -219,7 +235,7 @@ func (x *patient) keys() {
 func (x *patient) attempts() {
 	switch {
 	case !x.Running:
-		x.unchecked(UserAttempts, "no node runs here; how registrations went is known to the node alone, while it runs")
+		x.unchecked(UserAttempts, "ask while the node runs", "no node runs here; how registrations went is known to the node alone, while it runs")
 		return
 	case x.Registration == nil || len(x.Registration.Attempts) == 0:
 		x.hint(UserAttempts, "nobody has tried to register as %s since the node started: no REGISTER arrives", x.Name)

@@ -41,8 +41,10 @@ func (x *examination) raw(at netip.Addr) {
 		x.add(ESPRaw, level, "the node that runs has no raw socket for ESP at %v: telephones without a NAT in between are not heard", at)
 	case known:
 		x.fine(ESPRaw, "the node has a raw socket for ESP at %v", at)
+	case forbidden && x.Blind:
+		x.unchecked(ESPRaw, asTheNode, "this user may not open a raw socket for ESP at %v; whether the node has one cannot be seen", at)
 	case forbidden:
-		x.add(ESPRaw, level, "this process may not open a raw socket for ESP at %v: telephones without a NAT in between would not be heard", at)
+		x.add(ESPRaw, level, "this user may not open a raw socket for ESP at %v: a node that is started like this does not hear telephones without a NAT in between", at)
 	case loop == nil || errors.Is(loop, ErrNoEcho):
 		x.fine(ESPRaw, "a raw socket for ESP opens at %v", at)
 	}
@@ -52,10 +54,10 @@ func (x *examination) raw(at netip.Addr) {
 	case errors.Is(loop, ErrNoEcho):
 		x.breaks(ESPLoop, "ESP that this machine sends to %v does not arrive: something here drops IP protocol 50", at)
 	case forbidden:
-		x.unchecked(ESPLoop, "whether ESP arrives at %v can be tried only with CAP_NET_RAW", at)
+		x.unchecked(ESPLoop, withRaw, "whether ESP arrives at %v can be tried only with CAP_NET_RAW", at)
 	case errors.Is(loop, syscall.EADDRNOTAVAIL): // said already
 	default:
-		x.unchecked(ESPLoop, "ESP at %v: %v", at, loop)
+		x.unchecked(ESPLoop, lookAgain, "ESP at %v: %v", at, loop)
 	}
 }
 
@@ -84,7 +86,7 @@ func (x *examination) nat(at netip.AddrPort) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		x.breaks(ESPNAT, "nobody listens on UDP %v, where ESP of clients behind a NAT comes", at)
 	case err != nil:
-		x.unchecked(ESPNAT, "UDP %v: %v", at, err)
+		x.unchecked(ESPNAT, lookAgain, "UDP %v: %v", at, err)
 	default:
 		x.fine(ESPNAT, "UDP %v is open for ESP of clients behind a NAT", at)
 	}
@@ -120,7 +122,7 @@ func (x *examination) buffers() {
 		text, err := x.host.ReadFile("/proc/sys/net/core/" + name)
 		n, wrong := strconv.Atoi(strings.TrimSpace(string(text)))
 		if err = errors.Join(err, wrong); err != nil {
-			x.unchecked(UDPBuffers, "net.core.%s cannot be seen here (in a container it is the host's)", name)
+			x.unchecked(UDPBuffers, onTheHost, "net.core.%s cannot be seen here (in a container it is the host's)", name)
 			return
 		}
 		if n < wantedBuffer {
@@ -137,7 +139,7 @@ func (x *examination) buffers() {
 
 func (x *examination) mtu(at netip.Addr) {
 	if at.IsUnspecified() {
-		x.unchecked(PathMTU, "%v is every address, so no interface is known", at)
+		x.unchecked(PathMTU, "`ip link`", "%v is every address, so no interface is known", at)
 		return
 	}
 	switch name, mtu, err := x.host.Interface(at); {
@@ -162,10 +164,10 @@ func (x *examination) fragments() {
 		case errors.Is(err, ErrNoEcho):
 			x.breaks(Fragments, "a datagram of %d octets in fragments, sent to %v from this machine, does not arrive: something here drops fragments", fragmented, a.Addr())
 		case errors.Is(err, fs.ErrPermission):
-			x.unchecked(Fragments, "whether fragments arrive at %v can be tried only with CAP_NET_RAW", a.Addr())
+			x.unchecked(Fragments, withRaw, "whether fragments arrive at %v can be tried only with CAP_NET_RAW", a.Addr())
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 		default:
-			x.unchecked(Fragments, "fragments at %v: %v", a.Addr(), err)
+			x.unchecked(Fragments, lookAgain, "fragments at %v: %v", a.Addr(), err)
 		}
 	}
 }
@@ -173,7 +175,7 @@ func (x *examination) fragments() {
 func (x *examination) translations() {
 	rules, err := x.host.Translations(x.ctx)
 	if err != nil {
-		x.unchecked(NATRules, "the packet filter of this machine cannot be read: %v", err)
+		x.unchecked(NATRules, byHand, "the packet filter of this machine cannot be read: %v", err)
 		return
 	}
 	if len(rules) == 0 {

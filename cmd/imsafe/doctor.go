@@ -61,7 +61,7 @@ func (a *app) report(found []doctor.Finding, all bool) error {
 			continue
 		}
 		a.say("%-9s %-16s %s", mark(f.Level), f.Code, f.What)
-		if f.Why != "" && f.Level != doctor.Unchecked {
+		if f.Why != "" {
 			a.say("%27s%s", "why: ", f.Why)
 		}
 		if f.Do != "" {
@@ -99,8 +99,13 @@ func (v *doctorNodeCmd) patient(a *app) *doctor.Patient {
 	if socket == "" {
 		socket = p.Config.ManagementSocket()
 	}
-	if err := knock(a.ctx, socket); err == nil {
+	err := knock(a.ctx, socket)
+	switch {
+	case err == nil:
 		p.Node = a.askNode(socket, p)
+		return p
+	case errors.Is(err, fs.ErrPermission):
+		p.Blind = true
 		return p
 	}
 	if _, err := os.Stat(filepath.Join(p.Config.Node.DataDir, sqlite.FileName)); errors.Is(err, fs.ErrNotExist) {

@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/miekg/dns"
 
 	"imsafe/config"
 	"imsafe/doctor"
@@ -219,6 +223,42 @@ func TestQuickstart_says_what_others_need(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestQuickstart_zone: a name server can read it, and everything in it leads to the node.
+func TestQuickstart_zone(t *testing.T) {
+	v := &quickstartCmd{Volte: true, TLS: true, Listen: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}}
+	z, known := dns.NewZoneParser(strings.NewReader(zone(v, quickDomain)), "", ""), map[string]string{}
+	for rr, ok := z.Next(); ok; rr, ok = z.Next() {
+		name, to := rr.Header().Name, ""
+		switch rr := rr.(type) {
+		case *dns.NAPTR:
+			name, to = name+rr.Service, rr.Replacement
+		case *dns.SRV:
+			to = fmt.Sprint(rr.Target, rr.Port)
+		case *dns.A:
+			to = rr.A.String()
+		case *dns.AAAA:
+			name, to = name+"6", rr.AAAA.String()
+		}
+		known[name] = to
+	}
+	if err := z.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"SIP+D2U": "_sip._udp.", "SIP+D2T": "_sip._tcp.", "SIPS+D2T": "_sips._tcp."} {
+		if got := known[quickDomain+"."+name]; got != want+quickDomain+"." {
+			t.Errorf("%s leads to %q", name, got)
+		}
+	}
+	for name, want := range map[string]string{"_sip._udp.": "pcscf.%s.5060", "_sip._tcp.": "pcscf.%s.5060", "_sips._tcp.": "pcscf.%s.5061"} {
+		if got := known[name+quickDomain+"."]; got != fmt.Sprintf(want, quickDomain) {
+			t.Errorf("%s leads to %q", name, got)
+		}
+	}
+	if known["pcscf."+quickDomain+"."] != "192.0.2.1" || known["pcscf."+quickDomain+".6"] != "2001:db8::1" {
+		t.Errorf("%v", known)
 	}
 }
 

@@ -128,5 +128,7 @@ func (h *HSS) resynchronise(t *shard.Task, p *pair, algorithm aka.Algorithm, r *
 		return cx.ErrUnableToComply
 	}
 	h.counts.resyncs.Add(1)
-	return h.moveTo(t, p.owner, p.owner.privates[p.card].impi, sqn.SEQ())
+	impi := p.owner.privates[p.card].impi
+	h.noteResync(p.owner, impi, sqn.SEQ())
+	return h.moveTo(t, p.owner, impi, sqn.SEQ())
 }

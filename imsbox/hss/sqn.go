@@ -19,6 +19,7 @@ type draw struct {
 	next, limit uint64
 	busy        bool // somebody reserves
 	waiting     []shard.Waker
+	resynced    *Resynced // the last time; nil for most
 }
 
 // attempts bounds how often a conditional change is tried again after a conflict, and pause says how long a
@@ -73,6 +74,40 @@ func (h *HSS) moveTo(t *shard.Task, u *user, impi string, seen uint64) error {
 		}
 		return h.reserve(t, u, impi, d, &seen)
 	}
+}
+
+// Resynced is a resynchronisation of a card (TS 33.102 6.3.5).
+type Resynced struct {
+	At   time.Time `json:"at"`
+	Seen uint64    `json:"seen"` // the highest SEQ that the card had accepted
+	// Next is the SEQ that would have come next here; 0 if none was reserved, as after a restart.
+	Next uint64 `json:"next,omitempty"`
+}
+
+// noteResync remembers, in memory, that a card had to be followed.
+func (h *HSS) noteResync(u *user, impi string, seen uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	d := u.drawOf(impi)
+	r := &Resynced{At: h.ports.Clock.Wall().UTC(), Seen: seen}
+	if d.next < d.limit {
+		r.Next = d.next
+	}
+	d.resynced = r
+}
+
+// lastResync returns the last resynchronisation of a card that is remembered, nil if there is none.
+func (h *HSS) lastResync(impi string) *Resynced {
+	u := h.cache.get(TablePrivate, impi)
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if d := u.draws[impi]; d != nil {
+		return d.resynced
+	}
+	return nil
 }
 
 // accepted says whether a card that has seen a number takes next (TS 33.102 C.2.2).

@@ -101,6 +101,9 @@ func TestTUAK_a_card_answers_its_vector(t *testing.T) {
 			if err != nil || view.Cards[0].Algorithm != "tuak" {
 				t.Errorf("%+v, %v", view, err)
 			}
+			if r := view.Cards[0].Resynced; r == nil || r.Seen != 1000 || r.Next != 2 || r.At.IsZero() {
+				t.Errorf("the resynchronisation is remembered as %+v", r)
+			}
 			if n, err := h.CheckKeys(background); n != 1 || err != nil {
 				t.Errorf("%d cards open, %v", n, err)
 			}

@@ -31,6 +31,8 @@ type CardView struct {
 	AMF       string `json:"amf"`
 	// ReservedSEQ is the mark below which sequence numbers may have been used.
 	ReservedSEQ uint64 `json:"reserved_seq"`
+	// Resynced is the last time that the card asked for resynchronisation, since the HSS started; nil if it has not, or it is forgotten.
+	Resynced *Resynced `json:"resynced,omitempty"`
 	// KeyCurrent is false if the keys wait for Reseal after a rotation.
 	KeyCurrent bool `json:"key_current"`
 }
@@ -93,7 +95,7 @@ func (h *HSS) view(id string, sub *subscription) (*View, error) {
 	for i := range sub.privates {
 		p := &sub.privates[i]
 		c := CardView{IMPI: p.impi, IMSI: p.imsi, Algorithm: p.algorithmName(), Scheme: p.scheme.String(),
-			AMF: hex.EncodeToString(p.amf[:]), KeyCurrent: p.algorithm == algorithmNone || h.ports.Keys().Current(p.sealed)}
+			AMF: hex.EncodeToString(p.amf[:]), Resynced: h.lastResync(p.impi), KeyCurrent: p.algorithm == algorithmNone || h.ports.Keys().Current(p.sealed)}
 		rec, err := h.ports.Store.Get(TableSQN, []byte(p.impi))
 		if err == nil {
 			s, err := decodeSequence(rec.Value)
