@@ -318,6 +318,7 @@ func situations(t *testing.T) []situation {
 		{"fragments are dropped", func(w *ward) { w.host.fragments = ErrNoEcho }, Fragments, Breaks, "drops fragments"},
 		{"no right to try fragments", func(w *ward) { w.host.fragments = os.ErrPermission }, Fragments, Unchecked, "CAP_NET_RAW"},
 		{"masquerading", func(w *ward) { w.host.rules = []string{`oifname "eth0" masquerade`} }, NATRules, Hint, "masquerade"},
+		{"telephones behind a NAT", health(func(h *node.Health) { h.Offers, h.Translated = 10, 3 }), NATRules, Hint, "3 of 10 registrations"},
 		{"a packet filter that cannot be read", func(w *ward) { w.host.rulesErr = os.ErrPermission }, NATRules, Unchecked, "cannot be read"},
 
 		{"no DNS", func(w *ward) { w.dns.err = os.ErrDeadlineExceeded }, DNSHome, Unchecked, "does not answer"},

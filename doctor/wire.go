@@ -173,6 +173,11 @@ func (x *examination) fragments() {
 }
 
 func (x *examination) translations() {
+	if x.Node != nil && x.Node.Health != nil {
+		if h := x.Node.Health; h.Translated > 0 {
+			x.hint(NATRules, "%d of %d registrations of telephones came through a NAT: their Via has another address than their source", h.Translated, h.Offers)
+		}
+	}
 	rules, err := x.host.Translations(x.ctx)
 	if err != nil {
 		x.unchecked(NATRules, byHand, "the packet filter of this machine cannot be read: %v", err)

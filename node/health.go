@@ -16,9 +16,13 @@ type Health struct {
 	HSS       map[string]uint64 `json:"hss,omitempty"` // its counts
 	IPsec     []IPsecHealth     `json:"ipsec,omitempty"`
 	Dropped   map[string]uint64 `json:"esp_dropped,omitempty"` // ESP packets by reason
-	Defects   uint64            `json:"defects"`               // procedures that ended with a panic
-	Overloads uint64            `json:"store_overloads"`       // changes that the store refused
-	Lost      uint64            `json:"records_lost"`          // call records
+	// Offers are the registrations that began with a security agreement, Translated those of them whose Via has another address than
+	// their source. Who sends them has proven nothing yet.
+	Offers     uint64 `json:"offers"`
+	Translated uint64 `json:"translated"`
+	Defects    uint64 `json:"defects"`         // procedures that ended with a panic
+	Overloads  uint64 `json:"store_overloads"` // changes that the store refused
+	Lost       uint64 `json:"records_lost"`    // call records
 }
 
 // IPsecHealth is how clients with a SIM card are served at one address.
@@ -56,6 +60,7 @@ func (n *Node) health(context.Context, None) (Health, error) {
 	for _, sh := range n.Shards {
 		h.Defects += sh.Stats().Panics
 	}
+	h.Translated, h.Offers = n.stories.throughNAT()
 	h.Overloads = n.o.Store.Stats().Overloads
 	if n.SCSCF != nil {
 		h.Lost = n.Charging.Lost()

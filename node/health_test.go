@@ -9,10 +9,29 @@ import (
 	"time"
 
 	"imsafe/config"
+	"imsafe/iface/clientims"
 	"imsafe/policy"
+	"imsafe/proto/secagree"
 	"imsafe/proto/shard"
 	"imsafe/store/seal"
 )
+
+// TestHealth_nat: of those who offer a security agreement, the ones whose Via has another address.
+func TestHealth_nat(t *testing.T) {
+	s := newStories(shard.NewFake(time.Unix(0, 0)), nil, nil)
+	offer := &secagree.List{}
+	for _, c := range []clientims.Chapter{
+		{Offered: offer, BehindNAT: true}, {Offered: offer}, {BehindNAT: true}, // the third is a client without IPsec
+		{Offered: offer, BehindNAT: true, Answers: true}, // not a first REGISTER
+		{Offered: offer, BehindNAT: true, Step: clientims.StepAnswered, Status: 401},
+	} {
+		c.IMPI = "alice"
+		s.Tell(c)
+	}
+	if translated, offers := s.throughNAT(); translated != 1 || offers != 2 {
+		t.Errorf("%d of %d", translated, offers)
+	}
+}
 
 // TestHealth_clock: a clock of the day that is set while the node runs is told, one that goes on is not.
 func TestHealth_clock(t *testing.T) {

@@ -23,6 +23,8 @@ type stories struct {
 	mu    sync.Mutex
 	of    map[string]*story // by private identity
 	order []string          // of their first attempts
+
+	offers, translated uint64 // attempts with a security agreement, and those of them that came through a NAT
 }
 
 // story is what is kept of one private identity.
@@ -88,6 +90,12 @@ func (s *stories) Tell(c clientims.Chapter) {
 			of.attempts = slices.Delete(of.attempts, 0, 1)
 		}
 		of.attempts = append(of.attempts, Attempt{At: now, Source: c.Source.String(), Access: c.Access})
+		if c.Offered != nil {
+			s.offers++
+		}
+		if c.Offered != nil && c.BehindNAT {
+			s.translated++
+		}
 	}
 	h := happening(&c)
 	h.At = now
@@ -128,6 +136,13 @@ func (s *stories) Refused(e secure.Event) {
 		h.At = s.clock.Wall()
 		of.add(h)
 	}
+}
+
+// throughNAT returns how many attempts offered a security agreement, and how many of them came through a NAT.
+func (s *stories) throughNAT() (translated, offers uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.translated, s.offers
 }
 
 // Registration is the answer of the verb registration.explain.
