@@ -24,6 +24,7 @@ var floorPlan = []row{
 	{"proto/sip", "", "", ""},
 	{"proto/shard", "", "", ""},
 	{"proto/slab", "", "", ""},
+	{"proto/budget", "", "", ""},
 	{"proto/sdp", "", "pion/sdp", ""},
 	{"proto/aka", "", "", ""},
 	{"proto/siptransport", "proto/sip proto/shard", "x/net x/sys", ""},
@@ -43,7 +44,7 @@ var floorPlan = []row{
 	{"policy/lab", "policy secure", "", ""},
 
 	// Services of the house.
-	{"config", "proto/secagree", "go-toml", ""}, // the names of algorithms stand there
+	{"config", "proto/secagree proto/budget", "go-toml", ""}, // the names of algorithms, and what a sound rate is
 	{"trace", "secure", "prometheus", "proto/aka"},
 	{"store", "store/disk store/journal", "", "store/sqlite sqlite"},
 	{"store/disk", "", "x/sys", ""},
