@@ -215,6 +215,9 @@ func (m *Message) Reason() []byte {
 	return m.bytes(m.reason.off, m.reason.n)
 }
 
+// Received returns how many octets the message was parsed from, 0 if we made it.
+func (m *Message) Received() int { return len(m.buf) }
+
 // Body returns the body, empty if there is none.
 func (m *Message) Body() []byte {
 	m.check()

@@ -26,6 +26,7 @@ type Counters struct {
 	OverSource   atomic.Uint64 // requests refused: Limits.PerSource
 	Stateless    atomic.Uint64 // answers sent without a transaction
 	OverBudget   atomic.Uint64 // answers not sent: Limits.Stateless
+	Withheld     atomic.Uint64 // answers not sent: Config.MayAnswer
 	SendErrors   atomic.Uint64 // messages that the transport refused at once
 	Sent         atomic.Uint64 // client transactions begun
 	Repeated     atomic.Uint64 // requests sent again by timers A and E, ACKs to repeated failures

@@ -82,6 +82,10 @@ type Config struct {
 	// AnyPort matches retransmissions, ACK and CANCEL by the address they come from. By default the port counts too: whoever shares an
 	// address (NAT) and saw a branch cannot cancel another's call. It is for peers that send over many connections at once.
 	AnyPort bool
+	// MayAnswer is asked about each answer that would leave over an unreliable transport, repetitions included: where it goes, how many
+	// octets the request had as it came (0: nothing came, a timer repeats the answer), and the answer. False keeps it back, and counts it;
+	// the transaction goes on as if it had left. nil lets all leave. b is lent.
+	MayAnswer func(to siptransport.Flow, request int, b []byte) bool
 	// NoRPort leaves rport out of the Via that Send and SendAck write. It stands there over unreliable transports only
 	// (RFC 3581).
 	NoRPort bool
@@ -215,6 +219,15 @@ func (l *Layer) send(f siptransport.Flow, b []byte) bool {
 		l.n.SendErrors.Add(1)
 	}
 	return err == nil
+}
+
+// answer sends b, the answer to a request of so many octets, if it may be sent.
+func (l *Layer) answer(to siptransport.Flow, request int, b []byte) bool {
+	if l.cfg.MayAnswer != nil && !to.Via.Reliable() && !l.cfg.MayAnswer(to, request, b) {
+		l.n.Withheld.Add(1)
+		return true
+	}
+	return l.send(to, b)
 }
 
 // reaper is the event that ends the transactions that have nothing to wait for. It runs before the shard goes idle, so never

@@ -82,7 +82,7 @@ func (l *Layer) absorb(f siptransport.Flow, m *sip.Message, hash uint64, key []b
 	case tx == nil && ack:
 		return false
 	case tx == nil:
-		if !f.Via.Reliable() && l.absorbKept(key) {
+		if !f.Via.Reliable() && l.absorbKept(key, m.Received()) {
 			m.Release()
 			return true
 		}
@@ -96,17 +96,17 @@ func (l *Layer) absorb(f siptransport.Flow, m *sip.Message, hash uint64, key []b
 		}
 	default:
 		l.n.Retransmissions.Add(1)
-		tx.again()
+		tx.again(m.Received())
 	}
 	m.Release()
 	return true
 }
 
-// again answers a retransmitted request.
-func (tx *Server) again() {
+// again answers a request of so many octets that has come again.
+func (tx *Server) again(received int) {
 	switch tx.state {
 	case stateProceeding, stateCompleted:
-		tx.repeat()
+		tx.repeat(received)
 	case stateTrying:
 		if tx.method == sip.INVITE {
 			_ = tx.l.Reply(tx, 100, "") // the sender waits already; a closed flow shows again with the final response
@@ -115,12 +115,12 @@ func (tx *Server) again() {
 }
 
 // absorbKept answers the retransmission of a request whose transaction is over.
-func (l *Layer) absorbKept(key []byte) bool {
+func (l *Layer) absorbKept(key []byte, received int) bool {
 	answer, to, ok := l.kept.find(l.sh.Now(), maphash.Bytes(l.seed, key), key)
 	if ok {
 		l.n.Retransmissions.Add(1)
 		l.n.AnswersRepeated.Add(1)
-		l.send(to, answer)
+		l.answer(to, received, answer)
 	}
 	return ok
 }
@@ -195,7 +195,7 @@ func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, 
 	if f.Via.Reliable() {
 		l.send(reply, l.emit(r))
 	} else {
-		l.send(reply, l.keep(key, reply, tx.timers.J, r))
+		l.answer(reply, m.Received(), l.keep(key, reply, tx.timers.J, r))
 	}
 	r.Release()
 	m.Release()
@@ -231,7 +231,7 @@ func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, prefix []byte
 // reply answers m without a transaction. It takes over m.
 func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, prefix []byte, a stateless) {
 	r := l.response(f, m, prefix, a)
-	l.send(reply, l.emit(r))
+	l.answer(reply, m.Received(), l.emit(r))
 	r.Release()
 	m.Release()
 }

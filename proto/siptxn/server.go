@@ -3,6 +3,7 @@ package siptxn
 import (
 	"bytes"
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"time"
 
@@ -39,7 +40,8 @@ type Server struct {
 	method    sip.Method
 	reliable  bool
 	cancelled bool
-	counted   bool // in Layer.pending
+	counted   bool   // in Layer.pending
+	received  uint16 // octets of the request
 
 	hash   uint64
 	next   *Server // in the chain of hash
@@ -105,7 +107,8 @@ func (l *Layer) newServer(f, reply siptransport.Flow, m *sip.Message, hash uint6
 	}
 	timers := l.timers(f)
 	*tx = Server{l: l, slot: slot, gen: gen, state: stateTrying, method: m.Method(), reliable: f.Via.Reliable(), counted: true,
-		hash: hash, next: l.index[hash], key: append(l.bufs.get(len(key)), key...), prefix: prefix,
+		received: uint16(min(m.Received(), math.MaxUint16)),
+		hash:     hash, next: l.index[hash], key: append(l.bufs.get(len(key)), key...), prefix: prefix,
 		source: sourceOf(f.Peer.Addr()), flow: f, reply: reply, req: m, timers: timers}
 	l.index[hash] = tx
 	l.pending[tx.source]++
@@ -218,7 +221,7 @@ func (tx *Server) finish(m *sip.Message) error {
 		b = l.keep(tx.key, tx.reply, tx.timers.J, m)
 	}
 	tx.over()
-	if !l.send(tx.reply, b) {
+	if !l.answer(tx.reply, int(tx.received), b) {
 		return ErrTransport
 	}
 	return nil
@@ -287,21 +290,21 @@ func (l *Layer) Retransmit2xx(tx *Server, toTag []byte) bool {
 	if tx.state != stateAccepted || toTag != nil && l.hashTag(toTag) != tx.tag {
 		return false
 	}
-	return tx.repeat()
+	return tx.repeat(0)
 }
 
-// repeat sends the last response again.
-func (tx *Server) repeat() bool {
+// repeat sends the last response again, for a request of so many octets that has come again.
+func (tx *Server) repeat(request int) bool {
 	if len(tx.last) == 0 {
 		return false
 	}
 	tx.l.n.AnswersRepeated.Add(1)
-	return tx.l.send(tx.reply, tx.last)
+	return tx.l.answer(tx.reply, request, tx.last)
 }
 
 // transmit sends the last response for the first time.
 func (tx *Server) transmit() error {
-	if !tx.l.send(tx.reply, tx.last) {
+	if !tx.l.answer(tx.reply, int(tx.received), tx.last) {
 		return ErrTransport
 	}
 	return nil
@@ -357,7 +360,7 @@ func (tx *Server) Run(sh *shard.Shard) {
 	case tx.state == stateTrying:
 		_ = tx.l.Reply(tx, 100, "") // arms; a closed flow shows again with the final response
 	default: // timer G
-		tx.repeat()
+		tx.repeat(0)
 		tx.resend = max(tx.resend+tx.interval, now)
 		tx.interval = min(2*tx.interval, tx.timers.T2)
 		tx.arm(now)
