@@ -53,6 +53,10 @@ type Options struct {
 	// Admit is asked about the source of each accepted connection before anything is allocated for it; nil admits all. It
 	// is called from the accepting goroutine.
 	Admit func(source netip.AddrPort) bool
+	// Shed is asked about an accepted connection whose time is over (ErrHandshake, ErrFirstMessage, ErrUnfinished, ErrIdle), or whose source
+	// has too many already (ErrLimit), before that ends it; nil ends all. False gives it the same time again. It may be called with a lock
+	// held and from any goroutine, and must not block.
+	Shed func(peer netip.AddrPort, why error) bool
 	// Doubt decides whether a stream ends that two readers could cut at different places (sip.Doubter); nil ends all. It is called
 	// from the reading goroutine.
 	Doubt func(peer netip.AddrPort, err error) bool

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync/atomic"
@@ -168,13 +169,20 @@ func (c *Conn) handshake(w *wire) (*tls.Conn, *tls.ConnectionState, error) {
 	if c.dialled {
 		t = tls.Client(w, c.s.o.TLS)
 	}
-	if err := c.nc.SetDeadline(c.s.o.Clock.Wall().Add(c.s.o.Handshake)); err != nil {
-		return nil, nil, err
+	var late *time.Timer
+	late = time.AfterFunc(math.MaxInt64, func() {
+		if c.sheds(ErrHandshake) {
+			_ = c.nc.SetDeadline(time.Unix(1, 0)) // long ago: the handshake ends
+		} else {
+			late.Reset(c.s.o.Handshake)
+		}
+	})
+	late.Reset(c.s.o.Handshake)
+	err := t.Handshake()
+	if !late.Stop() && err == nil {
+		err = c.nc.SetDeadline(time.Time{}) // it was late, and made it
 	}
-	if err := t.Handshake(); err != nil {
-		return nil, nil, err
-	}
-	if err := c.nc.SetDeadline(time.Time{}); err != nil {
+	if err != nil {
 		return nil, nil, err
 	}
 	w.setCollect()
@@ -229,8 +237,9 @@ func (c *Conn) read() {
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			c.late()
-			return
+			if c.late(now, &opened) {
+				return
+			}
 		case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed):
 			c.end(io.EOF, &c.s.n.ClosedPeer)
 			return
@@ -384,17 +393,27 @@ func (c *Conn) setDeadline(now, opened time.Time) error {
 	return c.nc.SetReadDeadline(d)
 }
 
-// late ends the connection because its deadline has passed.
-func (c *Conn) late() {
+// late ends the connection because its deadline has passed. It reports false if it may go on for the same time again, from now.
+func (c *Conn) late(now time.Time, opened *time.Time) bool {
+	why, cause, from := ErrIdle, &c.s.n.ClosedIdle, (*time.Time)(nil)
 	switch {
 	case !c.began.IsZero():
-		c.end(ErrUnfinished, &c.s.n.ClosedUnfinished)
+		why, cause, from = ErrUnfinished, &c.s.n.ClosedUnfinished, &c.began
 	case !c.first:
-		c.end(ErrFirstMessage, &c.s.n.ClosedFirst)
-	default:
-		c.end(ErrIdle, &c.s.n.ClosedIdle)
+		why, cause, from = ErrFirstMessage, &c.s.n.ClosedFirst, opened
 	}
+	if c.sheds(why) {
+		c.end(why, cause)
+		return true
+	}
+	if from != nil {
+		*from = now
+	}
+	return false
 }
+
+// sheds reports whether the connection ends because its time is over. One that we dialled always does.
+func (c *Conn) sheds(why error) bool { return c.dialled || c.s.sheds(c.peer, why) }
 
 // get gives c an inbound if it has none.
 func (s *Streams) get(c *Conn) {

@@ -138,7 +138,7 @@ func (s *Streams) add(nc net.Conn, sh *shard.Shard, peer netip.AddrPort, r Recei
 		s.n.RefusedTotal.Add(1)
 		return nil
 	case nc == nil:
-	case s.sources[source] >= s.o.MaxPerSource:
+	case s.sources[source] >= s.o.MaxPerSource && s.sheds(peer, ErrLimit):
 		s.n.RefusedSource.Add(1)
 		return nil
 	case s.o.TLS != nil && s.handshakes >= s.o.MaxHandshakes:
@@ -158,6 +158,11 @@ func (s *Streams) add(nc net.Conn, sh *shard.Shard, peer netip.AddrPort, r Recei
 	s.n.Conns.Add(1)
 	s.running.Add(1)
 	return c
+}
+
+// sheds reports whether a connection ends for a reason.
+func (s *Streams) sheds(peer netip.AddrPort, why error) bool {
+	return s.o.Shed == nil || s.o.Shed(peer, why)
 }
 
 // established says that the handshake of an accepted connection has ended, well or not.
