@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 	if overTLS && !s.pathFits(in, item.Algorithm) {
 		return x.Refuse(in, 403, "")
 	}
-	pending := &pendingChallenge{algorithm: item.Algorithm, vector: item.Vector}
+	pending := &pendingChallenge{algorithm: item.Algorithm, vector: item.Vector, of: tieOf(in)}
 	pending.nonce = aka.AppendNonce(nil, item.Vector.RAND, item.Vector.AUTN, nil)
 	s.challenges.put(r.impi, pending, x.Task().Now())
 	in.Msg.Release()
@@ -144,19 +145,21 @@ type pendingChallenge struct {
 	nonce     []byte
 	algorithm aka.DigestAlgorithm
 	vector    aka.Vector
+	of        tie // whom it went to
 	number    uint64
 	until     time.Duration
 }
 
-// challenges keeps at most one pending challenge a private identity: a new one kills the older
-// (TS 33.203 6.1.2.3). Safe for concurrent use.
+// challenges keeps the pending challenges of each private identity: one for each path, where a new one kills the older
+// (TS 33.203 6.1.2.3). Anybody can ask for a challenge in another's name: that must not kill the one that he is about to
+// answer. Safe for concurrent use.
 type challenges struct {
 	life time.Duration
 
 	mu      sync.Mutex
-	pending map[string]*pendingChallenge
+	pending map[string][]*pendingChallenge // oldest first
 	// When each challenge must be forgotten, oldest first; it holds no secret. An entry whose challenge was
-	// taken or replaced meanwhile has another number and is skipped.
+	// taken or replaced meanwhile is found no more and is skipped.
 	queue  []waiting
 	number uint64
 }
@@ -167,36 +170,54 @@ type waiting struct {
 	until  time.Duration
 }
 
+// maxPending bounds the challenges that wait in one name: beyond it the oldest goes. The door has as many associations for
+// them.
+const maxPending = 16
+
 func newChallenges(life time.Duration) *challenges {
-	return &challenges{life: life, pending: map[string]*pendingChallenge{}}
+	return &challenges{life: life, pending: map[string][]*pendingChallenge{}}
 }
 
-// put makes c the pending challenge of impi and forgets what has waited too long.
+// put makes c a pending challenge of impi and forgets what has waited too long.
 func (cs *challenges) put(impi string, c *pendingChallenge, now time.Duration) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.number++
 	c.number, c.until = cs.number, now+cs.life
-	cs.pending[impi] = c
+	all := slices.DeleteFunc(cs.pending[impi], func(old *pendingChallenge) bool { return old.of == c.of })
+	if len(all) >= maxPending {
+		all = slices.Delete(all, 0, 1)
+	}
+	cs.pending[impi] = append(all, c)
 	cs.queue = append(cs.queue, waiting{impi, c.number, c.until})
 	for cs.queue[0].until <= now {
 		old := cs.queue[0]
-		if p := cs.pending[old.impi]; p != nil && p.number == old.number {
-			delete(cs.pending, old.impi)
-		}
+		cs.drop(old.impi, func(p *pendingChallenge) bool { return p.number == old.number })
 		cs.queue = cs.queue[1:]
 	}
 }
 
-// take removes and returns the challenge of impi if it is the one with this nonce and has not expired: no
-// answer is judged twice, and a wrong nonce costs the true client nothing.
+// drop removes and returns the challenge of impi that which chooses, nil if there is none.
+func (cs *challenges) drop(impi string, which func(*pendingChallenge) bool) *pendingChallenge {
+	all := cs.pending[impi]
+	i := slices.IndexFunc(all, which)
+	if i < 0 {
+		return nil
+	}
+	c := all[i]
+	if all = slices.Delete(all, i, i+1); len(all) == 0 {
+		delete(cs.pending, impi)
+	} else {
+		cs.pending[impi] = all
+	}
+	return c
+}
+
+// take removes and returns the challenge of impi with this nonce if it has not expired: no answer is judged twice, and a
+// wrong nonce costs the true client nothing.
 func (cs *challenges) take(impi string, nonce []byte, now time.Duration) (*pendingChallenge, bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.pending[impi]
-	if c == nil || c.until <= now || string(c.nonce) != string(nonce) {
-		return nil, false
-	}
-	delete(cs.pending, impi)
-	return c, true
+	c := cs.drop(impi, func(c *pendingChallenge) bool { return c.until > now && string(c.nonce) == string(nonce) })
+	return c, c != nil
 }
