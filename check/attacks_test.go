@@ -14,7 +14,6 @@ import (
 // unproven are required controls that no attack of the catalogue names yet, each with the reason. A control that is here and has an
 // attack fails the check, so the list only gets shorter.
 var unproven = map[string]string{
-	"ci.availability.deadline":  "its attack holds 10,000 connections in a network namespace; test/hostile holds the deadlines until then",
 	"core.authorization.role":   "the roles of today differ in nothing that a peer of one could want of the other",
 	"core.confidentiality.mtls": "its attack reads the wires between nodes, in targets with more than one process",
 	"mgmt.authentication.admin": "its attack needs a second user of the host",

@@ -8,7 +8,18 @@ func Default() Config {
 	return Config{
 		Node: Node{Name: "imsafe", Number: 1, DataDir: "/var/lib/imsafe"},
 		CI: CI{TLS: CITLS{MinVersion: "1.3"},
-			IPsec: CIIPsec{Profile: "strict", ServerPort: 6060, ClientPorts: []uint16{6061, 6062, 6063, 6064}, ESP: "auto", NATPort: 4500}},
+			IPsec: CIIPsec{Profile: "strict", ServerPort: 6060, ClientPorts: []uint16{6061, 6062, 6063, 6064}, ESP: "auto", NATPort: 4500},
+			Budget: CIBudget{
+				Source:     Rate{20, Of(time.Second), 100},
+				Network:    Rate{200, Of(time.Second), 1000},
+				Connection: Rate{10, Of(time.Second), 50},
+				Client:     Rate{50, Of(time.Second), 200},
+				Challenge:  Rate{6, Of(time.Minute), 10},
+				Resync:     Rate{4, Of(time.Hour), 4},
+				Unproven:   Rate{1000, Of(time.Second), 2000},
+				Emergency:  Rate{2, Of(time.Second), 10},
+				Remember:   Of(24 * time.Hour),
+			}},
 		Cx: Cx{AKA: "AKAv1-MD5", Watchdog: Of(30 * time.Second)},
 		Registration: Registration{
 			MinExpires:     Of(time.Minute),

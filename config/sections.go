@@ -59,6 +59,45 @@ type CI struct {
 	LabUDP    CILabUDP    `toml:"lab_udp"`
 	Digest    CIDigest    `toml:"digest"`
 	DigestMD5 CIDigestMD5 `toml:"digest_md5"`
+	Budget    CIBudget    `toml:"budget"`
+}
+
+// CIBudget is what those may cost who have not proven who they are, and what one client may. Beyond it there is
+// 503 with Retry-After where an answer cannot hit somebody else, and silence over UDP. Each is a number of
+// requests in a time, and how many may come at once.
+type CIBudget struct {
+	// Each address over UDP, and apart from that each over TCP and TLS: requests of clients without a
+	// registration. An IPv6 address counts as its /64. Datagrams of any kind may be five times as many. Several
+	// telephones behind one NAT share it.
+	Source Rate `toml:"source"`
+	// Each network, an IPv4 /24 or an IPv6 /48, the same: for those who have many addresses.
+	Network Rate `toml:"network"`
+	// Each address: new connections over TCP and TLS. A network may open ten times as many.
+	Connection Rate `toml:"connection"`
+	// Each registered client: requests within its registration. They cost no other budget.
+	Client Rate `toml:"client"`
+	// Each subscriber, for each address that has proven that it receives: challenges, each of which draws an
+	// authentication vector. All addresses together that have not proven it have one share more.
+	Challenge Rate `toml:"challenge"`
+	// The same for cards that say that their sequence number is another (AUTS).
+	Resync Rate `toml:"resync"`
+	// All addresses over UDP together that have never registered: first REGISTERs that are answered. What is
+	// beyond it is not, while those who registered lately, and TCP and TLS, are served.
+	Unproven Rate `toml:"unproven"`
+	// Emergency calls of clients without a registration, from each address. They cost no other budget.
+	Emergency Rate `toml:"emergency"`
+	// How long an address counts as one that receives, after a client has registered from it.
+	Remember Duration `toml:"remember"`
+}
+
+// Rate is a number of requests in a time.
+type Rate struct {
+	// So many,
+	Limit int `toml:"limit"`
+	// in this time,
+	Per Duration `toml:"per"`
+	// and so many at once after a while of none.
+	Burst int `toml:"burst"`
 }
 
 // CITLS serves clients over TLS.

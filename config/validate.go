@@ -117,6 +117,7 @@ func (c *Config) validateCI(f *findings) {
 	tls, udp := c.CI.TLS, c.CI.LabUDP
 	f.refuse(c.HasRole("pcscf") && len(tls.Listen) == 0 && len(udp.Listen) == 0 && len(c.CI.IPsec.Listen) == 0, "ci.tls.listen", `write listen = ["192.0.2.1:5061"], or the same with port 5060 in [ci.ipsec]`, "no client can reach this node")
 	c.validateIPsec(f)
+	c.validateBudget(f)
 	if len(tls.Listen) > 0 {
 		f.refuse(tls.CertificateFile == "", "ci.tls.certificate_file", "", "TLS needs a certificate")
 		f.refuse(tls.KeyFile == "", "ci.tls.key_file", "", "TLS needs the certificate's key")

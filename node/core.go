@@ -92,7 +92,8 @@ type World struct {
 	Numbering    config.Numbering // how dialled numbers are read
 	Emergency    config.Emergency // what an emergency call is, and where it goes
 	// Gm are the timers between client and P-CSCF; the zero value takes those of TS 24.229 7.7.
-	Gm siptxn.Timers
+	Gm      siptxn.Timers
+	Budgets clientims.Budgets // what strangers and clients may cost; the zero value takes the door's defaults
 
 	IND          uint8     // array index of this node in SQN (TS 33.102 C.1.1.1)
 	RestoreEpoch uint64    // how often a backup was restored into the store, and when last
@@ -216,7 +217,7 @@ func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
 }
 
 func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
-	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf, Emergency: emergency(w)}, clientims.Ports{Table: c.Table,
+	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf, Emergency: emergency(w), Budgets: w.Budgets}, clientims.Ports{Table: c.Table,
 		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story}); err != nil {
 		return err
 	}

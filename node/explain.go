@@ -154,7 +154,11 @@ var meant = map[string][2]string{
 	"failed-authentication": {"the registration that was there stays", ""},
 	"bid-down":              {"what was offered in clear is not what was repeated under protection: somebody may have changed it on its way", "capture on both sides and compare"},
 	"offer":                 {"what the client offers is weaker than the profile allows", ""},
-	"unproven":              {"the associations that the client has stand until it has proven itself anew", ""},
+	"challenge": {"too many challenges were asked for in this name from there: this one drew none",
+		"if it is the client, it begins anew too often: look at why its last registrations failed; if it is somebody else, the client is not touched by it; challenge in [ci.budget] is the limit"},
+	"resync": {"the card asked for a resynchronisation too often",
+		"the sequence number of the card and that of the network do not meet: another network element may draw vectors of the same card with the same IND"},
+	"unproven": {"the associations that the client has stand until it has proven itself anew", ""},
 }
 
 // refusal tells of a refusal by a function.

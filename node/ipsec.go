@@ -147,7 +147,7 @@ func (n *Node) openIPsec(s *IPsecSockets) error {
 
 // listenSealed opens TCP on the protected server port, and the way to those of clients.
 func (n *Node) listenSealed(g *gmAccess, a *access) (err error) {
-	a.options.MaxPerSource = math.MaxInt // the source is a client that proved its keys; two connections are all its ports allow
+	a.options.MaxPerSource, a.options.Admit = math.MaxInt, nil // the source is a client that proved its keys; two connections are all its ports allow
 	g.streams = siptransport.NewStreams(a.options)
 	g.listeners, err = n.espTCP.ListenEach(netip.AddrPortFrom(g.Local, g.ServerPort), len(n.Shards))
 	g.DialBy(func(ref esp.Ref, client netip.AddrPort, to *clientims.Port) siptransport.Flow {

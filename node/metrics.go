@@ -89,7 +89,10 @@ func (n *Node) droppedESP() iter.Seq2[string, uint64] {
 // functionMetrics are those of the functions that this process has.
 func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 	if n.Door != nil {
-		err = r.Gauge("clientims", "associations", "Paths to clients, those included that prove nothing yet.", func() float64 { return float64(n.Door.Associations()) })
+		err = errors.Join(
+			r.Gauge("clientims", "associations", "Paths to clients, those included that prove nothing yet.", func() float64 { return float64(n.Door.Associations()) }),
+			r.Counters("clientims", n.Door.Budgets()),
+			r.Gauge("clientims", "amplification", "Octets sent to UDP sources that were never proven, for each octet that came from them.", n.Door.Budgets().Amplification))
 	}
 	if n.SCSCF != nil {
 		err = errors.Join(err,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -102,7 +101,7 @@ func New(o Options) (*Node, error) {
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Story: n.stories, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
-		Numbering: c.Numbering, Emergency: c.Emergency, Gm: timers(c.Timers.Gm),
+		Numbering: c.Numbering, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget),
 		Digest:       DigestAlgorithms(c),
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
@@ -180,12 +179,16 @@ func (n *Node) track(ports []*clientims.Port) *access {
 	a := &access{ports: ports}
 	a.options = n.o.Transport
 	a.options.Clock, a.options.Counters, a.options.TLS, a.options.Doubt = n.o.Clock, &a.counters, nil, n.Door.Doubts
-	if !n.Gate.On(secure.CIAvailabilityDeadline) {
-		const patience = 24 * time.Hour
-		a.options.Handshake, a.options.FirstMessage, a.options.Unfinished, a.options.MaxPerSource = patience, patience, patience, math.MaxInt
-	}
+	a.options.Shed, a.options.Admit = n.Door.Sheds, n.Door.Admits
 	n.accesses = append(n.accesses, a)
 	return a
+}
+
+// Budgets are those of a configuration in the words of the door.
+func Budgets(b *config.CIBudget) clientims.Budgets {
+	return clientims.Budgets{Source: b.Source.Bucket(), Network: b.Network.Bucket(), Connection: b.Connection.Bucket(), Client: b.Client.Bucket(),
+		Challenge: b.Challenge.Bucket(), Resync: b.Resync.Bucket(), Unproven: b.Unproven.Bucket(), Emergency: b.Emergency.Bucket(),
+		Remember: b.Remember.Std()}
 }
 
 // timers derives all from the three that the standard derives from (RFC 3261 table 4).

@@ -30,6 +30,9 @@ const (
 	CIConfidentialityAlgorithms     // algorithms by our own list; MD5 and 3DES only for a device exception (TS 33.203 Annex H)
 	CIConfidentialityTLSFloor       // TLS 1.3, or 1.2 AEAD where the operator says so (TS 33.310 6.2a)
 	CIConfidentialityKeyEgress      // CK, IK, RES never leave in SIP (TS 33.203 6.1.1); no setting turns it off
+	CIAvailabilityBudgetSource      // token buckets for each source before anything is kept (ours)
+	CIAvailabilityBudgetVector      // few vectors and resynchronisations for each identity and source (TS 33.203 6.1.3)
+	CIAvailabilityPathProof         // UDP sources never proven share one budget, and get no answer larger than their request (ours)
 	CIAvailabilityKeepRegistration  // a failed authentication never de-registers (TS 33.203 6.1.1)
 	CIAvailabilitySACap             // a stranger's REGISTER ends no associations, and there are few of them (TS 33.203 7.1, 7.4)
 	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
@@ -68,6 +71,9 @@ var controlNames = [controlCount]string{
 	CIConfidentialityAlgorithms:     "ci.confidentiality.algorithms",
 	CIConfidentialityTLSFloor:       "ci.confidentiality.tls-floor",
 	CIConfidentialityKeyEgress:      "ci.confidentiality.key-egress",
+	CIAvailabilityBudgetSource:      "ci.availability.budget.source",
+	CIAvailabilityBudgetVector:      "ci.availability.budget.vector",
+	CIAvailabilityPathProof:         "ci.availability.path-proof",
 	CIAvailabilityKeepRegistration:  "ci.availability.keep-registration",
 	CIAvailabilitySACap:             "ci.availability.sa-cap",
 	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",

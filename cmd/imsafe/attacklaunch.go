@@ -77,7 +77,7 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 	if err := t.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("no target could be started: %w", err), os.RemoveAll(t.dir))
 	}
-	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Cast: s.Cast}
+	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Tight: s.Tight, Cast: s.Cast}
 	for _, c := range s.Off {
 		setup.Off = append(setup.Off, c.String())
 	}
@@ -246,8 +246,15 @@ func (t *tail) String() string {
 type systemNetwork struct{}
 
 // Dial implements attack.Network.
-func (systemNetwork) Dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+func (systemNetwork) Dial(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	var d net.Dialer
+	switch local := netip.AddrPortFrom(from, 0); {
+	case !from.IsValid():
+	case network == "udp":
+		d.LocalAddr = net.UDPAddrFromAddrPort(local)
+	default:
+		d.LocalAddr = net.TCPAddrFromAddrPort(local)
+	}
 	return d.DialContext(ctx, network, to.String())
 }
 

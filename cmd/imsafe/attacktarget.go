@@ -46,6 +46,7 @@ type targetSetup struct {
 	Access  attack.Access `json:"access"` // open beside TLS
 	Quick   bool          `json:"quick"`
 	Profile string        `json:"profile"`
+	Tight   bool          `json:"tight"`
 	Cast    []string      `json:"cast"` // names of subscribers
 }
 
@@ -222,9 +223,23 @@ func (t *target) config() *config.Config {
 	if t.setup.Quick {
 		c.Timers.Gm = config.SIPTimers{T1: config.Of(attack.QuickT1), T2: config.Of(4 * attack.QuickT1), T4: config.Of(5 * attack.QuickT1)}
 	}
+	if c.CI.Budget = config.Wide(); t.setup.Tight {
+		tighten(&c.CI.Budget)
+	}
 	c.Metrics.Listen = config.Address{}
 	c.Timers.Drain = config.Of(100 * time.Millisecond)
 	return &c
+}
+
+// tighten makes the budgets those of attack.Tight. The other ones stay wide, so that they do not hide what is tried.
+func tighten(b *config.CIBudget) {
+	rate := func(limit int, per time.Duration, burst int) config.Rate {
+		return config.Rate{Limit: limit, Per: config.Of(per), Burst: burst}
+	}
+	b.Source = rate(attack.TightSource/2, time.Second, attack.TightSource)
+	b.Challenge = rate(attack.TightChallenges, time.Minute, attack.TightChallenges)
+	b.Resync = rate(attack.TightResyncs, time.Hour, attack.TightResyncs)
+	b.Unproven = rate(attack.TightUnproven/2, time.Second, attack.TightUnproven)
 }
 
 func addressOf(c *net.UDPConn) netip.AddrPort { return netip.MustParseAddrPort(c.LocalAddr().String()) }

@@ -50,6 +50,7 @@ type Config struct {
 	MaxAssociations int
 	Emergency       gm.Emergency // what is let in from anybody, at any time
 	Limits          siptxn.Limits
+	Budgets         Budgets
 }
 
 // Ports is what is plugged into the door.
@@ -71,6 +72,8 @@ type Door struct {
 	access []*accessPorts
 	gms    []*Gm
 	users  *users
+
+	budgets *budgets
 
 	draining atomic.Bool
 	walking  atomic.Int64 // requests of clients that have no final response yet
@@ -102,7 +105,7 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	if cfg.MaxAssociations == 0 {
 		cfg.MaxAssociations = 1 << 20
 	}
-	d := &Door{cfg: cfg, ports: ports, users: newUsers()}
+	d := &Door{cfg: cfg, ports: ports, users: newUsers(), budgets: newBudgets(cfg.Budgets)}
 	for _, sh := range ports.Shards {
 		d.tables = append(d.tables, newAssociations(sh, cfg.MaxAssociations))
 	}
@@ -124,8 +127,12 @@ func (d *Door) openAccess(a Access, g *Gm) *accessPorts {
 		if p.paths == nil {
 			p.paths = NewPaths()
 		}
-		p.layer = siptxn.New(siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind,
-			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign})
+		layer := siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind,
+			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign}
+		if !a.Protected {
+			layer.MayAnswer = p.mayAnswer
+		}
+		p.layer = siptxn.New(layer)
 		group.ports = append(group.ports, p)
 	}
 	d.access = append(d.access, group)
@@ -142,7 +149,11 @@ func (d *Door) Promote(ref secure.Association, r gm.Registration) error {
 		return err
 	}
 	a, alive := d.lookup(ref)
-	if !alive || a.sa == nil {
+	if !alive {
+		return nil
+	}
+	d.provenAt(a, t.now())
+	if a.sa == nil {
 		return nil
 	}
 	a.sa.gm.clear.ports[ref.Shard].paths.drop(a.path, ref) // nothing of this client comes in clear any more

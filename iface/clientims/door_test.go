@@ -22,7 +22,7 @@ import (
 
 // bench is a door on one shard under a fake clock, with a P-CSCF that the test plays.
 type bench struct {
-	t     *testing.T
+	t     testing.TB
 	door  *Door
 	port  *Port
 	shard *shard.Shard
@@ -74,7 +74,7 @@ func (b *bench) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	return x.Refuse(in, 200, "")
 }
 
-func newBench(t *testing.T, access Access) *bench {
+func newBench(t testing.TB, access Access) *bench {
 	b := &bench{t: t, clock: shard.NewFake(time.Unix(1700000000, 0)), pool: sip.NewPool(sip.Limits{Poison: true}), gate: policy.Default().Gate(nil),
 		proofs: map[secure.Association]secure.Proof{}, gone: map[secure.Association][]gm.Reason{}, conns: map[secure.Association]*wire{}}
 	b.shard = shard.New(shard.Config{Node: 1, Clock: b.clock, Inbox: 64, OnPanic: func(v any, stack []byte) { t.Errorf("%v\n%s", v, stack) }})

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"imsafe/hop"
+	"imsafe/proto/budget"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -37,6 +38,7 @@ type screened struct {
 	known       bool
 	offer       *offer
 	chapter     Chapter
+	name        budget.Key // that a REGISTER claims
 }
 
 var (
@@ -46,7 +48,12 @@ var (
 )
 
 // Packet implements siptransport.Receiver.
-func (p *Port) Packet(f siptransport.Flow, data []byte) { p.layer.Input(f, data) }
+func (p *Port) Packet(f siptransport.Flow, data []byte) {
+	if p.forgeable(f) && !p.hears(f, data) {
+		return
+	}
+	p.layer.Input(f, data)
+}
 
 // Opened implements siptransport.Receiver. A connection alone proves nothing and gets no association.
 func (p *Port) Opened(f siptransport.Flow, _ *tls.ConnectionState) {
@@ -95,6 +102,9 @@ func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int, more fun
 	p.screened = screened{association: a, known: known}
 	if !known && p.access.gm != nil && p.access.Protected {
 		return siptxn.Silence, nil // its associations went while it was on its way
+	}
+	if status, more = p.affords(f, m, &a); status != 0 {
+		return status, more
 	}
 	if p.refusesUnregistered(a, m) {
 		return p.unwelcome(), nil
@@ -149,7 +159,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		leave = p.leaveFresh(p.setOf(tx.Flow()))
 	}
 	if m.Method() == sip.REGISTER {
-		leave = p.telling(leave, p.screened.chapter, a.ref)
+		leave = p.noting(p.telling(leave, p.screened.chapter, a.ref), p.screened.name)
 	}
 	if emergency {
 		p.door.tableOf(a.ref).answer(a.ref)

@@ -114,6 +114,15 @@ const (
 // QuickT1 is what a target with quick timers takes for T1 (RFC 3261 17.1.1.1).
 const QuickT1 = 5 * time.Millisecond
 
+// The budgets of a target with tight ones: so many at once. Of requests of a source and of first REGISTERs of unproven sources half as many
+// come back in a second; challenges in a minute, resynchronisations in an hour.
+const (
+	TightSource     = 40
+	TightChallenges = 5
+	TightResyncs    = 2
+	TightUnproven   = 40
+)
+
 // both are the accesses of production.
 func both() []Access { return []Access{TLS, IPsec} }
 
@@ -139,6 +148,7 @@ type Attack struct {
 	Access   []Access // by each of them, where a variant has no others
 	Profile  string   // of the target's IPsec, by its name; "" is strict
 	Quick    bool     // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
+	Tight    bool     // the target's budgets are small, so that a run needs few packets; else nobody reaches them
 	Digest   bool     // the target admits subscribers without a card, who are in the cast then
 	Bounds   Bounds
 	Variants []Variant

@@ -16,11 +16,15 @@ func All() []Attack {
 		sourceSpoof(),        // CI-10
 		identityCross(),      // CI-11
 		espReplay(),          // CI-12
+		akaResyncStorm(),     // CI-13
 		registerWrongRes(),   // CI-14
 		registerRemove(),     // CI-15
 		registerHijack(),     // CI-16
 		saExhaust(),          // CI-17
+		registerFlood(),      // CI-18
+		udpAmplify(),         // CI-20
 		forkLoop(),           // CI-21
+		streamSlowloris(),    // CI-22
 		streamSmuggle(),      // CI-23
 		headerSmuggle(),      // CI-24
 		parserCorpus(),       // CI-25

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func divert(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	out, err := f.attacker.Dial(ctx, "udp", f.NAT)
+	out, err := f.attacker.Dial(ctx, "udp", netip.Addr{}, f.NAT)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func replay(ctx context.Context, f *Field, o *Outcome) error {
 	if _, err := carol.Ask(ctx, carol.Message(f.Bob.IMPU, said)); err != nil {
 		return err
 	}
-	wire, err := f.attacker.Dial(ctx, "udp", f.NAT)
+	wire, err := f.attacker.Dial(ctx, "udp", netip.Addr{}, f.NAT)
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func flip(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	wire, err := f.attacker.Dial(ctx, "udp", f.NAT)
+	wire, err := f.attacker.Dial(ctx, "udp", netip.Addr{}, f.NAT)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net/netip"
 	"time"
 
 	"imsafe/secure"
@@ -26,7 +27,7 @@ func offerOldTLS(ctx context.Context, f *Field, o *Outcome) error {
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
 		for _, suites := range [][]uint16{{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}, {tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA}} {
 			old := &tls.Config{MinVersion: version, MaxVersion: version, CipherSuites: suites}
-			conn, _, err := f.connect(ctx, f.attacker, old)
+			conn, _, err := f.connect(ctx, f.attacker, netip.Addr{}, old)
 			if err == nil {
 				agreed = tls.VersionName(version) + " " + tls.CipherSuiteName(suites[0])
 				_ = conn.Close() // the handshake is all

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
 	"imsafe/proto/diameter"
@@ -36,7 +37,7 @@ func saysIsCSCF(ctx context.Context, f *Field, o *Outcome, certificates []tls.Ce
 	const times = 5
 	believed, last := 0, "closes the connection"
 	for range times {
-		conn, err := f.attacker.Dial(ctx, "tcp", f.Cx)
+		conn, err := f.attacker.Dial(ctx, "tcp", netip.Addr{}, f.Cx)
 		if err != nil {
 			return err
 		}

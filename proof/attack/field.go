@@ -62,7 +62,8 @@ func (s *Site) ServerName() string { return "pcscf." + s.Domain }
 
 // Network opens sockets. The attacker's is limited by the runner.
 type Network interface {
-	Dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)
+	// Dial opens a connection from an address of this host; the zero address is any.
+	Dial(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error)
 	ListenPacket(local netip.Addr) (net.PacketConn, error)
 }
 
@@ -124,6 +125,16 @@ func (f *Field) Stranger(ctx context.Context) (*Hand, error) {
 	return f.hand(ctx, f.attacker, nil, nil)
 }
 
+// Elsewhere is the number of an address of loopback that no honest party has, each in a network of its own.
+func Elsewhere(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{127, byte(100 + n/200), byte(n%200 + 1), 1})
+}
+
+// StrangerAt is Stranger from an address of his own.
+func (f *Field) StrangerAt(ctx context.Context, from netip.Addr) (*Hand, error) {
+	return f.handAt(ctx, f.attacker, from, nil, nil)
+}
+
 // Mallory is the attacker's hand with his own subscription, registered.
 func (f *Field) Mallory(ctx context.Context) (*Hand, error) {
 	h, err := f.MalloryInClear(ctx)
@@ -181,7 +192,12 @@ func within(ctx context.Context, d time.Duration, wait func(context.Context) err
 
 // hand connects over the access of the attack.
 func (f *Field) hand(ctx context.Context, n Network, u *User, heard *bytes.Buffer) (*Hand, error) {
-	conn, proto, err := f.connect(ctx, n, nil)
+	return f.handAt(ctx, n, netip.Addr{}, u, heard)
+}
+
+// handAt is hand from an address.
+func (f *Field) handAt(ctx context.Context, n Network, from netip.Addr, u *User, heard *bytes.Buffer) (*Hand, error) {
+	conn, proto, err := f.connect(ctx, n, from, nil)
 	if err != nil {
 		return nil, fmt.Errorf("attack: no connection to the target: %w", err)
 	}
@@ -191,16 +207,16 @@ func (f *Field) hand(ctx context.Context, n Network, u *User, heard *bytes.Buffe
 }
 
 // connect opens the access. c may ask for another TLS than the best.
-func (f *Field) connect(ctx context.Context, n Network, c *tls.Config) (net.Conn, string, error) {
+func (f *Field) connect(ctx context.Context, n Network, from netip.Addr, c *tls.Config) (net.Conn, string, error) {
 	switch f.access {
 	case Clear:
-		conn, err := n.Dial(ctx, "udp", f.Clear)
+		conn, err := n.Dial(ctx, "udp", from, f.Clear)
 		return conn, "UDP", err
 	case IPsec:
-		conn, err := f.dialSealed(ctx, n)
+		conn, err := f.dialSealed(ctx, n, from)
 		return conn, "UDP", err
 	}
-	conn, err := n.Dial(ctx, "tcp", f.TLS)
+	conn, err := n.Dial(ctx, "tcp", from, f.TLS)
 	if err != nil {
 		return nil, "", err
 	}

@@ -43,12 +43,12 @@ type sealed struct {
 var _ net.Conn = (*sealed)(nil)
 
 // dialSealed opens both sockets. There are no associations yet.
-func (f *Field) dialSealed(ctx context.Context, n Network) (*sealed, error) {
-	clear, err := n.Dial(ctx, "udp", f.Gm)
+func (f *Field) dialSealed(ctx context.Context, n Network, from netip.Addr) (*sealed, error) {
+	clear, err := n.Dial(ctx, "udp", from, f.Gm)
 	if err != nil {
 		return nil, err
 	}
-	nat, err := n.Dial(ctx, "udp", f.NAT)
+	nat, err := n.Dial(ctx, "udp", from, f.NAT)
 	if err != nil {
 		return nil, errors.Join(err, clear.Close())
 	}

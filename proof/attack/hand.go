@@ -183,14 +183,7 @@ func (h *Hand) Ask(ctx context.Context, request string) (*sip.Message, error) {
 // answered is Ask for the status alone, 0 for silence: that is the answer of an unprotected port beside protected ones.
 func (h *Hand) answered(ctx context.Context, request string) (status int, err error) {
 	var m *sip.Message
-	err = within(ctx, soon/3, func(ctx context.Context) (err error) {
-		m, err = h.Ask(ctx, request)
-		return err
-	})
-	if errors.Is(err, ErrSilence) && ctx.Err() == nil {
-		return 0, nil
-	}
-	return statusOf(m), err
+	return h.answeredBy(ctx, request, &m)
 }
 
 // lineOf returns the rest of the first line that begins with name.

@@ -26,7 +26,7 @@ func (f *Field) relay(ctx context.Context, edit func(string) string) (*relay, er
 	if err != nil {
 		return nil, err
 	}
-	edge, err := f.attacker.Dial(ctx, "udp", f.Gm)
+	edge, err := f.attacker.Dial(ctx, "udp", netip.Addr{}, f.Gm)
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}

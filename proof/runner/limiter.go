@@ -38,14 +38,14 @@ type limiter struct {
 var _ attack.Network = (*limiter)(nil)
 
 // Dial implements attack.Network.
-func (l *limiter) Dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+func (l *limiter) Dial(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	if !slices.Contains(l.targets, to) {
 		return nil, fmt.Errorf("%w: %v is no address of the target", ErrBounds, to)
 	}
 	if err := l.open(); err != nil {
 		return nil, err
 	}
-	conn, err := l.network.Dial(ctx, network, to)
+	conn, err := l.network.Dial(ctx, network, from, to)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 // pipes is a network whose other ends read everything.
 type pipes struct{ t *testing.T }
 
-func (p pipes) Dial(context.Context, string, netip.AddrPort) (net.Conn, error) {
+func (p pipes) Dial(context.Context, string, netip.Addr, netip.AddrPort) (net.Conn, error) {
 	here, there := net.Pipe()
 	p.t.Cleanup(func() { _ = here.Close(); _ = there.Close() })
 	go func() {
@@ -46,18 +46,18 @@ func limit(t *testing.T, b attack.Bounds) *limiter {
 func TestLimiter(t *testing.T) {
 	l := limit(t, attack.Bounds{Packets: 3, Bytes: 10, Conns: 2, Time: time.Second})
 	ctx := context.Background()
-	if _, err := l.Dial(ctx, "tcp", netip.MustParseAddrPort("127.0.0.1:22")); !errors.Is(err, ErrBounds) {
+	if _, err := l.Dial(ctx, "tcp", netip.Addr{}, netip.MustParseAddrPort("127.0.0.1:22")); !errors.Is(err, ErrBounds) {
 		t.Errorf("another address: %v", err)
 	}
-	a, err := l.Dial(ctx, "tcp", at)
+	a, err := l.Dial(ctx, "tcp", netip.Addr{}, at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := l.Dial(ctx, "tcp", at)
+	b, err := l.Dial(ctx, "tcp", netip.Addr{}, at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Dial(ctx, "tcp", at); !errors.Is(err, ErrBounds) {
+	if _, err := l.Dial(ctx, "tcp", netip.Addr{}, at); !errors.Is(err, ErrBounds) {
 		t.Errorf("a third socket: %v", err)
 	}
 	for i, step := range []struct {

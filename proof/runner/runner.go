@@ -140,7 +140,7 @@ type run struct {
 // once is one run: target, baseline, attack, baseline.
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
-	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Profile: a.Profile, Quick: a.Quick,
+	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
 		Cast: cast(a)})
 	if err != nil {
 		return nil, err

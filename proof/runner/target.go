@@ -15,6 +15,7 @@ type Setup struct {
 	Access  attack.Access      // that is open beside TLS
 	Quick   bool               // SIP timers towards clients are attack.QuickT1
 	Profile string             // of IPsec, by its name; "" is strict
+	Tight   bool               // budgets of C-I are attack.TightSource and so on; else nobody reaches them
 	Cast    []string           // names of the lab subscribers, whose keys the target makes
 }
 

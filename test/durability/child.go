@@ -51,6 +51,7 @@ func configuration(dir, address string) (*config.Config, error) {
 		return nil, err
 	}
 	c := config.Default()
+	c.CI.Budget = config.Wide() // all clients share an address
 	c.Node.Lab, c.Node.DataDir, c.Node.Shards = true, filepath.Join(dir, "store"), 2
 	c.IMS.Domain = Domain
 	c.CI.LabUDP.Listen = []config.Address{{AddrPort: addr}}

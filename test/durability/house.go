@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"imsafe/config"
 	"imsafe/imsbox/hss"
 	"imsafe/imsbox/scscf"
 	"imsafe/node"
@@ -46,8 +47,9 @@ func openHouse(p *process, hoard bool) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
+	wide := config.Wide() // all clients share an address
 	core, err := node.Assemble(node.World{Clock: clock, Random: rand.Reader, Log: slog.New(slog.DiscardHandler), Store: st,
-		Keys: func() *seal.Keyring { return keyring }, Node: 1, Shards: 1, Domain: Domain, Lab: true})
+		Keys: func() *seal.Keyring { return keyring }, Node: 1, Shards: 1, Domain: Domain, Lab: true, Budgets: node.Budgets(&wide)})
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -40,6 +40,8 @@ type Options struct {
 	Protected bool
 	// Digest admits subscribers without a card, by SHA-256 and by MD5.
 	Digest bool
+	// Wide makes the budgets of the nodes so wide that nobody reaches them: for attacks that others must stop.
+	Wide bool
 	// Emergency is who answers emergency calls, a SIP URI; "" is nobody.
 	Emergency string
 	// Poison makes the nodes panic where a message is used after its release.

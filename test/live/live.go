@@ -158,6 +158,7 @@ func configuration(dir string, o Options) *config.Config {
 	}
 	c.IMS.Domain = Domain
 	c.Timers.Drain = config.Of(2 * time.Second)
+	c.CI.Budget = config.Wide() // all clients share 127.0.0.1
 	if o.Configure != nil {
 		o.Configure(&c)
 	}

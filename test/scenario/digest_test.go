@@ -23,7 +23,7 @@ func passwordWorld(t *testing.T, off ...secure.ControlID) *lab.World {
 			t.Fatal(err)
 		}
 	}
-	w, err := lab.New(lab.Options{Seed: 1, Digest: true, Policy: p})
+	w, err := lab.New(lab.Options{Seed: 1, Digest: true, Policy: p, Wide: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,7 @@ func Run(plan Plan) (result Result, err error) {
 // build makes the world, its phones and its weather.
 func (r *run) build() (err error) {
 	r.split = r.Seed%3 == 2
-	o := lab.Options{Seed: r.Seed, Nodes: r.Nodes, Shards: 1 + int(r.Seed%2), Mode: hop.Mode(r.Seed / 2 % 2), Split: r.split, Poison: true,
+	o := lab.Options{Seed: r.Seed, Wide: r.Seed%3 != 0, Nodes: r.Nodes, Shards: 1 + int(r.Seed%2), Mode: hop.Mode(r.Seed / 2 % 2), Split: r.split, Poison: true,
 		Log: r.history.logger(), Disk: r.newDisk, Read: r.readTakes, Lying: r.Lying}
 	r.weather = newWeather(r.random)
 	if r.Network {

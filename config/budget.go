@@ -1,0 +1,35 @@
+package config
+
+import "imsafe/proto/budget"
+
+// Bucket returns the rate in the words of the budgets.
+func (r Rate) Bucket() budget.Rate {
+	return budget.Rate{Limit: r.Limit, Per: r.Per.Std(), Burst: r.Burst}
+}
+
+// Wide is a budget that nobody in a laboratory reaches, for tests and measurements of other things: all clients of one host share one
+// address.
+func Wide() CIBudget {
+	b := Default().CI.Budget
+	for _, r := range b.rates() {
+		*r.rate = Rate{Limit: 1_000_000, Per: Of(1_000_000_000), Burst: 1_000_000}
+	}
+	return b
+}
+
+type namedRate struct {
+	key  string
+	rate *Rate
+}
+
+func (b *CIBudget) rates() []namedRate {
+	return []namedRate{{"source", &b.Source}, {"network", &b.Network}, {"connection", &b.Connection}, {"client", &b.Client},
+		{"challenge", &b.Challenge}, {"resync", &b.Resync}, {"unproven", &b.Unproven}, {"emergency", &b.Emergency}}
+}
+
+// validateBudget refuses rates that no bucket could have.
+func (c *Config) validateBudget(f *findings) {
+	for _, r := range c.CI.Budget.rates() {
+		f.refuse(!r.rate.Bucket().Sound(), "ci.budget."+r.key, "such as limit = 20, per = \"1s\", burst = 100", "%v is no rate: it lets nothing through, or takes years to recover", r.rate.Bucket())
+	}
+}

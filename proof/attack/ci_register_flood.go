@@ -1,0 +1,119 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"imsafe/secure"
+)
+
+// registerFlood: REGISTERs faster than anybody's share.
+func registerFlood() Attack {
+	return Attack{
+		ID: "ci.register.flood", Number: "CI-18", Title: "more first REGISTERs than anybody may send",
+		Text:     "each costs a look into the HSS, and one with the name of a user a vector: who sends enough leaves nothing for others",
+		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
+		Source: "sippts flood; TS 33.203 6.1.3", Tight: true,
+		Bounds: Bounds{Packets: 400, Bytes: 600_000, Conns: 130, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "one-source", Position: OffPath, Access: []Access{TLS}, Run: registerNobodies,
+				Controls: []secure.ControlID{secure.CIAvailabilityBudgetSource, secure.CIAvailabilityBudgetVector}},
+			{Name: "spoofed", Position: OffPath, Access: []Access{IPsec}, Run: registerFromEverywhere,
+				Controls: []secure.ControlID{secure.CIAvailabilityPathProof}},
+			{Name: "drain", Position: OffPath, Access: []Access{TLS}, Run: drawVectors, Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector}},
+		},
+	}
+}
+
+// nobody is a registration of somebody whom the network does not know: each another one.
+func (f *Field) nobody(n int) Registering {
+	name := fmt.Sprintf("nobody%d@%s", n, f.Domain)
+	return Registering{IMPI: name, IMPU: "sip:" + name, Expires: 600}
+}
+
+// registerNobodies floods from one address.
+func registerNobodies(ctx context.Context, f *Field, o *Outcome) error {
+	stranger, err := f.StrangerAt(ctx, Elsewhere(0))
+	if err != nil {
+		return err
+	}
+	const times = 5 * TightSource
+	for i := range times {
+		r := f.nobody(i)
+		if err := stranger.Write(stranger.Registers(r, stranger.NoResponse(r.IMPI))); err != nil {
+			return err
+		}
+	}
+	served, busy := 0, 0
+	for served+busy < times {
+		m, err := stranger.Await(ctx, isFinal)
+		if err != nil {
+			return err
+		}
+		if m.Status() == 503 {
+			busy++
+		} else {
+			served++
+		}
+	}
+	o.Arrived("%d REGISTERs in one go, of which %d are turned away", times, busy)
+	o.Wire(served > times*9/10, "the HSS is asked for %d of %d", served, times)
+	return judgeServed(ctx, f, o)
+}
+
+// drawVectors asks for challenges in one name.
+func drawVectors(ctx context.Context, f *Field, o *Outcome) error {
+	stranger, err := f.StrangerAt(ctx, Elsewhere(0))
+	if err != nil {
+		return err
+	}
+	const times = 6 * TightChallenges
+	challenges := 0
+	for i := range times {
+		r := Registering{IMPI: f.Alice.IMPI, IMPU: f.Alice.IMPU, Expires: 600}
+		answer, err := stranger.Ask(ctx, stranger.Registers(r, stranger.NoResponse(r.IMPI)))
+		if err != nil {
+			return err
+		}
+		if answer.Status() == 401 {
+			challenges++
+		}
+		o.Arrived("%d challenges asked for in alice's name", i+1)
+	}
+	o.Wire(challenges > times/2, "%d vectors drawn with %d REGISTERs", challenges, times)
+	return judgeServed(ctx, f, o)
+}
+
+// registerFromEverywhere sends each REGISTER from another address, as one who writes any source into his packets.
+func registerFromEverywhere(ctx context.Context, f *Field, o *Outcome) error {
+	const times = 3 * TightUnproven
+	writer, err := f.StrangerAt(ctx, Elsewhere(0))
+	if err != nil {
+		return err
+	}
+	var answered counter
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i := range times {
+		conn, err := f.attacker.Dial(ctx, "udp", Elsewhere(1+i), f.Gm)
+		if err != nil {
+			return fmt.Errorf("attack: %w", err)
+		}
+		defer conn.Close()
+		r := f.nobody(i)
+		if _, err := conn.Write([]byte(writer.Registers(r, writer.NoResponse(r.IMPI)))); err != nil {
+			return fmt.Errorf("attack: %w", err)
+		}
+		all.Go(func() { answered.packets(conn) })
+	}
+	o.Arrived("%d REGISTERs from as many addresses", times)
+	if err := judgeServed(ctx, f, o); err != nil {
+		return err
+	}
+	_ = within(ctx, soon, func(ctx context.Context) error { return answered.until(ctx, times) }) // silence is what is hoped for
+	n, _ := answered.seen()
+	o.Wire(n > times*9/10, "%d of %d addresses that have proven nothing are answered", n, times)
+	return nil
+}
