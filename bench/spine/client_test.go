@@ -3,9 +3,11 @@ package spine
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -70,9 +72,19 @@ func (c *client) request(method, uri, to, extra, body string) {
 
 // await reads until a final response to the request with the present number, and returns it.
 func (c *client) await() []byte {
+	const patience = 5 * time.Second
+	again, late := patience, time.Now().Add(patience)
+	if c.via == "UDP" {
+		again = 500 * time.Millisecond // timer E (RFC 3261 17.1.2.2)
+	}
 	for {
-		_ = c.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = c.conn.SetReadDeadline(time.Now().Add(again))
 		n, err := c.conn.Read(c.in[:])
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.via == "UDP" && time.Now().Before(late) {
+			again *= 2
+			_, _ = c.conn.Write(c.out)
+			continue
+		}
 		if err != nil {
 			c.b.Errorf("%s: no answer: %v", c.name, err)
 			return nil
