@@ -70,6 +70,7 @@ var rows = []Row{
 	{secure.CIAuthenticationAKA, CI, Authentication, "mutual IMS AKA; a new challenge kills the older one", "TS 33.203 6.1.1-6.1.3", "authentication", Required, true},
 	{secure.CIAuthenticationDigestPolicy, CI, Authentication, "SIP Digest is off; if on, over TLS only, by the algorithm of the subscriber's record, with a ban after failures", "TS 33.203 Annex N; RFC 7616 5", "authentication", Required, true},
 	{secure.CIAuthenticationFlag, CI, Authentication, "integrity-protected is a typed value of the process, removed from the wire", "TS 33.203 6.1.5", "authentication", Required, true},
+	{secure.CIAuthenticationFromCheck, CI, Authentication, "From and display name are the sender's or nobody's, else the asserted identity", "TS 24.607 4.5.2.4; RFC 3323 4.1.1.3", "authentication", Required, true},
 	{secure.CIAuthenticationSAIdentity, CI, Authentication, "identity only from the association", "TS 24.229 5.2.6.3", "authentication", Required, true},
 	{secure.CIAuthenticationSASelector, CI, Authentication, "source, ports, protocol and Via are those of the association", "TS 33.203 7.1", "authentication", Required, true},
 	{secure.CIAuthorizationProtectedPort, CI, Authorization, "before registration only REGISTER and emergency", "TS 33.203 7.1", "access control", Required, true},

@@ -13,6 +13,7 @@ const (
 	CIAuthenticationAKA             // mutual IMS AKA (TS 33.203 6.1)
 	CIAuthenticationDigestPolicy    // SIP Digest over TLS only, by the subscriber's algorithm, few guesses (TS 33.203 Annex N)
 	CIAuthenticationFlag            // integrity-protected is a typed value, never a client's word (TS 33.203 6.1.5)
+	CIAuthenticationFromCheck       // From and display name are the sender's or nobody's (TS 24.607 4.5.2.4)
 	CIAuthenticationSAIdentity      // identity comes from the association (TS 24.229 5.2.6.3)
 	CIAuthenticationSASelector      // source, ports, protocol and Via are those of the association (TS 33.203 7.1)
 	CIAuthorizationProtectedPort    // before registration only REGISTER and emergency (TS 33.203 7.1)
@@ -54,6 +55,7 @@ var controlNames = [controlCount]string{
 	CIAuthenticationAKA:             "ci.authentication.aka",
 	CIAuthenticationDigestPolicy:    "ci.authentication.digest-policy",
 	CIAuthenticationFlag:            "ci.authentication.flag",
+	CIAuthenticationFromCheck:       "ci.authentication.from-check",
 	CIAuthenticationSAIdentity:      "ci.authentication.sa-identity",
 	CIAuthenticationSASelector:      "ci.authentication.sa-selector",
 	CIAuthorizationProtectedPort:    "ci.authorization.protected-port",

@@ -72,6 +72,7 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 403, "")
 	}
 	p.assertIdentity(in)
+	restore := p.checkFrom(in)
 	if !p.useServiceRoute(x, in) {
 		return x.Refuse(in, 403, "") // no Service-Route: registered for emergency calls, or the 200 never passed here
 	}
@@ -81,7 +82,7 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		p.recordRoute(in, in.Proof.Association(), towardsCore)
 	}
 	offer := p.offer(in, before)
-	r := p.onward(x, in, nil)
+	r := p.onward(x, in, restore)
 	p.confirmed(offer, in.Proof.Association(), dialog.Caller, r)
 	return r
 }
@@ -94,6 +95,7 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return p.alternative(x.Refuse(in, 380, ""), client)
 	}
 	p.assertIdentity(in)
+	restore := p.checkFrom(in)
 	in.Msg.Remove(sip.HdrRoute)
 	in.Msg.SetRequestURI([]byte(p.cfg.Emergency.URI))
 	in.Msg.SetString(sip.HdrPriority, "emergency")
@@ -101,7 +103,7 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, client, towardsCore)
 	}
-	r := p.onward(x, in, nil)
+	r := p.onward(x, in, restore)
 	if unanswered(r.Status()) {
 		r.Msg.Release()
 		return p.alternative(x.Respond(380, ""), client)
@@ -119,7 +121,8 @@ func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 403, "")
 	}
 	p.assertIdentity(in)
-	return p.noted(owner, in, func() hop.Reply { return p.onward(x, in, nil) })
+	restore := p.checkFromInDialog(in)
+	return p.noted(owner, in, func() hop.Reply { return p.onward(x, in, restore) })
 }
 
 // toClient is the way of any request to a client (TS 24.229 5.2.6.4).
@@ -141,11 +144,15 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	return r
 }
 
-// onward forwards along the route that is left.
-func (p *PCSCF) onward(x *hop.Exchange, in hop.Inbound, up hop.Up) hop.Reply {
+// onward forwards along the route that is left. back, if not nil, sees every response.
+func (p *PCSCF) onward(x *hop.Exchange, in hop.Inbound, back hop.Up) hop.Reply {
 	next, known := x.Next(in.Msg)
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	return x.Forward(next, in, up)
+	r := x.Forward(next, in, back)
+	if back != nil {
+		r = back(r)
+	}
+	return r
 }

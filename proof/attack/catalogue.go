@@ -12,6 +12,7 @@ func All() []Attack {
 		registerFlag(),       // CI-05
 		coreDirect(),         // CI-06
 		identityAsserted(),   // CI-07
+		identityFrom(),       // CI-08
 		headerInject(),       // CI-09
 		sourceSpoof(),        // CI-10
 		identityCross(),      // CI-11

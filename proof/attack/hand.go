@@ -197,6 +197,7 @@ func lineOf(text, name string) string {
 type Request struct {
 	Method, URI string
 	From, To    string // URIs; the default is whom the hand belongs to, and URI
+	Display     string // display name in From
 	FromTag     string
 	ToTag       string
 	CallID      string
@@ -223,13 +224,16 @@ func (h *Hand) Text(r Request) string {
 	if r.CallID == "" {
 		r.CallID = h.f.token()
 	}
-	to := "To: <" + r.To + ">"
+	to, from := "To: <"+r.To+">", "From: <"+r.From+">"
+	if r.Display != "" {
+		from = `From: "` + r.Display + `" <` + r.From + ">"
+	}
 	if r.ToTag != "" {
 		to += ";tag=" + r.ToTag
 	}
 	head := []string{r.Method + " " + r.URI + " SIP/2.0",
 		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, h.conn.LocalAddr(), h.f.token()), "Max-Forwards: 70",
-		"From: <" + r.From + ">;tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
+		from + ";tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
 	if r.Method != "REGISTER" {
 		head = append(head, h.sealedLines()...)
 	}

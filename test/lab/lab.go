@@ -36,7 +36,8 @@ type Options struct {
 	Split bool
 	// Apart puts the HSS of each node into a process of its own.
 	Apart bool
-	// Protected makes the nodes take their clients' paths for protected ones, as if under TLS: for procedures that differ.
+	// Protected makes the nodes take their clients' paths for protected ones, as if under TLS: for procedures that differ. A client is
+	// then known by its address, not by what it says.
 	Protected bool
 	// Digest admits subscribers without a card, by SHA-256 and by MD5.
 	Digest bool

@@ -101,7 +101,7 @@ func (n *Node) Start() (err error) {
 	if err := n.startEdge(); err != nil {
 		return err
 	}
-	n.ports = n.front().Door.Open(clientims.Access{Profile: "lab-udp", Shared: true, Protected: w.options.Protected, SentBy: n.Address.String(), Timers: siptxn.DefaultTimers()})
+	n.ports = n.front().Door.Open(clientims.Access{Profile: "lab-udp", Shared: !w.options.Protected, Protected: w.options.Protected, SentBy: n.Address.String(), Timers: siptxn.DefaultTimers()})
 	n.senders = nil
 	n.up = true
 	for i, p := range n.ports {

@@ -64,6 +64,16 @@ mallory > REGISTER
 mallory < 401
 refused ci.authentication.flag
 `},
+		{"forged_from", secure.CIAuthenticationFromCheck, `
+user bob
+user mallory
+bob registers
+mallory registers
+mallory > MESSAGE bob
+    From: "+1 555 0001234" <sip:mallory@ims.mnc001.mcc001.3gppnetwork.org>;tag=1
+bob < MESSAGE
+    has From: "+1 555 0001234"
+`},
 		{"strangers", secure.CIAuthorizationProtectedPort, `
 user bob
 user mallory

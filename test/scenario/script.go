@@ -39,7 +39,8 @@
 //
 // A script whose first line is "alone" is not played over a wire.
 // A script whose next line is "digest" plays where subscribers without a card are admitted ("user alice scheme=SHA-256").
-// A script whose next line is "protected" plays over paths that count as protected. Users are declared before: "user alice",
+// A script whose next line is "protected" plays over paths that count as protected, where a client is known by its address, not by what
+// it says in From. Users are declared before: "user alice",
 // "user alice scheme=AKAv2-SHA-256", "user alice algorithm=tuak", "user alice barred", "user alice also=tel:+15550001" (a further public identity),
 // "user alice second=sip:work@domain" (one of a second implicit registration set), "user chat service" (a public service),
 // "user alice card=alice2" (alice2 is a client with a private identity of its own and the same public ones);
