@@ -221,7 +221,7 @@ func TestReply_keeps_inside_what_is_inside(t *testing.T) {
 	b.pcscf = func(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		r := x.Refuse(in, 200, "")
 		r.Msg.SetString(sip.HdrPChargingVector, "icid-value=1")
-		r.Msg.SetString(sip.HdrPAccessNetworkInfo, "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=secret")
+		r.Msg.SetString(sip.HdrPVisitedNetworkID, "secret")
 		r.Msg.SetString(sip.HdrPAssertedIdentity, "<sip:bob@ims.example>")
 		return r
 	}

@@ -23,11 +23,11 @@ var coreHeaders = []sip.HeaderID{
 var coreNames = []string{"Remote-Party-ID", "P-Charge-Info"}
 
 // The headers that stay in the core: a client has no use for them, or could learn from them what is not his
-// (TS 24.229 4.4, 5.2.6.4; RFC 7315 5).
+// (TS 24.229 4.4, 5.2.6.4; RFC 7315 5). What another client says of itself is the P-CSCF's: it knows who may read it.
 var innerHeaders = []sip.HeaderID{
 	sip.HdrPChargingVector, sip.HdrPChargingFunctionAddresses, sip.HdrPProfileKey, sip.HdrPServedUser,
-	sip.HdrPVisitedNetworkID, sip.HdrPAccessNetworkInfo, sip.HdrPUserDatabase, sip.HdrPPrivateNetworkIndication,
-	sip.HdrRestorationInfo, sip.HdrRelayedCharge, sip.HdrServiceInteractInfo, sip.HdrResourceShare, sip.HdrPriorityShare,
+	sip.HdrPVisitedNetworkID, sip.HdrPUserDatabase, sip.HdrPPrivateNetworkIndication, sip.HdrRestorationInfo,
+	sip.HdrRelayedCharge, sip.HdrServiceInteractInfo, sip.HdrResourceShare, sip.HdrPriorityShare,
 }
 
 // admitRequest takes off a request what its client may not say.

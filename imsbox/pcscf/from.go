@@ -88,7 +88,7 @@ func (p *PCSCF) isSenders(in hop.Inbound, v []byte) bool {
 	switch {
 	case err != nil || !uri.IsSIP() && !uri.IsTel():
 		return false
-	case uri.IsSIP() && bytes.EqualFold(uri.Host, []byte(anonymousHost)):
+	case isNobody(v):
 		return true
 	}
 	var b [256]byte

@@ -17,6 +17,7 @@ import (
 	"imsafe/hop"
 	"imsafe/imsbox/dialog"
 	"imsafe/proto/shard"
+	"imsafe/proto/sip"
 	"imsafe/proto/slab"
 	"imsafe/refpoint/gm"
 	"imsafe/secure"
@@ -52,6 +53,10 @@ type PCSCF struct {
 	registrations *slab.Table   // association -> contact and Service-Route of its registration, one a line
 	icid          atomic.Uint64 // last icid-value given out
 	dialogs       *dialog.Ledger
+	withheld      hop.Up // withholdResponse
+	// answersEmergencies is the identity of who does, as the core writes it; "" if nobody does here.
+	answersEmergencies string
+	hidden             []byte // Contact of who does not want to be reached but within the call
 }
 
 var (
@@ -64,8 +69,11 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 	if cfg.Name == "" || cfg.Home == "" || ports.Gm == nil || ports.Sealer == nil || ports.Gate == nil || ports.Hop == nil || len(ports.Shards) == 0 {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
-	return &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{}),
-		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}, nil
+	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{}), hidden: []byte("sip:anonymous@" + string(cfg.Name)),
+		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
+	p.withheld = p.withholdResponse
+	p.answersEmergencies, _ = sip.PublicIdentity([]byte(cfg.Emergency.URI))
+	return p, nil
 }
 
 // Gone forgets the registration that a carried, and releases the calls over it. The binding in the S-CSCF stays until it expires: a

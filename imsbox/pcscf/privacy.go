@@ -48,4 +48,36 @@ func privacyOf(m *sip.Message) (asked privacy) {
 }
 
 // wantsAnonymity reports whether the sender of a message does not want the other party to know who he is (TS 24.607 4.5.2.4).
-func wantsAnonymity(m *sip.Message) bool { return privacyOf(m)&(privacyID|privacyUser) != 0 }
+func wantsAnonymity(m *sip.Message) bool { return privacyOf(m).anonymous() }
+
+func (asked privacy) anonymous() bool { return asked&(privacyID|privacyUser) != 0 }
+
+// beyondUs reports whether a request insists on what nobody here can give: media goes from client to client, so each learns the address of
+// the other (RFC 3323 5: 500).
+func (asked privacy) beyondUs() bool { return asked&privacySession != 0 && asked&privacyCritical != 0 }
+
+// disclosure is what a dialog lets its parties know of each other beyond what each message says. It is part of the token in Record-Route,
+// so requests inside the dialog, which say nothing of it, are treated alike.
+type disclosure byte
+
+const (
+	anonymity       disclosure = 1 // the caller does not want to be known
+	noContact       disclosure = 2 // nor where he is reached
+	allKnown        disclosure = 4 // who answers emergency calls learns all there is
+	endOfDisclosure disclosure = 8
+)
+
+// disclosureOf says it of an initial request that goes to callee.
+func (p *PCSCF) disclosureOf(m *sip.Message, callee string) (d disclosure) {
+	if callee != "" && callee == p.answersEmergencies {
+		return allKnown
+	}
+	asked := privacyOf(m)
+	if asked.anonymous() {
+		d |= anonymity
+	}
+	if asked&privacyHeader != 0 {
+		d |= noContact
+	}
+	return d
+}

@@ -35,7 +35,7 @@ func TestRecordRoute(t *testing.T) {
 		p, a := edge(t)
 		p.keep(a, kept{contact: "sip:alice@192.0.2.1", edge: c.edge})
 		in := hop.Inbound{Msg: pool.NewRequest(sip.INVITE, "sip:bob@ims.example")}
-		p.recordRoute(in, a, c.side)
+		p.recordRoute(in, a, c.side, 0)
 		var got []string
 		for v := range in.Msg.Values(sip.HdrRecordRoute) {
 			_, host, _ := strings.Cut(strings.Trim(string(v), "<>"), "@")
@@ -50,7 +50,7 @@ func TestRecordRoute(t *testing.T) {
 			next.Msg.Append(sip.HdrRoute, v)
 		}
 		next.Msg.AppendString(sip.HdrRoute, "<sip:orig@scscf.ims.example;lr>")
-		owner, ours := p.takeRoute(next)
+		owner, _, ours := p.takeRoute(next)
 		if rest := next.Msg.Count(sip.HdrRoute); !ours || owner != a || rest != 1 {
 			t.Errorf("%s: %v, %v, %d entries are left", name, owner, ours, rest)
 		}
@@ -65,7 +65,7 @@ func TestTakeRoute_of_another_association(t *testing.T) {
 	for _, x := range []secure.Association{a, other} {
 		in.Msg.Append(sip.HdrRoute, p.appendToken(nil, tokenDialog, x, string(p.cfg.Name), ""))
 	}
-	if owner, ours := p.takeRoute(in); !ours || owner != a || in.Msg.Count(sip.HdrRoute) != 1 {
+	if owner, _, ours := p.takeRoute(in); !ours || owner != a || in.Msg.Count(sip.HdrRoute) != 1 {
 		t.Errorf("%v, %v, %d entries are left", owner, ours, in.Msg.Count(sip.HdrRoute))
 	}
 }

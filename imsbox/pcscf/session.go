@@ -13,10 +13,10 @@ import (
 )
 
 // Kinds of the tokens this function issues: what a token was made for is part of its seal, so a Path token
-// cannot be played as a Record-Route.
+// cannot be played as a Record-Route. That of a dialog says what its parties may know of each other.
 const (
 	tokenPath   = 'p'
-	tokenDialog = 'd'
+	tokenDialog = 'd' // and those that follow, by disclosure
 )
 
 // appendToken appends <sip:TOKEN@host;lr>, where TOKEN names association a and is sealed; params are further parameters of the URI.
@@ -34,10 +34,11 @@ func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association, host, par
 // A client that comes by another way than the functions of the core gets an entry of its own beside theirs (RFC 5658 5): over TLS, by the
 // host and port that the name leads to; inside security associations, at the protected server port (TS 24.229 5.2.6.3.3). The
 // client's stands on its side.
-func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association, side side) {
+func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association, side side, d disclosure) {
 	var b [192]byte
+	kind := tokenDialog + byte(d)
 	core := func() {
-		in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a, string(p.cfg.Name), ""))
+		in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], kind, a, string(p.cfg.Name), ""))
 	}
 	k, _ := p.kept(a)
 	if k.edge == "" {
@@ -48,7 +49,7 @@ func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association, side side) {
 	if k.edge == edgeTLS {
 		host, params = string(p.cfg.Name), overTLS
 	}
-	client := func() { in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], tokenDialog, a, host, params)) }
+	client := func() { in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], kind, a, host, params)) }
 	if side == towardsClient {
 		core()
 		client()
@@ -69,35 +70,43 @@ const (
 	towardsClient
 )
 
-// takeRoute takes our own entry off the top of Route, and its twin below, and returns the association they name.
-func (p *PCSCF) takeRoute(in hop.Inbound) (secure.Association, bool) {
-	a, ours := p.topRoute(in)
+// takeRoute takes our own entry off the top of Route, and its twin below, and returns the association they name and what is known of the dialog.
+func (p *PCSCF) takeRoute(in hop.Inbound) (a secure.Association, d disclosure, ours bool) {
+	a, d, ours = p.topRoute(in)
 	if !ours {
-		return a, false
+		return a, d, false
 	}
 	in.Msg.RemoveFirst(sip.HdrRoute)
-	if twin, also := p.topRoute(in); also && twin == a {
+	if twin, _, also := p.topRoute(in); also && twin == a {
 		in.Msg.RemoveFirst(sip.HdrRoute)
 	}
-	return a, true
+	return a, d, true
 }
 
-func (p *PCSCF) topRoute(in hop.Inbound) (secure.Association, bool) {
+func (p *PCSCF) topRoute(in hop.Inbound) (a secure.Association, d disclosure, ours bool) {
 	addr, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrRoute))
 	if err != nil {
-		return secure.Association{}, false
+		return a, 0, false
 	}
 	uri, err := sip.ParseURI(addr.URI)
 	if err != nil {
-		return secure.Association{}, false
+		return a, 0, false
 	}
 	// The seal says whether it is ours, not the host, of which there are several.
-	for _, kind := range []byte{tokenDialog, tokenPath} {
-		if place, genuine := p.ports.Sealer.Open(kind, uri.User); genuine {
-			return secure.Association(place), true
+	open := func(kind byte) bool {
+		place, genuine := p.ports.Sealer.Open(kind, uri.User)
+		a = secure.Association(place)
+		return genuine
+	}
+	if open(tokenDialog) || open(tokenPath) {
+		return a, 0, true
+	}
+	for d = 1; d < endOfDisclosure; d++ {
+		if open(tokenDialog + byte(d)) {
+			return a, d, true
 		}
 	}
-	return secure.Association{}, false
+	return secure.Association{}, 0, false
 }
 
 // useServiceRoute replaces the route of an initial request by the Service-Route of the registration

@@ -68,8 +68,11 @@ func (p *PCSCF) ended(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // fromClient is the way of an initial request of a registered client (TS 24.229 5.2.6.3).
 func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	if p.stranger(in) {
+	switch {
+	case p.stranger(in):
 		return x.Refuse(in, 403, "")
+	case privacyOf(in.Msg).beyondUs():
+		return x.Refuse(in, 500, "")
 	}
 	p.assertIdentity(in)
 	restore := p.checkFrom(in)
@@ -78,8 +81,10 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	p.addChargingVector(in)
 	before := in.Msg.Count(sip.HdrRecordRoute)
+	d := p.disclosureOf(in.Msg, "")
+	p.hideContact(in.Msg, d)
 	if in.Msg.Method().MakesDialog() {
-		p.recordRoute(in, in.Proof.Association(), towardsCore)
+		p.recordRoute(in, in.Proof.Association(), towardsCore, d)
 	}
 	offer := p.offer(in, before)
 	r := p.onward(x, in, restore)
@@ -101,7 +106,7 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	in.Msg.SetString(sip.HdrPriority, "emergency")
 	p.addChargingVector(in)
 	if in.Msg.Method().MakesDialog() {
-		p.recordRoute(in, client, towardsCore)
+		p.recordRoute(in, client, towardsCore, 0)
 	}
 	r := p.onward(x, in, restore)
 	if unanswered(r.Status()) {
@@ -113,7 +118,7 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // withinDialog is the way of a request inside a dialog, from the client (TS 24.229 5.2.6.3.9).
 func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	owner, ours := p.takeRoute(in)
+	owner, d, ours := p.takeRoute(in)
 	if !ours {
 		return x.Refuse(in, 481, "") // a dialog that was not made here has no way through here
 	}
@@ -122,37 +127,48 @@ func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	p.assertIdentity(in)
 	restore := p.checkFromInDialog(in)
+	p.hideContact(in.Msg, d)
 	return p.noted(owner, in, func() hop.Reply { return p.onward(x, in, restore) })
 }
 
 // toClient is the way of any request to a client (TS 24.229 5.2.6.4).
 func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	client, ours := p.takeRoute(in)
+	client, d, ours := p.takeRoute(in)
 	if !ours || !p.ports.Gm.Alive(client) {
 		// RFC 5626 11.2: flow failed. A token of the run before does not open: its flow is gone as well.
 		return x.Refuse(in, 430, "")
 	}
-	before := in.Msg.Count(sip.HdrRecordRoute)
-	if len(in.Msg.ToTag()) == 0 && in.Msg.Method().MakesDialog() {
-		p.recordRoute(in, client, towardsClient)
+	before, callee := in.Msg.Count(sip.HdrRecordRoute), calledParty(in)
+	if initial := len(in.Msg.ToTag()) == 0; initial {
+		d = p.disclosureOf(in.Msg, callee)
+		if in.Msg.Method().MakesDialog() {
+			p.recordRoute(in, client, towardsClient, d)
+		}
 	}
-	offer, callee := p.offer(in, before), calledParty(in)
+	offer := p.offer(in, before)
+	p.showContact(in.Msg, client)
+	restore := p.withholdRequest(in.Msg, d)
 	in.Client = client
-	assert := func(r hop.Reply) hop.Reply { return assertCallee(r, callee) }
+	assert := func(r hop.Reply) hop.Reply {
+		if restore != nil {
+			r = restore(r)
+		}
+		return assertCallee(r, callee)
+	}
 	r := p.noted(client, in, func() hop.Reply { return assert(x.Forward(gm.Name, in, assert)) })
 	p.confirmed(offer, client, dialog.Callee, r)
 	return r
 }
 
-// onward forwards along the route that is left. back, if not nil, sees every response.
-func (p *PCSCF) onward(x *hop.Exchange, in hop.Inbound, back hop.Up) hop.Reply {
+// onward forwards along the route that is left. Each response passes withholdResponse, and restore if that is not nil.
+func (p *PCSCF) onward(x *hop.Exchange, in hop.Inbound, restore hop.Up) hop.Reply {
 	next, known := x.Next(in.Msg)
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	r := x.Forward(next, in, back)
-	if back != nil {
-		r = back(r)
+	back := p.withheld
+	if restore != nil {
+		back = func(r hop.Reply) hop.Reply { return restore(p.withholdResponse(r)) }
 	}
-	return r
+	return back(x.Forward(next, in, back))
 }

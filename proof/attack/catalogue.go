@@ -34,6 +34,7 @@ func All() []Attack {
 		dialogKill(),         // CI-30
 		callGhost(),          // CI-33
 		tlsDowngrade(),       // CI-37
+		privacyLeak(),        // CI-38
 		bearerHijack(),       // MG-02
 		diameterSpoof(),      // CX-01
 		keysSniff(),          // ZB-01

@@ -74,6 +74,18 @@ mallory > MESSAGE bob
 bob < MESSAGE
     has From: "+1 555 0001234"
 `},
+		{"place_and_device", secure.CIConfidentialityPrivacyEgress, `
+user alice
+user bob
+alice registers
+bob registers
+alice > INVITE bob
+    P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=0010100010000001
+    Privacy: id
+bob < INVITE
+    has P-Access-Network-Info: 0010100010000001
+    has P-Asserted-Identity: alice
+`},
 		{"strangers", secure.CIAuthorizationProtectedPort, `
 user bob
 user mallory
