@@ -17,6 +17,7 @@ const (
 	CIAuthenticationSAIdentity      // identity comes from the association (TS 24.229 5.2.6.3)
 	CIAuthenticationSASelector      // source, ports, protocol and Via are those of the association (TS 33.203 7.1)
 	CIAuthorizationProtectedPort    // before registration only REGISTER and emergency (TS 33.203 7.1)
+	CIAuthorizationSubscribe        // a registration is watched by its user and his P-CSCF (TS 24.229 5.4.2.1.1)
 	CIAuthorizationIMPUOwner        // IMPI and IMPU belong together (TS 29.228 6.1.1)
 	CIAuthorizationEdgeOnly         // clients reach no function but the P-CSCF (TS 33.203 Annex J)
 	CIIntegrityHeaderEdge           // headers a client may not send are removed (TS 24.229 5.2.6.3)
@@ -39,6 +40,7 @@ const (
 	CIAvailabilitySACap             // a stranger's REGISTER ends no associations, and there are few of them (TS 33.203 7.1, 7.4)
 	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
 	CIAvailabilityEarlyDialog       // few calls without answer to one user, none silent for long (ours)
+	CIAvailabilityNotifyPacing      // no watcher is told faster than he can read (RFC 3680 4.10)
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
 	CIAvailabilityDeadline          // deadlines and caps for streams
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
@@ -60,6 +62,7 @@ var controlNames = [controlCount]string{
 	CIAuthenticationSAIdentity:      "ci.authentication.sa-identity",
 	CIAuthenticationSASelector:      "ci.authentication.sa-selector",
 	CIAuthorizationProtectedPort:    "ci.authorization.protected-port",
+	CIAuthorizationSubscribe:        "ci.authorization.subscribe",
 	CIAuthorizationIMPUOwner:        "ci.authorization.impu-owner",
 	CIAuthorizationEdgeOnly:         "ci.authorization.edge-only",
 	CIIntegrityHeaderEdge:           "ci.integrity.header-edge",
@@ -82,6 +85,7 @@ var controlNames = [controlCount]string{
 	CIAvailabilitySACap:             "ci.availability.sa-cap",
 	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",
 	CIAvailabilityEarlyDialog:       "ci.availability.early-dialog",
+	CIAvailabilityNotifyPacing:      "ci.availability.notify-pacing",
 	CIAvailabilityParser:            "ci.availability.parser",
 	CIAvailabilityDeadline:          "ci.availability.deadline",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",

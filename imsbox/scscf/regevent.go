@@ -80,12 +80,21 @@ func (s *SCSCF) watch(t *shard.Task, in hop.Inbound, tag string) (*assignment, *
 		return nil, nil, &refusal{status: 403}
 	}
 	reg, found := s.findByIMPU(t, watched, in.Proof.IMPI())
-	if !found || !reg.serves(watched) || reg.barred(watched) || reg.barred(watcher) && !reg.through(in, watcher) {
+	if !found || !reg.serves(watched) || reg.barred(watched) {
+		return nil, nil, &refusal{status: 403}
+	}
+	if reg.barred(watcher) && !reg.through(in, watcher) && s.refusesWatcher(in) {
 		return nil, nil, &refusal{status: 403}
 	}
 	a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
 	sub, refused := a.watcherOf(in.Msg, tag, t.Now())
 	return a, sub, refused
+}
+
+// refusesWatcher is the enforcement point of "a registration is watched by its user and by the P-CSCFs of his Path" (RFC 3680 4.5, TS 24.229
+// 5.4.2.1.1). Who asks for somebody else's hears the same whether there is such a user or not.
+func (s *SCSCF) refusesWatcher(in hop.Inbound) bool {
+	return s.ports.Gate.Refuse(secure.CIAuthorizationSubscribe, secure.Event{Reason: "other-user", Subject: in.Proof.IMPI()})
 }
 
 // through reports whether the sender is a P-CSCF that bindings of r came through: another node that names itself so.
@@ -155,9 +164,13 @@ func (s *SCSCF) notifyLater(x *hop.Exchange, reg registration, c change, only st
 //
 // Each is told in a procedure of its own: one that does not answer does not keep the others waiting.
 func (s *SCSCF) notify(t *shard.Task, reg registration, c change, only string) {
-	due := s.due(&reg, only)
+	urgent := only != "" || c.byNetwork() // an answer to SUBSCRIBE, or what was owed; what a device has to act on
+	due := s.due(&reg, only, func(w *subscription) bool { return !urgent && !reg.ending(w, t.Now()) && s.tooSoon(t, reg.impi, w) })
 	if len(due) == 0 {
 		return
+	}
+	for i := range due {
+		s.pace.told(due[i].key(), t.Now())
 	}
 	others := s.others(t, &reg)
 	for _, w := range due {
@@ -186,18 +199,19 @@ func (s *SCSCF) others(t *shard.Task, reg *registration) (others []registration)
 	return others
 }
 
-// due returns the watchers to be told, each with numbers of its own for this NOTIFY, and puts the newest state of the
-// registration into reg if it still has one.
-func (s *SCSCF) due(reg *registration, only string) (list []subscription) {
+// due returns the watchers to be told, but for those that later says will be, each with numbers of its own for this NOTIFY, and puts the newest
+// state of the registration into reg if it still has one.
+func (s *SCSCF) due(reg *registration, only string, later func(*subscription) bool) (list []subscription) {
 	take := func(r *registration) {
 		for i := range r.watchers {
-			if w := &r.watchers[i]; only == "" || w.callID == only {
+			if w := &r.watchers[i]; (only == "" || w.callID == only) && !later(w) {
 				list = append(list, *w)
 				w.cseq++
 				w.version++
 			}
 		}
 	}
+	alive := false
 	// A record that does not fit leaves the old one: the numbers then repeat, and the watcher refuses the second.
 	_ = s.users.Update([]byte(reg.impi), func(old, buf []byte) ([]byte, bool) {
 		current, err := decodeRegistration(old, 0)
@@ -205,10 +219,10 @@ func (s *SCSCF) due(reg *registration, only string) (list []subscription) {
 			return old, old != nil
 		}
 		take(&current)
-		*reg = current
+		*reg, alive = current, true
 		return current.encode(buf, 0), true
 	})
-	if len(list) == 0 {
+	if !alive {
 		take(reg) // the registration has ended: what was known at its end
 	}
 	return list
@@ -229,7 +243,7 @@ func (s *SCSCF) notification(t *shard.Task, reg *registration, others []registra
 	m.AppendString(sip.HdrEvent, "reg")
 	left := int((w.until - t.Now()) / time.Second)
 	state := "active;expires=" + strconv.Itoa(left)
-	if left <= 0 || len(reg.contacts) == 0 {
+	if reg.ending(&w, t.Now()) {
 		state = "terminated;reason=noresource" // RFC 6665 4.1.3: there is nothing left to watch
 		if len(reg.contacts) > 0 {
 			state = "terminated;reason=timeout"
@@ -238,4 +252,9 @@ func (s *SCSCF) notification(t *shard.Task, reg *registration, others []registra
 	m.AppendString(sip.HdrSubscriptionState, state)
 	m.SetBody("application/reginfo+xml", appendReginfo(nil, reg, others, w.version, c, t.Now()))
 	return m
+}
+
+// ending reports whether a NOTIFY to w at the time now is the last one.
+func (r *registration) ending(w *subscription, now time.Duration) bool {
+	return w.until-now < time.Second || len(r.contacts) == 0
 }

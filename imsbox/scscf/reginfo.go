@@ -33,6 +33,11 @@ type change struct {
 	silent  bool // watchers are told nothing: it concerns an emergency registration
 }
 
+// byNetwork reports whether contacts went that had not asked for it.
+func (c *change) byNetwork() bool {
+	return len(c.gone) > 0 && (c.why == eventDeactivated || c.why == eventRejected)
+}
+
 // appendReginfo appends the whole state of r, and of the bindings that others have made for its identities, as a reginfo document (RFC 3680 5; TS 24.229 5.4.2.1.2): one registration for
 // each identity that is not barred.
 func appendReginfo(b []byte, r *registration, others []registration, version uint32, c change, now time.Duration) []byte {

@@ -75,6 +75,7 @@ type SCSCF struct {
 	gruus      atomic.Uint64 // temporary GRUUs given out
 	calls      *earlyCalls
 	extras     *extraDialogs
+	pace       *pace
 	challenges *challenges
 	digests    *digests // nil: SIP Digest is off
 	dialogs    *dialog.Ledger
@@ -106,7 +107,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 		return nil, err
 	}
 	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
-		calls: newEarlyCalls(), extras: newExtraDialogs(), challenges: newChallenges(cfg.AwaitAuth), digests: digests,
+		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), challenges: newChallenges(cfg.AwaitAuth), digests: digests,
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}, nil
 }
 

@@ -33,6 +33,7 @@ func All() []Attack {
 		digestLift(),         // CI-29
 		dialogKill(),         // CI-30
 		callGhost(),          // CI-33
+		subscribeIntrude(),   // CI-35
 		tlsDowngrade(),       // CI-37
 		privacyLeak(),        // CI-38
 		bearerHijack(),       // MG-02

@@ -86,6 +86,30 @@ bob < INVITE
     has P-Access-Network-Info: 0010100010000001
     has P-Asserted-Identity: alice
 `},
+		{"watched_by_another", secure.CIAuthorizationSubscribe, `
+user alice
+user mallory
+alice registers
+mallory registers
+mallory > SUBSCRIBE alice
+    Event: reg
+mallory < 200
+mallory < NOTIFY
+    body sip:alice@10.0.0.10
+`},
+		{"told_at_once", secure.CIAvailabilityNotifyPacing, `
+user alice
+alice registers
+alice > SUBSCRIBE alice
+    Event: reg
+alice < 200
+alice < NOTIFY
+alice > REGISTER
+alice < 401
+alice > REGISTER 401
+alice < 200
+alice < NOTIFY
+`},
 		{"strangers", secure.CIAuthorizationProtectedPort, `
 user bob
 user mallory
