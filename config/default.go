@@ -27,6 +27,7 @@ func Default() Config {
 			MaxExpires:     Of(2 * time.Hour),
 			Reauthenticate: Of(24 * time.Hour),
 		},
+		Budget:    Budget{Calls: 60, Messages: 120, Subscriptions: 60, Transfers: 30, Notifications: 60, Others: 60},
 		Emergency: Emergency{Numbers: []string{"112", "911"}},
 		Store:     Store{Window: Of(3 * time.Millisecond), Cache: 256 << 20},
 		Metrics:   Metrics{Listen: loopback(9464)},

@@ -16,6 +16,12 @@ func (c *Config) validateNumbers(f *findings) {
 	for _, number := range c.Emergency.Numbers {
 		f.refuse(number == "" || strings.Trim(number, "0123456789") != "", "emergency.numbers", "", "%q is no number", number)
 	}
+	b := c.Budget
+	budget := map[string]int{"calls": b.Calls, "messages": b.Messages, "subscriptions": b.Subscriptions, "transfers": b.Transfers,
+		"notifications": b.Notifications, "others": b.Others}
+	for _, key := range slices.Sorted(maps.Keys(budget)) {
+		f.refuse(budget[key] < 0, "budget."+key, "", "%d is less than nothing", budget[key])
+	}
 	scheme, rest, _ := strings.Cut(c.Emergency.URI, ":")
 	good := (scheme == "sip" || scheme == "sips") && rest != "" && !strings.ContainsAny(rest, " <>\"\r\n")
 	f.refuse(c.Emergency.URI != "" && !good, "emergency.uri", "", "%q is no SIP URI", c.Emergency.URI)

@@ -12,6 +12,7 @@ type Config struct {
 	Cx           Cx           `toml:"cx"`
 	Registration Registration `toml:"registration"`
 	Numbering    Numbering    `toml:"numbering"`
+	Budget       Budget       `toml:"budget"`
 	Emergency    Emergency    `toml:"emergency"`
 	HSS          HSS          `toml:"hss"`
 	Store        Store        `toml:"store"`
@@ -255,6 +256,23 @@ type Numbering struct {
 	National string `toml:"national"`
 	// Area code that belongs to numbers dialled without one.
 	Area string `toml:"area"`
+}
+
+// Budget is how many requests one user may send a minute; as many at once if he was quiet. What belongs to a call,
+// repetitions and emergency calls do not count. 0 sets no bound.
+type Budget struct {
+	// Calls to others.
+	Calls int `toml:"calls"`
+	// Instant messages and SMS.
+	Messages int `toml:"messages"`
+	// Subscriptions and publications.
+	Subscriptions int `toml:"subscriptions"`
+	// Transfers outside of a call.
+	Transfers int `toml:"transfers"`
+	// Notifications outside of a subscription.
+	Notifications int `toml:"notifications"`
+	// Everything else, such as OPTIONS to another user.
+	Others int `toml:"others"`
 }
 
 // Emergency is what an emergency call is, and where it goes.

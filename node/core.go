@@ -90,6 +90,7 @@ type World struct {
 	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
 	Registration config.Registration
 	Numbering    config.Numbering // how dialled numbers are read
+	Budget       config.Budget    // what each user may send; the zero value sets no bounds
 	Emergency    config.Emergency // what an emergency call is, and where it goes
 	// Gm are the timers between client and P-CSCF; the zero value takes those of TS 24.229 7.7.
 	Gm      siptxn.Timers
@@ -226,7 +227,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
-		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w)},
+		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w)},
 		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf))}); err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func New(o Options) (*Node, error) {
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Story: n.stories, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
-		Numbering: c.Numbering, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget),
+		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget),
 		Digest:       DigestAlgorithms(c),
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {

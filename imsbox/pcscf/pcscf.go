@@ -32,6 +32,7 @@ type Config struct {
 	// DerivePrivate lets a client register that names no private identity: it follows from the public one (TS 23.003
 	// 13.4B). For SIP Digest: softphones name it when they are challenged, and not before.
 	DerivePrivate bool
+	Budget        Budget        // what each user may send
 	Emergency     gm.Emergency  // what an emergency call is, and where it goes
 	RemoveAfter   time.Duration // how long an association outlives its de-registration: 64*T1 on Gm
 }
@@ -53,6 +54,7 @@ type PCSCF struct {
 	registrations *slab.Table   // association -> contact and Service-Route of its registration, one a line
 	icid          atomic.Uint64 // last icid-value given out
 	dialogs       *dialog.Ledger
+	budgets       *budgets
 	withheld      hop.Up // withholdResponse
 	// answersEmergencies is the identity of who does, as the core writes it; "" if nobody does here.
 	answersEmergencies string
@@ -70,6 +72,7 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
 	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{}), hidden: []byte("sip:anonymous@" + string(cfg.Name)),
+		budgets: newBudgets(cfg.Budget),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	p.withheld = p.withholdResponse
 	p.answersEmergencies, _ = sip.PublicIdentity([]byte(cfg.Emergency.URI))

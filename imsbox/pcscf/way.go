@@ -74,6 +74,9 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	case privacyOf(in.Msg).beyondUs():
 		return x.Refuse(in, 500, "")
 	}
+	if refusal, refused := p.spends(x, in); refused {
+		return refusal
+	}
 	p.assertIdentity(in)
 	restore := p.checkFrom(in)
 	if !p.useServiceRoute(x, in) {

@@ -23,6 +23,7 @@ func All() []Attack {
 		registerHijack(),     // CI-16
 		saExhaust(),          // CI-17
 		registerFlood(),      // CI-18
+		inviteFlood(),        // CI-19
 		udpAmplify(),         // CI-20
 		forkLoop(),           // CI-21
 		streamSlowloris(),    // CI-22
@@ -33,6 +34,7 @@ func All() []Attack {
 		digestLift(),         // CI-29
 		dialogKill(),         // CI-30
 		callGhost(),          // CI-33
+		messageSpoof(),       // CI-34
 		subscribeIntrude(),   // CI-35
 		tlsDowngrade(),       // CI-37
 		privacyLeak(),        // CI-38

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"imsafe/config"
 	"imsafe/hop"
 	"imsafe/policy"
 	"imsafe/proto/shard"
@@ -45,6 +46,8 @@ type Options struct {
 	Wide bool
 	// Emergency is who answers emergency calls, a SIP URI; "" is nobody.
 	Emergency string
+	// Budget is what each user may send; the zero value sets no bounds.
+	Budget config.Budget
 	// Poison makes the nodes panic where a message is used after its release.
 	Poison bool
 	// Tap is World.Tap from the start.

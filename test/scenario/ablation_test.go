@@ -110,6 +110,20 @@ alice > REGISTER 401
 alice < 200
 alice < NOTIFY
 `},
+		{"without_end", secure.CIAvailabilityBudgetUser, `budget
+user alice
+user bob
+alice registers
+bob registers
+alice > REFER bob
+    Refer-To: <sip:carol@ims.example>
+bob < REFER
+bob > 202
+alice < 202
+alice > REFER bob
+    Refer-To: <sip:carol@ims.example>
+bob < REFER
+`},
 		{"strangers", secure.CIAuthorizationProtectedPort, `
 user bob
 user mallory
