@@ -27,6 +27,8 @@ func Default() Config {
 			MaxExpires:     Of(2 * time.Hour),
 			Reauthenticate: Of(24 * time.Hour),
 		},
+		// Premium rate, shared cost, satellites, personal numbers and networks of no country (ITU-T E.164).
+		Numbering: Numbering{Barred: []string{"+808", "+878", "+881", "+882", "+883", "+979"}},
 		Budget:    Budget{Calls: 60, Messages: 120, Subscriptions: 60, Transfers: 30, Notifications: 60, Others: 60},
 		Emergency: Emergency{Numbers: []string{"112", "911"}},
 		Store:     Store{Window: Of(3 * time.Millisecond), Cache: 256 << 20},

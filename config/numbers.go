@@ -12,7 +12,8 @@ func (c *Config) validateNumbers(f *findings) {
 	for _, key := range slices.Sorted(maps.Keys(digits)) {
 		f.refuse(strings.Trim(digits[key], "0123456789") != "", "numbering."+key, "", "%q has other characters than digits", digits[key])
 	}
-	f.refuse(n.CountryCode == "" && n != Numbering{}, "numbering.country_code", "", "is needed by the other keys of this section")
+	f.refuse(n.CountryCode == "" && n.International+n.National+n.Area != "", "numbering.country_code", "", "is needed by the other keys of this section")
+	c.validateRoutes(f)
 	for _, number := range c.Emergency.Numbers {
 		f.refuse(number == "" || strings.Trim(number, "0123456789") != "", "emergency.numbers", "", "%q is no number", number)
 	}
@@ -25,4 +26,19 @@ func (c *Config) validateNumbers(f *findings) {
 	scheme, rest, _ := strings.Cut(c.Emergency.URI, ":")
 	good := (scheme == "sip" || scheme == "sips") && rest != "" && !strings.ContainsAny(rest, " <>\"\r\n")
 	f.refuse(c.Emergency.URI != "" && !good, "emergency.uri", "", "%q is no SIP URI", c.Emergency.URI)
+}
+
+func (c *Config) validateRoutes(f *findings) {
+	prefixes := func(key string, all []string) {
+		for _, p := range all {
+			digits, global := strings.CutPrefix(p, "+")
+			f.refuse(!global || strings.Trim(digits, "0123456789") != "", "numbering."+key, "", "%q is no prefix of a number with \"+\"", p)
+		}
+	}
+	prefixes("barred", c.Numbering.Barred)
+	prefixes("allowed", c.Numbering.Allowed)
+	for _, p := range c.Numbering.Permissions {
+		f.refuse(len(p.Identities) == 0 || len(p.Prefixes) == 0, "numbering.permission", "", "needs identities and prefixes")
+		prefixes("permission.prefixes", p.Prefixes)
+	}
 }

@@ -256,6 +256,21 @@ type Numbering struct {
 	National string `toml:"national"`
 	// Area code that belongs to numbers dialled without one.
 	Area string `toml:"area"`
+	// Prefixes of numbers that nobody may dial, each with "+": premium and shared-cost numbers, satellites. Where
+	// country_code is given, numbers of other countries are barred as well.
+	Barred []string `toml:"barred"`
+	// Prefixes that everybody may dial all the same, such as "+33". The longest prefix decides.
+	Allowed []string `toml:"allowed"`
+	// Who else may dial what.
+	Permissions []NumberPermission `toml:"permission"`
+}
+
+// NumberPermission lets some users dial numbers that are barred to others.
+type NumberPermission struct {
+	// Their public identities, such as "sip:alice@ims.example.org".
+	Identities []string `toml:"identities"`
+	// Prefixes, each with "+". "+" is every number.
+	Prefixes []string `toml:"prefixes"`
 }
 
 // Budget is how many requests one user may send a minute; as many at once if he was quiet. What belongs to a call,

@@ -200,7 +200,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	c.Charging = charging.New(w.Store)
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
-		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: scscf.Numbering(w.Numbering), EmergencyIdentity: emergencyIdentity(w)},
+		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: numbering(w), Routes: routes(w), EmergencyIdentity: emergencyIdentity(w)},
 		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
 			Origin: mint.Origin(string(n.scscf)), Random: w.Random}); err != nil {
 		return err
@@ -233,6 +233,24 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	}
 	c.Door.Plug(c.PCSCF)
 	return errors.Join(c.Table.Plug(n.pcscf, c.PCSCF), c.Table.Plug(gm.Name, c.Door))
+}
+
+func numbering(w World) scscf.Numbering {
+	n := w.Numbering
+	return scscf.Numbering{CountryCode: n.CountryCode, International: n.International, National: n.National, Area: n.Area}
+}
+
+// routes says which numbers users may dial.
+func routes(w World) scscf.Routes {
+	r := scscf.Routes{Home: w.Numbering.CountryCode, Barred: w.Numbering.Barred, Allowed: w.Numbering.Allowed, Users: map[string][]string{}}
+	for _, p := range w.Numbering.Permissions {
+		for _, text := range p.Identities {
+			if identity, ok := sip.PublicIdentity([]byte(text)); ok {
+				r.Users[identity] = append(r.Users[identity], p.Prefixes...)
+			}
+		}
+	}
+	return r
 }
 
 // emergencyIdentity is the public identity of who answers emergency calls.

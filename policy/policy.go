@@ -75,6 +75,7 @@ var rows = []Row{
 	{secure.CIAuthenticationSASelector, CI, Authentication, "source, ports, protocol and Via are those of the association", "TS 33.203 7.1", "authentication", Required, true},
 	{secure.CIAuthorizationProtectedPort, CI, Authorization, "before registration only REGISTER and emergency", "TS 33.203 7.1", "access control", Required, true},
 	{secure.CIAuthorizationSubscribe, CI, Authorization, "a registration is watched by its user and by the P-CSCFs of his Path", "RFC 3680 4.5; TS 24.229 5.4.2.1.1", "access control", Required, true},
+	{secure.CIAuthorizationRoutePolicy, CI, Authorization, "premium and foreign numbers are dialled by whom they are allowed to; REFER and 3xx lead there no sooner", "ours", "access control", Required, true},
 	{secure.CIAuthorizationIMPUOwner, CI, Authorization, "IMPI and IMPU belong together, checked in the HSS", "TS 29.228 6.1.1", "access control", Required, true},
 	{secure.CIAuthorizationEdgeOnly, CI, Authorization, "the core listens on no address that a client can reach, and a client's Route into it is not followed", "TS 33.203 Annex J; TS 24.229 5.2.6.3", "access control", Required, true},
 	{secure.CIIntegrityHeaderEdge, CI, Integrity, "headers that a client may not send are removed", "TS 24.229 5.2.6.3", "data integrity", Required, true},

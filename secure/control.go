@@ -18,6 +18,7 @@ const (
 	CIAuthenticationSASelector      // source, ports, protocol and Via are those of the association (TS 33.203 7.1)
 	CIAuthorizationProtectedPort    // before registration only REGISTER and emergency (TS 33.203 7.1)
 	CIAuthorizationSubscribe        // a registration is watched by its user and his P-CSCF (TS 24.229 5.4.2.1.1)
+	CIAuthorizationRoutePolicy      // nobody dials, or makes another dial, what nobody has allowed (ours)
 	CIAuthorizationIMPUOwner        // IMPI and IMPU belong together (TS 29.228 6.1.1)
 	CIAuthorizationEdgeOnly         // clients reach no function but the P-CSCF (TS 33.203 Annex J)
 	CIIntegrityHeaderEdge           // headers a client may not send are removed (TS 24.229 5.2.6.3)
@@ -64,6 +65,7 @@ var controlNames = [controlCount]string{
 	CIAuthenticationSASelector:      "ci.authentication.sa-selector",
 	CIAuthorizationProtectedPort:    "ci.authorization.protected-port",
 	CIAuthorizationSubscribe:        "ci.authorization.subscribe",
+	CIAuthorizationRoutePolicy:      "ci.authorization.route-policy",
 	CIAuthorizationIMPUOwner:        "ci.authorization.impu-owner",
 	CIAuthorizationEdgeOnly:         "ci.authorization.edge-only",
 	CIIntegrityHeaderEdge:           "ci.integrity.header-edge",

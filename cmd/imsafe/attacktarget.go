@@ -247,6 +247,9 @@ func addressOf(c *net.UDPConn) netip.AddrPort { return netip.MustParseAddrPort(c
 // targetDomain is test network 001/01 (TS 23.003 13.2).
 const targetDomain = "ims.mnc001.mcc001.3gppnetwork.org"
 
+// targetPremium is a number of the international premium rate service (ITU-T E.169.2).
+const targetPremium = "tel:+979123456"
+
 // configSum is the hash of the effective configuration: what is configured, and which controls are off. The directory is another one
 // each time and means nothing.
 func (t *target) configSum(c *config.Config) (string, error) {
@@ -296,6 +299,9 @@ func (t *target) provision(ctx context.Context, ready *targetReady) error {
 func newTargetAccount(name string, setup *targetSetup) (*targetAccount, *hss.Subscriber) {
 	u := &targetAccount{Name: name, IMPI: name + "@" + targetDomain, IMPU: "sip:" + name + "@" + targetDomain}
 	s := &hss.Subscriber{Card: hss.Card{IMPI: u.IMPI}, Public: []hss.Public{{IMPU: u.IMPU}}}
+	if name == attack.Carol {
+		s.Public = append(s.Public, hss.Public{IMPU: targetPremium})
+	}
 	if setup.Digest && name == attack.Dave {
 		u.Password = rand.Text()
 		s.Scheme, s.Password = aka.SHA256.String(), hss.Secret(u.Password)

@@ -45,6 +45,7 @@ type Config struct {
 	// Digest are the algorithms of SIP Digest for subscribers without a card, inside TLS; empty: off.
 	Digest    []aka.DigestAlgorithm
 	Numbering Numbering // how dialled numbers are read
+	Routes    Routes    // and which of them users may dial
 
 	// EmergencyIdentity is who answers emergency calls: as many as come. "" is nobody.
 	EmergencyIdentity string

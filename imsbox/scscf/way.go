@@ -81,6 +81,9 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	in.Msg.RemoveFirst(sip.HdrRoute)
 	s.normalise(in.Msg)
+	if s.barsRoute(in, user.served) {
+		return x.Refuse(in, 403, "")
+	}
 	// Initial filter criteria of the originating user come here (TS 24.229 5.4.3.2 step 4).
 	account := s.account(in, rf.Originating, user)
 	s.recordRoute(in, rf.Originating)
@@ -106,14 +109,15 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	s.recordRoute(in, rf.Terminating)
 	offer := s.dialogs.Offer(in.Msg, 1)
 	s.address(in, user)
-	name := s.addIOI(in, rf.Terminating)
+	name, about := s.addIOI(in, rf.Terminating), in
 	return account(s.early(x, in, user, func(up hop.Up) hop.Reply {
-		return name(x.Fork(in, s.branches(devices, in.Msg, offer), func(r hop.Reply) hop.Reply {
+		r := x.Fork(in, s.branches(devices, in.Msg, offer), func(r hop.Reply) hop.Reply {
 			if up != nil {
 				r = up(r)
 			}
 			return name(r)
-		}))
+		})
+		return name(s.bars3xx(x, about, user.served, r))
 	}))
 }
 
@@ -125,6 +129,9 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	s.resolveGRUU(x.Task(), in.Msg)
 	s.dropProxyCredentials(in.Msg)
+	if s.barsReferralInDialog(in) {
+		return x.Refuse(in, 403, "")
+	}
 	next, known := x.Next(in.Msg)
 	if !known {
 		return x.Refuse(in, 404, "")

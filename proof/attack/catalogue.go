@@ -33,6 +33,7 @@ func All() []Attack {
 		digestCrack(),        // CI-27
 		digestLift(),         // CI-29
 		dialogKill(),         // CI-30
+		tollFraud(),          // CI-32
 		callGhost(),          // CI-33
 		messageSpoof(),       // CI-34
 		subscribeIntrude(),   // CI-35

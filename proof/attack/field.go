@@ -45,6 +45,8 @@ type Site struct {
 	Node   tls.Certificate // of a node that is neither HSS nor CSCF
 	Roots  *x509.CertPool
 	Users  map[string]*User
+	// Premium is a number, as a URI, that pays whoever owns it: Carol.
+	Premium string
 }
 
 // Who returns the name of the subscriber with a public identity, for people; the identity itself if there is none.

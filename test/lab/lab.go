@@ -48,6 +48,8 @@ type Options struct {
 	Emergency string
 	// Budget is what each user may send; the zero value sets no bounds.
 	Budget config.Budget
+	// Numbering is how dialled numbers are read, and which may be dialled.
+	Numbering config.Numbering
 	// Poison makes the nodes panic where a message is used after its release.
 	Poison bool
 	// Tap is World.Tap from the start.

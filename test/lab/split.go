@@ -66,7 +66,7 @@ func (n *Node) startEdge() error {
 	if err != nil {
 		return err
 	}
-	core, err := node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: st, Policy: w.options.Policy, Budget: w.options.Budget, Sink: w,
+	core, err := node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: st, Policy: w.options.Policy, Budget: w.options.Budget, Numbering: w.options.Numbering, Sink: w,
 		Mode: w.options.Mode, Node: uint16(2*n.number + 2), Shards: w.options.Shards, Domain: Domain, Lab: true, Digest: w.options.digest(), Emergency: w.options.emergency(),
 		Roles: node.Roles(0).With(node.RolePCSCF), Poison: w.options.Poison, Budgets: w.options.budgets()})
 	if err != nil {

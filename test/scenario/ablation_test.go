@@ -124,6 +124,14 @@ alice > REFER bob
     Refer-To: <sip:carol@ims.example>
 bob < REFER
 `},
+		{"premium", secure.CIAuthorizationRoutePolicy, `numbering
+user alice
+user premium also=tel:+979123456
+alice registers
+premium registers
+alice > INVITE tel:+979123456
+premium < INVITE
+`},
 		{"strangers", secure.CIAuthorizationProtectedPort, `
 user bob
 user mallory

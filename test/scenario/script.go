@@ -40,7 +40,7 @@
 // A script whose first line is "alone" is not played over a wire.
 // A script whose next line is "digest" plays where subscribers without a card are admitted ("user alice scheme=SHA-256").
 // A script whose next line is "budget" plays where each user may send little: two calls and subscriptions, three messages, one of everything else
-// a minute. A script whose next line is "protected" plays over paths that count as protected, where a client is known by its address, not by what
+// a minute. "numbering" plays where premium numbers are barred to all but a user called rich. A script whose next line is "protected" plays over paths that count as protected, where a client is known by its address, not by what
 // it says in From. Users are declared before: "user alice",
 // "user alice scheme=AKAv2-SHA-256", "user alice algorithm=tuak", "user alice barred", "user alice also=tel:+15550001" (a further public identity),
 // "user alice second=sip:work@domain" (one of a second implicit registration set), "user chat service" (a public service),
@@ -74,6 +74,10 @@ func Play(t *testing.T, script string, o lab.Options) {
 	script, o.Protected = strings.CutPrefix(script, "protected\n")
 	if rest, known := strings.CutPrefix(script, "budget\n"); known {
 		o.Budget, script = config.Budget{Calls: 2, Messages: 3, Subscriptions: 2, Transfers: 1, Notifications: 1, Others: 1}, rest
+	}
+	if rest, known := strings.CutPrefix(script, "numbering\n"); known {
+		o.Numbering, script = config.Default().Numbering, rest
+		o.Numbering.Permissions = []config.NumberPermission{{Identities: []string{"sip:rich@" + lab.Domain}, Prefixes: []string{"+979"}}}
 	}
 	if rest, known := strings.CutPrefix(script, "emergency "); known {
 		o.Emergency, script, _ = strings.Cut(rest, "\n")

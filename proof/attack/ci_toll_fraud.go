@@ -1,0 +1,118 @@
+package attack
+
+import (
+	"context"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// tollFraud: a client dials a number that pays whoever owns it, or makes another client do so.
+func tollFraud() Attack {
+	controls := []secure.ControlID{secure.CIAuthorizationRoutePolicy}
+	return Attack{
+		ID: "ci.toll.fraud", Number: "CI-32", Title: "calls to a premium number: dialled, by REFER, by redirection",
+		Text:     "a stolen subscription, or a telephone that does as it is told, earns money for whoever owns the number, and its owner is charged",
+		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesControl,
+		Source: "ITU-T E.156; RFC 3515 5", Access: both(),
+		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "dial", Position: Subscriber, Controls: controls, Run: dialPremium},
+			{Name: "refer", Position: Subscriber, Controls: controls, Run: referPremium},
+			{Name: "redirect", Position: Subscriber, Controls: controls, Run: redirectPremium},
+		},
+	}
+}
+
+// dialPremium calls carol by her premium number.
+func dialPremium(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	const times = 10
+	rung := 0
+	for i := range times {
+		answer, err := mallory.Ask(ctx, mallory.Message(f.Premium, "paid"))
+		if err != nil {
+			return err
+		}
+		o.Arrived("%d messages to %s, the last answered %d", i+1, f.Premium, answer.Status())
+		if answer.Status() == 200 {
+			rung++
+		}
+	}
+	if rung > 0 {
+		if _, err := carol.Got(ctx, sip.MESSAGE, "paid"); err != nil {
+			return err
+		}
+	}
+	o.Users = min(rung, 1)
+	o.Peer(rung > 0, "the owner of %s gets %d of %d messages", f.Premium, rung, times)
+	return nil
+}
+
+// referPremium asks carol's telephone to call the number.
+func referPremium(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	const times = 10
+	asked := 0
+	for i := range times {
+		callID := f.token()
+		answer, err := mallory.Ask(ctx, mallory.Text(Request{Method: "REFER", URI: carol.IMPU, CallID: callID,
+			Lines: []string{"Contact: " + mallory.Contact(), "Refer-To: <" + f.Premium + ">"}}))
+		if err != nil {
+			return err
+		}
+		o.Arrived("%d REFERs, the last answered %d", i+1, answer.Status())
+		if answer.Status()/100 != 2 {
+			continue
+		}
+		if _, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && string(m.Get(sip.HdrCallID)) == callID }); err != nil {
+			return err
+		}
+		asked++
+	}
+	o.Users = min(asked, 1)
+	o.Peer(asked > 0, "carol's telephone is asked %d of %d times to call %s", asked, times, f.Premium)
+	return nil
+}
+
+// redirectPremium sends carol there, who calls mallory.
+func redirectPremium(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	const times = 10
+	sent, last := 0, 0
+	for range times {
+		callID := f.token()
+		if err := carol.Write(carol.Text(Request{Method: "MESSAGE", URI: f.Users[Mallory].IMPU, CallID: callID, Lines: []string{"Content-Type: text/plain"}, Body: "hello"})); err != nil {
+			return err
+		}
+		ofCall := func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == callID }
+		m, err := mallory.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && ofCall(m) })
+		if err != nil {
+			return err
+		}
+		if err := mallory.Answer(m, 302, "Contact: <"+f.Premium+">"); err != nil {
+			return err
+		}
+		answer, err := carol.Await(ctx, func(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 200 && ofCall(m) })
+		if err != nil {
+			return err
+		}
+		if last = answer.Status(); last/100 == 3 && contains(answer.Get(sip.HdrContact), "979") {
+			sent++
+		}
+	}
+	o.Arrived("%d redirections", times)
+	o.Users = min(sent, 1)
+	o.Peer(sent > 0, "carol's telephone is sent to %s %d of %d times; the last answer it hears is %d", f.Premium, sent, times, last)
+	return nil
+}
