@@ -32,6 +32,7 @@ const (
 	CIConfidentialityESP            // no null encryption outside legacy and device exceptions (TS 33.203 6.2)
 	CIConfidentialityAlgorithms     // algorithms by our own list; MD5 and 3DES only for a device exception (TS 33.203 Annex H)
 	CIConfidentialityTLSFloor       // TLS 1.3, or 1.2 AEAD where the operator says so (TS 33.310 6.2a)
+	CIConfidentialityUniform        // one answer for known and unknown names (ours)
 	CIConfidentialityPrivacyEgress  // the other party learns no place, no device, and what Privacy lets him (RFC 3323)
 	CIConfidentialityKeyEgress      // CK, IK, RES never leave in SIP (TS 33.203 6.1.1); no setting turns it off
 	CIAvailabilityBudgetSource      // token buckets for each source before anything is kept (ours)
@@ -79,6 +80,7 @@ var controlNames = [controlCount]string{
 	CIConfidentialityESP:            "ci.confidentiality.esp",
 	CIConfidentialityAlgorithms:     "ci.confidentiality.algorithms",
 	CIConfidentialityTLSFloor:       "ci.confidentiality.tls-floor",
+	CIConfidentialityUniform:        "ci.confidentiality.uniform",
 	CIConfidentialityPrivacyEgress:  "ci.confidentiality.privacy-egress",
 	CIConfidentialityKeyEgress:      "ci.confidentiality.key-egress",
 	CIAvailabilityBudgetSource:      "ci.availability.budget.source",

@@ -25,7 +25,10 @@ func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 400, "")
 	}
 	answer, err := i.ports.Cx.UserAuthorization(x.Task(), request)
-	if err != nil {
+	switch {
+	case isNobody(err):
+		answer = &cx.UserAuthorizationAnswer{} // the S-CSCF says so, as it says it to everybody: no stranger learns who is known here
+	case err != nil:
 		return x.Refuse(in, registerRefusal(err), "")
 	}
 	scscf, found := i.selectSCSCF(answer.ServerName, answer.Capabilities)
@@ -34,6 +37,11 @@ func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	in.Msg.SetRequestURI(append([]byte("sip:"), scscf...))
 	return x.Forward(scscf, in, nil)
+}
+
+// isNobody reports whether the HSS knows of nobody who could register so.
+func isNobody(err error) bool {
+	return errors.Is(err, cx.ErrUserUnknown) || errors.Is(err, cx.ErrIdentitiesDontMatch) || errors.Is(err, cx.ErrIdentityNotRegistered)
 }
 
 // noSCSCF is the answer where no S-CSCF has the mandatory capabilities (TS 24.229 5.3.1.3, 5.3.2.2).
@@ -171,8 +179,7 @@ func leaving(m *sip.Message) bool {
 
 // registerRefusal maps a failed UAR to the answer of a REGISTER (TS 24.229 5.3.1.2).
 func registerRefusal(err error) int {
-	for _, forbidden := range []error{cx.ErrUserUnknown, cx.ErrIdentitiesDontMatch, cx.ErrRoamingNotAllowed,
-		cx.ErrAuthorizationRejected, cx.ErrIdentityNotRegistered} {
+	for _, forbidden := range []error{cx.ErrRoamingNotAllowed, cx.ErrAuthorizationRejected} {
 		if errors.Is(err, forbidden) {
 			return 403
 		}

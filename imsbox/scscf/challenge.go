@@ -33,12 +33,10 @@ func (s *SCSCF) resynchronise(x *hop.Exchange, in hop.Inbound, r *register) hop.
 }
 
 func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resync *cx.Resync) hop.Reply {
-	answer, err := s.ports.Cx.MultimediaAuth(x.Task(), &cx.MultimediaAuthRequest{IMPI: cx.IMPI(r.impi),
-		IMPU: r.impu, ServerName: s.ServerName(), Scheme: s.scheme(), Items: 1, Resync: resync})
+	item, genuine, err := s.draw(x, in, r, resync)
 	if err != nil {
 		return s.refuse(x, in, authRefusal(err))
 	}
-	item := answer.Items[0]
 	if item.Digest != nil {
 		return s.challengeByDigest(x, in, r, item.Digest)
 	}
@@ -48,7 +46,11 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 	}
 	pending := &pendingChallenge{algorithm: item.Algorithm, vector: item.Vector, of: tieOf(in)}
 	pending.nonce = aka.AppendNonce(nil, item.Vector.RAND, item.Vector.AUTN, nil)
-	s.challenges.put(r.impi, pending, x.Task().Now())
+	if genuine {
+		s.challenges.put(r.impi, pending, x.Task().Now())
+	} else {
+		s.decoys.put(r.impi, pending.nonce, x.Task().Now())
+	}
 	in.Msg.Release()
 
 	reply := x.Respond(401, "")
@@ -60,6 +62,24 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 		return reply // the path needs no keys of ours (TS 33.203 X.2.3.3)
 	}
 	return reply.WithKeys(&hop.Keys{CK: item.Vector.CK, IK: item.Vector.IK})
+}
+
+// draw asks the HSS for a vector. It is genuine, or one of nobody's.
+func (s *SCSCF) draw(x *hop.Exchange, in hop.Inbound, r *register, resync *cx.Resync) (item *cx.AuthDataItem, genuine bool, err error) {
+	var answer *cx.MultimediaAuthAnswer
+	if s.leavesNothing(x.Task(), r) {
+		err = cx.ErrIdentityNotRegistered
+	} else {
+		answer, err = s.ports.Cx.MultimediaAuth(x.Task(), &cx.MultimediaAuthRequest{IMPI: cx.IMPI(r.impi),
+			IMPU: r.impu, ServerName: s.ServerName(), Scheme: s.scheme(), Items: 1, Resync: resync})
+	}
+	switch {
+	case err == nil:
+		return &answer.Items[0], true, nil
+	case s.hides(in, r, err):
+		item, err = s.decoy(in)
+	}
+	return item, false, err
 }
 
 // pathFits reports whether a challenge by algorithm may be answered over the path that in came by: AKAv1
@@ -131,7 +151,7 @@ func (s *SCSCF) protectedRefresh(x *hop.Exchange, in hop.Inbound, r *register) b
 // authRefusal maps a failed MAR (TS 24.229 5.4.1.2.1).
 func authRefusal(err error) *refusal {
 	switch cx.ResultOf(err) {
-	case cx.ResultUserUnknown, cx.ResultIdentitiesDontMatch, cx.ResultAuthSchemeNotSupported:
+	case cx.ResultUserUnknown, cx.ResultIdentitiesDontMatch, cx.ResultIdentityNotRegistered, cx.ResultAuthSchemeNotSupported:
 		return &refusal{status: 403}
 	case cx.ResultTooBusy:
 		return &refusal{status: 503, retryAfter: 30}

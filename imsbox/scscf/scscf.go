@@ -78,6 +78,7 @@ type SCSCF struct {
 	extras     *extraDialogs
 	pace       *pace
 	challenges *challenges
+	decoys     *decoys
 	digests    *digests // nil: SIP Digest is off
 	dialogs    *dialog.Ledger
 }
@@ -108,7 +109,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 		return nil, err
 	}
 	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
-		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), challenges: newChallenges(cfg.AwaitAuth), digests: digests,
+		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), challenges: newChallenges(cfg.AwaitAuth), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}, nil
 }
 

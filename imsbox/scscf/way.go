@@ -36,6 +36,9 @@ func (s *SCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return s.resynchronise(x, in, r)
 	case r.answers():
 		pending, found := s.challenges.take(r.impi, r.credentials.Nonce, x.Task().Now())
+		if !found && s.fails(r, x.Task().Now()) {
+			return x.Refuse(in, 403, "")
+		}
 		if !found {
 			return s.challenge(x, in, r) // an answer to nothing, or too late
 		}

@@ -30,6 +30,7 @@ func All() []Attack {
 		streamSmuggle(),      // CI-23
 		headerSmuggle(),      // CI-24
 		parserCorpus(),       // CI-25
+		userEnumerate(),      // CI-26
 		digestCrack(),        // CI-27
 		digestLift(),         // CI-29
 		dialogKill(),         // CI-30

@@ -15,8 +15,8 @@ import (
 // IPsec: those are never sent; and a Retry-After beyond Timer F makes them leave this P-CSCF alone for good.
 func TestErrors(t *testing.T) {
 	cases := []struct{ name, script, want string }{
-		{"register/unknown_user", "user alice unprovisioned\nalice > REGISTER", "403"},
-		{"register/identity_of_another", "user alice\nuser bob\nalice > REGISTER\n To: <sip:bob@" + lab.Domain + ">", "403"},
+		{"register/unknown_user", "user alice unprovisioned\nalice > REGISTER", "401"},
+		{"register/identity_of_another", "user alice\nuser bob\nalice > REGISTER\n To: <sip:bob@" + lab.Domain + ">", "401"},
 		{"register/too_brief", "user alice\nalice > REGISTER\n Contact: <sip:alice@10.0.0.10>;expires=1", "423 Min-Expires: 60"},
 		{"register/extension", "user alice\nalice > REGISTER\n Require: path, teleport", "420 Unsupported: teleport"},
 		{"register/proxy_extension", "user alice\nalice > REGISTER\n Proxy-Require: sec-agree, teleport", "420 Unsupported: teleport"},

@@ -1,0 +1,58 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"imsafe/secure"
+)
+
+// userEnumerate: a stranger registers in names that he makes up, and in those of users.
+func userEnumerate() Attack {
+	return Attack{
+		ID: "ci.user.enumerate", Number: "CI-26", Title: "names of users, told from others by what a REGISTER is answered",
+		Text:     "who is a subscriber, and who is registered now, is nobody's business; and a list of names is where every other attack begins",
+		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
+		Source: "svwar; RFC 3261 26.1.5", Access: both(),
+		Bounds:   Bounds{Packets: 100, Bytes: 100_000, Conns: 30, Time: 3 * time.Second},
+		Variants: []Variant{{Position: OffPath, Run: tryNames, Controls: []secure.ControlID{secure.CIConfidentialityUniform}}},
+	}
+}
+
+// tryNames asks once in the name of each user, and in as many of nobody's that are as long, each from an address of its own.
+func tryNames(ctx context.Context, f *Field, o *Outcome) error {
+	ask := func(name string) (status int, err error) {
+		h, err := f.Stranger(ctx)
+		if err != nil {
+			return 0, err
+		}
+		m, err := h.RegisterAs(ctx, Registering{IMPI: name + "@" + f.Domain, IMPU: "sip:" + name + "@" + f.Domain, Expires: 600})
+		if err != nil {
+			return 0, err
+		}
+		return m.Status(), nil
+	}
+	right, tried := 0, 0
+	var heard []string
+	for _, name := range []string{Alice, Bob, Carol, Mallory} {
+		known, err := ask(name)
+		if err != nil {
+			return err
+		}
+		nobody, err := ask(strings.Repeat("x", len(name)-2) + f.token()[:2])
+		if err != nil {
+			return err
+		}
+		tried++
+		if known != nobody {
+			right++
+		}
+		heard = append(heard, fmt.Sprintf("%d and %d", known, nobody))
+	}
+	o.Arrived("%d pairs of names", tried)
+	o.Users = right
+	o.Wire(right > 0, "%d of %d users are told from nobody by the answer: %s", right, tried, strings.Join(heard, ", "))
+	return nil
+}
