@@ -66,13 +66,8 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 
 // draw asks the HSS for a vector. It is genuine, or one of nobody's.
 func (s *SCSCF) draw(x *hop.Exchange, in hop.Inbound, r *register, resync *cx.Resync) (item *cx.AuthDataItem, genuine bool, err error) {
-	var answer *cx.MultimediaAuthAnswer
-	if s.leavesNothing(x.Task(), r) {
-		err = cx.ErrIdentityNotRegistered
-	} else {
-		answer, err = s.ports.Cx.MultimediaAuth(x.Task(), &cx.MultimediaAuthRequest{IMPI: cx.IMPI(r.impi),
-			IMPU: r.impu, ServerName: s.ServerName(), Scheme: s.scheme(), Items: 1, Resync: resync})
-	}
+	answer, err := s.ports.Cx.MultimediaAuth(x.Task(), &cx.MultimediaAuthRequest{IMPI: cx.IMPI(r.impi),
+		IMPU: r.impu, ServerName: s.ServerName(), Scheme: s.scheme(), Items: 1, Resync: resync})
 	switch {
 	case err == nil:
 		return &answer.Items[0], true, nil
@@ -151,7 +146,7 @@ func (s *SCSCF) protectedRefresh(x *hop.Exchange, in hop.Inbound, r *register) b
 // authRefusal maps a failed MAR (TS 24.229 5.4.1.2.1).
 func authRefusal(err error) *refusal {
 	switch cx.ResultOf(err) {
-	case cx.ResultUserUnknown, cx.ResultIdentitiesDontMatch, cx.ResultIdentityNotRegistered, cx.ResultAuthSchemeNotSupported:
+	case cx.ResultUserUnknown, cx.ResultIdentitiesDontMatch, cx.ResultAuthSchemeNotSupported:
 		return &refusal{status: 403}
 	case cx.ResultTooBusy:
 		return &refusal{status: 503, retryAfter: 30}

@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"errors"
 	"hash/maphash"
 	"io"
 	"sync"
@@ -20,11 +21,7 @@ import (
 // hides reports whether a REGISTER that the HSS has refused gets a challenge all the same: for a name, or a pair of names, that the HSS does
 // not know. It is the enforcement point of "one answer for known and unknown".
 func (s *SCSCF) hides(in hop.Inbound, r *register, err error) bool {
-	unknown := false
-	switch cx.ResultOf(err) {
-	case cx.ResultUserUnknown, cx.ResultIdentitiesDontMatch, cx.ResultIdentityNotRegistered:
-		unknown = true
-	}
+	unknown := errors.Is(err, cx.ErrUserUnknown) || errors.Is(err, cx.ErrIdentitiesDontMatch)
 	stranger := in.Protection != hop.ProtectionYes && in.Protection != hop.ProtectionTLSYes // a registered client may know that it errs
 	return unknown && stranger && !r.emergency && s.ports.Random != nil &&
 		s.ports.Gate.Refuse(secure.CIConfidentialityUniform, secure.Event{Reason: "unknown-user", Subject: r.impi})
@@ -113,14 +110,14 @@ func (d *decoys) take(name string, nonce []byte, now time.Duration) bool {
 	return true
 }
 
-// leavesNothing reports whether a REGISTER asks to end a registration that is not there. Its name is as unknown as any (TS 24.229 5.3.1.2 would have
-// it 403): else a stranger learns who is registered.
+// leavesNothing reports whether a REGISTER asks to end a registration that is not there. The I-CSCF would say so at once (403, TS 24.229 5.3.1.2), and
+// a stranger would learn who is registered: so it is said to who has proven himself.
 func (s *SCSCF) leavesNothing(t *shard.Task, r *register) bool {
 	if !leaves(r) {
 		return false
 	}
-	_, registered := s.find(t, r.impi)
-	return !registered
+	_, exists := s.lookup(t, r.impi)
+	return !exists
 }
 
 func leaves(r *register) bool {

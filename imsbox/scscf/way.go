@@ -59,6 +59,9 @@ func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 	if r.queries() {
 		return s.bindings(x, in, r)
 	}
+	if s.leavesNothing(x.Task(), r) {
+		return x.Refuse(in, 403, "")
+	}
 	reg, refusal := s.assign(x.Task(), r)
 	if refusal == nil {
 		refusal = s.bind(x.Task(), reg, r)

@@ -182,7 +182,11 @@ func (a *attempt) answer(m *sip.Message) {
 	}
 	opened, err := aka.Open(p.card, nonce.RAND, nonce.AUTN)
 	if err != nil {
-		p.r.witness.fail("%s: the network is not genuine: %v", p.name, err)
+		p.r.witness.denied(p, err)
+		if a.seconds == 0 {
+			p.until = 0 // gone already
+		}
+		a.failed(0)
 		return
 	}
 	fresh := p.window.Accept(opened.SQN) == nil

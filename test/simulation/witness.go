@@ -170,8 +170,7 @@ func (w *witness) challenged(a *account, m *sip.Message) {
 	}
 	opened, err := aka.Open(a.card, nonce.RAND, nonce.AUTN)
 	if err != nil {
-		w.fail("%s: %v", a.name, err)
-		return
+		return // the phone says whether it may be so
 	}
 	if was, used := a.used[opened.SQN]; used && was != string(challenge.Nonce) {
 		w.fail("%s: SEQ %d of IND %d was used twice", a.name, opened.SQN.SEQ(), opened.SQN.IND())
@@ -243,6 +242,14 @@ func (w *witness) refused(p *phone, status int) {
 	healthy := s.Up() && !s.failing && s.Store.Failure() == nil
 	if healthy && p.provisioned && status >= 500 && status != 503 {
 		w.fail("%s: a sound node refuses with %d", p.name, status)
+	}
+}
+
+// denied: a card that does not know the network has been challenged for nobody. That is so only while its subscriber is not there.
+func (w *witness) denied(p *phone, err error) {
+	w.counts.Refused++
+	if a := w.accounts[p.impu]; p.provisioned && !a.unsure && w.r.w.Clock.Now() > a.addedAt+timerB {
+		w.fail("%s: the network is not genuine: %v", p.name, err)
 	}
 }
 
