@@ -58,7 +58,18 @@ type Inbound struct {
 type Reply struct {
 	Msg  *sip.Message // owned by the receiver; nil for an ACK
 	keys *Keys
+	void bool // nobody can answer it
 }
+
+// Void marks a challenge that nobody can answer, so that the edge keeps nothing for its answer. Like the keys it travels beside the
+// message; another process does not hear of it, and keeps what it keeps for any challenge.
+func (r Reply) Void() Reply {
+	r.void = true
+	return r
+}
+
+// IsVoid reports whether r is marked so.
+func (r Reply) IsVoid() bool { return r.void }
 
 // Keys are the session keys of a challenge (TS 33.203 6.1.1). There is no encoder for them in SIP.
 type Keys struct {

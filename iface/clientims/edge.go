@@ -24,7 +24,7 @@ func (p *Port) leave(x *hop.Exchange, r hop.Reply) hop.Reply {
 func (p *Port) leaveOpened(ref secure.Association) hop.Leave {
 	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
 		r = p.leave(x, r)
-		if r.Final() && r.Status() != 401 && r.Status()/100 != 2 {
+		if r.Final() && (r.Status() != 401 || r.IsVoid()) && r.Status()/100 != 2 {
 			p.forget(ref, gm.ReasonExpired)
 		}
 		return r

@@ -26,7 +26,7 @@ func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	answer, err := i.ports.Cx.UserAuthorization(x.Task(), request)
 	switch {
-	case isNobody(err):
+	case isNobody(err) && in.Protection != hop.ProtectionYes && in.Protection != hop.ProtectionTLSYes:
 		answer = &cx.UserAuthorizationAnswer{} // the S-CSCF says so, as it says it to everybody: no stranger learns who is known here
 	case err != nil:
 		return x.Refuse(in, registerRefusal(err), "")
@@ -179,7 +179,8 @@ func leaving(m *sip.Message) bool {
 
 // registerRefusal maps a failed UAR to the answer of a REGISTER (TS 24.229 5.3.1.2).
 func registerRefusal(err error) int {
-	for _, forbidden := range []error{cx.ErrRoamingNotAllowed, cx.ErrAuthorizationRejected} {
+	for _, forbidden := range []error{cx.ErrUserUnknown, cx.ErrIdentitiesDontMatch, cx.ErrRoamingNotAllowed,
+		cx.ErrAuthorizationRejected, cx.ErrIdentityNotRegistered} {
 		if errors.Is(err, forbidden) {
 			return 403
 		}

@@ -11,22 +11,18 @@ import (
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		err               error
-		register, session int // 0: the S-CSCF answers
+		register, session int // that of REGISTER to who is registered already
 	}{
-		{cx.ErrUserUnknown, 0, 404},
-		{cx.ErrIdentitiesDontMatch, 0, 480},
+		{cx.ErrUserUnknown, 403, 404},
+		{cx.ErrIdentitiesDontMatch, 403, 480},
 		{cx.ErrRoamingNotAllowed, 403, 480},
 		{cx.ErrAuthorizationRejected, 403, 480},
-		{cx.ErrIdentityNotRegistered, 0, 480},
+		{cx.ErrIdentityNotRegistered, 403, 480},
 		{cx.ErrUnableToComply, 480, 480},
 		{cx.ErrTooBusy, 480, 480},
 		{errors.New("no way to the HSS"), 480, 480},
 	} {
-		got := registerRefusal(c.err)
-		if isNobody(c.err) {
-			got = 0
-		}
-		if got != c.register {
+		if got := registerRefusal(c.err); got != c.register {
 			t.Errorf("REGISTER, %v: %d, want %d", c.err, got, c.register)
 		}
 		if got := sessionRefusal(c.err); got != c.session {

@@ -54,6 +54,9 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 	in.Msg.Release()
 
 	reply := x.Respond(401, "")
+	if !genuine {
+		reply = reply.Void()
+	}
 	c := sip.Challenge{Realm: []byte(s.cfg.HomeDomain), Nonce: pending.nonce,
 		Algorithm: []byte(item.Algorithm.String()), QOP: []byte("auth")}
 	var b [512]byte
