@@ -52,7 +52,7 @@ func configuration(dir, address string) (*config.Config, error) {
 	}
 	c := config.Default()
 	c.CI.Budget = config.Wide() // all clients share an address
-	const much = 1 << 30 // a few clients stand for many
+	const much = 1 << 30        // a few clients stand for many
 	c.Budget = config.Budget{Calls: much, Messages: much, Subscriptions: much, Transfers: much, Notifications: much, Others: much}
 	c.Node.Lab, c.Node.DataDir, c.Node.Shards = true, filepath.Join(dir, "store"), 2
 	c.IMS.Domain = Domain
