@@ -2,13 +2,15 @@
 // the service platforms of I-S. Its certificates are short-lived and name what they may be used for; a chain from
 // outside is as good.
 //
+// CA lives as long as its process. For a network that lasts there are a Root, which the operator takes away, and an
+// Authority: name-constrained intermediates whose keys are sealed in the store.
+//
 // It writes no ASN.1 and no cipher of its own. Randomness and clock are handed in. Safe for concurrent use after New.
 package ca
 
 import (
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -89,22 +91,31 @@ func (c *CA) PEM() []byte {
 
 // issue makes a key and its certificate, signed by parent or by itself.
 func (c *CA) issue(template, parent *x509.Certificate, signer crypto.Signer, life time.Duration) (*x509.Certificate, *ecdsa.PrivateKey, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), c.random)
+	key, err := NewKey(c.random)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ca: key: %w", err)
+		return nil, nil, err
 	}
-	// 128 random bits: unique without a counter that must survive (CA/Browser Forum asks for 64).
-	if template.SerialNumber, err = rand.Int(c.random, new(big.Int).Lsh(big.NewInt(1), 128)); err != nil {
-		return nil, nil, fmt.Errorf("ca: serial: %w", err)
-	}
-	template.NotBefore, template.NotAfter = c.now().Add(-skew), c.now().Add(life)
 	if parent == nil {
 		parent, signer = template, key
 	}
-	der, err := x509.CreateCertificate(c.random, template, parent, key.Public(), signer)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ca: certificate of %s: %w", template.Subject.CommonName, err)
-	}
-	cert, err := x509.ParseCertificate(der)
+	cert, err := c.sign(template, parent, key.Public(), signer, life)
 	return cert, key, err
+}
+
+// sign makes the certificate of a key. It ends with its authority's at the latest.
+func (c *CA) sign(template, parent *x509.Certificate, public any, signer crypto.Signer, life time.Duration) (*x509.Certificate, error) {
+	var err error
+	// 128 random bits: unique without a counter that must survive (CA/Browser Forum asks for 64).
+	if template.SerialNumber, err = rand.Int(c.random, new(big.Int).Lsh(big.NewInt(1), 128)); err != nil {
+		return nil, fmt.Errorf("ca: serial: %w", err)
+	}
+	template.NotBefore, template.NotAfter = c.now().Add(-skew), c.now().Add(life)
+	if parent != template && template.NotAfter.After(parent.NotAfter) {
+		template.NotAfter = parent.NotAfter
+	}
+	der, err := x509.CreateCertificate(c.random, template, parent, public, signer)
+	if err != nil {
+		return nil, fmt.Errorf("ca: certificate of %s: %w", template.Subject.CommonName, err)
+	}
+	return x509.ParseCertificate(der)
 }

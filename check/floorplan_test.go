@@ -52,7 +52,7 @@ var floorPlan = []row{
 	{"store/sqlite", "store store/disk", "sqlite", ""},
 	{"store/seal", "store", "", ""},
 	{"store/storetest", "store store/disk store/seal", "", ""},
-	{"ca", "secure store store/seal", "x/crypto", ""},
+	{"ca", "secure store store/seal", "x/crypto", "proto/shard"},
 
 	// Reference points: contracts, their wire forms and their contract tests.
 	// Triggers are filter criteria, so isc knows cx; a manifest is a document of its own, which is read where it is checked.

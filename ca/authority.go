@@ -1,0 +1,371 @@
+package ca
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"sync"
+	"time"
+
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+// TableIssuer keeps the intermediates: the key of a record is "pending", or the serial number of the certificate.
+const TableIssuer store.Table = 160
+
+// Tables names the tables for the store.
+func Tables() []store.TableSpec {
+	return []store.TableSpec{{Table: TableIssuer, Name: "ca_issuer"}}
+}
+
+// The errors of an Authority.
+var (
+	ErrNone    = errors.New("ca: there is no intermediate authority, or none that is valid now")
+	ErrPending = errors.New("ca: the certificate is not about the key that was made for it here")
+	ErrTwo     = errors.New("ca: two intermediates are trusted already")
+	ErrClock   = errors.New("ca: the clock has gone back")
+	ErrUnknown = errors.New("ca: there is no such intermediate")
+	ErrLife    = errors.New("ca: the life is not positive or too long")
+)
+
+// maxIssuers is how many intermediates are trusted at once: the one that issues, and the one before it.
+const maxIssuers = 2
+
+// back is how far the clock may go back under a running process before it issues nothing more.
+const back = skew
+
+// Ports are what an Authority is plugged into.
+type Ports struct {
+	Store  store.Store
+	Keys   func() *seal.Keyring // seals the keys of intermediates
+	Random io.Reader            // safe for concurrent use
+	Now    func() time.Time
+}
+
+// Authority is the online half: intermediates whose keys are sealed in the store. Safe for concurrent use.
+type Authority struct {
+	domain string
+	ports  Ports
+
+	mu      sync.Mutex
+	issuers []*issuer // newest first; it issues
+	pending []byte    // sealed key that waits for its certificate, nil for none
+	latest  time.Time // the latest time at which a certificate was issued by this process
+}
+
+// issuer is one intermediate.
+type issuer struct {
+	cert, root *x509.Certificate
+	sealed     []byte
+}
+
+// OpenAuthority reads the intermediates of a home network. There may be none yet.
+func OpenAuthority(domain string, ports Ports) (*Authority, error) {
+	a := &Authority{domain: domain, ports: ports}
+	page, _, err := ports.Store.Scan(TableIssuer, nil, nil, 2*maxIssuers+1)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	for _, rec := range page {
+		if string(rec.Key) == pendingKey {
+			a.pending = rec.Value
+			continue
+		}
+		i, err := decodeIssuer(rec.Value)
+		if err != nil {
+			return nil, fmt.Errorf("ca: intermediate %x: %w", rec.Key, err)
+		}
+		a.add(i)
+	}
+	return a, nil
+}
+
+// add keeps the newest first.
+func (a *Authority) add(i *issuer) {
+	at := 0
+	for at < len(a.issuers) && a.issuers[at].cert.NotBefore.After(i.cert.NotBefore) {
+		at++
+	}
+	a.issuers = append(a.issuers[:at], append([]*issuer{i}, a.issuers[at:]...)...)
+}
+
+const pendingKey = "pending"
+
+// Request makes a key for a new intermediate and returns its request in PEM, for Root.Sign. A request before it that got no
+// certificate is forgotten. It waits for the disk.
+func (a *Authority) Request() ([]byte, error) {
+	key, err := NewKey(a.ports.Random)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificateRequest(a.ports.Random, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "imsafe authority of " + a.domain}}, key)
+	if err != nil {
+		return nil, fmt.Errorf("ca: request: %w", err)
+	}
+	plain, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("ca: key: %w", err)
+	}
+	defer clear(plain)
+	sealed, err := a.ports.Keys().Seal(nil, a.ports.Random, uint8(TableIssuer), []byte(pendingKey), plain)
+	if err != nil {
+		return nil, fmt.Errorf("ca: key: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.ports.Store.Apply("ca", store.Op{Table: TableIssuer, Key: []byte(pendingKey), Value: sealed}); err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	a.pending = sealed
+	return pem.EncodeToMemory(&pem.Block{Type: blockRequest, Bytes: der}), nil
+}
+
+// Install takes what Root.Sign returned: from now on the new intermediate issues, and the one before it is trusted until it ends
+// or is retired. ErrForm, ErrPending, ErrConstraints, ErrTwo. It waits for the disk.
+func (a *Authority) Install(text []byte) error {
+	list, err := ParseCertificates(text)
+	if err != nil {
+		return err
+	}
+	if len(list) != 2 {
+		return ErrForm
+	}
+	i := &issuer{cert: list[0], root: list[1]}
+	if err := a.sound(i); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key, err := a.open(pendingKey, a.pending)
+	if err != nil || !key.PublicKey.Equal(i.cert.PublicKey) {
+		return ErrPending
+	}
+	ops, kept := a.expired()
+	if len(kept) >= maxIssuers {
+		return ErrTwo
+	}
+	plain, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("ca: key: %w", err)
+	}
+	defer clear(plain)
+	if i.sealed, err = a.ports.Keys().Seal(nil, a.ports.Random, uint8(TableIssuer), i.key(), plain); err != nil {
+		return fmt.Errorf("ca: key: %w", err)
+	}
+	ops = append(ops, store.Op{Table: TableIssuer, Key: i.key(), Value: i.encode(), Cond: store.IfAbsent}, store.Op{Table: TableIssuer, Key: []byte(pendingKey)})
+	if err := a.ports.Store.Apply("ca", ops...); err != nil {
+		return fmt.Errorf("ca: %w", err)
+	}
+	a.pending, a.issuers = nil, kept
+	a.add(i)
+	return nil
+}
+
+// sound checks an intermediate against its root and our network.
+func (a *Authority) sound(i *issuer) error {
+	roots := x509.NewCertPool()
+	roots.AddCert(i.root)
+	_, err := i.cert.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: a.ports.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	if err != nil || !i.cert.IsCA || !i.cert.MaxPathLenZero || i.cert.MaxPathLen != 0 || domainOf(i.cert) != a.domain || domainOf(i.root) != a.domain {
+		return ErrConstraints
+	}
+	return nil
+}
+
+// expired returns the intermediates that are still good, and the changes that forget the others.
+func (a *Authority) expired() (ops []store.Op, kept []*issuer) {
+	now := a.ports.Now()
+	for _, i := range a.issuers {
+		if now.After(i.cert.NotAfter) {
+			ops = append(ops, store.Op{Table: TableIssuer, Key: i.key()})
+		} else {
+			kept = append(kept, i)
+		}
+	}
+	return ops, kept
+}
+
+// Retire ends the trust in an intermediate, by its serial number in hexadecimal: what it issued proves nothing any more. ErrUnknown.
+func (a *Authority) Retire(serial string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for n, i := range a.issuers {
+		if i.cert.SerialNumber.Text(16) != serial {
+			continue
+		}
+		if err := a.ports.Store.Apply("ca", store.Op{Table: TableIssuer, Key: i.key()}); err != nil {
+			return fmt.Errorf("ca: %w", err)
+		}
+		a.issuers = append(append([]*issuer(nil), a.issuers[:n]...), a.issuers[n+1:]...)
+		return nil
+	}
+	return ErrUnknown
+}
+
+// Issuers returns the certificates of the trusted intermediates, the one that issues first. They are shared and not to be changed.
+func (a *Authority) Issuers() []*x509.Certificate {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var list []*x509.Certificate
+	for _, i := range a.issuers {
+		list = append(list, i.cert)
+	}
+	return list
+}
+
+// Pool is what the core trusts of services: the intermediates themselves, so that one that is retired is trusted no more although its
+// root is (two at once while they rotate). A new pool each time.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, cert := range a.Issuers() {
+		pool.AddCert(cert)
+	}
+	return pool
+}
+
+// Root returns the root's certificate in PEM: what a service trusts of the core. ErrNone.
+func (a *Authority) Root() ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.issuers) == 0 {
+		return nil, ErrNone
+	}
+	return encodeCertificates(a.issuers[0].root), nil
+}
+
+// Service issues the certificate of a service from its request in DER: exactly one URI, identity, exactly one DNS name, host, good for
+// both ends of mutual TLS, for at most MaxServiceLife. Nothing else of the request goes in. The answer is the chain, the leaf first,
+// without the root. ErrRequest, ErrNames, ErrLife, ErrNone, ErrClock.
+func (a *Authority) Service(request []byte, identity, host string, life time.Duration) ([]*x509.Certificate, error) {
+	csr, err := ParseRequest(request)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckNames(csr, identity, host); err != nil {
+		return nil, err
+	}
+	return a.issue(csr.PublicKey, csr.URIs, host, life)
+}
+
+// issue signs a leaf with the newest intermediate.
+func (a *Authority) issue(public any, uris []*url.URL, host string, life time.Duration) ([]*x509.Certificate, error) {
+	if life <= 0 || life > MaxServiceLife {
+		return nil, ErrLife
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.ports.Now()
+	if len(a.issuers) == 0 || now.After(a.issuers[0].cert.NotAfter) {
+		return nil, ErrNone
+	}
+	i := a.issuers[0]
+	// A clock that went back would issue what ends before its holder expects it, and would call good again what had ended.
+	if now.Before(i.cert.NotBefore) || now.Before(a.latest.Add(-back)) {
+		return nil, ErrClock
+	}
+	key, err := a.open(string(i.key()), i.sealed)
+	if err != nil {
+		return nil, err
+	}
+	c := &CA{random: a.ports.Random, now: func() time.Time { return now }}
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: host}, DNSNames: []string{host}, URIs: uris,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: bothEnds, BasicConstraintsValid: true,
+	}
+	if len(host) > 64 { // the upper bound of a common name (RFC 5280 A.1); the names that count are the others
+		template.Subject = pkix.Name{}
+	}
+	leaf, err := c.sign(template, i.cert, public, key, life)
+	if err != nil {
+		return nil, err
+	}
+	a.latest = now
+	return []*x509.Certificate{leaf, i.cert}, nil
+}
+
+// open opens the sealed key of a record.
+func (a *Authority) open(record string, sealed []byte) (*ecdsa.PrivateKey, error) {
+	plain, err := a.ports.Keys().Open(nil, uint8(TableIssuer), []byte(record), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("ca: key of the intermediate: %w", err)
+	}
+	defer clear(plain)
+	return parseKey(plain)
+}
+
+// Reseal seals every key anew that is under an older sealing key, and says how many. It waits for the disk.
+func (a *Authority) Reseal() (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	keys, changed := a.ports.Keys(), 0
+	again := func(record, sealed []byte, value func([]byte) []byte) ([]byte, error) {
+		if keys.Current(sealed) {
+			return sealed, nil
+		}
+		fresh, err := keys.Reseal(nil, a.ports.Random, uint8(TableIssuer), record, sealed)
+		if err == nil {
+			err = a.ports.Store.Apply("ca", store.Op{Table: TableIssuer, Key: record, Value: value(fresh)})
+		}
+		if err != nil {
+			return sealed, fmt.Errorf("ca: %w", err)
+		}
+		changed++
+		return fresh, nil
+	}
+	var err error
+	if a.pending != nil {
+		a.pending, err = again([]byte(pendingKey), a.pending, func(b []byte) []byte { return b })
+	}
+	for n, i := range a.issuers {
+		if err != nil {
+			break
+		}
+		next := *i
+		next.sealed, err = again(i.key(), i.sealed, func(b []byte) []byte { return (&issuer{i.cert, i.root, b}).encode() })
+		a.issuers[n] = &next
+	}
+	return changed, err
+}
+
+// A record: version:1, then three fields, each with its length in front (2 octets, big-endian): certificate, root, sealed key.
+const issuerVersion = 1
+
+func (i *issuer) key() []byte { return i.cert.SerialNumber.FillBytes(make([]byte, 20)) }
+
+func (i *issuer) encode() []byte {
+	b := []byte{issuerVersion}
+	for _, field := range [][]byte{i.cert.Raw, i.root.Raw, i.sealed} {
+		b = append(append(b, byte(len(field)>>8), byte(len(field))), field...)
+	}
+	return b
+}
+
+var errRecord = errors.New("the record cannot be read")
+
+func decodeIssuer(b []byte) (*issuer, error) {
+	if len(b) == 0 || b[0] != issuerVersion {
+		return nil, errRecord
+	}
+	b = b[1:]
+	var fields [3][]byte
+	for n := range fields {
+		if len(b) < 2 || len(b)-2 < int(b[0])<<8|int(b[1]) {
+			return nil, errRecord
+		}
+		size := int(b[0])<<8 | int(b[1])
+		fields[n], b = b[2:2+size], b[2+size:]
+	}
+	cert, err := x509.ParseCertificate(fields[0])
+	root, err2 := x509.ParseCertificate(fields[1])
+	if err := errors.Join(err, err2); err != nil || len(b) > 0 {
+		return nil, errors.Join(errRecord, err)
+	}
+	return &issuer{cert, root, bytes.Clone(fields[2])}, nil
+}
