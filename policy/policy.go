@@ -103,6 +103,7 @@ var rows = []Row{
 	{secure.CIAvailabilityNotifyPacing, CI, Availability, "no watcher is told more often than every five seconds, and always of the last state", "RFC 3680 4.10; RFC 6446 4.1", "availability", Required, true},
 	{secure.CIAvailabilityParser, CI, Availability, "memory-safe parser with limits on size, count and nesting", "RFC 4475", "availability", Required, true},
 	{secure.CIAvailabilityDeadline, CI, Availability, "deadlines for header, handshake and idle; caps on connections", "ours", "availability", Required, true},
+	{secure.ISAvailabilityDocumentLimits, IS, Availability, "manifests are small, flat and short; their patterns run in linear time", "ours", "availability", Required, true},
 	{secure.CoreAuthenticationMTLS, Core, Authentication, "mutual TLS 1.3 between nodes, SIP and Diameter", "TS 33.210, 33.310", "authentication", Required, true},
 	{secure.CoreAuthenticationOriginHost, Core, Authentication, "Origin-Host is a name of the peer's certificate", "RFC 6733 13", "authentication", Required, true},
 	{secure.CoreAuthorizationRole, Core, Authorization, "allow-list of commands and AVPs by the peer's role", "ours, after FS.19", "access control", Required, true},

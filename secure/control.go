@@ -46,6 +46,7 @@ const (
 	CIAvailabilityNotifyPacing      // no watcher is told faster than he can read (RFC 3680 4.10)
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
 	CIAvailabilityDeadline          // deadlines and caps for streams
+	ISAvailabilityDocumentLimits    // size, depth and count of manifests (ours)
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
 	CoreAuthenticationOriginHost    // a Diameter peer is who its certificate says (RFC 6733 13)
 	CoreAuthorizationRole           // commands and AVPs of a Diameter peer are those of its role
@@ -94,6 +95,7 @@ var controlNames = [controlCount]string{
 	CIAvailabilityNotifyPacing:      "ci.availability.notify-pacing",
 	CIAvailabilityParser:            "ci.availability.parser",
 	CIAvailabilityDeadline:          "ci.availability.deadline",
+	ISAvailabilityDocumentLimits:    "is.availability.document-limits",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",
 	CoreAuthenticationOriginHost:    "core.authentication.origin-host",
 	CoreAuthorizationRole:           "core.authorization.role",
