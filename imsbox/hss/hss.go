@@ -28,15 +28,16 @@ import (
 
 // The tables of the HSS. Their numbers are in the journal for ever.
 const (
-	TableSubscription store.Table = 1 // key: subscription id (its first private identity)
-	TableSQN          store.Table = 2 // key: private identity; survives the subscriber
-	TableAssignment   store.Table = 3 // key: subscription id; who serves it, what is registered
-	TablePublic       store.Table = 4 // key: public identity; value: subscription id
-	TablePrivate      store.Table = 5 // key: private identity; value: subscription id
-	TableProfile      store.Table = 6 // key: name of a service profile
-	TableGroup        store.Table = 7 // key: name of a group
-	TableWildcard     store.Table = 8 // key: wildcarded identity; value: subscription id
-	TableOutbox       store.Table = 9 // key: random; value: what is owed to an S-CSCF
+	TableSubscription store.Table = 1  // key: subscription id (its first private identity)
+	TableSQN          store.Table = 2  // key: private identity; survives the subscriber
+	TableAssignment   store.Table = 3  // key: subscription id; who serves it, what is registered
+	TablePublic       store.Table = 4  // key: public identity; value: subscription id
+	TablePrivate      store.Table = 5  // key: private identity; value: subscription id
+	TableProfile      store.Table = 6  // key: name of a service profile
+	TableGroup        store.Table = 7  // key: name of a group
+	TableWildcard     store.Table = 8  // key: wildcarded identity; value: subscription id
+	TableOutbox       store.Table = 9  // key: random; value: what is owed to an S-CSCF
+	TableShared       store.Table = 10 // key: name of a group, or * for everybody; value: shared sets of service platforms
 )
 
 // Tables names the tables for the store.
@@ -51,6 +52,7 @@ func Tables() []store.TableSpec {
 		{Table: TableGroup, Name: "hss_group"},
 		{Table: TableWildcard, Name: "hss_wildcard"},
 		{Table: TableOutbox, Name: "hss_outbox"},
+		{Table: TableShared, Name: "hss_shared"},
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 	letterTermination = 1 // RTR, as it was decided
 	letterSubscriber  = 2 // PPR of a subscription, as it is by then
 	letterProfile     = 3 // PPR of all who use a service profile
-	letterGroup       = 4 // PPR of all members of a group
+	letterGroup       = 4 // PPR of all members of a group, or of everybody
 )
 
 // letter is one thing owed.
@@ -178,7 +178,9 @@ func (h *HSS) deliver(ctx context.Context, l *letter) error {
 		}
 		return h.pushToAll(ctx, func(sub *subscription) bool { return sub.uses(l.name, groups) })
 	default:
-		return h.pushToAll(ctx, func(sub *subscription) bool { return sub.groupName() == l.name })
+		return h.pushToAll(ctx, func(sub *subscription) bool {
+			return sub.groupName() == l.name || l.name == everybody && sub.service == nil
+		})
 	}
 }
 

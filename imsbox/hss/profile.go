@@ -88,6 +88,9 @@ func (h *HSS) compose(t *shard.Task, u *user, set, private int) (*composed, erro
 		c.ServiceProfiles = append(c.ServiceProfiles, s)
 		c.servesUnregistered = c.servesUnregistered || slices.ContainsFunc(s.Criteria, servesUnregistered)
 	}
+	if err := h.addShared(t, u, c); err != nil {
+		return nil, err
+	}
 	sum := fnv.New64a()
 	e := encoder{}
 	e.uint(u.version)
