@@ -71,7 +71,9 @@ var floorPlan = []row{
 
 	// The three boxes.
 	{"imsbox/dialog", "hop proto/sip proto/slab proto/shard secure", "", ""}, // what P-CSCF and S-CSCF both keep of calls
-	{"imsbox/hss", "hop refpoint/* secure policy store store/seal proto/*", "", ""},
+	{"imsbox/filter", "refpoint/cx proto/sip", "", ""},                       // the HSS refuses what the S-CSCF could not run: one compiler for both
+	{"imsbox/hss", "imsbox/filter hop refpoint/* secure policy store store/seal proto/*", "", ""},
+	{"imsbox/scscf", "imsbox/dialog imsbox/filter hop refpoint/* secure policy store proto/*", "", ""},
 	{"imsbox/*", "imsbox/dialog hop refpoint/* secure policy store proto/*", "", ""},
 	{"servicebox/as", "hop refpoint/* secure proto/*", "", ""},
 	{"servicebox/media", "hop refpoint/* secure proto/*", "", ""},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"imsafe/imsbox/filter"
 	"imsafe/refpoint/cx"
 	"imsafe/store"
 )
@@ -37,57 +38,10 @@ func (h *HSS) putCatalogue(ctx context.Context, partition string, kind byte, op 
 	return h.settle(ctx, owed)
 }
 
-// The limits of a service profile.
-const (
-	maxCriteria = 128
-	maxTriggers = 64
-	maxPattern  = 1024
-)
-
-// checkCriteria examines filter criteria: what TS 29.228 Annex B and F ask for, and our limits. Regular
-// expressions are examined by whoever runs them.
+// checkCriteria examines filter criteria as an S-CSCF will: what it cannot compile is not provisioned (TS 29.228 Annex B, F).
 func checkCriteria(v *review, list []cx.InitialFilterCriteria) {
-	if len(list) > maxCriteria {
-		v.add("criteria", "%d, at most %d", len(list), maxCriteria)
-	}
-	seen := map[int]bool{}
-	for i, c := range list {
-		field := fmt.Sprintf("criteria[%d]", i)
-		if seen[c.Priority] || c.Priority < 0 {
-			v.add(field+".priority", "%d stands twice or is negative; priorities are unique (TS 29.228 B.2.2)", c.Priority)
-		}
-		seen[c.Priority] = true
-		if m := checkText(c.Server.ServerName); m != "" {
-			v.add(field+".server", "%s", m)
-		} else if !isSIPURI(c.Server.ServerName) {
-			v.add(field+".server", "%q is not a SIP URI", c.Server.ServerName)
-		}
-		if c.Trigger == nil {
-			continue
-		}
-		if n := len(c.Trigger.SPTs); n == 0 || n > maxTriggers {
-			v.add(field+".trigger", "%d service point triggers; 1 to %d", n, maxTriggers)
-		}
-		for j, s := range c.Trigger.SPTs {
-			checkTrigger(v, fmt.Sprintf("%s.trigger[%d]", field, j), &s)
-		}
-	}
-}
-
-func checkTrigger(v *review, field string, s *cx.SPT) {
-	switch {
-	case s.Kind < cx.SPTRequestURI || s.Kind > cx.SPTSessionDescription:
-		v.add(field, "no condition")
-	case s.Kind != cx.SPTSessionCase && s.Pattern == "":
-		v.add(field, "empty condition")
-	case s.Registrations != 0 && (s.Kind != cx.SPTMethod || s.Pattern != "REGISTER"):
-		v.add(field, "a registration type needs the method REGISTER (TS 29.228 B.2.3)")
-	}
-	if len(s.Groups) == 0 {
-		v.add(field, "no group")
-	}
-	if len(s.Pattern) > maxPattern || len(s.Content) > maxPattern {
-		v.add(field, "an expression is longer than %d octets", maxPattern)
+	for _, p := range filter.Check(list) {
+		v.add(p.Place, "%s; %s", p.What, p.Do)
 	}
 }
 
@@ -99,6 +53,39 @@ func (h *HSS) Profile(name string) (*cx.ServiceProfile, error) {
 	}
 	s, err := decodeServiceProfile(rec.Value)
 	return &s, err
+}
+
+// ServiceProfileOf returns the service profile that counts for a subscriber's identity, of a private one for its default public one: the
+// public identity, the name of the profile, "" if it has none, and the profile. It returns ErrUnknown. It waits for the disk.
+func (h *HSS) ServiceProfileOf(name string) (impu, profile string, s *cx.ServiceProfile, err error) {
+	_, sub, _, err := h.load(name)
+	if err != nil {
+		return "", "", nil, err
+	}
+	set, _ := sub.findPublic(cx.IMPU(name))
+	if impu = name; set < 0 {
+		set, impu = 0, sub.defaultOf(0)
+	}
+	// A subscription has a set at least.
+	for _, v := range sub.sets[set].services {
+		if slices.ContainsFunc(v.identities, func(id identity) bool { return id.impu == impu }) {
+			profile = v.profile
+		}
+	}
+	if profile == "" {
+		g, err := h.GroupByName(sub.groupName())
+		if err != nil && !errors.Is(err, ErrUnknown) { // a group that nobody has made is empty
+			return "", "", nil, err
+		}
+		if g != nil {
+			profile = g.Profile
+		}
+	}
+	if profile == "" {
+		return impu, "", &cx.ServiceProfile{SubscribedMediaProfile: -1}, nil
+	}
+	s, err = h.Profile(profile)
+	return impu, profile, s, err
 }
 
 // RemoveProfile removes a service profile that nobody uses: ErrInUse, ErrUnknown.

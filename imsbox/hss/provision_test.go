@@ -418,6 +418,9 @@ func TestProfilesAndGroups(t *testing.T) {
 	twice := voicemail()
 	twice.Criteria = append(twice.Criteria, twice.Criteria[0])
 	h.wantMistake("two criteria of one priority", h.PutProfile(background, "x", twice), "criteria[1].priority")
+	noExpression := voicemail()
+	noExpression.Criteria[0].Trigger = &cx.TriggerPoint{SPTs: []cx.SPT{{Kind: cx.SPTRequestURI, Pattern: "a(", Groups: []int{0}}}}
+	h.wantMistake("an expression that does not compile", h.PutProfile(background, "x", noExpression), "criteria[0].trigger[0]")
 	noServer := voicemail()
 	noServer.Criteria[0].Server.ServerName = "voicemail"
 	h.wantMistake("a server that is no URI", h.PutProfile(background, "x", noServer), "criteria[0].server")
@@ -572,5 +575,38 @@ func TestVersion1(t *testing.T) {
 	back, err := decodeSubscription(old)
 	if err != nil || back.service != nil || len(back.sets) != 1 {
 		t.Errorf("%+v, %v", back, err)
+	}
+}
+
+// TestServiceProfileOf: the profile of an identity is its own, else that of the group, else none.
+func TestServiceProfileOf(t *testing.T) {
+	h := newHouse(t)
+	for _, name := range []string{"gold", "staff"} {
+		if err := h.PutProfile(background, name, voicemail()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := subscriber()
+	s.Public[2].Profile = "gold"
+	if err := h.Add(background, s); err != nil {
+		t.Fatal(err)
+	}
+	want := func(name, impu, profile string, criteria int) {
+		t.Helper()
+		gotIMPU, gotProfile, s, err := h.ServiceProfileOf(name)
+		if err != nil || gotIMPU != impu || gotProfile != profile || len(s.Criteria) != criteria {
+			t.Errorf("%s: %s, %q, %+v, %v", name, gotIMPU, gotProfile, s, err)
+		}
+	}
+	want(string(aliceIMPU), string(aliceIMPU), "", 0)
+	want("tel:+15550001", "tel:+15550001", "gold", 1)
+	if err := h.PutGroup(background, &Group{Name: "default", Profile: "staff"}); err != nil {
+		t.Fatal(err)
+	}
+	want(string(aliceIMPU), string(aliceIMPU), "staff", 1)
+	want(string(aliceIMPI), string(aliceIMPU), "staff", 1)
+	want("tel:+15550001", "tel:+15550001", "gold", 1)
+	if _, _, _, err := h.ServiceProfileOf("nobody@ims.example"); !errors.Is(err, ErrUnknown) {
+		t.Error(err)
 	}
 }
