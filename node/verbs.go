@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"imsafe/iface/management"
+	"imsafe/imsbox/filter"
 	"imsafe/imsbox/hss"
 	"imsafe/store"
 )
@@ -22,6 +23,8 @@ type Operations struct {
 	Random io.Reader
 	Domain string // home domain
 
+	// SharedSets are the shared filter criteria that the S-CSCF has; nil where there is none.
+	SharedSets func() filter.SharedSets
 	// Status tells of a running node; nil without one.
 	Status func() Status
 }
@@ -97,6 +100,8 @@ func (o *Operations) Verbs() map[string]management.Verb {
 		"group.show":     verb(management.Viewer, o.showGroup),
 		"group.put":      verb(management.Operator, o.putGroup),
 		"group.remove":   verb(management.Operator, o.removeGroup),
+
+		"service.trace": verb(management.Viewer, o.traceService),
 
 		"registration.explain": {Needs: management.Viewer, Do: hasNoNode},
 		"policy":               {Needs: management.Viewer, Do: hasNoNode},

@@ -104,7 +104,7 @@ func user(name string) string {
 
 // TestVerbs_roles: a viewer changes nothing and reads nothing that is secret.
 func TestVerbs_roles(t *testing.T) {
-	looking := "status user.show user.list profile.list profile.show group.list group.show registration.explain policy health"
+	looking := "status user.show user.list profile.list profile.show group.list group.show service.trace registration.explain policy health"
 	for name, v := range open(t).verbs {
 		want := management.Operator
 		if strings.Contains(" "+looking+" ", " "+name+" ") {
@@ -248,6 +248,7 @@ func TestProfileText(t *testing.T) {
 		`trigger.form`: `{"name":"x","criteria":[{"priority":1,"server":"sip:a.b","trigger":{"form":"","conditions":[{"groups":[0],"method":"INVITE"}]}}]}`,
 		`exactly one`:  `{"name":"x","criteria":[{"priority":1,"server":"sip:a.b","trigger":{"form":"cnf","conditions":[{"groups":[0]}]}}]}`,
 		`content`:      `{"name":"x","criteria":[{"priority":1,"server":"sip:a.b","trigger":{"form":"cnf","conditions":[{"groups":[0],"method":"INVITE","content":"x"}]}}]}`,
+		`no back ref`:  `{"name":"x","criteria":[{"priority":1,"server":"sip:a.b","trigger":{"form":"cnf","conditions":[{"groups":[0],"header":"To","content":"(a"}]}}]}`,
 		`stands twice`: `{"name":"x","criteria":[{"priority":1,"server":"sip:a.b"},{"priority":1,"server":"sip:a.b"}]}`,
 	} {
 		_, err := o.call("profile.put", bad)

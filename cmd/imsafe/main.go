@@ -48,6 +48,7 @@ type cli struct {
 	User    userCmd    `cmd:"" help:"Subscribers. With a running node through its management socket, else on its store."`
 	Group   groupCmd   `cmd:"" help:"Groups of subscribers."`
 	Profile profileCmd `cmd:"" help:"Service profiles with initial filter criteria."`
+	Service serviceCmd `cmd:"" help:"Application servers and what leads to them."`
 	Key     keyCmd     `cmd:"" help:"The keys under which the store seals K and OPc."`
 	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the node runs."`
 	Restore restoreCmd `cmd:"" help:"Make the store of a stopped node from a backup."`

@@ -55,39 +55,6 @@ func (h *HSS) Profile(name string) (*cx.ServiceProfile, error) {
 	return &s, err
 }
 
-// ServiceProfileOf returns the service profile that counts for a subscriber's identity, of a private one for its default public one: the
-// public identity, the name of the profile, "" if it has none, and the profile. It returns ErrUnknown. It waits for the disk.
-func (h *HSS) ServiceProfileOf(name string) (impu, profile string, s *cx.ServiceProfile, err error) {
-	_, sub, _, err := h.load(name)
-	if err != nil {
-		return "", "", nil, err
-	}
-	set, _ := sub.findPublic(cx.IMPU(name))
-	if impu = name; set < 0 {
-		set, impu = 0, sub.defaultOf(0)
-	}
-	// A subscription has a set at least.
-	for _, v := range sub.sets[set].services {
-		if slices.ContainsFunc(v.identities, func(id identity) bool { return id.impu == impu }) {
-			profile = v.profile
-		}
-	}
-	if profile == "" {
-		g, err := h.GroupByName(sub.groupName())
-		if err != nil && !errors.Is(err, ErrUnknown) { // a group that nobody has made is empty
-			return "", "", nil, err
-		}
-		if g != nil {
-			profile = g.Profile
-		}
-	}
-	if profile == "" {
-		return impu, "", &cx.ServiceProfile{SubscribedMediaProfile: -1}, nil
-	}
-	s, err = h.Profile(profile)
-	return impu, profile, s, err
-}
-
 // RemoveProfile removes a service profile that nobody uses: ErrInUse, ErrUnknown.
 func (h *HSS) RemoveProfile(ctx context.Context, name string) error {
 	rec, err := h.ports.Store.Get(TableProfile, []byte(name))

@@ -606,6 +606,13 @@ func TestServiceProfileOf(t *testing.T) {
 	want(string(aliceIMPU), string(aliceIMPU), "staff", 1)
 	want(string(aliceIMPI), string(aliceIMPU), "staff", 1)
 	want("tel:+15550001", "tel:+15550001", "gold", 1)
+	if err := errors.Join(h.Share(background, SharedSet{Number: 4, Groups: []string{"default", "other"}}), h.Share(background, SharedSet{Number: 5, All: true}),
+		h.Share(background, SharedSet{Number: 6, Groups: []string{"other"}})); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, s, err := h.ServiceProfileOf(string(aliceIMPI)); err != nil || !slices.Equal(s.SharedIFCSetIDs, []int{4, 5}) {
+		t.Errorf("shared sets %v, %v", s, err)
+	}
 	if _, _, _, err := h.ServiceProfileOf("nobody@ims.example"); !errors.Is(err, ErrUnknown) {
 		t.Error(err)
 	}

@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"imsafe/refpoint/cx"
 	"imsafe/store"
 )
 
@@ -126,4 +128,66 @@ func (h *HSS) view(id string, sub *subscription) (*View, error) {
 		v.Sets = append(v.Sets, s)
 	}
 	return v, nil
+}
+
+// ServiceProfileOf returns the service profile that counts for a subscriber's identity, of a private one for its default public one: the
+// public identity, the name of the profile, "" if it has none, and the profile, with the numbers of the shared sets that count for its group and
+// for everybody. It returns ErrUnknown. It waits for the disk.
+func (h *HSS) ServiceProfileOf(name string) (impu, profile string, s *cx.ServiceProfile, err error) {
+	_, sub, _, err := h.load(name)
+	if err != nil {
+		return "", "", nil, err
+	}
+	set, _ := sub.findPublic(cx.IMPU(name))
+	if impu = name; set < 0 {
+		set, impu = 0, sub.defaultOf(0)
+	}
+	// A subscription has a set at least.
+	for _, v := range sub.sets[set].services {
+		if slices.ContainsFunc(v.identities, func(id identity) bool { return id.impu == impu }) {
+			profile = v.profile
+		}
+	}
+	if profile == "" {
+		g, err := h.GroupByName(sub.groupName())
+		if err != nil && !errors.Is(err, ErrUnknown) { // a group that nobody has made is empty
+			return "", "", nil, err
+		}
+		if g != nil {
+			profile = g.Profile
+		}
+	}
+	s = &cx.ServiceProfile{SubscribedMediaProfile: -1}
+	if profile != "" {
+		if s, err = h.Profile(profile); err != nil {
+			return "", "", nil, err
+		}
+	}
+	if sub.service == nil {
+		err = h.joinShared(sub.groupName(), s)
+	}
+	return impu, profile, s, err
+}
+
+// joinShared adds the shared sets of a group and of everybody to a profile that is nobody else's.
+func (h *HSS) joinShared(group string, s *cx.ServiceProfile) error {
+	for _, name := range []string{group, everybody} {
+		rec, err := h.ports.Store.Get(TableShared, []byte(name))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		list, err := decodeShared(rec.Value)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if !slices.Contains(s.SharedIFCSetIDs, e.number) {
+				s.SharedIFCSetIDs = append(s.SharedIFCSetIDs, e.number)
+			}
+		}
+	}
+	return nil
 }
