@@ -45,7 +45,7 @@ func TestClient(t *testing.T) {
 		{"nobody listens", exitFailed, []string{"refused", "--proxy"}, sealed("register", "alice", "--proxy", "127.0.0.1:1")},
 		{"a P-CSCF without an address", exitFailed, []string{"is not found", "--proxy"}, []string{"ue", "register", "--card", d.path("alice")}},
 		{"a CA file without certificates", exitFailed, []string{"no certificate in PEM"}, bare("register", "alice", "--ca", d.path("not.wav"))},
-		{"a subscriber who was removed", exitFailed, []string{"403", "user show"}, sealed("register", "gone")},
+		{"a subscriber who was removed", exitFailed, []string{"did not prove", "user show"}, sealed("register", "gone")},
 		{"another OPc than the network has", exitFailed, []string{"compare K and OPc"}, sealed("register", "stranger")},
 		{"a key that is none", exitFailed, []string{"k: "}, sealed("register", "forged")},
 		{"in clear without the lab", exitUsage, []string{"need Lab"}, clear("alice", "--transport", "udp")},

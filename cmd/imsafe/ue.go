@@ -112,7 +112,7 @@ func (l *line) unregistered(err error) error {
 	case errors.Is(err, ue.ErrConnect):
 		hint = fmt.Sprintf("; does a node listen there for %s? --proxy says where", l.Transport)
 	case errors.Is(err, ue.ErrNetwork):
-		hint = "; the network does not have the keys of this card: compare K and OPc, or the password"
+		hint = "; the network does not know this identity, or has other keys than the card: `imsafe user show` says what it has, compare K and OPc, or the password"
 	case errors.As(err, &status) && status.Code == 494, errors.Is(err, ue.ErrAgreement):
 		hint = "; the network agrees on none of what this client offers: --algorithms and --esp say what that is, and its [ci.ipsec] what it takes"
 	case errors.As(err, &status) && status.Code == 421:

@@ -26,6 +26,7 @@ type user struct {
 	known   promise
 	doubt   []promise            // of changes that were asked for and not answered: any of them may have happened
 	numbers map[aka.SQN]aka.RAND // of all challenges
+	leaving bool                 // it is being removed at this moment
 	history []string             // the last events, for people
 }
 

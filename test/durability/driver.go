@@ -30,12 +30,17 @@ func (c *Counts) Writes() int64 {
 }
 
 func (c *Counts) refused(u *user, status int) {
-	if status == 403 && (!u.known.provisioned || slices.Contains(u.doubt, promise{})) {
+	if status == 403 && u.mayBeUnknown() {
 		c.Unknown.Add(1)
 	} else {
 		c.Unwilling.Add(1)
 	}
 	u.note("refused with %d", status)
+}
+
+// mayBeUnknown reports whether the node may have no such subscriber.
+func (u *user) mayBeUnknown() bool {
+	return !u.known.provisioned || u.leaving || slices.Contains(u.doubt, promise{})
 }
 
 // String is for the log.
@@ -149,8 +154,16 @@ func (w *worker) challenge(ctx context.Context, u *user, seconds int) (m *messag
 		answer.Release()
 		return &message{status: status}, nil
 	}
-	w.d.counts.Challenged.Add(1)
 	_, _, _, err = u.open(answer)
+	if errors.Is(err, errNotGenuine) && u.mayBeUnknown() { // who is not known is challenged as everybody is
+		w.d.counts.refused(u, 403)
+		answer.Release()
+		return &message{status: 403}, nil
+	}
+	if errors.Is(err, errNotGenuine) {
+		err = fmt.Errorf("%w\n%s\n%s", err, strings.Join(u.history, "\n"), w.d.p.tail())
+	}
+	w.d.counts.Challenged.Add(1)
 	return &message{status: 401, Message: answer}, err
 }
 
@@ -235,6 +248,8 @@ func (w *worker) contend(ctx context.Context, u *user) error {
 		err          error
 	}
 	removal := make(chan outcome, 1)
+	u.leaving = true
+	defer func() { u.leaving = false }()
 	go func() {
 		time.Sleep(time.Duration(rand.Int64N(int64(4 * time.Millisecond))))
 		acknowledged, err := w.operate(ctx, u, false)
@@ -304,7 +319,7 @@ func (w *worker) compare(ctx context.Context, u *user) error {
 	return nil
 }
 
-// ask finds out what stands: 403 is no subscriber; else a REGISTER without Contact tells (RFC 3261 10.2.3).
+// ask finds out what stands: 403, or a challenge that is nobody's, is no subscriber; else a REGISTER without Contact tells (RFC 3261 10.2.3).
 func (w *worker) ask(ctx context.Context, u *user) (promise, error) {
 	for range 20 {
 		challenge, err := w.challenge(ctx, u, asking)

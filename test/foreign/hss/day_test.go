@@ -102,12 +102,12 @@ func TestStrangers(t *testing.T) {
 			t.Errorf("%s: %v, want %q", h.Name, err, why)
 		}
 	}
-	refused(n.handset(t, users[0]), ": 403 ") // nobody knows him
+	refused(n.handset(t, users[0]), "not genuine") // nobody knows him: he is challenged as everybody is
 	hss.waits(t, "UAR type 0 "+users[0].IMPI+" from "+icscf+": {tgpp,5001}", 1)
 
 	thief := *users[1]
 	thief.IMPU = users[2].IMPU
-	refused(n.handset(t, &thief), ": 403 ")
+	refused(n.handset(t, &thief), "not genuine")
 	hss.waits(t, "UAR type 0 "+thief.IMPI+" from "+icscf+": {tgpp,5002}", 1)
 
 	forger := *users[3] // another K: the card finds the network false, and its own answer would be wrong
