@@ -8,7 +8,7 @@ func Default() Config {
 	return Config{
 		Node: Node{Name: "imsafe", Number: 1, DataDir: "/var/lib/imsafe"},
 		CI: CI{TLS: CITLS{MinVersion: "1.3"},
-			IPsec: CIIPsec{Profile: "strict", ServerPort: 6060, ClientPorts: []uint16{6061, 6062, 6063, 6064}, ESP: "auto", NATPort: 4500},
+			IPsec: CIIPsec{Profile: "strict", ServerPort: 6060, ClientPorts: []uint16{6061, 6062, 6063, 6064}, Backend: "user", ESP: "auto", NATPort: 4500},
 			Budget: CIBudget{
 				Source:     Rate{20, Of(time.Second), 100},
 				Network:    Rate{200, Of(time.Second), 1000},

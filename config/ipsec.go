@@ -14,6 +14,8 @@ func (c *Config) validateIPsec(f *findings) {
 	_, known := secagree.ProfileNamed(i.Profile)
 	f.refuse(!known, "ci.ipsec.profile", "one of strict, handset, legacy", "%q is not known here", i.Profile)
 	oneOf(f, "ci.ipsec.esp", i.ESP, "auto", "on", "off")
+	oneOf(f, "ci.ipsec.backend", i.Backend, "user", "kernel", "auto")
+	f.refuse(i.Backend == "kernel" && i.ESP == "off", "ci.ipsec.backend", `write backend = "user"`, "the kernel does ESP on IP, and esp is off")
 	f.refuse(len(i.Listen) > 0 && i.ESP == "off" && i.NATPort == 0, "ci.ipsec.nat_port", "write nat_port = 4500", "ESP has no way: neither on IP nor in UDP")
 	f.refuse(len(i.ClientPorts) < 3, "ci.ipsec.client_ports", "write client_ports = [6061, 6062, 6063]", "%d ports: each authentication takes another, and three may be in use", len(i.ClientPorts))
 	ports := append([]uint16{i.ServerPort}, i.ClientPorts...)

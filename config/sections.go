@@ -126,6 +126,11 @@ type CIIPsec struct {
 	ServerPort uint16 `toml:"server_port"`
 	// Protected client ports, at least three.
 	ClientPorts []uint16 `toml:"client_ports"`
+	// Who does ESP on IP. "user": this process, which leaves nothing behind. "kernel": the kernel's XFRM, which
+	// needs CAP_NET_ADMIN and a kernel with ESP; where one of the algorithms cannot be had the start fails.
+	// "auto": the kernel if it can do everything that is configured here, else this process. ESP in UDP is
+	// this process's always.
+	Backend string `toml:"backend"`
 	// How ESP travels on IP: "auto" if this process may (CAP_NET_RAW), "on" to fail at start if it may not,
 	// "off".
 	ESP string `toml:"esp"`

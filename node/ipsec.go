@@ -18,6 +18,7 @@ import (
 	"imsafe/proto/secagree"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
+	"imsafe/proto/xfrm"
 )
 
 // IPsecSockets are those of ipsec-3gpp at one address: the unprotected port, and what carries ESP. No socket listens on a protected
@@ -27,10 +28,14 @@ type IPsecSockets struct {
 	Stream net.Listener   // beside it
 	ESP    *net.IPConn    // nil: not on IP
 	NAT    *net.UDPConn   // nil: not in UDP
+	Kernel *KernelPorts   // nil: this process does ESP on IP itself
 }
 
 // listenIPsec opens them.
-func (s *Sockets) listenIPsec(c *config.Config, shards int, instead func(netip.AddrPort) (netip.AddrPort, bool)) error {
+func (s *Sockets) listenIPsec(c *config.Config, shards int, instead func(netip.AddrPort) (netip.AddrPort, bool)) (err error) {
+	if s.XFRM, err = chooseBackEnd(c); err != nil {
+		return err
+	}
 	for _, a := range c.CI.IPsec.Listen {
 		conns, stream, err := listenBoth("ipsec", a.AddrPort, shards, instead)
 		if err != nil {
@@ -38,7 +43,12 @@ func (s *Sockets) listenIPsec(c *config.Config, shards int, instead func(netip.A
 		}
 		open := &IPsecSockets{Clear: conns, Stream: stream}
 		s.IPsec = append(s.IPsec, open)
-		if err := open.listenESP(a.Addr(), c.CI.IPsec.ESP); err != nil {
+		if s.XFRM.carries() {
+			open.Kernel, err = s.XFRM.listen(a.Addr(), c.CI.IPsec)
+		} else {
+			err = open.listenESP(a.Addr(), c.CI.IPsec.ESP)
+		}
+		if err != nil {
 			return err
 		}
 		if port := c.CI.IPsec.NATPort; port != 0 {
@@ -99,14 +109,16 @@ func (s *IPsecSockets) Close() {
 	if s.NAT != nil {
 		_ = s.NAT.Close()
 	}
+	s.Kernel.Close()
 }
 
 // gmAccess is an access profile ipsec-3gpp that is open.
 type gmAccess struct {
 	*clientims.Gm
 	fronts    []*esp.Front
-	listeners []*espnet.Listener // of the protected server port, one for each shard
+	listeners []net.Listener // of the protected server port, one for each shard and back end
 	streams   *siptransport.Streams
+	kernel    *xfrm.Ports // nil: this process does ESP on IP itself
 }
 
 // openIPsec opens the access profile at one address.
@@ -117,7 +129,7 @@ func (n *Node) openIPsec(s *IPsecSockets) error {
 	if err := n.makeEngine(); err != nil {
 		return err
 	}
-	access := clientims.IPsec{Engine: n.esp, Local: local.Addr(), ServerPort: c.ServerPort, ClientPorts: c.ClientPorts, Profile: profile,
+	access := clientims.IPsec{Engine: n.espEngine(), Local: local.Addr(), ServerPort: c.ServerPort, ClientPorts: c.ClientPorts, Profile: profile,
 		SentBy: local.String(), Timers: timers(n.o.Config.Timers.Gm)}
 	for i := range c.Exceptions {
 		x, err := c.Exceptions[i].Agreed()
@@ -134,6 +146,10 @@ func (n *Node) openIPsec(s *IPsecSockets) error {
 			g.fronts, carriers[i] = append(g.fronts, front), front
 		}
 	}
+	if s.Kernel != nil {
+		g.kernel = n.xfrm.Open(s.Kernel.config(g.Datagram, len(n.Shards)))
+		carriers[0] = g.kernel
+	}
 	g.CarryBy(carriers[0], carriers[1])
 	n.gms = append(n.gms, g)
 
@@ -149,9 +165,18 @@ func (n *Node) openIPsec(s *IPsecSockets) error {
 func (n *Node) listenSealed(g *gmAccess, a *access) (err error) {
 	a.options.MaxPerSource, a.options.Admit = math.MaxInt, nil // the source is a client that proved its keys; two connections are all its ports allow
 	g.streams = siptransport.NewStreams(a.options)
-	g.listeners, err = n.espTCP.ListenEach(netip.AddrPortFrom(g.Local, g.ServerPort), len(n.Shards))
+	all, err := n.espTCP.ListenEach(netip.AddrPortFrom(g.Local, g.ServerPort), len(n.Shards))
+	for _, l := range all {
+		g.listeners = append(g.listeners, l)
+	}
+	if g.kernel != nil {
+		g.listeners = append(g.listeners, g.kernel.Listeners()...)
+	}
 	g.DialBy(func(ref esp.Ref, client netip.AddrPort, to *clientims.Port) siptransport.Flow {
 		return g.streams.DialBy(context.Background(), to.Shard(), client, to, func(ctx context.Context) (net.Conn, error) {
+			if g.kernel != nil && n.xfrm.Carries(ref) {
+				return g.kernel.Dial(ctx, ref)
+			}
 			return n.espTCP.Dial(ctx, ref)
 		})
 	})
@@ -175,8 +200,11 @@ func (n *Node) makeEngine() (err error) {
 	if n.esp != nil {
 		return nil
 	}
-	n.esp = esp.New(esp.Config{Random: n.o.Random, Clock: n.o.Clock, Notify: n.Door.Notice, Refuse: n.Door.Refuse,
+	n.esp = esp.New(esp.Config{Random: n.o.Random, Clock: n.o.Clock, Notify: n.notice, Refuse: n.Door.Refuse,
 		KeepForged: len(n.o.Policy.Off()) > 0})
+	if n.o.Sockets.XFRM.carries() {
+		n.xfrm = xfrm.New(xfrm.Config{Book: n.esp, Clock: n.o.Clock, Notify: n.Door.Notice})
+	}
 	n.espTCP, err = espnet.New(n.esp, espnet.Config{Random: n.o.Random})
 	return err
 }
@@ -189,11 +217,17 @@ func (n *Node) serveIPsec(ctx context.Context, group *errgroup.Group) {
 		}
 		for i, ln := range g.listeners {
 			group.Go(func() error {
-				return g.streams.Serve(ctx, n.Shards[i:i+1], ln, func(sh *shard.Shard) siptransport.Receiver { return g.Sealed()[sh.ID()] })
+				at := i % len(n.Shards)
+				return g.streams.Serve(ctx, n.Shards[at:at+1], ln, func(sh *shard.Shard) siptransport.Receiver { return g.Sealed()[sh.ID()] })
 			})
 		}
+		if g.kernel != nil {
+			group.Go(func() error { return g.kernel.Run(ctx) })
+		}
 		how := "ESP on IP"
-		if n.o.Sockets.IPsec[i].ESP == nil {
+		if g.kernel != nil {
+			how = "ESP on IP by the kernel"
+		} else if n.o.Sockets.IPsec[i].ESP == nil {
 			how = "ESP in UDP only: this process has no raw socket for ESP (CAP_NET_RAW), or shall have none"
 		}
 		n.o.Log.Info("clients with a SIM card are served", "listen", g.SentBy, "transport", how, "profile", g.Profile.Name)

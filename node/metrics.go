@@ -4,10 +4,12 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"os"
 	"strings"
 
 	"imsafe/proto/esp"
 	"imsafe/proto/shard"
+	"imsafe/proto/xfrm"
 	"imsafe/secure"
 	"imsafe/store"
 	"imsafe/trace"
@@ -63,6 +65,10 @@ func (n *Node) ipsecMetrics(r *trace.Registry) error {
 	err := errors.Join(r.Counters("esp", n.esp.Counters()),
 		r.Labelled("esp", "dropped_total", "ESP packets dropped, by reason.", "reason", n.droppedESP()),
 		r.Gauge("esp", "agreements", "Sets of four security associations.", func() float64 { return float64(n.esp.Len()) }))
+	if n.xfrm != nil {
+		err = errors.Join(err, r.Counters("xfrm", n.xfrm.Traffic()),
+			r.Labelled("xfrm", "dropped_total", "Packets that the kernel dropped, by its reason.", "reason", n.droppedByKernel()))
+	}
 	weakenings := map[string]int{}
 	for _, w := range n.o.Config.Weakenings() {
 		if name, ours := strings.CutPrefix(w.Name, "ipsec-"); ours {
@@ -74,6 +80,15 @@ func (n *Node) ipsecMetrics(r *trace.Registry) error {
 			func() float64 { return float64(count) }))
 	}
 	return err
+}
+
+func (n *Node) droppedByKernel() iter.Seq2[string, uint64] {
+	return func(yield func(string, uint64) bool) {
+		text, err := os.ReadFile(xfrm.StatFile)
+		if err == nil { // a kernel may have been built without them
+			xfrm.Stat(text)(yield)
+		}
+	}
 }
 
 func (n *Node) droppedESP() iter.Seq2[string, uint64] {

@@ -27,6 +27,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
+	"imsafe/proto/xfrm"
 	"imsafe/secure"
 	"imsafe/store"
 	"imsafe/store/seal"
@@ -62,6 +63,7 @@ type Node struct {
 	accesses []*access
 	esp      *esp.Engine // of ipsec-3gpp; nil without it
 	espTCP   *espnet.Stack
+	xfrm     *xfrm.Engine // nil: this process does ESP on IP itself
 	gms      []*gmAccess
 	mw       *mw     // nil without a wire
 	cx       *cxWire // the same
@@ -251,6 +253,7 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, sh := range n.Shards {
 		inner.Go(func() error { return sh.Run(shards) })
 	}
+	n.serveKernel(shards, &inner)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	outer, working := errgroup.WithContext(serving)
@@ -285,6 +288,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.refusals.Flush()
 	n.Close()
+	n.o.Sockets.XFRM.Close()
 	return err
 }
 

@@ -19,6 +19,7 @@ type Sockets struct {
 	LabUDP     [][]*net.UDPConn // by address, one for each shard
 	LabTCP     []net.Listener   // beside each of LabUDP
 	IPsec      []*IPsecSockets
+	XFRM       *XFRM          // the kernel's half of IPsec; nil without it
 	MwClear    []*net.UDPConn // the wire in clear, one for each shard
 	MwTLS      net.Listener   // the wire
 	Cx         net.Listener   // of the HSS
@@ -183,6 +184,7 @@ func (s *Sockets) Close() {
 	for _, i := range s.IPsec {
 		i.Close()
 	}
+	s.XFRM.Close()
 	if s.Management != nil {
 		_ = s.Management.Close()
 	}

@@ -13,15 +13,37 @@ import (
 )
 
 // Install implements gm.Door. Where the path is a TLS connection, or a lab path, the keys have no use and nothing is announced.
-func (d *Door) Install(ref secure.Association, ck aka.CK, ik aka.IK) ([]string, error) {
+func (d *Door) Install(ref secure.Association, ck aka.CK, ik aka.IK, done func([]string, error)) {
+	g, s, err := d.install(ref, ck, ik)
+	if err != nil || s == nil {
+		done(nil, err)
+		return
+	}
+	slow, waits := g.Engine.(Slow)
+	if !waits {
+		done(announcement(s), nil)
+		return
+	}
+	slow.Standing(s.ref, func(err error) {
+		if err != nil {
+			d.tableOf(ref).abandon(ref, s)
+			done(nil, refusal(err))
+			return
+		}
+		done(announcement(s), nil)
+	})
+}
+
+// install makes the set of a challenge and takes it in. It is nil where there is none.
+func (d *Door) install(ref secure.Association, ck aka.CK, ik aka.IK) (*Gm, *set, error) {
 	a, alive := d.lookup(ref)
 	switch {
 	case !alive:
-		return nil, gm.ErrGone
+		return nil, nil, gm.ErrGone
 	case a.access.gm == nil:
-		return nil, nil
+		return nil, nil, nil
 	case a.sa == nil || a.sa.offer == nil:
-		return nil, gm.ErrNoOffer
+		return nil, nil, gm.ErrNoOffer
 	}
 	if unfinished := a.sa.sets[fresh].set; unfinished != nil { // it may have the ports that the client offers now (TS 33.203 6.1.2.3)
 		d.tableOf(ref).abandon(ref, unfinished)
@@ -29,17 +51,17 @@ func (d *Door) Install(ref secure.Association, ck aka.CK, ik aka.IK) ([]string, 
 	}
 	s, err := a.access.gm.install(&a, ck, ik)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	replaced, standing, free := d.users.claim(a.sa.offer.user, ref, s.client)
 	if !free || !d.tableOf(ref).installed(ref, s, d.cfg.AwaitAuth) {
 		a.access.gm.Engine.Remove(s.ref)
-		return nil, gm.ErrPorts
+		return nil, nil, gm.ErrPorts
 	}
 	for _, other := range append(replaced, d.endedBy(standing)...) {
 		d.end(other, gm.ReasonReplaced)
 	}
-	return announcement(s), nil
+	return a.access.gm, s, nil
 }
 
 // Address implements gm.Door: it is that of the protected server port (TS 24.229 5.2.6.3.3).
@@ -88,10 +110,15 @@ func (g *Gm) install(a *association, ck aka.CK, ik aka.IK) (*set, error) {
 		return s, nil
 	}
 	g.Engine.Release(g.Local, spi)
+	return nil, refusal(err)
+}
+
+// refusal is why an engine does not make associations, in the words of gm: the client may offer others, or come again later.
+func refusal(err error) error {
 	if errors.Is(err, esp.ErrPortsInUse) || errors.Is(err, esp.ErrSPI) {
-		return nil, gm.ErrPorts
+		return gm.ErrPorts
 	}
-	return nil, gm.ErrFull
+	return gm.ErrFull
 }
 
 // announcement is the Security-Server of a set, one value for each mechanism.

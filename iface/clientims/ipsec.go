@@ -18,7 +18,7 @@ import (
 // IPsec is the access profile ipsec-3gpp at one address of the P-CSCF: an unprotected port, where a first REGISTER comes in, and the
 // protected ports behind it.
 type IPsec struct {
-	Engine *esp.Engine
+	Engine Engine
 	Local  netip.Addr // of ESP and of the protected ports
 	// ServerPort is the protected server port; ClientPorts are at least three, for each authentication takes another
 	// (TS 33.203 7.4).
@@ -30,7 +30,26 @@ type IPsec struct {
 	Timers      siptxn.Timers
 }
 
-// Carrier carries what the door seals: an esp.Front.
+// Engine keeps the security associations of clients: a *esp.Engine, which carries them itself, or one that has the kernel carry them. It
+// finds out for itself which by what is agreed. Safe for concurrent use; it must not block.
+type Engine interface {
+	Reserve(local netip.Addr, avoid ...uint32) (spi [2]uint32, err error)
+	Release(local netip.Addr, spi [2]uint32)
+	Install(g *esp.Agreement) (esp.Ref, error)
+	Remove(r esp.Ref)
+	Extend(r esp.Ref, life time.Duration) bool
+	Find(local, peer netip.AddrPort) (r esp.Ref, side esp.Side, ok bool)
+	Status(r esp.Ref) (s esp.Status, ok bool)
+	Cool(n int) (dropped int)
+}
+
+// Slow is an Engine whose associations may stand a while after Install. done is told once, from any goroutine, that those of r do; after
+// an error there are none.
+type Slow interface {
+	Standing(r esp.Ref, done func(error))
+}
+
+// Carrier carries what the door seals: an esp.Front, or sockets of the kernel.
 type Carrier interface {
 	Send(r esp.Ref, side esp.Side, payload []byte) error
 }

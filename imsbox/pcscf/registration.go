@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"imsafe/hop"
+	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/gm"
 	"imsafe/secure"
@@ -172,7 +173,14 @@ func (p *PCSCF) challenge(x *hop.Exchange, reg registration, r hop.Reply) hop.Re
 	case keys == nil:
 		return r // the path needs no keys: AKAv2 over TLS (TS 33.203 X.2.3.3)
 	}
-	securityServer, err := p.ports.Gm.Install(reg.association, keys.CK, keys.IK)
+	var securityServer []string
+	var err error
+	x.Task().Await(func(w shard.Waker) {
+		p.ports.Gm.Install(reg.association, keys.CK, keys.IK, func(values []string, failed error) {
+			securityServer, err = values, failed
+			w.Wake()
+		})
+	})
 	if err != nil {
 		r.Msg.Release()
 		return refuseInstall(x, err)

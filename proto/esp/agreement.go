@@ -53,6 +53,8 @@ type Agreement struct {
 	Life time.Duration
 	// AllowWithdrawn admits MD5 and 3DES: only under a device exception.
 	AllowWithdrawn bool
+	// Outside says that somebody else opens and seals, a kernel: the engine only keeps SPIs, ports, owner and life, and no keys.
+	Outside bool
 
 	// Tunnel is UDP encapsulation (TS 33.203 Annex M): tunnel mode in UDP. The inner addresses are the public ones.
 	Tunnel bool

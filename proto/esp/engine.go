@@ -225,7 +225,9 @@ func (e *Engine) Install(g *Agreement) (Ref, error) {
 		return Ref{}, ErrFull
 	}
 	for side := range flows {
-		e.spis[spiKey(l, g.Here.SPI[side])] = slot<<1 | uint32(side)
+		if !g.Outside { // else they stay reserved: no packet is opened by them
+			e.spis[spiKey(l, g.Here.SPI[side])] = slot<<1 | uint32(side)
+		}
 		e.flows[flows[side]] = slot<<1 | uint32(side)
 	}
 	a := e.at(slot)
@@ -284,7 +286,10 @@ func (a *agreement) fill(g *Agreement, local uint8, prefixes [2]uint32) {
 			a.here = addressOf(g.Inner)
 		}
 	}
-	a.t, a.peer, a.ck, a.ik = g.Transform, addressOf(g.Peer), g.CK, g.IK
+	a.peer = addressOf(g.Peer)
+	if !g.Outside { // without a pair nothing is sealed either
+		a.t, a.ck, a.ik = g.Transform, g.CK, g.IK
+	}
 	for side := range a.in {
 		there := Side(side).other()
 		a.ports[side].here, a.ports[side].there = g.Here.Port[side], g.There.Port[there]

@@ -9,6 +9,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"hash"
+	"slices"
 
 	"imsafe/proto/aka"
 )
@@ -38,6 +39,32 @@ type chain interface {
 	SetIV([]byte)
 }
 
+// Keys derives the keys of a pair for somebody else who opens and seals: integrity and encryption as Annex I says, that of AES-GCM or
+// AES-GMAC with its salt behind it, and none where the pair has none.
+func Keys(t Transform, ck *aka.CK, ik *aka.IK) (integrity, encryption []byte) {
+	switch t.Integrity {
+	case HMACSHA1:
+		integrity = make([]byte, sha1.Size) // IK and 32 zero bits
+		copy(integrity, ik[:])
+	case HMACMD5:
+		integrity = append(integrity, ik[:]...)
+	case AESGMAC:
+		s := salt(ck, ik, saltGMAC)
+		integrity = append(append(integrity, ik[:]...), s[:]...)
+	}
+	switch t.Encryption {
+	case AESCBC:
+		encryption = append(encryption, ck[:]...)
+	case AESGCM:
+		s := salt(ck, ik, saltGCM)
+		encryption = append(append(encryption, ck[:]...), s[:]...)
+	case DESEDE3CBC:
+		// todo TS 33.203 Annex I: that the third key is the first half of CK again is recalled.
+		encryption = append(append(encryption, ck[:]...), ck[:8]...)
+	}
+	return integrity, encryption
+}
+
 // expanded is an agreement's keys ready for use. All four associations share them (TS 33.203 7.2 note 3), so an agreement
 // has one. It has scratch memory, so the agreement's lock guards it. It never prints: it has no exported field and no String.
 type expanded struct {
@@ -53,35 +80,31 @@ type expanded struct {
 
 // expand makes ready the keys of Annex I.
 func expand(t Transform, ck *aka.CK, ik *aka.IK) (*expanded, error) {
-	k := &expanded{t: t}
-	var err error
-	switch {
-	case t.Encryption == AESGCM:
-		s := salt(ck, ik, saltGCM)
-		copy(k.nonce[:], s[:])
-		return k, k.useGCM(ck[:])
-	case t.Integrity == AESGMAC:
-		s := salt(ck, ik, saltGMAC)
-		copy(k.nonce[:], s[:])
-		return k, k.useGCM(ik[:])
+	if !t.sound() {
+		return nil, ErrTransform // somebody else opens and seals
 	}
+	k := &expanded{t: t}
+	integrity, encryption := Keys(t, ck, ik)
+	defer clear(integrity)
+	defer clear(encryption)
+	if t.combined() {
+		key := slices.Concat(integrity, encryption) // one of them is empty
+		defer clear(key)
+		copy(k.nonce[:], key[len(key)-4:])
+		return k, k.useGCM(key[:len(key)-4])
+	}
+	var err error
 	switch t.Integrity {
 	case HMACSHA1:
-		var key [20]byte // IK and 32 zero bits
-		copy(key[:], ik[:])
-		k.mac = hmac.New(sha1.New, key[:])
+		k.mac = hmac.New(sha1.New, integrity)
 	case HMACMD5:
-		k.mac = hmac.New(md5.New, ik[:])
+		k.mac = hmac.New(md5.New, integrity)
 	}
 	switch t.Encryption {
 	case AESCBC:
-		k.block, err = aes.NewCipher(ck[:])
+		k.block, err = aes.NewCipher(encryption)
 	case DESEDE3CBC:
-		// todo TS 33.203 Annex I: that the third key is the first half of CK again is recalled.
-		var key [24]byte
-		copy(key[:16], ck[:])
-		copy(key[16:], ck[:8])
-		k.block, err = des.NewTripleDESCipher(key[:])
+		k.block, err = des.NewTripleDESCipher(encryption)
 	}
 	if err == nil && k.block != nil {
 		var zero [aes.BlockSize]byte

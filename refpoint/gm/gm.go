@@ -31,12 +31,12 @@ type Registration struct {
 
 // Door is what the P-CSCF may ask of the C-I door (server side of the contract).
 type Door interface {
-	// Install gives the door the session keys of a challenge that is about to go to association a, and
-	// returns the values of the Security-Server that goes with it (TS 33.203 7.2): with ipsec-3gpp the
-	// security associations stand when it returns. Where the path is a TLS connection the keys have no use
-	// and there is none. After an error the challenge must not be sent. ErrGone, ErrNoOffer, ErrPorts,
-	// ErrFull.
-	Install(a secure.Association, ck aka.CK, ik aka.IK) (securityServer []string, err error)
+	// Install gives the door the session keys of a challenge that is about to go to association a. done gets
+	// the values of the Security-Server that goes with it (TS 33.203 7.2): with ipsec-3gpp the security
+	// associations stand by then. Where the path is a TLS connection the keys have no use and there is none.
+	// After an error the challenge must not be sent. ErrGone, ErrNoOffer, ErrPorts, ErrFull. done is called
+	// once, from any goroutine, often before Install returns: a kernel may take a while. It must not block.
+	Install(a secure.Association, ck aka.CK, ik aka.IK, done func(securityServer []string, err error))
 
 	// Promote binds r to a: from now on the door's proofs carry its identities, until r.Expires has
 	// passed (TS 24.229 5.2.2, 200 to REGISTER). Promoting again replaces the identities and may only

@@ -165,11 +165,20 @@ func testFreshNames(t *testing.T, h Harness) {
 
 func testInstall(t *testing.T, h Harness) {
 	a := h.Open()
-	if _, err := h.Door.Install(a, aka.CK{1}, aka.IK{2}); err != nil {
+	install := func() (err error) {
+		told := make(chan error, 2)
+		h.Door.Install(a, aka.CK{1}, aka.IK{2}, func(_ []string, err error) { told <- err })
+		err = <-told
+		if len(told) != 0 {
+			t.Error("it was told twice")
+		}
+		return err
+	}
+	if err := install(); err != nil {
 		t.Error(err)
 	}
 	h.Close(a)
-	if _, err := h.Door.Install(a, aka.CK{1}, aka.IK{2}); !errors.Is(err, gm.ErrGone) {
+	if err := install(); !errors.Is(err, gm.ErrGone) {
 		t.Errorf("%v, want %v: a challenge whose keys are nowhere must not be sent", err, gm.ErrGone)
 	}
 }
