@@ -32,8 +32,8 @@ var floorPlan = []row{
 	{"proto/diameter", "proto/shard", "x/net x/sys", ""},
 	{"proto/dns", "", "miekg/dns", ""},
 	{"proto/secagree", "", "", ""},
-	{"proto/esp", "proto/aka proto/shard proto/slab", "x/net x/sys", ""}, // its keys are CK and IK as aka's types
-	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", ""},       // the kernel's associations, booked in esp's table
+	{"proto/esp", "proto/aka proto/shard proto/slab", "x/net x/sys", ""},       // its keys are CK and IK as aka's types
+	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", "proto/espnet"}, // the kernel's associations, booked in esp's table
 	{"proto/espnet", "proto/esp proto/shard", "gvisor", "proto/aka"},
 	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls x/net x/sys", ""},
 

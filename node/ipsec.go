@@ -122,7 +122,7 @@ type gmAccess struct {
 }
 
 // openIPsec opens the access profile at one address.
-func (n *Node) openIPsec(s *IPsecSockets) error {
+func (n *Node) openIPsec(s *IPsecSockets) (err error) {
 	c := n.o.Config.CI.IPsec
 	profile, _ := secagree.ProfileNamed(c.Profile)
 	local := netip.MustParseAddrPort(s.Clear[0].LocalAddr().String())
@@ -147,7 +147,9 @@ func (n *Node) openIPsec(s *IPsecSockets) error {
 		}
 	}
 	if s.Kernel != nil {
-		g.kernel = n.xfrm.Open(s.Kernel.config(g.Datagram, len(n.Shards)))
+		if g.kernel, err = n.xfrm.Open(s.Kernel.config(g.Datagram, len(n.Shards))); err != nil {
+			return err
+		}
 		carriers[0] = g.kernel
 	}
 	g.CarryBy(carriers[0], carriers[1])

@@ -3,6 +3,7 @@
 package xfrm
 
 import (
+	"net"
 	"net/netip"
 	"syscall"
 )
@@ -22,6 +23,11 @@ func (*Kernel) listen() error                                   { return ErrNoXF
 func (*Kernel) receive(func(uint16, uint32, []byte) bool) error { return ErrNoXFRM }
 func (*Kernel) hear() bool                                      { return false }
 func (*Kernel) cease()                                          {}
+
+type sender struct{}
+
+func newSender(*net.UDPConn) (*sender, error)     { return nil, ErrNoXFRM }
+func (*sender) send([]byte, netip.AddrPort) error { return ErrNoXFRM }
 
 // Require returns what refuses a socket.
 func Require(netip.AddrPort) func(network, address string, c syscall.RawConn) error {

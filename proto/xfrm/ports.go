@@ -26,35 +26,39 @@ type PortsConfig struct {
 type Ports struct {
 	e         *Engine
 	cfg       PortsConfig
-	udp       map[uint16]*net.UDPConn
+	udp       map[uint16]*sender
 	listeners []*listener // by shard
 	once      sync.Once
 }
 
 // Open makes the protected ports of one address of sockets.
-func (e *Engine) Open(cfg PortsConfig) *Ports {
-	p := &Ports{e: e, cfg: cfg, udp: map[uint16]*net.UDPConn{}}
+func (e *Engine) Open(cfg PortsConfig) (*Ports, error) {
+	p := &Ports{e: e, cfg: cfg, udp: map[uint16]*sender{}}
 	for _, c := range cfg.UDP {
-		p.udp[addrPortOf(c.LocalAddr()).Port()] = c
+		s, err := newSender(c)
+		if err != nil {
+			return nil, err
+		}
+		p.udp[addrPortOf(c.LocalAddr()).Port()] = s
 	}
 	for range cfg.Shards {
 		p.listeners = append(p.listeners, &listener{p: p, queue: make(chan *Conn, backlog), done: make(chan struct{})})
 	}
-	return p
+	return p, nil
 }
 
 // Send sends payload as a UDP datagram from our port side of r. Without associations it does not leave: the error is esp.ErrGone, or what the
-// kernel says. Safe for concurrent use.
+// kernel says. It never waits. Safe for concurrent use.
 func (p *Ports) Send(r esp.Ref, side esp.Side, payload []byte) error {
 	way, ok := p.e.Path(r, side)
 	if !ok {
 		return esp.ErrGone
 	}
-	c := p.udp[way.Local.Port()]
-	if c == nil || way.InUDP {
+	s := p.udp[way.Local.Port()]
+	if s == nil || way.InUDP {
 		return ErrNoSocket
 	}
-	if _, err := c.WriteToUDPAddrPort(payload, way.Peer); err != nil {
+	if err := s.send(payload, way.Peer); err != nil {
 		p.e.n.SendErrors.Add(1)
 		return err
 	}
