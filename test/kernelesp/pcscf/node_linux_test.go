@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"imsafe/proto/secagree"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptxn"
+	"imsafe/proto/xfrm"
 	"imsafe/test/kernelesp/machine"
 	"imsafe/test/live"
 )
@@ -44,6 +46,10 @@ sealing_key_file = "/tmp/sealing.key"
 socket = "/tmp/management"
 [registration]
 min_expires = "5s"
+[timers.gm]
+t1 = "100ms"
+t2 = "400ms"
+t4 = "500ms"
 `
 
 // pcscf is our binary in the guest.
@@ -65,15 +71,33 @@ func (p *pcscf) sh(script string) string {
 	return p.k.Sh(script)
 }
 
-// start starts the node and waits until its operator's door is open.
+// start starts the node and waits until it runs. Until then no other verb may: it would work on the store itself.
 func (p *pcscf) start() {
 	p.t.Helper()
-	out := p.sh(`/opt/imsafe run --config /tmp/imsafe.toml >/tmp/log 2>&1 </dev/null &
-echo $! >/tmp/pid
-i=0; until /opt/imsafe status --config /tmp/imsafe.toml >/dev/null 2>&1; do i=$((i+1)); [ $i -gt 50 ] && { cat /tmp/log; break; }; sleep 0.2; done`)
+	p.sh(`/opt/imsafe run --config /tmp/imsafe.toml >/tmp/log 2>&1 </dev/null &
+echo $! >/tmp/pid`)
+	p.runs()
+}
+
+// runs waits until the node says that it runs.
+func (p *pcscf) runs() {
+	p.t.Helper()
+	out := p.sh(`i=0; until /bin/busybox grep -q "node runs" /tmp/log; do i=$((i+1)); [ $i -gt 50 ] && { cat /tmp/log; break; }; sleep 0.2; done`)
 	if out != "" {
 		p.t.Fatalf("the node does not start:\n%s", out)
 	}
+}
+
+// standing counts the associations and the policies in the guest's kernel.
+func (p *pcscf) standing() (associations, policies int) {
+	out := p.sh("/sbin/ip xfrm state; echo ====; /sbin/ip xfrm policy")
+	states, doors, _ := strings.Cut(out, "====")
+	return strings.Count(states, "proto esp"), strings.Count(doors, "dir in") + strings.Count(doors, "dir out")
+}
+
+// counts are the drops of the guest's kernel.
+func (p *pcscf) counts() map[string]uint64 {
+	return maps.Collect(xfrm.Stat([]byte(p.sh("cat " + xfrm.StatFile))))
 }
 
 // log is what the node has said.
@@ -82,21 +106,30 @@ func (p *pcscf) log() string { return p.sh("cat /tmp/log") }
 // end ends the node by a signal and waits until it is gone.
 func (p *pcscf) end(signal string) {
 	p.t.Helper()
-	p.sh("kill -" + signal + " $(cat /tmp/pid); i=0; while kill -0 $(cat /tmp/pid) 2>/dev/null && [ $i -lt 100 ]; do i=$((i+1)); sleep 0.1; done")
+	out := p.sh("kill -" + signal + " $(cat /tmp/pid); i=0; while kill -0 $(cat /tmp/pid) 2>/dev/null; do [ $i -gt 100 ] && { echo it does not end; break; }; i=$((i+1)); sleep 0.1; done")
+	if out != "" {
+		p.t.Fatal(out)
+	}
 }
 
-// provision adds subscribers.
-func (p *pcscf) provision(users ...*live.User) {
-	p.t.Helper()
+// subscribers are users as the HSS imports them.
+func subscribers(t *testing.T, users ...*live.User) string {
+	t.Helper()
 	var lines strings.Builder
 	for _, u := range users {
 		s := map[string]any{"impi": u.IMPI, "scheme": u.Scheme, "public": []map[string]string{{"impu": u.IMPU}},
 			"k": fmt.Sprintf("%x", u.K[:]), "op": fmt.Sprintf("%x", u.OP[:]), "amf": fmt.Sprintf("%x", u.AMF[:])}
 		if err := json.NewEncoder(&lines).Encode(s); err != nil {
-			p.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
-	out := p.sh("cat > /tmp/users <<'EOF'\n" + lines.String() + "EOF\n/bin/busybox chmod 600 /tmp/users\n/opt/imsafe user import --config /tmp/imsafe.toml /tmp/users || echo FAILED")
+	return lines.String()
+}
+
+// provision adds subscribers.
+func (p *pcscf) provision(users ...*live.User) {
+	p.t.Helper()
+	out := p.sh("cat > /tmp/users <<'EOF'\n" + subscribers(p.t, users...) + "EOF\n/bin/busybox chmod 600 /tmp/users\n/opt/imsafe user import --config /tmp/imsafe.toml /tmp/users || echo FAILED")
 	if strings.Contains(out, "FAILED") {
 		p.t.Fatal(out)
 	}
@@ -118,7 +151,7 @@ func (p *pcscf) phone(t *testing.T, u *live.User, family int, transport ue.Trans
 		t.Fatal(err)
 	}
 	x := &phone{user: u, messages: make(chan ue.Message, 8)}
-	timers := siptxn.Derive(500*time.Millisecond, 2*time.Second, 2*time.Second)
+	timers := siptxn.Derive(100*time.Millisecond, 400*time.Millisecond, 500*time.Millisecond)
 	x.UE, err = ue.New(ue.Config{Card: card, Transport: transport, Clock: shard.RealClock(), Rand: rand.Reader, Local: hosts[family], Timers: &timers,
 		Proxy:        netip.AddrPortFrom(guests[family], 5060),
 		ListenPacket: func(a netip.Addr) (net.PacketConn, error) { return net.ListenUDP("udp", &net.UDPAddr{IP: a.AsSlice()}) },
