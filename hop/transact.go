@@ -27,6 +27,7 @@ type branch struct {
 	done     bool // the final response was taken
 	heard    bool // something came back
 	lost     bool // the transport failed before anything did
+	givenUp  bool // nothing came in time; what comes later is nobody's, but for a 2xx
 }
 
 type branchEvent struct {
@@ -39,6 +40,10 @@ type branchEvent struct {
 func (b *branch) Response(_ *siptxn.Client, m *sip.Message) {
 	if !b.done {
 		b.push(branchEvent{msg: m})
+		return
+	}
+	if b.givenUp && m.Status()/100 != 2 {
+		m.Release()
 		return
 	}
 	m.RemoveFirst(sip.HdrVia)
@@ -96,6 +101,12 @@ func (x *Exchange) Transact(l *siptxn.Layer, flow siptransport.Flow, in Inbound,
 // TryTransact is Transact, and says whether the peer was reached: false if the transport failed before any answer, so that
 // the caller may try another way with a clone of the request that it kept.
 func (x *Exchange) TryTransact(l *siptxn.Layer, flow siptransport.Flow, in Inbound, sentBy []byte, admit func(*sip.Message)) (Reply, bool) {
+	return x.TryTransactWithin(timerC, l, flow, in, sentBy, admit)
+}
+
+// TryTransactWithin is TryTransact to a peer that must give a sign of life within first. If it does not, the request is cancelled and
+// answered 408 at once; the peer counts as reached.
+func (x *Exchange) TryTransactWithin(first time.Duration, l *siptxn.Layer, flow siptransport.Flow, in Inbound, sentBy []byte, admit func(*sip.Message)) (Reply, bool) {
 	if in.Msg.Method() == sip.ACK {
 		// A lost ACK is repaired by the retransmitted 2xx; there is nobody to tell of an error.
 		_ = l.SendAck(flow, in.Msg, sentBy)
@@ -110,15 +121,21 @@ func (x *Exchange) TryTransact(l *siptxn.Layer, flow siptransport.Flow, in Inbou
 	b.client = client
 	defer b.drop()
 	defer x.wait(b)()
-	r := x.collect(b, invite)
+	r := x.collect(b, first, invite)
 	return r, !b.lost
 }
 
 // collect is the wait for a final response.
-func (x *Exchange) collect(b *branch, invite bool) Reply {
+func (x *Exchange) collect(b *branch, first time.Duration, invite bool) Reply {
+	limit := first
 	for {
-		e, inTime := b.next(x.task, timerC)
+		e, inTime := b.next(x.task, limit)
+		limit = timerC
 		switch {
+		case !inTime && !b.heard && first < timerC:
+			b.givenUp = true
+			b.cancel()
+			return x.Respond(408, "")
 		case !inTime && invite:
 			b.cancel() // RFC 3261 16.8: as if the sender had cancelled; its 487 or time-out follows
 			continue

@@ -161,6 +161,17 @@ func (m *Message) Keep(allow *HeaderSet) int {
 	return m.removeIf(0, func(at int) bool { return !allow.Has(HeaderID(m.ids[at])) })
 }
 
+// Within reports whether every field is in allow.
+func (m *Message) Within(allow *HeaderSet) bool {
+	m.check()
+	for _, h := range m.ids {
+		if !allow.Has(HeaderID(h)) {
+			return false
+		}
+	}
+	return true
+}
+
 // SetName is Set for a field named on the wire; names that have an id (compact forms too) become that id.
 func (m *Message) SetName(name string, v []byte) {
 	h := LookupHeader([]byte(name))
