@@ -47,6 +47,14 @@ const (
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
 	CIAvailabilityDeadline          // deadlines and caps for streams
 	ISAvailabilityDocumentLimits    // size, depth and count of manifests (ours)
+	ISAuthenticationMTLS            // mutual TLS 1.3 on I-S, both ways by the whole certificate (TS 33.203 Annex J, RFC 5922)
+	ISAuthenticationRevocation      // a platform whose approval was taken back is gone at once
+	ISAuthorizationManifest         // a platform does what its approved manifest says, default deny (TS 23.218 5.1.1)
+	ISAuthorizationAssert           // a platform asserts itself and whom it was granted (TS 33.203 Annex J, RFC 3325)
+	ISIntegrityODI                  // a request comes back with its sealed original dialog identifier (TS 24.229 5.4.3.4)
+	ISIntegrityFailClosed           // default handling is obeyed: what screens fails closed (TS 29.228 B.2.2)
+	ISConfidentialityHeaderMin      // a platform sees the headers that its manifest names
+	ISAvailabilityQuota             // rate and sessions of each platform (RFC 7339)
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
 	CoreAuthenticationOriginHost    // a Diameter peer is who its certificate says (RFC 6733 13)
 	CoreAuthorizationRole           // commands and AVPs of a Diameter peer are those of its role
@@ -96,6 +104,14 @@ var controlNames = [controlCount]string{
 	CIAvailabilityParser:            "ci.availability.parser",
 	CIAvailabilityDeadline:          "ci.availability.deadline",
 	ISAvailabilityDocumentLimits:    "is.availability.document-limits",
+	ISAuthenticationMTLS:            "is.authentication.mtls",
+	ISAuthenticationRevocation:      "is.authentication.revocation",
+	ISAuthorizationManifest:         "is.authorization.manifest",
+	ISAuthorizationAssert:           "is.authorization.assert",
+	ISIntegrityODI:                  "is.integrity.odi",
+	ISIntegrityFailClosed:           "is.integrity.fail-closed",
+	ISConfidentialityHeaderMin:      "is.confidentiality.header-min",
+	ISAvailabilityQuota:             "is.availability.quota",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",
 	CoreAuthenticationOriginHost:    "core.authentication.origin-host",
 	CoreAuthorizationRole:           "core.authorization.role",

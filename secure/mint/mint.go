@@ -33,3 +33,13 @@ func Origin(function string) seal.Proof {
 func Node(certificateName string) seal.Proof {
 	return seal.New(seal.Facts{Kind: seal.KindNode, Peer: certificateName, Protected: true})
 }
+
+// Service makes the proof of a service platform that showed its certificate over mutual TLS on I-S; host is that of its approved manifest.
+func Service(host string) seal.Proof {
+	return seal.New(seal.Facts{Kind: seal.KindService, Peer: host, Protected: true})
+}
+
+// CompiledIn makes the proof of a service platform that was built into this process.
+func CompiledIn(host string) seal.Proof {
+	return seal.New(seal.Facts{Kind: seal.KindCompiledIn, Peer: host, Protected: true})
+}
