@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -54,13 +55,14 @@ func collect(p *cx.ServiceProfile, shared SharedSets) (list []placed, problems P
 		problems.add("criteria", TooManyCriteria, "put services together", "more than %d, with those of shared sets", MaxCriteria)
 		return nil, problems
 	}
-	slices.SortStableFunc(list, func(a, b placed) int { return a.Priority - b.Priority })
+	// Sets of different services know nothing of each other's numbers: between sets, the number of the set decides.
+	slices.SortStableFunc(list, func(a, b placed) int { return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.set, b.set)) })
 	for i := range list {
 		c := &list[i]
 		switch {
 		case c.Priority < 0:
 			problems.add(c.place+".priority", BadPriority, "priorities count from 0", "%d is negative", c.Priority)
-		case i > 0 && list[i-1].Priority == c.Priority:
+		case i > 0 && list[i-1].Priority == c.Priority && list[i-1].set == c.set:
 			problems.add(c.place+".priority", BadPriority, "give each its own: they say who is asked first (TS 29.228 B.2.2)",
 				"%d stands twice: %s has it too", c.Priority, list[i-1].place)
 		}

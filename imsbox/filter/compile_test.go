@@ -101,7 +101,7 @@ func TestRefusals(t *testing.T) {
 func TestRefusalsOfSharedSets(t *testing.T) {
 	p := profile(criterion(1, true))
 	p.SharedIFCSetIDs = []int{3, 4}
-	_, err := Compile(p, SharedSets{3: {criterion(2, true), criterion(1, false)}})
+	_, err := Compile(p, SharedSets{3: {criterion(2, true), criterion(2, false)}})
 	var problems Problems
 	if !errors.As(err, &problems) || len(problems) != 2 {
 		t.Fatal(err)
@@ -111,6 +111,16 @@ func TestRefusalsOfSharedSets(t *testing.T) {
 	}
 	if d := problems[1]; d.Place != "shared set 3: criteria[1].priority" || d.Reason != BadPriority || !strings.Contains(d.What, "criteria[0]") {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestEqualPriorities: services that know nothing of each other may have the same number; the profile's own come first, then set by set.
+func TestEqualPriorities(t *testing.T) {
+	p := profile(criterion(1, true))
+	p.SharedIFCSetIDs = []int{9, 4}
+	f, err := Compile(p, SharedSets{9: {criterion(1, true)}, 4: {criterion(1, true)}})
+	if err != nil || f.Len() != 3 || f.At(0).SharedSet != -1 || f.At(1).SharedSet != 4 || f.At(2).SharedSet != 9 {
+		t.Errorf("%v, %v", f, err)
 	}
 }
 
