@@ -1,0 +1,417 @@
+package imsservice
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/isc"
+	"imsafe/secure"
+)
+
+// maxDiversions is how often a call may be diverted (TS 24.604 4.5.2.6.1 leaves the number to the operator).
+const maxDiversions = 5
+
+// noSource is the source of what the core itself sends to a platform.
+var noSource netip.Addr
+
+// guard judges one message of a platform. It lives as long as the transaction.
+type guard struct {
+	door    *Door
+	service *isc.Service
+	source  netip.Addr
+	now     time.Duration
+
+	visit   *visit // what the request is a return of; nil for what the platform begins itself
+	began   bool   // a dialog of the platform's own may come of it
+	hangsUp bool   // it ends a dialog: once it is answered, for it may pass the platform again further on
+	starts  bool   // the request took from the platform's budget
+	callID  string
+}
+
+// refusal is why a message of a platform goes no further.
+type refusal struct {
+	status  int
+	control string // its dotted id, for the platform
+	reason  string
+	retry   string // Retry-After, in seconds
+}
+
+// event is what a refusal tells.
+func (g *guard) event(reason string) secure.Event { return event(g.service, reason, g.source) }
+
+// lacks is the enforcement point of the manifest: default deny. Like those below it returns nil where its control is off.
+func (g *guard) lacks(reason string) *refusal {
+	if !g.door.ports.Gate.Refuse(secure.ISAuthorizationManifest, g.event(reason)) {
+		return nil
+	}
+	return &refusal{status: 403, control: "is.authorization.manifest", reason: reason}
+}
+
+// needs refuses what needs a scope that was not granted.
+func (g *guard) needs(scope isc.Scope) *refusal {
+	if g.service.May(scope) {
+		return nil
+	}
+	return g.lacks("scope=" + scope.String())
+}
+
+// forges is the enforcement point of who may assert whom.
+func (g *guard) forges(what string) *refusal {
+	if !g.door.ports.Gate.Refuse(secure.ISAuthorizationAssert, g.event(what)) {
+		return nil
+	}
+	return &refusal{status: 403, control: "is.authorization.assert", reason: what}
+}
+
+// admit judges a request of a platform and says to which function it goes. It changes in.Msg into what the core may believe.
+func (g *guard) admit(in *hop.Inbound) (hop.Name, *refusal) {
+	m := in.Msg
+	m.Keep(spoken)
+	g.callID = string(m.Get(sip.HdrCallID))
+	switch {
+	case len(m.ToTag()) > 0:
+		return g.withinDialog(m)
+	case m.Method() == sip.ACK: // of an answer that was no 2xx: for the transaction alone
+		return "", &refusal{}
+	}
+	if r := g.spend(); r != nil {
+		return "", r
+	}
+	to, r := g.begins(m)
+	if r != nil {
+		g.done()
+	}
+	return to, r
+}
+
+// spend takes an initial request out of the platform's budget.
+func (g *guard) spend() *refusal {
+	if g.door.overdraws(g.service, g.source, g.now) {
+		return &refusal{status: 503, control: "is.availability.quota", reason: "budget", retry: retrySoon}
+	}
+	g.starts = true
+	return nil
+}
+
+// overdraws takes an initial request, of a platform or for it, out of its budget, and is the enforcement point of quotas.
+func (d *Door) overdraws(s *isc.Service, source netip.Addr, now time.Duration) bool {
+	host := s.Manifest.Host()
+	reason := d.quotas.enter(s, d.visits.dialogsOf(host), now)
+	return reason != "" && d.ports.Gate.Refuse(secure.ISAvailabilityQuota, event(s, reason, source))
+}
+
+// done gives back what the request took.
+func (g *guard) done() {
+	if g.starts {
+		g.starts = false
+		g.door.quotas.leave(g.service.Manifest.Host())
+	}
+}
+
+// withinDialog judges a request inside a dialog: the platform must be part of it, and it goes the way of the dialog, which leads through
+// the S-CSCF.
+func (g *guard) withinDialog(m *sip.Message) (hop.Name, *refusal) {
+	host := g.service.Manifest.Host()
+	if !g.door.visits.takesPart(host, m) {
+		if r := g.lacks("dialog"); r != nil {
+			return "", r
+		}
+	}
+	to, known := g.door.ports.Table.Next(m)
+	if !known || to != g.door.cfg.SCSCF {
+		return "", &refusal{status: 481}
+	}
+	g.hangsUp = m.Method() == sip.BYE
+	return to, nil
+}
+
+// begins judges an initial request: the return of one that went out, or a new one.
+func (g *guard) begins(m *sip.Message) (hop.Name, *refusal) {
+	identifier := identifierOf(m.Get(sip.HdrRoute), string(g.door.cfg.SCSCF))
+	if identifier == nil {
+		return g.originates(m)
+	}
+	if r := g.resumes(m, identifier); r != nil {
+		return "", r
+	}
+	for m.Count(sip.HdrRoute) > 1 { // the identifier says where it goes from here, not the platform
+		m.RemoveLast(sip.HdrRoute)
+	}
+	if m.Method().MakesDialog() {
+		g.door.visits.join(g.service.Manifest.Host(), m.Get(sip.HdrCallID), string(identifier), g.now)
+	}
+	return g.door.cfg.SCSCF, nil
+}
+
+// resumes judges the return of a request: the original dialog identifier first, then every change.
+func (g *guard) resumes(m *sip.Message, identifier []byte) *refusal {
+	host := g.service.Manifest.Host()
+	g.visit = g.door.visits.of(identifier, host)
+	fault := g.door.ports.Chains.Resume(identifier, host)
+	if fault == isc.FaultNone && g.visit == nil {
+		fault = isc.FaultEnded
+	}
+	if fault != isc.FaultNone {
+		if r := g.misplaced(fault); r != nil {
+			return r
+		}
+	}
+	if g.visit == nil {
+		return nil // a lab without the identifier's control: there is nothing to measure it against
+	}
+	for _, judge := range []func(m, original *sip.Message) *refusal{
+		g.method, g.assertions, g.sender, g.target, g.path, g.body, g.history,
+	} {
+		if r := judge(m, g.visit.original); r != nil {
+			return r
+		}
+	}
+	set := view(g.service)
+	restore(m, g.visit.original, &set)
+	g.bound(m, sip.HdrMaxForwards)
+	g.bound(m, sip.HdrMaxBreadth)
+	return nil
+}
+
+// misplaced is the enforcement point of the original dialog identifier.
+func (g *guard) misplaced(fault isc.Fault) *refusal {
+	if !g.door.ports.Gate.Refuse(secure.ISIntegrityODI, g.event(string(fault))) {
+		return nil
+	}
+	return &refusal{status: 403, control: "is.integrity.odi", reason: string(fault)}
+}
+
+// method: a request comes back as what it went out.
+func (g *guard) method(m, original *sip.Message) *refusal {
+	if !bytes.Equal(m.MethodName(), original.MethodName()) {
+		return g.lacks("method")
+	}
+	return nil
+}
+
+// assertions judges who the platform says is calling, and for whom the session is served (RFC 3325 5, TS 24.229 5.7.1.3). What it left
+// out is put back.
+func (g *guard) assertions(m, original *sip.Message) *refusal {
+	for id := range m.Values(sip.HdrPAssertedIdentity) {
+		if !has(original, sip.HdrPAssertedIdentity, id) && !g.speaksFor(id) {
+			if r := g.forges("asserted-identity"); r != nil {
+				return r
+			}
+		}
+	}
+	if served := m.Get(sip.HdrPServedUser); served != nil && !bytes.Equal(served, original.Get(sip.HdrPServedUser)) {
+		if r := g.forges("served-user"); r != nil {
+			return r
+		}
+		return nil // a lab lets it stand
+	}
+	putBack(m, original, sip.HdrPServedUser)
+	if !m.Has(sip.HdrPAssertedIdentity) {
+		putBack(m, original, sip.HdrPAssertedIdentity)
+	}
+	return nil
+}
+
+// speaksFor reports whether the platform may assert an identity: its own, or one of its patterns.
+func (g *guard) speaksFor(identity []byte) bool {
+	canonical, ok := sip.PublicIdentity(identity)
+	return ok && (g.service.Is([]byte(canonical)) || g.service.AssertsAs([]byte(canonical)))
+}
+
+// sender judges From and Privacy: what the called user is shown (TS 24.607 4.5.2.4 lets a platform withhold it, where it may).
+func (g *guard) sender(m, original *sip.Message) *refusal {
+	if !bytes.Equal(m.Get(sip.HdrPrivacy), original.Get(sip.HdrPrivacy)) && !g.service.May(isc.IdentityPrivacy) {
+		if r := g.lacks("scope=" + isc.IdentityPrivacy.String()); r != nil {
+			return r
+		}
+	}
+	now, before := uriOf(m.Get(sip.HdrFrom)), uriOf(original.Get(sip.HdrFrom))
+	if bytes.Equal(now, before) || g.speaksFor(m.Get(sip.HdrFrom)) {
+		return nil
+	}
+	if g.service.May(isc.IdentityPrivacy) && bytes.EqualFold(now, []byte("sip:anonymous@anonymous.invalid")) {
+		return nil
+	}
+	return g.forges("from")
+}
+
+// target judges a changed Request-URI.
+func (g *guard) target(m, original *sip.Message) *refusal {
+	if bytes.Equal(m.RequestURI(), original.RequestURI()) {
+		return nil
+	}
+	if r := g.needs(isc.SessionRedirect); r != nil {
+		return r
+	}
+	if m.Count(sip.HdrHistoryInfo) > maxDiversions+1 {
+		return &refusal{status: 480}
+	}
+	return nil
+}
+
+// path judges how the platform stays in the session: by its own host, and only if it may.
+func (g *guard) path(m, original *sip.Message) *refusal {
+	own := m.Count(sip.HdrRecordRoute)
+	if bytes.Equal(m.Get(sip.HdrCallID), original.Get(sip.HdrCallID)) { // a proxy: what was there before must still be there
+		own -= original.Count(sip.HdrRecordRoute)
+		for i := range original.Count(sip.HdrRecordRoute) {
+			if own < 0 || !bytes.Equal(m.Nth(sip.HdrRecordRoute, own+i), original.Nth(sip.HdrRecordRoute, i)) {
+				if r := g.lacks("record-route"); r != nil {
+					return r
+				}
+				break
+			}
+		}
+	}
+	for i := range max(own, 0) {
+		if r := g.needs(isc.SessionProxy); r != nil {
+			return r
+		}
+		if !g.isHost(m.Nth(sip.HdrRecordRoute, i)) {
+			if r := g.lacks("record-route"); r != nil {
+				return r
+			}
+		}
+	}
+	if !bytes.Equal(m.Get(sip.HdrContact), original.Get(sip.HdrContact)) && !g.isHost(m.Get(sip.HdrContact)) {
+		return g.lacks("contact")
+	}
+	return nil
+}
+
+// isHost reports whether a name-addr leads to the platform's own host.
+func (g *guard) isHost(nameAddr []byte) bool {
+	uri, err := sip.ParseURI(uriOf(nameAddr))
+	return err == nil && bytes.EqualFold(uri.Host, []byte(g.service.Manifest.Host()))
+}
+
+// body judges a changed body: who changes a session description changes where media go, and so must be an end of them.
+func (g *guard) body(m, original *sip.Message) *refusal {
+	if bytes.Equal(m.Body(), original.Body()) {
+		return nil
+	}
+	for _, scope := range []isc.Scope{isc.SessionAnswer, isc.MediaSend, isc.MediaReceive, isc.MediaMix} {
+		if g.service.May(scope) {
+			return nil
+		}
+	}
+	return g.needs(isc.SessionAnswer)
+}
+
+// history puts back entries of History-Info that the platform left out or changed, before those that it added (RFC 7044 10.1: earlier ones
+// are not to be touched).
+func (g *guard) history(m, original *sip.Message) *refusal {
+	had := original.Count(sip.HdrHistoryInfo)
+	whole := m.Count(sip.HdrHistoryInfo) >= had
+	for i := 0; whole && i < had; i++ {
+		whole = bytes.Equal(m.Nth(sip.HdrHistoryInfo, i), original.Nth(sip.HdrHistoryInfo, i))
+	}
+	if !whole {
+		putBack(m, original, sip.HdrHistoryInfo)
+	}
+	return nil
+}
+
+// bound keeps a counter below what it was when the request went out.
+func (g *guard) bound(m *sip.Message, h sip.HeaderID) {
+	most, err := strconv.Atoi(string(g.visit.original.Get(h)))
+	if err != nil {
+		return
+	}
+	if n, err := strconv.Atoi(string(m.Get(h))); err != nil || n > most-1 {
+		m.SetUint(h, uint64(max(most-1, 0)))
+	}
+}
+
+// originates judges a request that the platform begins itself: as one of its public service identities.
+func (g *guard) originates(m *sip.Message) (hop.Name, *refusal) {
+	scope, known := originating[m.Method()]
+	if !known {
+		if r := g.lacks("method"); r != nil {
+			return "", r
+		}
+	} else if r := g.needs(scope); r != nil {
+		return "", r
+	}
+	asserted := m.Get(sip.HdrPAssertedIdentity)
+	if asserted == nil {
+		asserted = m.Get(sip.HdrFrom)
+	}
+	if !g.speaksFor(asserted) || !g.speaksFor(m.Get(sip.HdrFrom)) {
+		if r := g.forges("originator"); r != nil {
+			return "", r
+		}
+	}
+	if !m.Has(sip.HdrPAssertedIdentity) {
+		m.SetString(sip.HdrPAssertedIdentity, "<"+string(uriOf(asserted))+">")
+	}
+	m.Remove(sip.HdrRoute)
+	m.Remove(sip.HdrRecordRoute)
+	m.Remove(sip.HdrPServedUser)
+	if !g.isHost(m.Get(sip.HdrContact)) && m.Method().MakesDialog() {
+		if r := g.lacks("contact"); r != nil {
+			return "", r
+		}
+	}
+	if m.Method().MakesDialog() {
+		g.began = true
+		g.door.visits.join(g.service.Manifest.Host(), m.Get(sip.HdrCallID), "", g.now)
+	}
+	return g.door.cfg.Home, nil
+}
+
+// originating is the scope that a platform needs to begin something.
+var originating = map[sip.Method]isc.Scope{
+	sip.INVITE: isc.SessionOriginate, sip.MESSAGE: isc.MessageSend, sip.SUBSCRIBE: isc.PresenceWatch, sip.PUBLISH: isc.PresenceCompose,
+	sip.NOTIFY: isc.MWINotify,
+}
+
+// leave is the way of a response through the door to a platform (hop.Leave).
+func (g *guard) leave() hop.Leave {
+	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
+		if r.HasKeys() { // there are none on this side of the core
+			r.Msg.Release()
+			r = x.Respond(500, "")
+		}
+		if g.visit != nil {
+			g.visit.behind(r.Msg)
+		}
+		failed := g.began && r.Status()/100 != 2 // what it began came to nothing
+		if r.Final() && (failed || g.hangsUp) {
+			g.door.visits.leave(g.service.Manifest.Host(), []byte(g.callID))
+		}
+		g.door.conceal(g.service, r.Msg)
+		return r
+	}
+}
+
+// uriOf returns the URI of a name-addr, the value itself where it can't be read as one.
+func uriOf(nameAddr []byte) []byte {
+	a, err := sip.ParseNameAddr(nameAddr)
+	if err != nil {
+		return nameAddr
+	}
+	return a.URI
+}
+
+// has reports whether a field of m has the value v.
+func has(m *sip.Message, h sip.HeaderID, v []byte) bool {
+	for have := range m.Values(h) {
+		if bytes.Equal(have, v) {
+			return true
+		}
+	}
+	return false
+}
+
+// putBack gives m the values that original has of a field.
+func putBack(m, original *sip.Message, h sip.HeaderID) {
+	m.Remove(h)
+	for v := range original.Values(h) {
+		m.Append(h, v)
+	}
+}

@@ -1,0 +1,71 @@
+package imsservice
+
+import (
+	"imsafe/proto/sip"
+	"imsafe/refpoint/isc"
+	"imsafe/secure"
+)
+
+// shown are the header fields that a platform needs for its part in a session, and gets. What is not here stays in the core, and is put back
+// into a request that returns.
+var shown = sip.NewHeaderSet(
+	sip.HdrVia, sip.HdrFrom, sip.HdrTo, sip.HdrCallID, sip.HdrCSeq, sip.HdrMaxForwards, sip.HdrContact, sip.HdrRoute, sip.HdrRecordRoute,
+	sip.HdrRequire, sip.HdrProxyRequire, sip.HdrSupported, sip.HdrUnsupported, sip.HdrAllow, sip.HdrAllowEvents,
+	sip.HdrEvent, sip.HdrSubscriptionState, sip.HdrExpires, sip.HdrMinExpires, sip.HdrSessionExpires, sip.HdrMinSE,
+	sip.HdrRSeq, sip.HdrRAck, sip.HdrSIPETag, sip.HdrSIPIfMatch, sip.HdrSuppressIfMatch,
+	sip.HdrReferTo, sip.HdrReferredBy, sip.HdrReferSub, sip.HdrReplaces, sip.HdrJoin, sip.HdrTargetDialog,
+	sip.HdrPAssertedIdentity, sip.HdrPServedUser, sip.HdrPAssertedService, sip.HdrPCalledPartyID, sip.HdrPEarlyMedia, sip.HdrPrivacy,
+	sip.HdrHistoryInfo, sip.HdrReason, sip.HdrRetryAfter, sip.HdrWarning, sip.HdrMaxBreadth,
+	sip.HdrAcceptContact, sip.HdrRejectContact, sip.HdrRequestDisposition, sip.HdrPriority, sip.HdrResourcePriority,
+	sip.HdrIdentity, sip.HdrIdentityInfo, sip.HdrSessionID, sip.HdrUserToUser, sip.HdrRecvInfo, sip.HdrInfoPackage, sip.HdrAlertInfo, sip.HdrCallInfo,
+	sip.HdrSubject, sip.HdrInReplyTo, sip.HdrReplyTo, sip.HdrDate, sip.HdrErrorInfo, sip.HdrAnswerMode, sip.HdrPrivAnswerMode,
+	sip.HdrAccept, sip.HdrAcceptEncoding, sip.HdrAcceptLanguage, sip.HdrContentType, sip.HdrContentDisposition, sip.HdrContentEncoding,
+	sip.HdrContentLanguage, sip.HdrContentID, sip.HdrContentLength, sip.HdrMIMEVersion)
+
+// kinds are the header fields that a platform gets only if its manifest names the kind (headers.see).
+var kinds = map[isc.Headers][]sip.HeaderID{
+	isc.HeadersLocation: {sip.HdrPAccessNetworkInfo, sip.HdrCellularNetworkInfo, sip.HdrGeolocation, sip.HdrGeolocationRouting, sip.HdrGeolocationError,
+		sip.HdrPVisitedNetworkID},
+	isc.HeadersDevice:   {sip.HdrUserAgent, sip.HdrServer},
+	isc.HeadersCharging: {sip.HdrPChargingVector, sip.HdrPChargingFunctionAddresses},
+}
+
+// spoken are the header fields that a platform may write into a message, within the rules of the guard. It has no business with others.
+var spoken = func() *sip.HeaderSet {
+	set := *shown
+	set.Add(sip.HdrUserAgent)
+	set.Add(sip.HdrServer)
+	return &set
+}()
+
+// view returns what a platform may see.
+func view(s *isc.Service) sip.HeaderSet {
+	set := *shown
+	for kind, list := range kinds {
+		if !s.SeesHeader(kind) {
+			continue
+		}
+		for _, h := range list {
+			set.Add(h)
+		}
+	}
+	return set
+}
+
+// conceal takes off a message on its way to a platform what the platform may not see. It is the enforcement point of least data.
+func (d *Door) conceal(s *isc.Service, m *sip.Message) {
+	set := view(s)
+	if !m.Within(&set) && d.ports.Gate.Refuse(secure.ISConfidentialityHeaderMin, event(s, "hidden-header", noSource)) {
+		m.Keep(&set)
+	}
+}
+
+// restore puts back into a request that has returned what its platform was not shown, as it was in the request that went out.
+func restore(m, original *sip.Message, set *sip.HeaderSet) {
+	m.Keep(set)
+	for name, value := range original.Fields() {
+		if !set.Has(sip.LookupHeader(name)) {
+			m.AppendName(string(name), value)
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package imsservice
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/netip"
+
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/proto/siptransport"
+	"imsafe/proto/siptxn"
+	"imsafe/refpoint/isc"
+	"imsafe/secure"
+	"imsafe/secure/mint"
+
+	"imsafe/hop"
+)
+
+// Port is the door on one shard: where connections of platforms deliver to. It belongs to the shard.
+type Port struct {
+	door  *Door
+	shard *shard.Shard
+	layer *siptxn.Layer
+	known map[siptransport.Flow]*peer
+}
+
+// peer is a platform at the other end of a connection.
+type peer struct {
+	host  string            // of its manifest
+	leaf  *x509.Certificate // nil for one that is compiled in, and for a stranger whom a lab lets in
+	proof secure.Proof
+}
+
+var (
+	_ siptransport.Receiver = (*Port)(nil)
+	_ siptxn.Handler        = (*Port)(nil)
+)
+
+// errNotAdmitted ends a handshake. The platform's operator finds the reason at the core: a stranger is told nothing.
+var errNotAdmitted = errors.New("imsservice: the certificate is not that of a service platform which is approved and active")
+
+// Verify is what the TLS configuration of every connection must ask (tls.Config.VerifyConnection, which sees resumed connections too): it
+// admits a platform that the operator has approved, by the whole of its certificate. roots are the authorities of the network.
+func (d *Door) Verify(roots func() *x509.CertPool) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		var leaf *x509.Certificate
+		if len(state.PeerCertificates) > 0 && chains(state, roots()) {
+			leaf = state.PeerCertificates[0]
+		}
+		if _, refused := d.standing(leaf, netip.Addr{}); refused {
+			return errNotAdmitted
+		}
+		return nil
+	}
+}
+
+// chains reports whether the peer's certificate leads to one of roots and is good for both ends of a connection.
+func chains(state tls.ConnectionState, roots *x509.CertPool) bool {
+	between := x509.NewCertPool()
+	for _, c := range state.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err == nil
+}
+
+// standing returns whose certificate leaf is, and is the enforcement point of who may be on I-S at all: nobody but platforms that are
+// approved, and not those whose approval was taken back. leaf is nil for whoever has shown none that leads to our authority.
+func (d *Door) standing(leaf *x509.Certificate, source netip.Addr) (s *isc.Service, refused bool) {
+	how := StandingStranger
+	if leaf != nil {
+		s, how = d.ports.Services.ByPeer(leaf)
+	}
+	if how == StandingActive {
+		return s, false
+	}
+	if how == StandingExpired || how == StandingSuspended || how == StandingRevoked {
+		return s, d.ports.Gate.Refuse(secure.ISAuthenticationRevocation, event(s, string(how), source))
+	}
+	return s, d.ports.Gate.Refuse(secure.ISAuthenticationMTLS, event(s, string(how), source))
+}
+
+// Opened implements siptransport.Receiver.
+func (p *Port) Opened(f siptransport.Flow, state *tls.ConnectionState) {
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return
+	}
+	leaf := state.PeerCertificates[0]
+	s, how := p.door.ports.Services.ByPeer(leaf)
+	if s == nil || how != StandingActive {
+		return // changed in this moment, or let in by a lab: without a name it is a stranger at each message
+	}
+	p.enter(f, &peer{host: s.Manifest.Host(), leaf: leaf, proof: mint.Service(s.Manifest.Host())})
+}
+
+// Attach makes f the connection of the platform s that is compiled into this process: its proof is that it was built in, and it passes the
+// guard like any other.
+func (p *Port) Attach(f siptransport.Flow, s *isc.Service) {
+	p.enter(f, &peer{host: s.Manifest.Host(), proof: mint.CompiledIn(s.Manifest.Host())})
+}
+
+func (p *Port) enter(f siptransport.Flow, who *peer) {
+	p.known[f] = who
+	p.door.lines.add(who.host, line{flow: f, port: p})
+}
+
+// Closed implements siptransport.Receiver.
+func (p *Port) Closed(f siptransport.Flow, _ error) {
+	if who := p.known[f]; who != nil {
+		p.door.lines.remove(who.host, f)
+		delete(p.known, f)
+	}
+	p.layer.FlowClosed(f)
+	for _, other := range p.door.port {
+		if other != p { // requests of another shard wait on it as well
+			other.shard.Post(shard.EventFunc(func(*shard.Shard) { other.layer.FlowClosed(f) }))
+		}
+	}
+}
+
+// changed is told by the registry that what a platform may has changed. Connections of who may no more are closed: what is under way on
+// them fails at once, and its default handling follows.
+func (d *Door) changed(host string) {
+	for _, l := range d.lines.of(host) {
+		l.port.shard.Post(shard.EventFunc(func(*shard.Shard) { l.port.examine(l.flow) }))
+	}
+}
+
+// examine closes a connection whose platform may not be here any more.
+func (p *Port) examine(f siptransport.Flow) {
+	who := p.known[f]
+	if who == nil || who.leaf == nil {
+		return
+	}
+	if _, refused := p.door.standing(who.leaf, f.Peer.Addr()); refused {
+		if c, closes := f.Via.(interface{ Close() }); closes {
+			c.Close()
+		}
+	}
+}
+
+// Packet implements siptransport.Receiver. What comes from nobody is not even parsed: the handshake has refused it already, so only a lab
+// sees it here.
+func (p *Port) Packet(f siptransport.Flow, data []byte) {
+	if p.known[f] == nil {
+		if _, refused := p.door.standing(nil, f.Peer.Addr()); refused {
+			return
+		}
+	}
+	p.layer.Input(f, data)
+}
+
+// platform returns who sent a message and what he may by now: nil for nobody. A stranger whom a lab lets in is whom his Via names, as where
+// platforms are known by what they say.
+func (p *Port) platform(f siptransport.Flow, m *sip.Message) (*isc.Service, secure.Proof) {
+	if who := p.known[f]; who != nil {
+		return p.door.ports.Services.ByServer([]byte(who.host)), who.proof
+	}
+	via, err := m.TopVia()
+	if err != nil {
+		return nil, secure.Proof{}
+	}
+	s := p.door.ports.Services.ByServer(via.Host)
+	if s == nil {
+		return nil, secure.Proof{}
+	}
+	return s, mint.Service(s.Manifest.Host())
+}
+
+// Request implements siptxn.Handler: the way of a platform's request through the door.
+func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
+	s, proof := p.platform(tx.Flow(), m)
+	if s == nil {
+		_ = p.layer.Reply(tx, 403, "") // suspended in this moment; who has closed his connection needs no answer
+		return
+	}
+	g := guard{door: p.door, service: s, source: tx.Flow().Peer.Addr(), now: p.shard.Now()}
+	in := hop.Inbound{Msg: m.Clone(), Proof: proof}
+	to, refusal := g.admit(&in)
+	if refusal != nil {
+		in.Msg.Release()
+		p.deny(tx, m, refusal)
+		return
+	}
+	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, isc.Name, to, in, g.leave(), g.done)
+}
+
+// deny answers a request that the guard has refused, and says why to the platform: it is no secret before him what he may not.
+func (p *Port) deny(tx *siptxn.Server, m *sip.Message, r *refusal) {
+	answer := p.door.ports.Pool.NewResponse(m, r.status, "")
+	if r.reason != "" {
+		answer.SetString(sip.HdrWarning, `399 `+string(p.door.cfg.Home)+` "`+r.control+" "+r.reason+`"`)
+	}
+	if r.retry != "" {
+		answer.SetString(sip.HdrRetryAfter, r.retry)
+	}
+	var tag [64]byte
+	answer.SetToTag(string(tx.AppendTag(tag[:0])))
+	_ = p.layer.Respond(tx, answer) // who has closed his connection needs no answer
+}
+
+// Ack implements siptxn.Handler.
+func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
+	s, proof := p.platform(f, m)
+	if s == nil {
+		m.Release()
+		return
+	}
+	g := guard{door: p.door, service: s, source: f.Peer.Addr(), now: p.shard.Now()}
+	in := hop.Inbound{Msg: m, Proof: proof}
+	to, refusal := g.admit(&in)
+	if refusal != nil {
+		m.Release()
+		return
+	}
+	p.door.ports.Table.Pass(p.shard, isc.Name, to, in)
+}
+
+// Cancelled implements siptxn.Handler.
+func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
+
+// Ended implements siptxn.Handler.
+func (p *Port) Ended(*siptxn.Server) {}
+
+// Counters returns what the port's transaction layer counts. Safe for concurrent use.
+func (p *Port) Counters() *siptxn.Counters { return p.layer.Counters() }

@@ -1,0 +1,103 @@
+package imsservice
+
+import (
+	"sync"
+	"time"
+
+	"imsafe/refpoint/isc"
+)
+
+// The bounds where a manifest names none, and how the breaker works.
+const (
+	breakAfter  = 5                // failures in a row that open the breaker
+	firstPause  = 2 * time.Second  // how long it stays open at first; each probe that fails doubles it
+	longestRest = 60 * time.Second // a platform that is rested this long is in quarantine
+)
+
+// quotas are what platforms have used of their budgets (limits of the manifest). Safe for concurrent use.
+type quotas struct {
+	mu sync.Mutex
+	of map[string]*quota
+}
+
+// quota is the account of one platform.
+type quota struct {
+	tokens  float64       // initial requests that may go at once
+	filled  time.Duration // when tokens was right
+	open    int           // initial requests that wait for their final answer
+	failed  int           // in a row
+	rest    time.Duration // of the breaker
+	closed  time.Duration // until then nothing is sent
+	probing bool          // one request finds out whether the platform is back
+}
+
+func newQuotas() *quotas { return &quotas{of: map[string]*quota{}} }
+
+// enter takes one initial request out of the budget of s; a reason if there is none left. dialogs is how many it is part of already.
+func (q *quotas) enter(s *isc.Service, dialogs int, now time.Duration) (reason string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	limits := s.Manifest.Limits
+	a := q.of[s.Manifest.Host()]
+	if a == nil {
+		a = &quota{tokens: float64(limits.CPS), filled: now}
+		q.of[s.Manifest.Host()] = a
+	}
+	a.tokens = min(a.tokens+(now-a.filled).Seconds()*float64(limits.CPS), float64(limits.CPS))
+	a.filled = now
+	switch {
+	case a.tokens < 1:
+		return "cps"
+	case a.open+dialogs >= limits.Sessions:
+		return "sessions"
+	}
+	a.tokens--
+	a.open++
+	return ""
+}
+
+// leave gives back what enter took, but for the rate.
+func (q *quotas) leave(host string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if a := q.of[host]; a != nil && a.open > 0 {
+		a.open--
+	}
+}
+
+// rests reports whether the breaker holds requests back. When its time is over one request may try.
+func (q *quotas) rests(host string, now time.Duration) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.of[host]
+	if a == nil || a.failed < breakAfter {
+		return false
+	}
+	if now < a.closed || a.probing {
+		return true
+	}
+	a.probing = true
+	return false
+}
+
+// outcome notes how a request to the platform went: answered is false if nothing came back in time.
+func (q *quotas) outcome(host string, answered bool, now time.Duration) (opened bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.of[host]
+	if a == nil {
+		return false
+	}
+	a.probing = false
+	if answered {
+		a.failed, a.rest = 0, 0
+		return false
+	}
+	a.failed++
+	if a.failed < breakAfter {
+		return false
+	}
+	a.rest = min(max(a.rest*2, firstPause), longestRest)
+	a.closed = now + a.rest
+	return true
+}

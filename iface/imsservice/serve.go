@@ -1,0 +1,161 @@
+package imsservice
+
+import (
+	"imsafe/hop"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/isc"
+)
+
+// retrySoon is what stands in Retry-After, in seconds, where a budget is spent.
+const retrySoon = "1"
+
+// Serve implements hop.Function: the way of a request through the door to a platform. 408 and 503 mean that there was nobody: the S-CSCF
+// goes on by the default handling of its criterion.
+func (d *Door) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	s := d.addressed(in.Msg)
+	if s == nil {
+		return x.Refuse(in, 503, "")
+	}
+	now := x.Task().Shard().Now()
+	if len(in.Msg.ToTag()) > 0 {
+		return d.serveDialog(x, in, s)
+	}
+	host := s.Manifest.Host()
+	if d.quotas.rests(host, now) {
+		return x.Refuse(in, 503, "")
+	}
+	if d.overdraws(s, noSource, now) {
+		r := x.Refuse(in, 503, "")
+		r.Msg.SetString(sip.HdrRetryAfter, retrySoon)
+		return r
+	}
+	defer d.quotas.leave(host)
+	return d.visitBy(x, in, s)
+}
+
+// addressed returns the platform of the topmost Route, nil if it is none that is active.
+func (d *Door) addressed(m *sip.Message) *isc.Service {
+	target := m.RequestURI()
+	if route := m.Get(sip.HdrRoute); route != nil {
+		target = uriOf(route)
+	}
+	uri, err := sip.ParseURI(target)
+	if err != nil {
+		return nil
+	}
+	return d.ports.Services.ByServer(uri.Host)
+}
+
+// visitBy sends an initial request to a platform and takes down what went out.
+func (d *Door) visitBy(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Reply {
+	host := s.Manifest.Host()
+	stay := &visit{host: host, original: in.Msg.Clone()}
+	identifier := string(identifierOf(in.Msg.Nth(sip.HdrRoute, 1), string(d.cfg.SCSCF)))
+	if identifier != "" && !d.visits.begin(identifier, stay) {
+		stay.original.Release()
+		return x.Refuse(in, 503, "")
+	}
+	if identifier == "" {
+		defer stay.original.Release()
+	}
+	sh := x.Task().Shard()
+	callID := string(in.Msg.Get(sip.HdrCallID))
+	makesDialog := in.Msg.Method().MakesDialog()
+	if makesDialog {
+		d.visits.join(host, []byte(callID), identifier, sh.Now())
+	}
+	d.conceal(s, in.Msg)
+	l, reachable := d.lineTo(x, s)
+	if !reachable {
+		d.quotas.outcome(host, false, sh.Now())
+		d.visits.leave(host, []byte(callID))
+		d.visits.end(identifier)
+		return x.Refuse(in, 503, "")
+	}
+	heard := false
+	r, _ := x.TryTransactWithin(d.cfg.Answer, d.port[sh.ID()].layer, l.flow, in, []byte(d.cfg.SentBy), func(m *sip.Message) {
+		heard = true
+		d.admitResponse(s, stay, m)
+	})
+	d.quotas.outcome(host, heard, sh.Now())
+	if r.Final() && r.Status()/100 != 2 || !makesDialog {
+		d.visits.leave(host, []byte(callID))
+		d.visits.end(identifier)
+	}
+	return d.judgeAnswer(x, s, stay, r)
+}
+
+// serveDialog sends a request inside a dialog to a platform that is part of it.
+func (d *Door) serveDialog(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Reply {
+	host := s.Manifest.Host()
+	if !d.visits.takesPart(host, in.Msg) {
+		return x.Refuse(in, 481, "")
+	}
+	l, reachable := d.lineTo(x, s)
+	if !reachable {
+		return x.Refuse(in, 503, "")
+	}
+	if in.Msg.Method() == sip.BYE {
+		defer d.visits.leave(host, []byte(string(in.Msg.Get(sip.HdrCallID))))
+	}
+	d.conceal(s, in.Msg)
+	return x.Transact(d.port[x.Task().Shard().ID()].layer, l.flow, in, []byte(d.cfg.SentBy), func(m *sip.Message) { m.Keep(spoken) })
+}
+
+// lineTo returns a connection to a platform: one that is open, or one that is opened now.
+func (d *Door) lineTo(x *hop.Exchange, s *isc.Service) (line, bool) {
+	if l, open := d.lines.next(s.Manifest.Host()); open {
+		return l, true
+	}
+	if d.ports.Dial == nil {
+		return line{}, false
+	}
+	p := d.port[x.Task().Shard().ID()]
+	f := d.ports.Dial(s, p)
+	return line{flow: f, port: p}, !f.IsZero()
+}
+
+// admitResponse takes off a response of a platform what it may not say: fields it has no business with, and identities that nobody behind
+// it was asserted by (RFC 3325 5).
+func (d *Door) admitResponse(s *isc.Service, stay *visit, m *sip.Message) {
+	m.Keep(spoken)
+	g := guard{door: d, service: s}
+	for id := range m.Values(sip.HdrPAssertedIdentity) {
+		if !stay.connects(id) && !g.speaksFor(id) && g.forges("connected-identity") != nil {
+			m.Remove(sip.HdrPAssertedIdentity)
+			break
+		}
+	}
+}
+
+// judgeAnswer judges what a platform makes of a request. To pass on what comes from behind it, and to refuse, everybody may; to answer by
+// itself, and to send elsewhere, needs a scope.
+func (d *Door) judgeAnswer(x *hop.Exchange, s *isc.Service, stay *visit, r hop.Reply) hop.Reply {
+	g := guard{door: d, service: s}
+	var why *refusal
+	switch {
+	case r.Msg == nil:
+	case r.Status()/100 == 3:
+		why = g.needs(isc.SessionRedirect)
+	case r.Status()/100 == 2 && !stay.passesOn(r.Msg):
+		why = g.answers(stay.original.Method())
+	}
+	if why == nil {
+		return r
+	}
+	r.Msg.Release()
+	refused := x.Respond(why.status, "")
+	refused.Msg.SetString(sip.HdrWarning, `399 `+string(d.cfg.Home)+` "`+why.control+" "+why.reason+`"`)
+	return refused
+}
+
+// answers judges who answers a request in the place of its target.
+func (g *guard) answers(m sip.Method) *refusal {
+	switch m {
+	case sip.INVITE:
+		return g.needs(isc.SessionAnswer)
+	case sip.MESSAGE:
+		return g.needs(isc.MessageReceive)
+	}
+	return nil
+}

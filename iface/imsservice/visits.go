@@ -1,0 +1,194 @@
+package imsservice
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"time"
+
+	"imsafe/proto/sip"
+)
+
+// visit is one stay of a request at a platform: what went out, so that what comes back is measured against it and not believed.
+type visit struct {
+	host     string
+	original *sip.Message // as the S-CSCF handed it over: with all that the platform is not shown
+
+	mu        sync.Mutex
+	tags      []string // To tags of responses that came from behind the platform: whoever has another answers himself
+	connected []string // P-Asserted-Identity of these responses
+}
+
+// behind notes a response from behind the platform on its way to it.
+func (v *visit) behind(m *sip.Message) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if tag := m.ToTag(); len(tag) > 0 && !slices.Contains(v.tags, string(tag)) && len(v.tags) < maxTags {
+		v.tags = append(v.tags, string(tag))
+	}
+	for id := range m.Values(sip.HdrPAssertedIdentity) {
+		if !slices.Contains(v.connected, string(id)) && len(v.connected) < maxTags {
+			v.connected = append(v.connected, string(id))
+		}
+	}
+}
+
+// maxTags bounds the answers to one request that are told apart: a fork has no more branches.
+const maxTags = 60
+
+// passesOn reports whether a response of the platform is one from behind it.
+func (v *visit) passesOn(m *sip.Message) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	tag := m.ToTag()
+	return slices.ContainsFunc(v.tags, func(t string) bool { return t == string(tag) })
+}
+
+// connects reports whether identity was asserted by a response from behind the platform.
+func (v *visit) connects(identity []byte) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.ContainsFunc(v.connected, func(c string) bool { return c == string(identity) })
+}
+
+// The bounds of what is remembered for platforms.
+const (
+	maxVisits  = 1 << 18
+	dialogLife = 12 * time.Hour // of a dialog whose end nobody told: sessions are refreshed or ended long before
+)
+
+// visits are the stays under way, by original dialog identifier, and the dialogs that platforms are part of. Safe for concurrent use.
+type visits struct {
+	mu      sync.Mutex
+	stays   map[string]*visit
+	dialogs map[dialogName]*dialog
+	order   []dialogName // the oldest first
+}
+
+// dialogName names a dialog of a platform. Tags are left out: the platform is in all of a call's dialogs or in none.
+type dialogName struct{ host, callID string }
+
+type dialog struct {
+	until time.Duration
+	stays []string // identifiers that live as long
+}
+
+func newVisits() *visits {
+	return &visits{stays: map[string]*visit{}, dialogs: map[dialogName]*dialog{}}
+}
+
+// begin takes down that a request goes to a platform; false if there is no room.
+func (v *visits) begin(identifier string, stay *visit) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.stays) >= maxVisits {
+		return false
+	}
+	v.stays[identifier] = stay
+	return true
+}
+
+// of returns the stay that an identifier stands for, nil if there is none at that platform.
+func (v *visits) of(identifier []byte, host string) *visit {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.stays[string(identifier)]; s != nil && s.host == host {
+		return s
+	}
+	return nil
+}
+
+// end forgets a stay, unless a dialog keeps it.
+func (v *visits) end(identifier string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.drop(identifier)
+}
+
+func (v *visits) drop(identifier string) {
+	if s := v.stays[identifier]; s != nil {
+		delete(v.stays, identifier)
+		s.original.Release()
+	}
+}
+
+// join takes down that the platform is part of a dialog, or may become so; identifier is the stay that lives as long, or "".
+func (v *visits) join(host string, callID []byte, identifier string, now time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sweep(now)
+	name := dialogName{host, string(callID)}
+	d := v.dialogs[name]
+	if d == nil {
+		d = &dialog{}
+		v.dialogs[name] = d
+		v.order = append(v.order, name)
+	}
+	d.until = now + dialogLife
+	if identifier != "" && !slices.Contains(d.stays, identifier) {
+		d.stays = append(d.stays, identifier)
+	}
+}
+
+// leave ends a dialog, and the stays that lived as long.
+func (v *visits) leave(host string, callID []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.forget(dialogName{host, string(callID)})
+}
+
+func (v *visits) forget(name dialogName) {
+	d := v.dialogs[name]
+	if d == nil {
+		return
+	}
+	delete(v.dialogs, name)
+	for _, identifier := range d.stays {
+		v.drop(identifier)
+	}
+}
+
+// takesPart reports whether the platform is part of the dialog of m.
+func (v *visits) takesPart(host string, m *sip.Message) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.dialogs[dialogName{host, string(m.Get(sip.HdrCallID))}] != nil
+}
+
+// dialogsOf returns how many dialogs a platform is part of.
+func (v *visits) dialogsOf(host string) (n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for name := range v.dialogs {
+		if name.host == host {
+			n++
+		}
+	}
+	return n
+}
+
+// sweep forgets what is over. The order is that of joining; a dialog that was joined again waits for its turn.
+func (v *visits) sweep(now time.Duration) {
+	for len(v.order) > 0 {
+		d := v.dialogs[v.order[0]]
+		if d != nil && d.until > now {
+			return
+		}
+		v.forget(v.order[0])
+		v.order = v.order[1:]
+	}
+}
+
+// identifierOf returns the original dialog identifier in a Route entry of the S-CSCF (TS 24.229 5.4.3.2: it stands in the user part), nil if
+// there is none.
+func identifierOf(route []byte, scscf string) []byte {
+	addr, err := sip.ParseNameAddr(route)
+	if err != nil {
+		return nil
+	}
+	uri, err := sip.ParseURI(addr.URI)
+	if err != nil || !bytes.EqualFold(uri.Host, []byte(scscf)) || len(uri.User) == 0 {
+		return nil
+	}
+	return uri.User
+}
