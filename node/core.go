@@ -16,6 +16,7 @@ import (
 	"imsafe/hop"
 	hopnode "imsafe/hop/node"
 	"imsafe/iface/clientims"
+	"imsafe/iface/imsservice"
 	"imsafe/imsbox/charging"
 	"imsafe/imsbox/hss"
 	"imsafe/imsbox/icscf"
@@ -25,9 +26,11 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
+	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/gm"
+	"imsafe/refpoint/isc"
 	"imsafe/secure"
 	"imsafe/secure/mint"
 	"imsafe/store"
@@ -39,6 +42,7 @@ func Tables() []store.TableSpec {
 	return append(hss.Tables(),
 		store.TableSpec{Table: scscf.TableRegistration, Name: "registrations"},
 		store.TableSpec{Table: scscf.TableIdentity, Name: "registered_identities", Quiet: true},
+		store.TableSpec{Table: scscf.TableServiceProfile, Name: "filter_criteria", Quiet: true},
 		store.TableSpec{Table: charging.TableCall, Name: "calls", Quiet: true},
 	)
 }
@@ -83,6 +87,10 @@ type World struct {
 	Lab    bool
 	Roles  Roles     // the functions of this process; zero means all
 	Cx     cx.Server // the HSS of another process, for a node that has CSCFs and no HSS
+	// Services are the service platforms that may be asked, for a node that has an S-CSCF; nil: none.
+	Services imsservice.Services
+	// DialService opens a connection to a platform that has none open to us; nil: platforms connect.
+	DialService func(s *isc.Service, p *imsservice.Port) siptransport.Flow
 	// Push finds the S-CSCFs of other processes, for a node that has an HSS; nil where there are none.
 	Push func(serverName string) cx.Client
 	// Digest are the algorithms of SIP Digest for subscribers without a card; empty: off.
@@ -111,6 +119,7 @@ type Core struct {
 	Table    *hop.Table
 	Gate     *secure.Gate
 	Door     *clientims.Door
+	Services *imsservice.Door // the I-S door; nil without service platforms
 	PCSCF    *pcscf.PCSCF
 	ICSCF    *icscf.ICSCF
 	SCSCF    *scscf.SCSCF
@@ -197,15 +206,41 @@ func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 }
 
 func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
+	if err := c.makeServices(w, n, sealer); err != nil {
+		return err
+	}
 	c.Charging = charging.New(w.Store)
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: numbering(w), Routes: routes(w), EmergencyIdentity: emergencyIdentity(w)},
 		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
-			Origin: mint.Origin(string(n.scscf)), Random: w.Random}); err != nil {
+			Origin: mint.Origin(string(n.scscf)), Random: w.Random, ISC: c.isc()}); err != nil {
 		return err
 	}
+	if c.Services != nil {
+		c.Services.Plug(c.SCSCF)
+	}
 	return c.Table.Plug(n.scscf, c.SCSCF)
+}
+
+// makeServices makes the door to service platforms.
+func (c *Core) makeServices(w World, n names, sealer *shard.Sealer) (err error) {
+	if w.Services == nil {
+		return nil
+	}
+	if c.Services, err = imsservice.New(imsservice.Config{SCSCF: n.scscf, Home: n.home, SentBy: string(n.scscf), Timers: siptxn.DefaultTimers()},
+		imsservice.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Services: w.Services, Dial: w.DialService}); err != nil {
+		return err
+	}
+	return c.Table.Plug(isc.Name, c.Services)
+}
+
+// isc is the door as the S-CSCF asks it; nil without one.
+func (c *Core) isc() isc.Door {
+	if c.Services == nil {
+		return nil
+	}
+	return c.Services
 }
 
 func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {

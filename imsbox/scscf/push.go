@@ -73,7 +73,10 @@ func (s *SCSCF) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushPr
 			return true
 		}
 		a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
-		changed := identitiesOf(r.Profile, "")
+		changed, kept := s.identitiesOf(t, r.Profile, "")
+		if !kept {
+			return false
+		}
 		a.replaceSet(reg.setOfAny(changed), changed)
 		return s.commit(t, a) == nil
 	})

@@ -7,7 +7,7 @@ import (
 )
 
 // registrationFormat is the first octet of an encoded registration.
-const registrationFormat = 4
+const registrationFormat = 5
 
 var errRecord = errors.New("scscf: registration record is damaged")
 
@@ -30,6 +30,7 @@ func (r *registration) encode(b []byte, shift time.Duration) []byte {
 	for _, id := range r.identities {
 		text(id.impu)
 		number(uint64(id.set)<<2 | flag(id.wildcard)<<1 | flag(id.barred))
+		text(string(id.profile))
 	}
 	number(uint64(len(r.contacts)))
 	for _, c := range r.contacts {
@@ -84,6 +85,7 @@ func decodeRegistration(octets []byte, shift time.Duration) (registration, error
 		id := identity{impu: d.text()}
 		marks := d.number()
 		id.set, id.wildcard, id.barred = uint8(marks>>2), marks>>1&1 == 1, marks&1 == 1
+		id.profile = profileKey(d.text())
 		r.identities = append(r.identities, id)
 	}
 	for range d.count() {

@@ -252,7 +252,12 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	}
 	switch {
 	case answer.Profile != nil:
-		a.replaceSet(r.set, identitiesOf(answer.Profile, r.impu))
+		identities, kept := s.identitiesOf(t, answer.Profile, r.impu)
+		if !kept {
+			a.batch.Settle(cx.ErrUnableToComply)
+			return nil, &refusal{status: 503, retryAfter: 1}
+		}
+		a.replaceSet(r.set, identities)
 	case !known && request.Type == cx.AssignRegistration: // who may be called by it, and by what names, the HSS has not said
 		a.batch.Settle(cx.ErrUnableToComply)
 		return nil, &refusal{status: 504}
@@ -271,18 +276,23 @@ func assignmentType(registered bool, remaining int) cx.ServerAssignmentType {
 }
 
 // identitiesOf returns the implicit registration set of the profile, in its order: the first that is not barred
-// is the default identity (TS 23.228 4.3.3.4). used stays first if the HSS sent it as such only.
-func identitiesOf(p *cx.UserProfile, used cx.IMPU) []identity {
-	var all []identity
-	for _, service := range p.ServiceProfiles {
+// is the default identity (TS 23.228 4.3.3.4). used stays first if the HSS sent it as such only. It is false if the filter criteria could not
+// be made durable.
+func (s *SCSCF) identitiesOf(t *shard.Task, p *cx.UserProfile, used cx.IMPU) (all []identity, kept bool) {
+	for i := range p.ServiceProfiles {
+		service := &p.ServiceProfiles[i]
+		key, kept := s.keep(t, service)
+		if !kept {
+			return nil, false
+		}
 		for _, id := range service.PublicIdentities {
-			all = append(all, identity{impu: string(id.Identity), barred: id.Barred, wildcard: id.Type.Wildcarded()})
+			all = append(all, identity{impu: string(id.Identity), barred: id.Barred, wildcard: id.Type.Wildcarded(), profile: key})
 		}
 	}
 	if len(all) == 0 {
 		all = append(all, identity{impu: string(used)})
 	}
-	return all
+	return all, true
 }
 
 // bind applies the contacts of the REGISTER to the registration (RFC 3261 10.3 step 7).

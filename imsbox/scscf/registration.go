@@ -30,8 +30,9 @@ type registration struct {
 type identity struct {
 	impu     string // distinct, or the range as it is provisioned
 	barred   bool
-	wildcard bool  // it is a range (TS 23.003 13.4A)
-	set      uint8 // number of its implicit registration set: a private identity may have several
+	wildcard bool       // it is a range (TS 23.003 13.4A)
+	set      uint8      // number of its implicit registration set: a private identity may have several
+	profile  profileKey // the filter criteria of its service profile
 }
 
 // contact is one binding. until is on the monotonic clock: a jump of the wall clock expires nobody.
@@ -91,6 +92,16 @@ func (r *registration) bound(set uint8) (contacts []contact) {
 		}
 	}
 	return contacts
+}
+
+// profileOf returns the filter criteria of a public identity.
+func (r *registration) profileOf(impu string) profileKey {
+	for _, id := range r.identities {
+		if id.impu == impu {
+			return id.profile
+		}
+	}
+	return ""
 }
 
 // registers reports whether impu is registered: known, and its set has a binding.

@@ -20,6 +20,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/proto/slab"
 	"imsafe/refpoint/cx"
+	"imsafe/refpoint/isc"
 	"imsafe/refpoint/rf"
 	"imsafe/secure"
 	"imsafe/store"
@@ -64,6 +65,7 @@ type Ports struct {
 	Gate     *secure.Gate
 	Origin   secure.Proof  // of what it says itself
 	Sealer   *shard.Sealer // of the tokens in temporary GRUUs
+	ISC      isc.Door      // the I-S door; nil: there are no service platforms
 	Random   io.Reader     // nonces of SIP Digest; safe for concurrent use, needed only with that
 }
 
@@ -81,9 +83,14 @@ type SCSCF struct {
 	decoys     *decoys
 	digests    *digests // nil: SIP Digest is off
 	dialogs    *dialog.Ledger
+	profiles   *profiles
+	passages   *passages
 }
 
-var _ hop.Function = (*SCSCF)(nil)
+var (
+	_ hop.Function = (*SCSCF)(nil)
+	_ isc.Chains   = (*SCSCF)(nil)
+)
 
 // New returns an S-CSCF. It holds no resource that must be closed.
 func New(cfg Config, ports Ports) (*SCSCF, error) {
@@ -110,6 +117,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	}
 	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
 		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), challenges: newChallenges(cfg.AwaitAuth), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
+		profiles: newProfiles(), passages: newPassages(),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}, nil
 }
 

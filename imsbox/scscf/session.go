@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"imsafe/hop"
+	"imsafe/imsbox/filter"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/rf"
@@ -16,6 +17,7 @@ type user struct {
 	served, other string
 	impi          string
 	binding       uint32
+	filter        *filter.Filter // his criteria; nil: none
 }
 
 // roleUser is the user part of the S-CSCF's own route entries: it says which half of the session a message
@@ -80,8 +82,12 @@ func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
 	if !found || reg.barred(impu) || !reg.serves(impu) {
 		return user{}, 403
 	}
+	criteria, sound := s.filterOf(t, reg.profileOf(impu))
+	if !sound {
+		return user{}, 500
+	}
 	reg.addNumber(in.Msg, impu)
-	return user{served: impu, other: string(in.Msg.RequestURI()), impi: reg.impi, binding: reg.bindingOf(in.Msg, impu)}, 0
+	return user{served: impu, other: string(in.Msg.RequestURI()), impi: reg.impi, binding: reg.bindingOf(in.Msg, impu), filter: criteria}, 0
 }
 
 // addNumber asserts the user's number beside his default identity, so that the callee's phone book finds him (TS 24.229 5.4.3.2). Who
@@ -120,7 +126,7 @@ func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int
 	all, key, known := s.findCallee(t, in, impu)
 	switch {
 	case !known:
-		return user{}, nil, s.serveUnregistered(t, impu, key)
+		return s.serveUnregistered(t, in, impu, key)
 	case len(all) == 0:
 		return user{}, nil, 480
 	case all[0].barred(key):
@@ -131,7 +137,11 @@ func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int
 	if len(devices) == 0 {
 		return user{}, nil, 480
 	}
-	return user{served: impu, other: caller}, devices, 0
+	criteria, sound := s.filterOf(t, all[0].profileOf(key))
+	if !sound {
+		return user{}, nil, 500
+	}
+	return user{served: impu, other: caller, filter: criteria}, devices, 0
 }
 
 // barred reports whether impu may not be used for sessions (TS 23.228 4.3.3.2); an identity outside the set is.

@@ -3,6 +3,8 @@ package scscf
 import (
 	"imsafe/hop"
 	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
+	"imsafe/refpoint/isc"
 	"imsafe/refpoint/rf"
 )
 
@@ -15,6 +17,8 @@ func (s *SCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return s.subscribe(x, in)
 	case len(in.Msg.ToTag()) > 0:
 		return s.withinDialog(x, in)
+	case fromPlatform(in) && in.From == isc.Name:
+		return s.returned(x, in)
 	case s.routed(in, rf.Originating):
 		return s.originating(x, in)
 	default:
@@ -90,33 +94,61 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if s.barsRoute(in, user.served) {
 		return x.Refuse(in, 403, "")
 	}
-	// Initial filter criteria of the originating user come here (TS 24.229 5.4.3.2 step 4).
 	account := s.account(in, rf.Originating, user)
 	s.recordRoute(in, rf.Originating)
 	offer := s.dialogs.Offer(in.Msg, 1)
 	s.addIOI(in, rf.Originating)
-	next, known := s.home(x, in)
-	if !known {
-		return x.Refuse(in, 404, "")
-	}
-	r := account(x.Forward(next, in, s.watchExtra(x, in)))
+	r := account(s.serve(x, in, begin(in, user, cx.OriginatingRegistered, toHome), s.watchExtra(x, in)))
 	s.dialogs.Confirmed(offer, half(rf.Originating), []byte(user.impi), user.binding, r)
 	return r
 }
 
-// terminating is the way of an initial request for a served user (TS 24.229 5.4.3.3).
+// terminating is the way of an initial request for a served user (TS 24.229 5.4.3.3). One who is not registered may be served by
+// platforms alone.
 func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	user, devices, refusal := s.servedCallee(x.Task(), in)
-	if refusal != 0 {
+	if refusal != 0 && user.filter == nil {
 		return x.Refuse(in, refusal, "")
 	}
-	// Initial filter criteria of the terminating user come here (TS 24.229 5.4.3.3 step 4).
+	c := begin(in, user, cx.TerminatingRegistered, toCallee)
+	if refusal != 0 {
+		c.when, c.onward, c.otherwise = cx.TerminatingUnregistered, toNobody, refusal
+	}
+	c.devices = devices
+	s.dropOwnRoute(in)
 	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)
+	name := s.addIOI(in, rf.Terminating)
+	return account(name(s.serve(x, in, c, name)))
+}
+
+// goOn is the way of an initial request when no further platform is to see it.
+func (s *SCSCF) goOn(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
+	switch c.onward {
+	case toCallee:
+		return s.deliver(x, in, c)
+	case toNobody:
+		return x.Refuse(in, c.otherwise, "")
+	}
+	next, known := s.home(x, in)
+	if !known {
+		return x.Refuse(in, 404, "")
+	}
+	return x.Forward(next, in, s.watchExtra(x, in))
+}
+
+// deliver takes a request to the devices of the served user (TS 24.229 5.4.3.3 step 10).
+func (s *SCSCF) deliver(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
+	user, devices, refusal := c.user, c.devices, 0
+	if devices == nil { // it has been at a platform: who is there now
+		if user, devices, refusal = s.servedCallee(x.Task(), in); refusal != 0 {
+			return x.Refuse(in, refusal, "")
+		}
+	}
 	offer := s.dialogs.Offer(in.Msg, 1)
 	s.address(in, user)
 	name, about := s.addIOI(in, rf.Terminating), in
-	return account(s.early(x, in, user, func(up hop.Up) hop.Reply {
+	return s.early(x, in, user, func(up hop.Up) hop.Reply {
 		r := x.Fork(in, s.branches(devices, in.Msg, offer), func(r hop.Reply) hop.Reply {
 			if up != nil {
 				r = up(r)
@@ -124,11 +156,17 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 			return name(r)
 		})
 		return name(s.bars3xx(x, about, user.served, r))
-	}))
+	})
 }
 
 // withinDialog is the way of a request inside a dialog (TS 24.229 5.4.3.2, 5.4.3.3: subsequent requests).
 func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	if in.Msg.Method() == sip.BYE {
+		s.passages.hangup(in.Msg.Get(sip.HdrCallID))
+	}
+	if s.takeBetween(in) {
+		return s.passThrough(x, in)
+	}
 	role, ours := s.takeRoute(in)
 	if !ours {
 		return x.Refuse(in, 481, "")
@@ -138,7 +176,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if s.barsReferralInDialog(in) {
 		return x.Refuse(in, 403, "")
 	}
-	next, known := x.Next(in.Msg)
+	next, known := s.next(x, in.Msg)
 	if !known {
 		return x.Refuse(in, 404, "")
 	}

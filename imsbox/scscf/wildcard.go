@@ -45,7 +45,7 @@ func (s *SCSCF) rangeOf(t *shard.Task, in hop.Inbound, impu string) string {
 // serveUnregistered takes over a called user or service of whom no registration is known here, to serve him by his profile (TS 24.229
 // 5.4.3.3; TS 29.228 6.1.2.1: UNREGISTERED_USER), and returns the answer where nothing of it takes the request: 404 for a service,
 // 480 for a user. Who has no services for this never comes here: the I-CSCF is told so.
-func (s *SCSCF) serveUnregistered(t *shard.Task, impu, key string) int {
+func (s *SCSCF) serveUnregistered(t *shard.Task, in hop.Inbound, impu, key string) (u user, none []device, otherwise int) {
 	request := &cx.ServerAssignmentRequest{IMPUs: []cx.IMPU{cx.IMPU(impu)}, ServerName: s.ServerName(), Type: cx.UnregisteredUser}
 	if key != impu {
 		request.WildcardedIMPU = cx.IMPU(key)
@@ -53,15 +53,35 @@ func (s *SCSCF) serveUnregistered(t *shard.Task, impu, key string) int {
 	answer, err := s.ports.Cx.ServerAssignment(t, request)
 	switch {
 	case errors.Is(err, cx.ErrUserUnknown):
-		return 404
+		return user{}, nil, 404
 	case err != nil || answer.Profile == nil:
-		return 480
+		return user{}, nil, 480
 	}
-	// Initial filter criteria of the unregistered user or of the service come here (TS 24.229 5.4.3.3 step 4).
+	otherwise = 480
 	if isService(answer.Profile) {
-		return 404
+		otherwise = 404
 	}
-	return 480
+	criteria, sound := s.compile(t, profileWith(answer.Profile, key))
+	if !sound {
+		return user{}, nil, 500
+	}
+	caller, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
+	return user{served: impu, other: caller, filter: criteria}, nil, otherwise
+}
+
+// profileWith returns the service profile that an identity stands in; the first if the HSS sent it without.
+func profileWith(p *cx.UserProfile, impu string) *cx.ServiceProfile {
+	for i := range p.ServiceProfiles {
+		for _, id := range p.ServiceProfiles[i].PublicIdentities {
+			if string(id.Identity) == impu {
+				return &p.ServiceProfiles[i]
+			}
+		}
+	}
+	if len(p.ServiceProfiles) == 0 {
+		return &cx.ServiceProfile{}
+	}
+	return &p.ServiceProfiles[0]
 }
 
 // isService reports whether a profile is that of a public service.

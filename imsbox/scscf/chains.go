@@ -1,0 +1,216 @@
+package scscf
+
+import (
+	"bytes"
+	"sync"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/imsbox/filter"
+	"imsafe/proto/shard"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
+	"imsafe/refpoint/isc"
+)
+
+// chain is the walk of one initial request through the service platforms of its served user. It is a value: a platform that may fork
+// gives back several, and each goes on by itself.
+type chain struct {
+	filter *filter.Filter
+	cursor filter.Cursor
+	when   cx.SessionCase
+	user   user
+	onward onward
+	target string // the Request-URI as it came: of a called user, a platform that changes it diverts the call
+
+	devices      []device // of the called user; nil after a stay at a platform: they are looked up again
+	unregistered bool     // OriginatingCDIV: of somebody who is not registered
+	otherwise    int      // toNobody: the answer where no platform takes the request
+}
+
+// begin is the chain of a request before its first criterion.
+func begin(in hop.Inbound, u user, when cx.SessionCase, to onward) chain {
+	c := chain{filter: u.filter, when: when, user: u, onward: to}
+	if u.filter != nil { // the rest is for those who come back
+		c.cursor, c.target = filter.Cursor{Version: u.filter.Version()}, string(in.Msg.RequestURI())
+	}
+	return c
+}
+
+// onward is what comes after the last criterion.
+type onward uint8
+
+const (
+	toHome   onward = iota // an originating request: the I-CSCF of the called user
+	toCallee               // a terminating one: the devices of the served user
+	toNobody               // a terminating one for somebody who has none
+)
+
+// passage is one stay of a request at a platform: what its original dialog identifier stands for.
+type passage struct {
+	chain
+	host     string // of the platform
+	uses     int    // how often it may still come back
+	returned bool
+	ended    bool
+	until    time.Duration // after an answer: as long as the dialog may last
+}
+
+// passages are the stays. The identifier is the sealed number of a slot (TS 24.229 5.4.3.2: the S-CSCF's own Route entry carries it): it says
+// nothing, and nobody can make one. Safe for concurrent use.
+type passages struct {
+	mu    sync.Mutex
+	slots []passageSlot
+	free  []uint32
+	calls map[string][]shard.Place // stays that live as long as a dialog, by Call-ID
+	order []lasting
+}
+
+type passageSlot struct {
+	generation uint16
+	passage    *passage
+}
+
+// lasting is a stay that a dialog keeps, in the order of confirmation.
+type lasting struct {
+	callID string
+	until  time.Duration
+}
+
+// The bounds of what is kept.
+const (
+	maxPassages  = 1 << 18
+	passageLife  = 12 * time.Hour // of a dialog whose end nobody told
+	tokenPassage = 'o'            // kind of the sealed token
+)
+
+func newPassages() *passages { return &passages{calls: map[string][]shard.Place{}} }
+
+// open gives a stay its number; false if there are too many.
+func (p *passages) open(stay *passage) (place shard.Place, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var slot uint32
+	switch n := len(p.free); {
+	case n > 0:
+		slot, p.free = p.free[n-1], p.free[:n-1]
+	case len(p.slots) < maxPassages:
+		slot = uint32(len(p.slots))
+		p.slots = append(p.slots, passageSlot{})
+	default:
+		return place, false
+	}
+	p.slots[slot].passage = stay
+	return shard.Place{Slot: slot, Gen: p.slots[slot].generation}, true
+}
+
+// find returns the stay of a number; its fields are read and changed under the lock only.
+func (p *passages) find(place shard.Place) *passage {
+	if int(place.Slot) >= len(p.slots) || p.slots[place.Slot].generation != place.Gen {
+		return nil
+	}
+	return p.slots[place.Slot].passage
+}
+
+// resume takes one use of a number for the platform at host.
+func (p *passages) resume(place shard.Place, host string) isc.Fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stay := p.find(place)
+	switch {
+	case stay == nil || stay.ended:
+		return isc.FaultEnded
+	case stay.host != host:
+		return isc.FaultForeign
+	case stay.uses == 0:
+		return isc.FaultSpent
+	}
+	stay.uses--
+	stay.returned = true
+	return isc.FaultNone
+}
+
+// walk returns the chain that a number stands for.
+func (p *passages) walk(place shard.Place) (chain, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stay := p.find(place)
+	if stay == nil {
+		return chain{}, false
+	}
+	return stay.chain, true
+}
+
+// settle ends a stay after the final answer, but for one that a dialog keeps, and reports whether the request ever came back.
+func (p *passages) settle(place shard.Place, callID string, confirmed bool, now time.Duration) (returned bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sweep(now)
+	stay := p.find(place)
+	if stay == nil {
+		return false
+	}
+	returned = stay.returned
+	if !confirmed {
+		p.close(place)
+		return returned
+	}
+	if p.calls[callID] == nil {
+		p.order = append(p.order, lasting{callID, now + passageLife})
+	}
+	p.calls[callID] = append(p.calls[callID], place)
+	return returned
+}
+
+// hangup ends what a dialog kept.
+func (p *passages) hangup(callID []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(string(callID))
+}
+
+func (p *passages) forget(callID string) {
+	for _, place := range p.calls[callID] {
+		p.close(place)
+	}
+	delete(p.calls, callID)
+}
+
+func (p *passages) close(place shard.Place) {
+	if p.find(place) == nil {
+		return
+	}
+	slot := &p.slots[place.Slot]
+	slot.passage = nil
+	slot.generation++
+	p.free = append(p.free, place.Slot)
+}
+
+func (p *passages) sweep(now time.Duration) {
+	for len(p.order) > 0 && p.order[0].until <= now {
+		p.forget(p.order[0].callID)
+		p.order = p.order[1:]
+	}
+}
+
+// Resume implements isc.Chains.
+func (s *SCSCF) Resume(identifier []byte, host string) isc.Fault {
+	place, genuine := s.ports.Sealer.Open(tokenPassage, identifier)
+	if !genuine {
+		return isc.FaultForged
+	}
+	return s.passages.resume(place, host)
+}
+
+// passageOf returns the number in the topmost Route entry, if that is ours and carries one.
+func (s *SCSCF) passageOf(m *sip.Message) (place shard.Place, carries bool) {
+	addr, err := sip.ParseNameAddr(m.Get(sip.HdrRoute))
+	if err != nil {
+		return place, false
+	}
+	uri, err := sip.ParseURI(addr.URI)
+	if err != nil || !bytes.Equal(uri.Host, []byte(s.cfg.Name)) || len(uri.User) != shard.TokenSize {
+		return place, false
+	}
+	return s.ports.Sealer.Open(tokenPassage, uri.User)
+}

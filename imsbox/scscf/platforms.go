@@ -1,0 +1,179 @@
+package scscf
+
+import (
+	"imsafe/hop"
+	"imsafe/imsbox/filter"
+	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
+	"imsafe/refpoint/isc"
+	"imsafe/secure"
+)
+
+// serve takes an initial request to the platforms of its served user, one after the other, and then on (TS 24.229 5.4.3.2 step 4, 5.4.3.3
+// step 4; TS 23.218 6.4, 6.5). Each sees the request as the one before has left it.
+func (s *SCSCF) serve(x *hop.Exchange, in hop.Inbound, c chain, up hop.Up) hop.Reply {
+	if c.filter == nil {
+		return s.goOn(x, in, c)
+	}
+	e := c.filter.Resume(filter.Request{Message: in.Msg, Case: c.when, Unregistered: c.unregistered}, c.cursor)
+	for criterion := e.Next(); criterion != nil; criterion = e.Next() {
+		c.cursor = e.Cursor()
+		r, asked := s.ask(x, in, c, criterion, up)
+		if asked {
+			in.Msg.Release()
+			return r
+		}
+		if terminates(criterion) && s.failsClosed("unreachable") {
+			in.Msg.Release()
+			return r
+		}
+		if r.Msg != nil {
+			r.Msg.Release()
+		}
+	}
+	if e.Err() != nil && s.failsClosed("filter-work") {
+		return x.Refuse(in, 500, "")
+	}
+	return s.goOn(x, in, c)
+}
+
+// terminates reports whether default handling ends the session (TS 29.228 B.2.4).
+func terminates(c *filter.Criterion) bool { return c.Server.DefaultHandling == cx.SessionTerminated }
+
+// ask sends a copy of the request to the platform of a criterion and returns its answer; asked is false if there was nobody: then default
+// handling decides. A platform that gave the request back has been there, whatever came of it afterwards.
+func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.Criterion, up hop.Up) (r hop.Reply, asked bool) {
+	uri, err := sip.ParseURI([]byte(criterion.Server.ServerName))
+	if err != nil || s.ports.ISC == nil || !s.ports.ISC.Hosts(uri.Host) {
+		return x.Respond(503, ""), false
+	}
+	c.devices = nil
+	stay := &passage{chain: c, host: string(uri.Host), uses: s.ports.ISC.Returns(uri.Host)}
+	place, room := s.passages.open(stay)
+	if !room {
+		return x.Respond(503, ""), false
+	}
+	m := in.Msg.Clone()
+	var b [192]byte
+	v := s.ports.Sealer.Seal(append(b[:0], "<sip:"...), tokenPassage, place)
+	m.Prepend(sip.HdrRoute, append(append(append(v, '@'), s.cfg.Name...), ";lr>"...))
+	m.PrependString(sip.HdrRoute, "<"+criterion.Server.ServerName+";lr>")
+	m.SetString(sip.HdrPServedUser, "<"+c.user.served+">"+sessionCase(c.when))
+	callID := string(m.Get(sip.HdrCallID))
+	r = x.Forward(isc.Name, hop.Inbound{Msg: m, Proof: in.Proof}, up)
+	confirmed := r.Status()/100 == 2 && in.Msg.Method() == sip.INVITE
+	returned := s.passages.settle(place, callID, confirmed, x.Task().Now())
+	return r, returned || !silent(r.Status())
+}
+
+// silent reports whether an answer stands for a platform that is not there (TS 24.229 5.4.3.2, 5.4.3.3: 408, 5xx or nothing).
+func silent(status int) bool { return status == 408 || status/100 == 5 }
+
+// sessionCase is what P-Served-User says of a case (RFC 5502 4.2).
+func sessionCase(c cx.SessionCase) string {
+	switch c {
+	case cx.OriginatingRegistered:
+		return ";sescase=orig;regstate=reg"
+	case cx.OriginatingUnregistered:
+		return ";sescase=orig;regstate=unreg"
+	case cx.TerminatingRegistered:
+		return ";sescase=term;regstate=reg"
+	case cx.TerminatingUnregistered:
+		return ";sescase=term;regstate=unreg"
+	}
+	return ";orig-cdiv" // RFC 8498
+}
+
+// fromPlatform reports whether a request comes from a service platform: by its proof, never by what it says.
+func fromPlatform(in hop.Inbound) bool {
+	return in.Proof.Kind() == secure.KindService || in.Proof.Kind() == secure.KindCompiledIn
+}
+
+// returned is the way of a request that a platform gives back (TS 24.229 5.4.3.2, 5.4.3.3): it goes on behind the criterion that sent it
+// there, in the profile as it was then. The door has judged the identifier.
+func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	place, carries := s.passageOf(in.Msg)
+	in.Msg.RemoveFirst(sip.HdrRoute)
+	c, known := chain{}, false
+	if carries {
+		c, known = s.passages.walk(place)
+	}
+	if !known { // the door lets it through in a lab only: as where an identifier is whatever a platform says
+		return s.goOn(x, in, chain{})
+	}
+	s.stay(in)
+	if c.onward == toHome || string(in.Msg.RequestURI()) == c.target {
+		return s.serve(x, in, c, nil)
+	}
+	return s.divert(x, in, c)
+}
+
+// divert goes on with a request whose target a platform of the called user has changed: as his originating request after a call diversion
+// (TS 24.229 5.4.3.3, TS 23.218 6.5.2), once.
+func (s *SCSCF) divert(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
+	s.normalise(in.Msg)
+	if s.barsRoute(in, c.user.served) {
+		return x.Refuse(in, 403, "")
+	}
+	c.unregistered = c.onward == toNobody
+	c.when, c.onward, c.cursor = cx.OriginatingCDIV, toHome, filter.Cursor{Version: c.filter.Version()}
+	return s.serve(x, in, c, nil)
+}
+
+// stay keeps the S-CSCF between a platform and what comes behind it in the dialog. Its entry says that the session is accounted for by
+// another.
+func (s *SCSCF) stay(in hop.Inbound) {
+	if len(in.Msg.ToTag()) == 0 && in.Msg.Method().MakesDialog() {
+		in.Msg.PrependString(sip.HdrRecordRoute, "<sip:"+roleBetween+"@"+string(s.cfg.Name)+";lr>")
+	}
+}
+
+// roleBetween is the user part of our route entries between a platform and what is behind it.
+const roleBetween = "between"
+
+// takeBetween takes such an entry off the top of Route.
+func (s *SCSCF) takeBetween(in hop.Inbound) bool {
+	addr, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrRoute))
+	if err != nil {
+		return false
+	}
+	uri, err := sip.ParseURI(addr.URI)
+	if err != nil || string(uri.Host) != string(s.cfg.Name) || string(uri.User) != roleBetween {
+		return false
+	}
+	in.Msg.RemoveFirst(sip.HdrRoute)
+	return true
+}
+
+// dropOwnRoute takes the entry off by which a request came here (TS 24.229 5.4.3.3 step 2).
+func (s *SCSCF) dropOwnRoute(in hop.Inbound) {
+	addr, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrRoute))
+	if err != nil {
+		return
+	}
+	if uri, err := sip.ParseURI(addr.URI); err == nil && string(uri.Host) == string(s.cfg.Name) {
+		in.Msg.RemoveFirst(sip.HdrRoute)
+	}
+}
+
+// next is where a request inside a dialog goes: a function of the core, a door, or a platform.
+func (s *SCSCF) next(x *hop.Exchange, m *sip.Message) (hop.Name, bool) {
+	if name, known := x.Next(m); known {
+		return name, true
+	}
+	target := m.RequestURI()
+	if addr, err := sip.ParseNameAddr(m.Get(sip.HdrRoute)); err == nil {
+		target = addr.URI
+	}
+	uri, err := sip.ParseURI(target)
+	return isc.Name, err == nil && s.ports.ISC != nil && s.ports.ISC.Hosts(uri.Host)
+}
+
+// passThrough is the way of a request inside a dialog between a platform and what is behind it.
+func (s *SCSCF) passThrough(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	next, known := s.next(x, in.Msg)
+	if !known {
+		return x.Refuse(in, 404, "")
+	}
+	return x.Forward(next, in, nil)
+}
