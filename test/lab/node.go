@@ -45,6 +45,8 @@ type Node struct {
 	ledger       *ledger
 	ports        []*clientims.Port
 	senders      []*sender
+	platforms    []*Platform
+	lines        map[netip.AddrPort]siptransport.Flow // of platforms, as the node knows them
 }
 
 func newNode(w *World, i int) (*Node, error) {
@@ -52,7 +54,7 @@ func newNode(w *World, i int) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{w: w, number: i, keyring: keyring, Disk: disk.NewFake(w.options.Seed + uint64(i)), image: store.Memory(),
+	n := &Node{w: w, number: i, keyring: keyring, Disk: disk.NewFake(w.options.Seed + uint64(i)), image: store.Memory(), lines: map[netip.AddrPort]siptransport.Flow{},
 		Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 1}), 5060)}
 	return n, n.Start()
 }
@@ -91,7 +93,7 @@ func (n *Node) Start() (err error) {
 	world := node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.ledger,
 		Keys: func() *seal.Keyring { return n.keyring }, Policy: w.options.Policy, Sink: w, Mode: w.options.Mode, Node: uint16(2*n.number + 1), Roles: w.roles(),
 		Shards: w.options.Shards, Domain: Domain, Lab: true, Digest: w.options.digest(), Emergency: w.options.emergency(), Budget: w.options.Budget, Numbering: w.options.Numbering,
-		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison, Budgets: w.options.budgets()}
+		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison, Budgets: w.options.budgets(), Services: directory{n}}
 	if err := n.startHome(&world); err != nil {
 		return err
 	}
@@ -104,6 +106,10 @@ func (n *Node) Start() (err error) {
 	n.ports = n.front().Door.Open(clientims.Access{Profile: "lab-udp", Shared: !w.options.Protected, Protected: w.options.Protected, SentBy: n.Address.String(), Timers: siptxn.DefaultTimers()})
 	n.senders = nil
 	n.up = true
+	for _, p := range n.platforms {
+		n.connect(p)
+	}
+	n.share()
 	for i, p := range n.ports {
 		s := &sender{n: n, from: n.Address}
 		n.senders = append(n.senders, s)
@@ -149,6 +155,10 @@ func (n *Node) shardOf(peer netip.AddrPort) int { return int(peer.Addr().As4()[3
 
 func (n *Node) receive(from netip.AddrPort, data []byte) {
 	if !n.up {
+		return
+	}
+	if line, connected := n.lines[from]; connected { // a connection of a service platform
+		n.Core.Shards[0].Exec(shard.EventFunc(func(sh *shard.Shard) { n.Core.Services.Port(sh).Packet(line, data) }))
 		return
 	}
 	i := n.shardOf(from)
