@@ -10,6 +10,7 @@ type Config struct {
 	CI           CI           `toml:"ci"`
 	Mw           Mw           `toml:"mw"`
 	Cx           Cx           `toml:"cx"`
+	IS           IS           `toml:"is"`
 	Registration Registration `toml:"registration"`
 	Numbering    Numbering    `toml:"numbering"`
 	Budget       Budget       `toml:"budget"`
@@ -236,6 +237,21 @@ type Cx struct {
 	// makes that know no TLS 1.3. Who listens there owns every security association. Subscribers with a password
 	// are not served over it: what was made of their password never goes in clear.
 	LabCleartextKeys bool `toml:"lab_cleartext_keys"`
+}
+
+// IS is the door to the service platforms: I-S, the ISC reference point.
+type IS struct {
+	// Public halves of the operators' approval keys, as "imsafe approver new" prints them. Their private halves are not on
+	// this machine. Without one, no service platform can be approved.
+	ApprovalKeys []string `toml:"approval_keys"`
+
+	Enrol ISEnrol `toml:"enrol"`
+}
+
+// ISEnrol is where service platforms ask to be approved, over HTTPS, each with a token of "imsafe service invite".
+type ISEnrol struct {
+	// Address and port. Empty: off, and no platform can ask.
+	Listen Address `toml:"listen"`
 }
 
 // Registration bounds the lives of registrations at the S-CSCF.

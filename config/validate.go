@@ -36,6 +36,7 @@ func (c *Config) Validate() Problems {
 	c.validateCI(f)
 	c.validateMw(f)
 	c.validateCx(f)
+	c.validateIS(f)
 	c.validateRegistration(f)
 	c.validateNumbers(f)
 	c.validateManagement(f)

@@ -6,12 +6,15 @@
 package node
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
+	"imsafe/ca"
 	"imsafe/config"
 	"imsafe/hop"
 	hopnode "imsafe/hop/node"
@@ -39,7 +42,7 @@ import (
 
 // Tables names every table of the house: what store.Open needs.
 func Tables() []store.TableSpec {
-	return append(hss.Tables(),
+	return append(slices.Concat(hss.Tables(), ca.Tables(), imsservice.Tables()),
 		store.TableSpec{Table: scscf.TableRegistration, Name: "registrations"},
 		store.TableSpec{Table: scscf.TableIdentity, Name: "registered_identities", Quiet: true},
 		store.TableSpec{Table: scscf.TableServiceProfile, Name: "filter_criteria", Quiet: true},
@@ -104,9 +107,10 @@ type World struct {
 	Gm      siptxn.Timers
 	Budgets clientims.Budgets // what strangers and clients may cost; the zero value takes the door's defaults
 
-	IND          uint8     // array index of this node in SQN (TS 33.102 C.1.1.1)
-	RestoreEpoch uint64    // how often a backup was restored into the store, and when last
-	RestoredAt   time.Time //
+	IND          uint8               // array index of this node in SQN (TS 33.102 C.1.1.1)
+	Approvers    []ed25519.PublicKey // public halves of the operator's approval keys, for service platforms
+	RestoreEpoch uint64              // how often a backup was restored into the store, and when last
+	RestoredAt   time.Time           //
 
 	// Poison makes the use of a message after its release a panic, and counts those that were not released: for tests.
 	Poison bool
@@ -125,6 +129,10 @@ type Core struct {
 	SCSCF    *scscf.SCSCF
 	HSS      *hss.HSS
 	Charging *charging.Charging
+
+	// Authority and Registry are of service platforms; they stand beside the HSS, nil without it.
+	Authority *ca.Authority
+	Registry  *imsservice.Registry
 
 	cx cx.Server // the HSS of this process, or the one on the wire
 	// elsewhere finds the S-CSCFs of other nodes for our HSS; nil without a wire.
@@ -202,6 +210,12 @@ func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 		RestoredAt: w.RestoredAt, Digest: w.Digest}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
 		Push: c.push, Shard: c.Shards[0], Log: w.Log})
 	c.cx = c.HSS
+	if err != nil {
+		return err
+	}
+	s, err := openServices(servicesWorld{domain: w.Domain, approvers: w.Approvers, epoch: w.RestoreEpoch, store: w.Store, keys: w.Keys,
+		random: w.Random, clock: w.Clock, gate: c.Gate})
+	c.Authority, c.Registry = s.authority, s.registry
 	return err
 }
 

@@ -115,6 +115,9 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 			r.Gauge("scscf", "digest_wrong", "Wrong answers to challenges of SIP Digest.", func() float64 { return float64(n.SCSCF.WrongDigests()) }),
 			r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }))
 	}
+	if n.enrolment != nil {
+		err = errors.Join(err, r.Counters("enrolment", &n.enrolment.Counters))
+	}
 	if n.cx != nil {
 		err = errors.Join(err, r.Counters("diameter", &n.cx.counters))
 	}

@@ -18,6 +18,7 @@ import (
 
 	"imsafe/config"
 	"imsafe/iface/clientims"
+	"imsafe/iface/imsservice"
 	"imsafe/iface/management"
 	"imsafe/imsbox/scscf"
 	"imsafe/policy"
@@ -68,6 +69,8 @@ type Node struct {
 	mw       *mw     // nil without a wire
 	cx       *cxWire // the same
 
+	enrolment *imsservice.Enrolment // of service platforms; nil without an HSS
+
 	started   time.Time     // by the clock of the day
 	startedAt time.Duration // by the monotonic one
 }
@@ -105,9 +108,13 @@ func New(o Options) (*Node, error) {
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget),
 		Digest:       DigestAlgorithms(c),
+		Approvers:    c.Approvers(),
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
 		return nil, err
+	}
+	if n.Registry != nil {
+		n.enrolment = imsservice.NewEnrolment(n.Registry, o.Log)
 	}
 	for _, ln := range o.Sockets.TLS {
 		a := n.open(clientims.Access{Profile: "tls", Protected: true, SentBy: n.sentBy(ln.Addr()), Timers: timers(c.Timers.Gm)})
@@ -263,6 +270,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.serveIPsec(working, outer)
 	n.serveMw(working, outer)
 	n.serveCx(working, outer)
+	n.serveEnrolment(working, outer)
 	if n.o.Sockets.Management != nil {
 		outer.Go(func() error { return n.managementDoor().Serve(working, n.o.Sockets.Management) })
 	}

@@ -6,10 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 
+	"imsafe/ca"
+	"imsafe/iface/imsservice"
 	"imsafe/iface/management"
 	"imsafe/imsbox/filter"
 	"imsafe/imsbox/hss"
+	"imsafe/proto/shard"
 	"imsafe/store"
 )
 
@@ -22,6 +26,13 @@ type Operations struct {
 	Keys   *Keys
 	Random io.Reader
 	Domain string // home domain
+	Clock  shard.Clock
+
+	Authority *ca.Authority
+	Registry  *imsservice.Registry
+	EnrolAt   string // where service platforms ask to be approved, "" for nowhere
+	// EndDialogs ends the dialogs that a service takes part in, and says how many; nil without a running door.
+	EndDialogs func(ctx context.Context, service string) (int, error)
 
 	// SharedSets are the shared filter criteria that the S-CSCF has; nil where there is none.
 	SharedSets func() filter.SharedSets
@@ -50,14 +61,23 @@ func (n *Node) registered() int {
 	return n.SCSCF.Registered()
 }
 
-// verbs is what the operator's door of this node can do.
-func (n *Node) verbs() map[string]management.Verb {
-	o := &Operations{HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(),
+// operations are those of this node.
+func (n *Node) operations() *Operations {
+	o := &Operations{HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(), Clock: n.o.Clock,
+		Authority: n.Authority, Registry: n.Registry, SharedSets: n.sharedSets,
 		Status: func() Status {
 			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,
 				Registered: n.registered()}
 		}}
-	verbs := o.Verbs()
+	if n.o.Sockets.Enrol != nil {
+		o.EnrolAt = n.o.Sockets.Enrol.Addr().String()
+	}
+	return o
+}
+
+// verbs is what the operator's door of this node can do.
+func (n *Node) verbs() map[string]management.Verb {
+	verbs := n.operations().Verbs()
 	verbs["registration.explain"] = verb(management.Viewer, n.stories.explain)
 	verbs["policy"] = verb(management.Viewer, n.showPolicy)
 	verbs["health"] = verb(management.Viewer, n.health)
@@ -82,7 +102,7 @@ func hasNoNode(context.Context, json.RawMessage) (any, error) {
 
 // Verbs returns every operation under its name. Viewers may call what shows no secret and changes nothing.
 func (o *Operations) Verbs() map[string]management.Verb {
-	return map[string]management.Verb{
+	verbs := map[string]management.Verb{
 		"status": verb(management.Viewer, o.status),
 
 		"user.add":     verb(management.Operator, o.addUser),
@@ -111,6 +131,8 @@ func (o *Operations) Verbs() map[string]management.Verb {
 		"key.rotate": verb(management.Operator, o.rotateKeys),
 		"key.check":  verb(management.Operator, o.checkKeys),
 	}
+	maps.Copy(verbs, o.serviceVerbs())
+	return verbs
 }
 
 // verb makes a management verb of a function: strict input, and errors that say what to do.

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	"imsafe/ca"
+	"imsafe/iface/imsservice"
 	"imsafe/iface/management"
 	"imsafe/imsbox/hss"
+	"imsafe/refpoint/isc"
 	"imsafe/store"
 	"imsafe/store/seal"
 )
@@ -31,6 +34,25 @@ func told(err error) error {
 	}{
 		{hss.ErrUnknown, "not-found", "`imsafe user list`, `profile list` and `group list` show what there is"},
 		{hss.ErrInUse, "in-use", "change or remove that first"},
+		{imsservice.ErrUnknownService, "service.unknown", "`imsafe service list` shows those that asked"},
+		{imsservice.ErrNoApprover, "service.no-approver", "`imsafe approver new` makes a key; its public half goes into approval_keys in [is]"},
+		{imsservice.ErrTaken, "service.taken", "names, hosts and identities belong to one service"},
+		{imsservice.ErrKey, "service.key", "compare the fingerprints again: another key may have asked meanwhile"},
+		{imsservice.ErrSerial, "service.serial", "look at it again with `imsafe service show`, then approve anew"},
+		{imsservice.ErrRevokedKey, "service.revoked-key", "a revoked key stays so: the platform makes a new one and asks again"},
+		{imsservice.ErrState, "service.state", "`imsafe service show` says what became of it"},
+		{imsservice.ErrFull, "service.full", "revoke what is not used"},
+		{isc.ErrApprovalForm, "service.approval", "command and node may be of different versions"},
+		{isc.ErrApprovalSignature, "service.signature", "sign with a key whose public half stands in approval_keys in [is]"},
+		{isc.ErrApprovalManifest, "service.manifest", "the request was replaced since you looked: look again"},
+		{isc.ErrApprovalScopes, "service.scopes", "grant no more than the manifest asks for"},
+		{ca.ErrNone, "ca.none", "`imsafe ca new FILE` makes a root and an intermediate"},
+		{ca.ErrPending, "ca.pending", "sign the newest request: `imsafe ca request`"},
+		{ca.ErrConstraints, "ca.constraints", "`imsafe ca sign` makes one that is right"},
+		{ca.ErrTwo, "ca.two", "`imsafe ca retire SERIAL` ends the older one"},
+		{ca.ErrUnknown, "ca.unknown", "`imsafe ca show` lists the serial numbers"},
+		{ca.ErrForm, "ca.form", "`imsafe ca sign` writes two certificates in PEM"},
+		{ca.ErrClock, "ca.clock", "set the clock, then restart the node"},
 		{seal.ErrKey, "key.missing", "the sealing key file lacks the key of this record: put the file back that was there before"},
 		{seal.ErrForged, "key.forged", "the record was changed outside imsafe, or sealed under another key: restore a backup"},
 		{store.ErrConflict, "store.conflict", "others change the same record all the time: try again"},

@@ -80,6 +80,11 @@ func (o *Operations) rotateKeys(ctx context.Context, in RotateKeys) (out Rotated
 	// A change that began before the exchange may commit after its record was visited: once more, until nothing is left.
 	for {
 		n, err := o.HSS.Reseal(ctx)
+		if err == nil {
+			var more int
+			more, err = o.Authority.Reseal()
+			n += more
+		}
 		out.Resealed += n
 		if err != nil {
 			return out, fmt.Errorf("node: after %d records: %w", out.Resealed, err)

@@ -15,13 +15,20 @@ import (
 // because nobody is registered with a process that does not run; a node that starts later reads what is there.
 func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st *store.DB, keys *Keys) (*Operations, error) {
 	meta := st.Meta()
+	gate := policy.Default().Gate(nil)
 	h, err := hss.New(hss.Config{HomeDomains: []string{c.HomeDomain()}, IND: indexOf(c), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt,
 		Digest: DigestAlgorithms(c)},
-		hss.Ports{Store: st, Keys: keys.Keyring, Random: rand.Reader, Clock: clock, Gate: policy.Default().Gate(nil), Log: log})
+		hss.Ports{Store: st, Keys: keys.Keyring, Random: rand.Reader, Clock: clock, Gate: gate, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	return &Operations{HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain()}, nil
+	s, err := openServices(servicesWorld{domain: c.HomeDomain(), approvers: c.Approvers(), epoch: meta.Epoch, store: st, keys: keys.Keyring,
+		random: rand.Reader, clock: clock, gate: gate})
+	if err != nil {
+		return nil, err
+	}
+	return &Operations{HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain(), Clock: clock, Authority: s.authority,
+		Registry: s.registry, SharedSets: s.sharedSets, EnrolAt: c.IS.Enrol.Listen.String()}, nil
 }
 
 // indexOf is the array index of a node in sequence numbers (TS 33.102 C.1.1.1).

@@ -146,8 +146,15 @@ func (r *Registry) entry(name string, rec *record, version uint64) *entry {
 		e.held = HeldRestored
 	}
 	e.service, e.criteria = service, service.Manifest.Criteria()
+	for i := range e.criteria {
+		e.criteria[i].Priority = e.criteria[i].Priority*priorityStep + rec.Set - firstSet
+	}
 	return e
 }
+
+// priorityStep keeps the priorities of all services apart, as they must be in the profile of a user who has several of them (TS 29.228
+// B.2.2): the priority of the manifest decides, and among equal ones the older service comes first.
+const priorityStep = maxServices
 
 // prove makes the service of a record, if an approval key that we know vouches for it.
 func (r *Registry) prove(name string, rec *record) (*isc.Service, error) {
@@ -210,6 +217,18 @@ func (r *Registry) Shared(set int) []cx.InitialFilterCriteria {
 		return nil
 	}
 	return e.criteria
+}
+
+// Sets returns the criteria of every set that a profile may carry, by number: none for a service that is not active now. A new map, whose
+// criteria are shared and not to be changed.
+func (r *Registry) Sets() map[int][]cx.InitialFilterCriteria {
+	sets := map[int][]cx.InitialFilterCriteria{}
+	for _, e := range r.state.Load().services {
+		if e.Set != 0 {
+			sets[e.Set] = r.Shared(e.Set)
+		}
+	}
+	return sets
 }
 
 // ByPeer returns whose certificate it is; else why nobody's. That its chain ends at the authority is for TLS to say; here are compared

@@ -194,11 +194,10 @@ func (r *Registry) Approve(approval *isc.Approval) error {
 // admitted makes the service active under its new approval.
 func (r *Registry) admitted(e *entry, next *record, approval *isc.Approval, text []byte, instance string) error {
 	if next.Set == 0 {
-		n, _, err := r.ports.Store.Reserve("isc-sets", 1)
-		if err != nil {
-			return fmt.Errorf("imsservice: %w", err)
+		next.Set = firstSet
+		for _, e := range r.state.Load().services { // none is forgotten, so no number is given twice
+			next.Set = max(next.Set, e.Set+1)
 		}
-		next.Set = firstSet + int(n)
 	}
 	if e.State == StateRevoked {
 		next.Keys = nil

@@ -174,20 +174,22 @@ func EncodeChain(chain []*x509.Certificate) (text []byte) {
 
 // Entry is a service as it is shown. Nothing in it is secret.
 type Entry struct {
-	Name       string        `json:"name"`
-	State      State         `json:"state"`
-	Held       string        `json:"held,omitempty"` // why it does not run although it is active
-	Expired    bool          `json:"expired,omitempty"`
-	Set        int           `json:"set,omitempty"`
-	Serial     uint64        `json:"serial"` // of the last approval
-	Granted    []string      `json:"granted,omitempty"`
-	AllUsers   bool          `json:"all_users,omitempty"`
-	Approver   string        `json:"approver,omitempty"`
-	ApprovedAt *time.Time    `json:"approved_at,omitempty"`
-	Manifest   string        `json:"manifest,omitempty"`
-	Key        string        `json:"key,omitempty"` // fingerprint that was approved
-	Keys       []EntryKey    `json:"keys,omitempty"`
-	Pending    *EntryRequest `json:"pending,omitempty"`
+	Name       string     `json:"name"`
+	State      State      `json:"state"`
+	Held       string     `json:"held,omitempty"` // why it does not run although it is active
+	Expired    bool       `json:"expired,omitempty"`
+	Set        int        `json:"set,omitempty"`
+	Serial     uint64     `json:"serial"` // of the last approval
+	Granted    []string   `json:"granted,omitempty"`
+	AllUsers   bool       `json:"all_users,omitempty"`
+	Approver   string     `json:"approver,omitempty"`
+	ApprovedAt *time.Time `json:"approved_at,omitempty"`
+	Manifest   string     `json:"manifest,omitempty"`
+	Key        string     `json:"key,omitempty"` // fingerprint that was approved
+	// ApprovedKey is the whole hash of that key, for the next approval.
+	ApprovedKey []byte        `json:"approved_key,omitempty"`
+	Keys        []EntryKey    `json:"keys,omitempty"`
+	Pending     *EntryRequest `json:"pending,omitempty"`
 }
 
 // EntryKey is one key of an instance.
@@ -234,11 +236,18 @@ func (r *Registry) Service(name string) *isc.Service {
 	return nil
 }
 
+// Active says whether a service may do something now.
+func (r *Registry) Active(name string) bool {
+	e := r.state.Load().services[name]
+	return e != nil && e.active() && !e.service.Manifest.Expired(r.ports.Clock.Wall())
+}
+
 func (r *Registry) show(e *entry) *Entry {
 	out := &Entry{Name: e.name, State: e.State, Held: e.held, Set: e.Set, Serial: e.Serial, Manifest: string(e.Manifest)}
 	if a, err := isc.ParseApproval(e.Approval); err == nil {
 		out.Granted, out.AllUsers, out.Approver, out.ApprovedAt, out.Key = a.Granted.List(), a.AllUsers, a.Approver, &a.Time, a.Key.String()
 	}
+	out.ApprovedKey = e.Approved
 	if e.service != nil {
 		out.Expired = e.service.Manifest.Expired(r.ports.Clock.Wall())
 	}

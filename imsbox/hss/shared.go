@@ -128,6 +128,25 @@ func (h *HSS) share(ctx context.Context, s SharedSet) error {
 	return first
 }
 
+// Sharing returns who has a shared set.
+func (h *HSS) Sharing(ctx context.Context, number int) (SharedSet, error) {
+	s := SharedSet{Number: number}
+	err := h.eachName(ctx, TableShared, func(rec store.Record) error {
+		list, err := decodeShared(rec.Value)
+		for _, e := range list {
+			switch {
+			case e.number != number:
+			case string(rec.Key) == everybody:
+				s.All, s.Unregistered = true, e.unregistered
+			default:
+				s.Groups, s.Unregistered = append(s.Groups, string(rec.Key)), e.unregistered
+			}
+		}
+		return err
+	})
+	return s, err
+}
+
 // addShared adds the shared sets of a group and of everybody to a composed profile. Services have none: nobody serves them but themselves.
 func (h *HSS) addShared(t *shard.Task, u *user, c *composed) error {
 	if u.service != nil {

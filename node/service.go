@@ -1,0 +1,207 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"imsafe/ca"
+	"imsafe/iface/imsservice"
+	"imsafe/imsbox/filter"
+	"imsafe/imsbox/hss"
+	"imsafe/proto/shard"
+	"imsafe/refpoint/cx"
+	"imsafe/secure"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+// services are the authority and the register of service platforms.
+type services struct {
+	authority *ca.Authority
+	registry  *imsservice.Registry
+}
+
+// sharedSets are the filter criteria of all services, as an S-CSCF wants them.
+func (s services) sharedSets() filter.SharedSets {
+	if s.registry == nil {
+		return nil
+	}
+	return s.registry.Sets()
+}
+
+func (n *Node) sharedSets() filter.SharedSets { return services{registry: n.Registry}.sharedSets() }
+
+// servicesWorld is what they are made of.
+type servicesWorld struct {
+	domain    string
+	approvers []ed25519.PublicKey
+	epoch     uint64
+	store     store.Store
+	keys      func() *seal.Keyring
+	random    io.Reader
+	clock     shard.Clock
+	gate      *secure.Gate
+}
+
+// openServices opens both.
+func openServices(w servicesWorld) (s services, err error) {
+	if s.authority, err = ca.OpenAuthority(w.domain, ca.Ports{Store: w.store, Keys: w.keys, Random: w.random, Now: w.clock.Wall}); err != nil {
+		return s, err
+	}
+	s.registry, err = imsservice.OpenRegistry(imsservice.RegistryConfig{Domain: w.domain, Approvers: w.approvers, Reserved: coreHosts(w.domain), RestoreEpoch: w.epoch},
+		imsservice.RegistryPorts{Store: w.store, Authority: s.authority, Random: w.random, Clock: w.clock, Gate: w.gate})
+	return s, err
+}
+
+// serveEnrolment opens the door for enrolment, and ends what was left half done.
+func (n *Node) serveEnrolment(ctx context.Context, group *errgroup.Group) {
+	if n.Registry == nil {
+		return
+	}
+	group.Go(func() error {
+		if err := n.operations().republish(ctx); err != nil {
+			n.o.Log.Warn("the hss does not agree with the register of services", "error", err)
+		}
+		return n.every(ctx, sweepEvery, func(context.Context) error { n.Registry.Sweep(); return nil })
+	})
+	if n.o.Sockets.Enrol != nil {
+		group.Go(func() error { return n.enrolment.Serve(ctx, n.o.Sockets.Enrol) })
+	}
+}
+
+// coreHosts are names that no service platform may have: those of the functions and doors of this network.
+func coreHosts(domain string) []string {
+	hosts := []string{imsservice.EnrolmentHost(domain)}
+	for _, function := range []string{"pcscf", "icscf", "scscf", "cscf", "hss", "pcrf", "isc", "core", "ims"} {
+		hosts = append(hosts, function+"."+domain)
+	}
+	return hosts
+}
+
+// privateService is the private service identity of a platform's public ones (TS 23.003 13.6), and the name of their profile.
+func privateService(name, domain string) (impi, profile string) {
+	return "service." + name + "@" + domain, "service." + name
+}
+
+// publish brings the HSS to what the register says of a service: who has its shared set, and what its public service identities are. It may
+// be called again at any time. The warning is of an S-CSCF that could not be told.
+func (o *Operations) publish(ctx context.Context, name string) (string, error) {
+	e, err := o.Registry.Show(name)
+	if err != nil {
+		return "", err
+	}
+	s := o.Registry.Service(name)
+	active := s != nil && o.Registry.Active(name)
+	var set hss.SharedSet
+	var psi []string
+	profile := &cx.ServiceProfile{SubscribedMediaProfile: -1}
+	if active {
+		set = hss.SharedSet{Groups: s.Manifest.Users.Groups, All: s.AllUsers && s.Manifest.Users.All, Unregistered: hss.ServesUnregistered(s.Manifest.Criteria())}
+		psi, profile.Criteria = s.Manifest.PSI, s.Manifest.PSICriteria()
+	}
+	if set.Number = e.Set; set.Number == 0 {
+		return "", nil // it was never approved
+	}
+	told, err := warning(o.HSS.Share(ctx, set))
+	if err != nil {
+		return told, err
+	}
+	other, err := o.publishPSI(ctx, name, psi, profile, e.State == imsservice.StateRevoked)
+	if told == "" {
+		told = other
+	}
+	return told, err
+}
+
+// publishPSI makes the public service identities of a service a public service that an S-CSCF serves (TS 23.228 5.4.12). Of one that is not
+// active they stay its own, and nobody answers; of one that is revoked they are gone.
+func (o *Operations) publishPSI(ctx context.Context, name string, psi []string, profile *cx.ServiceProfile, gone bool) (string, error) {
+	impi, profileName := privateService(name, o.Domain)
+	old, err := o.HSS.Show(impi)
+	there := !errors.Is(err, hss.ErrUnknown)
+	switch {
+	case err != nil && there:
+		return "", err
+	case !there && len(psi) == 0:
+		return "", nil
+	case gone || there && len(psi) == 0 && len(profile.Criteria) == 0 && o.Registry.Active(name):
+		told, err := warning(o.HSS.Remove(ctx, impi))
+		if err != nil {
+			return told, err
+		}
+		return told, o.HSS.RemoveProfile(ctx, profileName)
+	}
+	told, err := warning(o.HSS.PutProfile(ctx, profileName, profile))
+	if err != nil || len(psi) == 0 {
+		return told, err
+	}
+	subscriber := &hss.Subscriber{Card: hss.Card{IMPI: impi}, Service: &hss.Service{}}
+	for _, impu := range psi {
+		subscriber.Public = append(subscriber.Public, hss.Public{IMPU: impu, Profile: profileName})
+	}
+	if !there {
+		return told, o.HSS.Add(ctx, subscriber)
+	}
+	if slices.Equal(psiOf(old), psi) {
+		return told, nil
+	}
+	return warning(o.HSS.Update(ctx, subscriber))
+}
+
+func psiOf(v *hss.View) (all []string) {
+	for _, set := range v.Sets {
+		for _, p := range set.Public {
+			all = append(all, p.IMPU)
+		}
+	}
+	return all
+}
+
+// checkPSI refuses public service identities that somebody else has.
+func (o *Operations) checkPSI(name string, psi []string) error {
+	impi, _ := privateService(name, o.Domain)
+	for _, impu := range psi {
+		v, err := o.HSS.Show(impu)
+		if errors.Is(err, hss.ErrUnknown) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if v.ID != impi {
+			return fmt.Errorf("%w: %s is of subscriber %s", imsservice.ErrTaken, impu, v.ID)
+		}
+	}
+	return nil
+}
+
+// republish ends what a process left half done that died between the register and the HSS: what agrees is left alone.
+func (o *Operations) republish(ctx context.Context) error {
+	var all error
+	for _, e := range o.Registry.List() {
+		if e.Set == 0 {
+			continue
+		}
+		s := o.Registry.Service(e.Name)
+		want := hss.SharedSet{Number: e.Set}
+		if s != nil && o.Registry.Active(e.Name) {
+			want.Groups, want.All = s.Manifest.Users.Groups, s.AllUsers && s.Manifest.Users.All
+		}
+		have, err := o.HSS.Sharing(ctx, e.Set)
+		if err == nil && (have.All != want.All || !sameNames(have.Groups, want.Groups)) {
+			_, err = o.publish(ctx, e.Name)
+		}
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+func sameNames(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
