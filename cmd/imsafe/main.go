@@ -45,13 +45,15 @@ type cli struct {
 	Policy  policyCmd  `cmd:"" help:"Show every control: what it does, where the standard asks for it, and whether it is on."`
 	Explain explainCmd `cmd:"" help:"Tell why something is as it is."`
 
-	User    userCmd    `cmd:"" help:"Subscribers. With a running node through its management socket, else on its store."`
-	Group   groupCmd   `cmd:"" help:"Groups of subscribers."`
-	Profile profileCmd `cmd:"" help:"Service profiles with initial filter criteria."`
-	Service serviceCmd `cmd:"" help:"Application servers and what leads to them."`
-	Key     keyCmd     `cmd:"" help:"The keys under which the store seals K and OPc."`
-	Backup  backupCmd  `cmd:"" help:"Write everything into one file, while the node runs."`
-	Restore restoreCmd `cmd:"" help:"Make the store of a stopped node from a backup."`
+	User     userCmd     `cmd:"" help:"Subscribers. With a running node through its management socket, else on its store."`
+	Group    groupCmd    `cmd:"" help:"Groups of subscribers."`
+	Profile  profileCmd  `cmd:"" help:"Service profiles with initial filter criteria."`
+	Service  serviceCmd  `cmd:"" help:"Service platforms: who may do what, by which key they are known, and what leads to them."`
+	Approver approverCmd `cmd:"" help:"The operator's approval key."`
+	CA       caCmd       `cmd:"" name:"ca" help:"The authority that certifies service platforms: a root that is taken away, intermediates on the core."`
+	Key      keyCmd      `cmd:"" help:"The keys under which the store seals K and OPc."`
+	Backup   backupCmd   `cmd:"" help:"Write everything into one file, while the node runs."`
+	Restore  restoreCmd  `cmd:"" help:"Make the store of a stopped node from a backup."`
 
 	UE ueCmd `cmd:"" name:"ue" help:"A client: registers, calls, answers, sends messages; exit 0 only if it happened."`
 

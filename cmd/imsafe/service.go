@@ -10,6 +10,15 @@ import (
 )
 
 type serviceCmd struct {
+	Request serviceRequestCmd `cmd:"" help:"On the platform: make a key, send the manifest and ask to be approved."`
+	Invite  serviceInviteCmd  `cmd:"" help:"Make a one-use token with which one platform may ask."`
+	List    serviceListCmd    `cmd:"" help:"List the service platforms."`
+	Show    serviceShowCmd    `cmd:"" help:"Show one: what it asks for, what was granted, its keys."`
+	Approve serviceApproveCmd `cmd:"" help:"Approve what waits, or grant other scopes of what is in use. Signs with the approval key, which the core has not."`
+	Suspend serviceSuspendCmd `cmd:"" help:"End at once what a platform may do, until it is resumed."`
+	Resume  serviceNamedCmd   `cmd:"" help:"Let a suspended platform go on, or one that is held after a restore."`
+	Revoke  serviceRevokeCmd  `cmd:"" help:"End a platform for good, or one of its certificates or instances."`
+
 	Trace serviceTraceCmd `cmd:"" help:"Explain which filter criteria of a subscriber match a request, and why, without a telephone."`
 }
 
