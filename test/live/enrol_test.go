@@ -1,0 +1,229 @@
+package live_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/client/ue"
+	"imsafe/config"
+	"imsafe/iface/imsservice"
+	"imsafe/iface/management"
+	"imsafe/imsbox/scscf"
+	"imsafe/node"
+	"imsafe/refpoint/isc"
+	"imsafe/test/live"
+)
+
+const screening = `manifest = 1
+service  = "screening"
+provider = "example"
+domain   = "` + live.Domain + `"
+endpoint = "sips:screening.as.` + live.Domain + `:5061"
+psi      = ["sip:screening@` + live.Domain + `"]
+scopes   = ["session.proxy"]
+users    = { groups = ["default"] }
+limits   = { cps = 20, sessions = 200 }
+expires  = 2099-12-31
+[[trigger]]
+case       = "terminating"
+methods    = ["INVITE"]
+when       = ["always", "unregistered"]
+priority   = 1
+on_failure = "reject"
+`
+
+// enrolling is a running node with a door for enrolment, and its operator.
+type enrolling struct {
+	*live.Node
+	t        *testing.T
+	ctx      context.Context
+	approver ed25519.PrivateKey
+	client   *management.Client
+}
+
+func startEnrolling(t *testing.T) *enrolling {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := live.Start(t, live.Options{Subscribers: 1, Configure: func(c *config.Config) {
+		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
+		c.IS.Enrol.Listen = config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
+	}})
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	e := &enrolling{Node: n, t: t, ctx: ctx, approver: private, client: management.NewClient(filepath.Join(n.Dir, "..", "management"))}
+	t.Cleanup(e.client.Close)
+	root, err := ca.NewRoot(rand.Reader, time.Now, live.Domain, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var request node.AuthorityText
+	e.call("ca.request", node.None{}, &request)
+	signed, err := root.Sign([]byte(request.PEM), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.call("ca.install", node.AuthorityText{PEM: string(signed)}, nil)
+	return e
+}
+
+func (e *enrolling) call(verb string, in, out any) {
+	e.t.Helper()
+	if err := e.client.Call(e.ctx, verb, in, out); err != nil {
+		e.t.Fatalf("%s: %v", verb, err)
+	}
+}
+
+// post sends one request to the door for enrolment and wants a status.
+func (e *enrolling) post(at, fingerprint, path string, status int, in, out any) {
+	e.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, at)
+		},
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true,
+			VerifyConnection: imsservice.VerifyCore(live.Domain, nil, fingerprint, time.Now)}}}
+	body, _ := json.Marshal(in)
+	response, err := client.Post("https://"+imsservice.EnrolmentHost(live.Domain)+path, "application/json", bytes.NewReader(body))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != status {
+		e.t.Fatalf("%s: %s, want %d", path, response.Status, status)
+	}
+	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// sets are the shared sets of the user's profile, as the HSS gives it out now.
+func (e *enrolling) sets() []int {
+	e.t.Helper()
+	_, _, profile, err := e.HSS.ServiceProfileOf(e.Users[0].IMPI)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return profile.SharedIFCSetIDs
+}
+
+// registration is the version of the user's registration at the S-CSCF: it changes with each profile that is pushed.
+func (e *enrolling) registration() uint64 {
+	e.t.Helper()
+	rec, err := e.Store.Get(scscf.TableRegistration, []byte(e.Users[0].IMPI))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return rec.Version
+}
+
+// TestEnrolment goes through the life of a service platform at a running node, with a user who is registered all the while.
+func TestEnrolment(t *testing.T) {
+	e := startEnrolling(t)
+	x, err := e.UE(e.Users[0], ue.IPsecUDP, nil)
+	if err == nil {
+		_, err = x.Register(e.ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var invited node.Invited
+	e.call("service.invite", node.InviteService{Seconds: 60}, &invited)
+	m, err := isc.Parse([]byte(screening))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ca.NewKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := ca.NewRequest(rand.Reader, key, m.Identity("a"), m.Host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var applied imsservice.Applied
+	e.post(invited.Listen, invited.CA, "/v1/enrol", http.StatusAccepted, imsservice.Application{Token: invited.Token, Manifest: []byte(screening), Request: csr}, &applied)
+	var refused imsservice.Refusal
+	e.post(invited.Listen, invited.CA, "/v1/enrol", http.StatusForbidden, imsservice.Application{Token: invited.Token, Manifest: []byte(screening), Request: csr}, &refused)
+
+	before := e.registration()
+	a := &isc.Approval{Service: "screening", Manifest: sha256.Sum256([]byte(screening)), Granted: m.Asked, Approver: "operator", Time: time.Now().UTC().Truncate(time.Second), Serial: 1}
+	var waits imsservice.Entry
+	e.call("service.show", node.Named{Name: "screening"}, &waits)
+	copy(a.Key[:], waits.Pending.Key)
+	if !a.Key.Matches(applied.Fingerprint) {
+		t.Fatalf("the platform was told %s, the operator %s", applied.Fingerprint, a.Key)
+	}
+	if err := a.Sign(e.approver); err != nil {
+		t.Fatal(err)
+	}
+	var changed node.ServiceChanged
+	e.call("service.approve", node.ApproveService{Approval: string(a.Marshal())}, &changed)
+	if set := changed.Service.Set; changed.Warning != "" || !slices.Equal(e.sets(), []int{set}) || len(e.Registry.Shared(set)) != 1 {
+		t.Errorf("approved: %+v, the user has %v", changed, e.sets())
+	}
+	if after := e.registration(); after == before {
+		t.Error("the S-CSCF was not told while the user is registered")
+	}
+	var issued imsservice.Issued
+	e.post(invited.Listen, invited.CA, "/v1/certificate", http.StatusOK, imsservice.Proof{Request: csr}, &issued)
+	chain, err := ca.ParseCertificates([]byte(issued.Chain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.bites("service.suspend", node.SuspendService{Name: "screening"}, chain, imsservice.StandingSuspended)
+	var list node.Services
+	e.call("service.list", node.None{}, &list)
+	if len(list.Services) != 1 || list.Services[0].State != imsservice.StateSuspended {
+		t.Errorf("list: %+v", list.Services)
+	}
+	e.call("service.resume", node.Named{Name: "screening"}, &changed)
+	if !slices.Equal(e.sets(), []int{changed.Service.Set}) {
+		t.Errorf("resumed: the user has %v", e.sets())
+	}
+	e.bites("service.revoke", node.RevokeService{Name: "screening"}, chain, imsservice.StandingRevoked)
+	e.post(invited.Listen, invited.CA, "/v1/certificate", http.StatusForbidden, imsservice.Proof{Request: csr}, &refused)
+}
+
+// bites makes a change that must be felt at once: the door is told before the verb answers, the peer is nobody's, the set is gone from the
+// profile.
+func (e *enrolling) bites(verb string, in any, chain []*x509.Certificate, want imsservice.Standing) {
+	e.t.Helper()
+	told := make(chan time.Time, 8)
+	e.Registry.Watch(func(string) {
+		select {
+		case told <- time.Now():
+		default:
+		}
+	})
+	begun := time.Now()
+	e.call(verb, in, nil)
+	select {
+	case at := <-told:
+		e.t.Logf("%s: the door was told after %s", verb, at.Sub(begun).Round(100*time.Microsecond))
+		if took := at.Sub(begun); took > time.Second {
+			e.t.Errorf("%s: the door was told after %s", verb, took)
+		}
+	default:
+		e.t.Errorf("%s: the door was not told", verb)
+	}
+	if _, standing := e.Registry.ByPeer(chain[0]); standing != want || len(e.sets()) > 0 {
+		e.t.Errorf("%s: the peer stands %q, the user has %v", verb, standing, e.sets())
+	}
+}
