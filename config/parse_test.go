@@ -116,6 +116,8 @@ func TestParseRefuses(t *testing.T) {
 		{"relative data directory", with("node", `data_dir = "data"`), "10:1: node.data_dir", []string{"no absolute path"}},
 		{"expires the wrong way round", with("registration", `max_expires = "10m"`), "10:1: registration.max_expires", []string{"less than default_expires"}},
 		{"timers the wrong way round", with("timers.gm", `t2 = "1s"`), "10:1: timers.gm.t2", []string{"less than t1"}},
+		{"an approval key that is none", with("is", `approval_keys = ["ed25519:AAAA"]`), "10:1: is.approval_keys", []string{"no public half", "imsafe approver new"}},
+		{"a door for enrolment without a port", with("is.enrol", `listen = "192.0.2.1:0"`), "10:1: is.enrol.listen", []string{"has no port"}},
 		{"unknown level", with("log", `level = "trace"`), "10:1: log.level", []string{"one of debug, info, warn, error"}},
 		{"a control character", with("node", `name = "a\u001b"`), "10:1: node.name", []string{"control character"}},
 	} {

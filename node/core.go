@@ -108,6 +108,7 @@ type World struct {
 	Budgets clientims.Budgets // what strangers and clients may cost; the zero value takes the door's defaults
 
 	IND          uint8               // array index of this node in SQN (TS 33.102 C.1.1.1)
+	NodeNames    []string            // of the nodes of this network in certificates: no service platform may have one
 	Approvers    []ed25519.PublicKey // public halves of the operator's approval keys, for service platforms
 	RestoreEpoch uint64              // how often a backup was restored into the store, and when last
 	RestoredAt   time.Time           //
@@ -213,7 +214,7 @@ func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := openServices(servicesWorld{domain: w.Domain, approvers: w.Approvers, epoch: w.RestoreEpoch, store: w.Store, keys: w.Keys,
+	s, err := openServices(servicesWorld{domain: w.Domain, approvers: w.Approvers, nodes: w.NodeNames, epoch: w.RestoreEpoch, store: w.Store, keys: w.Keys,
 		random: w.Random, clock: w.Clock, gate: c.Gate})
 	c.Authority, c.Registry = s.authority, s.registry
 	return err

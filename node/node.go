@@ -109,6 +109,7 @@ func New(o Options) (*Node, error) {
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget),
 		Digest:       DigestAlgorithms(c),
 		Approvers:    c.Approvers(),
+		NodeNames:    nodeNames(c),
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imsafe/ca"
+	"imsafe/config"
 	"imsafe/iface/imsservice"
 	"imsafe/imsbox/filter"
 	"imsafe/imsbox/hss"
@@ -41,6 +42,7 @@ func (n *Node) sharedSets() filter.SharedSets { return services{registry: n.Regi
 type servicesWorld struct {
 	domain    string
 	approvers []ed25519.PublicKey
+	nodes     []string // names of nodes in certificates, which no platform may have
 	epoch     uint64
 	store     store.Store
 	keys      func() *seal.Keyring
@@ -54,7 +56,7 @@ func openServices(w servicesWorld) (s services, err error) {
 	if s.authority, err = ca.OpenAuthority(w.domain, ca.Ports{Store: w.store, Keys: w.keys, Random: w.random, Now: w.clock.Wall}); err != nil {
 		return s, err
 	}
-	s.registry, err = imsservice.OpenRegistry(imsservice.RegistryConfig{Domain: w.domain, Approvers: w.approvers, Reserved: coreHosts(w.domain), RestoreEpoch: w.epoch},
+	s.registry, err = imsservice.OpenRegistry(imsservice.RegistryConfig{Domain: w.domain, Approvers: w.approvers, Reserved: append(coreHosts(w.domain), w.nodes...), RestoreEpoch: w.epoch},
 		imsservice.RegistryPorts{Store: w.store, Authority: s.authority, Random: w.random, Clock: w.clock, Gate: w.gate})
 	return s, err
 }
@@ -65,7 +67,7 @@ func (n *Node) serveEnrolment(ctx context.Context, group *errgroup.Group) {
 		return
 	}
 	group.Go(func() error {
-		if err := n.operations().republish(ctx); err != nil {
+		if err := n.operations().Republish(ctx); err != nil {
 			n.o.Log.Warn("the hss does not agree with the register of services", "error", err)
 		}
 		return n.every(ctx, sweepEvery, func(context.Context) error { n.Registry.Sweep(); return nil })
@@ -73,6 +75,12 @@ func (n *Node) serveEnrolment(ctx context.Context, group *errgroup.Group) {
 	if n.o.Sockets.Enrol != nil {
 		group.Go(func() error { return n.enrolment.Serve(ctx, n.o.Sockets.Enrol) })
 	}
+}
+
+// nodeNames are the names by which the nodes of a network know each other.
+func nodeNames(c *config.Config) (names []string) {
+	all := append([]string{c.CxName(), c.CxServerName(), c.Cx.AlternateName, c.Mw.PCSCF.Certificate, c.Mw.ICSCF.Certificate, c.Mw.SCSCF.Certificate}, c.Cx.Clients...)
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
 // coreHosts are names that no service platform may have: those of the functions and doors of this network.
@@ -181,8 +189,8 @@ func (o *Operations) checkPSI(name string, psi []string) error {
 	return nil
 }
 
-// republish ends what a process left half done that died between the register and the HSS: what agrees is left alone.
-func (o *Operations) republish(ctx context.Context) error {
+// Republish ends what a process left half done that died between the register and the HSS: what agrees is left alone.
+func (o *Operations) Republish(ctx context.Context) error {
 	var all error
 	for _, e := range o.Registry.List() {
 		if e.Set == 0 {

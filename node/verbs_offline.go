@@ -22,7 +22,7 @@ func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st *s
 	if err != nil {
 		return nil, err
 	}
-	s, err := openServices(servicesWorld{domain: c.HomeDomain(), approvers: c.Approvers(), epoch: meta.Epoch, store: st, keys: keys.Keyring,
+	s, err := openServices(servicesWorld{domain: c.HomeDomain(), approvers: c.Approvers(), nodes: nodeNames(c), epoch: meta.Epoch, store: st, keys: keys.Keyring,
 		random: rand.Reader, clock: clock, gate: gate})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"slices"
+	"strings"
 	"time"
 
 	"imsafe/ca"
@@ -111,7 +113,26 @@ func (o *Operations) approveService(ctx context.Context, in ApproveService) (out
 	if err := o.Registry.Approve(approval); err != nil {
 		return out, err
 	}
-	return o.serviceChanged(ctx, approval.Service)
+	out, err = o.serviceChanged(ctx, approval.Service)
+	if err == nil && out.Warning == "" {
+		out.Warning, err = o.missingGroups(ctx, approval.Service)
+	}
+	return out, err
+}
+
+// missingGroups tells of groups that nobody has made: a name may be mistyped, and nobody is served then.
+func (o *Operations) missingGroups(ctx context.Context, name string) (string, error) {
+	groups, err := o.HSS.Groups(ctx)
+	if err != nil {
+		return "", err
+	}
+	missing := slices.DeleteFunc(slices.Clone(o.Registry.Service(name).Manifest.Users.Groups), func(g string) bool {
+		return g == "default" || slices.Contains(groups, g)
+	})
+	if len(missing) == 0 {
+		return "", nil
+	}
+	return "it is approved, but there is no group " + strings.Join(missing, ", ") + " yet: nobody of it is served until `imsafe group put` makes it", nil
 }
 
 // serviceChanged tells the HSS of a change that the register has made. What the register says holds at once; if the HSS cannot follow, the

@@ -85,6 +85,7 @@ func TestEnrolmentOfAService(t *testing.T) {
 	e := newEnrolment(t)
 	stop := e.start()
 	defer func() { stop() }()
+	e.do("group", "put", e.write("staff.json", `{"name":"staff"}`))
 	e.refused(exitFailed, []string{"imsafe ca new"}, "service", "invite")
 	e.do("ca", "new", e.path("root.pem"))
 	if shown := e.do("ca", "show"); !strings.Contains(shown, "issues") {
@@ -122,11 +123,19 @@ func TestEnrolmentOfAService(t *testing.T) {
 	if psi := e.do("user", "show", "sip:echo@"+testDomain); !strings.Contains(psi, "service.echo") {
 		t.Errorf("its public service identity: %s", psi)
 	}
+	e.do("user", "add", "alice", "--random", "--card-out", e.path("alice.card"), "--group", "staff")
+	traced := func() string { return e.do("service", "trace", "alice@"+testDomain, "terminating") }
+	if said := traced(); !strings.Contains(said, "echo.as."+testDomain) {
+		t.Errorf("the criteria of a user of its group: %s", said)
+	}
 
 	stop() // what was decided survives
 	stop = e.start()
 	e.state("suspend", "suspended")
 	e.refusedHere([]string{"enrol.unknown-key"}, e.request(known...)...)
+	if said := traced(); strings.Contains(said, "echo.as."+testDomain) {
+		t.Errorf("while it is suspended: %s", said)
+	}
 	e.state("resume", "active")
 	e.here(e.request(known...)...)
 	e.state("revoke", "revoked")
@@ -170,6 +179,7 @@ func TestApprovalAwayFromTheCore(t *testing.T) {
 	e := newEnrolment(t)
 	stop := e.start()
 	defer stop()
+	e.do("group", "put", e.write("staff.json", `{"name":"staff"}`))
 	e.do("ca", "new", e.path("root.pem"))
 	invited := jsonOf[node.Invited](e, "service", "invite")
 	core := e.write("core.crt", invited.CertPEM)
@@ -208,7 +218,7 @@ func TestBackupOfServices(t *testing.T) {
 	invited := jsonOf[node.Invited](e, "service", "invite")
 	e.here(e.request("--ca-fingerprint", invited.CA, "--token", invited.Token)...)
 	fingerprint := jsonOf[imsservice.Entry](e, "service", "show", "echo").Pending.Fingerprint
-	e.do("service", "approve", "echo", "--key", e.path("approver.key"), "--as", "o", "--fingerprint", fingerprint)
+	e.refused(exitUnverified, []string{"there is no group staff"}, "service", "approve", "echo", "--key", e.path("approver.key"), "--as", "o", "--fingerprint", fingerprint)
 	backup := e.path("backup.db")
 	e.do("backup", backup)
 	e.state("revoke", "revoked")
