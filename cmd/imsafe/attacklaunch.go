@@ -154,9 +154,13 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 // read turns what the target said into a site.
 func (t *child) read() error {
 	r := &t.ready
-	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Roots: x509.NewCertPool(), Users: map[string]*attack.User{}}
+	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Enrol: r.Enrol, Tokens: r.Tokens,
+		Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")
+	}
+	if r.Enrol.IsValid() && !t.site.EnrolRoots.AppendCertsFromPEM([]byte(r.EnrolCA)) {
+		return errors.New("the target names no authority for service platforms")
 	}
 	if r.NodeKey != "" {
 		var err error

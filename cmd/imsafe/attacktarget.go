@@ -58,6 +58,10 @@ type targetReady struct {
 	Gm     netip.AddrPort `json:"gm"`
 	NAT    netip.AddrPort `json:"nat"`
 	Cx     netip.AddrPort `json:"cx"`
+	Enrol  netip.AddrPort `json:"enrol"`
+	// What the door for enrolment proves itself by, in PEM, and invitations to it.
+	EnrolCA string   `json:"enrol_ca,omitempty"`
+	Tokens  []string `json:"tokens,omitempty"`
 	// Of a node that is neither HSS nor CSCF, for an attacker who has broken into one; in PEM.
 	NodeCertificate string          `json:"node_certificate,omitempty"`
 	NodeKey         string          `json:"node_key,omitempty"`
@@ -166,6 +170,9 @@ func (t *target) start(a *app) (*targetReady, error) {
 		ready.Cx = netip.MustParseAddrPort(t.sockets.Cx.Addr().String())
 		listeners = append(listeners, ready.Cx)
 	}
+	if t.sockets.Enrol != nil {
+		listeners = append(listeners, netip.MustParseAddrPort(t.sockets.Enrol.Addr().String()))
+	}
 	effective, err := t.policy(listeners)
 	if err != nil {
 		return nil, err
@@ -216,6 +223,8 @@ func (t *target) config() *config.Config {
 	case attack.IPsec:
 		c.CI.IPsec.Listen, c.CI.IPsec.ESP = free, "off" // in UDP: no privilege
 		c.CI.IPsec.Profile = cmp.Or(t.setup.Profile, c.CI.IPsec.Profile)
+	case attack.Enrol:
+		c.IS.Enrol.Listen = free[0]
 	case attack.Cx:
 		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain}
 	}
@@ -286,12 +295,46 @@ func (t *target) policy(listeners []netip.AddrPort) (policy.Effective, error) {
 
 // provision makes the subscribers.
 func (t *target) provision(ctx context.Context, ready *targetReady) error {
+	if t.sockets.Enrol != nil {
+		if err := t.invite(ready); err != nil {
+			return err
+		}
+	}
 	for _, name := range t.setup.Cast {
 		u, subscriber := newTargetAccount(name, &t.setup)
 		if err := t.node.HSS.Add(ctx, subscriber); err != nil {
 			return err
 		}
 		ready.Users = append(ready.Users, *u)
+	}
+	return nil
+}
+
+// invite gives the node an authority, and the attacker invitations.
+func (t *target) invite(ready *targetReady) error {
+	root, err := ca.NewRoot(rand.Reader, time.Now, targetDomain, time.Hour)
+	if err != nil {
+		return err
+	}
+	request, err := t.node.Authority.Request()
+	if err != nil {
+		return err
+	}
+	signed, err := root.Sign(request, time.Hour)
+	if err == nil {
+		err = t.node.Authority.Install(signed)
+	}
+	if err != nil {
+		return err
+	}
+	ready.Enrol, ready.EnrolCA = netip.MustParseAddrPort(t.sockets.Enrol.Addr().String()), string(root.Certificate())
+	const invitations = 8
+	for range invitations {
+		token, err := t.node.Registry.Invite(time.Hour)
+		if err != nil {
+			return err
+		}
+		ready.Tokens = append(ready.Tokens, token)
 	}
 	return nil
 }

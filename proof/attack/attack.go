@@ -47,6 +47,8 @@ func (p Position) Holds() []string {
 		return []string{"a relay in the path"}
 	case Platform:
 		return []string{"reach of the addresses of services and nodes"}
+	case EnrolledPlatform:
+		return []string{"invitations to enrol"}
 	case CoreNode:
 		return []string{"a valid certificate of another node"}
 	}
@@ -108,6 +110,7 @@ const (
 	TLS   Access = "tls"
 	IPsec Access = "ipsec-3gpp" // ESP in UDP: it needs no privilege
 	Cx    Access = "cx"         // not a client's: Diameter between nodes, over mutual TLS; clients come over TLS
+	Enrol Access = "enrol"      // not a client's: HTTPS, where service platforms ask to be approved; clients come over TLS
 	Clear Access = "lab-udp"    // lab only: UDP and TCP
 )
 

@@ -40,6 +40,7 @@ func All() []Attack {
 		subscribeIntrude(),   // CI-35
 		tlsDowngrade(),       // CI-37
 		privacyLeak(),        // CI-38
+		profileBomb(),        // IS-11
 		bearerHijack(),       // MG-02
 		diameterSpoof(),      // CX-01
 		keysSniff(),          // ZB-01

@@ -42,9 +42,13 @@ type Site struct {
 	Gm     netip.AddrPort  // the unprotected port of ipsec-3gpp
 	NAT    netip.AddrPort  // where it receives ESP in UDP
 	Cx     netip.AddrPort  // where the HSS takes Diameter peers
+	Enrol  netip.AddrPort  // where service platforms ask to be approved
 	Node   tls.Certificate // of a node that is neither HSS nor CSCF
 	Roots  *x509.CertPool
-	Users  map[string]*User
+	// EnrolRoots are what the door for enrolment proves itself by; Tokens are invitations to it.
+	EnrolRoots *x509.CertPool
+	Tokens     []string
+	Users      map[string]*User
 	// Premium is a number, as a URI, that pays whoever owns it: Carol.
 	Premium string
 }
