@@ -91,7 +91,7 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
-	if d.config, err = v.config(d.dir); err != nil {
+	if d.config, err = v.config(a, d.dir); err != nil {
 		return nil, err
 	}
 	clock := shard.RealClock()
@@ -126,11 +126,14 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	}
 	d.node, err = node.New(node.Options{Config: d.config, Clock: clock, Random: rand.Reader, Log: d.log, Store: d.store, Keyring: keyring,
 		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: &certificate, Sockets: d.sockets, Policy: policy.Default()})
+	if err == nil {
+		err = d.establish()
+	}
 	return d, err
 }
 
 // config is the configuration of a dev system: a lab on loopback.
-func (v *devCmd) config(dir string) (*config.Config, error) {
+func (v *devCmd) config(a *app, dir string) (*config.Config, error) {
 	c := config.Default()
 	c.Node.Lab, c.Node.DataDir = true, filepath.Join(dir, "store")
 	c.IMS.Domain = v.Domain
@@ -143,6 +146,12 @@ func (v *devCmd) config(dir string) (*config.Config, error) {
 	c.CI.IPsec.Listen, c.CI.IPsec.ESP = []config.Address{loopback(5062)}, "off" // in UDP: no privilege
 	c.HSS.SealingKeyFile = config.SecretFile(filepath.Join(dir, "sealing.key"))
 	c.Metrics.Listen = loopback(9464)
+	c.IS.Enrol.Listen = loopback(8443)
+	approver, err := a.devApprover(dir)
+	if err != nil {
+		return nil, err
+	}
+	c.IS.ApprovalKeys = []string{approver}
 	if problems := c.Validate(); len(problems) > 0 {
 		return nil, usage{problems}
 	}
@@ -187,7 +196,7 @@ func (d *dev) tellReplaced(a *app) {
 	}
 	clients, lab := d.sockets.Addresses()
 	a.say("taken by another process: %s", strings.Join(d.replaced, ", "))
-	a.say("used instead: SIP over TLS %v, lab %v, metrics %v\n", clients[0], lab[0], d.sockets.Metrics.Addr())
+	a.say("used instead: SIP over TLS %v, lab %v, metrics %v, enrolment %v\n", clients[0], lab[0], d.sockets.Metrics.Addr(), d.sockets.Enrol.Addr())
 }
 
 // explain says how the running system is used.
@@ -199,7 +208,7 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	}
 	if a.json {
 		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ipsec": d.sockets.IPsec[0].Clear[0].LocalAddr().String(), "esp_in_udp": d.sockets.IPsec[0].NAT.LocalAddr().String(), "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
-			"management": d.config.ManagementSocket(), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
+			"management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
 		return nil
 	}
 	a.say("\nThe system stays up until Ctrl-C.")
@@ -219,7 +228,8 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	a.say("\nLet them talk, in two terminals, one over TLS and one inside IPsec:")
 	a.say("  imsafe ue answer --card %s %s --tone 620 --hear 440", accounts[0].Card, overTLS)
 	a.say("  imsafe ue call %s --card %s %s --tone 440 --hear 620 --for 5s", accounts[0].Name, accounts[1].Card, inIPsec)
-	a.say("Why did somebody not register? imsafe explain registration NAME@%s --socket %s", d.config.HomeDomain(), d.config.ManagementSocket())
+	d.tellServices(a)
+	a.say("\nWhy did somebody not register? imsafe explain registration NAME@%s --socket %s", d.config.HomeDomain(), d.config.ManagementSocket())
 	a.say("Add somebody: imsafe user add NAME --random --card-out NAME.card --socket %s", d.config.ManagementSocket())
 	a.say("A softphone needs AKA with the K and OPc above, TLS to the address above, and the authority's certificate.")
 	return nil

@@ -208,6 +208,16 @@ func TestApprovalAwayFromTheCore(t *testing.T) {
 	e.do("ca", "retire", view.Issuers[1].Serial)
 	e.here(e.request("--ca", core)...) // the root is the same: the platform notices nothing
 	e.certified()
+
+	renew := []string{"service", "renew", e.manifest, "--to", e.at}
+	e.here(renew...)
+	e.certified()
+	before := e.read("echo.a.key")
+	e.here(append(renew, "--new-key")...)
+	e.certified()
+	if e.read("echo.a.key") == before || len(jsonOf[imsservice.Entry](e, "service", "show", "echo").Keys) != 2 {
+		t.Error("the key was not renewed, or is not known")
+	}
 }
 
 // TestBackupOfServices restores a backup from before a revocation: the service is held.

@@ -41,7 +41,8 @@ type Applied struct {
 	Fingerprint string `json:"fingerprint"`
 }
 
-// Proof is what a platform sends to POST /v1/certificate: a request for a certificate, signed by its key.
+// Proof is what a platform sends to POST /v1/certificate: a request for a certificate, signed by its approved key. To POST /v1/renew it
+// sends one for another key, over a connection that it has made with the certificate that is to be renewed.
 type Proof struct {
 	Request []byte `json:"request"` // DER
 }
@@ -102,13 +103,19 @@ func (e *Enrolment) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	secured := tls.NewListener(netutil.LimitListener(ln, maxConnections), &tls.Config{
-		MinVersion: tls.VersionTLS13, GetCertificate: e.certificate, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"},
-	})
+	secured := tls.NewListener(netutil.LimitListener(ln, maxConnections), &tls.Config{GetConfigForClient: e.tls})
 	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("imsservice: enrolment: %w", err)
 	}
 	return nil
+}
+
+// tls is for one connection: which intermediates vouch for platforms may change meanwhile. A certificate is shown by who renews it alone.
+func (e *Enrolment) tls(*tls.ClientHelloInfo) (*tls.Config, error) {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, GetCertificate: e.certificate, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"},
+		ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: e.registry.ports.Authority.Pool(), Time: e.registry.ports.Clock.Wall,
+	}, nil
 }
 
 // certificate is the core's own, with the root at the end of its chain: who knows only the fingerprint of the root finds it there.
@@ -152,7 +159,9 @@ func (e *Enrolment) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/v1/enrol":
 		e.apply(w, r)
 	case r.URL.Path == "/v1/certificate":
-		e.certify(w, r)
+		e.certify(w, r, e.registry.Certificate)
+	case r.URL.Path == "/v1/renew" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
+		e.certify(w, r, func(der []byte) ([]*x509.Certificate, error) { return e.registry.Renew(r.TLS.PeerCertificates[0], der) })
 	default:
 		e.refuse(w, http.StatusNotFound, Refusal{Code: "enrol.unknown", Message: "there is nothing of that kind here"})
 	}
@@ -174,13 +183,13 @@ func (e *Enrolment) apply(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusAccepted, Applied{m.Service, f.String()})
 }
 
-// certify issues a certificate to an approved key.
-func (e *Enrolment) certify(w http.ResponseWriter, r *http.Request) {
+// certify issues a certificate to who may have one.
+func (e *Enrolment) certify(w http.ResponseWriter, r *http.Request, issue func([]byte) ([]*x509.Certificate, error)) {
 	var in Proof
 	if !e.read(w, r, &in) {
 		return
 	}
-	chain, err := e.registry.Certificate(in.Request)
+	chain, err := issue(in.Request)
 	if errors.Is(err, ErrNotApproved) {
 		answer(w, http.StatusAccepted, struct{}{})
 		return
@@ -226,6 +235,7 @@ func (e *Enrolment) refuseError(w http.ResponseWriter, err error) {
 	}{
 		{ErrToken, http.StatusForbidden, "enrol.token"},
 		{ErrUnknownService, http.StatusForbidden, "enrol.unknown-key"},
+		{ErrStanding, http.StatusForbidden, "enrol.standing"},
 		{ErrRevokedKey, http.StatusForbidden, "enrol.revoked"},
 		{ErrTaken, http.StatusConflict, "enrol.taken"},
 		{ErrDomain, http.StatusUnprocessableEntity, "enrol.domain"},

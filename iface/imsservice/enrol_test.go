@@ -131,6 +131,47 @@ func TestEnrolment(t *testing.T) {
 	}
 }
 
+// TestEnrolmentRenews renews with a new key over mutual TLS; who shows no certificate, or one that is nobody's, renews nothing.
+func TestEnrolmentRenews(t *testing.T) {
+	d := newDoor(t, newHouse(t))
+	p := d.enrolled(manifest, "a")
+	chain, err := d.Certificate(p.csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := tls.Certificate{Certificate: [][]byte{chain[0].Raw, chain[1].Raw}, PrivateKey: p.key}
+	plain := d.client
+	mutual := d.as(d.root(), "")
+	mutual.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{shown}
+	t.Cleanup(mutual.CloseIdleConnections)
+	p.newKey()
+	renew := func(client *http.Client, path string) (int, string) {
+		d.client = client
+		return d.post(path, imsservice.Proof{Request: p.csr})
+	}
+	if status, _ := renew(plain, "/v1/renew"); status != http.StatusNotFound {
+		t.Errorf("without a certificate: %d", status)
+	}
+	if status, _ := renew(plain, "/v1/certificate"); status != http.StatusForbidden {
+		t.Errorf("a new key without a certificate: %d", status)
+	}
+	status, body := renew(mutual, "/v1/renew")
+	var issued imsservice.Issued
+	if err := json.Unmarshal([]byte(body), &issued); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	fresh, err := ca.ParseCertificates([]byte(issued.Chain))
+	if err != nil || d.standing(fresh[0]) != "" || !p.key.PublicKey.Equal(fresh[0].PublicKey) {
+		t.Errorf("%v, stands %q", err, d.standing(fresh[0]))
+	}
+	if err := d.Suspend("echo"); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := renew(mutual, "/v1/renew"); status != http.StatusForbidden || !strings.Contains(body, "enrol.standing") {
+		t.Errorf("while it is suspended: %d %s", status, body)
+	}
+}
+
 // TestEnrolmentAnswersAlike wants no difference between tokens that do not hold.
 func TestEnrolmentAnswersAlike(t *testing.T) {
 	d := newDoor(t, newHouse(t))

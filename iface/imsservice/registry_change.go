@@ -23,6 +23,7 @@ var (
 	ErrRevokedKey     = errors.New("imsservice: the key was revoked; make a new one")
 	ErrNoApprover     = errors.New("imsservice: no approval key is configured")
 	ErrNotApproved    = errors.New("imsservice: nothing is approved")
+	ErrStanding       = errors.New("imsservice: the certificate is nobody's now")
 	ErrState          = errors.New("imsservice: the service is not in a state for that")
 	ErrSerial         = errors.New("imsservice: the serial of the approval is not the next one: another was made meanwhile, or this one is old")
 	ErrKey            = errors.New("imsservice: the approval is about another key than the one that waits or is in use")

@@ -112,7 +112,8 @@ func (r *Registry) Certificate(der []byte) ([]*x509.Certificate, error) {
 	return nil, ErrUnknownService
 }
 
-// Renew issues a new certificate over a connection that was made with leaf, for its key or a new one. The names are leaf's.
+// Renew issues a new certificate over a connection that was made with leaf, for its key or a new one. The names are leaf's. ErrStanding if
+// leaf proves nothing now; ca.ErrNames, ErrRevokedKey, ErrTaken.
 func (r *Registry) Renew(leaf *x509.Certificate, der []byte) ([]*x509.Certificate, error) {
 	csr, err := ca.ParseRequest(der)
 	if err != nil {
@@ -120,7 +121,7 @@ func (r *Registry) Renew(leaf *x509.Certificate, der []byte) ([]*x509.Certificat
 	}
 	service, standing := r.ByPeer(leaf)
 	if standing != StandingActive {
-		return nil, fmt.Errorf("%w: %s", ErrNotApproved, standing)
+		return nil, fmt.Errorf("%w: %s", ErrStanding, standing)
 	}
 	f := isc.FingerprintOf(csr.RawSubjectPublicKeyInfo)
 	instance, _ := service.Manifest.Instance(leaf.URIs[0].String())
