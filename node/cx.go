@@ -70,7 +70,13 @@ func (n *Node) openCx(hss *remoteHSS) (err error) {
 	}
 	if w.server != nil {
 		w.server.Bind(w.node)
-		n.Core.elsewhere = w.server.Push
+		n.Core.elsewhere = func(serverName string) cx.Client {
+			client := w.server.Push(serverName)
+			if client == nil {
+				return nil
+			}
+			return &expandingClient{client, n.Registry.Sets}
+		}
 	}
 	if w.client != nil {
 		w.client.Bind(w.node)
@@ -88,7 +94,7 @@ func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
 	if len(c.Cx.Clients) == 1 {
 		hosts["sip:"+string(namesOf(c.HomeDomain()).scscf)] = c.Cx.Clients[0]
 	}
-	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: n.HSS, Shards: n.Shards, Hosts: hosts, LabCleartextKeys: c.Cx.LabCleartextKeys,
+	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: &expandingServer{n.HSS, n.Registry.Sets}, Shards: n.Shards, Hosts: hosts, LabCleartextKeys: c.Cx.LabCleartextKeys,
 		Refused: func(_, reason string) {
 			n.keepKeys(secure.Event{Reason: reason})
 		}})

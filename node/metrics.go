@@ -116,7 +116,9 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 			r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }))
 	}
 	if n.enrolment != nil {
-		err = errors.Join(err, r.Counters("enrolment", &n.enrolment.Counters))
+		err = errors.Join(err, r.Counters("enrolment", &n.enrolment.Counters),
+			r.Gauge("services", "active", "Service platforms that may do something now.", func() float64 { return float64(n.Registry.ActiveCount()) }),
+			r.Gauge("ca", "ends_seconds", "Unix time at which the intermediate that issues ends; 0 without one.", n.authorityEnds))
 	}
 	if n.cx != nil {
 		err = errors.Join(err, r.Counters("diameter", &n.cx.counters))

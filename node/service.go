@@ -83,6 +83,15 @@ func nodeNames(c *config.Config) (names []string) {
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
+// authorityEnds is the unix time at which nothing can be issued any more.
+func (n *Node) authorityEnds() float64 {
+	issuers := n.Authority.Issuers()
+	if len(issuers) == 0 {
+		return 0
+	}
+	return float64(issuers[0].NotAfter.Unix())
+}
+
 // coreHosts are names that no service platform may have: those of the functions and doors of this network.
 func coreHosts(domain string) []string {
 	hosts := []string{imsservice.EnrolmentHost(domain)}

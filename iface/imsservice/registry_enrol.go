@@ -243,6 +243,9 @@ func (r *Registry) Active(name string) bool {
 	return e != nil && e.active() && !e.service.Manifest.Expired(r.ports.Clock.Wall())
 }
 
+// ActiveCount is how many services are active, those included whose manifest has ended since the last Sweep.
+func (r *Registry) ActiveCount() int { return len(r.state.Load().hosts) }
+
 func (r *Registry) show(e *entry) *Entry {
 	out := &Entry{Name: e.name, State: e.State, Held: e.held, Set: e.Set, Serial: e.Serial, Manifest: string(e.Manifest)}
 	if a, err := isc.ParseApproval(e.Approval); err == nil {
