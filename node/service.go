@@ -158,17 +158,23 @@ func (o *Operations) publishPSI(ctx context.Context, name string, psi []string, 
 	if err != nil || len(psi) == 0 {
 		return told, err
 	}
-	subscriber := &hss.Subscriber{Card: hss.Card{IMPI: impi}, Service: &hss.Service{}}
-	for _, impu := range psi {
-		subscriber.Public = append(subscriber.Public, hss.Public{IMPU: impu, Profile: profileName})
-	}
 	if !there {
-		return told, o.HSS.Add(ctx, subscriber)
+		return told, o.HSS.Add(ctx, o.publicService(name, psi))
 	}
 	if slices.Equal(psiOf(old), psi) {
 		return told, nil
 	}
-	return warning(o.HSS.Update(ctx, subscriber))
+	return warning(o.HSS.Update(ctx, o.publicService(name, psi)))
+}
+
+// publicService is the subscription of a service's own identities.
+func (o *Operations) publicService(name string, psi []string) *hss.Subscriber {
+	impi, profile := privateService(name, o.Domain)
+	s := &hss.Subscriber{Card: hss.Card{IMPI: impi}, Service: &hss.Service{}}
+	for _, impu := range psi {
+		s.Public = append(s.Public, hss.Public{IMPU: impu, Profile: profile})
+	}
+	return s
 }
 
 func psiOf(v *hss.View) (all []string) {

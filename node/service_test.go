@@ -207,6 +207,10 @@ func TestServices_identities(t *testing.T) {
 	if s := a.Registry.Service("mailbox"); s != nil {
 		t.Errorf("approved all the same: %+v", s)
 	}
+	if _, err := a.request(strings.ReplaceAll(mailbox, `"sip:mailbox@`, `"sip:mailbox@as.`)); err == nil || !strings.Contains(err.Error(), "psi[0]") {
+		t.Errorf("an identity that the HSS does not serve: %v", err)
+	}
+	a.refused("mistakes", "profile.put", `{"name":"stolen","shared_sets":[1000]}`)
 	for _, names := range []string{"mailbox", "box"} {
 		x, err := a.request(strings.ReplaceAll(mailbox, `"sip:mailbox@`, `"sip:`+names+`@`))
 		if err != nil {

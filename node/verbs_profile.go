@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"imsafe/iface/imsservice"
 	"imsafe/imsbox/hss"
 	"imsafe/refpoint/cx"
 )
@@ -95,6 +96,11 @@ func (r *reading) word(field, text string, words []string) int {
 func (p *ProfileText) profile() (*cx.ServiceProfile, hss.Mistakes) {
 	r := &reading{subject: "profile " + p.Name}
 	out := &cx.ServiceProfile{SubscribedMediaProfile: -1, AllowedServiceIDs: p.Services, SharedIFCSetIDs: p.SharedSets}
+	for i, number := range p.SharedSets {
+		if number >= imsservice.FirstSet {
+			r.add(fmt.Sprintf("shared_sets[%d]", i), "%d: numbers from %d on belong to service platforms, which an approval gives to groups", number, imsservice.FirstSet)
+		}
+	}
 	if p.MediaProfile != nil {
 		out.SubscribedMediaProfile = *p.MediaProfile
 	}

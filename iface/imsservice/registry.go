@@ -147,7 +147,7 @@ func (r *Registry) entry(name string, rec *record, version uint64) *entry {
 	}
 	e.service, e.criteria = service, service.Manifest.Criteria()
 	for i := range e.criteria {
-		e.criteria[i].Priority = e.criteria[i].Priority*priorityStep + rec.Set - firstSet
+		e.criteria[i].Priority = e.criteria[i].Priority*priorityStep + rec.Set - FirstSet
 	}
 	return e
 }

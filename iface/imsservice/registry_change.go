@@ -195,7 +195,7 @@ func (r *Registry) Approve(approval *isc.Approval) error {
 // admitted makes the service active under its new approval.
 func (r *Registry) admitted(e *entry, next *record, approval *isc.Approval, text []byte, instance string) error {
 	if next.Set == 0 {
-		next.Set = firstSet
+		next.Set = FirstSet
 		for _, e := range r.state.Load().services { // none is forgotten, so no number is given twice
 			next.Set = max(next.Set, e.Set+1)
 		}
@@ -211,8 +211,8 @@ func (r *Registry) admitted(e *entry, next *record, approval *isc.Approval, text
 	return r.change(approval.Service, next, nil)
 }
 
-// firstSet is where the numbers of our shared sets begin; those below are for sets that an operator writes.
-const firstSet = 1000
+// FirstSet is where the numbers of our shared sets begin; those below are for sets that an operator writes.
+const FirstSet = 1000
 
 // free says whether a manifest's host and identities belong to nobody else: ErrTaken.
 func (r *Registry) free(m *isc.Manifest) error {

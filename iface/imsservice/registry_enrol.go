@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"imsafe/ca"
@@ -67,6 +68,15 @@ func (r *Registry) Request(token string, manifest, csr []byte) (*isc.Manifest, i
 func (r *Registry) applicant(m *isc.Manifest, der []byte) (instance string, f isc.Fingerprint, err error) {
 	if m.Domain != r.cfg.Domain {
 		return "", f, ErrDomain
+	}
+	var wrong isc.Problems
+	for i, psi := range m.PSI {
+		if !strings.HasSuffix(psi, "@"+r.cfg.Domain) { // our HSS serves no other
+			wrong = append(wrong, isc.Problem{Key: fmt.Sprintf("psi[%d]", i), Text: fmt.Sprintf("%s is not of the domain %s itself, so no request for it would come here", psi, r.cfg.Domain)})
+		}
+	}
+	if len(wrong) > 0 {
+		return "", f, wrong
 	}
 	csr, err := ca.ParseRequest(der)
 	if err != nil {
