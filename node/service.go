@@ -17,6 +17,7 @@ import (
 	"imsafe/imsbox/hss"
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
+	"imsafe/refpoint/isc"
 	"imsafe/secure"
 	"imsafe/store"
 	"imsafe/store/seal"
@@ -114,11 +115,10 @@ func (o *Operations) publish(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	s := o.Registry.Service(name)
-	active := s != nil && o.Registry.Active(name)
 	var set hss.SharedSet
 	var psi []string
 	profile := &cx.ServiceProfile{SubscribedMediaProfile: -1}
-	if active {
+	if stands(e, s) {
 		set = hss.SharedSet{Groups: s.Manifest.Users.Groups, All: s.AllUsers && s.Manifest.Users.All, Unregistered: hss.ServesUnregistered(s.Manifest.Criteria())}
 		psi, profile.Criteria = s.Manifest.PSI, s.Manifest.PSICriteria()
 	}
@@ -147,7 +147,7 @@ func (o *Operations) publishPSI(ctx context.Context, name string, psi []string, 
 		return "", err
 	case !there && len(psi) == 0:
 		return "", nil
-	case gone || there && len(psi) == 0 && len(profile.Criteria) == 0 && o.Registry.Active(name):
+	case gone || there && len(psi) == 0 && len(profile.Criteria) == 0:
 		told, err := warning(o.HSS.Remove(ctx, impi))
 		if err != nil {
 			return told, err
@@ -213,7 +213,7 @@ func (o *Operations) Republish(ctx context.Context) error {
 		}
 		s := o.Registry.Service(e.Name)
 		want := hss.SharedSet{Number: e.Set}
-		if s != nil && o.Registry.Active(e.Name) {
+		if stands(e, s) {
 			want.Groups, want.All = s.Manifest.Users.Groups, s.AllUsers && s.Manifest.Users.All
 		}
 		have, err := o.HSS.Sharing(ctx, e.Set)
@@ -223,6 +223,12 @@ func (o *Operations) Republish(ctx context.Context) error {
 		all = errors.Join(all, err)
 	}
 	return all
+}
+
+// stands reports whether the users of a service have its criteria. They keep them while it is suspended, held or at its end: nobody answers
+// then, and each criterion's default handling says whether a session goes on. What screens does not cease to by being suspended.
+func stands(e *imsservice.Entry, s *isc.Service) bool {
+	return s != nil && e.State != imsservice.StateRevoked
 }
 
 func sameNames(a, b []string) bool {

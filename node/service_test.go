@@ -174,7 +174,7 @@ func TestServices_republish(t *testing.T) {
 		criteria bool
 	}{
 		{"approved", func() error { return a.Registry.Approve(approval) }, []string{"staff"}, psi, true},
-		{"suspended", func() error { return a.Registry.Suspend("mailbox") }, nil, psi, false},
+		{"suspended", func() error { return a.Registry.Suspend("mailbox") }, []string{"staff"}, psi, true},
 		{"resumed", func() error { return a.Registry.Resume("mailbox") }, []string{"staff"}, psi, true},
 		{"revoked", func() error { return a.Registry.Revoke("mailbox") }, nil, nil, false},
 	} {

@@ -61,7 +61,7 @@ type Registry struct {
 type registered struct {
 	services map[string]*entry
 	hosts    map[string]*entry // of services that are active, by the host of their endpoint
-	sets     map[int]*entry    // the same, by the number of their shared set
+	sets     map[int]*entry    // of all that are not revoked, by the number of their shared set
 	revoked  map[string]bool   // keys of TableRevoked
 }
 
@@ -194,7 +194,10 @@ func (r *Registry) publish(next *registered) {
 	next.hosts, next.sets = map[string]*entry{}, map[int]*entry{}
 	for _, e := range next.services {
 		if e.active() {
-			next.hosts[e.service.Manifest.Host()], next.sets[e.Set] = e, e
+			next.hosts[e.service.Manifest.Host()] = e
+		}
+		if e.service != nil && e.State != StateRevoked {
+			next.sets[e.Set] = e
 		}
 	}
 	r.state.Store(next)
@@ -209,17 +212,17 @@ func (r *Registry) ByServer(host []byte) *isc.Service {
 	return e.service
 }
 
-// Shared returns the criteria of a shared set (TS 29.228 B.2.1); none if its service is not active now. They are shared and not to be
-// changed. It does not allocate.
+// Shared returns the criteria of a shared set (TS 29.228 B.2.1); none if its service is revoked. Those of a service that is suspended, held or
+// at its end stay: nobody is there then, and each criterion's default handling says whether the session goes on. A service that
+// screens does not stop to do so because it was suspended. They are shared and not to be changed. It does not allocate.
 func (r *Registry) Shared(set int) []cx.InitialFilterCriteria {
-	e := r.state.Load().sets[set]
-	if e == nil || e.service.Manifest.Expired(r.ports.Clock.Wall()) {
-		return nil
+	if e := r.state.Load().sets[set]; e != nil {
+		return e.criteria
 	}
-	return e.criteria
+	return nil
 }
 
-// Sets returns the criteria of every set that a profile may carry, by number: none for a service that is not active now. A new map, whose
+// Sets returns the criteria of every set that a profile may carry, by number: none for a service that is revoked. A new map, whose
 // criteria are shared and not to be changed.
 func (r *Registry) Sets() map[int][]cx.InitialFilterCriteria {
 	sets := map[int][]cx.InitialFilterCriteria{}

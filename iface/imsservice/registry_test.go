@@ -282,10 +282,10 @@ func TestRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 		active := step.want == imsservice.StandingActive
-		if criteria, known := h.Sets()[s.Set]; !known || (len(criteria) == 1) != active {
+		if criteria, known := h.Sets()[s.Set]; !known || (len(criteria) == 1) != (step.want != imsservice.StandingRevoked) {
 			t.Errorf("%q: the set has %+v, known %v", step.want, criteria, known)
 		}
-		if h.standing(leaf) != step.want || (h.ByServer(host) != nil) != active || (h.Shared(s.Set) != nil) != active {
+		if h.standing(leaf) != step.want || (h.ByServer(host) != nil) != active || (h.Shared(s.Set) != nil) != (step.want != imsservice.StandingRevoked) {
 			t.Errorf("stands %q, wants %q", h.standing(leaf), step.want)
 		}
 		if !slices.Equal(h.told, []string{"echo.as.ims.example"}) {
@@ -612,7 +612,7 @@ func TestEnd(t *testing.T) {
 	h.told = nil
 	h.Sweep()
 	h.Sweep()
-	if h.standing(leaf) != imsservice.StandingExpired || h.ByServer([]byte("echo.as.ims.example")) != nil || h.Shared(s.Set) != nil || len(h.told) != 1 {
+	if h.standing(leaf) != imsservice.StandingExpired || h.ByServer([]byte("echo.as.ims.example")) != nil || h.Shared(s.Set) == nil || len(h.told) != 1 {
 		t.Errorf("after its end: %q, told %v", h.standing(leaf), h.told)
 	}
 	if _, err := h.Certificate(p.csr); err == nil {

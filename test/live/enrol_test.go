@@ -201,8 +201,8 @@ func TestEnrolment(t *testing.T) {
 	e.post(invited.Listen, invited.CA, "/v1/certificate", http.StatusForbidden, imsservice.Proof{Request: csr}, &refused)
 }
 
-// bites makes a change that must be felt at once: the door is told before the verb answers, the peer is nobody's, the set is gone from the
-// profile.
+// bites makes a change that must be felt at once: the door is told before the verb answers, the peer is nobody's. Its users keep the set of one
+// that is suspended: default handling decides then.
 func (e *enrolling) bites(verb string, in any, chain []*x509.Certificate, want imsservice.Standing) {
 	e.t.Helper()
 	told := make(chan time.Time, 8)
@@ -223,7 +223,7 @@ func (e *enrolling) bites(verb string, in any, chain []*x509.Certificate, want i
 	default:
 		e.t.Errorf("%s: the door was not told", verb)
 	}
-	if _, standing := e.Registry.ByPeer(chain[0]); standing != want || len(e.sets()) > 0 {
+	if _, standing := e.Registry.ByPeer(chain[0]); standing != want || (len(e.sets()) > 0) != (want == imsservice.StandingSuspended) {
 		e.t.Errorf("%s: the peer stands %q, the user has %v", verb, standing, e.sets())
 	}
 }
