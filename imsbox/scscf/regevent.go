@@ -47,12 +47,17 @@ func watchesRegistration(m *sip.Message) bool {
 // subscribe is the way of a SUBSCRIBE to the registration event package, which ends here (TS 24.229 5.4.2.1.1).
 func (s *SCSCF) subscribe(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	r := x.Respond(200, "") // first of all, because its To tag is our half of the dialog's name
-	a, sub, refusal := s.watch(x.Task(), in, string(r.Msg.ToTag()))
+	var a *assignment
+	var sub *subscription
+	refusal := judgeRequire(in.Msg)
 	if refusal == nil {
-		refusal = judgeRequire(in.Msg)
-	}
-	if refusal == nil {
-		refusal = s.commit(x.Task(), a)
+		// The user and the P-CSCF subscribe in the same moment, right after the REGISTER: who comes second looks again.
+		insist(x.Task(), func() (done bool) {
+			if a, sub, refusal = s.watch(x.Task(), in, string(r.Msg.ToTag())); refusal == nil {
+				refusal = s.commit(x.Task(), a)
+			}
+			return refusal == nil || refusal.status != 503
+		})
 	}
 	if refusal != nil {
 		r.Msg.Release()
