@@ -245,6 +245,9 @@ type IS struct {
 	// this machine. Without one, no service platform can be approved.
 	ApprovalKeys []string `toml:"approval_keys"`
 
+	// Address and port where approved service platforms connect, over mutual TLS 1.3. Empty: off. Clients must not reach it.
+	Listen Address `toml:"listen"`
+
 	Enrol ISEnrol `toml:"enrol"`
 }
 

@@ -40,6 +40,9 @@ func (c *Config) validateIS(f *findings) {
 		_, err := ParseApprovalKey(text)
 		f.refuse(err != nil, "is.approval_keys", "as `imsafe approver new` prints it: ed25519: and 44 characters", "%v", err)
 	}
+	serves := c.IS.Listen.IsValid()
+	f.refuse(serves && c.IS.Listen.Port() == 0, "is.listen", "", "%s has no port", c.IS.Listen)
+	f.refuse(serves && (!c.HasRole("hss") || !c.HasRole("scscf")), "is.listen", "let one node have both roles, hss and scscf", "the door to service platforms stands between the S-CSCF and the register beside the HSS, and this process has not both")
 	enrols := c.IS.Enrol.Listen.IsValid()
 	f.refuse(enrols && c.IS.Enrol.Listen.Port() == 0, "is.enrol.listen", "", "%s has no port", c.IS.Enrol.Listen)
 	f.refuse(enrols && !c.HasRole("hss"), "is.enrol.listen", "let the node that has the HSS listen", "the register of service platforms is beside the HSS, and this process has none")

@@ -29,7 +29,6 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
-	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/gm"
@@ -92,8 +91,6 @@ type World struct {
 	Cx     cx.Server // the HSS of another process, for a node that has CSCFs and no HSS
 	// Services are the service platforms that may be asked, for a node that has an S-CSCF; nil: none.
 	Services imsservice.Services
-	// DialService opens a connection to a platform that has none open to us; nil: platforms connect.
-	DialService func(s *isc.Service, p *imsservice.Port) siptransport.Flow
 	// Push finds the S-CSCFs of other processes, for a node that has an HSS; nil where there are none.
 	Push func(serverName string) cx.Client
 	// Digest are the algorithms of SIP Digest for subscribers without a card; empty: off.
@@ -235,16 +232,24 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	if c.Services != nil {
 		c.Services.Plug(c.SCSCF)
 	}
+	if c.Registry != nil {
+		share := func(string) { c.SCSCF.Share(c.Registry.Sets()) }
+		c.Registry.Watch(share)
+		share("")
+	}
 	return c.Table.Plug(n.scscf, c.SCSCF)
 }
 
 // makeServices makes the door to service platforms.
 func (c *Core) makeServices(w World, n names, sealer *shard.Sealer) (err error) {
+	if w.Services == nil && c.Registry != nil {
+		w.Services = c.Registry
+	}
 	if w.Services == nil {
 		return nil
 	}
 	if c.Services, err = imsservice.New(imsservice.Config{SCSCF: n.scscf, Home: n.home, SentBy: string(n.scscf), Timers: siptxn.DefaultTimers()},
-		imsservice.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Services: w.Services, Dial: w.DialService}); err != nil {
+		imsservice.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Services: w.Services}); err != nil {
 		return err
 	}
 	return c.Table.Plug(isc.Name, c.Services)

@@ -69,6 +69,7 @@ type Node struct {
 	mw       *mw     // nil without a wire
 	cx       *cxWire // the same
 
+	isc       *iscSockets           // connections of service platforms; nil without the door
 	enrolment *imsservice.Enrolment // of service platforms; nil without an HSS
 
 	started   time.Time     // by the clock of the day
@@ -113,6 +114,9 @@ func New(o Options) (*Node, error) {
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
 		return nil, err
+	}
+	if n.Services != nil {
+		n.openISC()
 	}
 	if n.Registry != nil {
 		n.enrolment = imsservice.NewEnrolment(n.Registry, o.Log)
@@ -271,6 +275,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.serveIPsec(working, outer)
 	n.serveMw(working, outer)
 	n.serveCx(working, outer)
+	n.serveISC(working, outer)
 	n.serveEnrolment(working, outer)
 	if n.o.Sockets.Management != nil {
 		outer.Go(func() error { return n.managementDoor().Serve(working, n.o.Sockets.Management) })
@@ -305,7 +310,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) closeStreams(ctx context.Context) (err error) {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	streams := n.mw.streams()
+	streams := append(n.mw.streams(), n.isc.streams()...)
 	for _, g := range n.gms {
 		streams = append(streams, g.streams)
 	}

@@ -23,6 +23,7 @@ type Sockets struct {
 	MwClear    []*net.UDPConn // the wire in clear, one for each shard
 	MwTLS      net.Listener   // the wire
 	Cx         net.Listener   // of the HSS
+	ISC        net.Listener   // where service platforms connect
 	Enrol      net.Listener   // where service platforms ask to be approved
 	Management *net.UnixListener
 	Metrics    net.Listener
@@ -65,6 +66,13 @@ func (s *Sockets) listen(c *config.Config, shards int, instead func(netip.AddrPo
 			return err
 		}
 		s.Cx = ln
+	}
+	if c.IS.Listen.IsValid() {
+		ln, err := tcp(c.IS.Listen.AddrPort, instead)
+		if err != nil {
+			return err
+		}
+		s.ISC = ln
 	}
 	if c.IS.Enrol.Listen.IsValid() {
 		ln, err := tcp(c.IS.Enrol.Listen.AddrPort, instead)
@@ -179,7 +187,7 @@ func unixSocket(path string) (*net.UnixListener, error) {
 
 // Close closes what is open. Closing twice is no error.
 func (s *Sockets) Close() {
-	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS, s.Cx, s.Enrol) {
+	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS, s.Cx, s.ISC, s.Enrol) {
 		if ln != nil {
 			_ = ln.Close()
 		}

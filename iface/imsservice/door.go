@@ -103,6 +103,9 @@ func New(cfg Config, ports Ports) (*Door, error) {
 // Plug gives the door the S-CSCF's push side. Before the node runs.
 func (d *Door) Plug(c isc.Chains) { d.ports.Chains = c }
 
+// DialBy gives the door a way to platforms that have no connection open. Before the node runs.
+func (d *Door) DialBy(dial func(s *isc.Service, p *Port) siptransport.Flow) { d.ports.Dial = dial }
+
 // Port returns what connections on the shard deliver to.
 func (d *Door) Port(sh *shard.Shard) *Port { return d.port[sh.ID()] }
 

@@ -224,5 +224,8 @@ func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
 // Ended implements siptxn.Handler.
 func (p *Port) Ended(*siptxn.Server) {}
 
+// Shard is the port's shard.
+func (p *Port) Shard() *shard.Shard { return p.shard }
+
 // Counters returns what the port's transaction layer counts. Safe for concurrent use.
 func (p *Port) Counters() *siptxn.Counters { return p.layer.Counters() }
