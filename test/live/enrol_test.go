@@ -55,7 +55,7 @@ type enrolling struct {
 	client   *management.Client
 }
 
-func startEnrolling(t *testing.T) *enrolling {
+func startEnrolling(t *testing.T, configure ...func(*config.Config)) *enrolling {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -64,6 +64,9 @@ func startEnrolling(t *testing.T) *enrolling {
 	n := live.Start(t, live.Options{Subscribers: 1, Configure: func(c *config.Config) {
 		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
 		c.IS.Enrol.Listen = config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
+		for _, more := range configure {
+			more(c)
+		}
 	}})
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -133,6 +136,22 @@ func (e *enrolling) registration() uint64 {
 	return rec.Version
 }
 
+// approve signs the approval of a service that waits, with all that its manifest asks for.
+func (e *enrolling) approve(m *isc.Manifest, text, told string, changed *node.ServiceChanged) {
+	e.t.Helper()
+	a := &isc.Approval{Service: m.Service, Manifest: sha256.Sum256([]byte(text)), Granted: m.Asked, Approver: "operator", Time: time.Now().UTC().Truncate(time.Second), Serial: 1}
+	var waits imsservice.Entry
+	e.call("service.show", node.Named{Name: m.Service}, &waits)
+	copy(a.Key[:], waits.Pending.Key)
+	if !a.Key.Matches(told) {
+		e.t.Fatalf("the platform was told %s, the operator %s", told, a.Key)
+	}
+	if err := a.Sign(e.approver); err != nil {
+		e.t.Fatal(err)
+	}
+	e.call("service.approve", node.ApproveService{Approval: string(a.Marshal())}, changed)
+}
+
 // TestEnrolment goes through the life of a service platform at a running node, with a user who is registered all the while.
 func TestEnrolment(t *testing.T) {
 	e := startEnrolling(t)
@@ -163,18 +182,8 @@ func TestEnrolment(t *testing.T) {
 	e.post(invited.Listen, invited.CA, "/v1/enrol", http.StatusForbidden, imsservice.Application{Token: invited.Token, Manifest: []byte(screening), Request: csr}, &refused)
 
 	before := e.registration()
-	a := &isc.Approval{Service: "screening", Manifest: sha256.Sum256([]byte(screening)), Granted: m.Asked, Approver: "operator", Time: time.Now().UTC().Truncate(time.Second), Serial: 1}
-	var waits imsservice.Entry
-	e.call("service.show", node.Named{Name: "screening"}, &waits)
-	copy(a.Key[:], waits.Pending.Key)
-	if !a.Key.Matches(applied.Fingerprint) {
-		t.Fatalf("the platform was told %s, the operator %s", applied.Fingerprint, a.Key)
-	}
-	if err := a.Sign(e.approver); err != nil {
-		t.Fatal(err)
-	}
 	var changed node.ServiceChanged
-	e.call("service.approve", node.ApproveService{Approval: string(a.Marshal())}, &changed)
+	e.approve(m, screening, applied.Fingerprint, &changed)
 	if set := changed.Service.Set; changed.Warning != "" || !slices.Equal(e.sets(), []int{set}) || len(e.Registry.Shared(set)) != 1 {
 		t.Errorf("approved: %+v, the user has %v", changed, e.sets())
 	}

@@ -57,7 +57,8 @@ type Node struct {
 	CAPEM    []byte // the same authority, for foreign programs
 	Users    []*User
 	Store    *store.DB
-	Dir      string // of the store
+	ISC      netip.AddrPort // where service platforms connect
+	Dir      string         // of the store
 
 	t       testing.TB
 	metrics netip.AddrPort
@@ -102,6 +103,9 @@ func (n *Node) start(o Options) error {
 	sockets, err := listen(c, dir, node.Shards(c))
 	if err != nil {
 		return errors.Join(err, n.Store.Close())
+	}
+	if sockets.ISC != nil {
+		n.ISC = netip.MustParseAddrPort(sockets.ISC.Addr().String())
 	}
 	n.metrics = netip.MustParseAddrPort(sockets.Metrics.Addr().String())
 	tls, lab := sockets.Addresses()

@@ -1,0 +1,167 @@
+package live_test
+
+import (
+	"bufio"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/client/ue"
+	"imsafe/config"
+	"imsafe/iface/imsservice"
+	"imsafe/node"
+	"imsafe/refpoint/isc"
+	"imsafe/secure"
+	"imsafe/test/live"
+)
+
+// platform approves the service of a manifest and returns its key with the certificate that it was given, and the core's root.
+func (e *enrolling) platform(manifest string) (tls.Certificate, *x509.CertPool) {
+	e.t.Helper()
+	var invited node.Invited
+	e.call("service.invite", node.InviteService{Seconds: 60}, &invited)
+	m, err := isc.Parse([]byte(manifest))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	key, err := ca.NewKey(rand.Reader)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	csr, err := ca.NewRequest(rand.Reader, key, m.Identity("a"), m.Host())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var applied imsservice.Applied
+	e.post(invited.Listen, invited.CA, "/v1/enrol", http.StatusAccepted, imsservice.Application{Token: invited.Token, Manifest: []byte(manifest), Request: csr}, &applied)
+	var changed node.ServiceChanged
+	e.approve(m, manifest, applied.Fingerprint, &changed)
+	var issued imsservice.Issued
+	e.post(invited.Listen, invited.CA, "/v1/certificate", http.StatusOK, imsservice.Proof{Request: csr}, &issued)
+	chain, err := ca.ParseCertificates([]byte(issued.Chain))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	root := x509.NewCertPool()
+	if !root.AppendCertsFromPEM([]byte(issued.Root)) {
+		e.t.Fatal("no root")
+	}
+	own := tls.Certificate{PrivateKey: key, Leaf: chain[0]}
+	for _, c := range chain {
+		own.Certificate = append(own.Certificate, c.Raw)
+	}
+	return own, root
+}
+
+// connect is a platform's connection to the I-S door.
+func (e *enrolling) connect(own *tls.Certificate, root *x509.CertPool) (*tls.Conn, error) {
+	c := &tls.Config{RootCAs: root, ServerName: node.ISCHost(live.Domain), MinVersion: tls.VersionTLS13}
+	if own != nil {
+		c.Certificates = []tls.Certificate{*own}
+	}
+	conn, err := tls.Dial("tcp", e.ISC.String(), c)
+	if err != nil {
+		return nil, err
+	}
+	e.t.Cleanup(func() { _ = conn.Close() })
+	// TLS 1.3: the server judges the certificate after the client thinks that all is well.
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := conn.Write([]byte("\r\n\r\n")); err != nil {
+		return nil, err
+	}
+	b := make([]byte, 2)
+	if _, err := conn.Read(b); err != nil {
+		return nil, err
+	}
+	return conn, conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+}
+
+// request reads one SIP request without a body.
+func request(t *testing.T, r *bufio.Reader) (text string) {
+	t.Helper()
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line == "\r\n" && text != "" {
+			return text
+		}
+		if line != "\r\n" {
+			text += line
+		}
+	}
+}
+
+// answer is a response to a request: the fields that go back, and those that are added.
+func answer(request, status string, more ...string) string {
+	out := "SIP/2.0 " + status + "\r\n"
+	for _, line := range strings.SplitAfter(request, "\r\n") {
+		for _, name := range []string{"Via:", "From:", "To:", "Call-ID:", "CSeq:", "Record-Route:"} {
+			if strings.HasPrefix(line, name) {
+				if name == "To:" && !strings.Contains(line, ";tag=") {
+					line = strings.TrimSuffix(line, "\r\n") + ";tag=platform\r\n"
+				}
+				out += line
+			}
+		}
+	}
+	return out + strings.Join(append(more, "Content-Length: 0"), "\r\n") + "\r\n\r\n"
+}
+
+// TestServicePlatform: an approved platform connects and is asked for its users' sessions; a stranger is not heard; suspension is felt within
+// a second, on the connection that stands.
+func TestServicePlatform(t *testing.T) {
+	e := startEnrolling(t, func(c *config.Config) { c.IS.Listen = config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")} })
+	own, root := e.platform(strings.ReplaceAll(screening, `["session.proxy"]`, `["session.answer", "message.receive"]`))
+	if _, err := e.connect(nil, root); err == nil {
+		t.Error("a stranger is heard")
+	}
+	if refused, _ := e.Gate.Counts(secure.ISAuthenticationMTLS); refused != 1 {
+		t.Errorf("%d refusals by is.authentication.mtls", refused)
+	}
+	conn, err := e.connect(&own, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice, err := e.UE(e.Users[0], ue.IPsecUDP, nil)
+	if err == nil {
+		_, err = alice.Register(e.ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan error, 1)
+	go func() { said <- alice.SendMessage(e.ctx, "sip:screening@"+live.Domain, "text/plain", []byte("hello")) }()
+	in := bufio.NewReader(conn)
+	m := request(t, in)
+	if !strings.HasPrefix(m, "MESSAGE sip:screening@") || strings.Contains(m, "P-Access-Network-Info") || strings.Contains(m, "P-Charging-Vector") {
+		t.Errorf("the platform sees %s", m)
+	}
+	fmt.Fprint(conn, answer(m, "200 OK"))
+	if err := <-said; err != nil {
+		t.Errorf("alice: %v", err)
+	}
+	begun := time.Now()
+	e.call("service.suspend", node.SuspendService{Name: "screening"}, nil)
+	buf := make([]byte, 1)
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	for err = nil; err == nil; _, err = conn.Read(buf) {
+	}
+	if took := time.Since(begun); took > time.Second || strings.Contains(err.Error(), "timeout") {
+		t.Errorf("the connection ended after %v: %v", took, err)
+	}
+	if _, err := e.connect(&own, root); err == nil {
+		t.Error("a suspended platform is heard")
+	}
+	if err := alice.SendMessage(e.ctx, "sip:screening@"+live.Domain, "text/plain", []byte("hello")); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("alice: %v", err)
+	}
+}
