@@ -150,7 +150,10 @@ func (g *guard) begins(m *sip.Message) (hop.Name, *refusal) {
 // resumes judges the return of a request: the original dialog identifier first, then every change.
 func (g *guard) resumes(m *sip.Message, identifier []byte) *refusal {
 	host := g.service.Manifest.Host()
-	g.visit = g.door.visits.of(identifier, host)
+	var original *sip.Message
+	if g.visit, original = g.door.visits.of(identifier, host); original != nil {
+		defer original.Release()
+	}
 	fault := g.door.ports.Chains.Resume(identifier, host)
 	if fault == isc.FaultNone && g.visit == nil {
 		fault = isc.FaultEnded
@@ -166,14 +169,14 @@ func (g *guard) resumes(m *sip.Message, identifier []byte) *refusal {
 	for _, judge := range []func(m, original *sip.Message) *refusal{
 		g.method, g.assertions, g.sender, g.target, g.path, g.body, g.history,
 	} {
-		if r := judge(m, g.visit.original); r != nil {
+		if r := judge(m, original); r != nil {
 			return r
 		}
 	}
 	set := view(g.service)
-	restore(m, g.visit.original, &set)
-	g.bound(m, sip.HdrMaxForwards)
-	g.bound(m, sip.HdrMaxBreadth)
+	restore(m, original, &set)
+	bound(m, original, sip.HdrMaxForwards)
+	bound(m, original, sip.HdrMaxBreadth)
 	return nil
 }
 
@@ -317,8 +320,8 @@ func (g *guard) history(m, original *sip.Message) *refusal {
 }
 
 // bound keeps a counter below what it was when the request went out.
-func (g *guard) bound(m *sip.Message, h sip.HeaderID) {
-	most, err := strconv.Atoi(string(g.visit.original.Get(h)))
+func bound(m, original *sip.Message, h sip.HeaderID) {
+	most, err := strconv.Atoi(string(original.Get(h)))
 	if err != nil {
 		return
 	}

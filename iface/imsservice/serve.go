@@ -49,7 +49,7 @@ func (d *Door) addressed(m *sip.Message) *isc.Service {
 // visitBy sends an initial request to a platform and takes down what went out.
 func (d *Door) visitBy(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Reply {
 	host := s.Manifest.Host()
-	stay := &visit{host: host, original: in.Msg.Clone()}
+	stay := &visit{host: host, original: in.Msg.Clone(), method: in.Msg.Method()}
 	identifier := string(identifierOf(in.Msg.Nth(sip.HdrRoute, 1), string(d.cfg.SCSCF)))
 	if identifier != "" && !d.visits.begin(identifier, stay) {
 		stay.original.Release()
@@ -138,7 +138,7 @@ func (d *Door) judgeAnswer(x *hop.Exchange, s *isc.Service, stay *visit, r hop.R
 	case r.Status()/100 == 3:
 		why = g.needs(isc.SessionRedirect)
 	case r.Status()/100 == 2 && !stay.passesOn(r.Msg):
-		why = g.answers(stay.original.Method())
+		why = g.answers(stay.method)
 	}
 	if why == nil {
 		return r

@@ -12,7 +12,8 @@ import (
 // visit is one stay of a request at a platform: what went out, so that what comes back is measured against it and not believed.
 type visit struct {
 	host     string
-	original *sip.Message // as the S-CSCF handed it over: with all that the platform is not shown
+	original *sip.Message // as the S-CSCF handed it over: with all that the platform is not shown; see visits.of
+	method   sip.Method
 
 	mu        sync.Mutex
 	tags      []string // To tags of responses that came from behind the platform: whoever has another answers himself
@@ -88,14 +89,15 @@ func (v *visits) begin(identifier string, stay *visit) bool {
 	return true
 }
 
-// of returns the stay that an identifier stands for, nil if there is none at that platform.
-func (v *visits) of(identifier []byte, host string) *visit {
+// of returns the stay that an identifier stands for, nil if there is none at that platform, and a lease of what went out: the session may end
+// on another shard in the same moment.
+func (v *visits) of(identifier []byte, host string) (*visit, *sip.Message) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s := v.stays[string(identifier)]; s != nil && s.host == host {
-		return s
+		return s, s.original.Retain()
 	}
-	return nil
+	return nil, nil
 }
 
 // end forgets a stay, unless a dialog keeps it.
