@@ -1,6 +1,8 @@
 package imsservice
 
 import (
+	"bytes"
+
 	"imsafe/proto/sip"
 	"imsafe/refpoint/isc"
 	"imsafe/secure"
@@ -55,9 +57,18 @@ func view(s *isc.Service) sip.HeaderSet {
 // conceal takes off a message on its way to a platform what the platform may not see. It is the enforcement point of least data.
 func (d *Door) conceal(s *isc.Service, m *sip.Message) {
 	set := view(s)
-	if !m.Within(&set) && d.ports.Gate.Refuse(secure.ISConfidentialityHeaderMin, event(s, "hidden-header", noSource)) {
+	register := carriesRegister(m) && !s.SeesHeader(isc.HeadersLocation|isc.HeadersDevice)
+	if (register || !m.Within(&set)) && d.ports.Gate.Refuse(secure.ISConfidentialityHeaderMin, event(s, "hidden-header", noSource)) {
 		m.Keep(&set)
+		if register {
+			m.SetBody("", nil)
+		}
 	}
+}
+
+// carriesRegister reports whether a message brings the REGISTER of a user with it (TS 24.229 5.4.1.7): his location and his device stand there.
+func carriesRegister(m *sip.Message) bool {
+	return m.Method() == sip.REGISTER && bytes.EqualFold(m.Get(sip.HdrContentType), []byte("message/sip"))
 }
 
 // restore puts back into a request that has returned what its platform was not shown, as it was in the request that went out.

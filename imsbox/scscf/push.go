@@ -162,8 +162,19 @@ func (s *SCSCF) finish(t *shard.Task, a *assignment) *refusal {
 	refusal := s.commit(t, a)
 	if refusal == nil {
 		s.tellLater(t, a, nil)
+		s.tellPlatforms(t, a, a.emptied(), cx.Deregistration, nil)
 	}
 	return refusal
+}
+
+// emptied are the sets that have lost their last binding.
+func (a *assignment) emptied() (sets []uint8) {
+	for _, c := range a.change.gone {
+		if len(a.bound(c.set)) == 0 && !slices.Contains(sets, c.set) {
+			sets = append(sets, c.set)
+		}
+	}
+	return sets
 }
 
 func (r *registration) has(impu cx.IMPU) bool {

@@ -210,8 +210,9 @@ type assignment struct {
 	previous uint64     // version of the stored record, 0 if there is none
 	former   []identity // the set that was registered before
 	batch    cx.Batch
-	change   change    // what watchers are told
-	dropped  []contact // bindings that ended, or that their device made anew
+	change   change               // what watchers are told
+	kind     cx.RegistrationTypes // what a REGISTER is to service platforms
+	dropped  []contact            // bindings that ended, or that their device made anew
 }
 
 // assign tells the HSS (TS 24.229 5.4.1.2.2, TS 29.228 6.1.2) and starts the new registration from its answer.
@@ -236,6 +237,7 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	}
 	request := &cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: []cx.IMPU{r.impu},
 		ServerName: s.ServerName(), Type: assignmentType(registered, a.remaining(r)), Batch: &a.batch}
+	a.kind = kinds[request.Type]
 	answer, err := s.ports.Cx.ServerAssignment(t, request)
 	if err != nil {
 		a.batch.Settle(err)
@@ -264,6 +266,10 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	}
 	return a, nil
 }
+
+// kinds are the registration types of service point triggers (TS 29.228 B.2.3).
+var kinds = map[cx.ServerAssignmentType]cx.RegistrationTypes{cx.AssignRegistration: cx.InitialRegistration, cx.AssignReRegistration: cx.ReRegistration,
+	cx.UserDeregistration: cx.Deregistration}
 
 func assignmentType(registered bool, remaining int) cx.ServerAssignmentType {
 	switch {

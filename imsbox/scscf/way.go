@@ -77,6 +77,9 @@ func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 		return s.refuse(x, in, refusal)
 	}
 	s.tellLater(x.Task(), reg, r.path)
+	if !r.emergency {
+		s.tellPlatforms(x.Task(), reg, []uint8{r.set}, reg.kind, in.Msg)
+	}
 	return s.registered(x, in, r, reg)
 }
 

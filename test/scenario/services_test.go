@@ -525,3 +525,38 @@ func TestServices_breaker(t *testing.T) {
 		t.Error("the platform is back, and nobody asks it")
 	}
 }
+
+// TestServices_third_party_registration: platforms learn who registers, refreshes and leaves, and nothing of where he is
+// (TS 24.229 5.4.1.7).
+func TestServices_third_party_registration(t *testing.T) {
+	s := newStage(t, lab.Options{Seed: 1})
+	p := s.platform("presence", []string{"session.proxy"}, "[[trigger]]\ncase = \"registration\"\npriority = 10\non_failure = \"continue\"\n")
+	p.Handle = func(m *sip.Message) { p.Answer(m, 200) }
+	location := func(m *sip.Message) {
+		m.SetString(sip.HdrPAccessNetworkInfo, "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=00101")
+	}
+	for range 2 {
+		if r, err := s.alice.Register(location); err != nil || r.Status() != 200 {
+			t.Fatal(r, err)
+		}
+		s.w.Settle()
+	}
+	if r, err := s.alice.Register(location, func(m *sip.Message) {
+		m.SetString(sip.HdrContact, "*")
+		m.SetString(sip.HdrExpires, "0")
+	}); err != nil || r.Status() != 200 {
+		t.Fatal(r, err)
+	}
+	s.w.Settle()
+	if len(p.Seen) != 3 {
+		t.Fatalf("the platform saw %v", methods(p.Seen))
+	}
+	for i, m := range p.Seen {
+		if to := string(m.Get(sip.HdrTo)); m.Method() != sip.REGISTER || to != "<"+s.alice.IMPU+">" || m.Has(sip.HdrPAccessNetworkInfo) || m.Has(sip.HdrAuthorization) {
+			t.Errorf("%s", m.AppendTo(nil))
+		}
+		if expires, _ := m.Expires(); (expires == 0) != (i == 2) {
+			t.Errorf("REGISTER %d: Expires %d", i, expires)
+		}
+	}
+}
