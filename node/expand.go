@@ -1,6 +1,9 @@
 package node
 
 import (
+	"cmp"
+	"slices"
+
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
 )
@@ -28,7 +31,7 @@ func (known sharedSetsOf) expanded(p *cx.UserProfile) *cx.UserProfile {
 	out.ServiceProfiles = append([]cx.ServiceProfile(nil), p.ServiceProfiles...)
 	for i := range out.ServiceProfiles {
 		s := &out.ServiceProfiles[i]
-		ids := s.SharedIFCSetIDs
+		ids := slices.Sorted(slices.Values(s.SharedIFCSetIDs))
 		s.SharedIFCSetIDs, s.Criteria = nil, append([]cx.InitialFilterCriteria(nil), s.Criteria...)
 		for _, id := range ids {
 			if criteria, ours := sets[id]; ours {
@@ -37,8 +40,18 @@ func (known sharedSetsOf) expanded(p *cx.UserProfile) *cx.UserProfile {
 				s.SharedIFCSetIDs = append(s.SharedIFCSetIDs, id)
 			}
 		}
+		apart(s.Criteria)
 	}
 	return &out
+}
+
+// apart orders criteria by priority, of equal ones those of the older set first, and makes the priorities unique, as they must be in one
+// profile (TS 29.228 B.2.2).
+func apart(list []cx.InitialFilterCriteria) {
+	slices.SortStableFunc(list, func(a, b cx.InitialFilterCriteria) int { return cmp.Compare(a.Priority, b.Priority) })
+	for i := 1; i < len(list); i++ {
+		list[i].Priority = max(list[i].Priority, list[i-1].Priority+1)
+	}
 }
 
 // expandingServer is our HSS as S-CSCFs on other nodes see it.

@@ -9,7 +9,8 @@ import (
 
 // TestExpanded writes our sets out and leaves the operator's; the profile that others share stays as it was.
 func TestExpanded(t *testing.T) {
-	one, two := cx.InitialFilterCriteria{Priority: 1}, cx.InitialFilterCriteria{Priority: 50_000}
+	one, two := cx.InitialFilterCriteria{Priority: 50}, cx.InitialFilterCriteria{Priority: 50}
+	after := cx.InitialFilterCriteria{Priority: 51}
 	known := sharedSetsOf(func() map[int][]cx.InitialFilterCriteria {
 		return map[int][]cx.InitialFilterCriteria{1000: {two}, 1001: nil}
 	})
@@ -19,7 +20,7 @@ func TestExpanded(t *testing.T) {
 		{Criteria: own, SharedIFCSetIDs: []int{7, 1000, 1001}}, {SharedIFCSetIDs: []int{1000}}, {Criteria: own},
 	}}
 	want := []cx.ServiceProfile{
-		{Criteria: []cx.InitialFilterCriteria{one, two}, SharedIFCSetIDs: []int{7}}, {Criteria: []cx.InitialFilterCriteria{two}}, {Criteria: []cx.InitialFilterCriteria{one}},
+		{Criteria: []cx.InitialFilterCriteria{one, after}, SharedIFCSetIDs: []int{7}}, {Criteria: []cx.InitialFilterCriteria{two}}, {Criteria: []cx.InitialFilterCriteria{one}},
 	}
 	if got := known.expanded(p); !reflect.DeepEqual(got.ServiceProfiles, want) {
 		t.Errorf("%+v, want %+v", got.ServiceProfiles, want)

@@ -146,15 +146,8 @@ func (r *Registry) entry(name string, rec *record, version uint64) *entry {
 		e.held = HeldRestored
 	}
 	e.service, e.criteria = service, service.Manifest.Criteria()
-	for i := range e.criteria {
-		e.criteria[i].Priority = e.criteria[i].Priority*priorityStep + rec.Set - FirstSet
-	}
 	return e
 }
-
-// priorityStep keeps the priorities of all services apart, as they must be in the profile of a user who has several of them (TS 29.228
-// B.2.2): the priority of the manifest decides, and among equal ones the older service comes first.
-const priorityStep = maxServices
 
 // prove makes the service of a record, if an approval key that we know vouches for it.
 func (r *Registry) prove(name string, rec *record) (*isc.Service, error) {

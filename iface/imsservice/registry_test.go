@@ -266,7 +266,7 @@ func TestRegistry(t *testing.T) {
 	if standing != imsservice.StandingActive || !s.May(isc.MediaSend) || s.May(isc.MediaRecord) || !s.HasKey(leaf) {
 		t.Fatalf("%s, %+v", standing, s)
 	}
-	if h.ByServer([]byte("echo.as.ims.example")) != s || len(h.Shared(s.Set)) != 1 || h.Shared(s.Set)[0].Priority != 50_000 || h.Shared(s.Set+1) != nil {
+	if h.ByServer([]byte("echo.as.ims.example")) != s || len(h.Shared(s.Set)) != 1 || h.Shared(s.Set)[0].Priority != 50 || h.Shared(s.Set+1) != nil {
 		t.Errorf("set %d: %+v", s.Set, h.Shared(s.Set))
 	}
 	host := []byte("echo.as.ims.example")
@@ -680,23 +680,6 @@ func TestInstances(t *testing.T) {
 	a2 := h.enrolled(manifest, "a") // a lost its key
 	if h.standing(leafA) != imsservice.StandingMismatch || h.standing(leafB) != "" || h.standing(a2.certificate()) != "" {
 		t.Error("the new key of an instance does not take the place of the old one")
-	}
-}
-
-// TestPriorities gives two services with the same priority different ones: a profile must not have one twice.
-func TestPriorities(t *testing.T) {
-	h := newHouse(t)
-	h.enrolled(manifest, "a")
-	h.enrolled(strings.ReplaceAll(manifest, "echo", "telephony"), "a")
-	seen := map[int]bool{}
-	for number, criteria := range h.Sets() {
-		if len(criteria) != 1 || seen[criteria[0].Priority] || criteria[0].Priority/1000 != 50 {
-			t.Errorf("set %d: %+v", number, criteria)
-		}
-		seen[criteria[0].Priority] = true
-	}
-	if len(seen) != 2 {
-		t.Errorf("%d sets", len(seen))
 	}
 }
 
