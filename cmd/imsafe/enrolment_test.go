@@ -133,12 +133,15 @@ func TestEnrolmentOfAService(t *testing.T) {
 	stop = e.start()
 	e.state("suspend", "suspended")
 	e.refusedHere([]string{"enrol.unknown-key"}, e.request(known...)...)
-	if said := traced(); strings.Contains(said, "echo.as."+testDomain) {
-		t.Errorf("while it is suspended: %s", said)
+	if said := traced(); !strings.Contains(said, "echo.as."+testDomain) {
+		t.Errorf("while it is suspended its criteria stay, so that default handling decides: %s", said)
 	}
 	e.state("resume", "active")
 	e.here(e.request(known...)...)
 	e.state("revoke", "revoked")
+	if said := traced(); strings.Contains(said, "echo.as."+testDomain) {
+		t.Errorf("after it was revoked: %s", said)
+	}
 	e.refused(exitFailed, []string{"not found"}, "user", "show", "sip:echo@"+testDomain)
 	again := jsonOf[node.Invited](e, "service", "invite")
 	e.refusedHere([]string{"enrol.revoked"}, e.request("--ca-fingerprint", again.CA, "--token", again.Token)...)

@@ -57,6 +57,8 @@ type Registry struct {
 	ended    map[string]uint64 // services whose end was told, by the serial of their approval
 }
 
+var _ Services = (*Registry)(nil)
+
 // registered is one state of the register. It is not changed once it is published.
 type registered struct {
 	services map[string]*entry

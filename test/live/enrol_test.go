@@ -40,7 +40,7 @@ limits   = { cps = 20, sessions = 200 }
 expires  = 2099-12-31
 [[trigger]]
 case       = "terminating"
-methods    = ["INVITE"]
+methods    = ["INVITE", "MESSAGE"]
 when       = ["always", "unregistered"]
 priority   = 1
 on_failure = "reject"
@@ -61,7 +61,7 @@ func startEnrolling(t *testing.T, configure ...func(*config.Config)) *enrolling 
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := live.Start(t, live.Options{Subscribers: 1, Configure: func(c *config.Config) {
+	n := live.Start(t, live.Options{Subscribers: 2, Configure: func(c *config.Config) {
 		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
 		c.IS.Enrol.Listen = config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
 		for _, more := range configure {
@@ -155,13 +155,26 @@ func (e *enrolling) approve(m *isc.Manifest, text, told string, changed *node.Se
 // TestEnrolment goes through the life of a service platform at a running node, with a user who is registered all the while.
 func TestEnrolment(t *testing.T) {
 	e := startEnrolling(t)
-	x, err := e.UE(e.Users[0], ue.IPsecUDP, nil)
-	if err == nil {
-		_, err = x.Register(e.ctx)
+	var clients []*live.UE
+	for _, u := range e.Users {
+		x, err := e.UE(u, ue.IPsecUDP, nil)
+		if err == nil {
+			_, err = x.Register(e.ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, x)
 	}
-	if err != nil {
-		t.Fatal(err)
+	// talks says whether a message gets through. The platform is not connected: while it is to be asked, its criterion rejects.
+	talks := func(when string, want bool) {
+		t.Helper()
+		err := clients[1].SendMessage(e.ctx, e.Users[0].IMPU, "text/plain", []byte("hello"))
+		if (err == nil) != want {
+			t.Errorf("%s: a message ends with %v", when, err)
+		}
 	}
+	talks("before", true)
 	var invited node.Invited
 	e.call("service.invite", node.InviteService{Seconds: 60}, &invited)
 	m, err := isc.Parse([]byte(screening))
@@ -196,7 +209,9 @@ func TestEnrolment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	talks("approved", false)
 	e.bites("service.suspend", node.SuspendService{Name: "screening"}, chain, imsservice.StandingSuspended)
+	talks("suspended", false) // it screens: not to be there is no reason to let pass
 	var list node.Services
 	e.call("service.list", node.None{}, &list)
 	if len(list.Services) != 1 || list.Services[0].State != imsservice.StateSuspended {
@@ -206,7 +221,9 @@ func TestEnrolment(t *testing.T) {
 	if !slices.Equal(e.sets(), []int{changed.Service.Set}) {
 		t.Errorf("resumed: the user has %v", e.sets())
 	}
+	talks("resumed", false)
 	e.bites("service.revoke", node.RevokeService{Name: "screening"}, chain, imsservice.StandingRevoked)
+	talks("revoked", true)
 	e.post(invited.Listen, invited.CA, "/v1/certificate", http.StatusForbidden, imsservice.Proof{Request: csr}, &refused)
 }
 
