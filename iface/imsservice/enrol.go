@@ -66,7 +66,7 @@ type EnrolmentCounters struct {
 	Applications atomic.Uint64 // requests that wait for an operator now, or did
 	Certificates atomic.Uint64 // issued here
 	Refused      atomic.Uint64 // wrong tokens, unknown keys, mistakes
-	Limited      atomic.Uint64 // sources that came too often
+	Limited      atomic.Uint64 // requests and connections of sources that came too often
 }
 
 // Enrolment is the door through which platforms enrol: HTTPS, TLS 1.3, authenticated by the core's authority on its side and by a one-use
@@ -90,6 +90,7 @@ func NewEnrolment(r *Registry, log *slog.Logger) *Enrolment {
 // The limits of the door. A platform sends two small requests in its life, and asks now and then while it waits.
 const (
 	maxConnections = 64
+	maxOfSource    = 8        // of these: one source cannot have them all
 	maxBody        = 32 << 10 // octets: a manifest and a request in base64
 	widestBody     = 8 << 20  // without the control
 	patience       = 10 * time.Second
@@ -103,7 +104,7 @@ func (e *Enrolment) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	secured := tls.NewListener(netutil.LimitListener(ln, maxConnections), &tls.Config{GetConfigForClient: e.tls})
+	secured := tls.NewListener(&fairListener{Listener: netutil.LimitListener(ln, maxConnections), open: map[netip.Addr]int{}, door: e}, &tls.Config{GetConfigForClient: e.tls})
 	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("imsservice: enrolment: %w", err)
 	}
@@ -295,13 +296,9 @@ const (
 )
 
 func (s *sources) may(a netip.Addr, now time.Duration) bool {
-	if a.Is6() {
-		prefix, _ := a.Prefix(64)
-		a = prefix.Addr()
-	}
 	var h maphash.Hash
 	h.SetSeed(s.seed)
-	b := a.As16()
+	b := sourceOf(a).As16()
 	_, _ = h.Write(b[:]) // a hash does not fail
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -312,6 +309,68 @@ func (s *sources) may(a netip.Addr, now time.Duration) bool {
 	}
 	*full = next
 	return true
+}
+
+// sourceOf is the address that limits count by: of IPv6 the /64.
+func sourceOf(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	if a.Is6() {
+		prefix, _ := a.Prefix(64)
+		a = prefix.Addr()
+	}
+	return a
+}
+
+// fairListener closes the connections that a source has beyond its share at once.
+type fairListener struct {
+	net.Listener
+	door *Enrolment
+
+	mu   sync.Mutex
+	open map[netip.Addr]int // of sources that have one at least
+}
+
+// Accept implements net.Listener.
+func (l *fairListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		peer, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+		source := sourceOf(peer.Addr())
+		if l.count(source, 1) {
+			return &fairConn{Conn: conn, gone: sync.OnceFunc(func() { l.count(source, -1) })}, nil
+		}
+		l.door.Counters.Limited.Add(1)
+		_ = conn.Close() // it is told nothing
+	}
+}
+
+// count adds to the connections of a source, if it may have more.
+func (l *fairListener) count(source netip.Addr, n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.open[source] + n
+	if now > maxOfSource {
+		return false
+	}
+	if l.open[source] = now; now == 0 {
+		delete(l.open, source)
+	}
+	return true
+}
+
+// fairConn is a connection that is counted until it is closed.
+type fairConn struct {
+	net.Conn
+	gone func()
+}
+
+// Close implements net.Conn.
+func (c *fairConn) Close() error {
+	c.gone()
+	return c.Conn.Close()
 }
 
 // VerifyCore says how a platform checks the door that it enrols at: the chain must end at the root, which is one of roots, or, if roots is

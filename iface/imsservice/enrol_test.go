@@ -6,12 +6,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -277,6 +279,33 @@ func TestEnrolmentIsTheCore(t *testing.T) {
 	if err == nil {
 		old.Close()
 		t.Error("TLS 1.2 is accepted")
+	}
+}
+
+// TestEnrolmentIsShared lets one source hold as many connections as it can: another one is served all the same.
+func TestEnrolmentIsShared(t *testing.T) {
+	d := newDoor(t, newHouse(t))
+	dial := func(from string) net.Conn {
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial("tcp", d.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	var last net.Conn
+	for range 100 { // more than there are in all
+		last = dial("127.0.0.2")
+	}
+	_ = last.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := last.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the hundredth connection of a source: %v", err)
+	}
+	if status, _ := d.post("/v1/certificate", "{}"); status != http.StatusUnprocessableEntity {
+		t.Errorf("another source: %d", status)
+	}
+	if n := d.Counters.Limited.Load(); n != 92 {
+		t.Errorf("%d connections were refused", n)
 	}
 }
 
