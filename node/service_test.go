@@ -74,22 +74,28 @@ func openAgency(t *testing.T) *agency {
 		t.Fatal(err)
 	}
 	a.verbs = a.Operations.Verbs()
-	root, err := ca.NewRoot(rand.Reader, time.Now, home, time.Hour)
+	a.establish(home)
+	return a
+}
+
+// establish gives it an authority.
+func (a *agency) establish(domain string) {
+	a.t.Helper()
+	root, err := ca.NewRoot(rand.Reader, time.Now, domain, time.Hour)
 	if err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
 	request, err := a.Authority.Request()
 	if err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
 	signed, err := root.Sign(request, time.Hour)
 	if err == nil {
 		err = a.Authority.Install(signed)
 	}
 	if err != nil {
-		t.Fatal(err)
+		a.t.Fatal(err)
 	}
-	return a
 }
 
 // request sends a manifest, and returns what an operator signs about it.

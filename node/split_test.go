@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"imsafe/client/media"
 	"imsafe/client/ue"
 	"imsafe/config"
+	"imsafe/iface/management"
 	"imsafe/imsbox/hss"
 	"imsafe/node"
 	"imsafe/policy"
@@ -34,6 +36,8 @@ type split struct {
 	edge, heart, home *node.Node     // home has the HSS; it is heart, or apart
 	client            netip.AddrPort // where clients meet the edge
 	stop              map[*node.Node]func()
+	socket            map[*node.Node]string // of the operator
+	approver          ed25519.PrivateKey    // of service platforms, where the HSS is apart
 }
 
 // free reserves a port on loopback for a moment.
@@ -55,7 +59,7 @@ func newSplit(t *testing.T, apart bool) *split {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &split{authority: authority, stop: map[*node.Node]func(){}}
+	s := &split{authority: authority, stop: map[*node.Node]func(){}, socket: map[*node.Node]string{}}
 	edge, heart := config.Default(), config.Default()
 	edge.Mw.Listen, heart.Mw.Listen = free(t), free(t)
 	edge.Node.Roles, heart.Node.Roles = []string{"pcscf"}, []string{"icscf", "scscf", "hss"}
@@ -70,6 +74,11 @@ func newSplit(t *testing.T, apart bool) *split {
 		home.Node.Roles, home.Node.Number, heart.Node.Roles = []string{"hss"}, 3, []string{"icscf", "scscf"}
 		home.Cx.Listen, home.Cx.Clients = free(t), []string{"cscf." + splitDomain}
 		heart.Cx.Server = home.Cx.Listen
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		home.IS.ApprovalKeys, s.approver = []string{config.FormatApprovalKey(public)}, private
 		s.home = s.start(t, &home, "hss."+splitDomain)
 	}
 	s.edge = s.start(t, &edge, "edge."+splitDomain)
@@ -125,6 +134,7 @@ func (s *split) start(t *testing.T, c *config.Config, names ...string) *node.Nod
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
+	s.socket[n] = c.ManagementSocket()
 	s.stop[n] = sync.OnceFunc(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -206,6 +216,49 @@ func TestSplit_HSS_gone(t *testing.T) {
 	if waited := time.Since(begun); waited > 5*time.Second {
 		t.Errorf("the refusal took %v", waited)
 	}
+}
+
+// TestSplit_services: an S-CSCF on another node than the register gets the criteria themselves. It has no door to the platform, so default
+// handling decides about calls to its users. A set that it does not know would let none through.
+func TestSplit_services(t *testing.T) {
+	s := newSplit(t, true)
+	client := management.NewClient(s.socket[s.home])
+	defer client.Close()
+	a := &agency{office: &office{t: t}, Operations: &node.Operations{Registry: s.home.Registry, Authority: s.home.Authority, HSS: s.home.HSS}, approver: s.approver}
+	a.establish(splitDomain)
+	alice, bob := s.phone(t, "alice", nil), s.phone(t, "bob", func(c *ue.Call) { c.Reject(486) })
+	for _, u := range []*ue.UE{alice, bob} {
+		if _, err := u.Register(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rings := func(when string, want bool) {
+		t.Helper()
+		call, err := alice.Call(t.Context(), "sip:bob@"+splitDomain, ue.Voice{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-call.Done()
+		if status := call.Result().Code; (status == 486) != want {
+			t.Errorf("%s: the call ends with %d, %v", when, status, call.Result().Err)
+		}
+	}
+	rings("before", true)
+	for _, onFailure := range []string{"continue", "reject"} {
+		manifest := strings.NewReplacer(home, splitDomain, `"staff"`, `"default"`, `when     = ["unregistered"]`, `on_failure = "`+onFailure+`"`).Replace(mailbox)
+		approval, err := a.request(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Call(t.Context(), "service.approve", node.ApproveService{Approval: string(approval.Marshal())}, nil); err != nil {
+			t.Fatal(err)
+		}
+		rings("approved, on failure "+onFailure, onFailure == "continue")
+	}
+	if err := client.Call(t.Context(), "service.revoke", node.RevokeService{Name: "mailbox"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	rings("revoked", true)
 }
 
 func talk(t *testing.T, s *split) {
