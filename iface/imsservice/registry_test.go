@@ -39,7 +39,7 @@ methods  = ["INVITE"]
 priority = 50
 `
 
-// clock is a wall that the test moves.
+// clock is one that the test moves.
 type clock struct {
 	shard.Clock
 	mu  sync.Mutex
@@ -51,6 +51,8 @@ func (c *clock) Wall() time.Time {
 	defer c.mu.Unlock()
 	return c.now
 }
+
+func (c *clock) Now() time.Duration { return c.Wall().Sub(time.Unix(0, 0)) }
 
 func (c *clock) move(d time.Duration) {
 	c.mu.Lock()

@@ -161,10 +161,11 @@ func FuzzRecords(f *testing.F) {
 	f.Add(byte(2), sequence{5, 6, 7}.encode())
 	f.Add(byte(3), (&Group{Profile: "p"}).encode())
 	f.Add(byte(4), encodeServiceProfile(voicemail()))
+	f.Add(byte(5), encodeShared([]sharedEntry{{1000, true}, {1001, false}}))
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
 		var again []byte
 		var err error
-		switch kind % 5 {
+		switch kind % 6 {
 		case 0:
 			var s *subscription
 			if s, err = decodeSubscription(b); err == nil {
@@ -192,9 +193,14 @@ func FuzzRecords(f *testing.F) {
 			if s, err = decodeServiceProfile(b); err == nil {
 				again = encodeServiceProfile(&s)
 			}
+		case 5:
+			var list []sharedEntry
+			if list, err = decodeShared(b); err == nil {
+				again = encodeShared(list)
+			}
 		}
 		if err == nil && !bytes.Equal(again, b) {
-			t.Errorf("kind %d: %x becomes %x", kind%5, b, again)
+			t.Errorf("kind %d: %x becomes %x", kind%6, b, again)
 		}
 	})
 }
