@@ -31,6 +31,7 @@ type Operations struct {
 	Authority *ca.Authority
 	Registry  *imsservice.Registry
 	EnrolAt   string // where service platforms ask to be approved, "" for nowhere
+	ConnectAt string // where they connect then, "" for nowhere
 	// EndDialogs ends the dialogs that a service takes part in, and says how many; nil without a running door.
 	EndDialogs func(ctx context.Context, service string) (int, error)
 
@@ -71,6 +72,9 @@ func (n *Node) operations() *Operations {
 		}}
 	if n.o.Sockets.Enrol != nil {
 		o.EnrolAt = n.o.Sockets.Enrol.Addr().String()
+	}
+	if n.o.Sockets.ISC != nil {
+		o.ConnectAt = n.o.Sockets.ISC.Addr().String()
 	}
 	return o
 }

@@ -41,7 +41,9 @@ type InviteService struct {
 type Invited struct {
 	Token   string    `json:"token"`
 	Until   time.Time `json:"until"`
-	Listen  string    `json:"listen,omitempty"` // where the door for enrolment listens; empty: nowhere
+	Listen  string    `json:"listen,omitempty"`  // where the door for enrolment listens; empty: nowhere
+	Connect string    `json:"connect,omitempty"` // where platforms connect that are approved; empty: nowhere
+	Name    string    `json:"name"`              // that the core shows there, in its certificate
 	Domain  string    `json:"domain"`
 	CA      string    `json:"ca,omitempty"` // fingerprint of the root
 	CertPEM string    `json:"ca_certificate,omitempty"`
@@ -61,6 +63,7 @@ func (o *Operations) inviteService(_ context.Context, in InviteService) (out Inv
 		return out, err
 	}
 	out.Until, out.Listen, out.Domain = o.Clock.Wall().Add(life).UTC(), o.EnrolAt, o.Domain
+	out.Connect, out.Name = o.ConnectAt, ISCHost(o.Domain)
 	out.CA, out.CertPEM = isc.FingerprintOf(certs[0].RawSubjectPublicKeyInfo).String(), string(root)
 	return out, nil
 }

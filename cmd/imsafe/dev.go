@@ -146,7 +146,7 @@ func (v *devCmd) config(a *app, dir string) (*config.Config, error) {
 	c.CI.IPsec.Listen, c.CI.IPsec.ESP = []config.Address{loopback(5062)}, "off" // in UDP: no privilege
 	c.HSS.SealingKeyFile = config.SecretFile(filepath.Join(dir, "sealing.key"))
 	c.Metrics.Listen = loopback(9464)
-	c.IS.Enrol.Listen = loopback(8443)
+	c.IS.Enrol.Listen, c.IS.Listen = loopback(8443), loopback(5063)
 	approver, err := a.devApprover(dir)
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (d *dev) tellReplaced(a *app) {
 	}
 	clients, lab := d.sockets.Addresses()
 	a.say("taken by another process: %s", strings.Join(d.replaced, ", "))
-	a.say("used instead: SIP over TLS %v, lab %v, metrics %v, enrolment %v\n", clients[0], lab[0], d.sockets.Metrics.Addr(), d.sockets.Enrol.Addr())
+	a.say("used instead: SIP over TLS %v, lab %v, metrics %v, enrolment %v, I-S %v\n", clients[0], lab[0], d.sockets.Metrics.Addr(), d.sockets.Enrol.Addr(), d.sockets.ISC.Addr())
 }
 
 // explain says how the running system is used.
@@ -208,7 +208,7 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	}
 	if a.json {
 		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ipsec": d.sockets.IPsec[0].Clear[0].LocalAddr().String(), "esp_in_udp": d.sockets.IPsec[0].NAT.LocalAddr().String(), "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
-			"management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
+			"management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "isc": d.sockets.ISC.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
 		return nil
 	}
 	a.say("\nThe system stays up until Ctrl-C.")
@@ -217,6 +217,7 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	gm := d.sockets.IPsec[0]
 	a.say("  IPsec           %v   first REGISTER; ESP in UDP at %v", gm.Clear[0].LocalAddr(), gm.NAT.LocalAddr())
 	a.say("  lab, in clear   %v   UDP and TCP, for test clients with AKAv1-MD5", lab[0])
+	a.say("  I-S             %v   service platforms, over mutual TLS; name %s", d.sockets.ISC.Addr(), node.ISCHost(d.config.HomeDomain()))
 	a.say("  management      %s", d.config.ManagementSocket())
 	a.say("  metrics         http://%s/metrics", d.sockets.Metrics.Addr())
 	a.say("  accounts")

@@ -41,6 +41,9 @@ func (v *serviceInviteCmd) Run(a *app) error {
 		}
 		a.say("The token holds until %s, for one request. On the platform:\n", out.Until.Local().Format(time.DateTime))
 		a.say("imsafe service request NAME.service.toml --to %s --ca-fingerprint %s --token %s", at, out.CA, out.Token)
+		if out.Connect != "" {
+			a.say("\nWhen it is approved it connects to %s, which shows a certificate for %s.", out.Connect, out.Name)
+		}
 		return nil
 	})
 }
