@@ -3,7 +3,6 @@ package clientims
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -207,9 +206,6 @@ func (b *budgets) drawer(c *claims, a *association, s *source, by origin, own, p
 	}
 	return b.keys.And(c.name, where[:])
 }
-
-// errVector is what is told of a REGISTER that is over its budget.
-var errVector = errors.New("budget")
 
 // overVector refuses a REGISTER that may draw no vector. It is told of once until one is drawn again.
 func (p *Port) overVector(f siptransport.Flow, m *sip.Message, a *association, c *claims, v budget.Verdict, reason string,

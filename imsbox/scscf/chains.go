@@ -53,7 +53,6 @@ type passage struct {
 	uses     int    // how often it may still come back
 	returned bool
 	ended    bool
-	until    time.Duration // after an answer: as long as the dialog may last
 }
 
 // passages are the stays. The identifier is the sealed number of a slot (TS 24.229 5.4.3.2: the S-CSCF's own Route entry carries it): it says

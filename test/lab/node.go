@@ -390,7 +390,8 @@ type errand struct {
 // begin waits for the goroutine's turn.
 func (e *errand) begin() {
 	e.turn.Lock()
-	e.turn.Unlock() //nolint:staticcheck // to have had it is enough: the world takes it when the goroutine waits, and not before
+	//lint:ignore SA2001 to have had it is enough: the world takes it when the goroutine waits, and not before
+	e.turn.Unlock()
 }
 
 // block tells that the goroutine waits for the world now.
