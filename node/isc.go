@@ -113,3 +113,15 @@ func (s *iscSockets) streams() []*siptransport.Streams {
 	}
 	return all
 }
+
+// endDialogs ends the dialogs that a service takes part in.
+func (n *Node) endDialogs(ctx context.Context, name string) (ended int, err error) {
+	s := n.Registry.Service(name)
+	if s == nil {
+		return 0, nil
+	}
+	host := s.Manifest.Host()
+	err = n.Shards[0].Call(ctx, func(t *shard.Task) { ended = n.SCSCF.EndPlatform(t, host) })
+	n.Services.Forget(host)
+	return ended, err
+}

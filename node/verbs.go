@@ -70,6 +70,9 @@ func (n *Node) operations() *Operations {
 			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,
 				Registered: n.registered()}
 		}}
+	if n.Services != nil {
+		o.EndDialogs = n.endDialogs
+	}
 	if n.o.Sockets.Enrol != nil {
 		o.EnrolAt = n.o.Sockets.Enrol.Addr().String()
 	}

@@ -197,7 +197,10 @@ func (o *Operations) revokeService(ctx context.Context, in RevokeService) (out S
 	if err != nil {
 		return out, err
 	}
-	return o.serviceChanged(ctx, in.Name)
+	if out, err = o.serviceChanged(ctx, in.Name); err == nil && in.Serial == "" && in.Instance == "" && o.EndDialogs != nil {
+		out.Ended, err = o.EndDialogs(ctx, in.Name) // what it is part of ends with it
+	}
+	return out, err
 }
 
 // AuthorityView is the answer of ca.show.

@@ -124,6 +124,9 @@ func (d *Door) Returns(host []byte) int {
 	return 1
 }
 
+// Forget takes the platform at host out of all dialogs: they were ended.
+func (d *Door) Forget(host string) { d.visits.leaveAll(host) }
+
 // foreign hands a response to the shard that its branch names.
 func (d *Door) foreign(place shard.Place, f siptransport.Flow, data []byte) {
 	if int(place.Shard) < len(d.port) {

@@ -150,6 +150,17 @@ func (v *visits) forget(name dialogName) {
 	}
 }
 
+// leaveAll ends all dialogs of a platform.
+func (v *visits) leaveAll(host string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for name := range v.dialogs {
+		if name.host == host {
+			v.forget(name)
+		}
+	}
+}
+
 // takesPart reports whether the platform is part of the dialog of m.
 func (v *visits) takesPart(host string, m *sip.Message) bool {
 	v.mu.Lock()

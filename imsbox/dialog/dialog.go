@@ -31,6 +31,8 @@ type Config struct {
 	Name  hop.Name     // of the function that it belongs to
 	Hop   *hop.Table   // the way of its requests
 	Proof secure.Proof // that the function itself speaks
+	// Past, if set, is how many entries of the route to the called end of a dialog are passed over: they lead by way of somebody who is gone.
+	Past func(part uint32) int
 }
 
 // Ledger is the confirmed dialogs of one function.
@@ -182,6 +184,11 @@ func (l *Ledger) Answered(n Note, r hop.Reply) {
 	}
 }
 
+// Forget takes the dialog of an answer off the ledger, if it is there: who passed the request on has not stayed in its path.
+func (l *Ledger) Forget(half []byte, o *Offer, answer hop.Reply) {
+	l.forget(l.keyOf(half, answer.Msg.Get(sip.HdrCallID), o.tag, answer.Msg.ToTag()))
+}
+
 // forget takes a dialog off the ledger.
 func (l *Ledger) forget(k key) {
 	var b [128]byte
@@ -210,8 +217,10 @@ func (l *Ledger) own(owner []byte, k key, part uint32) {
 	// There is no limit to the table, and the record is bounded: it cannot fail.
 	_ = l.owned.Update(owner, func(old, buf []byte) ([]byte, bool) {
 		for i := 0; i < len(old); i += entry {
-			if key(old[i:]) == k {
-				return old, true // an answer that came twice
+			if key(old[i:]) == k { // an answer that came twice, or was seen further out: that is the last word
+				buf = append(buf, old...)
+				binary.BigEndian.PutUint32(buf[len(buf)-len(old)+i+len(key{}):], part)
+				return buf, true
 			}
 		}
 		if full = len(old) >= MaxOwned*entry; full {
@@ -324,7 +333,11 @@ func (l *Ledger) Release(t *shard.Task, owner []byte, parts func(part uint32) bo
 // that end finds out for itself.
 func (l *Ledger) bye(t *shard.Task, d *dialog, from, to *end, cause string) {
 	m := l.cfg.Hop.Pool().NewRequest(sip.BYE, to.target)
-	for _, r := range to.route {
+	route := to.route
+	if l.cfg.Past != nil && to == &d.callee {
+		route = route[min(l.cfg.Past(d.part), len(route)):]
+	}
+	for _, r := range route {
 		m.AppendString(sip.HdrRoute, r)
 	}
 	m.AppendString(sip.HdrMaxForwards, "70")

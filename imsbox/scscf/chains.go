@@ -21,6 +21,7 @@ type chain struct {
 	when   cx.SessionCase
 	user   user
 	onward onward
+	callID string
 	target string // the Request-URI as it came: of a called user, a platform that changes it diverts the call
 
 	devices      []device // of the called user; nil after a stay at a platform: they are looked up again
@@ -33,6 +34,7 @@ func begin(in hop.Inbound, u user, when cx.SessionCase, to onward) chain {
 	c := chain{filter: u.filter, when: when, user: u, onward: to}
 	if u.filter != nil { // the rest is for those who come back
 		c.cursor, c.target = filter.Cursor{Version: u.filter.Version()}, string(in.Msg.RequestURI())
+		c.callID = string(in.Msg.Get(sip.HdrCallID))
 	}
 	return c
 }

@@ -60,8 +60,10 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 	m.PrependString(sip.HdrRoute, "<"+criterion.Server.ServerName+";lr>")
 	m.SetString(sip.HdrPServedUser, "<"+c.user.served+">"+sessionCase(c.when))
 	callID := string(m.Get(sip.HdrCallID))
+	offer, before := s.hosted.Offer(in.Msg, 1), in.Msg.Count(sip.HdrRecordRoute)
 	r = x.Forward(isc.Name, hop.Inbound{Msg: m, Proof: in.Proof}, up)
 	confirmed := r.Status()/100 == 2 && in.Msg.Method() == sip.INVITE
+	s.hosts(offer, []byte(stay.host), before, r)
 	returned := s.passages.settle(place, callID, confirmed, x.Task().Now())
 	return r, returned || !silent(r.Status())
 }
@@ -102,10 +104,17 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return s.goOn(x, in, chain{})
 	}
 	s.stay(in)
+	goOn := s.divert
 	if c.onward == toHome || string(in.Msg.RequestURI()) == c.target {
-		return s.serve(x, in, c, nil)
+		goOn = func(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply { return s.serve(x, in, c, nil) }
 	}
-	return s.divert(x, in, c)
+	if string(in.Msg.Get(sip.HdrCallID)) == c.callID {
+		return goOn(x, in, c)
+	}
+	host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1) // it has answered, and calls on
+	r := goOn(x, in, c)
+	s.hosted.Confirmed(offer, host, host, hostedCaller, r)
+	return r
 }
 
 // divert goes on with a request whose target a platform of the called user has changed: as his originating request after a call diversion
@@ -175,5 +184,8 @@ func (s *SCSCF) passThrough(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	return x.Forward(next, in, nil)
+	note := s.hosted.Note(s.hostOf(in), in.Msg)
+	r := x.Forward(next, in, nil)
+	s.hosted.Answered(note, r)
+	return r
 }

@@ -85,6 +85,7 @@ type SCSCF struct {
 	dialogs    *dialog.Ledger
 	profiles   *profiles
 	passages   *passages
+	hosted     *dialog.Ledger // the dialogs that platforms take part in, by their host
 }
 
 var (
@@ -118,6 +119,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
 		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), challenges: newChallenges(cfg.AwaitAuth), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
 		profiles: newProfiles(), passages: newPassages(),
+		hosted:  dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin, Past: pastPlatform}),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}, nil
 }
 

@@ -122,7 +122,13 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)
 	name := s.addIOI(in, rf.Terminating)
-	return account(name(s.serve(x, in, c, name)))
+	if !fromPlatform(in) {
+		return account(name(s.serve(x, in, c, name)))
+	}
+	host, begun := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1)
+	r := account(name(s.serve(x, in, c, name)))
+	s.hosted.Confirmed(begun, host, host, hostedCaller, r)
+	return r
 }
 
 // goOn is the way of an initial request when no further platform is to see it.
@@ -186,8 +192,9 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method() == sip.BYE && !s.extras.has(in.Msg) {
 		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), role, s.ports.Clock.Wall())
 	}
-	note := s.dialogs.Note(half(role), in.Msg)
+	note, hosted := s.dialogs.Note(half(role), in.Msg), s.hosted.Note(s.hostOf(in), in.Msg)
 	r := x.Forward(next, in, nil)
 	s.dialogs.Answered(note, r)
+	s.hosted.Answered(hosted, r)
 	return r
 }

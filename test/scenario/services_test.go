@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"imsafe/hop"
+	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/secure"
 	"imsafe/test/lab"
@@ -558,5 +559,64 @@ func TestServices_third_party_registration(t *testing.T) {
 		if expires, _ := m.Expires(); (expires == 0) != (i == 2) {
 			t.Errorf("REGISTER %d: Expires %d", i, expires)
 		}
+	}
+}
+
+// TestServices_ended: the dialogs of a platform end with it: whoever is left hears a BYE.
+func TestServices_ended(t *testing.T) {
+	for name, c := range map[string]struct {
+		scopes  []string
+		trigger string
+		handle  func(s *stage, p *lab.Platform) func(*sip.Message)
+		hear    []string
+	}{
+		"between": {[]string{"session.proxy"}, trigger("originating", "10", "reject"), nil, []string{"alice", "bob"}},
+		"called": {[]string{"session.answer"}, trigger("terminating", "10", "reject"), func(_ *stage, p *lab.Platform) func(*sip.Message) {
+			return func(m *sip.Message) { p.Answer(m, 200) }
+		}, []string{"alice"}},
+		"between two calls": {[]string{"session.answer"}, trigger("terminating", "10", "reject"), func(s *stage, p *lab.Platform) func(*sip.Message) {
+			return func(m *sip.Message) {
+				route := string(m.Nth(sip.HdrRoute, 1))
+				p.Answer(m, 200)
+				call := p.NewRequest(sip.INVITE, s.bob.IMPU, s.alice.IMPU)
+				call.AppendString(sip.HdrRoute, route)
+				p.Begin(call)
+			}
+		}, []string{"alice", "bob"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, lab.Options{Seed: 1})
+			p := s.platform("gone", c.scopes, c.trigger)
+			if c.handle != nil {
+				p.Handle = c.handle(s, p)
+			}
+			s.registers()
+			s.alice.Send(sip.INVITE, s.bob.IMPU)
+			if len(c.hear) == 2 {
+				if s.bob.Request("INVITE") == nil {
+					t.Fatalf("bob hears nothing; alice has %s", s.alice.Pending())
+				}
+				s.bob.Answer(200)
+			}
+			if s.alice.Response(200) == nil {
+				t.Fatalf("alice has %s", s.alice.Pending())
+			}
+			s.alice.SendInDialog(sip.ACK)
+			s.w.Settle()
+			p.Dead = true
+			ended := 0
+			if err := s.n.Call(func(t *shard.Task) { ended = s.n.Core.SCSCF.EndPlatform(t, p.Service.Manifest.Host()) }); err != nil {
+				t.Fatal(err)
+			}
+			if ended == 0 {
+				t.Error("no dialog of it is known")
+			}
+			for _, who := range c.hear {
+				client := map[string]*lab.Client{"alice": s.alice, "bob": s.bob}[who]
+				if client.Request("BYE") == nil {
+					t.Errorf("%s hears no BYE, but %s", who, client.Pending())
+				}
+			}
+		})
 	}
 }
