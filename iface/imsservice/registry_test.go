@@ -705,3 +705,24 @@ func TestDocumentLimits(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRegistry asks what the door and the S-CSCF ask for each message and each connection.
+func BenchmarkRegistry(b *testing.B) {
+	h := newHouse(b)
+	leaf := h.enrolled(manifest, "a").certificate()
+	host, set := []byte("echo.as.ims.example"), h.Service("echo").Set
+	for name, ask := range map[string]func() bool{
+		"by_server": func() bool { return h.ByServer(host) != nil },
+		"shared":    func() bool { return h.Shared(set) != nil },
+		"by_peer":   func() bool { return h.standing(leaf) == imsservice.StandingActive },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !ask() {
+					b.Fatal("no")
+				}
+			}
+		})
+	}
+}
