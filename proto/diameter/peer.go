@@ -20,6 +20,8 @@ type peer struct {
 	// suspicious: the last connection was given up by the watchdog, so the next one must answer three of them first
 	// (RFC 3539 3.4.1 [5]).
 	suspicious bool
+	// gone: it is no peer any more (Dismiss).
+	gone bool
 	// dismissed: the peer said that it does not want to talk to us (RFC 6733 5.4.3).
 	dismissed bool
 }
@@ -29,7 +31,7 @@ const firstRetry = time.Second
 
 // dial opens a connection, if that is our part and there is none.
 func (p *peer) dial() {
-	if p.cfg.Dial == nil || p.conn != nil || p.dialled != nil {
+	if p.cfg.Dial == nil || p.conn != nil || p.dialled != nil || p.gone {
 		return
 	}
 	c := p.n.add(nil, p)
@@ -71,7 +73,7 @@ func (p *peer) lost(c *conn, was state) {
 
 // redial arms the next attempt.
 func (p *peer) redial() {
-	if p.n.leaving || p.cfg.Dial == nil || p.timer.Armed() || p.conn != nil || p.dialled != nil {
+	if p.n.leaving || p.gone || p.cfg.Dial == nil || p.timer.Armed() || p.conn != nil || p.dialled != nil {
 		return
 	}
 	p.backoff = min(max(2*p.backoff, firstRetry), p.n.cfg.Reconnect)
