@@ -4,6 +4,7 @@
 //   - a codec: Message and AVP are views of received octets, Writer appends to a slice; both allocate nothing;
 //   - a dictionary of the base protocol, Cx/Dx (TS 29.229) and Sh (TS 29.329);
 //   - Check, which judges a message by its command's grammar and says with which Result-Code and Failed-AVP to refuse it;
+//   - Stateless: what the wire forms of Cx and Sh have in common: how a request begins, is served, is answered, is asked;
 //   - Node: peers, capabilities exchange, watchdog, disconnect, failover, duplicates, routing by realm, roles.
 //
 // It relays nothing, knows no application (those are wire forms above, as refpoint/cx/cxwire), does no SCTP and no

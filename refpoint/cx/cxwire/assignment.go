@@ -27,12 +27,12 @@ func appendSAR(w *d.Writer, r *cx.ServerAssignmentRequest) {
 	w.TextIf(d.WildcardedPublicIdentity, string(r.WildcardedIMPU))
 	w.TextIf(d.ServerName, r.ServerName)
 	w.Enumerated(d.ServerAssignmentType, int32(r.Type))
-	flag(w, d.UserDataAlreadyAvailable, r.UserDataAvailable)
+	w.Flag(d.UserDataAlreadyAvailable, r.UserDataAvailable)
 	if r.Restoration != nil {
 		appendRestoration(w, r.Restoration)
 	}
 	if r.MultipleRegistration {
-		flag(w, d.MultipleRegistrationIndication, true)
+		w.Flag(d.MultipleRegistrationIndication, true)
 	}
 	appendPriority(w, r.SessionPriority)
 	if r.PCSCFRestoration {
@@ -41,11 +41,11 @@ func appendSAR(w *d.Writer, r *cx.ServerAssignmentRequest) {
 }
 
 func decodeSAR(v d.AVPs) (*cx.ServerAssignmentRequest, *d.Fault) {
-	kind, f := enumerated(v, d.ServerAssignmentType, 0, uint32(cx.PGWUpdate))
+	kind, f := v.Choice(d.ServerAssignmentType, 0, uint32(cx.PGWUpdate))
 	if f != nil {
 		return nil, f
 	}
-	available, f := enumerated(v, d.UserDataAlreadyAvailable, 0, 1)
+	available, f := v.Choice(d.UserDataAlreadyAvailable, 0, 1)
 	if f != nil {
 		return nil, f
 	}
@@ -53,14 +53,14 @@ func decodeSAR(v d.AVPs) (*cx.ServerAssignmentRequest, *d.Fault) {
 	if f != nil {
 		return nil, f
 	}
-	multiple, f := enumerated(v, d.MultipleRegistrationIndication, 0, 1)
+	multiple, f := v.Choice(d.MultipleRegistrationIndication, 0, 1)
 	if f != nil {
 		return nil, f
 	}
-	flags, _ := number(v, d.SARFlags)
-	r := &cx.ServerAssignmentRequest{IMPI: cx.IMPI(text(v, d.UserName)), IMPUs: texts[cx.IMPU](v, d.PublicIdentity),
-		ServerName: text(v, d.ServerName), Type: cx.ServerAssignmentType(kind), UserDataAvailable: available == 1,
-		WildcardedIMPU: cx.IMPU(text(v, d.WildcardedPublicIdentity)), MultipleRegistration: multiple == 1,
+	flags, _ := v.Number(d.SARFlags)
+	r := &cx.ServerAssignmentRequest{IMPI: cx.IMPI(v.Text(d.UserName)), IMPUs: texts[cx.IMPU](v, d.PublicIdentity),
+		ServerName: v.Text(d.ServerName), Type: cx.ServerAssignmentType(kind), UserDataAvailable: available == 1,
+		WildcardedIMPU: cx.IMPU(v.Text(d.WildcardedPublicIdentity)), MultipleRegistration: multiple == 1,
 		SessionPriority: priority, PCSCFRestoration: flags&sarPCSCFRestoration != 0}
 	if g, ok := v.Find(d.SCSCFRestorationInfo); ok {
 		info := decodeRestoration(g.Group())
@@ -77,7 +77,7 @@ func appendSAA(w *d.Writer, a *cx.ServerAssignmentAnswer) {
 	appendCharging(w, a.Charging)
 	appendIdentities(w, d.AssociatedIdentities, a.AssociatedIdentities)
 	if a.LooseRoute {
-		flag(w, d.LooseRouteIndication, true)
+		w.Flag(d.LooseRouteIndication, true)
 	}
 	for i := range a.Restoration {
 		appendRestoration(w, &a.Restoration[i])
@@ -86,19 +86,19 @@ func appendSAA(w *d.Writer, a *cx.ServerAssignmentAnswer) {
 	w.TextIf(d.ServerName, a.ServerName)
 	w.TextIf(d.WildcardedPublicIdentity, string(a.WildcardedIMPU))
 	if a.PriviledgedSender {
-		flag(w, d.PriviledgedSenderIndication, true)
+		w.Flag(d.PriviledgedSenderIndication, true)
 	}
 	appendWAF(w, a.AllowedWAF)
 }
 
 // decodeSAA reads an answer; a profile that cannot be read is a failure of the HSS (TS 29.228 6.6).
 func decodeSAA(v d.AVPs, result cx.Result) (*cx.ServerAssignmentAnswer, error) {
-	a := &cx.ServerAssignmentAnswer{Result: result, IMPI: cx.IMPI(text(v, d.UserName)), Charging: decodeCharging(v),
-		AssociatedIdentities: decodeIdentities(v, d.AssociatedIdentities), ServerName: text(v, d.ServerName),
+	a := &cx.ServerAssignmentAnswer{Result: result, IMPI: cx.IMPI(v.Text(d.UserName)), Charging: decodeCharging(v),
+		AssociatedIdentities: decodeIdentities(v, d.AssociatedIdentities), ServerName: v.Text(d.ServerName),
 		AssociatedRegistered: decodeIdentities(v, d.AssociatedRegisteredIdentities),
-		WildcardedIMPU:       cx.IMPU(text(v, d.WildcardedPublicIdentity)), AllowedWAF: decodeWAF(v)}
-	loose, _ := number(v, d.LooseRouteIndication)
-	sender, _ := number(v, d.PriviledgedSenderIndication)
+		WildcardedIMPU:       cx.IMPU(v.Text(d.WildcardedPublicIdentity)), AllowedWAF: decodeWAF(v)}
+	loose, _ := v.Number(d.LooseRouteIndication)
+	sender, _ := v.Number(d.PriviledgedSenderIndication)
 	a.LooseRoute, a.PriviledgedSender = loose == 1, sender == 1
 	for g := range v.All() {
 		if g.ID() == d.SCSCFRestorationInfo {
@@ -159,9 +159,9 @@ func decodeCharging(v d.AVPs) *cx.ChargingInformation {
 		return nil
 	}
 	g := a.Group()
-	return &cx.ChargingInformation{PrimaryECF: text(g, d.PrimaryEventChargingFunctionName),
-		SecondaryECF: text(g, d.SecondaryEventChargingFunctionName), PrimaryCCF: text(g, d.PrimaryChargingCollectionFunctionName),
-		SecondaryCCF: text(g, d.SecondaryChargingCollectionFunctionName)}
+	return &cx.ChargingInformation{PrimaryECF: g.Text(d.PrimaryEventChargingFunctionName),
+		SecondaryECF: g.Text(d.SecondaryEventChargingFunctionName), PrimaryCCF: g.Text(d.PrimaryChargingCollectionFunctionName),
+		SecondaryCCF: g.Text(d.SecondaryChargingCollectionFunctionName)}
 }
 
 func appendWAF(w *d.Writer, names []string) {
@@ -202,7 +202,7 @@ func appendRestoration(w *d.Writer, r *cx.RestorationInfo) {
 }
 
 func decodeRestoration(g d.AVPs) cx.RestorationInfo {
-	r := cx.RestorationInfo{IMPI: cx.IMPI(text(g, d.UserName)), AuthScheme: text(g, d.SIPAuthenticationScheme)}
+	r := cx.RestorationInfo{IMPI: cx.IMPI(g.Text(d.UserName)), AuthScheme: g.Text(d.SIPAuthenticationScheme)}
 	if a, ok := g.Find(d.RegistrationTimeOut); ok {
 		t, _ := a.Time()
 		r.RegistrationTimeOut = t.Unix()
@@ -212,9 +212,9 @@ func decodeRestoration(g d.AVPs) cx.RestorationInfo {
 			continue
 		}
 		v := a.Group()
-		cseq, _ := number(v, d.InitialCSeqSequenceNumber)
-		r.Contacts = append(r.Contacts, cx.RestorationContact{Path: text(v, d.Path), Contact: text(v, d.Contact), InitialCSeq: cseq,
-			CallID: text(v, d.CallIDSIPHeader), Subscription: decodeSubscription(v, d.SubscriptionInfo),
+		cseq, _ := v.Number(d.InitialCSeqSequenceNumber)
+		r.Contacts = append(r.Contacts, cx.RestorationContact{Path: v.Text(d.Path), Contact: v.Text(d.Contact), InitialCSeq: cseq,
+			CallID: v.Text(d.CallIDSIPHeader), Subscription: decodeSubscription(v, d.SubscriptionInfo),
 			PCSCF: decodeSubscription(v, d.PCSCFSubscriptionInfo)})
 	}
 	return r
@@ -239,6 +239,6 @@ func decodeSubscription(v d.AVPs, group d.ID) *cx.SubscriptionInfo {
 		return nil
 	}
 	g := a.Group()
-	return &cx.SubscriptionInfo{CallID: text(g, d.CallIDSIPHeader), From: text(g, d.FromSIPHeader), To: text(g, d.ToSIPHeader),
-		RecordRoute: text(g, d.RecordRoute), Contact: text(g, d.Contact)}
+	return &cx.SubscriptionInfo{CallID: g.Text(d.CallIDSIPHeader), From: g.Text(d.FromSIPHeader), To: g.Text(d.ToSIPHeader),
+		RecordRoute: g.Text(d.RecordRoute), Contact: g.Text(d.Contact)}
 }

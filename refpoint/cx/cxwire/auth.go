@@ -22,18 +22,18 @@ func appendMAR(w *d.Writer, r *cx.MultimediaAuthRequest) {
 }
 
 func decodeMAR(v d.AVPs) (*cx.MultimediaAuthRequest, *d.Fault) {
-	items, _ := number(v, d.SIPNumberAuthItems)
-	r := &cx.MultimediaAuthRequest{IMPI: cx.IMPI(text(v, d.UserName)), IMPU: cx.IMPU(text(v, d.PublicIdentity)),
-		ServerName: text(v, d.ServerName), Items: items}
+	items, _ := v.Number(d.SIPNumberAuthItems)
+	r := &cx.MultimediaAuthRequest{IMPI: cx.IMPI(v.Text(d.UserName)), IMPU: cx.IMPU(v.Text(d.PublicIdentity)),
+		ServerName: v.Text(d.ServerName), Items: items}
 	item, _ := v.Find(d.SIPAuthDataItem)
 	scheme, ok := item.Group().Find(d.SIPAuthenticationScheme)
 	if !ok {
-		return nil, fault(d.ResultMissingAVP, d.SIPAuthenticationScheme, nil)
+		return nil, d.WrongValue(d.ResultMissingAVP, d.SIPAuthenticationScheme, nil)
 	}
 	r.Scheme = parseScheme(string(scheme.Data))
 	if a, ok := item.Group().Find(d.SIPAuthorization); ok {
 		if len(a.Data) != len(aka.RAND{})+len(aka.AUTS{}) {
-			return nil, fault(d.ResultInvalidAVPValue, d.SIPAuthorization, a.Data)
+			return nil, d.WrongValue(d.ResultInvalidAVPValue, d.SIPAuthorization, a.Data)
 		}
 		r.Resync = &cx.Resync{RAND: aka.RAND(a.Data[:16]), AUTS: aka.AUTS(a.Data[16:])}
 	}
@@ -101,8 +101,8 @@ func decodeDigest(v d.AVPs) *cx.DigestAuthenticate {
 		return nil
 	}
 	g := a.Group()
-	digest := &cx.DigestAuthenticate{Realm: text(g, d.DigestRealm), Algorithm: aka.MD5, QOP: text(g, d.DigestQoP),
-		HA1: cx.NewSecretHex(text(g, d.DigestHA1))}
+	digest := &cx.DigestAuthenticate{Realm: g.Text(d.DigestRealm), Algorithm: aka.MD5, QOP: g.Text(d.DigestQoP),
+		HA1: cx.NewSecretHex(g.Text(d.DigestHA1))}
 	if token, ok := g.Find(d.DigestAlgorithm); ok {
 		digest.Algorithm, _ = aka.ParseDigestAlgorithm(token.Data)
 	}
@@ -112,7 +112,7 @@ func decodeDigest(v d.AVPs) *cx.DigestAuthenticate {
 // decodeMAA reads an answer. algorithm is that of subscribers for whom the HSS gives no hint. An item that is not whole is a
 // failure of the HSS: half a vector authenticates nobody.
 func decodeMAA(v d.AVPs, result cx.Result, algorithm aka.DigestAlgorithm) (*cx.MultimediaAuthAnswer, error) {
-	a := &cx.MultimediaAuthAnswer{Result: result, IMPI: cx.IMPI(text(v, d.UserName)), IMPU: cx.IMPU(text(v, d.PublicIdentity))}
+	a := &cx.MultimediaAuthAnswer{Result: result, IMPI: cx.IMPI(v.Text(d.UserName)), IMPU: cx.IMPU(v.Text(d.PublicIdentity))}
 	numbers := []uint32(nil)
 	for g := range v.All() {
 		if g.ID() != d.SIPAuthDataItem {
@@ -126,7 +126,7 @@ func decodeMAA(v d.AVPs, result cx.Result, algorithm aka.DigestAlgorithm) (*cx.M
 			return nil, errUnreadable
 		}
 		// They are used in the order of their numbers (TS 29.229 6.3.14).
-		number, _ := number(g.Group(), d.SIPItemNumber)
+		number, _ := g.Group().Number(d.SIPItemNumber)
 		at := len(a.Items)
 		for at > 0 && numbers[at-1] > number {
 			at--
@@ -147,7 +147,7 @@ func insert[T any](s []T, at int, v T) []T {
 }
 
 func decodeItem(g d.AVPs, algorithm aka.DigestAlgorithm) (item cx.AuthDataItem, ok bool) {
-	if parseScheme(text(g, d.SIPAuthenticationScheme)) == cx.SchemeDigest {
+	if parseScheme(g.Text(d.SIPAuthenticationScheme)) == cx.SchemeDigest {
 		item.Digest = decodeDigest(g)
 		if item.Digest != nil {
 			item.Algorithm = item.Digest.Algorithm

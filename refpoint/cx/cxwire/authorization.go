@@ -25,13 +25,13 @@ func appendUAR(w *d.Writer, r *cx.UserAuthorizationRequest) {
 }
 
 func decodeUAR(v d.AVPs) (*cx.UserAuthorizationRequest, *d.Fault) {
-	kind, f := enumerated(v, d.UserAuthorizationType, uint32(cx.Registration), uint32(cx.RegistrationAndCapabilities))
+	kind, f := v.Choice(d.UserAuthorizationType, uint32(cx.Registration), uint32(cx.RegistrationAndCapabilities))
 	if f != nil {
 		return nil, f
 	}
-	flags, _ := number(v, d.UARFlags)
-	return &cx.UserAuthorizationRequest{IMPI: cx.IMPI(text(v, d.UserName)), IMPU: cx.IMPU(text(v, d.PublicIdentity)),
-		VisitedNetworkID: text(v, d.VisitedNetworkIdentifier), Type: cx.UserAuthorizationType(kind), Emergency: flags&uarEmergency != 0}, nil
+	flags, _ := v.Number(d.UARFlags)
+	return &cx.UserAuthorizationRequest{IMPI: cx.IMPI(v.Text(d.UserName)), IMPU: cx.IMPU(v.Text(d.PublicIdentity)),
+		VisitedNetworkID: v.Text(d.VisitedNetworkIdentifier), Type: cx.UserAuthorizationType(kind), Emergency: flags&uarEmergency != 0}, nil
 }
 
 func appendUAA(w *d.Writer, a *cx.UserAuthorizationAnswer) {
@@ -40,7 +40,7 @@ func appendUAA(w *d.Writer, a *cx.UserAuthorizationAnswer) {
 }
 
 func decodeUAA(v d.AVPs, result cx.Result) *cx.UserAuthorizationAnswer {
-	return &cx.UserAuthorizationAnswer{Result: result, ServerName: text(v, d.ServerName), Capabilities: decodeCapabilities(v)}
+	return &cx.UserAuthorizationAnswer{Result: result, ServerName: v.Text(d.ServerName), Capabilities: decodeCapabilities(v)}
 }
 
 func appendCapabilities(w *d.Writer, c *cx.ServerCapabilities) {
@@ -91,7 +91,7 @@ func appendLIR(w *d.Writer, r *cx.LocationInfoRequest) {
 }
 
 func decodeLIR(v d.AVPs) (*cx.LocationInfoRequest, *d.Fault) {
-	kind, f := enumerated(v, d.UserAuthorizationType, uint32(cx.Registration), uint32(cx.RegistrationAndCapabilities))
+	kind, f := v.Choice(d.UserAuthorizationType, uint32(cx.Registration), uint32(cx.RegistrationAndCapabilities))
 	if f != nil {
 		return nil, f
 	}
@@ -100,7 +100,7 @@ func decodeLIR(v d.AVPs) (*cx.LocationInfoRequest, *d.Fault) {
 		return nil, f
 	}
 	_, originating := v.Find(d.OriginatingRequest)
-	return &cx.LocationInfoRequest{IMPU: cx.IMPU(text(v, d.PublicIdentity)), Originating: originating,
+	return &cx.LocationInfoRequest{IMPU: cx.IMPU(v.Text(d.PublicIdentity)), Originating: originating,
 		Type: cx.UserAuthorizationType(kind), SessionPriority: priority}, nil
 }
 
@@ -114,7 +114,7 @@ func decodePriority(v d.AVPs) (cx.SessionPriority, *d.Fault) {
 	if _, ok := v.Find(d.SessionPriority); !ok {
 		return cx.NoSessionPriority, nil
 	}
-	n, f := enumerated(v, d.SessionPriority, 0, uint32(cx.Priority4-cx.Priority0))
+	n, f := v.Choice(d.SessionPriority, 0, uint32(cx.Priority4-cx.Priority0))
 	return cx.Priority0 + cx.SessionPriority(n), f
 }
 
@@ -128,7 +128,7 @@ func appendLIA(w *d.Writer, a *cx.LocationInfoAnswer) {
 }
 
 func decodeLIA(v d.AVPs, result cx.Result) *cx.LocationInfoAnswer {
-	flags, _ := number(v, d.LIAFlags)
-	return &cx.LocationInfoAnswer{Result: result, ServerName: text(v, d.ServerName), Capabilities: decodeCapabilities(v),
-		WildcardedIMPU: cx.IMPU(text(v, d.WildcardedPublicIdentity)), PSIDirectRouting: flags&liaPSIDirectRouting != 0}
+	flags, _ := v.Number(d.LIAFlags)
+	return &cx.LocationInfoAnswer{Result: result, ServerName: v.Text(d.ServerName), Capabilities: decodeCapabilities(v),
+		WildcardedIMPU: cx.IMPU(v.Text(d.WildcardedPublicIdentity)), PSIDirectRouting: flags&liaPSIDirectRouting != 0}
 }

@@ -64,7 +64,9 @@ func (c *Client) Application() d.ApplicationConfig {
 // Bind gives the Node. Once, before the Node runs.
 func (c *Client) Bind(n *d.Node) { c.node = n }
 
-func (c *Client) begin(cmd d.Command) d.Writer { return begin(c.node, cmd, c.cfg.Host, c.cfg.Realm) }
+func (c *Client) begin(cmd d.Command) d.Writer {
+	return app.Begin(c.node, cmd, c.cfg.Host, c.cfg.Realm)
+}
 
 func (c *Client) ask(t *shard.Task, w *d.Writer, secure bool) (d.Message, cx.Result, error) {
 	return ask(t, c.node, w, d.Outgoing{Host: c.cfg.Host, Realm: c.cfg.Realm, Secure: secure})
@@ -130,7 +132,7 @@ func (c *Client) MultimediaAuth(t *shard.Task, r *cx.MultimediaAuthRequest) (*cx
 
 // Serve implements diameter.Handler: what the HSS pushes.
 func (c *Client) Serve(r *d.Request) {
-	p := &procedure{x: newExchange(r, c.node.Us())}
+	p := &d.Serving{X: app.Exchange(r, c.node.Us())}
 	v := r.AVPs()
 	var f *d.Fault
 	var err error
@@ -138,43 +140,43 @@ func (c *Client) Serve(r *d.Request) {
 	if r.Command() == d.RTR {
 		var q *cx.RegistrationTerminationRequest
 		q, f = decodeRTR(v)
-		p.serve = func(t *shard.Task, x *exchange) d.Writer { return c.registrationTermination(t, x, q) }
+		p.Serve = func(t *shard.Task, x *d.Exchange) d.Writer { return c.registrationTermination(t, x, q) }
 	} else {
 		var q *cx.PushProfileRequest
 		q, err = decodePPR(v)
 		bears = err == nil && q.Digest != nil
-		p.serve = func(t *shard.Task, x *exchange) d.Writer { return c.pushProfile(t, x, q) }
+		p.Serve = func(t *shard.Task, x *d.Exchange) d.Writer { return c.pushProfile(t, x, q) }
 	}
 	switch {
 	case f != nil:
 		r.Reply.Send(d.AppendError(nil, r.Message, c.node.Us(), *f))
 	case err != nil:
-		p.x.fail(cx.ResultOf(err))
+		p.X.Fail(outcome(cx.ResultOf(err)))
 	case bears && !r.Secure:
-		p.x.fail(cx.ResultUnableToComply) // H(A1) that anybody may have read is no secret
-	case !checkFeatures(r.Message):
-		p.x.fail(cx.ResultFeatureUnsupported)
+		p.X.Fail(outcome(cx.ResultUnableToComply)) // H(A1) that anybody may have read is no secret
+	case !app.Knows(r.Message):
+		p.X.Fail(outcome(cx.ResultFeatureUnsupported))
 	case !c.cfg.Shards[c.turn.Add(1)%uint32(len(c.cfg.Shards))].Exec(p):
-		p.x.fail(cx.ResultTooBusy)
+		p.X.Fail(outcome(cx.ResultTooBusy))
 	}
 }
 
-func (c *Client) registrationTermination(t *shard.Task, x *exchange, r *cx.RegistrationTerminationRequest) d.Writer {
+func (c *Client) registrationTermination(t *shard.Task, x *d.Exchange, r *cx.RegistrationTerminationRequest) d.Writer {
 	r.ServerName = c.cfg.ServerName
 	a, err := c.cfg.SCSCF.RegistrationTermination(t, r)
 	if err != nil {
-		return x.answer(cx.ResultOf(err))
+		return x.Answer(outcome(cx.ResultOf(err)))
 	}
-	w := x.answer(a.Result)
+	w := x.Answer(outcome(a.Result))
 	appendRTA(&w, a)
 	return w
 }
 
-func (c *Client) pushProfile(t *shard.Task, x *exchange, r *cx.PushProfileRequest) d.Writer {
+func (c *Client) pushProfile(t *shard.Task, x *d.Exchange, r *cx.PushProfileRequest) d.Writer {
 	r.ServerName = c.cfg.ServerName
 	a, err := c.cfg.SCSCF.PushProfile(t, r)
 	if err != nil {
-		return x.answer(cx.ResultOf(err))
+		return x.Answer(outcome(cx.ResultOf(err)))
 	}
-	return x.answer(a.Result)
+	return x.Answer(outcome(a.Result))
 }

@@ -231,27 +231,6 @@ func TestRequests_refused(t *testing.T) {
 
 func second[T any](_ T, f *d.Fault) *d.Fault { return f }
 
-func TestFeatures(t *testing.T) {
-	feature := func(flags byte, list uint32) d.Message {
-		w := d.Begin(nil, d.Header{Command: d.UAR})
-		appendFeatures(&w)
-		b, _ := w.End()
-		b[d.HeaderLen+4] |= flags
-		b[len(b)-1] = byte(list)
-		m, _ := d.Parse(b)
-		return m
-	}
-	for name, c := range map[string]struct {
-		m    d.Message
-		want bool
-	}{"ours, insisted on": {feature(0x40, ourFeatures), true}, "unknown, offered": {feature(0, 0x80), true},
-		"unknown, insisted on": {feature(0x40, 0x80), false}} {
-		if got := checkFeatures(c.m); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
 func TestHostOf(t *testing.T) {
 	s := &Server{cfg: ServerConfig{Hosts: map[string]string{"sip:a": "named.example"}}, hosts: map[string]string{"sip:b": "learned.example"}}
 	for name, want := range map[string]string{"sip:a": "named.example", "sip:b": "learned.example", "sip:scscf.ims.example:5060;lr": "scscf.ims.example",
@@ -279,14 +258,24 @@ func (hss) MultimediaAuth(_ *shard.Task, r *cx.MultimediaAuthRequest) (*cx.Multi
 	return &cx.MultimediaAuthAnswer{Result: cx.ResultSuccess}, nil
 }
 
+// from is the exchange of a request of a host.
+func from(origin string) *d.Exchange {
+	w := d.Begin(nil, d.Header{Flags: d.FlagRequest, Command: d.SAR, Application: d.AppCx})
+	w.Text(d.OriginHost, origin)
+	b, _ := w.End()
+	m, _ := d.Parse(b)
+	x := app.Exchange(&d.Request{Message: m}, d.Identities{})
+	return &x
+}
+
 // What is refused names no host and takes no room; the first who was granted a name keeps it.
 func TestLearn(t *testing.T) {
 	for name, ask := range map[string]func(s *Server, origin, server string){
 		"SAR": func(s *Server, origin, server string) {
-			s.serverAssignment(nil, &exchange{origin: origin}, &cx.ServerAssignmentRequest{ServerName: server})
+			s.serverAssignment(nil, from(origin), &cx.ServerAssignmentRequest{ServerName: server})
 		},
 		"MAR": func(s *Server, origin, server string) {
-			s.multimediaAuth(nil, &exchange{origin: origin}, &cx.MultimediaAuthRequest{ServerName: server})
+			s.multimediaAuth(nil, from(origin), &cx.MultimediaAuthRequest{ServerName: server})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,7 +63,7 @@ func FuzzMessages(f *testing.F) {
 			return
 		}
 		v := m.AVPs()
-		_ = checkFeatures(m)
+		_ = app.Knows(m)
 		roundTrip(t, v, d.UAR, faultless(decodeUAR), appendUAR)
 		roundTrip(t, v, d.LIR, faultless(decodeLIR), appendLIR)
 		roundTrip(t, v, d.MAR, faultless(decodeMAR), appendMAR)

@@ -65,12 +65,6 @@ var answerGrammars = map[d.Command]d.Grammar{
 	d.PPR: answers(),
 }
 
-// formatOf is the format of the answer to a request.
-func formatOf(request []byte) d.Grammar {
-	m, _ := d.Parse(request) // what a Writer made
-	return answerGrammars[m.Command()]
-}
-
 // The roles of peers: what each may ask (core.authorization.role). Beyond the fields of its command a peer may send only what
 // agents add, so no list of AVPs is needed besides the grammars.
 

@@ -27,16 +27,16 @@ func appendRTR(w *d.Writer, r *cx.RegistrationTerminationRequest) {
 func decodeRTR(v d.AVPs) (*cx.RegistrationTerminationRequest, *d.Fault) {
 	a, _ := v.Find(d.DeregistrationReason)
 	if _, ok := a.Group().Find(d.ReasonCode); !ok {
-		return nil, fault(d.ResultMissingAVP, d.ReasonCode, make([]byte, 4))
+		return nil, d.WrongValue(d.ResultMissingAVP, d.ReasonCode, make([]byte, 4))
 	}
-	reason, f := enumerated(a.Group(), d.ReasonCode, 0, uint32(cx.RemoveSCSCF))
+	reason, f := a.Group().Choice(d.ReasonCode, 0, uint32(cx.RemoveSCSCF))
 	if f != nil {
 		return nil, f
 	}
-	flags, _ := number(v, d.RTRFlags)
-	return &cx.RegistrationTerminationRequest{IMPI: cx.IMPI(text(v, d.UserName)), IMPUs: texts[cx.IMPU](v, d.PublicIdentity),
+	flags, _ := v.Number(d.RTRFlags)
+	return &cx.RegistrationTerminationRequest{IMPI: cx.IMPI(v.Text(d.UserName)), IMPUs: texts[cx.IMPU](v, d.PublicIdentity),
 		AssociatedIdentities: decodeIdentities(v, d.AssociatedIdentities), Reason: cx.DeregistrationReason(reason),
-		ReasonInfo: text(a.Group(), d.ReasonInfo), ReferenceLocationInfo: flags&rtrReferenceLocation != 0}, nil
+		ReasonInfo: a.Group().Text(d.ReasonInfo), ReferenceLocationInfo: flags&rtrReferenceLocation != 0}, nil
 }
 
 func appendRTA(w *d.Writer, a *cx.RegistrationTerminationAnswer) {
@@ -53,8 +53,8 @@ func decodeRTA(v d.AVPs, result cx.Result) *cx.RegistrationTerminationAnswer {
 	a := &cx.RegistrationTerminationAnswer{Result: result, AssociatedIdentities: decodeIdentities(v, d.AssociatedIdentities)}
 	for g := range v.All() {
 		if g.ID() == d.IdentityWithEmergencyRegistration {
-			a.Emergency = append(a.Emergency, cx.IdentityPair{IMPI: cx.IMPI(text(g.Group(), d.UserName)),
-				IMPU: cx.IMPU(text(g.Group(), d.PublicIdentity))})
+			a.Emergency = append(a.Emergency, cx.IdentityPair{IMPI: cx.IMPI(g.Group().Text(d.UserName)),
+				IMPU: cx.IMPU(g.Group().Text(d.PublicIdentity))})
 		}
 	}
 	return a
@@ -74,7 +74,7 @@ func appendPPR(w *d.Writer, r *cx.PushProfileRequest) {
 
 // decodePPR returns cx.ErrNotSupportedUserData for a profile that cannot be read (TS 29.228 6.2.2.1).
 func decodePPR(v d.AVPs) (*cx.PushProfileRequest, error) {
-	r := &cx.PushProfileRequest{IMPI: cx.IMPI(text(v, d.UserName)), Charging: decodeCharging(v), AllowedWAF: decodeWAF(v)}
+	r := &cx.PushProfileRequest{IMPI: cx.IMPI(v.Text(d.UserName)), Charging: decodeCharging(v), AllowedWAF: decodeWAF(v)}
 	if g, ok := v.Find(d.SIPAuthDataItem); ok {
 		r.Digest = decodeDigest(g.Group())
 	}

@@ -62,7 +62,7 @@ func (s *Server) Bind(n *d.Node) { s.node = n }
 
 // Serve implements diameter.Handler: it decodes, and leaves the rest to a procedure.
 func (s *Server) Serve(r *d.Request) {
-	p := &procedure{x: newExchange(r, s.node.Us())}
+	p := &d.Serving{X: app.Exchange(r, s.node.Us())}
 	v := r.AVPs()
 	var f *d.Fault
 	var bears bool // keys, in its answer
@@ -70,79 +70,79 @@ func (s *Server) Serve(r *d.Request) {
 	case d.UAR:
 		var q *cx.UserAuthorizationRequest
 		q, f = decodeUAR(v)
-		p.serve = func(t *shard.Task, x *exchange) d.Writer { return s.userAuthorization(t, x, q) }
+		p.Serve = func(t *shard.Task, x *d.Exchange) d.Writer { return s.userAuthorization(t, x, q) }
 	case d.SAR:
 		var q *cx.ServerAssignmentRequest
 		q, f = decodeSAR(v)
-		p.serve = func(t *shard.Task, x *exchange) d.Writer { return s.serverAssignment(t, x, q) }
+		p.Serve = func(t *shard.Task, x *d.Exchange) d.Writer { return s.serverAssignment(t, x, q) }
 	case d.LIR:
 		var q *cx.LocationInfoRequest
 		q, f = decodeLIR(v)
-		p.serve = func(t *shard.Task, x *exchange) d.Writer { return s.locationInfo(t, x, q) }
+		p.Serve = func(t *shard.Task, x *d.Exchange) d.Writer { return s.locationInfo(t, x, q) }
 	case d.MAR:
 		var q *cx.MultimediaAuthRequest
 		q, f = decodeMAR(v)
 		bears = true
-		p.serve = func(t *shard.Task, x *exchange) d.Writer { return s.multimediaAuth(t, x, q) }
+		p.Serve = func(t *shard.Task, x *d.Exchange) d.Writer { return s.multimediaAuth(t, x, q) }
 	}
 	switch {
 	case f != nil:
 		r.Reply.Send(d.AppendError(nil, r.Message, s.node.Us(), *f))
-	case !checkFeatures(r.Message):
-		p.x.fail(cx.ResultFeatureUnsupported)
+	case !app.Knows(r.Message):
+		p.X.Fail(outcome(cx.ResultFeatureUnsupported))
 	case bears && !r.Secure && !s.cfg.LabCleartextKeys:
 		s.refused(r.Peer)
-		p.x.fail(cx.ResultUnableToComply) // before a sequence number is spent
+		p.X.Fail(outcome(cx.ResultUnableToComply)) // before a sequence number is spent
 	case !s.cfg.Shards[s.turn.Add(1)%uint32(len(s.cfg.Shards))].Exec(p):
-		p.x.fail(cx.ResultTooBusy)
+		p.X.Fail(outcome(cx.ResultTooBusy))
 	}
 }
 
-func (s *Server) userAuthorization(t *shard.Task, x *exchange, r *cx.UserAuthorizationRequest) d.Writer {
+func (s *Server) userAuthorization(t *shard.Task, x *d.Exchange, r *cx.UserAuthorizationRequest) d.Writer {
 	a, err := s.cfg.HSS.UserAuthorization(t, r)
 	if err != nil {
-		return x.answer(cx.ResultOf(err))
+		return x.Answer(outcome(cx.ResultOf(err)))
 	}
-	w := x.answer(a.Result)
+	w := x.Answer(outcome(a.Result))
 	appendUAA(&w, a)
 	return w
 }
 
-func (s *Server) serverAssignment(t *shard.Task, x *exchange, r *cx.ServerAssignmentRequest) d.Writer {
+func (s *Server) serverAssignment(t *shard.Task, x *d.Exchange, r *cx.ServerAssignmentRequest) d.Writer {
 	a, err := s.cfg.HSS.ServerAssignment(t, r)
 	result := cx.ResultOf(err)
 	if err == nil {
 		result = a.Result
-		s.learn(r.ServerName, x.origin)
+		s.learn(r.ServerName, x.Origin)
 	}
-	w := x.answer(result)
+	w := x.Answer(outcome(result))
 	if a != nil { // with some failures too
 		appendSAA(&w, a)
 	}
 	return w
 }
 
-func (s *Server) locationInfo(t *shard.Task, x *exchange, r *cx.LocationInfoRequest) d.Writer {
+func (s *Server) locationInfo(t *shard.Task, x *d.Exchange, r *cx.LocationInfoRequest) d.Writer {
 	a, err := s.cfg.HSS.LocationInfo(t, r)
 	if err != nil {
-		return x.answer(cx.ResultOf(err))
+		return x.Answer(outcome(cx.ResultOf(err)))
 	}
-	w := x.answer(a.Result)
+	w := x.Answer(outcome(a.Result))
 	appendLIA(&w, a)
 	return w
 }
 
-func (s *Server) multimediaAuth(t *shard.Task, x *exchange, r *cx.MultimediaAuthRequest) d.Writer {
+func (s *Server) multimediaAuth(t *shard.Task, x *d.Exchange, r *cx.MultimediaAuthRequest) d.Writer {
 	a, err := s.cfg.HSS.MultimediaAuth(t, r)
 	if err != nil {
-		return x.answer(cx.ResultOf(err))
+		return x.Answer(outcome(cx.ResultOf(err)))
 	}
-	if !x.secure && slices.ContainsFunc(a.Items, func(i cx.AuthDataItem) bool { return i.Digest != nil }) {
-		s.refused(x.origin)
-		return x.answer(cx.ResultUnableToComply)
+	if !x.Secure && slices.ContainsFunc(a.Items, func(i cx.AuthDataItem) bool { return i.Digest != nil }) {
+		s.refused(x.Origin)
+		return x.Answer(outcome(cx.ResultUnableToComply))
 	}
-	s.learn(r.ServerName, x.origin)
-	w := x.answer(a.Result)
+	s.learn(r.ServerName, x.Origin)
+	w := x.Answer(outcome(a.Result))
 	appendMAA(&w, a)
 	return w
 }
@@ -199,7 +199,7 @@ var _ cx.Client = (*pusher)(nil)
 // RegistrationTermination sends RTR.
 func (p *pusher) RegistrationTermination(t *shard.Task, r *cx.RegistrationTerminationRequest) (*cx.RegistrationTerminationAnswer, error) {
 	host, realm := p.s.hostOf(p.serverName), p.s.node.Us().Realm
-	w := begin(p.s.node, d.RTR, host, realm)
+	w := app.Begin(p.s.node, d.RTR, host, realm)
 	appendRTR(&w, r)
 	m, result, err := ask(t, p.s.node, &w, d.Outgoing{Host: host, Realm: realm})
 	if err != nil {
@@ -211,7 +211,7 @@ func (p *pusher) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermin
 // PushProfile sends PPR. One with H(A1) goes by mutual TLS only.
 func (p *pusher) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushProfileAnswer, error) {
 	host, realm := p.s.hostOf(p.serverName), p.s.node.Us().Realm
-	w := begin(p.s.node, d.PPR, host, realm)
+	w := app.Begin(p.s.node, d.PPR, host, realm)
 	appendPPR(&w, r)
 	_, result, err := ask(t, p.s.node, &w, d.Outgoing{Host: host, Realm: realm, Secure: r.Digest != nil})
 	if err != nil {
