@@ -94,6 +94,9 @@ type InitialFilterCriteria struct {
 	Trigger  *TriggerPoint // nil: every request
 	Server   ApplicationServer
 	Part     ProfilePart
+	// DSAI are the tags of Dynamic Service Activation Info that the rule is bound to (TS 29.328 7.6.11). They are the HSS's business and on
+	// no wire: an S-CSCF gets the rules that are not masked.
+	DSAI []string
 }
 
 // ApplicationServer is where a matching request goes (TS 29.228 B.2.4).

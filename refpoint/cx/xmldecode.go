@@ -68,6 +68,18 @@ func DecodeProfile(data []byte) (*UserProfile, error) {
 	return p, nil
 }
 
+// DecodeCriterion reads one filter criterion, an InitialFilterCriteria element, as strictly as DecodeProfile. Every error wraps ErrProfile.
+func DecodeCriterion(data []byte) (InitialFilterCriteria, error) {
+	root, err := parseTree(data)
+	switch {
+	case err != nil:
+		return InitialFilterCriteria{}, err
+	case root.name != "InitialFilterCriteria":
+		return InitialFilterCriteria{}, profileError("the root is %q, not InitialFilterCriteria", root.name)
+	}
+	return root.criterion()
+}
+
 // element is a parsed element. Text is kept of leaves only.
 type element struct {
 	name string

@@ -32,6 +32,13 @@ func (p *UserProfile) AppendXML(dst []byte) []byte {
 	return w.buf
 }
 
+// AppendCriterion appends the XML form of one filter criterion to dst. Sh has it too, in the same form (TS 29.328 Annex D).
+func AppendCriterion(dst []byte, c *InitialFilterCriteria) []byte {
+	w := xmlWriter{buf: dst}
+	w.criterion(c)
+	return w.buf
+}
+
 // xmlWriter appends elements without white space between them.
 type xmlWriter struct{ buf []byte }
 
