@@ -103,6 +103,8 @@ var rows = []Row{
 	{secure.CIAvailabilityNotifyPacing, CI, Availability, "no watcher is told more often than every five seconds, and always of the last state", "RFC 3680 4.10; RFC 6446 4.1", "availability", Required, true},
 	{secure.CIAvailabilityParser, CI, Availability, "memory-safe parser with limits on size, count and nesting", "RFC 4475", "availability", Required, true},
 	{secure.CIAvailabilityDeadline, CI, Availability, "deadlines for header, handshake and idle; caps on connections", "ours", "availability", Required, true},
+	{secure.ISIntegrityShWrite, IS, Integrity, "Sh writes by service, data reference, user set and rate", "TS 29.328 6.2, 7.6", "access control", Required, true},
+	{secure.ISConfidentialityShRead, IS, Confidentiality, "Sh reads by service, data reference, user set and rate; a user outside the set and nobody answer alike", "TS 29.328 6.2; ours", "access control", Required, true},
 	{secure.ISAvailabilityDocumentLimits, IS, Availability, "manifests are small, flat and short; their patterns run in linear time", "ours", "availability", Required, true},
 	{secure.ISAuthenticationMTLS, IS, Authentication, "mutual TLS 1.3 on a listener of its own, the whole certificate compared with the approval, both ways", "TS 33.203 Annex J; RFC 5922", "authentication", Required, true},
 	{secure.ISAuthenticationRevocation, IS, Authentication, "connections of a platform end within a second when its approval is taken back or over", "ours", "authentication", Required, true},

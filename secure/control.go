@@ -46,6 +46,8 @@ const (
 	CIAvailabilityNotifyPacing      // no watcher is told faster than he can read (RFC 3680 4.10)
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
 	CIAvailabilityDeadline          // deadlines and caps for streams
+	ISIntegrityShWrite              // Sh writes by data reference and user set (TS 29.328 6.2, 7.6)
+	ISConfidentialityShRead         // Sh reads by data reference, user set and rate (TS 29.328 6.2)
 	ISAvailabilityDocumentLimits    // size, depth and count of manifests (ours)
 	ISAuthenticationMTLS            // mutual TLS 1.3 on I-S, both ways by the whole certificate (TS 33.203 Annex J, RFC 5922)
 	ISAuthenticationRevocation      // a platform whose approval was taken back is gone at once
@@ -103,6 +105,8 @@ var controlNames = [controlCount]string{
 	CIAvailabilityNotifyPacing:      "ci.availability.notify-pacing",
 	CIAvailabilityParser:            "ci.availability.parser",
 	CIAvailabilityDeadline:          "ci.availability.deadline",
+	ISIntegrityShWrite:              "is.integrity.sh-write",
+	ISConfidentialityShRead:         "is.confidentiality.sh-read",
 	ISAvailabilityDocumentLimits:    "is.availability.document-limits",
 	ISAuthenticationMTLS:            "is.authentication.mtls",
 	ISAuthenticationRevocation:      "is.authentication.revocation",

@@ -57,7 +57,8 @@ type exchange struct {
 	old     *assignment
 	now     *assignment // what it becomes; nil: no change
 	answer  *cx.ServerAssignmentAnswer
-	settled bool // pending flags are to be cleared
+	settled bool      // pending flags are to be cleared
+	owed    []*letter // to application servers that want to know
 }
 
 // resolve finds the identities: steps 1 to 4. What the request says of a wildcard (Wildcarded-Public-Identity) only saves a search,
@@ -116,7 +117,7 @@ func (x *exchange) pair(impu cx.IMPU) (pair, error) {
 		registers := x.r.Type == cx.AssignRegistration || x.r.Type == cx.AssignReRegistration
 		return x.h.resolve(x.t, x.r.IMPI, impu, purpose(registers))
 	}
-	u, set, id, err := x.h.byPublic(x.t, impu)
+	u, set, id, err := x.h.byActive(x.t, impu)
 	return pair{user: u, set: set, id: id}, err
 }
 
@@ -344,6 +345,7 @@ func (x *exchange) commit() error {
 		b.Partition = x.user.id
 	}
 	if x.now != nil {
+		x.owed = x.h.oweChange(x.user, x.old, x.now)
 		x.now.updated = unixSeconds(x.h.ports.Clock.Wall())
 		op := store.Op{Table: TableAssignment, Key: x.user.key, Value: x.now.encode(), Cond: store.IfAbsent}
 		if x.old.version != 0 {
@@ -351,10 +353,17 @@ func (x *exchange) commit() error {
 		}
 		if b := x.r.Batch; b != nil {
 			b.Add(cx.Change{Table: uint8(op.Table), Key: op.Key, Value: op.Value, Cond: cx.ChangeCond(op.Cond), Version: op.Version})
+			for _, l := range x.owed {
+				b.Add(cx.Change{Table: uint8(TableOutbox), Key: l.key, Value: l.encode()})
+			}
 			b.OnSettle(x)
 			return nil
 		}
-		if err := x.h.apply(x.t, x.user.id, op); err != nil {
+		ops := []store.Op{op}
+		for _, l := range x.owed {
+			ops = append(ops, l.op())
+		}
+		if err := x.h.apply(x.t, x.user.id, ops...); err != nil {
 			x.answer = nil
 			if errors.Is(err, store.ErrConflict) {
 				return err
@@ -368,7 +377,11 @@ func (x *exchange) commit() error {
 
 // Settle implements cx.Settler: once the assignment stands, nothing is pending any more.
 func (x *exchange) Settle(err error) {
-	if err != nil || !x.settled {
+	if err != nil {
+		return
+	}
+	x.h.kick(x.owed)
+	if !x.settled {
 		return
 	}
 	for _, set := range x.sets {

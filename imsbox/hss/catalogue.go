@@ -38,10 +38,30 @@ func (h *HSS) putCatalogue(ctx context.Context, partition string, kind byte, op 
 	return h.settle(ctx, owed)
 }
 
-// checkCriteria examines filter criteria as an S-CSCF will: what it cannot compile is not provisioned (TS 29.228 Annex B, F).
+// maxDSAI bounds the tags of one criterion.
+const maxDSAI = 16
+
+// checkCriteria examines filter criteria as an S-CSCF will: what it cannot compile is not provisioned (TS 29.228 Annex B, F). Of the
+// DSAI it never hears.
 func checkCriteria(v *review, list []cx.InitialFilterCriteria) {
 	for _, p := range filter.Check(list) {
 		v.add(p.Place, "%s; %s", p.What, p.Do)
+	}
+	servers := map[string]string{} // of each DSAI: it belongs to one application server (TS 29.328 7.6.11)
+	for i, c := range list {
+		field := fmt.Sprintf("criteria[%d].dsai", i)
+		if len(c.DSAI) > maxDSAI {
+			v.add(field, "%d tags, at most %d", len(c.DSAI), maxDSAI)
+		}
+		for _, tag := range c.DSAI {
+			if m := checkText(tag); m != "" || len(tag) > maxIndication {
+				v.add(field, "%q is no tag %s", tag, m)
+			}
+			if other, taken := servers[tag]; taken && other != c.Server.ServerName {
+				v.add(field, "%s is switched by %s; one tag belongs to one server (TS 29.328 7.6.11)", tag, other)
+			}
+			servers[tag] = c.Server.ServerName
+		}
 	}
 }
 

@@ -12,10 +12,14 @@ const (
 	opServerAssignment
 	opLocationInfo
 	opMultimediaAuth
+	opUserData
+	opProfileUpdate
+	opSubscribeNotifications
 	operations
 )
 
-var operationNames = [operations]string{"user_authorization", "server_assignment", "location_info", "multimedia_auth"}
+var operationNames = [operations]string{"user_authorization", "server_assignment", "location_info", "multimedia_auth", "user_data", "profile_update",
+	"subscribe_notifications"}
 
 // counters are the figures of the HSS. No label names a subscriber.
 type counters struct {
@@ -25,6 +29,8 @@ type counters struct {
 	forgedAUTS    atomic.Uint64
 	failures      atomic.Uint64
 	late          atomic.Uint64 // letters that Deliver brought
+	notifications atomic.Uint64 // that application servers took
+	unsubscribed  atomic.Uint64 // subscriptions that ended because they may not go on, or the application server does not know them
 }
 
 // note counts the outcome of an operation.
@@ -52,5 +58,6 @@ func (h *HSS) Counts() []Count {
 	}
 	return append(all, Count{"vectors", "", c.vectors.Load()}, Count{"resyncs", "", c.resyncs.Load()},
 		Count{"forged_auts", "", c.forgedAUTS.Load()}, Count{"failures", "", c.failures.Load()},
-		Count{"late_pushes", "", c.late.Load()})
+		Count{"late_pushes", "", c.late.Load()}, Count{"notifications", "", c.notifications.Load()},
+		Count{"unsubscribed", "", c.unsubscribed.Load()})
 }

@@ -21,6 +21,7 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
+	"imsafe/refpoint/sh"
 	"imsafe/secure"
 	"imsafe/store"
 	"imsafe/store/seal"
@@ -36,8 +37,13 @@ const (
 	TableProfile      store.Table = 6  // key: name of a service profile
 	TableGroup        store.Table = 7  // key: name of a group
 	TableWildcard     store.Table = 8  // key: wildcarded identity; value: subscription id
-	TableOutbox       store.Table = 9  // key: random; value: what is owed to an S-CSCF
+	TableOutbox       store.Table = 9  // key: random, or that of a subscription; value: what is owed to an S-CSCF or application server
 	TableShared       store.Table = 10 // key: name of a group, or * for everybody; value: shared sets of service platforms
+
+	TableRepository store.Table = 11 // key: public identity, service indication; transparent data (Sh)
+	TableActivation store.Table = 12 // key: subscription id; what application servers switched off
+	TableWatch      store.Table = 13 // key: public identity, application server, data; subscriptions to notifications
+	TableShIndex    store.Table = 14 // key: public identity; what it has in the tables of Sh
 )
 
 // Tables names the tables for the store.
@@ -53,6 +59,10 @@ func Tables() []store.TableSpec {
 		{Table: TableWildcard, Name: "hss_wildcard"},
 		{Table: TableOutbox, Name: "hss_outbox"},
 		{Table: TableShared, Name: "hss_shared"},
+		{Table: TableRepository, Name: "hss_repository"},
+		{Table: TableActivation, Name: "hss_activation"},
+		{Table: TableWatch, Name: "hss_watch"},
+		{Table: TableShIndex, Name: "hss_sh_index"},
 	}
 }
 
@@ -70,7 +80,14 @@ type Ports struct {
 	// Push finds the push side of an S-CSCF by its name, nil if there is none to reach. A nil Push means
 	// that no node runs: provisioning then changes records only.
 	Push func(serverName string) cx.Client
-	// Shard runs the procedures that provisioning starts (RTR, PPR). Needed with Push.
+	// Permission says what application servers may do; nil: nothing (TS 29.328 6.2).
+	Permission sh.Permission
+	// Notify finds the push side of an application server, nil if it cannot be reached now. A nil Notify means that nobody is told.
+	Notify func(as sh.AS) sh.Client
+	// Owed is told that an S-CSCF is to be told something by Deliver, which need not wait for its interval then. On any shard; it must
+	// not block. It may be nil.
+	Owed func()
+	// Shard runs the procedures that provisioning starts (RTR, PPR, PNR). Needed with Push and Notify.
 	Shard *shard.Shard
 	// Log may be nil.
 	Log *slog.Logger
@@ -103,7 +120,21 @@ type Config struct {
 	// KeepServerName keeps the S-CSCF of a user who leaves in the words of
 	// USER_DEREGISTRATION_STORE_SERVER_NAME, so that services for unregistered users start faster.
 	KeepServerName bool
+	// RefusalTime is when an application server gets the refusal of a user outside its set, and of one who does not exist, counted from
+	// its request; default 20 ms. It must be longer than the disk takes to find nothing.
+	RefusalTime time.Duration
+	// MaxServiceData bounds one set of transparent data, in octets; default 32 KiB, at most 128 KiB.
+	MaxServiceData int
+	// MaxWatches bounds the subscriptions to notifications, some 400 octets of memory each; default 100,000.
+	MaxWatches int
 }
+
+// The limits of an identity on Sh.
+const (
+	maxIndication  = 255 // octets of a service indication, server name or DSAI tag
+	maxIndications = 64  // sets of transparent data
+	maxWatchers    = 128 // subscriptions to notifications
+)
 
 // withDefaults fills in and checks.
 func (c Config) withDefaults() (Config, error) {
@@ -130,6 +161,18 @@ func (c Config) withDefaults() (Config, error) {
 	if c.CacheSubscriptions == 0 {
 		c.CacheSubscriptions = 1 << 14
 	}
+	if c.RefusalTime == 0 {
+		c.RefusalTime = 20 * time.Millisecond
+	}
+	if c.MaxServiceData == 0 {
+		c.MaxServiceData = 32 << 10
+	}
+	if c.MaxServiceData > 128<<10 {
+		return c, errors.New("hss: transparent data of more than 128 KiB do not fit into an answer")
+	}
+	if c.MaxWatches == 0 {
+		c.MaxWatches = 100_000
+	}
 	return c, nil
 }
 
@@ -144,6 +187,7 @@ type HSS struct {
 
 	wildcards wildcards
 	outbox    outbox
+	watches   watches
 }
 
 var _ cx.Server = (*HSS)(nil)
@@ -157,7 +201,7 @@ func New(cfg Config, ports Ports) (*HSS, error) {
 	switch {
 	case ports.Store == nil || ports.Keys == nil || ports.Random == nil || ports.Clock == nil || ports.Gate == nil:
 		return nil, errors.New("hss: store, keys, randomness, clock and gate are needed")
-	case ports.Push != nil && ports.Shard == nil:
+	case (ports.Push != nil || ports.Notify != nil) && ports.Shard == nil:
 		return nil, errors.New("hss: a push needs a shard to run on")
 	}
 	h := &HSS{cfg: cfg, ports: ports, log: ports.Log, cache: newCache(cfg.CacheSubscriptions)}
@@ -167,6 +211,9 @@ func New(cfg Config, ports Ports) (*HSS, error) {
 	h.getters.init()
 	if err := h.wildcards.load(ports.Store); err != nil {
 		return nil, fmt.Errorf("hss: wildcarded identities: %w", err)
+	}
+	if err := h.watches.load(ports.Store); err != nil {
+		return nil, fmt.Errorf("hss: subscriptions to notifications: %w", err)
 	}
 	return h, nil
 }

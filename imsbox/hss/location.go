@@ -134,8 +134,24 @@ func (h *HSS) LocationInfo(t *shard.Task, r *cx.LocationInfoRequest) (*cx.Locati
 	return answer, err
 }
 
+// byActive is byPublic, but for public service identities that were switched off: those nobody finds (TS 29.228 6.1.4.1, TS 29.328 7.6.10).
+func (h *HSS) byActive(t *shard.Task, impu cx.IMPU) (*user, int, *identity, error) {
+	u, set, id, err := h.byPublic(t, impu)
+	if err != nil || u.service == nil {
+		return u, set, id, err
+	}
+	a, err := h.activationOf(t, u)
+	switch {
+	case err != nil:
+		return nil, 0, nil, cx.ErrUnableToComply
+	case slices.Contains(a.inactive, id.impu):
+		return nil, 0, nil, cx.ErrUserUnknown
+	}
+	return u, set, id, nil
+}
+
 func (h *HSS) locate(t *shard.Task, r *cx.LocationInfoRequest) (*cx.LocationInfoAnswer, error) {
-	u, set, id, err := h.byPublic(t, r.IMPU) // 1
+	u, set, id, err := h.byActive(t, r.IMPU) // 1
 	if err != nil {
 		return nil, err
 	}

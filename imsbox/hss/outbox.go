@@ -26,6 +26,8 @@ const (
 	letterSubscriber  = 2 // PPR of a subscription, as it is by then
 	letterProfile     = 3 // PPR of all who use a service profile
 	letterGroup       = 4 // PPR of all members of a group, or of everybody
+	letterNews        = 5 // PNR: what is subscribed to has changed; what it is by then is told
+	letterLast        = 6 // PNR of what is gone, and the subscription with it
 )
 
 // letter is one thing owed.
@@ -35,9 +37,24 @@ type letter struct {
 	written int64  // unix seconds
 	name    string // subscription id, or name of the profile or group
 	request cx.RegistrationTerminationRequest
+
+	watch   *watch // of PNR
+	version uint64 // of its record when it was looked at
+	group   string // with letterLast: the group of the user, who may be gone
+	data    []byte // with letterLast: Sh-Data
 }
 
 const letterVersion = 1
+
+// op is the change that writes a letter down. One to an application server replaces an earlier one for the same subscription, which is
+// told by it.
+func (l *letter) op() store.Op {
+	op := store.Op{Table: TableOutbox, Key: l.key, Value: l.encode(), Cond: store.IfAbsent}
+	if l.watch != nil {
+		op.Cond = store.Always
+	}
+	return op
+}
 
 func (l *letter) encode() []byte {
 	e := encoder{}
@@ -45,6 +62,11 @@ func (l *letter) encode() []byte {
 	e.byte(l.kind)
 	e.uint(uint64(l.written))
 	e.string(l.name)
+	if l.watch != nil {
+		l.watch.append(&e)
+		e.string(l.group)
+		e.bytes(l.data)
+	}
 	if l.kind != letterTermination {
 		return e.b
 	}
@@ -71,8 +93,11 @@ func decodeLetter(key, b []byte) (*letter, error) {
 		return nil, errRecord
 	}
 	l := &letter{key: key, kind: d.byte(), written: int64(d.uintMax(1 << 40)), name: d.string()}
-	if l.kind < letterTermination || l.kind > letterGroup {
+	if l.kind < letterTermination || l.kind > letterLast {
 		d.fail()
+	}
+	if l.kind >= letterNews {
+		l.watch, l.group, l.data = d.watch(), d.string(), d.bytes()
 	}
 	if l.kind == letterTermination {
 		r := &l.request
@@ -90,8 +115,10 @@ func decodeLetter(key, b []byte) (*letter, error) {
 
 // outbox is what is known of letters in memory. Safe for concurrent use.
 type outbox struct {
-	mu   sync.Mutex
-	busy map[string]bool // letters that somebody is delivering
+	mu    sync.Mutex
+	busy  map[string]bool // letters that somebody is delivering
+	again map[string]bool // those of them that were written anew meanwhile, to application servers
+	to    map[string]int  // how many are on their way to an application server
 }
 
 // begin reports whether the letter is the caller's to deliver.
@@ -123,7 +150,7 @@ func (h *HSS) owe(kind byte, name string, r *cx.RegistrationTerminationRequest) 
 	if _, err := io.ReadFull(h.ports.Random, l.key); err != nil {
 		return nil, store.Op{}, fmt.Errorf("hss: outbox: %w", err)
 	}
-	return l, store.Op{Table: TableOutbox, Key: l.key, Value: l.encode(), Cond: store.IfAbsent}, nil
+	return l, l.op(), nil
 }
 
 // settle delivers a letter and takes it out of the outbox. nil owes nothing. With *PushError it stays, and Deliver tries again, unless the
@@ -176,9 +203,9 @@ func (h *HSS) deliver(ctx context.Context, l *letter) error {
 		if err != nil {
 			return err
 		}
-		return h.pushToAll(ctx, func(sub *subscription) bool { return sub.uses(l.name, groups) })
+		return h.tellAll(ctx, func(sub *subscription) bool { return sub.uses(l.name, groups) })
 	default:
-		return h.pushToAll(ctx, func(sub *subscription) bool {
+		return h.tellAll(ctx, func(sub *subscription) bool {
 			return sub.groupName() == l.name || l.name == everybody && sub.service == nil
 		})
 	}
@@ -201,9 +228,10 @@ func (h *HSS) superseded(t *shard.Task, l *letter) (bool, error) {
 // Deliver sends what is still owed to S-CSCFs, after a restart or because one could not be reached, and returns how much is left. It is
 // called at intervals, waits for the disk, and returns the first error that is none of an S-CSCF.
 func (h *HSS) Deliver(ctx context.Context) (left int, err error) {
-	if h.ports.Push == nil {
+	if h.ports.Push == nil && h.ports.Notify == nil {
 		return 0, nil
 	}
+	h.expireWatches()
 	for cursor := []byte(nil); ; {
 		page, next, err := h.ports.Store.Scan(TableOutbox, nil, cursor, 256)
 		if err != nil {
@@ -233,6 +261,10 @@ func (h *HSS) deliverLate(ctx context.Context, rec store.Record) (stays bool, er
 	l, err := decodeLetter(rec.Key, rec.Value)
 	if err != nil {
 		return true, fmt.Errorf("hss: outbox: %w", err)
+	}
+	if l.watch != nil {
+		h.kick([]*letter{l})
+		return true, nil
 	}
 	if unixSeconds(h.ports.Clock.Wall())-l.written > int64(letterLife/time.Second) {
 		return false, h.ports.Store.Apply("outbox", store.Op{Table: TableOutbox, Key: l.key})

@@ -82,10 +82,13 @@ func (h *HSS) compose(t *shard.Task, u *user, set, private int) (*composed, erro
 			c.parts = append(c.parts, p)
 			s = stored
 		}
-		for _, id := range v.identities {
-			s.PublicIdentities = append(s.PublicIdentities, u.profileIdentity(&id))
+		all, err := h.unmasked(t, u, c, &v, s)
+		if err != nil {
+			return nil, err
 		}
-		c.ServiceProfiles = append(c.ServiceProfiles, s)
+		c.ServiceProfiles = append(c.ServiceProfiles, all...)
+	}
+	for _, s := range c.ServiceProfiles {
 		c.servesUnregistered = c.servesUnregistered || slices.ContainsFunc(s.Criteria, servesUnregistered)
 	}
 	if err := h.addShared(t, u, c); err != nil {
@@ -100,6 +103,32 @@ func (h *HSS) compose(t *shard.Task, u *user, set, private int) (*composed, erro
 	_, _ = sum.Write(e.b) // a hash does not fail
 	c.version = sum.Sum64()
 	return c, nil
+}
+
+// unmasked gives the identities of a service their service profile, without the criteria that a DSAI masks for them (TS 29.328 7.6.11).
+// Neighbours for whom the same are masked share one, so where nothing is bound to a DSAI all of them do.
+func (h *HSS) unmasked(t *shard.Task, u *user, c *composed, v *service, whole cx.ServiceProfile) ([]cx.ServiceProfile, error) {
+	off := &activation{}
+	if slices.ContainsFunc(whole.Criteria, func(c cx.InitialFilterCriteria) bool { return len(c.DSAI) > 0 }) {
+		var err error
+		if off, err = h.activationOf(t, u); err != nil {
+			return nil, cx.ErrUnableToComply
+		}
+		c.parts = append(c.parts, part{TableActivation, u.key, off.version})
+	}
+	var all []cx.ServiceProfile
+	for _, id := range v.identities {
+		s := whole
+		s.Criteria = slices.Clone(whole.Criteria)
+		s.Criteria = slices.DeleteFunc(s.Criteria, func(c cx.InitialFilterCriteria) bool { return off.masks(&c, id.impu) })
+		if n := len(all); n == 0 || !slices.EqualFunc(all[n-1].Criteria, s.Criteria,
+			func(a, b cx.InitialFilterCriteria) bool { return a.Priority == b.Priority }) { // it is unique (TS 29.228 B.2.2)
+			all = append(all, s)
+		}
+		last := &all[len(all)-1]
+		last.PublicIdentities = append(last.PublicIdentities, u.profileIdentity(&id))
+	}
+	return all, nil
 }
 
 // profileIdentity is an identity as a profile has it. A range stands there twice: as what the S-CSCF finds it by, and, since the

@@ -2,7 +2,11 @@ package hss
 
 import "imsafe/refpoint/cx"
 
-const serviceProfileVersion = 1
+// The versions of the record. The first has no DSAI.
+const (
+	plainProfileVersion   = 1
+	serviceProfileVersion = 2
+)
 
 // encodeServiceProfile writes what a named service profile holds: everything but the identities, which are the
 // subscribers'.
@@ -16,13 +20,15 @@ func encodeServiceProfile(s *cx.ServiceProfile) []byte {
 	e.uint(uint64(len(s.Criteria)))
 	for i := range s.Criteria {
 		e.criterion(&s.Criteria[i])
+		e.strings(s.Criteria[i].DSAI)
 	}
 	return e.b
 }
 
 func decodeServiceProfile(b []byte) (cx.ServiceProfile, error) {
 	d := decoder{b: b}
-	if d.byte() != serviceProfileVersion {
+	version := d.byte()
+	if version != serviceProfileVersion && version != plainProfileVersion {
 		return cx.ServiceProfile{}, errRecord
 	}
 	s := cx.ServiceProfile{SubscribedMediaProfile: d.int()}
@@ -39,6 +45,9 @@ func decodeServiceProfile(b []byte) (cx.ServiceProfile, error) {
 	}
 	for i := range s.Criteria {
 		d.criterion(&s.Criteria[i])
+		if version == serviceProfileVersion {
+			s.Criteria[i].DSAI = d.strings()
+		}
 	}
 	return s, d.done()
 }

@@ -287,9 +287,14 @@ func (h *HSS) update(ctx context.Context, s *Subscriber) error {
 	if err != nil {
 		return err
 	}
+	leaves := mustLeave(old, sub, keys)
+	ops, told, err := h.planSh(id, old, sub, before, leaves, ops)
+	if err != nil {
+		return err
+	}
 	var owed *letter
 	switch {
-	case mustLeave(old, sub, keys): // whoever must register anew is not registered any more
+	case leaves: // whoever must register anew is not registered any more
 		ops = append(ops, h.clearAssignment(id, before))
 		owed, ops, err = h.oweTermination(id, old, before, "subscription changed", ops)
 	case before.server != "":
@@ -301,6 +306,7 @@ func (h *HSS) update(ctx context.Context, s *Subscriber) error {
 		err = h.ports.Store.Apply(id, ops...)
 	}
 	if err == nil {
+		h.tellSh(told)
 		err = h.changedWildcards(old, sub)
 	}
 	if err != nil {
@@ -343,7 +349,7 @@ func (h *HSS) planUpdate(id string, s *Subscriber, old, sub *subscription, versi
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(was)) {
-			if !is[name] {
+			if !is[name] && table != TablePublic { // those go with what they have on Sh: planSh
 				ops = append(ops, store.Op{Table: table, Key: []byte(name)})
 			}
 		}
@@ -431,8 +437,9 @@ func (h *HSS) remove(ctx context.Context, name string) error {
 	for _, name := range slices.Sorted(maps.Keys(sub.privateNames())) {
 		ops = append(ops, store.Op{Table: TablePrivate, Key: []byte(name)})
 	}
-	for _, name := range slices.Sorted(maps.Keys(sub.publicNames())) {
-		ops = append(ops, store.Op{Table: TablePublic, Key: []byte(name)})
+	ops, told, err := h.planSh(id, sub, nil, before, true, ops)
+	if err != nil {
+		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(sub.wildcardNames())) {
 		ops = append(ops, store.Op{Table: TableWildcard, Key: []byte(name)})
@@ -442,6 +449,7 @@ func (h *HSS) remove(ctx context.Context, name string) error {
 		err = h.ports.Store.Apply(id, ops...)
 	}
 	if err == nil {
+		h.tellSh(told)
 		err = h.changedWildcards(sub, nil)
 	}
 	if err != nil {

@@ -138,6 +138,14 @@ func (h *HSS) changeServer(t *shard.Task, u *user, client cx.Client, was *assign
 	return h.apply(t, "outbox", store.Op{Table: TableOutbox, Key: l.key})
 }
 
+// tellAll tells the S-CSCFs and application servers of everybody who uses a changed profile or group.
+func (h *HSS) tellAll(ctx context.Context, affected func(*subscription) bool) error {
+	if err := h.oweCriteria(affected); err != nil {
+		return err
+	}
+	return h.pushToAll(ctx, affected)
+}
+
 // pushToAll sends fresh profiles to the S-CSCFs of everybody who uses a changed profile or group. The first
 // failure is returned after all have been tried, one that another try may mend before any other.
 func (h *HSS) pushToAll(ctx context.Context, affected func(*subscription) bool) error {

@@ -23,6 +23,7 @@ type user struct {
 	algorithms []atomic.Pointer[aka.Algorithm] // by private identity; made when first needed
 	profiles   []atomic.Pointer[composed]      // by set and private identity
 	assigned   atomic.Pointer[assignment]      // newest decoded; its version says whether it still holds
+	activation atomic.Pointer[activation]      // the same of what is switched off
 	used       atomic.Int64                    // seconds of the shard's clock, for eviction
 	*volatile
 }
@@ -35,6 +36,46 @@ type volatile struct {
 	reassign bool       // S-CSCF reassignment pending flag (TS 29.228 3.1)
 	pending  []pending
 	draws    map[string]*draw // by private identity
+
+	writing bool          // an application server changes data of the subscription
+	writers []shard.Waker // those that wait for it, in the order in which they came
+}
+
+// maxWriters bounds who waits to change data of one subscription.
+const maxWriters = 64
+
+// takePen waits until nobody else in this process changes data of the subscription for application servers: changes at the same time would
+// only undo each other. It is false if too many wait already. What other processes do the store sees.
+func (v *volatile) takePen(t *shard.Task) bool {
+	full := false
+	t.Await(func(w shard.Waker) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		switch {
+		case !v.writing:
+			v.writing = true
+			w.Wake()
+		case len(v.writers) >= maxWriters:
+			full = true
+			w.Wake()
+		default:
+			v.writers = append(v.writers, w)
+		}
+	})
+	return !full
+}
+
+// passPen lets the next one write.
+func (v *volatile) passPen() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.writers) == 0 {
+		v.writing = false
+		return
+	}
+	next := v.writers[0]
+	v.writers = v.writers[1:]
+	next.Wake()
 }
 
 // pending is the authentication pending flag of a set for a private identity (TS 29.228 3.1).
