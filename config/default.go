@@ -21,6 +21,7 @@ func Default() Config {
 				Remember:   Of(24 * time.Hour),
 			}},
 		Cx: Cx{AKA: "AKAv1-MD5", Watchdog: Of(30 * time.Second)},
+		Sh: Sh{Watchdog: Of(30 * time.Second)},
 		Registration: Registration{
 			MinExpires:     Of(time.Minute),
 			DefaultExpires: Of(time.Hour),

@@ -69,11 +69,16 @@ func (c *Config) validateCx(f *findings) {
 	oneOf(f, "cx.aka", x.AKA, "AKAv1-MD5", "AKAv2-SHA-256")
 	for key, names := range map[string][]string{"cx.name": {x.Name}, "cx.clients": x.Clients, "cx.server_name": {x.ServerName}, "cx.alternate_name": {x.AlternateName}} {
 		for _, name := range names {
-			labels := strings.Split(name, ".")
-			bad := len(labels) < 2 || slices.ContainsFunc(labels, func(l string) bool { return !label.MatchString(l) })
+			bad := !isHost(name)
 			f.refuse(bad && (name != "" || key == "cx.clients"), key, "the host of the Diameter node, such as cscf.ims.example.org", "%q is no domain name", name)
 		}
 	}
 	c.needs(f, "icscf", "hss", "cx.server", x.Server)
 	c.needs(f, "scscf", "hss", "cx.server", x.Server)
+}
+
+// isHost reports whether a name can stand in a certificate: at least two labels.
+func isHost(name string) bool {
+	labels := strings.Split(name, ".")
+	return len(labels) >= 2 && !slices.ContainsFunc(labels, func(l string) bool { return !label.MatchString(l) })
 }

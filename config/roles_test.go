@@ -33,6 +33,19 @@ func TestNodesApart(t *testing.T) {
 		{"keys in clear outside a laboratory", cscf + "[cx]\nserver = \"192.0.2.3:3868\"\nlab_cleartext_keys = true\n", "cx.lab_cleartext_keys"},
 		{"two HSSs", hss + "[mw]\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\n", "cx.server"},
 		{"CSCFs that listen for others", cscf + "[mw]\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\nlisten = \"192.0.2.2:5868\"\nclients = [\"cscf.ims.example.org\"]\n", "cx.listen"},
+		{"application servers", hss + "[mw]\n" + identity + shOf(""), ""},
+		{"application servers without a certificate", hss + shOf(""), "mw.certificate_file"},
+		{"application servers of no HSS", cscf + "[mw]\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\n[sh]\nlisten = \"192.0.2.3:3869\"\n", "sh.listen"},
+		{"a grant to nobody", hss + "[mw]\n" + identity + shOf("service = \"fax\""), "sh.grant.service"},
+		{"a grant of nothing", hss + "[mw]\n" + identity + shOf("data = []"), "sh.grant.data"},
+		{"a grant of no operation", hss + "[mw]\n" + identity + shOf("operations = []"), "sh.grant.operations"},
+		{"a grant of another operation", hss + "[mw]\n" + identity + shOf("operations = [\"write\"]"), "sh.grant.operations"},
+		{"a grant of nobody's data", hss + "[mw]\n" + identity + shOf("groups = []"), "sh.grant.groups"},
+		{"a grant of some and of all", hss + "[mw]\n" + identity + shOf("everybody = true"), "sh.grant.groups"},
+		{"a grant without a rate", hss + "[mw]\n" + identity + shOf("rate = 0"), "sh.grant.rate"},
+		{"an instance without a name", hss + "[mw]\n" + identity + shOf("hosts = [\"mail\"]"), "sh.service.hosts"},
+		{"an instance with the HSS's name", hss + "[mw]\n" + identity + shOf("hosts = [\"hss.ims.example.org\"]"), "sh.service.hosts"},
+		{"a service without instances", hss + "[mw]\n" + identity + shOf("hosts = []"), "sh.service.hosts"},
 		{"SIP in clear outside a laboratory", cscf + "[mw]\nclear = true\nlisten = \"192.0.2.2:5060\"\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\n", "mw.clear"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -52,6 +65,20 @@ func TestNodesApart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shOf is a sound [sh] in which one line is another.
+func shOf(change string) string {
+	key, _, _ := strings.Cut(change, " ")
+	text := "[sh]\nlisten = \"192.0.2.3:3869\"\n"
+	for _, line := range []string{"[[sh.service]]", "name = \"mail\"", "hosts = [\"mail.as.ims.example.org\"]", "[[sh.grant]]", "service = \"mail\"",
+		"data = [\"RepositoryData\"]", "operations = [\"pull\", \"update\"]", "groups = [\"staff\"]", "rate = 5"} {
+		if name, _, _ := strings.Cut(line, " "); name == key {
+			line, change = change, ""
+		}
+		text += line + "\n"
+	}
+	return text + change + "\n"
 }
 
 // TestWeakeningsOfWires: a laboratory's wires are told at the start.

@@ -10,6 +10,7 @@ type Config struct {
 	CI           CI           `toml:"ci"`
 	Mw           Mw           `toml:"mw"`
 	Cx           Cx           `toml:"cx"`
+	Sh           Sh           `toml:"sh"`
 	IS           IS           `toml:"is"`
 	Registration Registration `toml:"registration"`
 	Numbering    Numbering    `toml:"numbering"`
@@ -237,6 +238,50 @@ type Cx struct {
 	// makes that know no TLS 1.3. Who listens there owns every security association. Subscribers with a password
 	// are not served over it: what was made of their password never goes in clear.
 	LabCleartextKeys bool `toml:"lab_cleartext_keys"`
+}
+
+// Sh is the wire between the HSS and application servers: Diameter over mutual TLS, with the certificate of [mw]. An application server is
+// who its certificate says, and may do what it is granted here or by the approval of its manifest; everything else is denied.
+type Sh struct {
+	// Address to listen on for application servers, with its port. Clients must not reach it. Empty: application servers of this
+	// process only.
+	Listen Address `toml:"listen"`
+	// Name of this node towards application servers, which stands in its certificate too. Without it, that of [cx].
+	Name string `toml:"name"`
+	// File with the certificates, in PEM, of the authority that vouches for application servers. Without it, that of [mw].
+	CAFile string `toml:"ca_file"`
+	// How long a silent application server is let be before it is asked whether it is there (RFC 3539, Tw). 6s at least.
+	Watchdog Duration `toml:"watchdog"`
+	// Application servers.
+	Services []ShService `toml:"service"`
+	// What they may do.
+	Grants []ShGrant `toml:"grant"`
+}
+
+// ShService is a service and the instances of it.
+type ShService struct {
+	// Its name, which grants are for.
+	Name string `toml:"name"`
+	// The DNS names of its instances, each in the certificate of one and the host of its SIP URI.
+	Hosts []string `toml:"hosts"`
+}
+
+// ShGrant is what a service may do with the data of some subscribers.
+type ShGrant struct {
+	// Name of the service.
+	Service string `toml:"service"`
+	// Data by the names of TS 29.328 table 7.6.1, such as "RepositoryData". "*" is all but those that say where somebody is, which
+	// number, cards and devices he has, and what is switched on for him: LocationInformation, MSISDN, DSAI, IMSI and the like are granted
+	// by their names.
+	Data []string `toml:"data"`
+	// "pull", "update", "subscribe".
+	Operations []string `toml:"operations"`
+	// Groups of subscribers.
+	Groups []string `toml:"groups"`
+	// All subscribers, in the place of groups.
+	Everybody bool `toml:"everybody"`
+	// How often in a second, refusals included.
+	Rate int `toml:"rate"`
 }
 
 // IS is the door to the service platforms: I-S, the ISC reference point.

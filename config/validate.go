@@ -37,6 +37,7 @@ func (c *Config) Validate() Problems {
 	c.validateMw(f)
 	c.validateCx(f)
 	c.validateIS(f)
+	c.validateSh(f)
 	c.validateRegistration(f)
 	c.validateNumbers(f)
 	c.validateManagement(f)
