@@ -33,6 +33,7 @@ import (
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/gm"
 	"imsafe/refpoint/isc"
+	"imsafe/refpoint/sh"
 	"imsafe/secure"
 	"imsafe/secure/mint"
 	"imsafe/store"
@@ -127,12 +128,16 @@ type Core struct {
 	SCSCF    *scscf.SCSCF
 	HSS      *hss.HSS
 	Charging *charging.Charging
+	// Permissions is what application servers may do with subscribers' data, with an HSS.
+	Permissions *hss.Permissions
 
 	// Authority and Registry are of service platforms; they stand beside the HSS, nil without it.
 	Authority *ca.Authority
 	Registry  *imsservice.Registry
 
-	cx cx.Server // the HSS of this process, or the one on the wire
+	services *shServices
+	owed     func()    // is told that the HSS owes an S-CSCF something; nil: nobody is
+	cx       cx.Server // the HSS of this process, or the one on the wire
 	// elsewhere finds the S-CSCFs of other nodes for our HSS; nil without a wire.
 	elsewhere func(serverName string) cx.Client
 	sealer    *shard.Sealer
@@ -146,7 +151,8 @@ func Assemble(w World) (*Core, error) {
 	if w.Gm == (siptxn.Timers{}) {
 		w.Gm = siptxn.GmTimers()
 	}
-	c := &Core{Gate: w.Policy.Gate(w.Sink), cx: w.Cx, elsewhere: w.Push}
+	c := &Core{Gate: w.Policy.Gate(w.Sink), cx: w.Cx, elsewhere: w.Push,
+		services: &shServices{names: map[string]string{}, here: map[string]sh.Client{}}}
 	limits := messageLimits(c.Gate)
 	limits.Poison = w.Poison
 	c.Pool = sip.NewPool(limits)
@@ -204,9 +210,10 @@ func (c *Core) build(w World, sealer *shard.Sealer) error {
 }
 
 func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
+	c.Permissions = hss.NewPermissions(w.Clock)
 	c.HSS, err = hss.New(hss.Config{HomeDomains: []string{w.Domain}, IND: w.IND, RestoreEpoch: w.RestoreEpoch,
 		RestoredAt: w.RestoredAt, Digest: w.Digest}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
-		Push: c.push, Shard: c.Shards[0], Log: w.Log})
+		Push: c.push, Permission: c.Permissions, Notify: c.services.notify, Owed: c.owes, Shard: c.Shards[0], Log: w.Log})
 	c.cx = c.HSS
 	if err != nil {
 		return err
@@ -328,6 +335,13 @@ func (c *Core) push(serverName string) cx.Client {
 		return c.elsewhere(serverName)
 	}
 	return nil
+}
+
+// owes tells whoever delivers what the HSS owes.
+func (c *Core) owes() {
+	if c.owed != nil {
+		c.owed()
+	}
 }
 
 // chargingPrefix makes icid-values unique over nodes and restarts (TS 24.229 5.2.1).

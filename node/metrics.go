@@ -123,6 +123,9 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 	if n.cx != nil {
 		err = errors.Join(err, r.Counters("diameter", &n.cx.counters))
 	}
+	if n.sh != nil {
+		err = errors.Join(err, r.Counters("diameter_sh", &n.sh.counters))
+	}
 	if n.HSS != nil {
 		for _, c := range n.HSS.Counts() {
 			err = errors.Join(err, r.Gauge("hss", hssMetric(c.Name, c.Operation), "Work of the HSS.", n.hssCount(c.Name, c.Operation)))

@@ -19,6 +19,15 @@ import (
 type Identity struct {
 	Certificate tls.Certificate // good for server and client
 	Authority   *x509.CertPool
+	// Services is the authority that vouches for application servers; nil: Authority.
+	Services *x509.CertPool
+}
+
+func (id *Identity) services() *x509.CertPool {
+	if id.Services != nil {
+		return id.Services
+	}
+	return id.Authority
 }
 
 // mw is the node's wire with its sockets.

@@ -68,6 +68,8 @@ type Node struct {
 	gms      []*gmAccess
 	mw       *mw     // nil without a wire
 	cx       *cxWire // the same
+	sh       *shWire // the same
+	owed     chan struct{}
 
 	isc       *iscSockets           // connections of service platforms; nil without the door
 	enrolment *imsservice.Enrolment // of service platforms; nil without an HSS
@@ -96,7 +98,8 @@ const (
 
 // New assembles the node.
 func New(o Options) (*Node, error) {
-	n := &Node{o: o, keys: NewKeys(o.Keyring, o.Reload), refusals: trace.NewRefusals(o.Log), started: o.Clock.Wall(), startedAt: o.Clock.Now()}
+	n := &Node{o: o, keys: NewKeys(o.Keyring, o.Reload), refusals: trace.NewRefusals(o.Log), owed: make(chan struct{}, 1),
+		started: o.Clock.Wall(), startedAt: o.Clock.Now()}
 	n.stories = newStories(o.Clock, n.refusals, func() *clientims.Door { return n.Door })
 	c, meta := o.Config, o.Store.Meta()
 	var err error
@@ -141,7 +144,13 @@ func New(o Options) (*Node, error) {
 			return nil, err
 		}
 	}
-	return n, errors.Join(n.openMw(), n.openCx(hss))
+	n.Core.owed = func() {
+		select {
+		case n.owed <- struct{}{}:
+		default: // it is looked at already
+		}
+	}
+	return n, errors.Join(n.openMw(), n.openCx(hss), n.openSh())
 }
 
 // sink is who hears of refusals: the stories and behind them the log, and whoever the options name.
@@ -275,6 +284,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.serveIPsec(working, outer)
 	n.serveMw(working, outer)
 	n.serveCx(working, outer)
+	n.serveSh(working, outer)
 	n.serveISC(working, outer)
 	n.serveEnrolment(working, outer)
 	if n.o.Sockets.Management != nil {
@@ -283,10 +293,10 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.o.Sockets.Metrics != nil {
 		outer.Go(func() error { return n.serveMetrics(working, n.o.Sockets.Metrics) })
 	}
-	outer.Go(func() error { return n.every(working, sweepEvery, n.Sweep) })
-	outer.Go(func() error { return n.every(working, deliverEvery, n.deliver) })
+	outer.Go(func() error { return n.every(working, sweepEvery, nil, n.Sweep) })
+	outer.Go(func() error { return n.every(working, deliverEvery, n.owed, n.deliver) })
 	outer.Go(func() error {
-		return n.every(working, flushEvery, func(context.Context) error { n.refusals.Flush(); return nil })
+		return n.every(working, flushEvery, nil, func(context.Context) error { n.refusals.Flush(); return nil })
 	})
 	outer.Go(func() error {
 		defer stopServing()
@@ -375,8 +385,8 @@ func (n *Node) serve(ctx context.Context, group *errgroup.Group, a *access) {
 	})
 }
 
-// every runs job at intervals until ctx ends. A job that fails is told of and tried again.
-func (n *Node) every(ctx context.Context, interval time.Duration, job func(context.Context) error) error {
+// every runs job at intervals, and when it is asked to, until ctx ends. A job that fails is told of and tried again.
+func (n *Node) every(ctx context.Context, interval time.Duration, asked <-chan struct{}, job func(context.Context) error) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -384,6 +394,7 @@ func (n *Node) every(ctx context.Context, interval time.Duration, job func(conte
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-asked:
 		}
 		if err := job(ctx); err != nil && ctx.Err() == nil {
 			n.o.Log.Warn("housekeeping did not finish", "error", err)
@@ -421,7 +432,7 @@ func (n *Node) deliver(ctx context.Context) error {
 	}
 	left, err := n.HSS.Deliver(ctx)
 	if left > 0 {
-		n.o.Log.Warn("an s-cscf is still to be told of changes", "count", left)
+		n.o.Log.Warn("an s-cscf or application server is still to be told of changes", "count", left)
 	}
 	return err
 }

@@ -63,25 +63,39 @@ func LoadCertificate(c *config.Config, credentials string) (*tls.Certificate, er
 // LoadIdentity reads what this node shows to other nodes; nil if it has no wire, or one in clear.
 func LoadIdentity(c *config.Config, credentials string) (*Identity, error) {
 	mw, cx := c.Mw.Listen.IsValid() && !c.Mw.Clear, (c.Cx.Listen.IsValid() || c.Cx.Server.IsValid()) && !c.Cx.LabCleartextKeys
-	if !mw && !cx {
+	if !mw && !cx && !c.Sh.Listen.IsValid() {
 		return nil, nil
 	}
 	key, err := c.Mw.KeyFile.Path(credentials)
 	if err != nil {
 		return nil, err
 	}
-	id := &Identity{Authority: x509.NewCertPool()}
+	id := &Identity{}
 	if id.Certificate, err = tls.LoadX509KeyPair(c.Mw.CertificateFile, key); err != nil {
 		return nil, fmt.Errorf("node: certificate towards other nodes: %w", err)
 	}
-	pem, err := os.ReadFile(c.Mw.CAFile)
+	if mw || cx || c.Sh.CAFile == "" {
+		if id.Authority, err = loadAuthority("network", c.Mw.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	if c.Sh.CAFile != "" {
+		id.Services, err = loadAuthority("application servers", c.Sh.CAFile)
+	}
+	return id, err
+}
+
+// loadAuthority reads the certificates of an authority.
+func loadAuthority(of, path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("node: authority of the network: %w", err)
+		return nil, fmt.Errorf("node: authority of the %s: %w", of, err)
 	}
-	if !id.Authority.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("node: authority of the network: %s holds no certificate in PEM", c.Mw.CAFile)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("node: authority of the %s: %s holds no certificate in PEM", of, path)
 	}
-	return id, nil
+	return pool, nil
 }
 
 // rolesOf returns the functions that c gives this process.

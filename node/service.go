@@ -71,7 +71,7 @@ func (n *Node) serveEnrolment(ctx context.Context, group *errgroup.Group) {
 		if err := n.operations().Republish(ctx); err != nil {
 			n.o.Log.Warn("the hss does not agree with the register of services", "error", err)
 		}
-		return n.every(ctx, sweepEvery, func(context.Context) error { n.Registry.Sweep(); return nil })
+		return n.every(ctx, sweepEvery, nil, func(context.Context) error { n.Registry.Sweep(); return nil })
 	})
 	if n.o.Sockets.Enrol != nil {
 		group.Go(func() error { return n.enrolment.Serve(ctx, n.o.Sockets.Enrol) })

@@ -23,6 +23,7 @@ type Sockets struct {
 	MwClear    []*net.UDPConn // the wire in clear, one for each shard
 	MwTLS      net.Listener   // the wire
 	Cx         net.Listener   // of the HSS
+	Sh         net.Listener   // the same, for application servers
 	ISC        net.Listener   // where service platforms connect
 	Enrol      net.Listener   // where service platforms ask to be approved
 	Management *net.UnixListener
@@ -60,12 +61,18 @@ func (s *Sockets) listen(c *config.Config, shards int, instead func(netip.AddrPo
 	if err := s.listenMw(c, shards); err != nil {
 		return err
 	}
-	if c.Cx.Listen.IsValid() {
-		ln, err := tcp(c.Cx.Listen.AddrPort, nil)
+	for _, wire := range []struct {
+		at config.Address
+		to *net.Listener
+	}{{c.Cx.Listen, &s.Cx}, {c.Sh.Listen, &s.Sh}} { // their peers know the address: another one would not do
+		if !wire.at.IsValid() {
+			continue
+		}
+		ln, err := tcp(wire.at.AddrPort, nil)
 		if err != nil {
 			return err
 		}
-		s.Cx = ln
+		*wire.to = ln
 	}
 	if c.IS.Listen.IsValid() {
 		ln, err := tcp(c.IS.Listen.AddrPort, instead)
@@ -187,7 +194,7 @@ func unixSocket(path string) (*net.UnixListener, error) {
 
 // Close closes what is open. Closing twice is no error.
 func (s *Sockets) Close() {
-	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS, s.Cx, s.ISC, s.Enrol) {
+	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS, s.Cx, s.Sh, s.ISC, s.Enrol) {
 		if ln != nil {
 			_ = ln.Close()
 		}

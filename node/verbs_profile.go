@@ -35,6 +35,9 @@ type CriteriaText struct {
 	// What a third-party REGISTER to the server carries (TS 24.229 5.4.1.7).
 	IncludeRegisterRequest  bool `json:"include_register_request,omitempty"`
 	IncludeRegisterResponse bool `json:"include_register_response,omitempty"`
+	// DSAI are tags by which the server may switch the criterion off and on for a subscriber, over Sh (TS 29.328 7.6.11): it counts as long as
+	// one of them is on.
+	DSAI []string `json:"dsai,omitempty"`
 	// Trigger left out: every request.
 	Trigger *TriggerText `json:"trigger,omitempty"`
 }
@@ -106,7 +109,7 @@ func (p *ProfileText) profile() (*cx.ServiceProfile, hss.Mistakes) {
 	}
 	for i, c := range p.Criteria {
 		field := fmt.Sprintf("criteria[%d]", i)
-		ifc := cx.InitialFilterCriteria{Priority: c.Priority, Part: cx.ProfilePart(r.word(field+".part", c.Part, partWords)),
+		ifc := cx.InitialFilterCriteria{Priority: c.Priority, Part: cx.ProfilePart(r.word(field+".part", c.Part, partWords)), DSAI: c.DSAI,
 			Server: cx.ApplicationServer{ServerName: c.Server, ServiceInfo: c.ServiceInfo,
 				DefaultHandling:        cx.DefaultHandling(r.word(field+".otherwise", c.Otherwise, otherwiseWords)),
 				IncludeRegisterRequest: c.IncludeRegisterRequest, IncludeRegisterResponse: c.IncludeRegisterResponse}}
@@ -163,7 +166,7 @@ func textOfProfile(name string, p *cx.ServiceProfile) *ProfileText {
 		out.MediaProfile = &p.SubscribedMediaProfile
 	}
 	for _, ifc := range p.Criteria {
-		c := CriteriaText{Priority: ifc.Priority, Server: ifc.Server.ServerName, Part: partWords[ifc.Part],
+		c := CriteriaText{Priority: ifc.Priority, Server: ifc.Server.ServerName, Part: partWords[ifc.Part], DSAI: ifc.DSAI,
 			Otherwise: otherwiseWords[ifc.Server.DefaultHandling], ServiceInfo: ifc.Server.ServiceInfo,
 			IncludeRegisterRequest: ifc.Server.IncludeRegisterRequest, IncludeRegisterResponse: ifc.Server.IncludeRegisterResponse}
 		if t := ifc.Trigger; t != nil {
