@@ -181,7 +181,7 @@ func (s *split) join(how transport) {
 	s.client, err = cxwire.NewClient(cxwire.ClientConfig{Realm: cxtest.Home, SCSCF: s.scscf, ServerName: scscf,
 		Shards: s.shards[1:], LabCleartextKeys: how.lab})
 	s.must(err)
-	var certs [2]*tls.Config
+	certs := make([]*tls.Config, 2)
 	if how.tls {
 		certs = certificates(s.t, hssHost, cscfHost)
 	}
@@ -280,7 +280,7 @@ func voicemail() *cx.ServiceProfile {
 }
 
 // certificates makes a CA and a configuration for each host, for both directions.
-func certificates(t testing.TB, hosts ...string) (all [2]*tls.Config) {
+func certificates(t testing.TB, hosts ...string) (all []*tls.Config) {
 	t.Helper()
 	key := func() *ecdsa.PrivateKey {
 		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -306,12 +306,12 @@ func certificates(t testing.TB, hosts ...string) (all [2]*tls.Config) {
 	root := sign(template, template, caKey, caKey)
 	pool := x509.NewCertPool()
 	pool.AddCert(root)
-	for i, host := range hosts {
+	for _, host := range hosts {
 		k := key()
 		leaf := sign(&x509.Certificate{DNSNames: []string{host}, KeyUsage: x509.KeyUsageDigitalSignature,
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, root, k, caKey)
-		all[i] = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: k}}, RootCAs: pool,
-			ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13}
+		all = append(all, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: k}}, RootCAs: pool,
+			ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13})
 	}
 	return all
 }
