@@ -154,7 +154,7 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 // read turns what the target said into a site.
 func (t *child) read() error {
 	r := &t.ready
-	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Enrol: r.Enrol, Tokens: r.Tokens,
+	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Sh: r.Sh, Enrol: r.Enrol, Tokens: r.Tokens,
 		Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")
@@ -162,12 +162,13 @@ func (t *child) read() error {
 	if r.Enrol.IsValid() && !t.site.EnrolRoots.AppendCertsFromPEM([]byte(r.EnrolCA)) {
 		return errors.New("the target names no authority for service platforms")
 	}
-	if r.NodeKey != "" {
-		var err error
-		if t.site.Node, err = tls.X509KeyPair([]byte(r.NodeCertificate), []byte(r.NodeKey)); err != nil {
-			return fmt.Errorf("certificate of a node: %w", err)
-		}
+	other, err1 := r.Node.platform()
+	rogue, err2 := r.service(rogueService).platform()
+	archive, err3 := r.service(archiveService).platform()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
 	}
+	t.site.Node, t.site.Rogue, t.site.Archive = other.Certificate, rogue, archive
 	for _, account := range r.Users {
 		u := &attack.User{Name: account.Name, IMPI: account.IMPI, IMPU: account.IMPU, Password: account.Password}
 		if account.Password == "" {
@@ -181,6 +182,27 @@ func (t *child) read() error {
 		t.site.Users[account.Name] = u
 	}
 	return nil
+}
+
+// service returns the certificate of a service; nil if the target has none.
+func (r *targetReady) service(name string) *targetCertificate {
+	c, there := r.Services[name]
+	if !there {
+		return nil
+	}
+	return &c
+}
+
+// platform reads a certificate with its key; none is none.
+func (c *targetCertificate) platform() (p attack.ServicePlatform, err error) {
+	if c == nil {
+		return p, nil
+	}
+	p.Host = c.Host
+	if p.Certificate, err = tls.X509KeyPair([]byte(c.Certificate), []byte(c.Key)); err != nil {
+		err = fmt.Errorf("certificate of %s: %w", c.Host, err)
+	}
+	return p, err
 }
 
 // Site implements runner.Target.

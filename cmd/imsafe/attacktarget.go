@@ -58,18 +58,27 @@ type targetReady struct {
 	Gm     netip.AddrPort `json:"gm"`
 	NAT    netip.AddrPort `json:"nat"`
 	Cx     netip.AddrPort `json:"cx"`
+	Sh     netip.AddrPort `json:"sh"`
 	Enrol  netip.AddrPort `json:"enrol"`
 	// What the door for enrolment proves itself by, in PEM, and invitations to it.
 	EnrolCA string   `json:"enrol_ca,omitempty"`
 	Tokens  []string `json:"tokens,omitempty"`
-	// Of a node that is neither HSS nor CSCF, for an attacker who has broken into one; in PEM.
-	NodeCertificate string          `json:"node_certificate,omitempty"`
-	NodeKey         string          `json:"node_key,omitempty"`
-	CA              string          `json:"ca"` // in PEM
-	Config          string          `json:"config_sha256"`
-	Weakenings      []string        `json:"weakenings"`
-	Users           []targetAccount `json:"users"`
-	Error           string          `json:"error,omitempty"` // why there is no target
+	// Of a node that is neither HSS nor CSCF, for an attacker who has broken into one.
+	Node *targetCertificate `json:"node,omitempty"`
+	// Of enrolled services, by their names.
+	Services   map[string]targetCertificate `json:"services,omitempty"`
+	CA         string                       `json:"ca"` // in PEM
+	Config     string                       `json:"config_sha256"`
+	Weakenings []string                     `json:"weakenings"`
+	Users      []targetAccount              `json:"users"`
+	Error      string                       `json:"error,omitempty"` // why there is no target
+}
+
+// targetCertificate is one with its key, in PEM.
+type targetCertificate struct {
+	Host        string `json:"host"`
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
 }
 
 type targetAccount struct {
@@ -162,17 +171,14 @@ func (t *target) start(a *app) (*targetReady, error) {
 		listeners = append(listeners, addressOf(s.Clear[0]), addressOf(s.NAT))
 	}
 	ready := &targetReady{Domain: c.HomeDomain(), TLS: tls[0], CA: string(authority.PEM()), Weakenings: weakeningsOf(c)}
-	var identity *node.Identity
-	if t.sockets.Cx != nil {
-		if identity, err = ready.nodes(authority); err != nil {
-			return nil, err
-		}
-		ready.Cx = netip.MustParseAddrPort(t.sockets.Cx.Addr().String())
-		listeners = append(listeners, ready.Cx)
+	identity, wires, err := t.wires(ready, authority, c)
+	if err != nil {
+		return nil, err
 	}
 	if t.sockets.Enrol != nil {
 		listeners = append(listeners, netip.MustParseAddrPort(t.sockets.Enrol.Addr().String()))
 	}
+	listeners = append(listeners, wires...)
 	effective, err := t.policy(listeners)
 	if err != nil {
 		return nil, err
@@ -191,23 +197,57 @@ func (t *target) start(a *app) (*targetReady, error) {
 	return ready, err
 }
 
-// nodes makes the certificate of this node towards others, and one of another node for the attacker.
-func (r *targetReady) nodes(authority *ca.CA) (*node.Identity, error) {
+// wires tells where nodes and services find the target, and makes the certificates of all who meet there; none without a wire.
+func (t *target) wires(ready *targetReady, authority *ca.CA, c *config.Config) (identity *node.Identity, at []netip.AddrPort, err error) {
+	for _, wire := range []struct {
+		ln net.Listener
+		at *netip.AddrPort
+	}{{t.sockets.Cx, &ready.Cx}, {t.sockets.Sh, &ready.Sh}} {
+		if wire.ln == nil {
+			continue
+		}
+		if identity, err = ready.nodes(authority, c); err != nil {
+			return nil, nil, err
+		}
+		*wire.at = netip.MustParseAddrPort(wire.ln.Addr().String())
+		at = append(at, *wire.at)
+	}
+	return identity, at, nil
+}
+
+// nodes makes the certificate of this node towards others, one of another node for the attacker, and those of services.
+func (r *targetReady) nodes(authority *ca.CA, c *config.Config) (*node.Identity, error) {
 	own, err := authority.Node(time.Hour, []string{"hss." + targetDomain})
 	if err != nil {
 		return nil, err
 	}
-	other, err := authority.Node(time.Hour, []string{"media." + targetDomain})
+	other, err := certify(authority, "media."+targetDomain)
 	if err != nil {
 		return nil, err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(other.PrivateKey)
-	if err != nil {
-		return nil, err
+	r.Node, r.Services = other, map[string]targetCertificate{}
+	for _, s := range c.Sh.Services {
+		made, err := certify(authority, s.Hosts[0])
+		if err != nil {
+			return nil, err
+		}
+		r.Services[s.Name] = *made
 	}
-	r.NodeCertificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate[0]}))
-	r.NodeKey = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 	return &node.Identity{Certificate: own, Authority: authority.Pool()}, nil
+}
+
+// certify makes a certificate for a host, to be given away.
+func certify(authority *ca.CA, host string) (*targetCertificate, error) {
+	made, err := authority.Node(time.Hour, []string{host})
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
+	if err != nil {
+		return nil, err
+	}
+	return &targetCertificate{Host: host, Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made.Certificate[0]})),
+		Key: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))}, nil
 }
 
 // config is that of a lab on loopback. Port 0 is any that is free.
@@ -227,6 +267,8 @@ func (t *target) config() *config.Config {
 		c.IS.Enrol.Listen = free[0]
 	case attack.Cx:
 		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain}
+	case attack.Sh:
+		c.Sh = shOfTarget(free[0])
 	}
 	c.CI.Digest.Enabled = t.setup.Digest
 	if t.setup.Quick {
@@ -249,6 +291,26 @@ func tighten(b *config.CIBudget) {
 	b.Challenge = rate(attack.TightChallenges, time.Minute, attack.TightChallenges)
 	b.Resync = rate(attack.TightResyncs, time.Hour, attack.TightResyncs)
 	b.Unproven = rate(attack.TightUnproven/2, time.Second, attack.TightUnproven)
+}
+
+// The services of a target: the attacker's, which has bob for its user, and an honest one.
+const (
+	rogueService   = "rogue"
+	archiveService = "archive"
+	rogueGroup     = "rogue"
+)
+
+// shOfTarget is a door to application servers, and what they are granted. The attacker's service has what a service usually has, and the numbers of
+// its own users besides.
+func shOfTarget(listen config.Address) config.Sh {
+	x := config.Default().Sh
+	x.Listen = listen
+	x.Services = []config.ShService{{Name: rogueService, Hosts: []string{"rogue.as." + targetDomain}}, {Name: archiveService, Hosts: []string{"archive.as." + targetDomain}}}
+	all := []string{"pull", "update", "subscribe"}
+	x.Grants = []config.ShGrant{{Service: rogueService, Data: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
+		{Service: rogueService, Data: []string{"MSISDN"}, Operations: []string{"pull"}, Groups: []string{rogueGroup}, Rate: 500},
+		{Service: archiveService, Data: []string{"RepositoryData"}, Operations: all, Everybody: true, Rate: 500}}
+	return x
 }
 
 func addressOf(c *net.UDPConn) netip.AddrPort { return netip.MustParseAddrPort(c.LocalAddr().String()) }
@@ -300,8 +362,19 @@ func (t *target) provision(ctx context.Context, ready *targetReady) error {
 			return err
 		}
 	}
-	for _, name := range t.setup.Cast {
+	if t.setup.Access == attack.Sh {
+		if err := t.node.HSS.PutGroup(ctx, &hss.Group{Name: rogueGroup}); err != nil {
+			return err
+		}
+	}
+	for i, name := range t.setup.Cast {
 		u, subscriber := newTargetAccount(name, &t.setup)
+		if t.setup.Access == attack.Sh {
+			subscriber.Public = append(subscriber.Public, hss.Public{IMPU: fmt.Sprintf("tel:+1555000%d", i)})
+			if name == attack.Bob {
+				subscriber.Group = rogueGroup
+			}
+		}
 		if err := t.node.HSS.Add(ctx, subscriber); err != nil {
 			return err
 		}

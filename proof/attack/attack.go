@@ -48,7 +48,7 @@ func (p Position) Holds() []string {
 	case Platform:
 		return []string{"reach of the addresses of services and nodes"}
 	case EnrolledPlatform:
-		return []string{"invitations to enrol"}
+		return []string{"invitations to enrol", "a valid certificate of a service, and what that service was granted"}
 	case CoreNode:
 		return []string{"a valid certificate of another node"}
 	}
@@ -110,6 +110,7 @@ const (
 	TLS   Access = "tls"
 	IPsec Access = "ipsec-3gpp" // ESP in UDP: it needs no privilege
 	Cx    Access = "cx"         // not a client's: Diameter between nodes, over mutual TLS; clients come over TLS
+	Sh    Access = "sh"         // the same between services and the HSS
 	Enrol Access = "enrol"      // not a client's: HTTPS, where service platforms ask to be approved; clients come over TLS
 	Clear Access = "lab-udp"    // lab only: UDP and TCP
 )

@@ -40,6 +40,8 @@ func All() []Attack {
 		subscribeIntrude(),   // CI-35
 		tlsDowngrade(),       // CI-37
 		privacyLeak(),        // CI-38
+		shSweep(),            // IS-05
+		shWrite(),            // IS-06
 		profileBomb(),        // IS-11
 		bearerHijack(),       // MG-02
 		diameterSpoof(),      // CX-01

@@ -42,6 +42,7 @@ type Site struct {
 	Gm     netip.AddrPort  // the unprotected port of ipsec-3gpp
 	NAT    netip.AddrPort  // where it receives ESP in UDP
 	Cx     netip.AddrPort  // where the HSS takes Diameter peers
+	Sh     netip.AddrPort  // where it takes application servers
 	Enrol  netip.AddrPort  // where service platforms ask to be approved
 	Node   tls.Certificate // of a node that is neither HSS nor CSCF
 	Roots  *x509.CertPool
@@ -51,6 +52,14 @@ type Site struct {
 	Users      map[string]*User
 	// Premium is a number, as a URI, that pays whoever owns it: Carol.
 	Premium string
+	// Rogue is an enrolled service that is the attacker's: bob is its only user. Archive is an honest one, which may read the documents of everybody.
+	Rogue, Archive ServicePlatform
+}
+
+// ServicePlatform is an enrolled service: the name of its instance, and the certificate with it.
+type ServicePlatform struct {
+	Host        string
+	Certificate tls.Certificate
 }
 
 // Who returns the name of the subscriber with a public identity, for people; the identity itself if there is none.

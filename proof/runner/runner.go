@@ -150,7 +150,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	site := target.Site()
-	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Enrol},
+	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol},
 		clock: r.cfg.Clock}
 	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random,
 		Honest: r.cfg.Network, Attacker: bounds})

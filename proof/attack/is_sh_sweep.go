@@ -1,0 +1,85 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"imsafe/proto/diameter"
+	"imsafe/secure"
+)
+
+// shSweep: an enrolled service asks the HSS for everybody.
+func shSweep() Attack {
+	return Attack{
+		ID: "is.sh.sweep", Number: "IS-05", Title: "a service pulls location, numbers and settings of all users",
+		Text:     "one service platform that is broken into is the whole customer base: who there is, where he is, which number he has",
+		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
+		Source: "TS 29.328 6.2", Access: []Access{Sh},
+		Bounds:   Bounds{Packets: 30, Bytes: 200_000, Conns: 2, Time: 3 * time.Second},
+		Variants: []Variant{{Position: EnrolledPlatform, Run: sweep, Controls: []secure.ControlID{secure.ISConfidentialityShRead}}},
+	}
+}
+
+// The data that are asked for (TS 29.328 table 7.6.1).
+const (
+	refRepository = 0
+	refLocation   = 14
+	refMSISDN     = 17
+	refDSAI       = 19
+	refSTNSR      = 27
+)
+
+// sweep pulls the data of everybody in the cast and of sixty names that are made up. The service may read the numbers of its own users, and bob
+// is the only one.
+func sweep(ctx context.Context, f *Field, o *Outcome) error {
+	line, err := f.service(ctx, f.attacker, &f.Rogue)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = line.conn.Close() }()
+	own := line.pull(f.Users[Bob].IMPU, refMSISDN)
+	answers, err := line.ask(&own)
+	if err != nil {
+		return err
+	}
+	if between(answers[0].data, "MSISDN") == "" {
+		return errors.New("attack: the service does not get the number of its own user")
+	}
+	o.Arrived("its own user's number is answered")
+
+	var asked []string
+	for _, name := range []string{Alice, Carol, Mallory} {
+		asked = append(asked, f.Users[name].IMPU)
+	}
+	there := len(asked)
+	for i := range 60 {
+		asked = append(asked, fmt.Sprintf("sip:subscriber%d@%s", i, f.Domain))
+	}
+	var requests []*diameter.Writer
+	for _, impu := range asked {
+		for _, reference := range []int32{refMSISDN, refLocation, refDSAI} {
+			w := line.pull(impu, reference)
+			requests = append(requests, &w)
+		}
+	}
+	if answers, err = line.ask(requests...); err != nil {
+		return err
+	}
+	numbers, told := 0, 0
+	for i, a := range answers {
+		who, reference := i/3, i%3
+		if between(a.data, "MSISDN") != "" {
+			numbers++
+		}
+		// A user and a name that is made up must get the same, or the service learns who there is.
+		if made := answers[3*there+reference]; who < there && a.result != made.result {
+			told++
+		}
+	}
+	o.Users = max(numbers, told)
+	o.Wire(numbers > 0 || told > 0, "%d pulls for %d names are answered %s: %d numbers of others, %d answers that tell a user from nobody",
+		len(answers), len(asked), answered(answers), numbers, told)
+	return nil
+}
