@@ -274,6 +274,8 @@ type ShGrant struct {
 	// number, cards and devices he has, and what is switched on for him: LocationInformation, MSISDN, DSAI, IMSI and the like are granted
 	// by their names.
 	Data []string `toml:"data"`
+	// Service-Indications of "RepositoryData": whose documents. Without any, those with the name of the service; "*" is all of them.
+	Indications []string `toml:"indications"`
 	// "pull", "update", "subscribe".
 	Operations []string `toml:"operations"`
 	// Groups of subscribers.

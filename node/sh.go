@@ -165,7 +165,7 @@ func grantSh(list *hss.Permissions, c *config.Config) error {
 
 // grantOf reads one grant. "*" is all data but the sensitive.
 func grantOf(c *config.ShGrant) (g hss.Grant, err error) {
-	g = hss.Grant{Groups: c.Groups, Everybody: c.Everybody, PerSecond: float64(c.Rate)}
+	g = hss.Grant{Indications: c.Indications, Groups: c.Groups, Everybody: c.Everybody, PerSecond: float64(c.Rate)}
 	for _, name := range c.Data {
 		ref, known := sh.ParseDataReference(name)
 		switch {

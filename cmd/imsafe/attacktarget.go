@@ -307,9 +307,9 @@ func shOfTarget(listen config.Address) config.Sh {
 	x.Listen = listen
 	x.Services = []config.ShService{{Name: rogueService, Hosts: []string{"rogue.as." + targetDomain}}, {Name: archiveService, Hosts: []string{"archive.as." + targetDomain}}}
 	all := []string{"pull", "update", "subscribe"}
-	x.Grants = []config.ShGrant{{Service: rogueService, Data: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
+	x.Grants = []config.ShGrant{{Service: rogueService, Data: []string{"*"}, Indications: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
 		{Service: rogueService, Data: []string{"MSISDN"}, Operations: []string{"pull"}, Groups: []string{rogueGroup}, Rate: 500},
-		{Service: archiveService, Data: []string{"RepositoryData"}, Operations: all, Everybody: true, Rate: 500}}
+		{Service: archiveService, Data: []string{"RepositoryData"}, Indications: []string{"*"}, Operations: all, Everybody: true, Rate: 500}}
 	return x
 }
 

@@ -27,7 +27,10 @@ type Grant struct {
 	Data []sh.DataReference
 	// AllData is every reference but those that are granted by their own name only (sh.DataReference.Sensitive).
 	AllData bool
-	Ops     sh.Operation
+	// Indications are the Service-Indications of RepositoryData: whose documents. Without any they are those with the name of the service;
+	// AnyIndication is all of them.
+	Indications []string
+	Ops         sh.Operation
 	// Groups are the groups of subscribers whose data it is; Everybody is all of them. Without either it is nobody's.
 	Groups    []string
 	Everybody bool
@@ -35,6 +38,9 @@ type Grant struct {
 	PerSecond float64
 	Burst     int
 }
+
+// AnyIndication stands for all Service-Indications.
+const AnyIndication = "*"
 
 // granted is a Grant with its budget, a token bucket.
 type granted struct {
@@ -93,14 +99,14 @@ func (g *Grant) check() error {
 }
 
 // Allow implements sh.Permission.
-func (p *Permissions) Allow(service string, ref sh.DataReference, op sh.Operation, user sh.User) sh.Verdict {
+func (p *Permissions) Allow(service string, data sh.Key, op sh.Operation, user sh.User) sh.Verdict {
 	now := p.clock.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var found *granted
 	inside := false
 	for _, g := range p.services[service] {
-		if !g.covers(ref, op) {
+		if !g.covers(service, data, op) {
 			continue
 		}
 		if found == nil {
@@ -123,8 +129,18 @@ func (p *Permissions) Allow(service string, ref sh.DataReference, op sh.Operatio
 }
 
 // covers reports whether the grant is for an operation on data.
-func (g *Grant) covers(ref sh.DataReference, op sh.Operation) bool {
-	return g.Ops&op != 0 && (slices.Contains(g.Data, ref) || g.AllData && !ref.Sensitive() && ref.Permits(op))
+func (g *Grant) covers(service string, data sh.Key, op sh.Operation) bool {
+	ref := data.Reference
+	return g.Ops&op != 0 && (slices.Contains(g.Data, ref) || g.AllData && !ref.Sensitive() && ref.Permits(op)) &&
+		(ref != sh.RefRepositoryData || g.indicates(service, data.ServiceIndication))
+}
+
+// indicates reports whether documents with a Service-Indication are among those of the grant.
+func (g *Grant) indicates(service, indication string) bool {
+	if len(g.Indications) == 0 {
+		return indication == service
+	}
+	return slices.Contains(g.Indications, indication) || slices.Contains(g.Indications, AnyIndication)
 }
 
 // includes reports whether a user is in the set. Nobody is in the set of a group; everybody includes those who are not there.

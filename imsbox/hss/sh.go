@@ -140,15 +140,15 @@ func (x *shRequest) verdict() sh.Verdict {
 	if x.user != nil {
 		who = sh.User{IMPU: cx.IMPU(x.id.impu), Group: x.user.groupName()}
 	}
-	return x.h.allowsSh(x.as, x.Reference, x.op, who)
+	return x.h.allowsSh(x.as, x.Key, x.op, who)
 }
 
 // allowsSh asks the permissions list; without one nothing is allowed.
-func (h *HSS) allowsSh(as sh.AS, ref sh.DataReference, op sh.Operation, who sh.User) sh.Verdict {
+func (h *HSS) allowsSh(as sh.AS, data sh.Key, op sh.Operation, who sh.User) sh.Verdict {
 	if h.ports.Permission == nil {
 		return sh.Denied
 	}
-	return h.ports.Permission.Allow(as.Service, ref, op, who)
+	return h.ports.Permission.Allow(as.Service, data, op, who)
 }
 
 // refusesSh is the one place where an application server is refused data, read or written.

@@ -68,9 +68,9 @@ func office(t testing.TB, off ...secure.ControlID) (*house, *Permissions, *liste
 	h.gate = secure.NewGate(off, seen)
 	h.ports.Gate = h.gate
 	list := NewPermissions(h.clock)
-	if err := list.Set(mailAS.Service, Grant{AllData: true, Data: []sh.DataReference{sh.RefDSAI, sh.RefMSISDN},
+	if err := list.Set(mailAS.Service, Grant{AllData: true, Indications: []string{AnyIndication}, Data: []sh.DataReference{sh.RefDSAI, sh.RefMSISDN},
 		Ops: sh.Pull, Groups: []string{staffer}, PerSecond: 1e9},
-		Grant{AllData: true, Ops: sh.Update | sh.Subscribe, Groups: []string{staffer}, PerSecond: 1e9},
+		Grant{AllData: true, Indications: []string{AnyIndication}, Ops: sh.Update | sh.Subscribe, Groups: []string{staffer}, PerSecond: 1e9},
 		Grant{Data: []sh.DataReference{sh.RefDSAI}, Ops: sh.Update, Groups: []string{staffer}, PerSecond: 1e9}); err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func TestPermissions_rate(t *testing.T) {
 	}
 	take := func() (n int) {
 		for range 100 {
-			if p.Allow("s", sh.RefMSISDN, sh.Pull, sh.User{Group: "h"}) == sh.TooFast {
+			if p.Allow("s", sh.Key{Reference: sh.RefMSISDN}, sh.Pull, sh.User{Group: "h"}) == sh.TooFast {
 				return n
 			}
 			n++
@@ -253,28 +253,36 @@ func TestPermissions_rate(t *testing.T) {
 func TestPermissions_verdicts(t *testing.T) {
 	p := NewPermissions(shard.NewFake(time.Unix(0, 0)))
 	if err := p.Set("s", Grant{AllData: true, Ops: sh.Pull | sh.Update, Groups: []string{"a"}, PerSecond: 1000},
-		Grant{Data: []sh.DataReference{sh.RefMSISDN}, Ops: sh.Pull, Groups: []string{"b"}, PerSecond: 1000}); err != nil {
+		Grant{Data: []sh.DataReference{sh.RefMSISDN}, Ops: sh.Pull, Groups: []string{"b"}, PerSecond: 1000},
+		Grant{Data: []sh.DataReference{sh.RefRepositoryData}, Indications: []string{"shared"}, Ops: sh.Pull, Groups: []string{"c"}, PerSecond: 1000},
+		Grant{Data: []sh.DataReference{sh.RefRepositoryData}, Indications: []string{AnyIndication}, Ops: sh.Subscribe, Groups: []string{"d"}, PerSecond: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		service string
-		ref     sh.DataReference
-		op      sh.Operation
-		group   string
-		want    sh.Verdict
+		service    string
+		ref        sh.DataReference
+		indication string
+		op         sh.Operation
+		group      string
+		want       sh.Verdict
 	}{
-		{"s", sh.RefRepositoryData, sh.Pull, "a", sh.Allowed},
-		{"s", sh.RefRepositoryData, sh.Pull, "b", sh.Outside},
-		{"s", sh.RefRepositoryData, sh.Pull, "", sh.Outside},
-		{"s", sh.RefRepositoryData, sh.Subscribe, "a", sh.Denied},
-		{"s", sh.RefMSISDN, sh.Pull, "a", sh.Outside}, // by its name only, and that is for b
-		{"s", sh.RefMSISDN, sh.Pull, "b", sh.Allowed},
-		{"s", sh.RefLocationInformation, sh.Pull, "a", sh.Denied},
-		{"s", sh.RefDSAI, sh.Update, "a", sh.Denied},
-		{"s", sh.RefIMSUserState, sh.Update, "a", sh.Denied}, // the table allows none
-		{"other", sh.RefRepositoryData, sh.Pull, "a", sh.Denied},
+		{"s", sh.RefRepositoryData, "s", sh.Pull, "a", sh.Allowed},
+		{"s", sh.RefRepositoryData, "s", sh.Pull, "b", sh.Outside},
+		{"s", sh.RefRepositoryData, "s", sh.Pull, "", sh.Outside},
+		{"s", sh.RefRepositoryData, "s", sh.Subscribe, "a", sh.Outside},
+		{"s", sh.RefIMSUserState, "", sh.Subscribe, "a", sh.Denied},
+		{"s", sh.RefMSISDN, "", sh.Pull, "a", sh.Outside}, // by its name only, and that is for b
+		{"s", sh.RefMSISDN, "", sh.Pull, "b", sh.Allowed},
+		{"s", sh.RefLocationInformation, "", sh.Pull, "a", sh.Denied},
+		{"s", sh.RefDSAI, "", sh.Update, "a", sh.Denied},
+		{"s", sh.RefIMSUserState, "", sh.Update, "a", sh.Denied},      // the table allows none
+		{"s", sh.RefRepositoryData, "other", sh.Pull, "a", sh.Denied}, // somebody else's documents
+		{"s", sh.RefRepositoryData, "shared", sh.Pull, "c", sh.Allowed},
+		{"s", sh.RefRepositoryData, "s", sh.Pull, "c", sh.Outside},
+		{"s", sh.RefRepositoryData, "any", sh.Subscribe, "d", sh.Allowed},
+		{"other", sh.RefRepositoryData, "other", sh.Pull, "a", sh.Denied},
 	} {
-		if got := p.Allow(c.service, c.ref, c.op, sh.User{Group: c.group}); got != c.want {
+		if got := p.Allow(c.service, sh.Key{Reference: c.ref, ServiceIndication: c.indication}, c.op, sh.User{Group: c.group}); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
@@ -290,7 +298,7 @@ func TestPermissions_verdicts(t *testing.T) {
 			t.Errorf("%s: granted", what)
 		}
 	}
-	if err := p.Set("s"); err != nil || p.Allow("s", sh.RefRepositoryData, sh.Pull, sh.User{Group: "a"}) != sh.Denied {
+	if err := p.Set("s"); err != nil || p.Allow("s", sh.Key{Reference: sh.RefRepositoryData, ServiceIndication: "s"}, sh.Pull, sh.User{Group: "a"}) != sh.Denied {
 		t.Error("what was taken back is granted")
 	}
 }

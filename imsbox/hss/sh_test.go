@@ -23,7 +23,7 @@ func (h *house) setting(w shtest.World) *Permissions {
 		var grants []Grant
 		for _, g := range w.Grants {
 			if g.Service == s.AS.Service {
-				grants = append(grants, Grant{Data: g.Data, AllData: g.AllData, Ops: g.Ops, Groups: g.Groups, Everybody: g.Everybody,
+				grants = append(grants, Grant{Data: g.Data, AllData: g.AllData, Indications: g.Indications, Ops: g.Ops, Groups: g.Groups, Everybody: g.Everybody,
 					PerSecond: g.PerSecond, Burst: g.Burst})
 			}
 		}

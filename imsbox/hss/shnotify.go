@@ -254,7 +254,7 @@ func (h *HSS) tell(x *shRequest, l *letter) outcome {
 		}
 		who.Group = x.user.groupName()
 	}
-	switch verdict := h.allowsSh(w.as, w.key.Reference, sh.Subscribe, who); {
+	switch verdict := h.allowsSh(w.as, w.key, sh.Subscribe, who); {
 	case verdict == sh.TooFast:
 		return later
 	case verdict != sh.Allowed && h.refusesSh(sh.Subscribe, verdict, w.as):

@@ -22,6 +22,9 @@ func (h *HSS) change(t *shard.Task, r *sh.ProfileUpdateRequest) (*sh.ProfileUpda
 	if r.Data == nil {
 		return nil, sh.ErrMissingAVP
 	}
+	if len(r.Data.Repository) == 1 {
+		x.ServiceIndication = r.Data.Repository[0].ServiceIndication
+	}
 	if err := x.admit(r.IMPI); err != nil { // 1, 2, 3
 		return nil, err
 	}
@@ -109,7 +112,6 @@ func (c *shChange) planRepository(r *sh.RepositoryData) error {
 	if len(r.ServiceIndication) > maxIndication || sh.CheckServiceData(r.ServiceData) != nil {
 		return sh.ErrUserDataNotRecognized
 	}
-	c.ServiceIndication = r.ServiceIndication
 	key := repositoryKey(c.id.impu, r.ServiceIndication)
 	rec, err := c.h.getOr(c.t, TableRepository, key)
 	if err != nil {

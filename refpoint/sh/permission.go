@@ -26,9 +26,10 @@ func (v Verdict) String() string {
 }
 
 // Permission is the AS permissions list (TS 29.328 6.2), with two dimensions more than the standard's, whose permissions "apply to all
-// users": a decision is for (service, data reference, operation, user set), and counts against a rate. Allow takes one from
+// users": a decision is for (service, data, operation, user set), and counts against a rate. Of the key, Reference says which data,
+// and ServiceIndication whose documents with RepositoryData. Allow takes one from
 // the budget of what it allows or would allow. A user whom the service may not know and one who does not exist must get the same
 // verdict, so an implementation gives the zero User none that it would not give to a stranger. Safe for concurrent use; it must not block.
 type Permission interface {
-	Allow(service string, ref DataReference, op Operation, user User) Verdict
+	Allow(service string, data Key, op Operation, user User) Verdict
 }

@@ -74,7 +74,7 @@ func newServices(t testing.TB, w shtest.World) *services {
 		var grants []hss.Grant
 		for _, g := range w.Grants {
 			if g.Service == as.AS.Service {
-				grants = append(grants, hss.Grant{Data: g.Data, AllData: g.AllData, Ops: g.Ops, Groups: g.Groups, Everybody: g.Everybody,
+				grants = append(grants, hss.Grant{Data: g.Data, AllData: g.AllData, Indications: g.Indications, Ops: g.Ops, Groups: g.Groups, Everybody: g.Everybody,
 					PerSecond: g.PerSecond, Burst: g.Burst})
 			}
 		}

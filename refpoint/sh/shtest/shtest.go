@@ -35,14 +35,16 @@ type Criterion struct {
 
 // Grant is a line of the AS permissions list.
 type Grant struct {
-	Service   string
-	Data      []sh.DataReference
-	AllData   bool
-	Ops       sh.Operation
-	Groups    []string
-	Everybody bool
-	PerSecond float64
-	Burst     int // 0: PerSecond
+	Service string
+	Data    []sh.DataReference
+	AllData bool
+	// Indications are the Service-Indications of RepositoryData: without any, the name of the service; "*" is all of them.
+	Indications []string
+	Ops         sh.Operation
+	Groups      []string
+	Everybody   bool
+	PerSecond   float64
+	Burst       int // 0: PerSecond
 }
 
 // Service is an application server, and who hears what it is told.
@@ -125,14 +127,15 @@ func world() World {
 		Criteria: []Criterion{{Group: staff, Priority: 1, Server: mailURI, DSAI: []string{"mail"}}, {Group: staff, Priority: 2, Server: teleURI}},
 		Charging: map[string]string{staff: "aaa://ccf." + Home},
 		Grants: []Grant{
-			{Service: mail.Service, Data: []sh.DataReference{sh.RefRepositoryData, sh.RefPSIActivation}, Ops: all, Groups: []string{staff}, PerSecond: 1000},
+			{Service: mail.Service, Data: []sh.DataReference{sh.RefRepositoryData, sh.RefPSIActivation}, Indications: []string{"*"}, Ops: all, Groups: []string{staff}, PerSecond: 1000},
 			{Service: mail.Service, Data: []sh.DataReference{sh.RefDSAI}, Ops: all, Groups: []string{staff}, PerSecond: 1000},
 			{Service: mail.Service, Data: []sh.DataReference{sh.RefIMSPublicIdentity, sh.RefIMSUserState, sh.RefSCSCFName,
 				sh.RefInitialFilterCriteria}, Ops: sh.Pull | sh.Subscribe, Groups: []string{staff}, PerSecond: 1000},
 			{Service: mail.Service, Data: []sh.DataReference{sh.RefLocationInformation, sh.RefUserState, sh.RefMSISDN,
 				sh.RefChargingInformation}, Ops: sh.Pull, Groups: []string{staff}, PerSecond: 1000},
-			{Service: tele.Service, AllData: true, Ops: all, Everybody: true, PerSecond: 1000},
+			{Service: tele.Service, AllData: true, Indications: []string{"*"}, Ops: all, Everybody: true, PerSecond: 1000},
 			{Service: slow.Service, Data: []sh.DataReference{sh.RefIMSUserState}, Ops: sh.Pull, Groups: []string{staff}, PerSecond: 0.001, Burst: 3},
+			{Service: slow.Service, Data: []sh.DataReference{sh.RefRepositoryData}, Ops: all, Groups: []string{staff}, PerSecond: 1000},
 		},
 	}
 }
@@ -176,6 +179,7 @@ func Run(t *testing.T, make Factory) {
 		{"RepositoryData", repositoryData},
 		{"SequenceNumbers", sequenceNumbers},
 		{"Permissions", permissions},
+		{"DocumentsOfOthers", documentsOfOthers},
 		{"NobodyAndSomebodyElse", nobodyAndSomebodyElse},
 		{"Rate", rate},
 		{"PublicIdentities", publicIdentities},

@@ -1,6 +1,7 @@
 package shtest
 
 import (
+	"errors"
 	"strings"
 
 	"imsafe/proto/shard"
@@ -79,6 +80,23 @@ func nobodyAndSomebodyElse(h *house) {
 	}
 	_, err := h.pull(tele, of(nobody), key(sh.RefIMSUserState))
 	h.wantError("nobody, for who may know everybody", err, sh.ErrUserUnknown)
+}
+
+// documentsOfOthers: whose documents a service may have is granted by their Service-Indications.
+func documentsOfOthers(h *house) {
+	if err := errors.Join(h.put(mail, alice, "greeting", 0, "<a/>"), h.put(slow, alice, slow.Service, 0, "<b/>")); err != nil {
+		h.t.Fatal(err)
+	}
+	for _, name := range []string{"greeting", "nothing"} { // whether there is one is not told
+		_, err := h.pull(slow, of(alice), document(name))
+		h.wantError("pull of "+name, err, sh.ErrUserDataCannotBeRead)
+		h.wantError("update of "+name, h.put(slow, alice, name, 1, "<c/>"), sh.ErrUserDataCannotBeModified)
+		_, err = h.subscribe(wants(slow, alice, document(name)))
+		h.wantError("subscription to "+name, err, sh.ErrUserDataCannotBeNotified)
+	}
+	if _, err := h.pull(slow, of(alice), document(slow.Service)); err != nil {
+		h.t.Error(err)
+	}
 }
 
 // rate: a budget is spent, and not only by what was granted.
