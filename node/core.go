@@ -152,7 +152,7 @@ func Assemble(w World) (*Core, error) {
 		w.Gm = siptxn.GmTimers()
 	}
 	c := &Core{Gate: w.Policy.Gate(w.Sink), cx: w.Cx, elsewhere: w.Push,
-		services: &shServices{names: map[string]string{}, here: map[string]sh.Client{}}}
+		services: &shServices{names: map[string]string{}, here: map[string]sh.Client{}, platforms: map[string]string{}, look: make(chan struct{}, 1)}}
 	limits := messageLimits(c.Gate)
 	limits.Poison = w.Poison
 	c.Pool = sip.NewPool(limits)

@@ -80,7 +80,10 @@ func (n *Node) serveEnrolment(ctx context.Context, group *errgroup.Group) {
 
 // nodeNames are the names by which the nodes of a network know each other.
 func nodeNames(c *config.Config) (names []string) {
-	all := append([]string{c.CxName(), c.CxServerName(), c.Cx.AlternateName, c.Mw.PCSCF.Certificate, c.Mw.ICSCF.Certificate, c.Mw.SCSCF.Certificate}, c.Cx.Clients...)
+	all := append([]string{c.CxName(), c.ShName(), c.CxServerName(), c.Cx.AlternateName, c.Mw.PCSCF.Certificate, c.Mw.ICSCF.Certificate, c.Mw.SCSCF.Certificate}, c.Cx.Clients...)
+	for _, s := range c.Sh.Services {
+		all = append(all, s.Hosts...)
+	}
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 

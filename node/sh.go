@@ -24,6 +24,10 @@ type shServices struct {
 	names map[string]string    // service by host of its instances, elsewhere
 	here  map[string]sh.Client // push side by host, in this process
 	wire  *shwire.Server       // nil without one; set before the node runs
+
+	platforms map[string]string // those of the register, by host
+	changed   []string          // hosts of them that the wire has to look at
+	look      chan struct{}
 }
 
 // serviceOf returns whose instance a host is; "" if it is none.
@@ -88,7 +92,7 @@ func (n *Node) openSh() (err error) {
 		Addresses: []netip.Addr{c.Sh.Listen.Addr()}, Applications: []diameter.ApplicationConfig{server.Application()}}
 	id := n.o.Identity
 	d.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.Certificate}, RootCAs: id.services(),
-		ClientCAs: id.services(), ClientAuth: tls.RequireAndVerifyClientCert}
+		ClientCAs: id.services(), ClientAuth: tls.RequireAndVerifyClientCert, GetConfigForClient: n.shTLS}
 	for _, s := range c.Sh.Services {
 		for _, host := range s.Hosts {
 			n.services.names[host] = s.Name
@@ -138,6 +142,9 @@ func (n *Node) DismissSh(host string) error {
 
 // serveSh runs the HSS's end of Sh.
 func (n *Node) serveSh(ctx context.Context, group *errgroup.Group) {
+	if n.Registry != nil {
+		group.Go(func() error { return n.followPlatforms(ctx) })
+	}
 	if n.sh == nil {
 		return
 	}

@@ -2,8 +2,10 @@ package node_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -35,6 +37,15 @@ func (h heardSh) PushNotification(_ *shard.Task, r *sh.PushNotificationRequest) 
 	return nil
 }
 
+// certificateOf is a key with the certificates that vouch for it.
+func certificateOf(key *ecdsa.PrivateKey, chain []*x509.Certificate) tls.Certificate {
+	c := tls.Certificate{PrivateKey: key}
+	for _, one := range chain {
+		c.Certificate = append(c.Certificate, one.Raw)
+	}
+	return c
+}
+
 // service is a service in a process of its own, as far as the node can tell.
 type service struct {
 	*shwire.Client
@@ -45,11 +56,18 @@ type service struct {
 // startService connects to an HSS with a certificate of the authority, under a name.
 func startService(t *testing.T, authority *ca.CA, host string, at netip.AddrPort, as sh.Client) *service {
 	t.Helper()
-	s := &service{sh: shard.New(shard.Config{Clock: shard.RealClock()}), up: make(chan bool, 16)}
 	cert, err := authority.Node(time.Hour, []string{host})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startServiceWith(t, cert, authority, host, at, as)
+}
+
+// startServiceWith is startService with a certificate that is there; authority vouches for the HSS.
+func startServiceWith(t *testing.T, cert tls.Certificate, authority *ca.CA, host string, at netip.AddrPort, as sh.Client) *service {
+	t.Helper()
+	var err error
+	s := &service{sh: shard.New(shard.Config{Clock: shard.RealClock()}), up: make(chan bool, 16)}
 	if s.Client, err = shwire.NewClient(shwire.ClientConfig{Realm: splitDomain, AS: as, Shards: []*shard.Shard{s.sh}}); err != nil {
 		t.Fatal(err)
 	}
