@@ -120,7 +120,7 @@ func shNode(t *testing.T) (*split, *node.Node, netip.AddrPort) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &split{authority: authority, stop: map[*node.Node]func(){}}
+	s := &split{authority: authority, stop: map[*node.Node]func(){}, socket: map[*node.Node]string{}}
 	c := config.Default()
 	c.Node.Roles, c.Node.Number = []string{"hss"}, 3
 	c.Sh.Listen = free(t)

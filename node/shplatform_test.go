@@ -71,7 +71,7 @@ func newPlatforms(t *testing.T) *platforms {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &split{authority: authority, stop: map[*node.Node]func(){}}
+	s := &split{authority: authority, stop: map[*node.Node]func(){}, socket: map[*node.Node]string{}}
 	c := config.Default()
 	c.Node.Roles, c.Node.Number = []string{"hss"}, 3
 	c.Sh.Listen, c.IS.ApprovalKeys = free(t), []string{config.FormatApprovalKey(public)}
