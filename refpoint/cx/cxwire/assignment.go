@@ -10,15 +10,6 @@ import (
 
 // SAR: take, keep, give up a user; the profile (TS 29.229 6.1.3, 6.1.4).
 
-// flag is a truth as the AVPs of Cx have it: 0 or 1.
-func flag(w *d.Writer, id d.ID, v bool) {
-	n := int32(0)
-	if v {
-		n = 1
-	}
-	w.Enumerated(id, n)
-}
-
 func appendSAR(w *d.Writer, r *cx.ServerAssignmentRequest) {
 	w.TextIf(d.UserName, string(r.IMPI))
 	for _, id := range r.IMPUs {
