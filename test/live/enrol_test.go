@@ -1,18 +1,9 @@
 package live_test
 
 import (
-	"bytes"
-	"context"
-	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
-	"net"
 	"net/http"
-	"net/netip"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -21,7 +12,6 @@ import (
 	"imsafe/client/ue"
 	"imsafe/config"
 	"imsafe/iface/imsservice"
-	"imsafe/iface/management"
 	"imsafe/imsbox/scscf"
 	"imsafe/node"
 	"imsafe/refpoint/isc"
@@ -46,74 +36,15 @@ priority   = 1
 on_failure = "reject"
 `
 
-// enrolling is a running node with a door for enrolment, and its operator.
+// enrolling is a node with two subscribers and its operator.
 type enrolling struct {
-	*live.Node
-	t        *testing.T
-	ctx      context.Context
-	approver ed25519.PrivateKey
-	client   *management.Client
+	*live.Operator
+	t *testing.T
 }
 
 func startEnrolling(t *testing.T, configure ...func(*config.Config)) *enrolling {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := live.Start(t, live.Options{Subscribers: 2, Configure: func(c *config.Config) {
-		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
-		c.IS.Enrol.Listen = config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
-		for _, more := range configure {
-			more(c)
-		}
-	}})
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	t.Cleanup(cancel)
-	e := &enrolling{Node: n, t: t, ctx: ctx, approver: private, client: management.NewClient(filepath.Join(n.Dir, "..", "management"))}
-	t.Cleanup(e.client.Close)
-	root, err := ca.NewRoot(rand.Reader, time.Now, live.Domain, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var request node.AuthorityText
-	e.call("ca.request", node.None{}, &request)
-	signed, err := root.Sign([]byte(request.PEM), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.call("ca.install", node.AuthorityText{PEM: string(signed)}, nil)
-	return e
-}
-
-func (e *enrolling) call(verb string, in, out any) {
-	e.t.Helper()
-	if err := e.client.Call(e.ctx, verb, in, out); err != nil {
-		e.t.Fatalf("%s: %v", verb, err)
-	}
-}
-
-// post sends one request to the door for enrolment and wants a status.
-func (e *enrolling) post(at, fingerprint, path string, status int, in, out any) {
-	e.t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, at)
-		},
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true,
-			VerifyConnection: imsservice.VerifyCore(live.Domain, nil, fingerprint, time.Now)}}}
-	body, _ := json.Marshal(in)
-	response, err := client.Post("https://"+imsservice.EnrolmentHost(live.Domain)+path, "application/json", bytes.NewReader(body))
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != status {
-		e.t.Fatalf("%s: %s, want %d", path, response.Status, status)
-	}
-	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
-		e.t.Fatal(err)
-	}
+	return &enrolling{live.StartOperated(t, 2, configure...), t}
 }
 
 // sets are the shared sets of the user's profile, as the HSS gives it out now.
@@ -136,22 +67,6 @@ func (e *enrolling) registration() uint64 {
 	return rec.Version
 }
 
-// approve signs the approval of a service that waits, with all that its manifest asks for.
-func (e *enrolling) approve(m *isc.Manifest, text, told string, changed *node.ServiceChanged) {
-	e.t.Helper()
-	a := &isc.Approval{Service: m.Service, Manifest: sha256.Sum256([]byte(text)), Granted: m.Asked, Approver: "operator", Time: time.Now().UTC().Truncate(time.Second), Serial: 1}
-	var waits imsservice.Entry
-	e.call("service.show", node.Named{Name: m.Service}, &waits)
-	copy(a.Key[:], waits.Pending.Key)
-	if !a.Key.Matches(told) {
-		e.t.Fatalf("the platform was told %s, the operator %s", told, a.Key)
-	}
-	if err := a.Sign(e.approver); err != nil {
-		e.t.Fatal(err)
-	}
-	e.call("service.approve", node.ApproveService{Approval: string(a.Marshal())}, changed)
-}
-
 // TestEnrolment goes through the life of a service platform at a running node, with a user who is registered all the while.
 func TestEnrolment(t *testing.T) {
 	e := startEnrolling(t)
@@ -159,7 +74,7 @@ func TestEnrolment(t *testing.T) {
 	for _, u := range e.Users {
 		x, err := e.UE(u, ue.IPsecUDP, nil)
 		if err == nil {
-			_, err = x.Register(e.ctx)
+			_, err = x.Register(e.Context)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -169,14 +84,14 @@ func TestEnrolment(t *testing.T) {
 	// talks says whether a message gets through. The platform is not connected: while it is to be asked, its criterion rejects.
 	talks := func(when string, want bool) {
 		t.Helper()
-		err := clients[1].SendMessage(e.ctx, e.Users[0].IMPU, "text/plain", []byte("hello"))
+		err := clients[1].SendMessage(e.Context, e.Users[0].IMPU, "text/plain", []byte("hello"))
 		if (err == nil) != want {
 			t.Errorf("%s: a message ends with %v", when, err)
 		}
 	}
 	talks("before", true)
 	var invited node.Invited
-	e.call("service.invite", node.InviteService{Seconds: 60}, &invited)
+	e.Call("service.invite", node.InviteService{Seconds: 60}, &invited)
 	m, err := isc.Parse([]byte(screening))
 	if err != nil {
 		t.Fatal(err)
@@ -190,13 +105,13 @@ func TestEnrolment(t *testing.T) {
 		t.Fatal(err)
 	}
 	var applied imsservice.Applied
-	e.post(invited.Listen, invited.CA, "/v1/enrol", http.StatusAccepted, imsservice.Application{Token: invited.Token, Manifest: []byte(screening), Request: csr}, &applied)
+	e.Post(invited.Listen, invited.CA, "/v1/enrol", http.StatusAccepted, imsservice.Application{Token: invited.Token, Manifest: []byte(screening), Request: csr}, &applied)
 	var refused imsservice.Refusal
-	e.post(invited.Listen, invited.CA, "/v1/enrol", http.StatusForbidden, imsservice.Application{Token: invited.Token, Manifest: []byte(screening), Request: csr}, &refused)
+	e.Post(invited.Listen, invited.CA, "/v1/enrol", http.StatusForbidden, imsservice.Application{Token: invited.Token, Manifest: []byte(screening), Request: csr}, &refused)
 
 	before := e.registration()
 	var changed node.ServiceChanged
-	e.approve(m, screening, applied.Fingerprint, &changed)
+	e.Approve(m, screening, applied.Fingerprint, &changed)
 	if set := changed.Service.Set; changed.Warning != "" || !slices.Equal(e.sets(), []int{set}) || len(e.Registry.Shared(set)) != 1 {
 		t.Errorf("approved: %+v, the user has %v", changed, e.sets())
 	}
@@ -204,7 +119,7 @@ func TestEnrolment(t *testing.T) {
 		t.Error("the S-CSCF was not told while the user is registered")
 	}
 	var issued imsservice.Issued
-	e.post(invited.Listen, invited.CA, "/v1/certificate", http.StatusOK, imsservice.Proof{Request: csr}, &issued)
+	e.Post(invited.Listen, invited.CA, "/v1/certificate", http.StatusOK, imsservice.Proof{Request: csr}, &issued)
 	chain, err := ca.ParseCertificates([]byte(issued.Chain))
 	if err != nil {
 		t.Fatal(err)
@@ -213,18 +128,18 @@ func TestEnrolment(t *testing.T) {
 	e.bites("service.suspend", node.SuspendService{Name: "screening"}, chain, imsservice.StandingSuspended)
 	talks("suspended", false) // it screens: not to be there is no reason to let pass
 	var list node.Services
-	e.call("service.list", node.None{}, &list)
+	e.Call("service.list", node.None{}, &list)
 	if len(list.Services) != 1 || list.Services[0].State != imsservice.StateSuspended {
 		t.Errorf("list: %+v", list.Services)
 	}
-	e.call("service.resume", node.Named{Name: "screening"}, &changed)
+	e.Call("service.resume", node.Named{Name: "screening"}, &changed)
 	if !slices.Equal(e.sets(), []int{changed.Service.Set}) {
 		t.Errorf("resumed: the user has %v", e.sets())
 	}
 	talks("resumed", false)
 	e.bites("service.revoke", node.RevokeService{Name: "screening"}, chain, imsservice.StandingRevoked)
 	talks("revoked", true)
-	e.post(invited.Listen, invited.CA, "/v1/certificate", http.StatusForbidden, imsservice.Proof{Request: csr}, &refused)
+	e.Post(invited.Listen, invited.CA, "/v1/certificate", http.StatusForbidden, imsservice.Proof{Request: csr}, &refused)
 }
 
 // bites makes a change that must be felt at once: the door is told before the verb answers, the peer is nobody's. Its users keep the set of one
@@ -239,7 +154,7 @@ func (e *enrolling) bites(verb string, in any, chain []*x509.Certificate, want i
 		}
 	})
 	begun := time.Now()
-	e.call(verb, in, nil)
+	e.Call(verb, in, nil)
 	select {
 	case at := <-told:
 		e.t.Logf("%s: the door was told after %s", verb, at.Sub(begun).Round(100*time.Microsecond))

@@ -2,63 +2,20 @@ package live_test
 
 import (
 	"bufio"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
-	"imsafe/ca"
 	"imsafe/client/ue"
 	"imsafe/config"
-	"imsafe/iface/imsservice"
 	"imsafe/node"
-	"imsafe/refpoint/isc"
 	"imsafe/secure"
 	"imsafe/test/live"
 )
-
-// platform approves the service of a manifest and returns its key with the certificate that it was given, and the core's root.
-func (e *enrolling) platform(manifest string) (tls.Certificate, *x509.CertPool) {
-	e.t.Helper()
-	var invited node.Invited
-	e.call("service.invite", node.InviteService{Seconds: 60}, &invited)
-	m, err := isc.Parse([]byte(manifest))
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	key, err := ca.NewKey(rand.Reader)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	csr, err := ca.NewRequest(rand.Reader, key, m.Identity("a"), m.Host())
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	var applied imsservice.Applied
-	e.post(invited.Listen, invited.CA, "/v1/enrol", http.StatusAccepted, imsservice.Application{Token: invited.Token, Manifest: []byte(manifest), Request: csr}, &applied)
-	var changed node.ServiceChanged
-	e.approve(m, manifest, applied.Fingerprint, &changed)
-	var issued imsservice.Issued
-	e.post(invited.Listen, invited.CA, "/v1/certificate", http.StatusOK, imsservice.Proof{Request: csr}, &issued)
-	chain, err := ca.ParseCertificates([]byte(issued.Chain))
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	root := x509.NewCertPool()
-	if !root.AppendCertsFromPEM([]byte(issued.Root)) {
-		e.t.Fatal("no root")
-	}
-	own := tls.Certificate{PrivateKey: key, Leaf: chain[0]}
-	for _, c := range chain {
-		own.Certificate = append(own.Certificate, c.Raw)
-	}
-	return own, root
-}
 
 // connect is a platform's connection to the I-S door.
 func (e *enrolling) connect(own *tls.Certificate, root *x509.CertPool) (*tls.Conn, error) {
@@ -120,7 +77,7 @@ func answer(request, status string, more ...string) string {
 // a second, on the connection that stands.
 func TestServicePlatform(t *testing.T) {
 	e := startEnrolling(t, func(c *config.Config) { c.IS.Listen = config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")} })
-	own, root := e.platform(strings.ReplaceAll(screening, `["session.proxy"]`, `["session.answer", "message.receive"]`))
+	own, root := e.Enrol(strings.ReplaceAll(screening, `["session.proxy"]`, `["session.answer", "message.receive"]`))
 	if _, err := e.connect(nil, root); err == nil {
 		t.Error("a stranger is heard")
 	}
@@ -133,13 +90,15 @@ func TestServicePlatform(t *testing.T) {
 	}
 	alice, err := e.UE(e.Users[0], ue.IPsecUDP, nil)
 	if err == nil {
-		_, err = alice.Register(e.ctx)
+		_, err = alice.Register(e.Context)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	said := make(chan error, 1)
-	go func() { said <- alice.SendMessage(e.ctx, "sip:screening@"+live.Domain, "text/plain", []byte("hello")) }()
+	go func() {
+		said <- alice.SendMessage(e.Context, "sip:screening@"+live.Domain, "text/plain", []byte("hello"))
+	}()
 	in := bufio.NewReader(conn)
 	m := request(t, in)
 	if !strings.HasPrefix(m, "MESSAGE sip:screening@") || strings.Contains(m, "P-Access-Network-Info") || strings.Contains(m, "P-Charging-Vector") {
@@ -150,7 +109,7 @@ func TestServicePlatform(t *testing.T) {
 		t.Errorf("alice: %v", err)
 	}
 	begun := time.Now()
-	e.call("service.suspend", node.SuspendService{Name: "screening"}, nil)
+	e.Call("service.suspend", node.SuspendService{Name: "screening"}, nil)
 	buf := make([]byte, 1)
 	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	for err = nil; err == nil; _, err = conn.Read(buf) {
@@ -161,7 +120,7 @@ func TestServicePlatform(t *testing.T) {
 	if _, err := e.connect(&own, root); err == nil {
 		t.Error("a suspended platform is heard")
 	}
-	if err := alice.SendMessage(e.ctx, "sip:screening@"+live.Domain, "text/plain", []byte("hello")); err == nil || !strings.Contains(err.Error(), "503") {
+	if err := alice.SendMessage(e.Context, "sip:screening@"+live.Domain, "text/plain", []byte("hello")); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("alice: %v", err)
 	}
 }
