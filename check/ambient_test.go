@@ -32,6 +32,8 @@ var top = mayReach{"node cmd/* test/* test/kernelesp/* bench/* web", "they stand
 
 var theMachine = mayReach{"doctor/host", "it is the machine that the doctor is handed"}
 
+var theService = mayReach{"servicebox/as servicebox/as/astest", "Open makes a program of a service, in one line; InProcess is handed all of it"}
+
 // abilities are what is handed down. Tests may take all of it, but see sleepProblems.
 var abilities = []ability{
 	{"the clock", []use{
@@ -43,14 +45,14 @@ var abilities = []ability{
 		{"proto/rtpport", "DTLS runs in pion, on real pipes, outside the simulation"},
 		{"proof/attack proof/runner", "they meet a real system in real time; sockets and the time of records are handed in"},
 		{"store", "the committer's goroutine waits for its window; with Manual the simulation steps it instead"},
-		theMachine,
+		theMachine, theService,
 	}},
 
 	{"randomness", []use{
 		{"crypto/rand", names(`Reader|Read|Text`)}, // the others are handed a reader
 		{"math/rand", names(`.*`)},
 		{"math/rand/v2", names(`Int.*|Uint.*|Float.*|N|Perm|Shuffle|NormFloat64|ExpFloat64`)},
-	}, []mayReach{top, theMachine}},
+	}, []mayReach{top, theMachine, theService}},
 
 	{"the network", []use{
 		{"net", names(`Dial.*|Listen|Listen(Config|UDP|TCP|IP|Unix|Unixgram|MulticastUDP|Packet)|Lookup.*|Resolve.*|File.*|DefaultResolver|Interfaces|InterfaceAddrs|InterfaceBy.*`)},
@@ -59,7 +61,7 @@ var abilities = []ability{
 	}, []mayReach{top,
 		{"proto/siptransport", "it knows the options that sockets need; node says when to open them"},
 		{"iface/management", "the verbs' half of it dials the node's Unix socket"},
-		theMachine,
+		theMachine, theService,
 	}},
 
 	{"the disk and the process", []use{
@@ -70,7 +72,7 @@ var abilities = []ability{
 		{"store/disk", "the disk that others are handed"},
 		{"store/seal", "it reads and replaces the file of the sealing keys, whose rights it checks"},
 		{"store/sqlite", "SQLite opens its files itself; image and backup stay outside the simulation"},
-		theMachine,
+		theMachine, theService,
 	}},
 }
 

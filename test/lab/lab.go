@@ -77,6 +77,7 @@ type World struct {
 	options   Options
 	chacha    *rand.ChaCha8
 	endpoints map[netip.AddrPort]Endpoint
+	processes []Process
 	flying    []datagram // by time of arrival
 	agenda    []appointment
 	number    uint64 // of the next datagram or appointment: equal times keep their order
@@ -86,6 +87,12 @@ type World struct {
 type Endpoint interface {
 	// Receive takes a datagram. data is the endpoint's.
 	Receive(from netip.AddrPort, data []byte)
+}
+
+// Process is one beside the nodes that acts by itself: a service platform.
+type Process interface {
+	// Step does everything that is due at now and returns when something will be next, or shard.Never. What it sends leaves by World.Send.
+	Step(now time.Duration) (next time.Duration)
 }
 
 // appointment is something to be done at a time.
@@ -133,6 +140,9 @@ func (w *World) Refused(e secure.Event) { w.Events = append(w.Events, e) }
 
 // Plug gives address to e.
 func (w *World) Plug(address netip.AddrPort, e Endpoint) { w.endpoints[address] = e }
+
+// Join lets a process take part in time.
+func (w *World) Join(p Process) { w.processes = append(w.processes, p) }
 
 // After lets do run when d has passed, outside the nodes. It must not call Advance, Settle or Call.
 func (w *World) After(d time.Duration, do func()) {
@@ -202,6 +212,9 @@ func (w *World) step() (next time.Duration) {
 	next = 1<<63 - 1
 	for _, n := range w.Nodes {
 		next = min(next, n.step(w.Clock.Now()))
+	}
+	for _, p := range w.processes {
+		next = min(next, p.Step(w.Clock.Now()))
 	}
 	if len(w.flying) > 0 {
 		next = min(next, w.flying[0].at)

@@ -79,6 +79,20 @@ func (n *Node) connect(p *Platform) {
 	sh.Exec(shard.EventFunc(func(sh *shard.Shard) { n.Core.Services.Port(sh).Attach(flow, p.Service) }))
 }
 
+// Disconnect closes the connection of a platform at the node, as where its process has ended.
+func (p *Platform) Disconnect() {
+	n := p.node
+	flow, open := n.lines[p.Address]
+	if !open {
+		return
+	}
+	delete(n.lines, p.Address)
+	n.Core.Shards[0].Exec(shard.EventFunc(func(sh *shard.Shard) { n.Core.Services.Port(sh).Closed(flow, siptransport.ErrClosed) }))
+}
+
+// Connect opens it again.
+func (p *Platform) Connect() { p.node.connect(p) }
+
 // share tells the S-CSCF the criteria of the platforms.
 func (n *Node) share() {
 	sets := filter.SharedSets{}

@@ -1,0 +1,106 @@
+// Package echo is a service that answers, and says which protections hold on each leg.
+//
+// It has a public service identity, sip:echo@<home domain>. A call to it is answered with a session description in which every medium is
+// declined, until the C-S interface carries media (RFC 3264 6: port 0): the call stands, nothing is heard. What it has to say goes along as
+// Warning 399, which the standard has for text that is to be shown to people (RFC 3261 20.43). A MESSAGE to it is answered by a MESSAGE.
+//
+// It is written with servicebox/as alone, and is enrolled like anybody's service.
+package echo
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"imsafe/proto/sdp"
+	"imsafe/servicebox/as"
+)
+
+// longest is how long a call is held for whoever forgot it.
+const longest = 10 * time.Minute
+
+// Setup gives a service the handlers of echo.
+func Setup(svc *as.Service) {
+	svc.Handle(as.Terminating, call)
+	svc.HandleMessages(as.Terminating, message)
+}
+
+// call answers, and holds the line until the caller hangs up.
+func call(ctx context.Context, s *as.Session) error {
+	answer, keying := decline(s.Message)
+	leg, err := s.Answer(ctx, answer, report(s, keying)...)
+	if err != nil {
+		return err
+	}
+	leg.Offers(func(offer []byte) []byte {
+		again, _ := decline(offer)
+		return again
+	})
+	if err := s.Service().Sleep(ctx, longest); err == nil {
+		leg.Hangup()
+	}
+	return nil
+}
+
+// message tells the sender of a message.
+func message(ctx context.Context, s *as.Session) error {
+	if s.Caller == "" {
+		return s.RejectWith(403, "echo answers only whom the core vouches for")
+	}
+	if err := s.Accept(); err != nil {
+		return err
+	}
+	text := strings.Join(append([]string{string(s.Message)}, report(s, "")...), "\n")
+	return s.Service().Send(context.WithoutCancel(ctx), s.Caller, "text/plain; charset=utf-8", []byte(text))
+}
+
+// report words what holds. Of the leg between client and core a service is told nothing (TS 24.229 leaves P-Access-Network-Info inside), so
+// it says what the core vouches for, and no more.
+func report(s *as.Session, keying string) []string {
+	lines := s.Protections()
+	switch {
+	case s.Caller == "":
+		lines = append(lines, "C-I: the core does not say who calls")
+	case s.CallerHidden:
+		lines = append(lines, "C-I: the core knows who calls, who does not want to be shown")
+	default:
+		lines = append(lines, "C-I: the core vouches for "+s.Caller)
+	}
+	if keying != "" {
+		lines = append(lines, "C-S: media offered with "+keying+", declined: there are none yet")
+	}
+	return lines
+}
+
+// decline answers an offer by refusing every medium in it (RFC 3264 6), and names the weakest keying that was offered. nil if the offer
+// cannot be read or is none: then there is nothing to answer.
+func decline(offer []byte) (answer []byte, keying string) {
+	if len(offer) == 0 {
+		return nil, ""
+	}
+	session, err := sdp.Parse(offer, sdp.Limits{})
+	if err != nil {
+		return nil, ""
+	}
+	weakest := sdp.DTLSSRTP
+	for i := range session.Media {
+		m := &session.Media[i]
+		weakest = max(weakest, m.Keying())
+		session.Media[i] = sdp.Media{Kind: m.Kind, Proto: m.Proto, Formats: formats(m.Formats), Address: m.Address, MID: m.MID, Direction: sdp.Inactive}
+	}
+	session.Origin = sdp.Origin{Username: "-", ID: session.Origin.ID, Version: session.Origin.Version, Address: "echo.invalid"}
+	session.Other = nil
+	if answer, err = session.Marshal(); err != nil {
+		return nil, ""
+	}
+	return answer, weakest.String()
+}
+
+// formats keeps the names of formats, which the line of a declined medium still has.
+func formats(all []sdp.Format) []sdp.Format {
+	var bare []sdp.Format
+	for _, f := range all {
+		bare = append(bare, sdp.Format{Token: f.Token, PayloadType: f.PayloadType})
+	}
+	return bare[:min(len(bare), 1)]
+}
