@@ -78,11 +78,12 @@ func (d *Door) visitBy(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Repl
 		d.admitResponse(s, stay, m)
 	})
 	d.quotas.outcome(host, heard, sh.Now())
+	r = d.judgeAnswer(x, s, stay, r) // before the stay ends, which it is measured against
 	if r.Final() && r.Status()/100 != 2 || !makesDialog {
 		d.visits.leave(host, []byte(callID))
 		d.visits.end(identifier)
 	}
-	return d.judgeAnswer(x, s, stay, r)
+	return r
 }
 
 // serveDialog sends a request inside a dialog to a platform that is part of it.
