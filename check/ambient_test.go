@@ -32,7 +32,7 @@ var top = mayReach{"node cmd/* test/* test/kernelesp/* bench/* web", "they stand
 
 var theMachine = mayReach{"doctor/host", "it is the machine that the doctor is handed"}
 
-var theService = mayReach{"servicebox/as servicebox/as/astest", "Open makes a program of a service, in one line; InProcess is handed all of it"}
+var theService = mayReach{"servicebox/as servicebox/as/astest servicebox/link", "Open makes a program of a service, in one line; InProcess is handed all of it"}
 
 // abilities are what is handed down. Tests may take all of it, but see sleepProblems.
 var abilities = []ability{

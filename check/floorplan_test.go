@@ -79,7 +79,8 @@ var floorPlan = []row{
 	{"imsbox/scscf", "imsbox/dialog imsbox/filter hop refpoint/* secure policy store proto/*", "", ""},
 	{"imsbox/*", "imsbox/dialog hop refpoint/* secure policy store proto/*", "", ""},
 	// A service is a stranger to the core: of its contracts the kit knows the manifest alone.
-	{"servicebox/as", "refpoint/isc proto/*", "", "servicebox/as/astest test/lab"},
+	{"servicebox/link", "refpoint/isc proto/*", "", "ca"},
+	{"servicebox/as", "servicebox/link refpoint/isc proto/*", "", "servicebox/as/astest test/lab"},
 	{"servicebox/media", "hop refpoint/* secure proto/*", "", ""},
 	// The core in a bottle is test/lab: one simulation, for the tests of services as for our own. Only tests import astest.
 	{"servicebox/as/astest", "servicebox/as test/lab node client/* config hop refpoint/* secure proto/*", "", ""},

@@ -33,6 +33,7 @@ import (
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
 	"imsafe/refpoint/isc"
+	"imsafe/servicebox/link"
 )
 
 // Case is the part of a session that a service is asked in (TS 29.228 B.2.3).
@@ -103,7 +104,7 @@ type Service struct {
 	shard    *shard.Shard
 	pool     *sip.Pool
 	layer    *siptxn.Layer
-	remote   *remote // nil for one that is compiled in
+	remote   *link.Dialer // nil for one that is compiled in
 
 	sessions   [caseCount]Handler
 	messages   [caseCount]Handler
@@ -178,6 +179,9 @@ func (s *Service) Name() string { return s.manifest.Service }
 // Domain returns the home domain.
 func (s *Service) Domain() string { return s.manifest.Domain }
 
+// Log returns the log of the service.
+func (s *Service) Log() *slog.Logger { return s.log }
+
 // PSI returns the first of its public service identities, "" if it has none.
 func (s *Service) PSI() string {
 	if len(s.manifest.PSI) == 0 {
@@ -197,7 +201,7 @@ func (s *Service) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, s.stop)
 	defer stop()
 	if s.remote != nil {
-		s.wg.Go(func() { s.remote.run(s.ctx, s) })
+		s.wg.Go(func() { s.remote.Run(s.ctx, s.shard, end{s}) })
 	}
 	err := s.shard.Run(s.ctx)
 	s.Close()
