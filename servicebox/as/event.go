@@ -33,10 +33,12 @@ type Event struct {
 	Reason string // its phrase
 	Rang   bool   // the other end was alerted before
 	Target string // Request-URI of the branch
-	Err    error  // *Denied if the core has refused it
-	Type   string // Content-Type of Body
-	Body   []byte
-	Digit  byte // of an Info that carries one (application/dtmf-relay); 0 otherwise
+	// Contact is where a 3xx sends to, if that is a SIP or tel URI; "" otherwise.
+	Contact string
+	Err     error  // *Denied if the core has refused it
+	Type    string // Content-Type of Body
+	Body    []byte
+	Digit   byte // of an Info that carries one (application/dtmf-relay); 0 otherwise
 }
 
 // outcome words a final response.
@@ -51,6 +53,10 @@ func (s *Service) outcome(m *sip.Message, b *branch) Event {
 		e.Kind = NoAnswer
 	case code == 403:
 		e.Err = s.denial(m)
+	case code/100 == 3:
+		if addr, err := sip.ParseNameAddr(m.Get(sip.HdrContact)); err == nil && CheckTarget(string(addr.URI)) == nil {
+			e.Contact = string(addr.URI)
+		}
 	}
 	return e
 }

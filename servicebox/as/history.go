@@ -22,15 +22,31 @@ const (
 	CauseTranslated    Cause = 380 // a service number stands for another (RFC 8119)
 )
 
-// tellHistory notes in History-Info that a request for from goes to another target (RFC 7044 9.2, 10.3).
-func tellHistory(m *sip.Message, from, to string, cause Cause) {
-	if m.Count(sip.HdrHistoryInfo) == 0 {
+// tellHistory notes in History-Info that a request for from goes to another target (RFC 7044 9.2, 10.3). unseen asks that from is not shown: in
+// its own entry, and if that was written by somebody before, for all of them (RFC 7044 10.1.2).
+func tellHistory(m *sip.Message, from, to string, cause Cause, unseen bool) {
+	switch {
+	case m.Has(sip.HdrHistoryInfo) && unseen:
+		withhold(m, "history")
+	case m.Has(sip.HdrHistoryInfo):
+	case unseen && strings.HasPrefix(from, "sip"): // a tel URI has no headers
+		m.AppendString(sip.HdrHistoryInfo, "<"+withHeader(from, "Privacy=history")+">;index=1")
+	default:
 		m.AppendString(sip.HdrHistoryInfo, "<"+from+">;index=1")
+		if unseen {
+			withhold(m, "history")
+		}
 	}
-	last := m.Last(sip.HdrHistoryInfo)
-	index := indexOf(last)
-	value := "<" + withCause(to, cause) + ">;index=" + index + ".1;mp=" + index
-	m.AppendString(sip.HdrHistoryInfo, value)
+	index := indexOf(m.Last(sip.HdrHistoryInfo))
+	m.AppendString(sip.HdrHistoryInfo, "<"+withCause(to, cause)+">;index="+index+".1;mp="+index)
+}
+
+// withHeader gives a SIP URI a header.
+func withHeader(uri, header string) string {
+	if strings.Contains(uri, "?") {
+		return uri + "&" + header
+	}
+	return uri + "?" + header
 }
 
 // withCause puts the cause into a URI.
@@ -84,9 +100,19 @@ func (s *Session) Diversions() []Diversion {
 // Passed says whether the call was meant for an identity before, by History-Info: to send it there again would be a loop.
 func (s *Session) Passed(identity string) bool {
 	for v := range s.request.Values(sip.HdrHistoryInfo) {
-		if had, ok := sip.PublicIdentity(v); ok && had == identity {
+		if SameIdentity(string(v), identity) {
 			return true
 		}
 	}
 	return false
+}
+
+// Identity returns the canonical form of a public identity (TS 23.003 13.4), in which Session.Served and Caller are; false for what is none.
+func Identity(uri string) (string, bool) { return sip.PublicIdentity([]byte(uri)) }
+
+// SameIdentity says whether two URIs name the same public identity (TS 23.003 13.4).
+func SameIdentity(a, b string) bool {
+	one, ok := sip.PublicIdentity([]byte(a))
+	other, also := sip.PublicIdentity([]byte(b))
+	return ok && also && one == other
 }

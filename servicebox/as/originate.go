@@ -16,8 +16,8 @@ func (s *Service) begin(method sip.Method, to string) (*sip.Message, error) {
 	switch {
 	case from == "":
 		return nil, fmt.Errorf("%w: the service has no public service identity to begin something as", ErrURI)
-	case checkTarget(to) != nil:
-		return nil, checkTarget(to)
+	case CheckTarget(to) != nil:
+		return nil, CheckTarget(to)
 	}
 	m := s.pool.NewRequest(method, to)
 	m.SetString(sip.HdrMaxForwards, "70")
@@ -241,7 +241,7 @@ func (l *Leg) forget() {
 // Refer asks the other end of the leg to call target (RFC 3515), and returns when it has agreed. What comes of it are events: Info with a
 // message/sipfrag.
 func (l *Leg) Refer(ctx context.Context, target string) error {
-	if err := checkTarget(target); err != nil {
+	if err := CheckTarget(target); err != nil {
 		return err
 	}
 	return l.within(ctx, sip.REFER, func(m *sip.Message) {

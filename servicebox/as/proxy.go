@@ -41,6 +41,9 @@ func (x *Session) goOn(o onward) error {
 		return nil
 	}
 	x.phase, x.how, x.holding = onTheWay, o, false
+	if o.tells != tellsNothing {
+		x.announce(o.targets[0])
+	}
 	var failed error
 	for _, target := range o.targets {
 		m := x.onward(target)
@@ -63,6 +66,27 @@ func (x *Session) goOn(o onward) error {
 	return nil
 }
 
+// announce says 181 (TS 24.604 4.5.2.6.4). Whoever diverts is not named: a service may not assert its user towards a caller, who knows whom he
+// has called.
+func (x *Session) announce(target string) {
+	if x.tx == nil || x.method != sip.INVITE {
+		return
+	}
+	x.svc.respond(x.tx, x.request, 181, func(r *sip.Message) {
+		for v := range x.request.Values(sip.HdrRecordRoute) { // RFC 3261 12.1.1: an early dialog, in which nothing is to be done
+			r.Append(sip.HdrRecordRoute, v)
+		}
+		r.SetString(sip.HdrContact, x.svc.contact())
+		if x.how.tells != tellsWhere {
+			return
+		}
+		for v := range x.request.Values(sip.HdrHistoryInfo) {
+			r.Append(sip.HdrHistoryInfo, v)
+		}
+		tellHistory(r, x.Called, target, x.how.cause, false)
+	})
+}
+
 // breadth is what each of n branches gets of Max-Breadth (RFC 5393 5.3.3).
 func (x *Session) breadth(n int) (int, bool) {
 	v := x.request.Get(sip.HdrMaxBreadth)
@@ -81,7 +105,7 @@ func (x *Session) onward(target string) *sip.Message {
 		m.PrependString(sip.HdrRecordRoute, "<sip:"+x.svc.host+";transport=tls;lr>")
 	}
 	if x.how.cause != 0 {
-		tellHistory(m, x.Called, target, x.how.cause)
+		tellHistory(m, x.Called, target, x.how.cause, x.how.unseen)
 	}
 	if target != x.Called {
 		m.SetRequestURI([]byte(target))

@@ -121,8 +121,8 @@ func (s *Service) verdict(m *sip.Message) error {
 	return &StatusError{Code: m.Status(), Reason: string(m.Reason())}
 }
 
-// checkTarget refuses what is not a SIP or tel URI; headers and passwords in it would be smuggled into the request.
-func checkTarget(target string) error {
+// CheckTarget refuses what is not a SIP or tel URI; headers and passwords in it would be smuggled into the request. An error is an ErrURI.
+func CheckTarget(target string) error {
 	uri, err := sip.ParseURI([]byte(target))
 	if err != nil || !uri.IsSIP() && !uri.IsTel() || uri.Headers != nil || uri.Password != nil {
 		return fmt.Errorf("%w: %q", ErrURI, target)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"imsafe/proto/sip"
@@ -18,6 +19,8 @@ type onward struct {
 	holds   bool // failures wait for the handler
 	within  time.Duration
 	cause   Cause
+	unseen  bool
+	tells   telling
 	request []func(*sip.Message)
 	reply   []func(*sip.Message)
 	needs   []isc.Scope
@@ -41,12 +44,50 @@ func Within(d time.Duration) How { return func(o *onward) { o.within = d } }
 // Because says why To sends the session elsewhere: History-Info tells of it (RFC 7044, TS 24.604 4.5.2.6.2).
 func Because(cause Cause) How { return func(o *onward) { o.cause = cause } }
 
-// Anonymous withholds the caller's identity from whoever is called (OIR, TS 24.607 4.5.2.4). It needs identity.privacy.
+// telling is what a caller hears before his call goes elsewhere.
+type telling uint8
+
+const (
+	tellsNothing telling = iota
+	tellsThat
+	tellsWhere
+)
+
+// Announced tells the caller, before the call goes elsewhere, that it does: 181 (Call Is Being Forwarded), with where in History-Info if that is
+// to be shown (TS 24.604 4.5.2.6.4).
+func Announced(where bool) How {
+	return func(o *onward) {
+		o.tells = tellsThat
+		if where {
+			o.tells = tellsWhere
+		}
+	}
+}
+
+// Unseen withholds from whoever a call is diverted to who was called before (TS 24.604 4.5.2.6.2.2, RFC 7044 10.1.2). It needs
+// identity.privacy.
+func Unseen() How {
+	return func(o *onward) { o.unseen = true; o.needs = append(o.needs, isc.IdentityPrivacy) }
+}
+
+// withhold adds to what is asked to be withheld (RFC 3323 4.2).
+func withhold(m *sip.Message, what string) {
+	asked := strings.TrimSpace(string(m.Get(sip.HdrPrivacy)))
+	switch {
+	case asked == "" || strings.EqualFold(asked, "none"):
+		m.SetString(sip.HdrPrivacy, what)
+	case !slices.ContainsFunc(strings.Split(asked, ";"), func(v string) bool { return strings.EqualFold(strings.TrimSpace(v), what) }):
+		m.SetString(sip.HdrPrivacy, asked+";"+what)
+	}
+}
+
+// Anonymous withholds the caller's identity from whoever is called (OIR, TS 24.607 4.5.2.4; for one who has no OIP, 4.5.2.9). It needs
+// identity.privacy.
 func Anonymous() How {
 	return func(o *onward) {
 		o.needs = append(o.needs, isc.IdentityPrivacy)
 		o.request = append(o.request, func(m *sip.Message) {
-			m.SetString(sip.HdrPrivacy, "id")
+			withhold(m, "id")
 			m.SetString(sip.HdrFrom, `"Anonymous" <sip:anonymous@anonymous.invalid>;tag=`+string(m.FromTag()))
 		})
 	}
@@ -56,7 +97,7 @@ func Anonymous() How {
 func AnonymousAnswer() How {
 	return func(o *onward) {
 		o.needs = append(o.needs, isc.IdentityPrivacy)
-		o.reply = append(o.reply, func(m *sip.Message) { m.SetString(sip.HdrPrivacy, "id") })
+		o.reply = append(o.reply, func(m *sip.Message) { withhold(m, "id") })
 	}
 }
 
@@ -191,7 +232,7 @@ func (s *Session) permits(o *onward) error {
 	scopes := slices.Clone(o.needs)
 	for _, t := range o.targets {
 		if t != s.Called {
-			if err := checkTarget(t); err != nil {
+			if err := CheckTarget(t); err != nil {
 				return err
 			}
 			scopes = append(scopes, isc.SessionRedirect)

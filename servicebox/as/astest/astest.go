@@ -239,7 +239,8 @@ func (n *Net) address(name string) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// KillCore ends the core as kill -9 does, and starts it again on what it had written. Registrations are there afterwards, calls are not.
+// KillCore ends the core as kill -9 does, and starts it again on what it had written. What it had promised is there
+// afterwards; calls and the ways to the clients are not: they register again.
 func (n *Net) KillCore() {
 	n.t.Helper()
 	n.node.Exit()

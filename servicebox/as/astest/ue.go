@@ -115,7 +115,9 @@ func (u *UE) Invite() *sip.Message {
 type Call struct {
 	Rang   bool
 	Status int // the final answer; 0 as long as there is none
-	Answer *sip.Message
+	// Forwarded are the 181 that came: the call goes elsewhere.
+	Forwarded []*sip.Message
+	Answer    *sip.Message
 
 	u *UE
 }
@@ -264,6 +266,8 @@ func (u *UE) hears(m *sip.Message) {
 	switch {
 	case code == 180:
 		u.call.Rang = true
+	case code == 181:
+		u.call.Forwarded = append(u.call.Forwarded, m)
 	case code >= 200:
 		u.call.Status, u.call.Answer = code, m
 		if code < 300 && string(method) == "INVITE" {
