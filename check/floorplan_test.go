@@ -84,6 +84,7 @@ var floorPlan = []row{
 	{"servicebox/media", "hop refpoint/* secure proto/*", "", ""},
 	// The core in a bottle is test/lab: one simulation, for the tests of services as for our own. Only tests import astest.
 	{"servicebox/as/astest", "servicebox/as test/lab node client/* config hop refpoint/* secure proto/*", "", ""},
+	{"servicebox/proxy", "servicebox/link proto/*", "", ""},
 	{"servicebox/*", "servicebox/as servicebox/media store proto/*", "", "servicebox/as/astest"},
 	{"client/*", "client/* secure proto/*", "pion/rtp pion/rtcp pion/srtp pion/dtls x/net x/sys", ""},
 

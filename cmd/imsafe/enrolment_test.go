@@ -117,6 +117,7 @@ func TestEnrolmentOfAService(t *testing.T) {
 		t.Fatalf("waiting ended with %d: %s%s", o.status, o.stdout, o.stderr)
 	}
 	e.certified()
+	e.proxied()
 	if list := e.do("service", "list"); !strings.Contains(list, "echo") || !strings.Contains(list, "active") || strings.Contains(list, "media.record") {
 		t.Errorf("list: %s", list)
 	}
@@ -211,13 +212,16 @@ func TestApprovalAwayFromTheCore(t *testing.T) {
 	e.do("ca", "retire", view.Issuers[1].Serial)
 	e.here(e.request("--ca", core)...) // the root is the same: the platform notices nothing
 	e.certified()
+	e.proxied()
 
 	renew := []string{"service", "renew", e.manifest, "--to", e.at}
 	e.here(renew...)
 	e.certified()
+	e.proxied()
 	before := e.read("echo.a.key")
 	e.here(append(renew, "--new-key")...)
 	e.certified()
+	e.proxied()
 	if e.read("echo.a.key") == before || len(jsonOf[imsservice.Entry](e, "service", "show", "echo").Keys) != 2 {
 		t.Error("the key was not renewed, or is not known")
 	}

@@ -20,6 +20,8 @@ type serviceCmd struct {
 	Resume  serviceNamedCmd   `cmd:"" help:"Let a suspended platform go on, or one that is held after a restore."`
 	Revoke  serviceRevokeCmd  `cmd:"" help:"End a platform for good, or one of its certificates or instances."`
 
+	Proxy serviceProxyCmd `cmd:"" help:"On the platform: stand in front of an application server that has no certificate, such as Kamailio or Asterisk."`
+
 	Trace serviceTraceCmd `cmd:"" help:"Explain which filter criteria of a subscriber match a request, and why, without a telephone."`
 }
 

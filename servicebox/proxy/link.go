@@ -10,12 +10,13 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
+	"imsafe/servicebox/link"
 )
 
-// Core is the way to the core: it keeps a connection that has proven the platform until ctx ends, and tells r of it and of what arrives, on
-// the shard (servicebox/as.Dialer).
+// Core is the way to the core: it keeps a connection that has proven the platform until ctx ends, and tells p of it and of what arrives, on
+// the shard (a link.Dialer).
 type Core interface {
-	Run(ctx context.Context, sh *shard.Shard, r siptransport.Receiver)
+	Run(ctx context.Context, sh *shard.Shard, p link.Pipe)
 }
 
 // Counters are what happened. Safe for concurrent use.
@@ -73,19 +74,19 @@ func (p *Proxy) Run(ctx context.Context, core Core) error {
 // coreSide hears the core.
 type coreSide Proxy
 
-var _ siptransport.Receiver = (*coreSide)(nil)
+var _ link.Pipe = (*coreSide)(nil)
 
-// Opened implements siptransport.Receiver.
-func (c *coreSide) Opened(f siptransport.Flow, _ *tls.ConnectionState) { c.core = f }
+// Opened implements link.Pipe.
+func (c *coreSide) Opened(f siptransport.Flow) { c.core = f }
 
-// Closed implements siptransport.Receiver.
-func (c *coreSide) Closed(f siptransport.Flow, _ error) {
+// Closed implements link.Pipe.
+func (c *coreSide) Closed(f siptransport.Flow) {
 	if c.core == f {
 		c.core = siptransport.Flow{}
 	}
 }
 
-// Packet implements siptransport.Receiver.
+// Packet implements link.Pipe.
 func (c *coreSide) Packet(f siptransport.Flow, data []byte) {
 	p := (*Proxy)(c)
 	p.carry(f, data, p.t.ToServer, p.socket.Flow(p.t.c.Server), &p.Counters.ToServer)

@@ -10,6 +10,7 @@ import (
 
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
+	"imsafe/servicebox/link"
 )
 
 // fakeCore is a core: what it is sent comes out of got; say makes it speak.
@@ -28,10 +29,10 @@ func (c *fakeCore) SendTo(_ netip.AddrPort, b []byte) error {
 }
 
 // Run implements Core.
-func (c *fakeCore) Run(ctx context.Context, sh *shard.Shard, r siptransport.Receiver) {
+func (c *fakeCore) Run(ctx context.Context, sh *shard.Shard, r link.Pipe) {
 	flow := siptransport.Flow{Via: c}
 	if !c.down {
-		sh.Exec(shard.EventFunc(func(*shard.Shard) { r.Opened(flow, nil) }))
+		sh.Exec(shard.EventFunc(func(*shard.Shard) { r.Opened(flow) }))
 	}
 	for {
 		select {

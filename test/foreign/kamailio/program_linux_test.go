@@ -27,6 +27,10 @@ type setting struct {
 	Address string // where it listens, without port
 	HSS     string // address and identity of the HSS
 	HSSName string
+	Proxy   string // of an application server: who speaks to the core for it
+	Core    string // and where that is
+	// Certificate, with its key, is one that nobody vouches for: the TLS of Kamailio does not start without.
+	Certificate string
 }
 
 // kamailio is one running program.
@@ -37,16 +41,19 @@ type kamailio struct {
 }
 
 // addresses of the functions; a node of ours that has several functions listens on that of its first.
-var addresses = map[string]string{"pcscf": "127.0.0.3", "icscf": "127.0.0.4", "scscf": "127.0.0.5", "hss": "127.0.0.6"}
+var addresses = map[string]string{"pcscf": "127.0.0.3", "icscf": "127.0.0.4", "scscf": "127.0.0.5", "hss": "127.0.0.6", "as": "127.0.0.7"}
 
 func named(function string) string { return function + "." + live.Domain }
 
 // run starts Kamailio as a function until the test ends.
-func run(t *testing.T, name string) *kamailio {
+func run(t *testing.T, name string, more ...func(*setting)) *kamailio {
 	t.Helper()
 	program, modules := need(t)
 	dir := t.TempDir()
 	s := setting{Domain: live.Domain, Modules: modules, Dir: "/tmp", Name: name, Address: addresses[name], HSS: addresses["hss"], HSSName: named("hss")}
+	for _, set := range more {
+		set(&s)
+	}
 	files, err := filepath.Glob("testdata/" + name + ".*")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no configuration of %s: %v", name, err)
