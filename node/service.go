@@ -122,7 +122,7 @@ func (o *Operations) publish(ctx context.Context, name string) (string, error) {
 	var psi []string
 	profile := &cx.ServiceProfile{SubscribedMediaProfile: -1}
 	if stands(e, s) {
-		set = hss.SharedSet{Groups: s.Manifest.Users.Groups, All: s.AllUsers && s.Manifest.Users.All, Unregistered: hss.ServesUnregistered(s.Manifest.Criteria())}
+		set = sharedSetOf(e, s)
 		psi, profile.Criteria = s.Manifest.PSI, s.Manifest.PSICriteria()
 	}
 	if set.Number = e.Set; set.Number == 0 {
@@ -207,6 +207,16 @@ func (o *Operations) checkPSI(name string, psi []string) error {
 	return nil
 }
 
+// sharedSetOf is who has the criteria of a service that stands.
+func sharedSetOf(e *imsservice.Entry, s *isc.Service) hss.SharedSet {
+	users := s.Manifest.Users
+	set := hss.SharedSet{Number: e.Set, Groups: users.Groups, All: s.AllUsers && users.All, Unregistered: hss.ServesUnregistered(s.Manifest.Criteria())}
+	if users.Consent {
+		set.Consent = e.Name
+	}
+	return set
+}
+
 // Republish ends what a process left half done that died between the register and the HSS: what agrees is left alone.
 func (o *Operations) Republish(ctx context.Context) error {
 	var all error
@@ -217,10 +227,10 @@ func (o *Operations) Republish(ctx context.Context) error {
 		s := o.Registry.Service(e.Name)
 		want := hss.SharedSet{Number: e.Set}
 		if stands(e, s) {
-			want.Groups, want.All = s.Manifest.Users.Groups, s.AllUsers && s.Manifest.Users.All
+			want = sharedSetOf(e, s)
 		}
 		have, err := o.HSS.Sharing(ctx, e.Set)
-		if err == nil && (have.All != want.All || !sameNames(have.Groups, want.Groups)) {
+		if err == nil && (have.All != want.All || have.Consent != want.Consent || !sameNames(have.Groups, want.Groups)) {
 			_, err = o.publish(ctx, e.Name)
 		}
 		all = errors.Join(all, err)

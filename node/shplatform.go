@@ -85,17 +85,17 @@ func (n *Node) configuredSh(fits func(name, host string) bool) bool {
 	return false
 }
 
-// grantsOf is what an approved manifest says of Sh. Where the agreement of each user is asked for there is nothing yet: nobody's is known.
+// grantsOf is what an approved manifest says of Sh.
 func grantsOf(s *isc.Service) (grants []hss.Grant) {
 	for _, line := range s.Manifest.Sh {
 		g := hss.Grant{Data: []sh.DataReference{sh.DataReference(line.Data)}, Indications: line.Indications, Groups: line.Users.Groups,
-			Everybody: line.Users.All && s.AllUsers, PerSecond: float64(line.Rate) / line.Per.Seconds(), Burst: line.Rate}
+			Everybody: line.Users.All && s.AllUsers, PerSecond: float64(line.Rate) / line.Per.Seconds(), Burst: line.Rate, Consent: line.Users.Consent}
 		for op, ours := range map[isc.ShOps]sh.Operation{isc.ShPull: sh.Pull, isc.ShUpdate: sh.Update, isc.ShSubscribe: sh.Subscribe} {
 			if line.Ops&op != 0 {
 				g.Ops |= ours
 			}
 		}
-		if !line.Users.Consent && (g.Everybody || len(g.Groups) > 0) {
+		if g.Everybody || len(g.Groups) > 0 {
 			grants = append(grants, g)
 		}
 	}

@@ -118,6 +118,7 @@ func (o *Operations) Verbs() map[string]management.Verb {
 		"user.list":    verb(management.Viewer, o.listUsers),
 		"user.import":  verb(management.Operator, o.importUsers),
 		"user.remove":  verb(management.Operator, o.removeUser),
+		"user.consent": verb(management.Operator, o.consentUser),
 
 		"profile.list":   verb(management.Viewer, o.listProfiles),
 		"profile.show":   verb(management.Viewer, o.showProfile),

@@ -55,6 +55,22 @@ func (o *Operations) compareUser(_ context.Context, in CompareUser) (hss.Compari
 	return o.HSS.Compare(in.Name, &in.Keys)
 }
 
+// ConsentUser is the input of user.consent.
+type ConsentUser struct {
+	Name     string `json:"name"`
+	Service  string `json:"service"`
+	Withdraw bool   `json:"withdraw,omitempty"`
+}
+
+// consentUser takes down what a subscriber has agreed to. The service need not be there yet: who agrees to it has agreed to its name.
+func (o *Operations) consentUser(ctx context.Context, in ConsentUser) (out Changed, err error) {
+	if out.Warning, err = warning(o.HSS.Consent(ctx, in.Name, in.Service, !in.Withdraw)); err != nil {
+		return out, err
+	}
+	out.User, err = o.HSS.Show(in.Name)
+	return out, err
+}
+
 func (o *Operations) removeUser(ctx context.Context, in UserName) (out Changed, err error) {
 	out.DryRun = in.DryRun
 	if out.User, err = o.HSS.Show(in.Name); err != nil || in.DryRun {

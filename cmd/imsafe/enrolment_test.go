@@ -130,6 +130,16 @@ func TestEnrolmentOfAService(t *testing.T) {
 		t.Errorf("the criteria of a user of its group: %s", said)
 	}
 
+	if said := e.do("user", "consent", "alice", "echo"); !strings.Contains(said, "echo") {
+		t.Errorf("alice agrees: %s", said)
+	}
+	if said := e.do("user", "show", "alice"); !strings.Contains(said, "agreed  to echo") {
+		t.Errorf("alice: %s", said)
+	}
+	if said := e.do("user", "consent", "alice", "echo", "--withdraw"); !strings.Contains(said, "nothing") {
+		t.Errorf("alice does not agree any more: %s", said)
+	}
+
 	stop() // what was decided survives
 	stop = e.start()
 	e.state("suspend", "suspended")

@@ -22,6 +22,8 @@ type userCmd struct {
 	List   userListCmd   `cmd:"" help:"List subscribers; with --json one object per line."`
 	Import userImportCmd `cmd:"" help:"Make many subscribers from a file: one JSON object per line, or CSV."`
 	Remove userRemoveCmd `cmd:"" help:"Remove a subscriber and end its registrations."`
+
+	Consent userConsentCmd `cmd:"" help:"Take down that a subscriber agrees to a service platform, where its manifest asks for that, or does not any more."`
 }
 
 // newSubscriber is hss.Subscriber as it goes to the HSS: with keys that can be read, which hss.Secret does not let out.
@@ -328,6 +330,9 @@ func (a *app) show(view *hss.View) {
 			a.say("          %s", describePublic(p, set.Default))
 		}
 	}
+	if len(view.Agreed) > 0 {
+		a.say("  agreed  to %s", strings.Join(view.Agreed, ", "))
+	}
 	if view.ServerName != "" {
 		a.say("  S-CSCF  %s, assignment %d", view.ServerName, view.Epoch)
 	}
@@ -366,6 +371,34 @@ func describePublic(p hss.Public, first string) string {
 		text += ", default"
 	}
 	return text
+}
+
+type userConsentCmd struct {
+	operator
+	Name     string `arg:"" help:"Private or public identity; without a domain it is in the home domain."`
+	Service  string `arg:"" help:"Name of the service."`
+	Withdraw bool   `help:"The subscriber does not agree any more."`
+}
+
+// Run takes it down; a registered subscriber is served accordingly at once.
+func (v *userConsentCmd) Run(a *app) error {
+	return v.with(a, need{store: true, keys: true}, func(house operations) error {
+		domain, err := domainOf(a, house)
+		if err != nil {
+			return err
+		}
+		var done node.Changed
+		in := node.ConsentUser{Name: inDomain(v.Name, domain), Service: v.Service, Withdraw: v.Withdraw}
+		if err := house.Call(a.ctx, "user.consent", in, &done); err != nil {
+			return err
+		}
+		if a.json {
+			a.print(done)
+		} else {
+			a.say("%s agrees to: %s", done.User.ID, cmp.Or(strings.Join(done.User.Agreed, ", "), "nothing"))
+		}
+		return warned(done.Warning)
+	})
 }
 
 type userRemoveCmd struct {

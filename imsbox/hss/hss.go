@@ -44,6 +44,8 @@ const (
 	TableActivation store.Table = 12 // key: subscription id; what application servers switched off
 	TableWatch      store.Table = 13 // key: public identity, application server, data; subscriptions to notifications
 	TableShIndex    store.Table = 14 // key: public identity; what it has in the tables of Sh
+
+	TableConsent store.Table = 15 // key: subscription id; the services it has agreed to
 )
 
 // Tables names the tables for the store.
@@ -63,6 +65,7 @@ func Tables() []store.TableSpec {
 		{Table: TableActivation, Name: "hss_activation"},
 		{Table: TableWatch, Name: "hss_watch"},
 		{Table: TableShIndex, Name: "hss_sh_index"},
+		{Table: TableConsent, Name: "hss_consent"},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/cx/cxtest"
 	"imsafe/secure"
+	"imsafe/store"
 )
 
 func TestOwnerCheckIsAControl(t *testing.T) {
@@ -161,11 +162,13 @@ func FuzzRecords(f *testing.F) {
 	f.Add(byte(2), sequence{5, 6, 7}.encode())
 	f.Add(byte(3), (&Group{Profile: "p"}).encode())
 	f.Add(byte(4), encodeServiceProfile(voicemail()))
-	f.Add(byte(5), encodeShared([]sharedEntry{{1000, true}, {1001, false}}))
+	f.Add(byte(5), encodeShared([]sharedEntry{{1000, true, ""}, {1001, false, "voicemail"}}))
+	f.Add(byte(5), []byte{1, 1, 2, 0})
+	f.Add(byte(6), (&consents{services: []string{"echo", "voicemail"}}).encode())
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
 		var again []byte
 		var err error
-		switch kind % 6 {
+		switch kind % 7 {
 		case 0:
 			var s *subscription
 			if s, err = decodeSubscription(b); err == nil {
@@ -196,11 +199,18 @@ func FuzzRecords(f *testing.F) {
 		case 5:
 			var list []sharedEntry
 			if list, err = decodeShared(b); err == nil {
-				again = encodeShared(list)
+				if again = encodeShared(list); b[0] == 1 {
+					return // it is written in the present form from now on
+				}
+			}
+		case 6:
+			var c *consents
+			if c, err = decodeConsents(store.Record{Value: b, Version: 1}); err == nil {
+				again = c.encode()
 			}
 		}
 		if err == nil && !bytes.Equal(again, b) {
-			t.Errorf("kind %d: %x becomes %x", kind%6, b, again)
+			t.Errorf("kind %d: %x becomes %x", kind%7, b, again)
 		}
 	})
 }

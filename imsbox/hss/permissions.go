@@ -34,6 +34,8 @@ type Grant struct {
 	// Groups are the groups of subscribers whose data it is; Everybody is all of them. Without either it is nobody's.
 	Groups    []string
 	Everybody bool
+	// Consent asks that each of them has agreed to the service.
+	Consent bool
 	// PerSecond is how often; Burst how often at once, PerSecond rounded up if 0. Users that the grant does not have count too.
 	PerSecond float64
 	Burst     int
@@ -112,7 +114,7 @@ func (p *Permissions) Allow(service string, data sh.Key, op sh.Operation, user s
 		if found == nil {
 			found = g
 		}
-		if g.includes(user) {
+		if g.includes(service, user) {
 			found, inside = g, true
 			break
 		}
@@ -143,8 +145,11 @@ func (g *Grant) indicates(service, indication string) bool {
 	return slices.Contains(g.Indications, indication) || slices.Contains(g.Indications, AnyIndication)
 }
 
-// includes reports whether a user is in the set. Nobody is in the set of a group; everybody includes those who are not there.
-func (g *Grant) includes(user sh.User) bool {
+// includes reports whether a user is in the set. Nobody is in the set of a group, or has agreed; everybody includes those who are not there.
+func (g *Grant) includes(service string, user sh.User) bool {
+	if g.Consent && !slices.Contains(user.Agreed, service) {
+		return false
+	}
 	return g.Everybody || user.Group != "" && slices.Contains(g.Groups, user.Group)
 }
 

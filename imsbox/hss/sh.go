@@ -138,9 +138,19 @@ func (x *shRequest) verdict() sh.Verdict {
 	}
 	var who sh.User
 	if x.user != nil {
-		who = sh.User{IMPU: cx.IMPU(x.id.impu), Group: x.user.groupName()}
+		who = sh.User{IMPU: cx.IMPU(x.id.impu), Group: x.user.groupName(), Agreed: x.agreed()}
 	}
 	return x.h.allowsSh(x.as, x.Key, x.op, who)
+}
+
+// agreed is what the user has agreed to; what cannot be read is nothing.
+func (x *shRequest) agreed() []string {
+	c, err := x.h.consentsOf(x.t, x.user)
+	if err != nil {
+		_ = x.h.unable("read", err)
+		return nil
+	}
+	return c.services
 }
 
 // allowsSh asks the permissions list; without one nothing is allowed.

@@ -21,6 +21,8 @@ type SharedSet struct {
 	All    bool     // all users
 	// Unregistered says that a criterion of it can match for a user who is not registered (TS 29.228 6.1.4.1).
 	Unregistered bool
+	// Consent is the service that each of these users must have agreed to; empty: nobody is asked.
+	Consent string
 }
 
 // holders are the groups of a set, by the names of their records.
@@ -35,9 +37,10 @@ func (s *SharedSet) holders() []string {
 type sharedEntry struct {
 	number       int
 	unregistered bool
+	consent      string // service that a user must have agreed to
 }
 
-const sharedVersion = 1
+const sharedVersion = 2 // 1: nobody was asked
 
 func encodeShared(list []sharedEntry) []byte {
 	e := encoder{}
@@ -46,18 +49,23 @@ func encodeShared(list []sharedEntry) []byte {
 	for _, s := range list {
 		e.int(s.number)
 		e.bool(s.unregistered)
+		e.string(s.consent)
 	}
 	return e.b
 }
 
 func decodeShared(b []byte) ([]sharedEntry, error) {
 	d := decoder{b: b}
-	if d.byte() != sharedVersion {
+	version := d.byte()
+	if version == 0 || version > sharedVersion {
 		return nil, errRecord
 	}
 	list := make([]sharedEntry, d.count())
 	for i := range list {
-		list[i] = sharedEntry{d.int(), d.bool()}
+		list[i] = sharedEntry{number: d.int(), unregistered: d.bool()}
+		if version > 1 {
+			list[i].consent = d.string()
+		}
 	}
 	return list, d.done()
 }
@@ -91,7 +99,7 @@ func (h *HSS) share(ctx context.Context, s SharedSet) error {
 		had := len(list)
 		list = slices.DeleteFunc(list, func(e sharedEntry) bool { return e.number == s.Number })
 		if slices.Contains(holders, name) {
-			list = append(list, sharedEntry{s.Number, s.Unregistered})
+			list = append(list, sharedEntry{s.Number, s.Unregistered, s.Consent})
 		} else if len(list) == had {
 			return nil
 		}
@@ -102,7 +110,7 @@ func (h *HSS) share(ctx context.Context, s SharedSet) error {
 	for _, name := range holders {
 		if !seen[name] {
 			changed = append(changed, name)
-			ops = append(ops, store.Op{Table: TableShared, Key: []byte(name), Value: encodeShared([]sharedEntry{{s.Number, s.Unregistered}}), Cond: store.IfAbsent})
+			ops = append(ops, store.Op{Table: TableShared, Key: []byte(name), Value: encodeShared([]sharedEntry{{s.Number, s.Unregistered, s.Consent}}), Cond: store.IfAbsent})
 		}
 	}
 	if err != nil || len(ops) == 0 {
@@ -137,9 +145,9 @@ func (h *HSS) Sharing(ctx context.Context, number int) (SharedSet, error) {
 			switch {
 			case e.number != number:
 			case string(rec.Key) == everybody:
-				s.All, s.Unregistered = true, e.unregistered
+				s.All, s.Unregistered, s.Consent = true, e.unregistered, e.consent
 			default:
-				s.Groups, s.Unregistered = append(s.Groups, string(rec.Key)), e.unregistered
+				s.Groups, s.Unregistered, s.Consent = append(s.Groups, string(rec.Key)), e.unregistered, e.consent
 			}
 		}
 		return err
@@ -159,6 +167,15 @@ func (h *HSS) addShared(t *shard.Task, u *user, c *composed) error {
 		}
 		c.parts = append(c.parts, p)
 		for _, s := range list {
+			if s.consent != "" { // the subscription changes with what it agrees to: its version stands for both
+				agreed, err := h.consentsOf(t, u)
+				if err != nil {
+					return h.unable("read", err)
+				}
+				if !agreed.to(s.consent) {
+					continue
+				}
+			}
 			for i := range c.ServiceProfiles {
 				sets := &c.ServiceProfiles[i].SharedIFCSetIDs
 				if !slices.Contains(*sets, s.number) {

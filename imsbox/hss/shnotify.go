@@ -252,7 +252,7 @@ func (h *HSS) tell(x *shRequest, l *letter) outcome {
 		case w.expires != 0 && unixSeconds(h.ports.Clock.Wall()) >= w.expires:
 			return over
 		}
-		who.Group = x.user.groupName()
+		who.Group, who.Agreed = x.user.groupName(), x.agreed()
 	}
 	switch verdict := h.allowsSh(w.as, w.key, sh.Subscribe, who); {
 	case verdict == sh.TooFast:

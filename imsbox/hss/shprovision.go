@@ -38,6 +38,9 @@ func (h *HSS) planSh(id string, old, sub *subscription, before *assignment, leav
 		}
 		ops = append(ops, more...)
 	}
+	if sub == nil {
+		ops = append(ops, store.Op{Table: TableConsent, Key: []byte(id)})
+	}
 	rec, err := h.ports.Store.Get(TableActivation, []byte(id))
 	if err == nil {
 		a, err := decodeActivation(rec)

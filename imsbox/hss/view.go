@@ -22,6 +22,7 @@ type View struct {
 	ServerName string     `json:"s_cscf,omitempty"`
 	Epoch      uint64     `json:"epoch,omitempty"`   // number of the assignment to an S-CSCF
 	Service    *Service   `json:"service,omitempty"` // of a public service: who hosts it
+	Agreed     []string   `json:"agreed,omitempty"`  // services that the subscriber has agreed to
 }
 
 // CardView is a private identity as it is shown.
@@ -94,6 +95,11 @@ func (h *HSS) view(id string, sub *subscription) (*View, error) {
 		return nil, err
 	}
 	v := &View{ID: id, Group: sub.groupName(), Created: time.Unix(sub.created, 0).UTC(), ServerName: a.server, Epoch: a.epoch, Service: sub.service}
+	agreed, err := h.readConsents(id)
+	if err != nil {
+		return nil, err
+	}
+	v.Agreed = agreed.services
 	for i := range sub.privates {
 		p := &sub.privates[i]
 		c := CardView{IMPI: p.impi, IMSI: p.imsi, Algorithm: p.algorithmName(), Scheme: p.scheme.String(),
@@ -134,7 +140,7 @@ func (h *HSS) view(id string, sub *subscription) (*View, error) {
 // public identity, the name of the profile, "" if it has none, and the profile, with the numbers of the shared sets that count for its group and
 // for everybody. It returns ErrUnknown. It waits for the disk.
 func (h *HSS) ServiceProfileOf(name string) (impu, profile string, s *cx.ServiceProfile, err error) {
-	_, sub, _, err := h.load(name)
+	id, sub, _, err := h.load(name)
 	if err != nil {
 		return "", "", nil, err
 	}
@@ -164,13 +170,17 @@ func (h *HSS) ServiceProfileOf(name string) (impu, profile string, s *cx.Service
 		}
 	}
 	if sub.service == nil {
-		err = h.joinShared(sub.groupName(), s)
+		err = h.joinShared(id, sub.groupName(), s)
 	}
 	return impu, profile, s, err
 }
 
-// joinShared adds the shared sets of a group and of everybody to a profile that is nobody else's.
-func (h *HSS) joinShared(group string, s *cx.ServiceProfile) error {
+// joinShared adds the shared sets of a group and of everybody to a profile that is nobody else's, as a subscription has agreed to them.
+func (h *HSS) joinShared(id, group string, s *cx.ServiceProfile) error {
+	agreed, err := h.readConsents(id)
+	if err != nil {
+		return err
+	}
 	for _, name := range []string{group, everybody} {
 		rec, err := h.ports.Store.Get(TableShared, []byte(name))
 		if errors.Is(err, store.ErrNotFound) {
@@ -184,7 +194,7 @@ func (h *HSS) joinShared(group string, s *cx.ServiceProfile) error {
 			return err
 		}
 		for _, e := range list {
-			if !slices.Contains(s.SharedIFCSetIDs, e.number) {
+			if (e.consent == "" || agreed.to(e.consent)) && !slices.Contains(s.SharedIFCSetIDs, e.number) {
 				s.SharedIFCSetIDs = append(s.SharedIFCSetIDs, e.number)
 			}
 		}

@@ -4,6 +4,8 @@ package sh
 type User struct {
 	IMPU  IMPU   // the identity that was asked for, or the range it falls into; "" if there is no such user
 	Group string // of the subscription; "" if there is no such user
+	// Agreed are the services that the subscription has agreed to.
+	Agreed []string
 }
 
 // Verdict is the answer of a Permission.
