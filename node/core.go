@@ -134,6 +134,8 @@ type Core struct {
 	// Authority and Registry are of service platforms; they stand beside the HSS, nil without it.
 	Authority *ca.Authority
 	Registry  *imsservice.Registry
+	// Pseudonyms are what services know users by.
+	Pseudonyms *imsservice.Pseudonyms
 
 	services *shServices
 	owed     func()    // is told that the HSS owes an S-CSCF something; nil: nobody is
@@ -213,15 +215,23 @@ func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 	c.Permissions = hss.NewPermissions(w.Clock)
 	c.HSS, err = hss.New(hss.Config{HomeDomains: []string{w.Domain}, IND: w.IND, RestoreEpoch: w.RestoreEpoch,
 		RestoredAt: w.RestoredAt, Digest: w.Digest}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
-		Push: c.push, Permission: c.Permissions, Notify: c.services.notify, Owed: c.owes, Shard: c.Shards[0], Log: w.Log})
+		Push: c.push, Permission: c.Permissions, Uncover: c.uncover, Notify: c.services.notify, Owed: c.owes, Shard: c.Shards[0], Log: w.Log})
 	c.cx = c.HSS
 	if err != nil {
 		return err
 	}
 	s, err := openServices(servicesWorld{domain: w.Domain, approvers: w.Approvers, nodes: w.NodeNames, epoch: w.RestoreEpoch, store: w.Store, keys: w.Keys,
 		random: w.Random, clock: w.Clock, gate: c.Gate})
-	c.Authority, c.Registry = s.authority, s.registry
+	c.Authority, c.Registry, c.Pseudonyms = s.authority, s.registry, s.pseudonyms
 	return err
+}
+
+// uncover is who a service means on Sh: it may know users by the pseudonyms that it sees on ISC.
+func (c *Core) uncover(service, uri string) string {
+	if c.Pseudonyms == nil {
+		return uri
+	}
+	return c.Pseudonyms.Uncover(service, uri)
 }
 
 func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
@@ -255,8 +265,14 @@ func (c *Core) makeServices(w World, n names, sealer *shard.Sealer) (err error) 
 	if w.Services == nil {
 		return nil
 	}
+	if c.Pseudonyms == nil { // beside an HSS that is elsewhere
+		if c.Pseudonyms, err = imsservice.NewPseudonyms(w.Domain, imsservice.PseudonymPorts{Random: w.Random}); err != nil {
+			return err
+		}
+	}
 	if c.Services, err = imsservice.New(imsservice.Config{SCSCF: n.scscf, Home: n.home, SentBy: string(n.scscf), Timers: siptxn.DefaultTimers()},
-		imsservice.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Services: w.Services}); err != nil {
+		imsservice.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Services: w.Services,
+			Pseudonyms: c.Pseudonyms}); err != nil {
 		return err
 	}
 	return c.Table.Plug(isc.Name, c.Services)

@@ -122,6 +122,9 @@ func New(o Options) (*Node, error) {
 		n.openISC()
 	}
 	if n.Registry != nil {
+		if err := n.Pseudonyms.Load(); err != nil {
+			return nil, err
+		}
 		n.enrolment = imsservice.NewEnrolment(n.Registry, o.Log)
 	}
 	for _, ln := range o.Sockets.TLS {

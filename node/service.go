@@ -25,8 +25,9 @@ import (
 
 // services are the authority and the register of service platforms.
 type services struct {
-	authority *ca.Authority
-	registry  *imsservice.Registry
+	authority  *ca.Authority
+	registry   *imsservice.Registry
+	pseudonyms *imsservice.Pseudonyms
 }
 
 // sharedSets are the filter criteria of all services, as an S-CSCF wants them.
@@ -55,6 +56,9 @@ type servicesWorld struct {
 // openServices opens both.
 func openServices(w servicesWorld) (s services, err error) {
 	if s.authority, err = ca.OpenAuthority(w.domain, ca.Ports{Store: w.store, Keys: w.keys, Random: w.random, Now: w.clock.Wall}); err != nil {
+		return s, err
+	}
+	if s.pseudonyms, err = imsservice.NewPseudonyms(w.domain, imsservice.PseudonymPorts{Store: w.store, Keys: w.keys, Random: w.random}); err != nil {
 		return s, err
 	}
 	s.registry, err = imsservice.OpenRegistry(imsservice.RegistryConfig{Domain: w.domain, Approvers: w.approvers, Reserved: append(coreHosts(w.domain), w.nodes...), RestoreEpoch: w.epoch},
@@ -99,7 +103,7 @@ func (n *Node) authorityEnds() float64 {
 // coreHosts are names that no service platform may have: those of the functions and doors of this network.
 func coreHosts(domain string) []string {
 	hosts := []string{imsservice.EnrolmentHost(domain)}
-	for _, function := range []string{"pcscf", "icscf", "scscf", "cscf", "hss", "pcrf", "isc", "core", "ims"} {
+	for _, function := range []string{"pcscf", "icscf", "scscf", "cscf", "hss", "pcrf", "isc", "core", "ims", "pseudonym"} {
 		hosts = append(hosts, function+"."+domain)
 	}
 	return hosts

@@ -30,8 +30,10 @@ type Operations struct {
 
 	Authority *ca.Authority
 	Registry  *imsservice.Registry
-	EnrolAt   string // where service platforms ask to be approved, "" for nowhere
-	ConnectAt string // where they connect then, "" for nowhere
+	// Pseudonyms are what service platforms know users by.
+	Pseudonyms *imsservice.Pseudonyms
+	EnrolAt    string // where service platforms ask to be approved, "" for nowhere
+	ConnectAt  string // where they connect then, "" for nowhere
 	// EndDialogs ends the dialogs that a service takes part in, and says how many; nil without a running door.
 	EndDialogs func(ctx context.Context, service string) (int, error)
 
@@ -65,7 +67,7 @@ func (n *Node) registered() int {
 // operations are those of this node.
 func (n *Node) operations() *Operations {
 	o := &Operations{HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(), Clock: n.o.Clock,
-		Authority: n.Authority, Registry: n.Registry, SharedSets: n.sharedSets,
+		Authority: n.Authority, Registry: n.Registry, Pseudonyms: n.Pseudonyms, SharedSets: n.sharedSets,
 		Status: func() Status {
 			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,
 				Registered: n.registered()}

@@ -85,6 +85,11 @@ func (o *Operations) rotateKeys(ctx context.Context, in RotateKeys) (out Rotated
 			more, err = o.Authority.Reseal()
 			n += more
 		}
+		if err == nil && o.Pseudonyms != nil {
+			var more int
+			more, err = o.Pseudonyms.Reseal()
+			n += more
+		}
 		out.Resealed += n
 		if err != nil {
 			return out, fmt.Errorf("node: after %d records: %w", out.Resealed, err)

@@ -57,6 +57,8 @@ type Ports struct {
 	Gate     *secure.Gate
 	Services Services
 	Chains   isc.Chains // the S-CSCF; plugged later
+	// Pseudonyms are what services know users by that may not know them.
+	Pseudonyms *Pseudonyms
 	// Dial opens a connection to a platform that has none open to us; nil: platforms must connect. It is called on the shard of the port
 	// and must not block: what can't be reached ends in Closed.
 	Dial func(s *isc.Service, p *Port) siptransport.Flow
@@ -83,8 +85,8 @@ const kind = 's'
 // New returns a door without connections. The S-CSCF is plugged later: it needs the door first.
 func New(cfg Config, ports Ports) (*Door, error) {
 	if cfg.SCSCF == "" || cfg.Home == "" || ports.Table == nil || len(ports.Shards) == 0 || ports.Pool == nil || ports.Sealer == nil ||
-		ports.Gate == nil || ports.Services == nil {
-		return nil, fmt.Errorf("imsservice: S-CSCF, home, table, shards, pool, sealer, gate and services are needed")
+		ports.Gate == nil || ports.Services == nil || ports.Pseudonyms == nil {
+		return nil, fmt.Errorf("imsservice: S-CSCF, home, table, shards, pool, sealer, gate, services and pseudonyms are needed")
 	}
 	if cfg.Answer == 0 {
 		cfg.Answer = 4 * time.Second

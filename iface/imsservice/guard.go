@@ -30,6 +30,7 @@ type guard struct {
 	hangsUp bool   // it ends a dialog: once it is answered, for it may pass the platform again further on
 	starts  bool   // the request took from the platform's budget
 	callID  string
+	veil    *veil // between the platform and users; nil if it may know them
 }
 
 // refusal is why a message of a platform goes no further.
@@ -71,6 +72,8 @@ func (g *guard) forges(what string) *refusal {
 func (g *guard) admit(in *hop.Inbound) (hop.Name, *refusal) {
 	m := in.Msg
 	m.Keep(spoken)
+	g.veil = g.door.veil(g.service)
+	g.veil.uncover(m)
 	g.callID = string(m.Get(sip.HdrCallID))
 	switch {
 	case len(m.ToTag()) > 0:
@@ -166,6 +169,7 @@ func (g *guard) resumes(m *sip.Message, identifier []byte) *refusal {
 	if g.visit == nil {
 		return nil // a lab without the identifier's control: there is nothing to measure it against
 	}
+	g.veil.reunite(m, original)
 	for _, judge := range []func(m, original *sip.Message) *refusal{
 		g.method, g.assertions, g.sender, g.target, g.path, g.body, g.history,
 	} {

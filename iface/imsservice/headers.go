@@ -51,24 +51,35 @@ func view(s *isc.Service) sip.HeaderSet {
 			set.Add(h)
 		}
 	}
+	if !s.May(isc.IdentityPrivate) {
+		for _, h := range telling {
+			set.Drop(h)
+		}
+	}
 	return set
 }
 
 // conceal takes off a message on its way to a platform what the platform may not see. It is the enforcement point of least data.
 func (d *Door) conceal(s *isc.Service, m *sip.Message) {
-	set := view(s)
-	register := carriesRegister(m) && !s.SeesHeader(isc.HeadersLocation|isc.HeadersDevice)
-	if (register || !m.Within(&set)) && d.ports.Gate.Refuse(secure.ISConfidentialityHeaderMin, event(s, "hidden-header", noSource)) {
+	set, v := view(s), d.veil(s)
+	body := tellingBody(s, m)
+	if (body || !m.Within(&set) || v.finds(m)) && d.ports.Gate.Refuse(secure.ISConfidentialityHeaderMin, event(s, "hidden-header", noSource)) {
 		m.Keep(&set)
-		if register {
+		if body {
 			m.SetBody("", nil)
 		}
+		v.cover(m)
 	}
 }
 
-// carriesRegister reports whether a message brings the REGISTER of a user with it (TS 24.229 5.4.1.7): his location and his device stand there.
-func carriesRegister(m *sip.Message) bool {
-	return m.Method() == sip.REGISTER && bytes.EqualFold(m.Get(sip.HdrContentType), []byte("message/sip"))
+// tellingBody reports whether the body says what the platform may not see: the REGISTER of a user, with his location and device (TS 24.229
+// 5.4.1.7), or the identities of his registration (RFC 3680).
+func tellingBody(s *isc.Service, m *sip.Message) bool {
+	kind := m.Get(sip.HdrContentType)
+	if m.Method() == sip.REGISTER && bytes.EqualFold(kind, []byte("message/sip")) {
+		return !s.SeesHeader(isc.HeadersLocation|isc.HeadersDevice) || !s.May(isc.IdentityPrivate)
+	}
+	return m.Method() == sip.NOTIFY && bytes.EqualFold(kind, []byte("application/reginfo+xml")) && !s.May(isc.IdentityPrivate)
 }
 
 // restore puts back into a request that has returned what its platform was not shown, as it was in the request that went out.

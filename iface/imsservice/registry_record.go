@@ -21,6 +21,7 @@ const (
 func Tables() []store.TableSpec {
 	return []store.TableSpec{
 		{Table: TableService, Name: "isc_service"},
+		{Table: TablePseudonym, Name: "isc_pseudonym"},
 		{Table: TableRevoked, Name: "isc_revoked"},
 		{Table: TableInvite, Name: "isc_invite"},
 	}

@@ -64,6 +64,7 @@ func (d *Door) visitBy(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Repl
 	if makesDialog {
 		d.visits.join(host, []byte(callID), identifier, sh.Now())
 	}
+	parties := partiesOf(in.Msg)
 	d.conceal(s, in.Msg)
 	l, reachable := d.lineTo(x, s)
 	if !reachable {
@@ -75,7 +76,7 @@ func (d *Door) visitBy(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Repl
 	heard := false
 	r, _ := x.TryTransactWithin(d.cfg.Answer, d.port[sh.ID()].layer, l.flow, in, []byte(d.cfg.SentBy), func(m *sip.Message) {
 		heard = true
-		d.admitResponse(s, stay, m)
+		d.admitResponse(s, stay, parties, m)
 	})
 	d.quotas.outcome(host, heard, sh.Now())
 	r = d.judgeAnswer(x, s, stay, r) // before the stay ends, which it is measured against
@@ -99,8 +100,29 @@ func (d *Door) serveDialog(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.
 	if in.Msg.Method() == sip.BYE {
 		defer d.visits.leave(host, []byte(string(in.Msg.Get(sip.HdrCallID))))
 	}
+	parties := partiesOf(in.Msg)
 	d.conceal(s, in.Msg)
-	return x.Transact(d.port[x.Task().Shard().ID()].layer, l.flow, in, []byte(d.cfg.SentBy), func(m *sip.Message) { m.Keep(spoken) })
+	return x.Transact(d.port[x.Task().Shard().ID()].layer, l.flow, in, []byte(d.cfg.SentBy), func(m *sip.Message) { d.readResponse(s, parties, m) })
+}
+
+// parties are From and To of a request as the core has them.
+type parties struct{ from, to string }
+
+func partiesOf(m *sip.Message) parties {
+	return parties{string(m.Get(sip.HdrFrom)), string(m.Get(sip.HdrTo))}
+}
+
+// readResponse makes a response of a platform one of the core's: without fields that it has no business with, with users in the place of
+// their pseudonyms.
+func (d *Door) readResponse(s *isc.Service, of parties, m *sip.Message) {
+	m.Keep(spoken)
+	v := d.veil(s)
+	if v == nil {
+		return
+	}
+	v.uncover(m)
+	reparty(m, sip.HdrFrom, []byte(of.from))
+	reparty(m, sip.HdrTo, []byte(of.to))
 }
 
 // lineTo returns a connection to a platform: one that is open, or one that is opened now.
@@ -118,9 +140,10 @@ func (d *Door) lineTo(x *hop.Exchange, s *isc.Service) (line, bool) {
 
 // admitResponse takes off a response of a platform what it may not say: fields it has no business with, and identities that nobody behind
 // it was asserted by (RFC 3325 5).
-func (d *Door) admitResponse(s *isc.Service, stay *visit, m *sip.Message) {
-	m.Keep(spoken)
+func (d *Door) admitResponse(s *isc.Service, stay *visit, of parties, m *sip.Message) {
+	d.readResponse(s, of, m)
 	g := guard{door: d, service: s}
+	rewrite(m, sip.HdrPAssertedIdentity, stay.reconnect)
 	for id := range m.Values(sip.HdrPAssertedIdentity) {
 		if !stay.connects(id) && !g.speaksFor(id) && g.forges("connected-identity") != nil {
 			m.Remove(sip.HdrPAssertedIdentity)

@@ -52,6 +52,18 @@ func (v *visit) connects(identity []byte) bool {
 	return slices.ContainsFunc(v.connected, func(c string) bool { return c == string(identity) })
 }
 
+// reconnect returns an asserted identity as the response from behind the platform had it, with its display name.
+func (v *visit) reconnect(identity []byte) []byte {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, c := range v.connected {
+		if sameUser(identity, []byte(c)) {
+			return []byte(c)
+		}
+	}
+	return identity
+}
+
 // The bounds of what is remembered for platforms.
 const (
 	maxVisits  = 1 << 18

@@ -85,6 +85,8 @@ type Ports struct {
 	Push func(serverName string) cx.Client
 	// Permission says what application servers may do; nil: nothing (TS 29.328 6.2).
 	Permission sh.Permission
+	// Uncover returns the identity that a service means by a URI, which may be a pseudonym of its own; nil: it means what it says.
+	Uncover func(service, uri string) string
 	// Notify finds the push side of an application server, nil if it cannot be reached now. A nil Notify means that nobody is told.
 	Notify func(as sh.AS) sh.Client
 	// Owed is told that an S-CSCF is to be told something by Deliver, which need not wait for its interval then. On any shard; it must

@@ -103,6 +103,9 @@ func (x *shRequest) complete() error {
 // find looks for the user. That there is none is for later: who may not know must not learn it.
 func (x *shRequest) find() (err error) {
 	impu := x.asks.Public
+	if x.h.ports.Uncover != nil {
+		impu = cx.IMPU(x.h.ports.Uncover(x.as.Service, string(impu)))
+	}
 	switch canonical, ok := sip.PublicIdentity([]byte(impu)); {
 	case x.asks.MSISDN != "":
 		impu = cx.IMPU("tel:+" + x.asks.MSISDN)

@@ -665,3 +665,22 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// A service asks about whom it knows by a pseudonym of its own; another one's is nobody.
+func TestSh_pseudonym(t *testing.T) {
+	h, _, _, _ := office(t)
+	h.ports.Uncover = func(service, uri string) string {
+		if service == mailAS.Service && uri == "sip:x@pseudonym.ims.example" {
+			return string(aliceIMPU)
+		}
+		return uri
+	}
+	h.restart()
+	k := sh.Key{Reference: sh.RefMSISDN}
+	if a, err := h.askSh("sip:x@pseudonym.ims.example", k); err != nil || a.Data == nil {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if _, err := h.askSh("sip:y@pseudonym.ims.example", k); !errors.Is(err, sh.ErrUserDataCannotBeRead) {
+		t.Errorf("somebody else's: %v", err)
+	}
+}

@@ -130,7 +130,7 @@ func eachMode(t *testing.T, test func(t *testing.T, o lab.Options)) {
 func TestServices_chain(t *testing.T) {
 	eachMode(t, func(t *testing.T, o lab.Options) {
 		s := newStage(t, o)
-		proxy := []string{"session.proxy"}
+		proxy := []string{"session.proxy", "identity.private"}
 		out := s.platform("out", proxy, trigger("originating", "10", "continue"))
 		first := s.platform("first", proxy, trigger("terminating", "10", "continue"))
 		second := s.platform("second", proxy, trigger("terminating", "20", "continue"))
@@ -307,7 +307,7 @@ func TestServices_unregistered(t *testing.T) {
 func TestServices_diverts(t *testing.T) {
 	s := newStage(t, lab.Options{Seed: 1})
 	carol := s.user("carol")
-	p := s.platform("forward", []string{"session.proxy", "session.redirect"}, trigger("terminating", "10", "continue"))
+	p := s.platform("forward", []string{"session.proxy", "session.redirect", "identity.private"}, trigger("terminating", "10", "continue"))
 	p.Edit = func(m *sip.Message) {
 		if string(m.RequestURI()) == s.bob.IMPU {
 			m.SetRequestURI([]byte(carol.IMPU))
@@ -531,7 +531,7 @@ func TestServices_breaker(t *testing.T) {
 // (TS 24.229 5.4.1.7).
 func TestServices_third_party_registration(t *testing.T) {
 	s := newStage(t, lab.Options{Seed: 1})
-	p := s.platform("presence", []string{"session.proxy"}, "[[trigger]]\ncase = \"registration\"\npriority = 10\non_failure = \"continue\"\n")
+	p := s.platform("presence", []string{"session.proxy", "identity.private"}, "[[trigger]]\ncase = \"registration\"\npriority = 10\non_failure = \"continue\"\n")
 	p.Handle = func(m *sip.Message) { p.Answer(m, 200) }
 	location := func(m *sip.Message) {
 		m.SetString(sip.HdrPAccessNetworkInfo, "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=00101")
