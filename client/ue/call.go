@@ -34,9 +34,10 @@ func (k Kind) String() string {
 // Event is what happened to a call.
 type Event struct {
 	Kind   Kind
-	Code   int    // the status code where there is one
-	Reason string // in words
-	Err    error  // of an Ended call: nil if somebody hung up in an orderly way
+	Code   int      // the status code where there is one
+	Reason string   // in words
+	Notes  []string // what the answer says to people besides (Warning, RFC 3261 20.43)
+	Err    error    // of an Ended call: nil if somebody hung up in an orderly way
 }
 
 // Reasons why a call ended by itself.

@@ -2,6 +2,7 @@ package ue
 
 import (
 	"fmt"
+	"strings"
 
 	"imsafe/proto/sdp"
 	"imsafe/proto/sip"
@@ -72,10 +73,25 @@ func (c *Call) Response(_ *siptxn.Client, m *sip.Message) {
 			err = c.sendInvite(credentials)
 		}
 		if err != nil {
-			c.end(Event{Code: code, Reason: string(m.Reason()), Err: err})
+			c.end(Event{Code: code, Reason: string(m.Reason()), Notes: notesOf(m), Err: err})
 		}
 	}
 }
+
+// notesOf are the texts of Warning (RFC 3261 20.43: code, agent, quoted text).
+func notesOf(m *sip.Message) (notes []string) {
+	for v := range m.Values(sip.HdrWarning) {
+		_, text, quoted := strings.Cut(string(v), `"`)
+		text = strings.TrimSuffix(strings.TrimSpace(text), `"`)
+		if quoted && len(notes) < maxNotes {
+			notes = append(notes, strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(text))
+		}
+	}
+	return notes
+}
+
+// maxNotes is more than anybody has to say.
+const maxNotes = 8
 
 // Failed implements siptxn.Responder.
 func (c *Call) Failed(_ *siptxn.Client, err error) {
@@ -176,7 +192,7 @@ func (c *Call) answered(m *sip.Message) {
 		c.bye()
 		return
 	}
-	c.tell(Event{Kind: Answered, Code: m.Status(), Reason: string(m.Reason())})
+	c.tell(Event{Kind: Answered, Code: m.Status(), Reason: string(m.Reason()), Notes: notesOf(m)})
 	if err := c.voice.answered(c.answerOf(m)); err != nil {
 		c.voice.failure = fmt.Errorf("%w: %w", ErrMedia, err)
 		c.bye()

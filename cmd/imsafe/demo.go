@@ -127,6 +127,7 @@ func (d *dev) demo(ctx context.Context, a *app) *report {
 		s.Protection = "as the registrations"
 		return exchangeMessage(ctx, alice, bob, s)
 	})
+	d.echo(ctx, r, &alice)
 	for _, p := range []**actor{&alice, &bob} {
 		r.do("a client takes its registration back", "", func(s *step) error {
 			s.Detail = (*p).Name

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"imsafe/ca"
@@ -42,6 +43,8 @@ type dev struct {
 	log       *slog.Logger
 	dir       string
 	temporary bool
+	life      context.Context // of services that have joined
+	services  sync.WaitGroup
 	replaced  []string // ports that were taken
 }
 
@@ -55,7 +58,11 @@ func (v *devCmd) Run(a *app) (err error) {
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- d.node.Run(ctx) }()
+	var end context.CancelFunc
+	d.life, end = context.WithCancel(a.ctx)
 	defer func() {
+		end()
+		d.services.Wait()
 		stop()
 		err = errors.Join(err, <-done, d.close())
 	}()

@@ -1,17 +1,29 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"imsafe/ca"
+	"imsafe/client/ue"
 	"imsafe/config"
+	"imsafe/iface/management"
+	"imsafe/node"
+	"imsafe/refpoint/isc"
+	"imsafe/servicebox/as"
+	"imsafe/servicebox/echo"
 )
 
 // A dev system takes service platforms as a production one does: it has an authority, and an approval key in its directory. In production
@@ -61,9 +73,109 @@ func (d *dev) establish() error {
 	return authority.Install(signed)
 }
 
+// enrol lets a service of this repository join the system, as a stranger's would: invited, asked, approved by the dev system's approval key,
+// certified. It returns the service, connected to the I-S door over mutual TLS once it runs.
+func (d *dev) enrol(ctx context.Context, manifest string) (*as.Service, error) {
+	m, err := isc.Parse([]byte(manifest))
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(d.dir, "services")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, m.Service+".service.toml")
+	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
+		return nil, err
+	}
+	house := remote{management.NewClient(d.config.ManagementSocket())}
+	defer house.Close()
+	var invited node.Invited
+	if err := house.Call(ctx, "service.invite", node.InviteService{Seconds: 60}, &invited); err != nil {
+		return nil, err
+	}
+	var said bytes.Buffer
+	quiet := &app{ctx: ctx, stdin: strings.NewReader(""), stdout: &said, stderr: io.Discard, json: true, getenv: os.Getenv}
+	ask := serviceRequestCmd{Manifest: path, To: invited.Listen, CAFingerprint: invited.CA, Token: invited.Token, Instance: "a"}
+	if err := ask.Run(quiet); err != nil {
+		return nil, err
+	}
+	var told requested
+	if err := json.Unmarshal(said.Bytes(), &told); err != nil {
+		return nil, err
+	}
+	approve := serviceApproveCmd{operator: operator{Socket: d.config.ManagementSocket()}, Name: m.Service, Fingerprint: told.Fingerprint,
+		Key: filepath.Join(d.dir, devApprover), AllUsers: m.Users.All, As: "imsafe dev"}
+	if err := approve.Run(quiet); err != nil {
+		return nil, err
+	}
+	ask.Token = ""
+	if err := ask.Run(quiet); err != nil {
+		return nil, err
+	}
+	return as.Open(path, as.At(invited.Connect), as.Renewing(invited.Listen), as.Log(d.log))
+}
+
+// echo lets the service echo join, and alice call it: it answers with what it knows of the protections of each leg. There are no media
+// between clients and services yet, so she hangs up when she has been told.
+func (d *dev) echo(ctx context.Context, r *report, alice **actor) {
+	var svc *as.Service
+	r.do("a service joins: echo, invited, approved, certified", "echo - core", func(s *step) (err error) {
+		if svc, err = d.enrol(ctx, echo.Manifest(d.config.HomeDomain())); err != nil {
+			return err
+		}
+		echo.Setup(svc)
+		d.services.Go(func() { _ = svc.Run(d.life) })
+		if err := d.connected(ctx, svc); err != nil {
+			return err
+		}
+		s.Protection = strings.TrimPrefix(svc.Protections()[0], "I-S: ")
+		s.Detail = svc.Manifest().Identity("a")
+		return nil
+	})
+	r.do("alice calls echo, which answers", "alice - core - echo", func(s *step) error {
+		call, err := (*alice).ue.Call(ctx, "sip:echo@"+d.config.HomeDomain(), ue.Voice{})
+		if err != nil {
+			return err
+		}
+		answered, err := call.Until(ctx, ue.Answered)
+		if err != nil {
+			return err
+		}
+		s.Detail, s.Protection = "it says:", strings.Join(answered.Notes, "; ")
+		if len(answered.Notes) == 0 {
+			return errors.New("it says nothing")
+		}
+		select {
+		case <-call.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if end := call.Result(); end.Err != nil && !errors.Is(end.Err, ue.ErrMedia) {
+			return end.Err
+		}
+		return nil
+	})
+}
+
+// connected waits until a service has its connection to the core.
+func (d *dev) connected(ctx context.Context, svc *as.Service) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !svc.Connected() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // tellServices says how a service platform joins.
 func (d *dev) tellServices(a *app) {
-	a.say("\nLet a service platform join, whose manifest is NAME.service.toml:")
+	a.say("\nA service has joined: call echo, or send it a message. Let one of your own join:")
+	a.say("  imsafe service new hello && cd hello    # writes one, with its tests: go test .")
 	a.say("  imsafe service invite --socket %s    # prints what the platform types", d.config.ManagementSocket())
 	a.say("  imsafe service approve NAME --fingerprint F --key %s --socket %s", filepath.Join(d.dir, devApprover), d.config.ManagementSocket())
 }

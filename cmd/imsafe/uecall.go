@@ -107,11 +107,14 @@ func (v *voice) untilTalking(a *app, ctx context.Context, c *ue.Call) error {
 			a.happened(event{Event: "ringing", Peer: peer})
 		case ue.Answered:
 			answered = true
-			a.happened(event{Event: "answered", Peer: peer, Asserted: asserted})
+			a.happened(event{Event: "answered", Peer: peer, Asserted: asserted, Text: strings.Join(e.Notes, "; ")})
 		case ue.Secured:
 			secured = true
 			a.happened(event{Event: "secured", Leg: "client - client, voice", Protection: e.Reason})
 		case ue.Ended:
+			if len(e.Notes) > 0 {
+				a.happened(event{Event: "refused", Peer: peer, Text: strings.Join(e.Notes, "; ")})
+			}
 			return endOf(e)
 		}
 	}

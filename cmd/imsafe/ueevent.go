@@ -8,7 +8,7 @@ import (
 
 // event is one thing that a client did or saw. With --json each is an object of its own, as it happens.
 type event struct {
-	Event string `json:"event"` // registered, ringing, incoming, answered, secured, call, failed, sent, message, deregistered
+	Event string `json:"event"` // registered, ringing, incoming, answered, refused, secured, call, failed, sent, message, deregistered
 
 	Peer       string   `json:"peer,omitempty"`
 	Asserted   bool     `json:"asserted,omitempty"` // the network vouches for Peer

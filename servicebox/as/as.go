@@ -173,6 +173,16 @@ func (s *Service) HandleMessages(c Case, h Handler) { s.messages[c] = h }
 // Run.
 func (s *Service) Registered(f func(context.Context, *Registration) error) { s.registered = f }
 
+// Connected says whether there is a way to the core.
+func (s *Service) Connected() bool {
+	connected := false
+	_ = s.do(func() error { connected = !s.flow.IsZero(); return nil })
+	return connected
+}
+
+// Protections words which protections hold between the service and the core.
+func (s *Service) Protections() []string { return s.proof() }
+
 // Name returns the name of the service.
 func (s *Service) Name() string { return s.manifest.Service }
 

@@ -9,12 +9,19 @@ package echo
 
 import (
 	"context"
+	_ "embed" // the manifest
 	"strings"
 	"time"
 
 	"imsafe/proto/sdp"
 	"imsafe/servicebox/as"
 )
+
+//go:embed echo.service.toml
+var manifest string
+
+// Manifest returns what echo asks for in a home domain.
+func Manifest(domain string) string { return strings.ReplaceAll(manifest, "ims.example", domain) }
 
 // longest is how long a call is held for whoever forgot it.
 const longest = 10 * time.Minute
