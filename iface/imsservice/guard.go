@@ -30,7 +30,8 @@ type guard struct {
 	hangsUp bool   // it ends a dialog: once it is answered, for it may pass the platform again further on
 	starts  bool   // the request took from the platform's budget
 	callID  string
-	veil    *veil // between the platform and users; nil if it may know them
+	veil    *veil     // between the platform and users; nil if it may know them
+	tags    [2][]byte // From and To, of what ends a dialog
 }
 
 // refusal is why a message of a platform goes no further.
@@ -128,7 +129,9 @@ func (g *guard) withinDialog(m *sip.Message) (hop.Name, *refusal) {
 	if !known || to != g.door.cfg.SCSCF {
 		return "", &refusal{status: 481}
 	}
-	g.hangsUp = m.Method() == sip.BYE
+	if g.hangsUp = m.Method() == sip.BYE; g.hangsUp {
+		g.tags = [2][]byte{clone(m.FromTag()), clone(m.ToTag())}
+	}
 	return to, nil
 }
 
@@ -384,12 +387,19 @@ func (g *guard) leave() hop.Leave {
 			r.Msg.Release()
 			r = x.Respond(500, "")
 		}
+		host, succeeded := g.service.Manifest.Host(), r.Status()/100 == 2
 		if g.visit != nil {
 			g.visit.behind(r.Msg)
+			if succeeded && g.visit.method.MakesDialog() {
+				g.door.visits.answer(host, []byte(g.callID), r.Msg.ToTag())
+			}
 		}
-		failed := g.began && r.Status()/100 != 2 // what it began came to nothing
-		if r.Final() && (failed || g.hangsUp) {
-			g.door.visits.leave(g.service.Manifest.Host(), []byte(g.callID))
+		switch {
+		case !r.Final():
+		case g.hangsUp:
+			g.door.visits.hangUp(host, []byte(g.callID), g.tags[0], g.tags[1])
+		case g.began && !succeeded: // what it began came to nothing
+			g.door.visits.leave(host, []byte(g.callID))
 		}
 		g.door.conceal(g.service, r.Msg)
 		return r

@@ -69,8 +69,7 @@ func (d *Door) visitBy(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Repl
 	l, reachable := d.lineTo(x, s)
 	if !reachable {
 		d.quotas.outcome(host, false, sh.Now())
-		d.visits.leave(host, []byte(callID))
-		d.visits.end(identifier)
+		d.cameToNothing(host, callID, identifier)
 		return x.Refuse(in, 503, "")
 	}
 	heard := false
@@ -81,10 +80,18 @@ func (d *Door) visitBy(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Repl
 	d.quotas.outcome(host, heard, sh.Now())
 	r = d.judgeAnswer(x, s, stay, r) // before the stay ends, which it is measured against
 	if r.Final() && r.Status()/100 != 2 || !makesDialog {
-		d.visits.leave(host, []byte(callID))
-		d.visits.end(identifier)
+		d.cameToNothing(host, callID, identifier)
 	}
 	return r
+}
+
+// cameToNothing ends a visit.
+func (d *Door) cameToNothing(host, callID, identifier string) {
+	if identifier == "" {
+		d.visits.leave(host, []byte(callID))
+		return
+	}
+	d.visits.end(identifier)
 }
 
 // serveDialog sends a request inside a dialog to a platform that is part of it.
@@ -98,7 +105,8 @@ func (d *Door) serveDialog(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.
 		return x.Refuse(in, 503, "")
 	}
 	if in.Msg.Method() == sip.BYE {
-		defer d.visits.leave(host, []byte(string(in.Msg.Get(sip.HdrCallID))))
+		bye := in.Msg
+		defer d.visits.hangUp(host, clone(bye.Get(sip.HdrCallID)), clone(bye.FromTag()), clone(bye.ToTag()))
 	}
 	parties := partiesOf(in.Msg)
 	d.conceal(s, in.Msg)
@@ -124,6 +132,9 @@ func (d *Door) readResponse(s *isc.Service, of parties, m *sip.Message) {
 	reparty(m, sip.HdrFrom, []byte(of.from))
 	reparty(m, sip.HdrTo, []byte(of.to))
 }
+
+// clone keeps what a message says for when it is gone.
+func clone(v []byte) []byte { return append([]byte(nil), v...) }
 
 // lineTo returns a connection to a platform: one that is open, or one that is opened now.
 func (d *Door) lineTo(x *hop.Exchange, s *isc.Service) (line, bool) {

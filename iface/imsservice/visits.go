@@ -18,6 +18,8 @@ type visit struct {
 	mu        sync.Mutex
 	tags      []string // To tags of responses that came from behind the platform: whoever has another answers himself
 	connected []string // P-Asserted-Identity of these responses
+
+	calls []string // Call-IDs of the dialogs that it made the platform part of; of visits
 }
 
 // behind notes a response from behind the platform on its way to it.
@@ -75,7 +77,8 @@ type visits struct {
 	mu      sync.Mutex
 	stays   map[string]*visit
 	dialogs map[dialogName]*dialog
-	order   []dialogName // the oldest first
+	counts  map[string]int // of dialogs, by host
+	order   []dialogName   // the oldest first
 }
 
 // dialogName names a dialog of a platform. Tags are left out: the platform is in all of a call's dialogs or in none.
@@ -83,11 +86,15 @@ type dialogName struct{ host, callID string }
 
 type dialog struct {
 	until time.Duration
+	own   bool     // the platform began it itself
 	stays []string // identifiers that live as long
+	// answered are the To tags of answers from behind the platform, for each of which a BYE will come (RFC 3261 13.2.2.4: all but one of a
+	// fork's at once).
+	answered []string
 }
 
 func newVisits() *visits {
-	return &visits{stays: map[string]*visit{}, dialogs: map[dialogName]*dialog{}}
+	return &visits{stays: map[string]*visit{}, dialogs: map[dialogName]*dialog{}, counts: map[string]int{}}
 }
 
 // begin takes down that a request goes to a platform; false if there is no room.
@@ -112,10 +119,26 @@ func (v *visits) of(identifier []byte, host string) (*visit, *sip.Message) {
 	return nil, nil
 }
 
-// end forgets a stay, unless a dialog keeps it.
+// end forgets a stay of which nothing has come, and the dialogs that the platform was part of for its sake alone: those of the other branches of
+// a fork, which have stays of their own, go on.
 func (v *visits) end(identifier string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	s := v.stays[identifier]
+	if s == nil {
+		return
+	}
+	for _, callID := range s.calls {
+		name := dialogName{s.host, callID}
+		d := v.dialogs[name]
+		if d == nil {
+			continue
+		}
+		d.stays = slices.DeleteFunc(d.stays, func(have string) bool { return have == identifier })
+		if len(d.stays) == 0 && !d.own {
+			v.forget(name)
+		}
+	}
 	v.drop(identifier)
 }
 
@@ -136,11 +159,44 @@ func (v *visits) join(host string, callID []byte, identifier string, now time.Du
 	if d == nil {
 		d = &dialog{}
 		v.dialogs[name] = d
+		v.counts[host]++
 		v.order = append(v.order, name)
 	}
 	d.until = now + dialogLife
-	if identifier != "" && !slices.Contains(d.stays, identifier) {
+	if identifier == "" {
+		d.own = true
+		return
+	}
+	if !slices.Contains(d.stays, identifier) {
 		d.stays = append(d.stays, identifier)
+	}
+	if s := v.stays[identifier]; s != nil && !slices.Contains(s.calls, name.callID) {
+		s.calls = append(s.calls, name.callID)
+	}
+}
+
+// answer takes down a 2xx from behind the platform.
+func (v *visits) answer(host string, callID, tag []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := v.dialogs[dialogName{host, string(callID)}]
+	if d != nil && !slices.Contains(d.answered, string(tag)) && len(d.answered) < maxTags {
+		d.answered = append(d.answered, string(tag))
+	}
+}
+
+// hangUp takes a BYE that has passed: the platform is part of the call until each dialog of it is over.
+func (v *visits) hangUp(host string, callID, from, to []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	name := dialogName{host, string(callID)}
+	d := v.dialogs[name]
+	if d == nil {
+		return
+	}
+	d.answered = slices.DeleteFunc(d.answered, func(tag string) bool { return tag == string(from) || tag == string(to) })
+	if len(d.answered) == 0 {
+		v.forget(name)
 	}
 }
 
@@ -157,6 +213,9 @@ func (v *visits) forget(name dialogName) {
 		return
 	}
 	delete(v.dialogs, name)
+	if v.counts[name.host]--; v.counts[name.host] == 0 {
+		delete(v.counts, name.host)
+	}
 	for _, identifier := range d.stays {
 		v.drop(identifier)
 	}
@@ -181,15 +240,10 @@ func (v *visits) takesPart(host string, m *sip.Message) bool {
 }
 
 // dialogsOf returns how many dialogs a platform is part of.
-func (v *visits) dialogsOf(host string) (n int) {
+func (v *visits) dialogsOf(host string) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for name := range v.dialogs {
-		if name.host == host {
-			n++
-		}
-	}
-	return n
+	return v.counts[host]
 }
 
 // sweep forgets what is over. The order is that of joining; a dialog that was joined again waits for its turn.
