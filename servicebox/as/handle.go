@@ -72,12 +72,7 @@ func (s *Service) thirdParty(tx *siptxn.Server, m *sip.Message) {
 		}
 	})
 	if f := s.registered; f != nil {
-		s.start(func() {
-			if err := f(s.ctx, r); err != nil {
-				s.counters.Failed.Add(1)
-				s.log.Warn("a handler of registrations failed", "error", err)
-			}
-		})
+		s.start(func() { _ = s.watch(func() error { return f(s.ctx, r) }) })
 	}
 }
 

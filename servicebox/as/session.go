@@ -130,11 +130,7 @@ func hidden(m *sip.Message) bool {
 
 // run asks the handler.
 func (x *Session) run(h Handler) {
-	err := h(x.ctx, x)
-	if err != nil {
-		x.svc.counters.Failed.Add(1)
-		x.svc.log.Warn("a handler failed", "error", err)
-	}
+	err := x.svc.watch(func() error { return h(x.ctx, x) })
 	x.svc.enter(func() { x.over(err) })
 }
 

@@ -2,6 +2,8 @@ package as
 
 import (
 	"context"
+	"errors"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,6 +48,28 @@ func (s *Service) start(f func()) {
 		f()
 	})
 }
+
+// Go runs f beside the handlers, for what a service does by itself: Run returns when it has returned, and its ctx ends with the service.
+func (s *Service) Go(f func(ctx context.Context) error) {
+	s.start(func() { _ = s.watch(func() error { return f(s.ctx) }) })
+}
+
+// watch runs what a handler does. A defect in it costs its own session, and nobody else's.
+func (s *Service) watch(handler func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = errDefect
+			s.log.Error("defect", "panic", v, "stack", string(debug.Stack()))
+		}
+		if err != nil {
+			s.counters.Failed.Add(1)
+			s.log.Warn("a handler failed", "error", err)
+		}
+	}()
+	return handler()
+}
+
+var errDefect = errors.New("as: a defect in the handler")
 
 // wait is one handler that waits for something to be ready on the shard.
 type wait struct {

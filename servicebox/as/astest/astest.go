@@ -21,6 +21,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,9 @@ type Option func(*lab.Options)
 
 // Strict lets every hop inside the core write and read its messages again.
 func Strict(o *lab.Options) { o.Mode = hop.Strict }
+
+// Direct hands messages over inside the core without writing them, as a node does by default.
+func Direct(o *lab.Options) { o.Mode = hop.Direct }
 
 // Seed gives the world other random numbers.
 func Seed(n uint64) Option { return func(o *lab.Options) { o.Seed = n } }
@@ -92,7 +96,8 @@ type Service struct {
 	net      *Net
 	name     string
 	manifest string
-	granted  []string
+	granted  []string // by the core
+	believed []string // by the service
 	setup    func(*as.Service)
 	platform *lab.Platform
 	flow     siptransport.Flow
@@ -100,28 +105,28 @@ type Service struct {
 }
 
 // Grant changes what the operator grants.
-type Grant func(granted []string) []string
+type Grant func(*Service)
 
 // Without leaves scopes out.
 func Without(scopes ...string) Grant {
-	return func(granted []string) []string {
-		var left []string
-		for _, g := range granted {
-			if !contains(scopes, g) {
-				left = append(left, g)
-			}
-		}
-		return left
+	return func(s *Service) {
+		s.granted = less(s.granted, scopes)
+		s.believed = less(s.believed, scopes)
 	}
 }
 
-func contains(list []string, s string) bool {
-	for _, have := range list {
-		if have == s {
-			return true
+// Unknown leaves scopes out and does not tell the service, as where it runs elsewhere: only the core refuses.
+func Unknown(scopes ...string) Grant {
+	return func(s *Service) { s.granted = less(s.granted, scopes) }
+}
+
+func less(granted, scopes []string) (left []string) {
+	for _, g := range granted {
+		if !slices.Contains(scopes, g) {
+			left = append(left, g)
 		}
 	}
-	return false
+	return left
 }
 
 // Service approves a service and connects it. manifest is a file's name or the text itself; its domain becomes that of the core, and its users
@@ -143,8 +148,9 @@ func (n *Net) Service(manifest string, setup func(*as.Service), grants ...Grant)
 	}
 	s.platform, s.name = platform, platform.Service.Name()
 	s.granted = platform.Service.Manifest.Asked.List()
+	s.believed = s.granted
 	for _, grant := range grants {
-		s.granted = grant(s.granted)
+		grant(s)
 	}
 	if platform.Service.Granted, err = isc.ParseScopes(s.granted); err != nil {
 		n.t.Fatal(err)
@@ -158,7 +164,7 @@ func (n *Net) Service(manifest string, setup func(*as.Service), grants ...Grant)
 
 // start makes the process of the service.
 func (s *Service) start() {
-	svc, err := as.InProcess(as.Parts{Manifest: []byte(s.manifest), Granted: s.granted, Clock: s.net.World.Clock,
+	svc, err := as.InProcess(as.Parts{Manifest: []byte(s.manifest), Granted: s.believed, Clock: s.net.World.Clock,
 		Rand: rand.NewChaCha8([32]byte{byte(len(s.net.services)), byte(s.net.World.Random.Uint32())})})
 	if err != nil {
 		s.net.t.Fatal(err)

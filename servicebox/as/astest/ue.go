@@ -15,6 +15,8 @@ type UE struct {
 	// Invited are the INVITEs outside dialogs that came, oldest first; Messages what was said to it.
 	Invited  []*sip.Message
 	Messages []string
+	// Reinvited is how many re-INVITEs came.
+	Reinvited int
 	// HungUp says that the other end has ended the last call.
 	HungUp bool
 
@@ -103,6 +105,9 @@ func (u *UE) Deflect(to string) {
 	u.net.Settle()
 }
 
+// Ringing says that a call rings which was neither answered nor given up.
+func (u *UE) Ringing() bool { return u.waiting }
+
 // Invite is the last INVITE that came, nil if none did.
 func (u *UE) Invite() *sip.Message {
 	if len(u.Invited) == 0 {
@@ -172,6 +177,14 @@ func (c *Call) Press(digit byte) {
 	c.u.net.Settle()
 }
 
+// Reoffer sends a re-INVITE; the call's Status becomes that of its answer.
+func (c *Call) Reoffer() *Call {
+	c.Status = 0
+	c.u.client.SendInDialog(sip.INVITE, lab.Body("application/sdp", []byte(Offer)))
+	c.u.net.Settle()
+	return c
+}
+
 // Answered fails the test unless the call was answered.
 func (c *Call) Answered() *Call {
 	c.u.net.t.Helper()
@@ -228,6 +241,7 @@ func (u *UE) react() bool {
 	switch m.Method() {
 	case sip.INVITE:
 		if !first {
+			u.Reinvited++
 			c.Answer(200, lab.Body("application/sdp", []byte(answer)))
 			break
 		}
