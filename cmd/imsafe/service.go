@@ -12,6 +12,7 @@ import (
 type serviceCmd struct {
 	Request serviceRequestCmd `cmd:"" help:"On the platform: make a key, send the manifest and ask to be approved."`
 	Renew   serviceRenewCmd   `cmd:"" help:"On the platform: renew the certificate, once or for as long as it runs."`
+	New     serviceNewCmd     `cmd:"" help:"Write a new service: code, manifest, tests."`
 	Run     serviceRunCmd     `cmd:"" help:"On the platform: run echo or telephony as a program of its own."`
 	Invite  serviceInviteCmd  `cmd:"" help:"Make a one-use token with which one platform may ask."`
 	List    serviceListCmd    `cmd:"" help:"List the service platforms."`

@@ -27,6 +27,7 @@ type ueCallCmd struct {
 	voice
 	Target string        `arg:"" help:"Whom to call: a sip or tel URI, or a name in the home domain."`
 	Ring   time.Duration `help:"How long to let it ring." default:"60s"`
+	Mute   bool          `help:"It is enough that the call is answered, also by somebody who declines the voice: a service without media." group:"Voice:"`
 }
 
 // maxWAV is an hour: a file to be played is read whole.
@@ -51,6 +52,9 @@ func (v *ueCallCmd) Run(a *app) error {
 		defer cancel()
 		if err := v.untilTalking(a, ring, c); err != nil {
 			_ = leave(c) // why it failed is known
+			if v.Mute && errors.Is(err, ue.ErrMedia) {
+				return rec.Close()
+			}
 			return errors.Join(notAnswered(err, v.Ring), rec.Close())
 		}
 		return errors.Join(v.talk(a, c, rec), rec.Close())

@@ -170,3 +170,23 @@ func FuzzLetter(f *testing.F) {
 		}
 	})
 }
+
+// Of a service, or a user who is not registered, an S-CSCF keeps no profile: that it knows nobody of that name is no failure to tell it.
+func TestPush_of_one_who_is_not_kept(t *testing.T) {
+	h := newHouse(t)
+	h.scscf.name, h.scscf.answer = scscfName, cx.ErrUserUnknown
+	if err := h.PutProfile(background, "silver", voicemail()); err != nil {
+		t.Fatal(err)
+	}
+	const chat = "sip:chat@ims.mnc001.mcc001.3gppnetwork.org"
+	if err := h.Add(background, &Subscriber{Card: Card{IMPI: "chat@ims.mnc001.mcc001.3gppnetwork.org"}, Service: &Service{}, Public: []Public{{IMPU: chat, Profile: "silver"}}}); err != nil {
+		t.Fatal(err)
+	}
+	h.assigns(cx.UnregisteredUser)("", chat, scscfName)
+	if err := h.PutProfile(background, "silver", &cx.ServiceProfile{SubscribedMediaProfile: 3}); err != nil {
+		t.Error(err)
+	}
+	if _, told := h.scscf.take(); len(told) != 1 {
+		t.Errorf("told %d times", len(told))
+	}
+}

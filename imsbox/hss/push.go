@@ -110,6 +110,9 @@ func (h *HSS) pushProfile(ctx context.Context, sub *subscription, was *assignmen
 			case cx.ResultNotSupportedUserData, cx.ResultTooMuchData: // TS 29.228 6.2.2.1: find another S-CSCF
 				return errors.Join(err, h.changeServer(t, u, client, was))
 			}
+			if errors.Is(err, cx.ErrUserUnknown) && was.sets[set].state == unregistered {
+				continue // served and not kept: it asks anew for the next call, so there is nothing that could be old
+			}
 			if err != nil {
 				return err
 			}

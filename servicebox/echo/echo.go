@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"imsafe/proto/sdp"
 	"imsafe/servicebox/as"
 )
 
@@ -34,15 +33,11 @@ func Setup(svc *as.Service) {
 
 // call answers, and holds the line until the caller hangs up.
 func call(ctx context.Context, s *as.Session) error {
-	answer, keying := decline(s.Message)
-	leg, err := s.Answer(ctx, answer, report(s, keying)...)
+	leg, err := s.Answer(ctx, as.Decline(s.Message), report(s, as.Keying(s.Message))...)
 	if err != nil {
 		return err
 	}
-	leg.Offers(func(offer []byte) []byte {
-		again, _ := decline(offer)
-		return again
-	})
+	leg.Offers(as.Decline)
 	if err := s.Service().Sleep(ctx, longest); err == nil {
 		leg.Hangup()
 	}
@@ -77,37 +72,4 @@ func report(s *as.Session, keying string) []string {
 		lines = append(lines, "C-S: media offered with "+keying+", declined: there are none yet")
 	}
 	return lines
-}
-
-// decline answers an offer by refusing every medium in it (RFC 3264 6), and names the weakest keying that was offered. nil if the offer
-// cannot be read or is none: then there is nothing to answer.
-func decline(offer []byte) (answer []byte, keying string) {
-	if len(offer) == 0 {
-		return nil, ""
-	}
-	session, err := sdp.Parse(offer, sdp.Limits{})
-	if err != nil {
-		return nil, ""
-	}
-	weakest := sdp.DTLSSRTP
-	for i := range session.Media {
-		m := &session.Media[i]
-		weakest = max(weakest, m.Keying())
-		session.Media[i] = sdp.Media{Kind: m.Kind, Proto: m.Proto, Formats: formats(m.Formats), Address: m.Address, MID: m.MID, Direction: sdp.Inactive}
-	}
-	session.Origin = sdp.Origin{Username: "-", ID: session.Origin.ID, Version: session.Origin.Version, Address: "echo.invalid"}
-	session.Other = nil
-	if answer, err = session.Marshal(); err != nil {
-		return nil, ""
-	}
-	return answer, weakest.String()
-}
-
-// formats keeps the names of formats, which the line of a declined medium still has.
-func formats(all []sdp.Format) []sdp.Format {
-	var bare []sdp.Format
-	for _, f := range all {
-		bare = append(bare, sdp.Format{Token: f.Token, PayloadType: f.PayloadType})
-	}
-	return bare[:min(len(bare), 1)]
 }
