@@ -32,11 +32,10 @@ func (s *Service) begin(method sip.Method, to string) (*sip.Message, error) {
 
 // exchange is one request whose final answer somebody waits for. On the shard.
 type exchange struct {
-	svc      *Service
-	waits    waits
-	over     bool
-	response *sip.Message
-	err      error
+	svc   *Service
+	waits waits
+	over  bool
+	err   error
 }
 
 // Response implements siptxn.Responder.

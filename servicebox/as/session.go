@@ -48,7 +48,6 @@ type Session struct {
 	events   events
 	waits    waits
 	noAnswer shard.Timer
-	outcome  *Event // of the branches of the last verb
 }
 
 // phase of a session, on the shard.
