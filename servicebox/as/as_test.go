@@ -28,7 +28,7 @@ provider = "example"
 domain   = "ims.example"
 endpoint = "sips:` + name + `.as.ims.example:5061"
 psi      = ["sip:` + name + `@ims.example"]
-scopes   = ["` + strings.ReplaceAll(scopes, " ", `", "`) + `"]
+scopes   = ["` + strings.ReplaceAll(scopes, " ", `", "`) + `", "identity.private"]
 users    = { all = true }
 limits   = { cps = 100, sessions = 100, fork = ` + strconv.Itoa(fork) + ` }
 expires  = 2030-01-01
