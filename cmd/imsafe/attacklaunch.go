@@ -77,7 +77,8 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 	if err := t.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("no target could be started: %w", err), os.RemoveAll(t.dir))
 	}
-	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Tight: s.Tight, Cast: s.Cast}
+	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Tight: s.Tight, Cast: s.Cast,
+		Approved: s.Approved}
 	for _, c := range s.Off {
 		setup.Off = append(setup.Off, c.String())
 	}
@@ -154,21 +155,25 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 // read turns what the target said into a site.
 func (t *child) read() error {
 	r := &t.ready
-	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Sh: r.Sh, Enrol: r.Enrol, Tokens: r.Tokens,
-		Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{}}
+	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Sh: r.Sh, Enrol: r.Enrol,
+		ISC: r.ISC, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
+		Platforms: map[string]attack.ServicePlatform{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")
 	}
-	if r.Enrol.IsValid() && !t.site.EnrolRoots.AppendCertsFromPEM([]byte(r.EnrolCA)) {
+	if r.EnrolCA != "" && !t.site.EnrolRoots.AppendCertsFromPEM([]byte(r.EnrolCA)) {
 		return errors.New("the target names no authority for service platforms")
 	}
-	other, err1 := r.Node.platform()
-	rogue, err2 := r.service(rogueService).platform()
-	archive, err3 := r.service(archiveService).platform()
-	if err := errors.Join(err1, err2, err3); err != nil {
+	other, err := r.Node.platform()
+	if err != nil {
 		return err
 	}
-	t.site.Node, t.site.Rogue, t.site.Archive = other.Certificate, rogue, archive
+	t.site.Node = other.Certificate
+	for name, c := range r.Platforms {
+		if t.site.Platforms[name], err = c.platform(); err != nil {
+			return err
+		}
+	}
 	for _, account := range r.Users {
 		u := &attack.User{Name: account.Name, IMPI: account.IMPI, IMPU: account.IMPU, Password: account.Password}
 		if account.Password == "" {
@@ -184,22 +189,13 @@ func (t *child) read() error {
 	return nil
 }
 
-// service returns the certificate of a service; nil if the target has none.
-func (r *targetReady) service(name string) *targetCertificate {
-	c, there := r.Services[name]
-	if !there {
-		return nil
-	}
-	return &c
-}
-
 // platform reads a certificate with its key; none is none.
 func (c *targetCertificate) platform() (p attack.ServicePlatform, err error) {
 	if c == nil {
 		return p, nil
 	}
 	p.Host = c.Host
-	if p.Certificate, err = tls.X509KeyPair([]byte(c.Certificate), []byte(c.Key)); err != nil {
+	if p.Certificate, err = tls.X509KeyPair([]byte(c.Chain), []byte(c.Key)); err != nil {
 		err = fmt.Errorf("certificate of %s: %w", c.Host, err)
 	}
 	return p, err
@@ -215,10 +211,22 @@ func (t *child) What() evidence.Target {
 
 // Events implements runner.Target.
 func (t *child) Events(ctx context.Context) (events []evidence.Event, err error) {
-	if err = t.ask(ctx, struct{}{}, &events); err != nil {
+	if err = t.ask(ctx, targetOrder{}, &events); err != nil {
 		err = fmt.Errorf("the target is gone: %w", err)
 	}
 	return events, err
+}
+
+// Operate implements runner.Target.
+func (t *child) Operate(ctx context.Context, verb, service string) error {
+	var done targetDone
+	if err := t.ask(ctx, targetOrder{Verb: verb, Service: service}, &done); err != nil {
+		return fmt.Errorf("the target is gone: %w", err)
+	}
+	if done.Error != "" {
+		return fmt.Errorf("the operator cannot %s %s: %s", verb, service, done.Error)
+	}
+	return nil
 }
 
 // Close implements runner.Target.

@@ -5,10 +5,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -35,8 +33,8 @@ import (
 )
 
 // A target of attacks is a lab node in a process of its own, with the controls off that its setup names. It speaks with the runner in
-// lines of JSON over standard input and output: setup in, ready out; then an empty line in and the events so far out. It ends with its
-// input, so that it does not outlive the runner.
+// lines of JSON over standard input and output: setup in, ready out; then orders in, and what came of each out. It ends with its input, so
+// that it does not outlive the runner.
 
 // targetSetup is what a target is asked to be.
 type targetSetup struct {
@@ -48,6 +46,19 @@ type targetSetup struct {
 	Profile string        `json:"profile"`
 	Tight   bool          `json:"tight"`
 	Cast    []string      `json:"cast"` // names of subscribers
+	// Approved are the service platforms that the operator approves.
+	Approved []attack.Approved `json:"approved,omitempty"`
+}
+
+// targetOrder is what the runner wants: the events so far, or with a verb what the operator does with a service.
+type targetOrder struct {
+	Verb    string `json:"verb,omitempty"`
+	Service string `json:"service,omitempty"`
+}
+
+// targetDone answers an order that has a verb.
+type targetDone struct {
+	Error string `json:"error,omitempty"`
 }
 
 // targetReady is where it is, and who its subscribers are. Their keys are random and die with the target.
@@ -60,25 +71,19 @@ type targetReady struct {
 	Cx     netip.AddrPort `json:"cx"`
 	Sh     netip.AddrPort `json:"sh"`
 	Enrol  netip.AddrPort `json:"enrol"`
+	ISC    netip.AddrPort `json:"isc"`
 	// What the door for enrolment proves itself by, in PEM, and invitations to it.
 	EnrolCA string   `json:"enrol_ca,omitempty"`
 	Tokens  []string `json:"tokens,omitempty"`
 	// Of a node that is neither HSS nor CSCF, for an attacker who has broken into one.
 	Node *targetCertificate `json:"node,omitempty"`
-	// Of enrolled services, by their names.
-	Services   map[string]targetCertificate `json:"services,omitempty"`
-	CA         string                       `json:"ca"` // in PEM
-	Config     string                       `json:"config_sha256"`
-	Weakenings []string                     `json:"weakenings"`
-	Users      []targetAccount              `json:"users"`
-	Error      string                       `json:"error,omitempty"` // why there is no target
-}
-
-// targetCertificate is one with its key, in PEM.
-type targetCertificate struct {
-	Host        string `json:"host"`
-	Certificate string `json:"certificate"`
-	Key         string `json:"key"`
+	// Of services, by their names.
+	Platforms  map[string]*targetCertificate `json:"platforms"`
+	CA         string                        `json:"ca"` // in PEM
+	Config     string                        `json:"config_sha256"`
+	Weakenings []string                      `json:"weakenings"`
+	Users      []targetAccount               `json:"users"`
+	Error      string                        `json:"error,omitempty"` // why there is no target
 }
 
 type targetAccount struct {
@@ -118,8 +123,8 @@ func (*attackTargetCmd) Run(a *app) error {
 		err = output.Encode(ready)
 	}
 	for err == nil {
-		if _, err = input.ReadBytes('\n'); err == nil {
-			err = output.Encode(t.notes.events())
+		if line, err = input.ReadBytes('\n'); err == nil {
+			err = output.Encode(t.obey(ctx, line))
 		}
 	}
 	if errors.Is(err, io.EOF) {
@@ -136,6 +141,8 @@ type target struct {
 	sockets *node.Sockets
 	node    *node.Node
 	notes   notes
+
+	operator approver // of service platforms
 }
 
 // start assembles the node: random secrets, free ports of loopback, the controls of the setup off.
@@ -170,13 +177,11 @@ func (t *target) start(a *app) (*targetReady, error) {
 	for _, s := range t.sockets.IPsec {
 		listeners = append(listeners, addressOf(s.Clear[0]), addressOf(s.NAT))
 	}
-	ready := &targetReady{Domain: c.HomeDomain(), TLS: tls[0], CA: string(authority.PEM()), Weakenings: weakeningsOf(c)}
+	ready := &targetReady{Domain: c.HomeDomain(), TLS: tls[0], CA: string(authority.PEM()), Weakenings: weakeningsOf(c),
+		Platforms: map[string]*targetCertificate{}}
 	identity, wires, err := t.wires(ready, authority, c)
 	if err != nil {
 		return nil, err
-	}
-	if t.sockets.Enrol != nil {
-		listeners = append(listeners, netip.MustParseAddrPort(t.sockets.Enrol.Addr().String()))
 	}
 	listeners = append(listeners, wires...)
 	effective, err := t.policy(listeners)
@@ -197,41 +202,38 @@ func (t *target) start(a *app) (*targetReady, error) {
 	return ready, err
 }
 
-// wires tells where nodes and services find the target, and makes the certificates of all who meet there; none without a wire.
+// wires tells where nodes and services find the target, and makes the certificates of those who meet at Cx and Sh.
 func (t *target) wires(ready *targetReady, authority *ca.CA, c *config.Config) (identity *node.Identity, at []netip.AddrPort, err error) {
-	for _, wire := range []struct {
-		ln net.Listener
-		at *netip.AddrPort
-	}{{t.sockets.Cx, &ready.Cx}, {t.sockets.Sh, &ready.Sh}} {
-		if wire.ln == nil {
-			continue
-		}
+	if t.sockets.Cx != nil || t.sockets.Sh != nil {
 		if identity, err = ready.nodes(authority, c); err != nil {
 			return nil, nil, err
 		}
-		*wire.at = netip.MustParseAddrPort(wire.ln.Addr().String())
-		at = append(at, *wire.at)
+	}
+	for _, wire := range []struct {
+		ln net.Listener
+		at *netip.AddrPort
+	}{{t.sockets.Cx, &ready.Cx}, {t.sockets.Sh, &ready.Sh}, {t.sockets.Enrol, &ready.Enrol}, {t.sockets.ISC, &ready.ISC}} {
+		if wire.ln != nil {
+			*wire.at = netip.MustParseAddrPort(wire.ln.Addr().String())
+			at = append(at, *wire.at)
+		}
 	}
 	return identity, at, nil
 }
 
-// nodes makes the certificate of this node towards others, one of another node for the attacker, and those of services.
+// nodes makes the certificate of this node towards others, one of another node for the attacker, and those of services on Sh.
 func (r *targetReady) nodes(authority *ca.CA, c *config.Config) (*node.Identity, error) {
 	own, err := authority.Node(time.Hour, []string{"hss." + targetDomain})
 	if err != nil {
 		return nil, err
 	}
-	other, err := certify(authority, "media."+targetDomain)
-	if err != nil {
+	if r.Node, err = certify(authority, "media."+targetDomain); err != nil {
 		return nil, err
 	}
-	r.Node, r.Services = other, map[string]targetCertificate{}
 	for _, s := range c.Sh.Services {
-		made, err := certify(authority, s.Hosts[0])
-		if err != nil {
+		if r.Platforms[s.Name], err = certify(authority, s.Hosts[0]); err != nil {
 			return nil, err
 		}
-		r.Services[s.Name] = *made
 	}
 	return &node.Identity{Certificate: own, Authority: authority.Pool()}, nil
 }
@@ -242,12 +244,7 @@ func certify(authority *ca.CA, host string) (*targetCertificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(made.PrivateKey)
-	if err != nil {
-		return nil, err
-	}
-	return &targetCertificate{Host: host, Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made.Certificate[0]})),
-		Key: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))}, nil
+	return inPEM(host, made.PrivateKey, made.Certificate...)
 }
 
 // config is that of a lab on loopback. Port 0 is any that is free.
@@ -265,6 +262,9 @@ func (t *target) config() *config.Config {
 		c.CI.IPsec.Profile = cmp.Or(t.setup.Profile, c.CI.IPsec.Profile)
 	case attack.Enrol:
 		c.IS.Enrol.Listen = free[0]
+	case attack.ISC:
+		c.IS.Listen = free[0]
+		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(t.operator.key())}
 	case attack.Cx:
 		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain}
 	case attack.Sh:
@@ -293,23 +293,19 @@ func tighten(b *config.CIBudget) {
 	b.Unproven = rate(attack.TightUnproven/2, time.Second, attack.TightUnproven)
 }
 
-// The services of a target: the attacker's, which has bob for its user, and an honest one.
-const (
-	rogueService   = "rogue"
-	archiveService = "archive"
-	rogueGroup     = "rogue"
-)
+// rogueGroup is whom the attacker's service on Sh serves.
+const rogueGroup = "rogue"
 
 // shOfTarget is a door to application servers, and what they are granted. The attacker's service has what a service usually has, and the numbers of
 // its own users besides.
 func shOfTarget(listen config.Address) config.Sh {
 	x := config.Default().Sh
 	x.Listen = listen
-	x.Services = []config.ShService{{Name: rogueService, Hosts: []string{"rogue.as." + targetDomain}}, {Name: archiveService, Hosts: []string{"archive.as." + targetDomain}}}
+	x.Services = []config.ShService{{Name: attack.Rogue, Hosts: []string{"rogue.as." + targetDomain}}, {Name: attack.Archive, Hosts: []string{"archive.as." + targetDomain}}}
 	all := []string{"pull", "update", "subscribe"}
-	x.Grants = []config.ShGrant{{Service: rogueService, Data: []string{"*"}, Indications: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
-		{Service: rogueService, Data: []string{"MSISDN"}, Operations: []string{"pull"}, Groups: []string{rogueGroup}, Rate: 500},
-		{Service: archiveService, Data: []string{"RepositoryData"}, Indications: []string{"*"}, Operations: all, Everybody: true, Rate: 500}}
+	x.Grants = []config.ShGrant{{Service: attack.Rogue, Data: []string{"*"}, Indications: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
+		{Service: attack.Rogue, Data: []string{"MSISDN"}, Operations: []string{"pull"}, Groups: []string{rogueGroup}, Rate: 500},
+		{Service: attack.Archive, Data: []string{"RepositoryData"}, Indications: []string{"*"}, Operations: all, Everybody: true, Rate: 500}}
 	return x
 }
 
@@ -357,8 +353,13 @@ func (t *target) policy(listeners []netip.AddrPort) (policy.Effective, error) {
 
 // provision makes the subscribers.
 func (t *target) provision(ctx context.Context, ready *targetReady) error {
-	if t.sockets.Enrol != nil {
-		if err := t.invite(ready); err != nil {
+	if t.sockets.Enrol != nil || t.sockets.ISC != nil {
+		if err := t.authorise(ready); err != nil {
+			return err
+		}
+	}
+	if t.sockets.ISC != nil {
+		if err := t.approve(ctx, ready); err != nil {
 			return err
 		}
 	}
@@ -383,38 +384,12 @@ func (t *target) provision(ctx context.Context, ready *targetReady) error {
 	return nil
 }
 
-// invite gives the node an authority, and the attacker invitations.
-func (t *target) invite(ready *targetReady) error {
-	root, err := ca.NewRoot(rand.Reader, time.Now, targetDomain, time.Hour)
-	if err != nil {
-		return err
-	}
-	request, err := t.node.Authority.Request()
-	if err != nil {
-		return err
-	}
-	signed, err := root.Sign(request, time.Hour)
-	if err == nil {
-		err = t.node.Authority.Install(signed)
-	}
-	if err != nil {
-		return err
-	}
-	ready.Enrol, ready.EnrolCA = netip.MustParseAddrPort(t.sockets.Enrol.Addr().String()), string(root.Certificate())
-	const invitations = 8
-	for range invitations {
-		token, err := t.node.Registry.Invite(time.Hour)
-		if err != nil {
-			return err
-		}
-		ready.Tokens = append(ready.Tokens, token)
-	}
-	return nil
-}
-
 func newTargetAccount(name string, setup *targetSetup) (*targetAccount, *hss.Subscriber) {
 	u := &targetAccount{Name: name, IMPI: name + "@" + targetDomain, IMPU: "sip:" + name + "@" + targetDomain}
 	s := &hss.Subscriber{Card: hss.Card{IMPI: u.IMPI}, Public: []hss.Public{{IMPU: u.IMPU}}}
+	if slices.ContainsFunc(setup.Approved, func(p attack.Approved) bool { return p.Whole }) {
+		s.Public[0].Profile = wholeProfile
+	}
 	if name == attack.Carol {
 		s.Public = append(s.Public, hss.Public{IMPU: targetPremium})
 	}

@@ -48,7 +48,7 @@ func (p Position) Holds() []string {
 	case Platform:
 		return []string{"reach of the addresses of services and nodes"}
 	case EnrolledPlatform:
-		return []string{"invitations to enrol", "a valid certificate of a service, and what that service was granted"}
+		return []string{"invitations to enrol, or the certificates of approved services and what these were granted"}
 	case CoreNode:
 		return []string{"a valid certificate of another node"}
 	}
@@ -112,6 +112,7 @@ const (
 	Cx    Access = "cx"         // not a client's: Diameter between nodes, over mutual TLS; clients come over TLS
 	Sh    Access = "sh"         // the same between services and the HSS
 	Enrol Access = "enrol"      // not a client's: HTTPS, where service platforms ask to be approved; clients come over TLS
+	ISC   Access = "isc"        // not a client's: SIP between core and service platforms, over mutual TLS; clients come over TLS
 	Clear Access = "lab-udp"    // lab only: UDP and TCP
 )
 
@@ -154,6 +155,7 @@ type Attack struct {
 	Quick    bool     // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
 	Tight    bool     // the target's budgets are small, so that a run needs few packets; else nobody reaches them
 	Digest   bool     // the target admits subscribers without a card, who are in the cast then
+	Approved []Approved
 	Bounds   Bounds
 	Variants []Variant
 }

@@ -23,7 +23,7 @@ const (
 	Bob     = "bob"     // who talks with her
 	Carol   = "carol"   // honest, with a client that shows every octet
 	Mallory = "mallory" // the attacker's own subscription
-	Dave    = "dave"    // honest and without a card; where the target admits that
+	Dave    = "dave"    // honest; without a card where the target admits that
 )
 
 // User is a lab subscriber.
@@ -44,17 +44,25 @@ type Site struct {
 	Cx     netip.AddrPort  // where the HSS takes Diameter peers
 	Sh     netip.AddrPort  // where it takes application servers
 	Enrol  netip.AddrPort  // where service platforms ask to be approved
+	ISC    netip.AddrPort  // where approved service platforms connect
 	Node   tls.Certificate // of a node that is neither HSS nor CSCF
 	Roots  *x509.CertPool
-	// EnrolRoots are what the door for enrolment proves itself by; Tokens are invitations to it.
+	// EnrolRoots are what the doors for service platforms prove themselves by; Tokens are invitations to enrol.
 	EnrolRoots *x509.CertPool
 	Tokens     []string
-	Users      map[string]*User
+	// Platforms are those of services by their names, and under Unapproved and AnotherKey what comes near one.
+	Platforms map[string]ServicePlatform
+	Users     map[string]*User
 	// Premium is a number, as a URI, that pays whoever owns it: Carol.
 	Premium string
-	// Rogue is an enrolled service that is the attacker's: bob is its only user. Archive is an honest one, which may read the documents of everybody.
-	Rogue, Archive ServicePlatform
 }
+
+// The services of a target that is attacked on Sh: the attacker's, whose only user is bob, and an honest one, which may read the documents of
+// everybody.
+const (
+	Rogue   = "rogue"
+	Archive = "archive"
+)
 
 // ServicePlatform is an enrolled service: the name of its instance, and the certificate with it.
 type ServicePlatform struct {
@@ -90,6 +98,7 @@ type Field struct {
 	Alice  *Party
 	Bob    *Party
 
+	operate  func(ctx context.Context, verb, service string) error
 	access   Access
 	position Position
 	honest   Network
@@ -105,11 +114,14 @@ type Means struct {
 	Random   io.Reader
 	Honest   Network // of the honest parties
 	Attacker Network // of the attacker, limited
+	// Operate is the operator of the target: "suspend" or "revoke", and the name of a service.
+	Operate func(ctx context.Context, verb, service string) error
 }
 
 // NewField makes the field of a variant over an access. The parties are made, and run until ctx ends; they have not registered yet.
 func NewField(ctx context.Context, v *Variant, access Access, m Means) (*Field, error) {
-	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: access, position: v.Position, honest: m.Honest, attacker: m.Attacker}
+	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: access, position: v.Position, honest: m.Honest, attacker: m.Attacker,
+		operate: m.Operate}
 	var err error
 	if f.Alice, err = f.party(ctx, Alice, nil); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base32"
 	"errors"
@@ -24,11 +25,14 @@ type Hand struct {
 	f        *Field
 	conn     net.Conn
 	proto    string // of its Via
+	sentBy   string // of its Via
 	tag      string
 	instance string
 	number   uint32
 	answers  atomic.Bool   // 200 to every request
 	heard    *bytes.Buffer // all that comes, if not nil; to be read after Close
+	// serves, if not nil, is asked for each message first; one that it takes does not wait in the inbox. It runs on the reader.
+	serves func(*sip.Message) bool
 
 	lastAuthorization string // that answered a challenge: what a reader of the connection has
 
@@ -46,10 +50,16 @@ var (
 )
 
 func newHand(f *Field, conn net.Conn, proto string, u *User, heard *bytes.Buffer) *Hand {
-	h := &Hand{User: u, f: f, conn: conn, proto: proto, tag: f.token(), instance: f.token(), heard: heard, pool: sip.NewPool(sip.Limits{}),
-		inbox: make(chan *sip.Message, heardAtMost), gone: make(chan struct{})}
+	h := makeHand(f, conn, proto)
+	h.User, h.heard = u, heard
 	go h.read()
 	return h
+}
+
+// makeHand is newHand without a reader.
+func makeHand(f *Field, conn net.Conn, proto string) *Hand {
+	return &Hand{f: f, conn: conn, proto: proto, tag: f.token(), instance: f.token(), pool: sip.NewPool(sip.Limits{}),
+		inbox: make(chan *sip.Message, heardAtMost), gone: make(chan struct{})}
 }
 
 // token returns 80 bits of randomness as 16 characters.
@@ -106,6 +116,10 @@ func (h *Hand) take(raw []byte) {
 	}
 	m, err := h.pool.Parse(raw)
 	if err != nil {
+		return
+	}
+	if h.serves != nil && h.serves(m) {
+		m.Release()
 		return
 	}
 	if h.answers.Load() && m.IsRequest() && m.Method() != sip.ACK {
@@ -232,7 +246,7 @@ func (h *Hand) Text(r Request) string {
 		to += ";tag=" + r.ToTag
 	}
 	head := []string{r.Method + " " + r.URI + " SIP/2.0",
-		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, h.conn.LocalAddr(), h.f.token()), "Max-Forwards: 70",
+		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, cmp.Or(h.sentBy, h.conn.LocalAddr().String()), h.f.token()), "Max-Forwards: 70",
 		from + ";tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
 	if r.Method != "REGISTER" {
 		head = append(head, h.sealedLines()...)

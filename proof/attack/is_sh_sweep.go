@@ -34,7 +34,7 @@ const (
 // sweep pulls the data of everybody in the cast and of sixty names that are made up. The service may read the numbers of its own users, and bob
 // is the only one.
 func sweep(ctx context.Context, f *Field, o *Outcome) error {
-	line, err := f.service(ctx, f.attacker, &f.Rogue)
+	line, err := f.service(ctx, f.attacker, Rogue)
 	if err != nil {
 		return err
 	}

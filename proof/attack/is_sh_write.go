@@ -24,7 +24,7 @@ func shWrite() Attack {
 // writeOthers writes data of alice, whose service is another one: documents, an activation, a session transfer number. The service to which
 // she belongs looks at them.
 func writeOthers(ctx context.Context, f *Field, o *Outcome) error {
-	line, err := f.service(ctx, f.attacker, &f.Rogue)
+	line, err := f.service(ctx, f.attacker, Rogue)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func writeOthers(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Wire(taken > 0, "%d writes to alice's data are answered %s", len(answers), answered(answers))
 
-	honest, err := f.service(ctx, f.honest, &f.Archive)
+	honest, err := f.service(ctx, f.honest, Archive)
 	if err != nil {
 		return err
 	}

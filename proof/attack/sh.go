@@ -28,7 +28,11 @@ type shAnswer struct {
 }
 
 // service connects in the name of a service with its certificate, and exchanges capabilities.
-func (f *Field) service(ctx context.Context, n Network, p *ServicePlatform) (*shLine, error) {
+func (f *Field) service(ctx context.Context, n Network, name string) (*shLine, error) {
+	p, err := f.platform(name)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := n.Dial(ctx, "tcp", netip.Addr{}, f.Sh)
 	if err != nil {
 		return nil, err

@@ -141,7 +141,7 @@ type run struct {
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
 	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
-		Cast: cast(a)})
+		Cast: cast(a), Approved: a.Approved})
 	if err != nil {
 		return nil, err
 	}
@@ -150,10 +150,10 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	site := target.Site()
-	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol},
-		clock: r.cfg.Clock}
+	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, clock: r.cfg.Clock,
+		targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol, site.ISC}}
 	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random,
-		Honest: r.cfg.Network, Attacker: bounds})
+		Honest: r.cfg.Network, Attacker: bounds, Operate: target.Operate})
 	if err != nil {
 		return nil, err
 	}

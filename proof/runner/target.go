@@ -17,6 +17,8 @@ type Setup struct {
 	Profile string             // of IPsec, by its name; "" is strict
 	Tight   bool               // budgets of C-I are attack.TightSource and so on; else nobody reaches them
 	Cast    []string           // names of the lab subscribers, whose keys the target makes
+	// Approved are the service platforms that its operator has approved.
+	Approved []attack.Approved
 }
 
 // Target is one running IMS with one configuration, in a process of its own. Not safe for concurrent use.
@@ -27,6 +29,8 @@ type Target interface {
 	What() evidence.Target
 	// Events returns what its gate has noted since it started.
 	Events(ctx context.Context) ([]evidence.Event, error)
+	// Operate is what its operator does with a service: "suspend" or "revoke". It returns when the target says that it is done.
+	Operate(ctx context.Context, verb, service string) error
 	// Close ends it and removes what it left. An error says that it did not end as it should: a defect, or a crash.
 	Close() error
 }
@@ -39,7 +43,7 @@ type Launcher interface {
 // cast is who lives on a target for attack a.
 func cast(a *attack.Attack) []string {
 	names := []string{attack.Alice, attack.Bob, attack.Carol, attack.Mallory}
-	if a.Digest {
+	if a.Digest || len(a.Approved) > 0 {
 		names = append(names, attack.Dave)
 	}
 	return names
