@@ -40,6 +40,8 @@ func All() []Attack {
 		subscribeIntrude(),   // CI-35
 		tlsDowngrade(),       // CI-37
 		privacyLeak(),        // CI-38
+		asRogue(),            // IS-01
+		odiEdit(),            // IS-04
 		shSweep(),            // IS-05
 		shWrite(),            // IS-06
 		profileBomb(),        // IS-11

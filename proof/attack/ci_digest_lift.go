@@ -22,7 +22,7 @@ func digestLift() Attack {
 }
 
 func liftResponse(ctx context.Context, f *Field, o *Outcome) error {
-	dave, err := f.DaveWithPassword(ctx)
+	dave, err := f.Dave(ctx)
 	if err != nil {
 		return err
 	}

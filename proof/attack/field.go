@@ -198,8 +198,8 @@ func (f *Field) witness(ctx context.Context, name string, heard *bytes.Buffer) (
 	return h, nil
 }
 
-// DaveWithPassword is the honest subscriber without a card, registered.
-func (f *Field) DaveWithPassword(ctx context.Context) (*Hand, error) {
+// Dave is an honest subscriber, without a card where the target admits that, registered.
+func (f *Field) Dave(ctx context.Context) (*Hand, error) {
 	h, err := f.witness(ctx, Dave, nil)
 	if err != nil {
 		return nil, err

@@ -199,7 +199,31 @@ func (s *Server) contact() string { return "Contact: <sip:" + s.host + ">" }
 // callerAndCallee are honest users, registered, who look at every octet: dave calls carol.
 func (f *Field) callerAndCallee(ctx context.Context) (dave, carol *Hand, err error) {
 	if carol, err = f.Carol(ctx); err == nil {
-		dave, err = f.DaveWithPassword(ctx)
+		dave, err = f.Dave(ctx)
 	}
 	return dave, carol, err
+}
+
+// counts has dave write to carol and returns how many requests that fit came to her before that.
+func (f *Field) counts(ctx context.Context, dave, carol *Hand, fits func(*sip.Message) bool) (n int, err error) {
+	last := "last " + f.token()
+	answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, last))
+	if err != nil {
+		return 0, err
+	}
+	if answer.Status() != 200 {
+		return 0, fmt.Errorf("attack: an honest message is answered %d", answer.Status())
+	}
+	for {
+		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && (string(m.Body()) == last || fits(m)) })
+		if err != nil {
+			return n, err
+		}
+		over := string(m.Body()) == last
+		m.Release()
+		if over {
+			return n, nil
+		}
+		n++
+	}
 }
