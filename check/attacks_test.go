@@ -19,8 +19,6 @@ var unproven = map[string]string{
 	"core.authorization.role":       "the roles of today differ in nothing that a peer of one could want of the other",
 	"core.confidentiality.mtls":     "its attack reads the wires between nodes, in targets with more than one process",
 	"is.authentication.revocation":  platforms,
-	"is.authorization.assert":       platforms,
-	"is.authorization.manifest":     platforms,
 	"is.availability.quota":         platforms,
 	"is.confidentiality.header-min": platforms,
 	"is.integrity.fail-closed":      platforms,

@@ -48,7 +48,7 @@ func (p Position) Holds() []string {
 	case Platform:
 		return []string{"reach of the addresses of services and nodes"}
 	case EnrolledPlatform:
-		return []string{"invitations to enrol, or the certificates of approved services and what these were granted"}
+		return []string{"invitations to enrol, or the certificates of approved services and what these were granted", "one subscription of his own"}
 	case CoreNode:
 		return []string{"a valid certificate of another node"}
 	}

@@ -41,6 +41,8 @@ func All() []Attack {
 		tlsDowngrade(),       // CI-37
 		privacyLeak(),        // CI-38
 		asRogue(),            // IS-01
+		asOverreach(),        // IS-02
+		identityForge(),      // IS-03
 		odiEdit(),            // IS-04
 		shSweep(),            // IS-05
 		shWrite(),            // IS-06

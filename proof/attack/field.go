@@ -173,7 +173,7 @@ func (f *Field) Mallory(ctx context.Context) (*Hand, error) {
 
 // MalloryInClear is the same, not registered yet.
 func (f *Field) MalloryInClear(ctx context.Context) (*Hand, error) {
-	if f.position != Subscriber {
+	if f.position != Subscriber && f.position != EnrolledPlatform {
 		return nil, errPosition
 	}
 	return f.hand(ctx, f.attacker, f.Users[Mallory], nil)

@@ -33,6 +33,7 @@ type Hand struct {
 	heard    *bytes.Buffer // all that comes, if not nil; to be read after Close
 	// serves, if not nil, is asked for each message first; one that it takes does not wait in the inbox. It runs on the reader.
 	serves func(*sip.Message) bool
+	pongs  chan struct{} // if not nil, told of a pong (RFC 5626 4.4.1)
 
 	lastAuthorization string // that answered a challenge: what a reader of the connection has
 
@@ -103,10 +104,20 @@ func (h *Hand) read() {
 			if raw == nil && err == nil {
 				break
 			}
+			if err != nil {
+				h.ponged()
+			}
 			if raw != nil {
 				h.take(raw)
 			}
 		}
+	}
+}
+
+func (h *Hand) ponged() {
+	select {
+	case h.pongs <- struct{}{}:
+	default: // nobody waits
 	}
 }
 

@@ -60,6 +60,8 @@ type Server struct {
 	Handle func(*sip.Message) bool
 	// Edit changes each request that is passed on.
 	Edit func(*sip.Message)
+	// EditAnswer changes each response that is passed on.
+	EditAnswer func(*sip.Message)
 	// Silent platforms read, and do nothing.
 	Silent atomic.Bool
 
@@ -83,7 +85,26 @@ func (f *Field) server(ctx context.Context, n Network, name string, with func(*S
 	if err != nil {
 		return nil, err
 	}
-	return f.serverBy(ctx, n, name, &p.Certificate, with)
+	s, err := f.serverBy(ctx, n, name, &p.Certificate, with)
+	if err == nil {
+		err = s.settles(ctx)
+	}
+	return s, err
+}
+
+// settles waits until the core has the connection: a ping is answered after that (RFC 5626 4.4.1).
+func (s *Server) settles(ctx context.Context) error {
+	if err := s.Write("\r\n\r\n"); err != nil {
+		return err
+	}
+	select {
+	case <-s.pongs:
+		return nil
+	case <-s.gone:
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrSilence, ctx.Err())
+	}
 }
 
 // serverBy connects with any certificate, or none, and says that it is the platform name.
@@ -116,7 +137,7 @@ func (f *Field) secures(ctx context.Context, conn net.Conn, certificate *tls.Cer
 func (f *Field) serverOn(conn net.Conn, name string, with func(*Server)) *Server {
 	who := Approved{Name: name}
 	s := &Server{Hand: makeHand(f, conn, "TLS"), PSI: who.psi(f.Domain), host: who.host(f.Domain)}
-	s.sentBy, s.serves = s.host, s.serve
+	s.sentBy, s.serves, s.pongs = s.host, s.serve, make(chan struct{}, 1)
 	if with != nil {
 		with(s)
 	}
@@ -135,6 +156,9 @@ func (s *Server) serve(m *sip.Message) bool {
 			return false
 		}
 		m.RemoveFirst(sip.HdrVia)
+		if s.EditAnswer != nil {
+			s.EditAnswer(m)
+		}
 		_ = s.Write(string(m.AppendTo(nil))) // who has closed needs none
 		return true
 	}

@@ -1,0 +1,131 @@
+package attack
+
+import (
+	"context"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// identityForge: an approved platform says who is calling, and lies.
+func identityForge() Attack {
+	controls := []secure.ControlID{secure.ISAuthorizationAssert}
+	return Attack{
+		ID: "is.identity.forge", Number: "IS-03", Title: "an approved platform asserts identities that are not its own",
+		Text:     "what an application server asserts is believed by everybody behind it: each of them could call as the police",
+		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Corruption}, Module: ServicesControl,
+		Source: "TS 33.203 Annex J; RFC 3325 5", Access: []Access{ISC},
+		Approved: []Approved{{Name: chat, Manifest: rights("session.proxy", "session.originate", "message.send") + asked("terminating", 10, "continue")}},
+		Bounds:   Bounds{Packets: 80, Bytes: 80_000, Conns: 1, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "originate", Position: EnrolledPlatform, Controls: controls, Run: forgeOriginator},
+			{Name: "passing", Position: EnrolledPlatform, Controls: controls, Run: forgePassing},
+			{Name: "connected", Position: EnrolledPlatform, Controls: controls, Run: forgeConnected},
+		},
+	}
+}
+
+const times = 10
+
+// asserts reports whether a message is asserted as of whom.
+func asserts(m *sip.Message, whom string) bool {
+	name, err := sip.ParseNameAddr(m.Get(sip.HdrPAssertedIdentity))
+	return err == nil && string(name.URI) == whom
+}
+
+// forgeOriginator writes to carol in alice's name.
+func forgeOriginator(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, chat, nil)
+	if err != nil {
+		return err
+	}
+	alice, taken := f.Users[Alice].IMPU, 0
+	for range times {
+		answer, err := s.Ask(ctx, s.Begins(Request{Method: "MESSAGE", URI: carol.IMPU, From: alice, Body: "send money",
+			Lines: []string{"P-Asserted-Identity: <" + alice + ">", "Content-Type: text/plain"}}))
+		if err != nil {
+			return err
+		}
+		o.Arrived("%d messages in alice's name, the last answered %d", times, answer.Status())
+		if answer.Status() == 200 {
+			taken++
+		}
+	}
+	shown, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return asserts(m, alice) })
+	if err != nil {
+		return err
+	}
+	o.Users = min(shown, 1)
+	o.Wire(taken > 0, "%d of %d messages in alice's name are taken", taken, times)
+	o.Peer(shown > 0, "carol's telephone shows alice as the writer of %d of %d", shown, times)
+	return nil
+}
+
+// forgePassing makes dave's messages to carol alice's while they pass.
+func forgePassing(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	alice := f.Users[Alice].IMPU
+	const forged = "send money"
+	s, err := f.server(ctx, f.attacker, chat, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			if string(m.Body()) == forged {
+				m.SetString(sip.HdrPAssertedIdentity, "<"+alice+">")
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	taken := 0
+	for range times {
+		answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, forged))
+		if err != nil {
+			return err
+		}
+		if answer.Status() == 200 {
+			taken++
+		}
+	}
+	o.Arrived("the platform changes who has written %d messages", len(s.Seen("MESSAGE")))
+	shown, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return asserts(m, alice) })
+	if err != nil {
+		return err
+	}
+	o.Users = min(shown, 1)
+	o.Peer(shown > 0, "carol's telephone shows alice as the writer of %d of %d messages of dave", shown, times)
+	o.Wire(shown > 0 && taken > 0, "dave sees %d of them answered 200", taken)
+	return nil
+}
+
+// forgeConnected tells dave, who calls carol, that alice has answered.
+func forgeConnected(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	alice := f.Users[Alice].IMPU
+	s, err := f.server(ctx, f.attacker, chat, func(s *Server) {
+		s.EditAnswer = func(m *sip.Message) { m.SetString(sip.HdrPAssertedIdentity, "<"+alice+">") }
+	})
+	if err != nil {
+		return err
+	}
+	answer, err := dave.Ask(ctx, dave.calls(carol.IMPU, f.token()))
+	if err != nil {
+		return err
+	}
+	o.Arrived("dave calls over the platform (%d calls), which changes the answer, a %d", len(s.Seen("INVITE")), answer.Status())
+	if asserts(answer, alice) {
+		o.Users = 1
+	}
+	o.Peer(asserts(answer, alice), "dave's telephone shows %q as who has answered", answer.Get(sip.HdrPAssertedIdentity))
+	return nil
+}
