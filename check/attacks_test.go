@@ -18,7 +18,6 @@ const platforms = "its attack needs a target with service platforms; test/scenar
 var unproven = map[string]string{
 	"core.authorization.role":       "the roles of today differ in nothing that a peer of one could want of the other",
 	"core.confidentiality.mtls":     "its attack reads the wires between nodes, in targets with more than one process",
-	"is.authentication.revocation":  platforms,
 	"is.availability.quota":         platforms,
 	"is.confidentiality.header-min": platforms,
 	"is.integrity.fail-closed":      platforms,

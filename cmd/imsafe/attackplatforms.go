@@ -40,6 +40,9 @@ func (a *approver) key() ed25519.PublicKey {
 	return a.private.Public().(ed25519.PublicKey)
 }
 
+// platformInstance is the one instance of each platform.
+const platformInstance = "a"
+
 // wholeProfile is the service profile of users whose REGISTER is sent whole to a platform.
 const wholeProfile = "whole"
 
@@ -84,11 +87,11 @@ func (t *target) approve(ctx context.Context, ready *targetReady) error {
 		if i > 0 {
 			continue
 		}
-		if _, err := t.issue(ready, attack.AnotherKey, m.Identity("a"), m.Host(), 0); err != nil {
+		if _, err := t.issue(ready, attack.AnotherKey, m.Identity(platformInstance), m.Host(), 0); err != nil {
 			return err
 		}
 		unknown := "nobody"
-		if _, err := t.issue(ready, attack.Unapproved, "spiffe://"+targetDomain+"/as/lab/"+unknown+"/a", unknown+".as."+targetDomain, 0); err != nil {
+		if _, err := t.issue(ready, attack.Unapproved, "spiffe://"+targetDomain+"/as/lab/"+unknown+"/"+platformInstance, unknown+".as."+targetDomain, 0); err != nil {
 			return err
 		}
 	}
@@ -137,7 +140,7 @@ func (t *target) approvePlatform(ctx context.Context, p *attack.Approved, ready 
 	if err != nil {
 		return nil, err
 	}
-	csr, err := t.issue(ready, p.Name, m.Identity("a"), m.Host(), p.Life)
+	csr, err := t.issue(ready, p.Name, m.Identity(platformInstance), m.Host(), p.Life)
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +188,11 @@ func (t *target) obey(ctx context.Context, line []byte) any {
 	case err != nil:
 	case o.Verb == "":
 		return t.notes.events()
-	case o.Verb == "suspend":
+	case o.Verb == attack.Suspend:
 		err = t.manage(ctx, "service.suspend", node.SuspendService{Name: o.Service})
-	case o.Verb == "revoke":
+	case o.Verb == attack.RevokeCertificate:
+		err = t.manage(ctx, "service.revoke", node.RevokeService{Name: o.Service, Instance: platformInstance})
+	case o.Verb == attack.Revoke:
 		err = t.manage(ctx, "service.revoke", node.RevokeService{Name: o.Service})
 	default:
 		err = fmt.Errorf("there is no order %q", o.Verb)

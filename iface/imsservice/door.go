@@ -40,7 +40,7 @@ type Config struct {
 
 // Services is who is approved, as the door asks it for each message. Safe for concurrent use; none of it waits.
 type Services interface {
-	// ByPeer returns whose certificate it is; else why nobody's: see secure.Event.
+	// ByPeer returns whose certificate it is; else why nobody's, and whose it was.
 	ByPeer(leaf *x509.Certificate) (*isc.Service, Standing)
 	// ByServer returns the platform whose host stands in a server name or a Route, nil if none.
 	ByServer(host []byte) *isc.Service

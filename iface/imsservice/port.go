@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/netip"
+	"time"
 
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
@@ -27,9 +28,11 @@ type Port struct {
 
 // peer is a platform at the other end of a connection.
 type peer struct {
-	host  string            // of its manifest
-	leaf  *x509.Certificate // nil for one that is compiled in, and for a stranger whom a lab lets in
-	proof secure.Proof
+	host    string            // of its manifest
+	leaf    *x509.Certificate // nil for one that is compiled in, and for a stranger whom a lab lets in
+	service *isc.Service      // as it was approved when the connection was opened: for a lab that asks no more
+	proof   secure.Proof
+	end     shard.Timer // of leaf
 }
 
 var (
@@ -61,12 +64,18 @@ func chains(state tls.ConnectionState, roots *x509.CertPool) bool {
 	for _, c := range state.PeerCertificates[1:] {
 		between.AddCert(c)
 	}
-	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	o := x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	leaf := state.PeerCertificates[0]
+	_, err := leaf.Verify(o)
+	var invalid x509.CertificateInvalidError
+	if errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert == leaf {
+		o.CurrentTime = leaf.NotAfter // it is told from a stranger's, and refused for its age: see standing
+		_, err = leaf.Verify(o)
+	}
 	return err == nil
 }
 
-// standing returns whose certificate leaf is, and is the enforcement point of who may be on I-S at all: nobody but platforms that are
+// standing returns whose certificate leaf is or was, and is the enforcement point of who may be on I-S at all: nobody but platforms that are
 // approved, and not those whose approval was taken back. leaf is nil for whoever has shown none that leads to our authority.
 func (d *Door) standing(leaf *x509.Certificate, source netip.Addr) (s *isc.Service, refused bool) {
 	how := StandingStranger
@@ -88,11 +97,25 @@ func (p *Port) Opened(f siptransport.Flow, state *tls.ConnectionState) {
 		return
 	}
 	leaf := state.PeerCertificates[0]
-	s, how := p.door.ports.Services.ByPeer(leaf)
-	if s == nil || how != StandingActive {
+	s, refused := p.door.standing(leaf, f.Peer.Addr())
+	if s == nil || refused {
 		return // changed in this moment, or let in by a lab: without a name it is a stranger at each message
 	}
-	p.enter(f, &peer{host: s.Manifest.Host(), leaf: leaf, proof: mint.Service(s.Manifest.Host())})
+	who := &peer{host: s.Manifest.Host(), leaf: leaf, service: s, proof: mint.Service(s.Manifest.Host())}
+	p.enter(f, who)
+	p.endsWith(f, who)
+}
+
+// endsWith has the connection examined when its certificate is over: whoever holds it open is not there for longer than he was vouched for.
+func (p *Port) endsWith(f siptransport.Flow, who *peer) {
+	const past = time.Millisecond // it is good until its last moment
+	p.shard.Arm(&who.end, who.leaf.NotAfter.Sub(p.shard.Wall())+past, shard.EventFunc(func(*shard.Shard) {
+		if !p.shard.Wall().After(who.leaf.NotAfter) {
+			p.endsWith(f, who) // the clock was set back
+			return
+		}
+		p.examine(f)
+	}))
 }
 
 // Attach makes f the connection of the platform s that is compiled into this process: its proof is that it was built in, and it passes the
@@ -109,6 +132,7 @@ func (p *Port) enter(f siptransport.Flow, who *peer) {
 // Closed implements siptransport.Receiver.
 func (p *Port) Closed(f siptransport.Flow, _ error) {
 	if who := p.known[f]; who != nil {
+		p.shard.Disarm(&who.end)
 		p.door.lines.remove(who.host, f)
 		delete(p.known, f)
 	}
@@ -156,7 +180,13 @@ func (p *Port) Packet(f siptransport.Flow, data []byte) {
 // platforms are known by what they say.
 func (p *Port) platform(f siptransport.Flow, m *sip.Message) (*isc.Service, secure.Proof) {
 	if who := p.known[f]; who != nil {
-		return p.door.ports.Services.ByServer([]byte(who.host)), who.proof
+		s := p.door.ports.Services.ByServer([]byte(who.host))
+		if s == nil && who.leaf != nil {
+			if _, refused := p.door.standing(who.leaf, f.Peer.Addr()); !refused {
+				s = who.service
+			}
+		}
+		return s, who.proof
 	}
 	via, err := m.TopVia()
 	if err != nil {

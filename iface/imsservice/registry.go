@@ -229,7 +229,7 @@ func (r *Registry) Sets() map[int][]cx.InitialFilterCriteria {
 	return sets
 }
 
-// ByPeer returns whose certificate it is; else why nobody's. That its chain ends at the authority is for TLS to say; here are compared
+// ByPeer returns whose certificate it is; else why nobody's, and for one that is over, suspended or revoked whose it was. That its chain ends at the authority is for TLS to say; here are compared
 // its names with those of the manifest, and its key with those of the approval. A certificate with a second URI is nobody's.
 func (r *Registry) ByPeer(leaf *x509.Certificate) (*isc.Service, Standing) {
 	now := r.ports.Clock.Wall()
@@ -241,15 +241,15 @@ func (r *Registry) ByPeer(leaf *x509.Certificate) (*isc.Service, Standing) {
 	f := isc.FingerprintOf(leaf.RawSubjectPublicKeyInfo)
 	switch {
 	case s.revoked[revokedKey(f)] || s.revoked[revokedSerial(leaf.SerialNumber.Text(16))] || e.State == StateRevoked:
-		return nil, StandingRevoked
+		return e.service, StandingRevoked
 	case e.service == nil:
 		return nil, StandingStranger
 	case !slices.Equal(leaf.DNSNames, []string{e.service.Manifest.Host()}) || !e.hasKey(instance, f):
 		return nil, StandingMismatch
 	case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) || e.service.Manifest.Expired(now):
-		return nil, StandingExpired
+		return e.service, StandingExpired
 	case !e.active():
-		return nil, StandingSuspended
+		return e.service, StandingSuspended
 	}
 	return e.service, StandingActive
 }

@@ -137,6 +137,7 @@ type Bounds struct {
 	Bytes   int           // octets of these
 	Conns   int           // sockets
 	Time    time.Duration // from the first socket to the last answer
+	Wait    time.Duration // of it, for a clock of the target: the end of a certificate, a time limit
 }
 
 // Attack is one row of the catalogue.

@@ -46,6 +46,7 @@ func All() []Attack {
 		odiEdit(),            // IS-04
 		shSweep(),            // IS-05
 		shWrite(),            // IS-06
+		asRevoked(),          // IS-07
 		profileBomb(),        // IS-11
 		bearerHijack(),       // MG-02
 		diameterSpoof(),      // CX-01

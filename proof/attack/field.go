@@ -114,9 +114,16 @@ type Means struct {
 	Random   io.Reader
 	Honest   Network // of the honest parties
 	Attacker Network // of the attacker, limited
-	// Operate is the operator of the target: "suspend" or "revoke", and the name of a service.
+	// Operate is the operator of the target: one of Suspend, Revoke and RevokeCertificate, and the name of a service.
 	Operate func(ctx context.Context, verb, service string) error
 }
+
+// What the operator of a target does with a service when a driver asks him to.
+const (
+	Suspend           = "suspend"
+	Revoke            = "revoke"
+	RevokeCertificate = "revoke-certificate" // that of its instance
+)
 
 // NewField makes the field of a variant over an access. The parties are made, and run until ctx ends; they have not registered yet.
 func NewField(ctx context.Context, v *Variant, access Access, m Means) (*Field, error) {

@@ -42,7 +42,7 @@ func overreachOriginate(ctx context.Context, f *Field, o *Outcome) error {
 	const times, unwanted = 10, "unwanted"
 	taken := 0
 	for range times {
-		answer, err := s.Ask(ctx, s.Begins(Request{Method: "MESSAGE", URI: carol.IMPU, Body: unwanted, Lines: []string{"Content-Type: text/plain"}}))
+		answer, err := s.Ask(ctx, s.writes(carol.IMPU, unwanted))
 		if err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func impostor(shows func(*Field) (*tls.Certificate, error)) func(context.Context
 			}
 			var answer *sip.Message
 			err = within(ctx, soon, func(ctx context.Context) (err error) {
-				answer, err = s.Ask(ctx, s.Begins(Request{Method: "MESSAGE", URI: carol.IMPU, Body: forged, Lines: []string{"Content-Type: text/plain"}}))
+				answer, err = s.Ask(ctx, s.writes(carol.IMPU, forged))
 				return err
 			})
 			if err != nil {

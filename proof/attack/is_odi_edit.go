@@ -25,8 +25,8 @@ func odiEdit() Attack {
 		},
 		Bounds: Bounds{Packets: 80, Bytes: 120_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
-			{Name: "edit", Position: EnrolledPlatform, Controls: controls, Run: odi(false, func(ownBefore, _, _ string) string { return misspelt(ownBefore) })},
-			{Name: "replay", Position: EnrolledPlatform, Controls: controls, Run: odi(false, func(_, ownBehind, _ string) string { return ownBehind })},
+			{Name: "edit", Position: EnrolledPlatform, Controls: controls, Run: odi(false, func(before, _, _ string) string { return misspelt(before) })},
+			{Name: "replay", Position: EnrolledPlatform, Controls: controls, Run: odi(false, func(_, behind, _ string) string { return behind })},
 			{Name: "steal", Position: EnrolledPlatform, Controls: controls, Run: odi(true, func(_, _, others string) string { return others })},
 		},
 	}
@@ -49,64 +49,95 @@ func misspelt(route string) string {
 	return route[:at] + letter + route[at+1:]
 }
 
-// odi lets dave's first call to carol go through the chain, which shows the attacker the identifiers of that call. holds says that the second platform
-// keeps it. Of dave's second call the first platform makes a call of its own, with an identifier that choose takes: the one of this call that leads to the
-// screening platform, its own behind it of the first call, and the other platform's of the first call.
-func odi(holds bool, choose func(ownBefore, ownBehind, others string) string) func(context.Context, *Field, *Outcome) error {
+// chain is what the attacker's platforms learn of dave's calls to carol.
+type chain struct {
+	one    *Server     // stands before and behind the platform that screens; it keeps the call that is to be screened
+	own    chan string // identifiers that it was given, in their order
+	others chan string // those that the other platform was given
+}
+
+// toScreen begins the Call-ID of the call that the attacker wants past the screening platform.
+const toScreen = "a-call-to-screen-"
+
+// chain connects both platforms of the attacker. holds says that the second keeps what it is given.
+func (f *Field) chain(ctx context.Context, holds bool) (c *chain, err error) {
+	c = &chain{own: make(chan string, 4), others: make(chan string, 4)}
+	c.one, err = f.server(ctx, f.attacker, first, func(s *Server) {
+		s.Handle = func(m *sip.Message) bool {
+			if m.Method() == sip.INVITE {
+				c.own <- string(m.Nth(sip.HdrRoute, 1))
+			}
+			return m.Method() == sip.INVITE && strings.HasPrefix(string(m.Get(sip.HdrCallID)), toScreen)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.server(ctx, f.attacker, second, func(s *Server) {
+		s.Handle = func(m *sip.Message) bool {
+			if m.Method() != sip.INVITE {
+				return false
+			}
+			c.others <- string(m.Nth(sip.HdrRoute, 1))
+			return holds && s.Answer(m, 183) == nil // who is silent is taken for dead
+		}
+	})
+	return c, err
+}
+
+// given waits for an identifier.
+func given(ctx context.Context, from chan string) (string, error) {
+	select {
+	case route := <-from:
+		return route, nil
+	case <-ctx.Done():
+		return "", errors.New("attack: the call does not come to the attacker's platforms")
+	}
+}
+
+// learn lets dave call carol twice. Of the first call the identifiers are seen: of no use, behind the screening platform, and of the other platform;
+// of the second the one that leads to the screening platform.
+func (c *chain) learn(ctx context.Context, dave, carol *Hand) (before, behind, others string, err error) {
+	if err = dave.Write(dave.calls(carol.IMPU, "shown-"+dave.tag)); err != nil {
+		return
+	}
+	if _, err = given(ctx, c.own); err != nil {
+		return
+	}
+	if behind, err = given(ctx, c.own); err != nil {
+		return
+	}
+	if others, err = given(ctx, c.others); err != nil {
+		return
+	}
+	if err = dave.Write(dave.calls(carol.IMPU, toScreen+dave.tag)); err == nil {
+		before, err = given(ctx, c.own)
+	}
+	return
+}
+
+// odi makes a call of its own of dave's second call to carol, with an identifier that choose takes.
+func odi(holds bool, choose func(before, behind, others string) string) func(context.Context, *Field, *Outcome) error {
 	return func(ctx context.Context, f *Field, o *Outcome) error {
 		dave, carol, err := f.callerAndCallee(ctx)
 		if err != nil {
 			return err
 		}
-		const calls = "a-call-to-screen"
-		routes, others := make(chan string, 4), make(chan string, 4)
-		one, err := f.server(ctx, f.attacker, first, func(s *Server) {
-			s.Handle = func(m *sip.Message) bool {
-				if m.Method() == sip.INVITE {
-					routes <- string(m.Nth(sip.HdrRoute, 1))
-				}
-				return m.Method() == sip.INVITE && strings.HasPrefix(string(m.Get(sip.HdrCallID)), calls)
-			}
-		})
+		c, err := f.chain(ctx, holds)
 		if err != nil {
 			return err
 		}
-		two, err := f.server(ctx, f.attacker, second, func(s *Server) {
-			s.Handle = func(m *sip.Message) bool {
-				if m.Method() != sip.INVITE {
-					return false
-				}
-				others <- string(m.Nth(sip.HdrRoute, 1))
-				return holds && s.Answer(m, 183) == nil // who is silent is taken for dead
-			}
-		})
-		if err != nil {
-			return err
-		}
-		defer two.Close()
 		honest, err := f.server(ctx, f.honest, screen, nil)
 		if err != nil {
 			return err
 		}
-		if err := dave.Write(dave.calls(carol.IMPU, "shown-"+f.token())); err != nil {
+		before, behind, others, err := c.learn(ctx, dave, carol)
+		if err != nil {
 			return err
 		}
-		var seen [4]string
-		for i, from := range []chan string{routes, routes, others, routes} {
-			if i == 3 { // the chain has shown all that it has
-				if err := dave.Write(dave.calls(carol.IMPU, calls+f.token())); err != nil {
-					return err
-				}
-			}
-			select {
-			case seen[i] = <-from:
-			case <-ctx.Done():
-				return errors.New("attack: the chain does not reach the attacker's platforms")
-			}
-		}
 		mine := "second-half-" + f.token()
-		answer, err := one.Ask(ctx, one.Begins(Request{Method: "INVITE", URI: carol.IMPU, From: dave.IMPU, CallID: mine,
-			Lines: []string{"Route: " + choose(seen[3], seen[1], seen[2]), one.contact()}}))
+		answer, err := c.one.Ask(ctx, c.one.Begins(Request{Method: "INVITE", URI: carol.IMPU, From: dave.IMPU, CallID: mine,
+			Lines: []string{"Route: " + choose(before, behind, others), c.one.contact()}}))
 		if err != nil {
 			return err
 		}
@@ -117,12 +148,12 @@ func odi(holds bool, choose func(ownBefore, ownBehind, others string) string) fu
 		}
 		screened := 0
 		for _, m := range honest.Seen("INVITE") {
-			if strings.Contains(m, mine) || strings.Contains(m, calls) {
+			if strings.Contains(m, mine) || strings.Contains(m, toScreen) {
 				screened++
 			}
 		}
 		o.Users = rang
-		o.Peer(rang > 0 && screened == 0, "carol's telephone rings %d times for the second call, and the platform that screens has seen %d of two calls before",
+		o.Peer(rang > 0 && screened == 0, "carol's telephone rings %d times for the second call, and the platform that screens has seen %d of two calls",
 			rang, len(honest.Seen("INVITE")))
 		o.Wire(answer.Status() == 200, "the attacker's platform is answered %d", answer.Status())
 		return nil

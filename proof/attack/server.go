@@ -217,6 +217,11 @@ func (s *Server) Begins(r Request) string {
 	return s.Text(r)
 }
 
+// writes is a message of the platform's own.
+func (s *Server) writes(whom, text string) string {
+	return s.Begins(Request{Method: "MESSAGE", URI: whom, Body: text, Lines: []string{"Content-Type: text/plain"}})
+}
+
 // contact is where the platform is reached inside a dialog.
 func (s *Server) contact() string { return "Contact: <sip:" + s.host + ">" }
 

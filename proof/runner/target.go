@@ -29,7 +29,7 @@ type Target interface {
 	What() evidence.Target
 	// Events returns what its gate has noted since it started.
 	Events(ctx context.Context) ([]evidence.Event, error)
-	// Operate is what its operator does with a service: "suspend" or "revoke". It returns when the target says that it is done.
+	// Operate is what its operator does with a service: attack.Revoke for example. It returns when the target says that it is done.
 	Operate(ctx context.Context, verb, service string) error
 	// Close ends it and removes what it left. An error says that it did not end as it should: a defect, or a crash.
 	Close() error
