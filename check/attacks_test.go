@@ -13,15 +13,10 @@ import (
 
 // unproven are required controls that no attack of the catalogue names yet, each with the reason. A control that is here and has an
 // attack fails the check, so the list only gets shorter.
-const platforms = "its attack needs a target with service platforms; test/scenario has it without a wire until then"
-
 var unproven = map[string]string{
-	"core.authorization.role":       "the roles of today differ in nothing that a peer of one could want of the other",
-	"core.confidentiality.mtls":     "its attack reads the wires between nodes, in targets with more than one process",
-	"is.availability.quota":         platforms,
-	"is.confidentiality.header-min": platforms,
-	"is.integrity.fail-closed":      platforms,
-	"mgmt.authentication.admin":     "its attack needs a second user of the host",
+	"core.authorization.role":   "the roles of today differ in nothing that a peer of one could want of the other",
+	"core.confidentiality.mtls": "its attack reads the wires between nodes, in targets with more than one process",
+	"mgmt.authentication.admin": "its attack needs a second user of the host",
 }
 
 // attackProblems wants every row of the catalogue to name controls that are built, and every control that is built and required to be

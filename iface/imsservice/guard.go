@@ -94,17 +94,17 @@ func (g *guard) admit(in *hop.Inbound) (hop.Name, *refusal) {
 
 // spend takes an initial request out of the platform's budget.
 func (g *guard) spend() *refusal {
-	if g.door.overdraws(g.service, g.source, g.now) {
+	if g.door.overdraws(g.service, false, g.source, g.now) {
 		return &refusal{status: 503, control: "is.availability.quota", reason: "budget", retry: retrySoon}
 	}
 	g.starts = true
 	return nil
 }
 
-// overdraws takes an initial request, of a platform or for it, out of its budget, and is the enforcement point of quotas.
-func (d *Door) overdraws(s *isc.Service, source netip.Addr, now time.Duration) bool {
+// overdraws takes an initial request, of a platform or with asked for it, out of its budget, and is the enforcement point of quotas.
+func (d *Door) overdraws(s *isc.Service, asked bool, source netip.Addr, now time.Duration) bool {
 	host := s.Manifest.Host()
-	reason := d.quotas.enter(s, d.visits.dialogsOf(host), now)
+	reason := d.quotas.enter(s, d.visits.dialogsOf(host), asked, now)
 	return reason != "" && d.ports.Gate.Refuse(secure.ISAvailabilityQuota, event(s, reason, source))
 }
 
@@ -112,7 +112,7 @@ func (d *Door) overdraws(s *isc.Service, source netip.Addr, now time.Duration) b
 func (g *guard) done() {
 	if g.starts {
 		g.starts = false
-		g.door.quotas.leave(g.service.Manifest.Host())
+		g.door.quotas.leave(g.service.Manifest.Host(), false)
 	}
 }
 

@@ -33,8 +33,9 @@ type quota struct {
 
 func newQuotas() *quotas { return &quotas{of: map[string]*quota{}} }
 
-// enter takes one initial request out of the budget of s; a reason if there is none left. dialogs is how many it is part of already.
-func (q *quotas) enter(s *isc.Service, dialogs int, now time.Duration) (reason string) {
+// enter takes one initial request out of the budget of s; a reason if there is none left. dialogs is how many it is part of already; asked says that
+// it is the core that asks, which leaves a platform in peace that does not answer.
+func (q *quotas) enter(s *isc.Service, dialogs int, asked bool, now time.Duration) (reason string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	limits := s.Manifest.Limits
@@ -45,7 +46,10 @@ func (q *quotas) enter(s *isc.Service, dialogs int, now time.Duration) (reason s
 	}
 	a.tokens = min(a.tokens+(now-a.filled).Seconds()*float64(limits.CPS), float64(limits.CPS))
 	a.filled = now
+	open := asked && a.failed >= breakAfter // the breaker
 	switch {
+	case open && (now < a.closed || a.probing):
+		return "rests"
 	case a.tokens < 1:
 		return "cps"
 	case a.open+dialogs >= limits.Sessions:
@@ -53,31 +57,20 @@ func (q *quotas) enter(s *isc.Service, dialogs int, now time.Duration) (reason s
 	}
 	a.tokens--
 	a.open++
+	a.probing = a.probing || open // its time is over: one request may try
 	return ""
 }
 
 // leave gives back what enter took, but for the rate.
-func (q *quotas) leave(host string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if a := q.of[host]; a != nil && a.open > 0 {
-		a.open--
-	}
-}
-
-// rests reports whether the breaker holds requests back. When its time is over one request may try.
-func (q *quotas) rests(host string, now time.Duration) bool {
+func (q *quotas) leave(host string, asked bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	a := q.of[host]
-	if a == nil || a.failed < breakAfter {
-		return false
+	if a == nil {
+		return
 	}
-	if now < a.closed || a.probing {
-		return true
-	}
-	a.probing = true
-	return false
+	a.open = max(a.open-1, 0)
+	a.probing = a.probing && !asked
 }
 
 // outcome notes how a request to the platform went: answered is false if nothing came back in time.

@@ -21,15 +21,12 @@ func (d *Door) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return d.serveDialog(x, in, s)
 	}
 	host := s.Manifest.Host()
-	if d.quotas.rests(host, now) {
-		return x.Refuse(in, 503, "")
-	}
-	if d.overdraws(s, noSource, now) {
+	if d.overdraws(s, true, noSource, now) {
 		r := x.Refuse(in, 503, "")
 		r.Msg.SetString(sip.HdrRetryAfter, retrySoon)
 		return r
 	}
-	defer d.quotas.leave(host)
+	defer d.quotas.leave(host, true)
 	return d.visitBy(x, in, s)
 }
 

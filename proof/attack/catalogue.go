@@ -47,6 +47,9 @@ func All() []Attack {
 		shSweep(),            // IS-05
 		shWrite(),            // IS-06
 		asRevoked(),          // IS-07
+		asFlood(),            // IS-08
+		screenFailOpen(),     // IS-09
+		registerHarvest(),    // IS-10
 		profileBomb(),        // IS-11
 		bearerHijack(),       // MG-02
 		diameterSpoof(),      // CX-01

@@ -1,0 +1,129 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// registerHarvest: an approved platform keeps what comes to it with registrations and sessions.
+func registerHarvest() Attack {
+	controls := []secure.ControlID{secure.ISConfidentialityHeaderMin}
+	return Attack{
+		ID: "is.register.harvest", Number: "IS-10", Title: "a platform reads where users are, with which device, and how they proved who they are",
+		Text:     "a REGISTER that is passed on whole has the cell, the serial number of the device, and the answer to the challenge; no service needs them",
+		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
+		Source: "TS 24.229 5.4.1.7; TS 33.203 Annex J", Access: []Access{ISC},
+		Approved: []Approved{{Name: presence, Whole: true, Manifest: rights("session.proxy") + asked("terminating", 10, "continue")}},
+		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "registration", Position: EnrolledPlatform, Controls: controls, Run: harvestRegistrations},
+			{Name: "session", Position: EnrolledPlatform, Controls: controls, Run: harvestSessions},
+		},
+	}
+}
+
+// presence is a platform that is told of registrations.
+const presence = "presence"
+
+// cell is where the users are; the number of the device is made up too.
+const (
+	cell   = "0010100a1b2c3d"
+	device = "35-209900-176148-1"
+)
+
+// telling are the lines of a client that says where it is and what it is.
+func telling() []string {
+	return []string{"P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=" + cell, "User-Agent: telephone/1.0 " + device}
+}
+
+// finds says which of words stand in one of the messages.
+func finds(messages []string, words map[string]string) (what []string) {
+	for name, word := range words {
+		for _, m := range messages {
+			if strings.Contains(m, word) {
+				what = append(what, name)
+				break
+			}
+		}
+	}
+	return what
+}
+
+// harvestRegistrations has carol register five times.
+func harvestRegistrations(ctx context.Context, f *Field, o *Outcome) error {
+	came := make(chan struct{}, heardAtMost)
+	s, err := f.server(ctx, f.attacker, presence, func(s *Server) {
+		s.Handle = func(m *sip.Message) bool {
+			if m.Method() != sip.REGISTER {
+				return false
+			}
+			came <- struct{}{}
+			return s.Answer(m, 200) == nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	carol, err := f.witness(ctx, Carol, nil)
+	if err != nil {
+		return err
+	}
+	words := map[string]string{"the cell": cell, "the device": device}
+	for i := range 5 {
+		answer, err := carol.RegisterAs(ctx, Registering{User: carol.User, Expires: 600, Lines: telling()})
+		if err != nil || answer.Status() != 200 {
+			return fmt.Errorf("attack: carol's registration is answered %d: %w", statusOf(answer), err)
+		}
+		_, response, _ := strings.Cut(carol.lastAuthorization, `response="`)
+		response, _, _ = strings.Cut(response, `"`)
+		words[fmt.Sprintf("answer %d to the challenge", i+1)] = response
+		select {
+		case <-came:
+		case <-ctx.Done():
+			return fmt.Errorf("attack: the platform is not told of registration %d", i+1)
+		}
+	}
+	seen := s.Seen("REGISTER")
+	o.Arrived("the platform is told of %d registrations of carol", len(seen))
+	found := finds(seen, words)
+	o.Users = min(len(found), 1)
+	o.Wire(len(found) > 0, "in %d registrations the platform reads %d of %d: the cell, the device, the answers to the challenge", len(seen), len(found), len(words))
+	return nil
+}
+
+// harvestSessions has dave write to carol.
+func harvestSessions(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, presence, nil)
+	if err != nil {
+		return err
+	}
+	const text = "hello"
+	for range 5 {
+		answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, text, telling()...))
+		if err != nil || answer.Status() != 200 {
+			return fmt.Errorf("attack: dave's message is answered %d: %w", statusOf(answer), err)
+		}
+	}
+	seen := s.Seen("MESSAGE")
+	if len(seen) == 5 {
+		o.Arrived("%d messages pass the platform", len(seen))
+	}
+	found := finds(seen, map[string]string{"the cell": cell, "the device": device})
+	o.Users = min(len(found), 1)
+	o.Wire(len(seen) == 5 && len(found) > 0, "in %d messages of dave the platform reads %d of 2: the cell, the device", len(seen), len(found))
+	read, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Body()) == text })
+	if err != nil {
+		return err
+	}
+	o.Peer(false, "carol gets %d of 5 messages over the platform", read)
+	return nil
+}

@@ -1,0 +1,80 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// screenFailOpen: the platform that screens calls is killed, so that they pass unscreened.
+func screenFailOpen() Attack {
+	controls := []secure.ControlID{secure.ISIntegrityFailClosed}
+	return Attack{
+		ID: "is.screen.fail-open", Number: "IS-09", Title: "the platform that screens is made to disappear",
+		Text:     "whoever can cut a wire would switch off the screening of calls, lawful barring and all that a service is there to refuse",
+		Services: []Service{Integrity}, Stride: Denial, Threats: []Threat{Interruption, Corruption}, Module: ServicesControl,
+		Source: "TS 29.228 B.2.2; TS 24.229 5.4.3.3", Access: []Access{ISC},
+		Approved: []Approved{{Name: screen, Manifest: rights("session.proxy") + asked("terminating", 10, "reject")}},
+		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 2*time.Second + deadAfter, Wait: deadAfter},
+		Variants: []Variant{
+			{Name: "cut", Position: OnPath, Controls: controls, Run: unscreened(func(s *Server) { s.Close() })},
+			{Name: "silent", Position: OnPath, Controls: controls, Run: unscreened(func(s *Server) { s.Silent.Store(true) })},
+		},
+	}
+}
+
+// deadAfter is more than how long a platform may be silent.
+const deadAfter = 5 * time.Second
+
+// unscreened cuts the platform off by kill, and dave writes to carol five times at once.
+func unscreened(kill func(*Server)) func(context.Context, *Field, *Outcome) error {
+	return func(ctx context.Context, f *Field, o *Outcome) error {
+		dave, carol, err := f.callerAndCallee(ctx)
+		if err != nil {
+			return err
+		}
+		s, err := f.server(ctx, f.attacker, screen, nil)
+		if err != nil {
+			return err
+		}
+		if answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, "screened")); err != nil || answer.Status() != 200 {
+			return fmt.Errorf("attack: a message over the platform is answered %d: %w", statusOf(answer), err)
+		}
+		if n := len(s.Seen("MESSAGE")); n != 1 {
+			return fmt.Errorf("attack: the platform has screened %d messages of 1", n)
+		}
+		kill(s)
+		const unscreened, written = "unscreened", 5
+		for range written {
+			if err := dave.Write(dave.Message(carol.IMPU, unscreened)); err != nil {
+				return err
+			}
+		}
+		refused, last := 0, 0
+		for range written {
+			answer, err := dave.Await(ctx, func(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 200 })
+			if err != nil {
+				return err
+			}
+			if last = answer.Status(); last != 200 {
+				refused++
+			}
+		}
+		o.Arrived("%d messages when the platform is gone, the last answered %d", written, last)
+		read := 0
+		for ; read+refused < written; read++ {
+			m, err := carol.Got(ctx, sip.MESSAGE, unscreened)
+			if err != nil {
+				return err
+			}
+			m.Release()
+		}
+		o.Users = min(read, 1)
+		o.Peer(read > 0, "carol reads %d of %d messages that nobody has screened", read, written)
+		o.Wire(refused < written, "dave hears that %d of %d are refused", refused, written)
+		return nil
+	}
+}
