@@ -38,11 +38,13 @@ type iscSockets struct {
 // openISC makes them. Before the node runs.
 func (n *Node) openISC() {
 	s := &iscSockets{n: n, own: n.Authority.Own(ISCHost(n.o.Config.HomeDomain()), ca.MaxServiceLife), dialled: map[string]*siptransport.Streams{}}
-	s.accepted = siptransport.NewStreams(s.options(&tls.Config{
+	accepted := s.options(&tls.Config{
 		// The certificate is asked for and judged by the door (Verify), so that whoever is refused is refused by name.
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.own.Certificate() },
 		ClientAuth:     tls.RequestClientCert, VerifyConnection: n.Services.Verify(s.roots),
-	}))
+	})
+	accepted.Plain = n.Services.Plain
+	s.accepted = siptransport.NewStreams(accepted)
 	n.isc = s
 	n.Services.DialBy(s.dial)
 }

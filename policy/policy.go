@@ -107,6 +107,8 @@ var rows = []Row{
 	{secure.ISConfidentialityShRead, IS, Confidentiality, "Sh reads by service, data reference, user set and rate; a user outside the set and nobody answer alike", "TS 29.328 6.2; ours", "access control", Required, true},
 	{secure.ISAvailabilityDocumentLimits, IS, Availability, "manifests are small, flat and short; their patterns run in linear time", "ours", "availability", Required, true},
 	{secure.ISAuthenticationMTLS, IS, Authentication, "mutual TLS 1.3 on a listener of its own, the whole certificate compared with the approval, both ways", "TS 33.203 Annex J; RFC 5922", "authentication", Required, true},
+	{secure.ISConfidentialityMTLS, IS, Confidentiality, "TLS 1.3 alone on the wire to platforms: what begins as anything else is not read", "TS 33.203 Annex J; TS 33.310 6.2a", "data confidentiality", Required, true},
+	{secure.ISIntegrityMTLS, IS, Integrity, "the same wire: no octet of SIP that is not under the tag of a record", "TS 33.203 Annex J; TS 33.310 6.2a", "data integrity", Required, true},
 	{secure.ISAuthenticationRevocation, IS, Authentication, "connections of a platform end within a second when its approval is taken back or over", "ours", "authentication", Required, true},
 	{secure.ISAuthorizationManifest, IS, Authorization, "a manifest signed by the operator, default deny: scopes, dialogs, users", "TS 23.218 5.1.1", "access control", Required, true},
 	{secure.ISAuthorizationAssert, IS, Authorization, "identities are asserted only as granted", "TS 33.203 Annex J; RFC 3325 5", "access control", Required, true},

@@ -50,6 +50,8 @@ const (
 	ISConfidentialityShRead         // Sh reads by data reference, user set and rate (TS 29.328 6.2)
 	ISAvailabilityDocumentLimits    // size, depth and count of manifests (ours)
 	ISAuthenticationMTLS            // mutual TLS 1.3 on I-S, both ways by the whole certificate (TS 33.203 Annex J, RFC 5922)
+	ISConfidentialityMTLS           // no SIP in clear on I-S (TS 33.203 Annex J, TS 33.310 6.2a)
+	ISIntegrityMTLS                 // and none that could be changed on its way (TS 33.203 Annex J, TS 33.310 6.2a)
 	ISAuthenticationRevocation      // a platform whose approval was taken back is gone at once
 	ISAuthorizationManifest         // a platform does what its approved manifest says, default deny (TS 23.218 5.1.1)
 	ISAuthorizationAssert           // a platform asserts itself and whom it was granted (TS 33.203 Annex J, RFC 3325)
@@ -109,6 +111,8 @@ var controlNames = [controlCount]string{
 	ISConfidentialityShRead:         "is.confidentiality.sh-read",
 	ISAvailabilityDocumentLimits:    "is.availability.document-limits",
 	ISAuthenticationMTLS:            "is.authentication.mtls",
+	ISConfidentialityMTLS:           "is.confidentiality.mtls",
+	ISIntegrityMTLS:                 "is.integrity.mtls",
 	ISAuthenticationRevocation:      "is.authentication.revocation",
 	ISAuthorizationManifest:         "is.authorization.manifest",
 	ISAuthorizationAssert:           "is.authorization.assert",

@@ -58,6 +58,13 @@ func (d *Door) Verify(roots func() *x509.CertPool) func(tls.ConnectionState) err
 	}
 }
 
+// Plain reports whether a connection that begins without TLS may go on: nobody's, but in a lab. It is the enforcement point of what TLS does for
+// the wire, whoever is at its other end: nobody reads it, nobody changes it.
+func (d *Door) Plain(peer netip.AddrPort) bool {
+	e := event(nil, "clear", peer.Addr())
+	return !d.ports.Gate.Refuse(secure.ISConfidentialityMTLS, e) && !d.ports.Gate.Refuse(secure.ISIntegrityMTLS, e)
+}
+
 // chains reports whether the peer's certificate leads to one of roots and is good for both ends of a connection.
 func chains(state tls.ConnectionState, roots *x509.CertPool) bool {
 	between := x509.NewCertPool()

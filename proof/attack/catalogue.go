@@ -51,6 +51,8 @@ func All() []Attack {
 		screenFailOpen(),     // IS-09
 		registerHarvest(),    // IS-10
 		profileBomb(),        // IS-11
+		iscSniff(),           // IS-13
+		iscTamper(),          // IS-14
 		bearerHijack(),       // MG-02
 		diameterSpoof(),      // CX-01
 		keysSniff(),          // ZB-01

@@ -94,7 +94,8 @@ func (f *Field) server(ctx context.Context, n Network, name string, with func(*S
 
 // settles waits until the core has the connection: a ping is answered after that (RFC 5626 4.4.1).
 func (s *Server) settles(ctx context.Context) error {
-	if err := s.Write("\r\n\r\n"); err != nil {
+	if err := s.Write("\r\n\r\n\r\n\r\n"); err != nil { // twice: more than the head of a record, if TLS is expected
+
 		return err
 	}
 	select {

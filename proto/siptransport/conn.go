@@ -41,6 +41,7 @@ type Conn struct {
 	began    time.Time // when the unfinished message began
 	first    bool      // a message or keep-alive has come
 	deadline time.Time // the read deadline in force
+	early    []byte    // of a peer in clear, read while TLS was expected
 	readN    int
 	readErr  error
 	readFn   func(fd uintptr) bool
@@ -328,6 +329,18 @@ type wire struct {
 	mu      sync.Mutex // a leaf: nothing is called with it held
 	collect bool
 	buf     *outbuf
+
+	hears bool   // the reader keeps what comes, until it is known whether that is TLS
+	heard []byte // to be read again if it is not
+}
+
+// Read implements net.Conn.
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if w.hears {
+		w.heard = append(w.heard, p[:n]...)
+	}
+	return n, err
 }
 
 // Write implements net.Conn.

@@ -44,6 +44,9 @@ type Options struct {
 	// TLS makes every connection a TLS connection. A listener uses it as server; Dial as client with ServerName set by the
 	// caller. Certificates and floors are the caller's business.
 	TLS *tls.Config
+	// Plain is asked about an accepted connection with TLS set whose peer speaks something else: true lets him go on in clear, of which
+	// Receiver.Opened has no state. nil ends all. It is called from the goroutine of the connection.
+	Plain func(peer netip.AddrPort) bool
 	// Framing are the bounds of messages on streams; the zero value means sip's defaults.
 	Framing sip.Limits
 	// Clock gives the wall time for the deadlines of streams; it has to move with real time. Default shard.RealClock.

@@ -152,15 +152,24 @@ func (c *Conn) establish(ctx context.Context) (*tls.ConnectionState, error) {
 	var under *wire
 	var state *tls.ConnectionState
 	if c.s.o.TLS != nil {
-		under = &wire{Conn: c.nc, bufs: &c.s.outbufs}
+		under = &wire{Conn: c.nc, bufs: &c.s.outbufs, hears: c.s.o.Plain != nil && !c.dialled}
 		var err error
-		if layer, state, err = c.handshake(under); err != nil {
+		if layer, state, err = c.handshake(under); c.plain(err) {
+			c.early, under, err = under.heard, nil, nil
+		}
+		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrHandshake, err)
 			c.end(err, &c.s.n.ClosedHandshake)
 			return nil, err
 		}
 	}
 	return state, c.setOpen(raw, layer, under)
+}
+
+// plain reports whether a peer who has not begun with TLS may go on without it.
+func (c *Conn) plain(err error) bool {
+	var header tls.RecordHeaderError
+	return errors.As(err, &header) && header.Conn != nil && c.s.o.Plain != nil && !c.dialled && c.s.o.Plain(c.peer)
 }
 
 // handshake does the TLS handshake on w within its time.
@@ -185,6 +194,7 @@ func (c *Conn) handshake(w *wire) (*tls.Conn, *tls.ConnectionState, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	w.hears, w.heard = false, nil
 	w.setCollect()
 	state := t.ConnectionState()
 	return t, &state, nil
@@ -220,6 +230,10 @@ func (c *Conn) setOpen(raw syscall.RawConn, layer *tls.Conn, under *wire) error 
 func (c *Conn) read() {
 	now := c.s.o.Clock.Wall()
 	opened := now
+	if len(c.early) > 0 && !c.take(c.early, now) {
+		return
+	}
+	c.early = nil
 	for {
 		if err := c.setDeadline(now, opened); err != nil {
 			c.end(err, &c.s.n.ClosedPeer)
