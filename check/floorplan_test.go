@@ -28,7 +28,8 @@ var floorPlan = []row{
 	{"proto/sdp", "", "pion/sdp", ""},
 	{"proto/aka", "", "", ""},
 	{"proto/siptransport", "proto/sip proto/shard", "x/net x/sys", ""},
-	{"proto/siptxn", "proto/sip proto/shard proto/siptransport", "", ""},
+	{"proto/overload", "proto/sip", "", ""}, // for the parameters of a Via
+	{"proto/siptxn", "proto/sip proto/shard proto/siptransport proto/overload", "", ""},
 	{"proto/diameter", "proto/shard", "x/net x/sys", ""},
 	{"proto/dns", "", "miekg/dns", ""},
 	{"proto/secagree", "", "", ""},
@@ -67,7 +68,7 @@ var floorPlan = []row{
 	// How a request goes from function to function.
 	// It carries the keys of a challenge as aka's types, beside the message and never in it.
 	{"hop", "proto/sip proto/siptxn proto/siptransport proto/shard proto/aka secure", "", ""},
-	{"hop/node", "hop proto/sip proto/siptxn proto/siptransport proto/shard secure secure/mint", "", ""},
+	{"hop/node", "hop proto/sip proto/siptxn proto/siptransport proto/shard proto/overload secure secure/mint", "", ""},
 
 	// The three doors and the operator's.
 	{"iface/*", "policy secure secure/mint hop refpoint/* store store/seal ca proto/*", "x/sys x/net", ""},

@@ -24,7 +24,7 @@ type namedRate struct {
 
 func (b *CIBudget) rates() []namedRate {
 	return []namedRate{{"source", &b.Source}, {"network", &b.Network}, {"connection", &b.Connection}, {"client", &b.Client},
-		{"challenge", &b.Challenge}, {"resync", &b.Resync}, {"unproven", &b.Unproven}, {"emergency", &b.Emergency}}
+		{"challenge", &b.Challenge}, {"resync", &b.Resync}, {"unproven", &b.Unproven}, {"emergency", &b.Emergency}, {"share", &b.Share}}
 }
 
 // validateBudget refuses rates that no bucket could have.

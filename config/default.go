@@ -17,6 +17,7 @@ func Default() Config {
 				Challenge:  Rate{6, Of(time.Minute), 10},
 				Resync:     Rate{4, Of(time.Hour), 4},
 				Unproven:   Rate{1000, Of(time.Second), 2000},
+				Share:      Rate{1, Of(time.Second), 5},
 				Emergency:  Rate{2, Of(time.Second), 10},
 				Remember:   Of(24 * time.Hour),
 			}},

@@ -89,6 +89,9 @@ type CIBudget struct {
 	Unproven Rate `toml:"unproven"`
 	// Emergency calls of clients without a registration, from each address. They cost no other budget.
 	Emergency Rate `toml:"emergency"`
+	// New calls, messages and other requests of each user while the node has more to do than it can. Who sends
+	// more is refused first.
+	Share Rate `toml:"share"`
 	// How long an address counts as one that receives, after a client has registered from it.
 	Remember Duration `toml:"remember"`
 }

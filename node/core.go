@@ -27,6 +27,7 @@ import (
 	"imsafe/imsbox/scscf"
 	"imsafe/policy"
 	"imsafe/proto/aka"
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptxn"
@@ -102,8 +103,9 @@ type World struct {
 	Budget       config.Budget    // what each user may send; the zero value sets no bounds
 	Emergency    config.Emergency // what an emergency call is, and where it goes
 	// Gm are the timers between client and P-CSCF; the zero value takes those of TS 24.229 7.7.
-	Gm      siptxn.Timers
-	Budgets clientims.Budgets // what strangers and clients may cost; the zero value takes the door's defaults
+	Gm       siptxn.Timers
+	Budgets  clientims.Budgets // what strangers and clients may cost; the zero value takes the door's defaults
+	Overload overload.Config   // what is too much to do; the zero value takes the defaults
 
 	IND          uint8               // array index of this node in SQN (TS 33.102 C.1.1.1)
 	NodeNames    []string            // of the nodes of this network in certificates: no service platform may have one
@@ -130,6 +132,7 @@ type Core struct {
 	Charging *charging.Charging
 	// Permissions is what application servers may do with subscribers' data, with an HSS.
 	Permissions *hss.Permissions
+	Load        []*overload.Controller // of each shard
 
 	// Authority and Registry are of service platforms; they stand beside the HSS, nil without it.
 	Authority *ca.Authority
@@ -163,6 +166,7 @@ func Assemble(w World) (*Core, error) {
 			OnPanic: func(value any, stack []byte) {
 				w.Log.Error("a procedure ended with a defect", "panic", fmt.Sprint(value), "stack", string(stack))
 			}}))
+		c.Load = append(c.Load, overload.New(w.Overload))
 	}
 	var tags [16]byte
 	var sealing shard.SealingKey
@@ -297,7 +301,7 @@ func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
 
 func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf, Emergency: emergency(w), Budgets: w.Budgets}, clientims.Ports{Table: c.Table,
-		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story}); err != nil {
+		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story, Load: c.Load, Overloaded: c.overloaded}); err != nil {
 		return err
 	}
 	icid, err := chargingPrefix(w)
@@ -372,7 +376,17 @@ func chargingPrefix(w World) (string, error) {
 // Wire opens the door to other nodes. Before the node runs.
 func (c *Core) Wire(cfg hopnode.Config) (*hopnode.Wire, error) {
 	return hopnode.New(cfg, hopnode.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: c.sealer,
-		Stranger: c.stranger, KeepKeys: c.keepKeys})
+		Stranger: c.stranger, KeepKeys: c.keepKeys, Load: c.Load, Overloaded: c.overloaded})
+}
+
+// overloaded is the enforcement point of overload control, at the clients' door and on the wire between nodes.
+func (c *Core) overloaded(e secure.Event) bool {
+	return c.Gate.Refuse(secure.CIAvailabilityOverload, e)
+}
+
+// Waited tells what a piece of work shows that has waited behind all others of its shard: how long that was. On the shard.
+func (c *Core) Waited(sh *shard.Shard, wait time.Duration) {
+	c.Load[sh.ID()].Observe(wait, sh.Fullness(), sh.Now())
 }
 
 // stranger is the enforcement point against peers on an inner wire, SIP or Diameter, that show no certificate of a node.

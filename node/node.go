@@ -213,7 +213,7 @@ func (n *Node) track(ports []*clientims.Port) *access {
 // Budgets are those of a configuration in the words of the door.
 func Budgets(b *config.CIBudget) clientims.Budgets {
 	return clientims.Budgets{Source: b.Source.Bucket(), Network: b.Network.Bucket(), Connection: b.Connection.Bucket(), Client: b.Client.Bucket(),
-		Challenge: b.Challenge.Bucket(), Resync: b.Resync.Bucket(), Unproven: b.Unproven.Bucket(), Emergency: b.Emergency.Bucket(),
+		Challenge: b.Challenge.Bucket(), Resync: b.Resync.Bucket(), Unproven: b.Unproven.Bucket(), Emergency: b.Emergency.Bucket(), Share: b.Share.Bucket(),
 		Remember: b.Remember.Std()}
 }
 
@@ -296,6 +296,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.o.Sockets.Metrics != nil {
 		outer.Go(func() error { return n.serveMetrics(working, n.o.Sockets.Metrics) })
 	}
+	outer.Go(func() error { return n.watchLoad(working) })
 	outer.Go(func() error { return n.every(working, sweepEvery, nil, n.Sweep) })
 	outer.Go(func() error { return n.every(working, deliverEvery, n.owed, n.deliver) })
 	outer.Go(func() error {

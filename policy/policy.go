@@ -98,6 +98,7 @@ var rows = []Row{
 	{secure.CIAvailabilityKeepRegistration, CI, Availability, "a failed authentication never de-registers", "TS 33.203 6.1.1", "availability", Required, true},
 	{secure.CIAvailabilitySACap, CI, Availability, "a stranger's REGISTER ends no associations; at most six in each direction for a client", "TS 33.203 6.1.2.3, 7.1, 7.4", "availability", Required, true},
 	{secure.CIAvailabilityBudgetUser, CI, Availability, "so many calls, messages, subscriptions, transfers and notifications of a user a minute", "ours", "availability", Required, true},
+	{secure.CIAvailabilityOverload, CI, Availability, "more work than can be done is turned away early, the least important and the greediest first; clients and nodes are told to hold back", "RFC 7339; RFC 7415", "availability", Required, true},
 	{secure.CIAvailabilityForkBreadth, CI, Availability, "Max-Breadth, Max-Forwards, loop detection", "RFC 5393", "availability", Required, true},
 	{secure.CIAvailabilityEarlyDialog, CI, Availability, "few calls without answer to one user, none silent for long", "ours", "availability", Required, true},
 	{secure.CIAvailabilityNotifyPacing, CI, Availability, "no watcher is told more often than every five seconds, and always of the last state", "RFC 3680 4.10; RFC 6446 4.1", "availability", Required, true},

@@ -41,6 +41,7 @@ const (
 	CIAvailabilityKeepRegistration  // a failed authentication never de-registers (TS 33.203 6.1.1)
 	CIAvailabilitySACap             // a stranger's REGISTER ends no associations, and there are few of them (TS 33.203 7.1, 7.4)
 	CIAvailabilityBudgetUser        // so many initial requests of a user a minute (ours)
+	CIAvailabilityOverload          // too much work is turned away early, the least important first (RFC 7339)
 	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
 	CIAvailabilityEarlyDialog       // few calls without answer to one user, none silent for long (ours)
 	CIAvailabilityNotifyPacing      // no watcher is told faster than he can read (RFC 3680 4.10)
@@ -102,6 +103,7 @@ var controlNames = [controlCount]string{
 	CIAvailabilityKeepRegistration:  "ci.availability.keep-registration",
 	CIAvailabilitySACap:             "ci.availability.sa-cap",
 	CIAvailabilityBudgetUser:        "ci.availability.budget.user",
+	CIAvailabilityOverload:          "ci.availability.overload",
 	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",
 	CIAvailabilityEarlyDialog:       "ci.availability.early-dialog",
 	CIAvailabilityNotifyPacing:      "ci.availability.notify-pacing",

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 
 	"imsafe/hop"
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -52,6 +53,9 @@ type Ports struct {
 	// true if the refusal stands. They are the enforcement points of core.authentication.mtls and core.confidentiality.mtls,
 	// which Diameter shares.
 	Stranger, KeepKeys func(secure.Event) bool
+	// Load says what each shard turns away, Overloaded is the enforcement point of that. nil: nothing is.
+	Load       []*overload.Controller
+	Overloaded func(secure.Event) bool
 }
 
 // Name is the wire's own name: whom functions see as the sender of what came over it.
@@ -71,9 +75,13 @@ type Wire struct {
 func New(cfg Config, ports Ports) (*Wire, error) {
 	w := &Wire{cfg: cfg, ports: ports}
 	for _, sh := range ports.Shards {
-		p := &Port{w: w, shard: sh, known: map[siptransport.Flow]*Peer{}}
-		p.layer = siptxn.New(siptxn.Config{Shard: sh, Pool: ports.Pool, Sealer: ports.Sealer, Kind: kind, Timers: cfg.Timers,
-			Handler: p, Limits: cfg.Limits, Foreign: w.foreign})
+		p := &Port{w: w, shard: sh, known: map[siptransport.Flow]*Peer{}, held: map[netip.AddrPort]*overload.Throttle{}}
+		layer := siptxn.Config{Shard: sh, Pool: ports.Pool, Sealer: ports.Sealer, Kind: kind, Timers: cfg.Timers,
+			Handler: p, Limits: cfg.Limits, Foreign: w.foreign}
+		if ports.Load != nil {
+			p.load, layer.Report, layer.Heard = ports.Load[sh.ID()], p.report, p.heard
+		}
+		p.layer = siptxn.New(layer)
 		w.port = append(w.port, p)
 	}
 	for i := range cfg.Peers {
@@ -106,7 +114,9 @@ type Port struct {
 	w     *Wire
 	shard *shard.Shard
 	layer *siptxn.Layer
-	known map[siptransport.Flow]*Peer // streams that were accepted, by the certificate they showed
+	load  *overload.Controller                  // of the shard; nil: nothing is turned away
+	held  map[netip.AddrPort]*overload.Throttle // what peers have told us to hold back
+	known map[siptransport.Flow]*Peer           // streams that were accepted, by the certificate they showed
 	send  func(to netip.AddrPort) siptransport.Flow
 	// dialled are the streams that we opened, by the peer's address.
 	dialled map[netip.AddrPort]siptransport.Flow
@@ -115,6 +125,7 @@ type Port struct {
 var (
 	_ siptransport.Receiver = (*Port)(nil)
 	_ siptxn.Handler        = (*Port)(nil)
+	_ siptxn.Screener       = (*Port)(nil)
 )
 
 // SendBy tells the port how to reach a peer over its packet socket. Before the node runs.
@@ -238,6 +249,9 @@ type remote struct {
 // Serve implements hop.Function: the way of a request to another node.
 func (r *remote) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	p := r.w.port[x.Task().Shard().ID()]
+	if !p.admits(r.peer, in.Msg) {
+		return x.Refuse(in, 503, "")
+	}
 	putProtection(in.Msg, in.Protection)
 	var keys *hop.Keys
 	reply := x.Transact(p.layer, p.send(r.peer.Address), in, []byte(r.w.cfg.SentBy), func(m *sip.Message) { keys = takeKeys(m) })

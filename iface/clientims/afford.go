@@ -95,10 +95,10 @@ func (p *Port) affords(f siptransport.Flow, m *sip.Message, a *association) (sta
 			return busy(f)
 		}
 	}
-	if m.Method() == sip.REGISTER {
-		return p.affordsVector(f, m, a, &s, by)
+	if status, more = p.sheds(f, m, a); status != 0 || m.Method() != sip.REGISTER {
+		return status, more
 	}
-	return 0, nil
+	return p.affordsVector(f, m, a, &s, by)
 }
 
 // busy is the answer to what is over a budget: 503 with Retry-After over a connection (RFC 3261 21.5.4). Over UDP there is none: the address

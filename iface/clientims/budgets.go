@@ -19,6 +19,7 @@ type Budgets struct {
 	Resync     budget.Rate // resynchronisations, the same; default 4 an hour, 4 at once
 	Unproven   budget.Rate // first REGISTERs of all UDP sources together that were never proven; default 1000 a second, 2000 at once
 	Emergency  budget.Rate // emergency requests of one address without a registration; default 2 a second, 10 at once
+	Share      budget.Rate // new requests of one user while there is too much to do; default 1 a second, 5 at once. Who sends more is refused first
 	Remember   time.Duration
 	// Places is how many sources may owe something at the same moment; default 65536, some 20 MB in all.
 	Places int
@@ -33,6 +34,7 @@ func (b Budgets) withDefaults() Budgets {
 		{&b.Connection, budget.Rate{Limit: 10, Per: time.Second, Burst: 50}}, {&b.Client, budget.Rate{Limit: 50, Per: time.Second, Burst: 200}},
 		{&b.Challenge, budget.Rate{Limit: 6, Per: time.Minute, Burst: 10}}, {&b.Resync, budget.Rate{Limit: 4, Per: time.Hour, Burst: 4}},
 		{&b.Unproven, budget.Rate{Limit: 1000, Per: time.Second, Burst: 2000}}, {&b.Emergency, budget.Rate{Limit: 2, Per: time.Second, Burst: 10}},
+		{&b.Share, budget.Rate{Limit: 1, Per: time.Second, Burst: 5}},
 	} {
 		if *d.rate == (budget.Rate{}) {
 			*d.rate = d.def
@@ -53,6 +55,7 @@ const (
 	networkPerSource    = 10  // connections and emergencies of a network, of one of its addresses
 	usersOfSource       = 10  // subscribers behind one address, for vectors
 	usersOfNetwork      = 100 // and in one network
+	dialogsOfUser       = 10  // requests within dialogs of a user, of his new ones
 	coarse              = 4   // there are fewer networks than addresses
 )
 
@@ -99,6 +102,10 @@ type budgets struct {
 	resynced  tier
 	unproven  *budget.Bucket // challenges of unproven sources
 	help      tier           // emergency calls
+	shares    *budget.Table  // new requests of a user, in an overload
+	talk      *budget.Table  // and what belongs to his dialogs
+	share     uint32         // shares, in a second
+	told      *budget.Recent // datagrams that were refused by an overload: they are answered as before
 
 	proven     *budget.Recent // addresses that a client has registered from lately
 	calling    *budget.Recent // and that an emergency call came from
@@ -119,7 +126,9 @@ func newBudgets(b Budgets) *budgets {
 		resynced:  newTier(b.Resync.Times(usersOfSource), b.Resync.Times(usersOfNetwork), b.Places/coarse),
 		unproven:  budget.NewBucket(b.Unproven),
 		help:      newTier(b.Emergency, b.Emergency.Times(networkPerSource), b.Places/coarse),
-		proven:    budget.NewRecent(coarse * b.Places), calling: budget.NewRecent(b.Places / coarse), challenged: budget.NewRecent(b.Places)}
+		shares:    budget.NewTable(b.Share, b.Places), talk: budget.NewTable(b.Share.Times(dialogsOfUser), b.Places), told: budget.NewRecent(b.Places),
+		share:  uint32(max(1, time.Duration(b.Share.Limit)*time.Second/b.Share.Per)),
+		proven: budget.NewRecent(coarse * b.Places), calling: budget.NewRecent(b.Places / coarse), challenged: budget.NewRecent(b.Places)}
 	for p := range origins {
 		x.requests[p] = newTier(b.Source, b.Network, b.Places)
 		x.drawn[p] = newTier(b.Challenge.Times(usersOfSource), b.Challenge.Times(usersOfNetwork), b.Places)
@@ -148,6 +157,7 @@ type Counters struct {
 	OverResyncs     atomic.Uint64 // REGISTERs with AUTS
 	OverUnproven    atomic.Uint64 // first REGISTERs of sources that were never proven
 	OverEmergency   atomic.Uint64 // emergency requests
+	OverLoad        atomic.Uint64 // requests that came when there was too much to do
 	TooLarge        atomic.Uint64 // answers to unproven sources that were larger than their requests
 
 	UnprovenPackets   atomic.Uint64 // datagrams of unproven sources

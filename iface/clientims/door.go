@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"imsafe/hop"
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -62,6 +63,9 @@ type Ports struct {
 	Sealer *shard.Sealer
 	Gate   *secure.Gate
 	Story  Story // nil for none
+	// Load says what each shard turns away; nil makes controllers that nobody feeds, so nothing is. Overloaded is the enforcement point.
+	Load       []*overload.Controller
+	Overloaded func(secure.Event) bool
 }
 
 // Door is the C-I door of one node.
@@ -105,6 +109,14 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	if cfg.MaxAssociations == 0 {
 		cfg.MaxAssociations = 1 << 20
 	}
+	if ports.Load == nil {
+		for range ports.Shards {
+			ports.Load = append(ports.Load, overload.New(overload.Config{}))
+		}
+	}
+	if ports.Overloaded == nil {
+		ports.Overloaded = func(secure.Event) bool { return true }
+	}
 	d := &Door{cfg: cfg, ports: ports, users: newUsers(), budgets: newBudgets(cfg.Budgets)}
 	for _, sh := range ports.Shards {
 		d.tables = append(d.tables, newAssociations(sh, cfg.MaxAssociations))
@@ -123,13 +135,15 @@ func (d *Door) openAccess(a Access, g *Gm) *accessPorts {
 	group := &accessPorts{Access: a, gm: g}
 	kind := byte('a' + len(d.access)) // keeps the branches of the layers of one shard apart
 	for i, sh := range d.ports.Shards {
-		p := &Port{door: d, access: group, shard: sh, table: d.tables[i], paths: a.Paths, flows: map[siptransport.Flow][]secure.Association{}}
+		p := &Port{door: d, access: group, shard: sh, load: d.ports.Load[i], table: d.tables[i], paths: a.Paths, flows: map[siptransport.Flow][]secure.Association{}}
 		if p.paths == nil {
 			p.paths = NewPaths()
 		}
 		layer := siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind,
 			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign}
-		if !a.Protected {
+		if a.Protected {
+			layer.Report = p.report
+		} else {
 			layer.MayAnswer = p.mayAnswer
 		}
 		p.layer = siptxn.New(layer)

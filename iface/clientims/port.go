@@ -3,9 +3,11 @@ package clientims
 import (
 	"crypto/tls"
 	"net/netip"
+	"time"
 
 	"imsafe/hop"
 	"imsafe/proto/budget"
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -21,6 +23,9 @@ type Port struct {
 	shard  *shard.Shard
 	table  *associations
 	layer  *siptxn.Layer
+	load   *overload.Controller // of the shard
+	turned time.Duration        // until when repetitions of refused datagrams may come
+	turns  uint32               // refusals, for what they are told
 	paths  *Paths
 	flows  map[siptransport.Flow][]secure.Association // of stream connections: they end with them
 	own    siptransport.Sender                        // this shard's packet socket of the profile, nil for streams

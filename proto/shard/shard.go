@@ -233,6 +233,9 @@ func (s *Shard) Stats() Stats {
 	}
 }
 
+// Fullness is which share of the tasks that may be alive is alive. Any goroutine.
+func (s *Shard) Fullness() float64 { return float64(s.count.tasks.Load()) / float64(s.cfg.Tasks) }
+
 // enter makes the caller the one inside. It must call visit next.
 func (s *Shard) enter() bool { return s.busy.CompareAndSwap(false, true) }
 

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -36,8 +37,9 @@ type Handler interface {
 }
 
 // Screener is what a Handler may offer besides, so that strangers cost no memory (RFC 3261 8.2.7): Screen is asked about each new
-// request before anything is kept for it. A status other than 0 is its answer, sent without a transaction and within
-// Limits.Stateless, with what more adds to it (nil: nothing); Silence is none; with 0 Request follows at once. m is lent.
+// request before anything is kept for it. A status other than 0 is its answer, sent without a transaction and over datagrams within
+// Limits.Stateless, with what more adds to it (nil: nothing); Silence is none; with 0 Request follows at once. m is lent. Whoever came by a
+// connection is answered each time: he would wait for minutes, and his connection slows him down.
 type Screener interface {
 	Screen(f siptransport.Flow, m *sip.Message) (status int, more func(answer *sip.Message))
 }
@@ -86,6 +88,11 @@ type Config struct {
 	// octets the request had as it came (0: nothing came, a timer repeats the answer), and the answer. False keeps it back, and counts it;
 	// the transaction goes on as if it had left. nil lets all leave. b is lent.
 	MayAnswer func(to siptransport.Flow, request int, b []byte) bool
+	// Report is asked about each response to a client that understands overload control (RFC 7339 5.2): what it is told in its Via, if
+	// anything. nil, or false, is a server that does not. From other Vias it is taken off.
+	Report func(to siptransport.Flow, offered overload.Algorithms) (overload.Report, bool)
+	// Heard takes what a server tells us; nil means that we do not ask it to, since we would not act by it (RFC 7339 5.1).
+	Heard func(from siptransport.Flow, r overload.Report)
 	// NoRPort leaves rport out of the Via that Send and SendAck write. It stands there over unreliable transports only
 	// (RFC 3581).
 	NoRPort bool
@@ -141,6 +148,7 @@ type Layer struct {
 	bufs    buffers
 	scratch []byte // a message on its way out
 	via     []byte // a Via or a key being built
+	word    []byte // a Via that says something of overload
 }
 
 // New makes an empty Layer. It panics if Shard, Pool, Sealer, Handler or Timers are missing: a defect of assembly.

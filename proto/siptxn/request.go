@@ -130,7 +130,7 @@ func (l *Layer) begin(f, reply siptransport.Flow, m *sip.Message, hash uint64, k
 	if l.screener != nil {
 		if status, more := l.screener.Screen(f, m); status != 0 {
 			l.n.Screened.Add(1)
-			l.refuse(reply, f, m, key[:prefix], stateless{status: status, more: more})
+			l.refuse(reply, f, m, key[:prefix], stateless{status: status, more: more, owed: f.Via.Reliable()})
 			return
 		}
 	}
@@ -210,6 +210,7 @@ type stateless struct {
 	reason     string // "" is that of the status
 	retryAfter int    // seconds
 	more       func(*sip.Message)
+	owed       bool // it is sent whatever the budget says
 }
 
 // refuse answers a request without a transaction, within the budget, or drops it: an ACK has no answer (RFC 3261 17.1.1.3). It takes
@@ -219,7 +220,7 @@ func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, prefix []byte
 		m.Release()
 		return
 	}
-	if !l.budget.take(l.sh.Now()) {
+	if !a.owed && !l.budget.take(l.sh.Now()) {
 		l.n.OverBudget.Add(1)
 		m.Release()
 		return
@@ -240,6 +241,7 @@ func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, prefix []byte,
 func (l *Layer) response(f siptransport.Flow, m *sip.Message, prefix []byte, a stateless) *sip.Message {
 	l.setReceived(f, m)
 	r := l.cfg.Pool.NewResponse(m, a.status, a.reason)
+	l.report(f, l.offered(m), r)
 	var tag [shard.TokenSize]byte
 	r.SetToTag(string(l.appendTag(tag[:0], prefix)))
 	if a.retryAfter > 0 {

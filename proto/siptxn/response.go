@@ -17,6 +17,7 @@ func (l *Layer) receiveResponse(f siptransport.Flow, m *sip.Message) {
 		m.Release()
 		return
 	}
+	l.heard(f, m)
 	code := m.Status()
 	switch {
 	case c.method == sip.INVITE && m.CSeqMethod() == sip.CANCEL:

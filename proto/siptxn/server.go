@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -40,7 +41,8 @@ type Server struct {
 	method    sip.Method
 	reliable  bool
 	cancelled bool
-	counted   bool   // in Layer.pending
+	counted   bool // in Layer.pending
+	offered   overload.Algorithms
 	received  uint16 // octets of the request
 
 	hash   uint64
@@ -107,8 +109,8 @@ func (l *Layer) newServer(f, reply siptransport.Flow, m *sip.Message, hash uint6
 	}
 	timers := l.timers(f)
 	*tx = Server{l: l, slot: slot, gen: gen, state: stateTrying, method: m.Method(), reliable: f.Via.Reliable(), counted: true,
-		received: uint16(min(m.Received(), math.MaxUint16)),
-		hash:     hash, next: l.index[hash], key: append(l.bufs.get(len(key)), key...), prefix: prefix,
+		received: uint16(min(m.Received(), math.MaxUint16)), offered: l.offered(m),
+		hash: hash, next: l.index[hash], key: append(l.bufs.get(len(key)), key...), prefix: prefix,
 		source: sourceOf(f.Peer.Addr()), flow: f, reply: reply, req: m, timers: timers}
 	l.index[hash] = tx
 	l.pending[tx.source]++
@@ -161,6 +163,7 @@ func (tx *Server) unlink() {
 func (l *Layer) Respond(tx *Server, m *sip.Message) error {
 	defer m.Release()
 	code := m.Status()
+	l.report(tx.flow, tx.offered, m)
 	switch {
 	case tx.state == stateTrying || tx.state == stateProceeding:
 	case tx.state == stateAccepted && code/100 == 2:

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -43,6 +44,9 @@ func (l *Layer) pushVia(m *sip.Message, f siptransport.Flow, sentBy []byte, kind
 	b = l.cfg.Sealer.Seal(b, kind, p)
 	if !l.cfg.NoRPort && !f.Via.Reliable() {
 		b = append(b, ";rport"...)
+	}
+	if l.cfg.Heard != nil {
+		b = append(b, ";"+overload.Offer...)
 	}
 	l.via = b
 	m.Prepend(sip.HdrVia, b)

@@ -1,0 +1,250 @@
+package overload
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Class is how important a piece of work is. Those that come first are served longest.
+type Class uint8
+
+// The classes.
+const (
+	Standing   Class = iota // what belongs to a dialog or a call for help: never turned away here
+	Again                   // registrations anew, and answers to challenges: what was spent on them would be lost
+	First                   // first registrations
+	Fresh                   // new calls, messages, subscriptions
+	Greedy                  // the same, of who sends more of them than his share
+	classes    = 5
+	sheddables = Again
+)
+
+// String returns the word for a reason code.
+func (c Class) String() string {
+	return [classes]string{"standing", "re-registration", "first-registration", "new-request", "over-share"}[c]
+}
+
+// Config is what a Controller aims at. A zero field takes the default named there.
+type Config struct {
+	Target   time.Duration // wait that is aimed at while there is too much to do; default 15 ms
+	Enter    time.Duration // wait that never once fell below this for four intervals is an overload; default 100 ms
+	Interval time.Duration // between two looks; default 50 ms
+	Calm     time.Duration // without anything to turn away, until the overload is over; default 1 s
+	Full     float64       // share of the places for work from which on new work is turned away; default 0.75
+}
+
+func (c Config) withDefaults() Config {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.Target, 15 * time.Millisecond}, {&c.Enter, 100 * time.Millisecond}, {&c.Interval, 50 * time.Millisecond}, {&c.Calm, time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	if c.Full <= 0 {
+		c.Full = 0.75
+	}
+	return c
+}
+
+// How the controller moves.
+const (
+	entering = 4                      // intervals above Enter
+	draining = 500 * time.Millisecond // in which a queue that is too long is to be gone
+	rising   = 1.09                   // what is let in grows by this each interval while there is hardly a queue: tenfold in 1.4 s
+	creeping = 1.01                   // and by this when there is one, but not too long
+	least    = 0.01                   // of what comes is let in, whatever happens
+	memory   = 0.9                    // of the mix of classes from one interval to the next
+)
+
+// Controller says what a shard turns away. It measures by the shortest wait of an interval: a burst leaves a moment without a queue behind it,
+// too much work does not. While there is too much it knows from how fast the wait grows how much is too much, and aims at a short queue. So
+// it needs no estimate of what the machine can do.
+type Controller struct {
+	cfg Config
+
+	ends  time.Duration // of the interval
+	low   time.Duration // shortest wait in it
+	full  float64       // greatest share of places in use
+	seen  bool          // low is one that was measured
+	was   time.Duration // low of the interval before
+	above int           // intervals in a row above Enter
+
+	active bool
+	keep   float64 // share of the work that is let in
+	calm   time.Duration
+	count  [classes]uint32  // that came in this interval
+	mix    [classes]float64 // the same of the last ones
+	shed   [classes]float64 // share to be turned away of each
+	owed   [classes]float64 // the part of a piece of work that is left over
+	turned time.Duration    // when it last made up its mind
+
+	due atomic.Int64 // when the probe was due that has not been seen yet; 0: none
+
+	loss atomic.Uint32 // of all work, in percent
+	on   atomic.Bool   // active, for those outside
+}
+
+// New makes a Controller.
+func New(c Config) *Controller { return &Controller{cfg: c.withDefaults(), keep: 1} }
+
+// Expect notes that a probe was due: a piece of work that does nothing, behind all that waits. Observe ends it. Until then its age says at
+// least how long work waits. One probe at a time; any goroutine.
+func (c *Controller) Expect(due time.Duration) { c.due.Store(max(int64(due), 1)) }
+
+// Expecting reports whether a probe is on its way. Any goroutine.
+func (c *Controller) Expecting() bool { return c.due.Load() != 0 }
+
+// Observe notes how long a piece of work has waited until now, and which share of the places for work is taken (0 to 1).
+func (c *Controller) Observe(wait time.Duration, places float64, now time.Duration) {
+	c.due.Store(0)
+	if c.low = max(wait, 0); c.seen {
+		c.low = min(c.low, max(wait, 0))
+	}
+	c.seen, c.full = true, max(c.full, places)
+	c.look(now)
+}
+
+// Came notes a piece of work that is not to be turned away, whoever sent it holds himself back.
+func (c *Controller) Came(k Class, now time.Duration) {
+	c.look(now)
+	c.count[k]++
+}
+
+// Sheds reports whether a piece of work that has come must be turned away.
+func (c *Controller) Sheds(k Class, now time.Duration) bool {
+	c.Came(k, now)
+	if !c.active || k < sheddables || c.shed[k] == 0 {
+		return false
+	}
+	if c.owed[k] += c.shed[k]; c.owed[k] < 1 {
+		return false
+	}
+	c.owed[k]--
+	return true
+}
+
+// Active reports whether there is an overload. Any goroutine.
+func (c *Controller) Active() bool { return c.on.Load() }
+
+// Loss is which part of the work is to be turned away, in percent: the value of oc for the algorithm loss (RFC 7339 7.1). Any goroutine.
+func (c *Controller) Loss() int { return int(c.loss.Load()) }
+
+// Turned is when what Loss says was last decided, on the clock of now: what an oc-seq is made from.
+func (c *Controller) Turned() time.Duration { return c.turned }
+
+// look closes the interval if it is over.
+func (c *Controller) look(now time.Duration) {
+	if now < c.ends {
+		return
+	}
+	wait, full := c.low, c.full
+	if due := time.Duration(c.due.Load()); due > 0 && !c.seen {
+		wait = max(0, now-due) // it has not even been seen yet
+	}
+	c.low, c.full, c.seen, c.ends = 0, 0, false, now+c.cfg.Interval
+	for k, n := range c.count {
+		c.mix[k] = memory*c.mix[k] + (1-memory)*float64(n)
+		c.count[k] = 0
+	}
+	c.decide(wait, full, now)
+	c.was = wait
+	c.share()
+	c.tell(now)
+}
+
+// decide enters and leaves overload, and sets what is let in.
+func (c *Controller) decide(wait time.Duration, full float64, now time.Duration) {
+	if !c.active {
+		if wait < c.cfg.Enter {
+			c.above = 0
+		} else {
+			c.above++
+		}
+		if c.above < entering && full < c.cfg.Full {
+			return
+		}
+		c.active, c.keep, c.calm = true, 1, 0
+	}
+	switch {
+	case full >= c.cfg.Full:
+		c.keep *= 1 - min(1, 4*(full-c.cfg.Full)+0.1) // so that what is under way has room to end
+	case wait > c.cfg.Target:
+		c.keep *= c.correction(wait)
+	case wait > c.cfg.Target/2:
+		c.keep *= creeping
+	default:
+		c.keep *= rising
+	}
+	c.keep = min(max(c.keep, least, c.floor()), 1)
+	if c.keep < 1 || wait > c.cfg.Target {
+		c.calm = now
+	} else if c.calm == 0 {
+		c.calm = now
+	} else if now-c.calm >= c.cfg.Calm {
+		c.active, c.above = false, 0
+	}
+}
+
+// correction is by how much less must be let in. A queue grows by what comes above what is done: a wait that is longer by s after each second
+// means that 1/(1-s) times as much was let in as could be done. What is wanted is less than can be done, by so much that the queue is short
+// again after a while. Half of the way is gone at each look, since waits are noisy.
+func (c *Controller) correction(wait time.Duration) float64 {
+	slope := min(max(float64(wait-c.was)/float64(c.cfg.Interval), -1), 0.95)
+	admitted := 1 / (1 - slope)
+	wanted := max(0.2, 1-float64(wait-c.cfg.Target)/float64(draining))
+	return min(math.Sqrt(wanted/admitted), 1.1)
+}
+
+// floor is what is let in when everything is turned away that may be: less than that means nothing.
+func (c *Controller) floor() float64 {
+	total, sheddable := c.weights()
+	if total == 0 {
+		return 1 // nothing comes
+	}
+	return 1 - sheddable/total
+}
+
+func (c *Controller) weights() (total, sheddable float64) {
+	for k, n := range c.mix {
+		if total += n; Class(k) >= sheddables {
+			sheddable += n
+		}
+	}
+	return total, sheddable
+}
+
+// share spreads what is to be turned away over the classes, the least important first (RFC 7339 7.2, with more than two categories).
+func (c *Controller) share() {
+	c.shed = [classes]float64{}
+	if !c.active {
+		c.owed = [classes]float64{}
+		return
+	}
+	total, _ := c.weights()
+	left := (1 - c.keep) * total
+	for k := classes - 1; k >= int(sheddables) && left > 1e-9; k-- {
+		c.shed[k] = 1
+		if n := c.mix[k]; n > left {
+			c.shed[k] = left / n
+		}
+		left -= c.shed[k] * c.mix[k]
+	}
+}
+
+// tell publishes what was decided.
+func (c *Controller) tell(now time.Duration) {
+	loss := uint32(math.Round(100 * (1 - c.keep)))
+	if !c.active {
+		loss = 0
+	}
+	if c.active || c.on.Load() {
+		c.turned = now
+		c.loss.Store(loss)
+		c.on.Store(c.active)
+	}
+}
