@@ -8,12 +8,14 @@ func (r Rate) Bucket() budget.Rate {
 }
 
 // Wide is a budget that nobody in a laboratory reaches, for tests and measurements of other things: all clients of one host share one
-// address.
+// address. What a user's share is of too much stays: it bounds nobody who is alone.
 func Wide() CIBudget {
 	b := Default().CI.Budget
+	share := b.Share
 	for _, r := range b.rates() {
 		*r.rate = Rate{Limit: 1_000_000, Per: Of(1_000_000_000), Burst: 1_000_000}
 	}
+	b.Share = share
 	return b
 }
 

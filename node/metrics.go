@@ -107,6 +107,7 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 		err = errors.Join(
 			r.Gauge("clientims", "associations", "Paths to clients, those included that prove nothing yet.", func() float64 { return float64(n.Door.Associations()) }),
 			r.Counters("clientims", n.Door.Budgets()),
+			r.Gauge("node", "overload_loss", "Percent of the work that is turned away because there is too much of it; of the shard that has most.", n.overloadLoss),
 			r.Gauge("clientims", "amplification", "Octets sent to UDP sources that were never proven, for each octet that came from them.", n.Door.Budgets().Amplification))
 	}
 	if n.SCSCF != nil {
@@ -144,6 +145,15 @@ func (n *Node) Handovers() (packets, given uint64) {
 		}
 	}
 	return packets, given
+}
+
+// overloadLoss is how much the busiest shard turns away, in percent.
+func (n *Node) overloadLoss() float64 {
+	loss := 0
+	for _, c := range n.Load {
+		loss = max(loss, c.Loss())
+	}
+	return float64(loss)
 }
 
 // one is 1 for true.

@@ -25,6 +25,7 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/esp"
 	"imsafe/proto/espnet"
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
@@ -51,6 +52,7 @@ type Options struct {
 	Sink        secure.Sink // hears every refusal, besides the log; nil for none
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
+	Overload  overload.Config // what is too much to do; the zero value takes the defaults
 }
 
 // Node is a Core with sockets. Make it with New, run it with Run.
@@ -110,7 +112,7 @@ func New(o Options) (*Node, error) {
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Story: n.stories, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
-		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget),
+		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget), Overload: o.Overload,
 		Digest:       DigestAlgorithms(c),
 		Approvers:    c.Approvers(),
 		NodeNames:    nodeNames(c),

@@ -82,7 +82,8 @@ func newBench(t testing.TB, access Access) *bench {
 	table := hop.NewTable(hop.Direct, b.pool, b.gate, [16]byte{1})
 	var err error
 	b.door, err = New(Config{PCSCF: "pcscf"}, Ports{Table: table, Shards: []*shard.Shard{b.shard}, Pool: b.pool,
-		Sealer: shard.NewSealer(shard.SealingKey{1}), Gate: b.gate})
+		Sealer: shard.NewSealer(shard.SealingKey{1}), Gate: b.gate,
+		Overloaded: func(e secure.Event) bool { return b.gate.Refuse(secure.CIAvailabilityOverload, e) }})
 	if err == nil {
 		err = errors.Join(table.Plug("pcscf", b), table.Plug(gm.Name, b.door))
 	}

@@ -3,6 +3,7 @@ package clientims
 import (
 	"bytes"
 
+	"imsafe/proto/overload"
 	"imsafe/proto/sip"
 	"imsafe/secure"
 )
@@ -34,6 +35,7 @@ var innerHeaders = []sip.HeaderID{
 func (p *Port) admitRequest(m *sip.Message) {
 	p.strip(m)
 	dropAgreement(m)
+	keepReport(m)
 	if m.Has(sip.HdrRecordRoute) && m.Method() != sip.REGISTER && len(m.ToTag()) == 0 && p.refusesHeader("record-route") {
 		m.Remove(sip.HdrRecordRoute) // a client is no proxy
 	}
@@ -70,7 +72,17 @@ func dropProtection(m *sip.Message) {
 }
 
 // admitResponse does the same to a client's response.
-func (p *Port) admitResponse(m *sip.Message) { p.strip(m) }
+func (p *Port) admitResponse(m *sip.Message) {
+	p.strip(m)
+	keepReport(m)
+}
+
+// keepReport takes what a Via says of overload off a message that goes on: it is for the hop it came by (RFC 7339 5.4, 5.6).
+func keepReport(m *sip.Message) {
+	if via := m.Get(sip.HdrVia); overload.Says(via) {
+		m.ReplaceFirst(sip.HdrVia, overload.AppendWithout(nil, via))
+	}
+}
 
 func (p *Port) strip(m *sip.Message) {
 	for _, h := range coreHeaders {

@@ -50,6 +50,9 @@ type Options struct {
 	Budget config.Budget
 	// Numbering is how dialled numbers are read, and which may be dialled.
 	Numbering config.Numbering
+	// Work is how long a node is busy with a datagram; one that it refuses at the door costs a twentieth. Those that come meanwhile wait. 0: nothing
+	// costs any time.
+	Work time.Duration
 	// Poison makes the nodes panic where a message is used after its release.
 	Poison bool
 	// Tap is World.Tap from the start.

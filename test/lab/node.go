@@ -47,6 +47,8 @@ type Node struct {
 	senders      []*sender
 	platforms    []*Platform
 	lines        map[netip.AddrPort]siptransport.Flow // of platforms, as the node knows them
+	waiting      []arrival                            // of a node that takes its time
+	busy         bool
 }
 
 func newNode(w *World, i int) (*Node, error) {
@@ -157,6 +159,15 @@ func (n *Node) receive(from netip.AddrPort, data []byte) {
 	if !n.up {
 		return
 	}
+	if n.w.options.Work > 0 {
+		n.queue(from, data)
+		return
+	}
+	n.take(from, data)
+}
+
+// take brings a datagram to its shard.
+func (n *Node) take(from netip.AddrPort, data []byte) {
 	if line, connected := n.lines[from]; connected { // a connection of a service platform
 		n.Core.Shards[0].Exec(shard.EventFunc(func(sh *shard.Shard) { n.Core.Services.Port(sh).Packet(line, data) }))
 		return
