@@ -104,6 +104,7 @@ type World struct {
 	Emergency    config.Emergency // what an emergency call is, and where it goes
 	// Gm are the timers between client and P-CSCF; the zero value takes those of TS 24.229 7.7.
 	Gm       siptxn.Timers
+	Places   int               // procedures of a shard that may be under way at once; 0 takes the shard's default
 	Budgets  clientims.Budgets // what strangers and clients may cost; the zero value takes the door's defaults
 	Overload overload.Config   // what is too much to do; the zero value takes the defaults
 
@@ -162,11 +163,13 @@ func Assemble(w World) (*Core, error) {
 	limits.Poison = w.Poison
 	c.Pool = sip.NewPool(limits)
 	for i := range w.Shards {
-		c.Shards = append(c.Shards, shard.New(shard.Config{Node: w.Node, ID: uint8(i), Clock: w.Clock,
+		c.Shards = append(c.Shards, shard.New(shard.Config{Node: w.Node, ID: uint8(i), Clock: w.Clock, Tasks: w.Places,
 			OnPanic: func(value any, stack []byte) {
 				w.Log.Error("a procedure ended with a defect", "panic", fmt.Sprint(value), "stack", string(stack))
 			}}))
-		c.Load = append(c.Load, overload.New(w.Overload))
+		load := w.Overload
+		load.Places = c.Shards[i].Fullness
+		c.Load = append(c.Load, overload.New(load))
 	}
 	var tags [16]byte
 	var sealing shard.SealingKey
@@ -386,7 +389,7 @@ func (c *Core) overloaded(e secure.Event) bool {
 
 // Waited tells what a piece of work shows that has waited behind all others of its shard: how long that was. On the shard.
 func (c *Core) Waited(sh *shard.Shard, wait time.Duration) {
-	c.Load[sh.ID()].Observe(wait, sh.Fullness(), sh.Now())
+	c.Load[sh.ID()].Observe(wait, sh.Now())
 }
 
 // stranger is the enforcement point against peers on an inner wire, SIP or Diameter, that show no certificate of a node.

@@ -53,6 +53,7 @@ type Options struct {
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
 	Overload  overload.Config // what is too much to do; the zero value takes the defaults
+	Places    int             // procedures of a shard that may be under way at once; 0 takes the default
 }
 
 // Node is a Core with sockets. Make it with New, run it with Run.
@@ -112,7 +113,7 @@ func New(o Options) (*Node, error) {
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Story: n.stories, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
-		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget), Overload: o.Overload,
+		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget), Overload: o.Overload, Places: o.Places,
 		Digest:       DigestAlgorithms(c),
 		Approvers:    c.Approvers(),
 		NodeNames:    nodeNames(c),

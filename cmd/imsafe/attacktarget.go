@@ -45,6 +45,7 @@ type targetSetup struct {
 	Quick   bool          `json:"quick"`
 	Profile string        `json:"profile"`
 	Tight   bool          `json:"tight"`
+	Small   bool          `json:"small"`
 	Cast    []string      `json:"cast"` // names of subscribers
 	// Approved are the service platforms that the operator approves.
 	Approved []attack.Approved `json:"approved,omitempty"`
@@ -189,7 +190,7 @@ func (t *target) start(a *app) (*targetReady, error) {
 		return nil, err
 	}
 	if t.node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
-		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Sink: &t.notes}); err != nil {
+		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Sink: &t.notes, Places: t.places()}); err != nil {
 		return nil, err
 	}
 	if len(clear) > 0 {
@@ -271,6 +272,9 @@ func (t *target) config() *config.Config {
 		c.Sh = shOfTarget(free[0])
 	}
 	c.CI.Digest.Enabled = t.setup.Digest
+	if t.setup.Small {
+		c.Node.Shards = 1
+	}
 	if t.setup.Quick {
 		c.Timers.Gm = config.SIPTimers{T1: config.Of(attack.QuickT1), T2: config.Of(4 * attack.QuickT1), T4: config.Of(5 * attack.QuickT1)}
 	}
@@ -280,6 +284,14 @@ func (t *target) config() *config.Config {
 	c.Metrics.Listen = config.Address{}
 	c.Timers.Drain = config.Of(100 * time.Millisecond)
 	return &c
+}
+
+// places is what a small target has room for.
+func (t *target) places() int {
+	if t.setup.Small {
+		return attack.SmallPlaces
+	}
+	return 0
 }
 
 // tighten makes the budgets those of attack.Tight. The other ones stay wide, so that they do not hide what is tried.

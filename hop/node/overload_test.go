@@ -42,7 +42,7 @@ func (w *wires) swamp(c *overload.Controller) {
 		now := clock.Advance(10 * time.Millisecond)
 		w.shard.Exec(shard.EventFunc(func(*shard.Shard) {
 			c.Came(overload.Fresh, now)
-			c.Observe(400*time.Millisecond, 0, now)
+			c.Observe(400*time.Millisecond, now)
 		}))
 	}
 }

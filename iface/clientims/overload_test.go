@@ -45,7 +45,7 @@ func (b *bench) busy(d, cost time.Duration, each func(turn int)) {
 	}
 	for turn := range int(d / step) {
 		b.clock.Advance(step)
-		b.on(func() { b.port.load.Observe(queue, 0, b.shard.Now()) })
+		b.on(func() { b.port.load.Observe(queue, b.shard.Now()) })
 		each(turn)
 		queue = max(0, queue-step)
 	}

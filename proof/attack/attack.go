@@ -19,7 +19,7 @@ import (
 )
 
 // PackVersion names the state of the catalogue. It changes when a row or a driver does: evidence of another version is stale.
-const PackVersion = "2"
+const PackVersion = "3"
 
 // Position is what the attacker holds.
 type Position uint8
@@ -128,6 +128,9 @@ const (
 	TightUnproven   = 40
 )
 
+// SmallPlaces is how many procedures a small target has room for; another has room for 16,384 on each shard.
+const SmallPlaces = 200
+
 // both are the accesses of production.
 func both() []Access { return []Access{TLS, IPsec} }
 
@@ -155,6 +158,7 @@ type Attack struct {
 	Profile  string   // of the target's IPsec, by its name; "" is strict
 	Quick    bool     // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
 	Tight    bool     // the target's budgets are small, so that a run needs few packets; else nobody reaches them
+	Small    bool     // the target has room for SmallPlaces procedures, so that a run needs few packets
 	Digest   bool     // the target admits subscribers without a card, who are in the cast then
 	Approved []Approved
 	Bounds   Bounds

@@ -141,7 +141,7 @@ type run struct {
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
 	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
-		Cast: cast(a), Approved: a.Approved})
+		Small: a.Small, Cast: cast(a), Approved: a.Approved})
 	if err != nil {
 		return nil, err
 	}

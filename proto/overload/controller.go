@@ -31,7 +31,10 @@ type Config struct {
 	Enter    time.Duration // wait that never once fell below this for four intervals is an overload; default 100 ms
 	Interval time.Duration // between two looks; default 50 ms
 	Calm     time.Duration // without anything to turn away, until the overload is over; default 1 s
-	Full     float64       // share of the places for work from which on new work is turned away; default 0.75
+	// Places says which share of the places for work is taken, 0 to 1; nil if there are enough of them always. Any goroutine.
+	Places func() float64
+	// Full is the share from which on the rest is kept for what is more important; default 0.75.
+	Full float64
 }
 
 func (c Config) withDefaults() Config {
@@ -45,7 +48,7 @@ func (c Config) withDefaults() Config {
 			*d.field = d.value
 		}
 	}
-	if c.Full <= 0 {
+	if c.Full <= 0 || c.Full >= 1 {
 		c.Full = 0.75
 	}
 	return c
@@ -58,6 +61,7 @@ const (
 	rising   = 1.09                   // what is let in grows by this each interval while there is hardly a queue: tenfold in 1.4 s
 	creeping = 1.01                   // and by this when there is one, but not too long
 	least    = 0.01                   // of what comes is let in, whatever happens
+	hardly   = 0.02                   // of all that comes: a class that is less is not worth turning away
 	memory   = 0.9                    // of the mix of classes from one interval to the next
 )
 
@@ -69,7 +73,6 @@ type Controller struct {
 
 	ends  time.Duration // of the interval
 	low   time.Duration // shortest wait in it
-	full  float64       // greatest share of places in use
 	seen  bool          // low is one that was measured
 	was   time.Duration // low of the interval before
 	above int           // intervals in a row above Enter
@@ -99,13 +102,13 @@ func (c *Controller) Expect(due time.Duration) { c.due.Store(max(int64(due), 1))
 // Expecting reports whether a probe is on its way. Any goroutine.
 func (c *Controller) Expecting() bool { return c.due.Load() != 0 }
 
-// Observe notes how long a piece of work has waited until now, and which share of the places for work is taken (0 to 1).
-func (c *Controller) Observe(wait time.Duration, places float64, now time.Duration) {
+// Observe notes how long a piece of work has waited until now.
+func (c *Controller) Observe(wait time.Duration, now time.Duration) {
 	c.due.Store(0)
 	if c.low = max(wait, 0); c.seen {
 		c.low = min(c.low, max(wait, 0))
 	}
-	c.seen, c.full = true, max(c.full, places)
+	c.seen = true
 	c.look(now)
 }
 
@@ -118,6 +121,9 @@ func (c *Controller) Came(k Class, now time.Duration) {
 // Sheds reports whether a piece of work that has come must be turned away.
 func (c *Controller) Sheds(k Class, now time.Duration) bool {
 	c.Came(k, now)
+	if k >= sheddables && c.taken() >= c.reserve(k) {
+		return true
+	}
 	if !c.active || k < sheddables || c.shed[k] == 0 {
 		return false
 	}
@@ -128,11 +134,28 @@ func (c *Controller) Sheds(k Class, now time.Duration) bool {
 	return true
 }
 
+// taken is which share of the places is taken.
+func (c *Controller) taken() float64 {
+	if c.cfg.Places == nil {
+		return 0
+	}
+	return c.cfg.Places()
+}
+
+// reserve is the share of places from which on a class gets none: the last ones are kept for the more important. What waits for somebody else,
+// as a call that rings, takes a place for long and no time.
+func (c *Controller) reserve(k Class) float64 {
+	return c.cfg.Full + (1-c.cfg.Full)*float64(Greedy-k)/classes
+}
+
 // Active reports whether there is an overload. Any goroutine.
-func (c *Controller) Active() bool { return c.on.Load() }
+func (c *Controller) Active() bool { return c.on.Load() || c.taken() >= c.cfg.Full }
 
 // Loss is which part of the work is to be turned away, in percent: the value of oc for the algorithm loss (RFC 7339 7.1). Any goroutine.
-func (c *Controller) Loss() int { return int(c.loss.Load()) }
+func (c *Controller) Loss() int {
+	full := max(0, c.taken()-c.cfg.Full) / (1 - c.cfg.Full)
+	return max(int(c.loss.Load()), int(100*full))
+}
 
 // Turned is when what Loss says was last decided, on the clock of now: what an oc-seq is made from.
 func (c *Controller) Turned() time.Duration { return c.turned }
@@ -142,37 +165,35 @@ func (c *Controller) look(now time.Duration) {
 	if now < c.ends {
 		return
 	}
-	wait, full := c.low, c.full
+	wait := c.low
 	if due := time.Duration(c.due.Load()); due > 0 && !c.seen {
 		wait = max(0, now-due) // it has not even been seen yet
 	}
-	c.low, c.full, c.seen, c.ends = 0, 0, false, now+c.cfg.Interval
+	c.low, c.seen, c.ends = 0, false, now+c.cfg.Interval
 	for k, n := range c.count {
 		c.mix[k] = memory*c.mix[k] + (1-memory)*float64(n)
 		c.count[k] = 0
 	}
-	c.decide(wait, full, now)
+	c.decide(wait, now)
 	c.was = wait
 	c.share()
 	c.tell(now)
 }
 
 // decide enters and leaves overload, and sets what is let in.
-func (c *Controller) decide(wait time.Duration, full float64, now time.Duration) {
+func (c *Controller) decide(wait time.Duration, now time.Duration) {
 	if !c.active {
 		if wait < c.cfg.Enter {
 			c.above = 0
 		} else {
 			c.above++
 		}
-		if c.above < entering && full < c.cfg.Full {
+		if c.above < entering {
 			return
 		}
 		c.active, c.keep, c.calm = true, 1, 0
 	}
 	switch {
-	case full >= c.cfg.Full:
-		c.keep *= 1 - min(1, 4*(full-c.cfg.Full)+0.1) // so that what is under way has room to end
 	case wait > c.cfg.Target:
 		c.keep *= c.correction(wait)
 	case wait > c.cfg.Target/2:
@@ -210,8 +231,11 @@ func (c *Controller) floor() float64 {
 }
 
 func (c *Controller) weights() (total, sheddable float64) {
-	for k, n := range c.mix {
-		if total += n; Class(k) >= sheddables {
+	for _, n := range c.mix {
+		total += n
+	}
+	for _, n := range c.mix[sheddables:] {
+		if n >= hardly*total {
 			sheddable += n
 		}
 	}
@@ -228,11 +252,12 @@ func (c *Controller) share() {
 	total, _ := c.weights()
 	left := (1 - c.keep) * total
 	for k := classes - 1; k >= int(sheddables) && left > 1e-9; k-- {
-		c.shed[k] = 1
-		if n := c.mix[k]; n > left {
-			c.shed[k] = left / n
+		n := c.mix[k]
+		if n < hardly*total && k != int(Greedy) {
+			continue
 		}
-		left -= c.shed[k] * c.mix[k]
+		c.shed[k] = min(1, left/max(n, 1e-9))
+		left -= c.shed[k] * n
 	}
 }
 
@@ -242,8 +267,8 @@ func (c *Controller) tell(now time.Duration) {
 	if !c.active {
 		loss = 0
 	}
+	c.turned = now
 	if c.active || c.on.Load() {
-		c.turned = now
 		c.loss.Store(loss)
 		c.on.Store(c.active)
 	}

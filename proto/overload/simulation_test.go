@@ -89,7 +89,7 @@ func (p *plant) probes(until time.Duration) {
 	for p.c != nil && p.probe <= until {
 		due := p.probe
 		begin := max(due, p.free)
-		p.c.Observe(begin-due, 0, begin)
+		p.c.Observe(begin-due, begin)
 		p.probe = max(due+10*time.Millisecond, begin)
 	}
 }
@@ -258,38 +258,25 @@ func TestParticipants(t *testing.T) {
 	}
 }
 
-// TestPlaces turns new work away when there is no room for it, however fast it goes, and stops when there is.
+// TestPlaces keeps the last places for what is more important, at once and as long as they are few.
 func TestPlaces(t *testing.T) {
-	c := New(Config{})
+	taken := 0.0
+	c := New(Config{Places: func() float64 { return taken }})
 	now := time.Duration(0)
-	shed := 0
-	step := func(places float64, times int) (refused int) {
-		for range times {
+	for _, x := range []struct {
+		taken float64
+		from  Class // the least important class that is served
+	}{{0, Greedy}, {0.74, Greedy}, {0.76, Fresh}, {0.81, First}, {0.86, Again}, {0.91, Standing}, {1, Standing}, {0.5, Greedy}} {
+		taken = x.taken
+		for k := Standing; k <= Greedy; k++ {
 			now += 10 * time.Millisecond
-			c.Observe(0, places, now)
-			for range 10 {
-				if c.Sheds(Fresh, now) {
-					refused++
-				}
-				if c.Sheds(Standing, now) {
-					shed++
-				}
+			if shed := c.Sheds(k, now); shed != (k > x.from) {
+				t.Errorf("%.2f of the places are taken: %v is turned away: %v", taken, k, shed)
 			}
 		}
-		return refused
-	}
-	if n := step(0.5, 200); n > 0 {
-		t.Errorf("%d turned away with half of the places free", n)
-	}
-	if n := step(0.9, 200); n < 1500 {
-		t.Errorf("%d of 2000 turned away with few places left", n)
-	}
-	step(0.2, 300)
-	if n := step(0.2, 100); n > 0 || c.Active() {
-		t.Errorf("%d turned away when there is room again", n)
-	}
-	if shed > 0 {
-		t.Error("work of dialogs was turned away")
+		if c.Active() != (taken > 0.75) || (c.Loss() > 0) != (taken > 0.75) {
+			t.Errorf("%.2f of the places are taken: overload %v, loss %d", taken, c.Active(), c.Loss())
+		}
 	}
 }
 
@@ -301,7 +288,7 @@ func TestBursts(t *testing.T) {
 		if phase := now % (500 * time.Millisecond); phase < 180*time.Millisecond {
 			wait = 180*time.Millisecond - phase + 50*time.Millisecond
 		}
-		c.Observe(wait, 0, now)
+		c.Observe(wait, now)
 		if c.Sheds(Fresh, now) || c.Active() {
 			t.Fatalf("a burst is an overload at %v", now)
 		}
