@@ -5,6 +5,7 @@
 #   make check    format, vet, staticcheck and the tests that hold the house (check/)
 #   make fuzz     every fuzz target for FUZZTIME, within FUZZBUDGET seconds
 #   make attack   every attack of the catalogue on a target of its own, with its controls on and off; evidence in .cache/evidence
+#   make soak     a node for SOAK (an hour) with clients that come and go, calls and floods: what it holds must not grow; prints a table
 #   make bench    the benchmarks of the hot paths, in benchstat's form
 #   make generate rewrite the generated documents
 #   make vuln     known weaknesses of the modules we use (asks the Go vulnerability database)
@@ -19,11 +20,12 @@ PKG         ?= ./...
 FUZZTIME    ?= 10s
 FUZZBUDGET  ?= 300
 BENCH       ?= .
+SOAK        ?= 1h
 BENCHCOUNT  ?= 1
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: build setup test check fuzz bench generate vuln attack clean
+.PHONY: build setup test check fuzz soak bench generate vuln attack clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/imsafe ./cmd/imsafe
@@ -56,6 +58,9 @@ check:
 
 fuzz:
 	@GO="$(GO)" FUZZTIME=$(FUZZTIME) FUZZBUDGET=$(FUZZBUDGET) test/fuzz.sh
+
+soak:
+	IMSAFE_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run TestSoak ./test/soak
 
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) $(PKG)

@@ -1,0 +1,277 @@
+package soak
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"imsafe/client/ue"
+	"imsafe/config"
+	"imsafe/proto/siptransport"
+	"imsafe/test/live"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	pause    = 400 * time.Millisecond // between two visits: the load is low, what counts is how often things come and go
+	patience = 15 * time.Second
+	// forgetting is how long a node keeps what a stranger began: a REGISTER that nobody answers (AwaitAuth), and some more.
+	forgetting = 5 * time.Minute
+)
+
+// sample is what the node holds at a moment, and what it has done until then.
+type sample struct {
+	at time.Duration
+	live.Usage
+	agreements             int // sets of security associations
+	visits, calls, refused int
+}
+
+// soak is the node and those who come.
+type soak struct {
+	t       *testing.T
+	n       *live.Node
+	users   []*live.User // over TLS and IPsec in turn, in pairs
+	nobody  int
+	long    bool // strangers' REGISTERs may be forgotten meanwhile
+	visits  int
+	calls   int
+	samples []sample
+	begun   time.Time
+}
+
+// TestSoak lets pairs of clients register, write to each other, call each other and leave, over TLS and inside IPsec; one leaves without a word
+// now and then. In between strangers flood: rubbish, requests, handshakes that do not go on, and where there is time for the node to
+// forget them, REGISTERs of nobody. Then memory, goroutines, descriptors, transactions, associations and connections are what they were.
+func TestSoak(t *testing.T) {
+	d := 6 * time.Second
+	if text := os.Getenv("IMSAFE_SOAK"); text != "" {
+		var err error
+		if d, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	} else if testing.Short() {
+		t.Skip("short")
+	}
+	s := newSoak(t, d)
+	every := max(d/24, time.Second)
+	for next := every; time.Since(s.begun) < d; {
+		s.visit()
+		s.flood()
+		if time.Since(s.begun) >= next {
+			s.look()
+			next += every
+		}
+		<-time.After(pause)
+	}
+	s.look()
+	s.print()
+	s.judge(d)
+}
+
+func newSoak(t *testing.T, d time.Duration) *soak {
+	t.Helper()
+	quick := config.SIPTimers{T1: config.Of(100 * time.Millisecond), T2: config.Of(400 * time.Millisecond), T4: config.Of(500 * time.Millisecond)}
+	n := live.Start(t, live.Options{Transport: siptransport.Options{Handshake: time.Second, FirstMessage: 2 * time.Second, Unfinished: time.Second},
+		Configure: func(c *config.Config) {
+			c.Timers.Core, c.Timers.Gm = quick, quick
+			const much = 1 << 20
+			c.Budget = config.Budget{Calls: much, Messages: much, Subscriptions: much, Transfers: much, Notifications: much, Others: much}
+			c.Metrics.Listen = config.Address{AddrPort: c.Metrics.Listen.AddrPort}
+		}})
+	s := &soak{t: t, n: n, users: live.NewUsers("soak", 8, live.AKAv2), long: d > 3*forgetting, begun: time.Now()}
+	for i := range s.users {
+		if i%4 >= 2 {
+			s.users[i].Scheme = live.AKAv1 // inside IPsec, as telephones have it
+		}
+	}
+	if err := n.Provision(context.Background(), s.users...); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// visit is one pair that comes, talks and goes.
+func (s *soak) visit() {
+	i := 2 * (s.visits % (len(s.users) / 2))
+	transport := ue.TLS
+	if i%4 == 2 {
+		transport = ue.IPsecUDP
+	}
+	s.visits++
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var pair [2]*live.UE
+	for k := range pair {
+		x, end, err := s.n.Visitor(s.users[i+k], transport, nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer func() {
+			if err := end(); err != nil {
+				s.t.Errorf("visit %d: %s ended with: %v", s.visits, s.users[i+k].Name, err)
+			}
+		}()
+		if _, err := x.Register(ctx); err != nil {
+			s.t.Errorf("visit %d: %s does not register: %v", s.visits, s.users[i+k].Name, err)
+			return
+		}
+		pair[k] = x
+	}
+	if err := talk(ctx, pair[0], pair[1]); err != nil {
+		s.t.Errorf("visit %d over %v: %v", s.visits, transport, err)
+		return
+	}
+	s.calls++
+	if s.visits%5 == 0 {
+		return // they are gone without a word
+	}
+	for _, x := range pair {
+		if err := x.Deregister(ctx); err != nil {
+			s.t.Errorf("visit %d: %s does not leave: %v", s.visits, x.User.Name, err)
+		}
+	}
+}
+
+// talk is a message and a call.
+func talk(ctx context.Context, from, to *live.UE) error {
+	if err := from.SendMessage(ctx, to.User.IMPU, "text/plain", []byte("hello")); err != nil {
+		return fmt.Errorf("message: %w", err)
+	}
+	if _, err := to.Next(patience); err != nil {
+		return err
+	}
+	out, err := from.Call(ctx, to.User.IMPU, ue.Voice{})
+	if err != nil {
+		return fmt.Errorf("call: %w", err)
+	}
+	select {
+	case in := <-to.Calls:
+		in.Answer(ue.Voice{})
+		_, one := out.Until(ctx, ue.Secured)
+		_, other := in.Until(ctx, ue.Secured)
+		out.Hangup()
+		for _, c := range []*ue.Call{out, in} {
+			select {
+			case <-c.Done():
+			case <-ctx.Done():
+				return errors.New("the call does not end")
+			}
+		}
+		return errors.Join(one, other)
+	case <-ctx.Done():
+		return errors.New("it never rang")
+	}
+}
+
+// flood is a moment of what strangers send.
+func (s *soak) flood() {
+	conn, err := (&net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 3, 0, 1)}}).Dial("udp", s.n.Lab.String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	rubbish := make([]byte, 600)
+	_, _ = rand.Read(rubbish)
+	for i := range 100 {
+		s.nobody++
+		_, _ = conn.Write(rubbish[:50+5*i])
+		_, _ = conn.Write(s.stranger("OPTIONS"))
+		if s.long && i%4 == 0 {
+			_, _ = conn.Write(s.stranger("REGISTER"))
+		}
+	}
+	for range 10 {
+		half, err := net.Dial("tcp", s.n.TLS.String())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_, _ = half.Write([]byte{0x16})
+		if s.visits%2 == 0 {
+			_ = half.Close()
+			continue
+		}
+		time.AfterFunc(3*time.Second, func() { _ = half.Close() }) // the node has ended it by then
+	}
+}
+
+func (s *soak) stranger(method string) []byte {
+	return fmt.Appendf(nil, "%s sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP 127.3.0.1;rport;branch=z9hG4bKs%d%s\r\nMax-Forwards: 70\r\nFrom: <sip:no%d@%s>;tag=s\r\n"+
+		"To: <sip:no%d@%s>\r\nCall-ID: s%d\r\nCSeq: 1 %s\r\nContact: <sip:x@192.0.2.1>\r\nContent-Length: 0\r\n\r\n",
+		method, live.Domain, s.nobody, method, s.nobody, live.Domain, s.nobody, live.Domain, s.nobody, method)
+}
+
+// look takes a sample.
+func (s *soak) look() {
+	u, err := s.n.Usage()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c, err := s.n.Counters()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.samples = append(s.samples, sample{at: time.Since(s.begun), Usage: u, agreements: int(c["esp_agreements"]), visits: s.visits, calls: s.calls,
+		refused: int(c["siptxn_screened_total"])})
+}
+
+func (s *soak) print() {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%8s %7s %7s %9s %8s %10s %5s %6s %7s %7s %6s %7s\n", "time", "visits", "calls", "refused", "heap kB", "goroutines", "files", "tasks",
+		"transac", "assocs", "conns", "esp")
+	for _, x := range s.samples {
+		fmt.Fprintf(&b, "%8v %7d %7d %9d %8d %10d %5d %6d %7d %7d %6d %7d\n", x.at.Round(time.Second), x.visits, x.calls, x.refused, x.Heap>>10, x.Goroutines,
+			x.Descriptors, x.Tasks, x.Transactions, x.Associations, x.Connections, x.agreements)
+	}
+	s.t.Log(b.String())
+}
+
+// judge compares the end with the time when everything that is forgotten is forgotten as fast as it comes: of a long run after some minutes, of a
+// short one from its first quarter on, with more room.
+func (s *soak) judge(d time.Duration) {
+	if len(s.samples) < 8 {
+		if s.calls == 0 {
+			s.t.Error("nobody has called")
+		}
+		return // too short to see anything grow
+	}
+	from := len(s.samples) / 4
+	for s.long && from < len(s.samples)/2 && s.samples[from].at < forgetting+time.Minute {
+		from++
+	}
+	half := (from + len(s.samples)) / 2
+	early, late := least(s.samples[from:half]), least(s.samples[half:])
+	allow := live.Usage{Heap: 2 << 20, Goroutines: 40, Descriptors: 4, Tasks: 6, Transactions: 80, Associations: 40, Connections: 12}
+	if !s.long {
+		allow.Heap, allow.Goroutines, allow.Associations = 6<<20, 200, 60 // coroutines for later, and pools that are filled for the first time
+	}
+	if over := late.Above(early.Usage, allow); over != "" {
+		s.t.Errorf("it grows: %s", over)
+	}
+	if late.agreements > early.agreements+10 {
+		s.t.Errorf("it grows: %d sets of security associations, %d before", late.agreements, early.agreements)
+	}
+	if s.n.Panics() > 0 {
+		s.t.Error("procedures have panicked")
+	}
+}
+
+// least is what was held at least: peaks are what is under way.
+func least(samples []sample) sample {
+	l := samples[0]
+	for _, x := range samples[1:] {
+		l.Heap, l.Goroutines, l.Descriptors = min(l.Heap, x.Heap), min(l.Goroutines, x.Goroutines), min(l.Descriptors, x.Descriptors)
+		l.Tasks, l.Transactions, l.Associations = min(l.Tasks, x.Tasks), min(l.Transactions, x.Transactions), min(l.Associations, x.Associations)
+		l.Connections, l.agreements = min(l.Connections, x.Connections), min(l.agreements, x.agreements)
+	}
+	return l
+}
