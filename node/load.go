@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"imsafe/proto/shard"
@@ -35,6 +36,7 @@ func (n *Node) watchLoad(ctx context.Context) error {
 			return nil
 		case <-time.After(pause):
 		}
+		runtime.Gosched() // behind those who wait for a processor
 		pause = idleProbe
 		for i := range probes {
 			if n.probe(&probes[i], i, due) {

@@ -28,7 +28,7 @@ func (c Class) String() string {
 // Config is what a Controller aims at. A zero field takes the default named there.
 type Config struct {
 	Target   time.Duration // wait that is aimed at while there is too much to do; default 15 ms
-	Enter    time.Duration // wait that never once fell below this for four intervals is an overload; default 100 ms
+	Enter    time.Duration // wait that never once fell below this for four intervals is an overload; default 40 ms
 	Interval time.Duration // between two looks; default 50 ms
 	Calm     time.Duration // without anything to turn away, until the overload is over; default 1 s
 	// Places says which share of the places for work is taken, 0 to 1; nil if there are enough of them always. Any goroutine.
@@ -42,7 +42,7 @@ func (c Config) withDefaults() Config {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&c.Target, 15 * time.Millisecond}, {&c.Enter, 100 * time.Millisecond}, {&c.Interval, 50 * time.Millisecond}, {&c.Calm, time.Second},
+		{&c.Target, 15 * time.Millisecond}, {&c.Enter, 40 * time.Millisecond}, {&c.Interval, 50 * time.Millisecond}, {&c.Calm, time.Second},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
@@ -61,6 +61,8 @@ const (
 	rising   = 1.09                   // what is let in grows by this each interval while there is hardly a queue: tenfold in 1.4 s
 	creeping = 1.01                   // and by this when there is one, but not too long
 	least    = 0.01                   // of what comes is let in, whatever happens
+	quarter  = 0.25                   // of the most that was done lately is let in, however long things wait: what is in the way then are refusals
+	fading   = 0.999                  // what that was, from one interval to the next
 	hardly   = 0.02                   // of all that comes: a class that is less is not worth turning away
 	memory   = 0.9                    // of the mix of classes from one interval to the next
 )
@@ -81,6 +83,10 @@ type Controller struct {
 	keep   float64 // share of the work that is let in
 	calm   time.Duration
 	count  [classes]uint32  // that came in this interval
+	let    uint32           // and were let in
+	began  time.Duration    // when the interval began
+	pace   float64          // how many a second, over the last intervals
+	most   float64          // that this was lately
 	mix    [classes]float64 // the same of the last ones
 	shed   [classes]float64 // share to be turned away of each
 	owed   [classes]float64 // the part of a piece of work that is left over
@@ -116,11 +122,20 @@ func (c *Controller) Observe(wait time.Duration, now time.Duration) {
 func (c *Controller) Came(k Class, now time.Duration) {
 	c.look(now)
 	c.count[k]++
+	c.let++
 }
 
 // Sheds reports whether a piece of work that has come must be turned away.
 func (c *Controller) Sheds(k Class, now time.Duration) bool {
 	c.Came(k, now)
+	if !c.refuses(k) {
+		return false
+	}
+	c.let--
+	return true
+}
+
+func (c *Controller) refuses(k Class) bool {
 	if k >= sheddables && c.taken() >= c.reserve(k) {
 		return true
 	}
@@ -174,6 +189,11 @@ func (c *Controller) look(now time.Duration) {
 		c.mix[k] = memory*c.mix[k] + (1-memory)*float64(n)
 		c.count[k] = 0
 	}
+	if passed := (now - c.began).Seconds(); passed > 0 {
+		c.pace = memory*c.pace + (1-memory)*float64(c.let)/passed
+		c.most = max(fading*c.most, c.pace)
+	}
+	c.let, c.began = 0, now
 	c.decide(wait, now)
 	c.was = wait
 	c.share()
@@ -221,13 +241,14 @@ func (c *Controller) correction(wait time.Duration) float64 {
 	return min(math.Sqrt(wanted/admitted), 1.1)
 }
 
-// floor is what is let in when everything is turned away that may be: less than that means nothing.
+// floor is what is let in at least: what may not be turned away, and a quarter of what the server has done lately. To turn away more would take longer
+// than to do it: connections then wait by themselves, and datagrams are lost.
 func (c *Controller) floor() float64 {
 	total, sheddable := c.weights()
 	if total == 0 {
 		return 1 // nothing comes
 	}
-	return 1 - sheddable/total
+	return max(1-sheddable/total, min(1, quarter*c.most*c.cfg.Interval.Seconds()/total))
 }
 
 func (c *Controller) weights() (total, sheddable float64) {

@@ -253,7 +253,7 @@ func TestParticipants(t *testing.T) {
 	if done := float64(p.served[Fresh]+p.served[Standing]) / 10; done < 0.95*capacity || p.quantile(0.5) > 50*time.Millisecond {
 		t.Errorf("%.0f/s are served of %.0f, and half waits for %v", done, capacity, p.quantile(0.5))
 	}
-	if loss := c.Loss(); loss < 40 || loss > 60 {
+	if loss := c.Loss(); loss < 35 || loss > 65 {
 		t.Errorf("the client is told to hold %d %% back of twice what can be done", loss)
 	}
 }
@@ -285,8 +285,8 @@ func TestBursts(t *testing.T) {
 	c := New(Config{})
 	for now := time.Duration(0); now < time.Minute; now += 10 * time.Millisecond {
 		wait := time.Duration(0)
-		if phase := now % (500 * time.Millisecond); phase < 180*time.Millisecond {
-			wait = 180*time.Millisecond - phase + 50*time.Millisecond
+		if phase := now % (500 * time.Millisecond); phase < 150*time.Millisecond {
+			wait = 300*time.Millisecond - 2*phase
 		}
 		c.Observe(wait, now)
 		if c.Sheds(Fresh, now) || c.Active() {

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -140,4 +141,67 @@ func (o *overloaded) honest(t *testing.T) (served int, worst time.Duration) {
 		}
 	}
 	return served, worst
+}
+
+// TestOverload_by_true_users is P14 in virtual time: 120 users write once a second each, which is twice what a node can carry that needs seventeen
+// milliseconds for a message. Nine tenths of what it can carry are carried, half of that within 50 ms, and two seconds after the half of them has
+// stopped everybody is answered.
+func TestOverload_by_true_users(t *testing.T) {
+	const users, work = 120, 17 * time.Millisecond
+	w, err := lab.New(lab.Options{Seed: 1, Wide: true, Work: work})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	o := &overloaded{w: w}
+	var all []*lab.Client
+	for i := range users {
+		c, err := w.Nodes[0].AddUser(lab.User{Name: fmt.Sprintf("user%d", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.registers(t, c)
+		all = append(all, c)
+	}
+	sent := map[*lab.Client]time.Duration{}
+	var took []time.Duration
+	round := func(who []*lab.Client) {
+		begun := w.Clock.Now()
+		for i, c := range who {
+			c.Send(sip.MESSAGE, "sip:nobody@"+lab.Domain)
+			sent[c] = w.Clock.Now()
+			for next := begun + time.Second*time.Duration(i+1)/time.Duration(len(who)); w.Clock.Now() < next; {
+				w.Advance(min(5*time.Millisecond, next-w.Clock.Now()))
+				for _, c := range who {
+					if at, waits := sent[c]; waits && c.Response(404) != nil {
+						took = append(took, w.Clock.Now()-at)
+						delete(sent, c)
+					}
+				}
+			}
+		}
+	}
+	for range 3 {
+		round(all)
+	}
+	took = nil
+	const seconds = 10
+	for range seconds {
+		round(all)
+	}
+	possible := float64(seconds) * float64(time.Second/work) * (1 - 1.0/20)
+	slices.Sort(took)
+	t.Logf("%d of %.0f that could be are carried, p50 %v, p99 %v", len(took), possible, took[len(took)/2], took[len(took)*99/100])
+	if float64(len(took)) < 0.9*possible || took[len(took)/2] > 50*time.Millisecond {
+		t.Errorf("%d messages are carried in %d s, half of them within %v", len(took), seconds, took[len(took)/2])
+	}
+	half := all[:users/4]
+	for range 3 {
+		round(half)
+	}
+	took = nil
+	round(half)
+	if len(took) < len(half)-1 {
+		t.Errorf("afterwards %d of %d are answered", len(took), len(half))
+	}
 }

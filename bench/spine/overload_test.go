@@ -1,0 +1,262 @@
+package spine
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"imsafe/proto/sip"
+)
+
+// A loader is a true user on a connection of his own, who answers what comes, and sends a message whenever he is told to, however many are still
+// under way. The connection is TCP: what TLS costs him as well would leave too little of his processor to ask for ten times what the node can.
+type loader struct {
+	*client
+	load *overload
+	todo chan time.Duration // when a message was due, since the beginning
+	mu   sync.Mutex         // of the connection, and of what follows
+	due  map[string]time.Duration
+	n    int
+}
+
+// outstanding is how many messages of a user may wait for an answer: nobody writes on when nothing comes back.
+const outstanding = 4
+
+// overload is what all of them have seen.
+type overload struct {
+	begun time.Time
+	quiet atomic.Bool // nothing counts
+
+	mu                 sync.Mutex
+	took               []time.Duration // from when a message was due to its 200
+	refused, held, odd int             // turned away; not even sent; something else
+}
+
+func (o *overload) note(f func()) {
+	if !o.quiet.Load() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		f()
+	}
+}
+
+// send writes a message.
+func (l *loader) send(text []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = l.conn.Write(text) // the reader sees that it is gone
+}
+
+// writes sends a message for each that is due.
+func (l *loader) writes(to *loader) {
+	for due := range l.todo {
+		l.mu.Lock()
+		if len(l.due) >= outstanding { // he waits for answers
+			l.mu.Unlock()
+			l.load.note(func() { l.load.held++ })
+			continue
+		}
+		l.n++
+		id := fmt.Sprintf("%s-%d", l.name, l.n)
+		l.due[id] = due
+		l.mu.Unlock()
+		l.send(fmt.Appendf(nil, "MESSAGE %s SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\nFrom: <%s>;tag=t\r\nTo: <%s>\r\n"+
+			"Call-ID: %s\r\nCSeq: 1 MESSAGE\r\nP-Preferred-Identity: <%s>\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+			to.uri(), l.local, id, l.uri(), to.uri(), id, l.uri()))
+	}
+}
+
+// answers reads until the connection ends.
+func (l *loader) answers() {
+	framer := l.pool.NewFramer()
+	defer framer.Close()
+	buf := make([]byte, 16<<10)
+	_ = l.conn.SetReadDeadline(time.Time{})
+	for {
+		n, err := l.conn.Read(buf)
+		if err != nil {
+			return
+		}
+		_, _ = framer.Write(buf[:n])
+		for {
+			raw, err := framer.Next()
+			if raw == nil {
+				if err != nil && err != sip.ErrPong && err != sip.ErrPing {
+					return
+				}
+				break
+			}
+			if m, err := l.pool.Parse(raw); err == nil {
+				l.heard(m)
+				m.Release()
+			}
+		}
+	}
+}
+
+func (l *loader) heard(m *sip.Message) {
+	if m.IsRequest() {
+		r := l.pool.NewResponse(m, 200, "")
+		r.SetToTag("b")
+		l.send(r.AppendTo(nil))
+		r.Release()
+		return
+	}
+	due, known := l.takes(string(m.Get(sip.HdrCallID)))
+	if !known {
+		return
+	}
+	l.load.note(func() {
+		switch {
+		case m.Status() == 200:
+			l.load.took = append(l.load.took, time.Since(l.load.begun)-due)
+		case m.Status() == 503 && m.Has(sip.HdrRetryAfter):
+			l.load.refused++
+		default:
+			l.load.odd++
+		}
+	})
+}
+
+func (l *loader) takes(id string) (due time.Duration, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	due, known = l.due[id]
+	delete(l.due, id)
+	return due, known
+}
+
+// newLoaders registers pairs of users.
+func newLoaders(b *testing.B, s *server, pairs int) (all []*loader, o *overload) {
+	pin(1)
+	o = &overload{begun: time.Now()}
+	for i := range 2 * pairs {
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 9, byte(i/32), 1)}}).Dial("tcp", s.address.String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		c := clientOn(b, conn, "TCP", conn.LocalAddr().(*net.TCPAddr).AddrPort(), i)
+		if !c.register() {
+			b.FailNow()
+		}
+		all = append(all, &loader{client: c, load: o, todo: make(chan time.Duration, outstanding), due: map[string]time.Duration{}})
+	}
+	for i, l := range all {
+		go l.answers()
+		if i%2 == 0 {
+			go l.writes(all[i+1])
+			b.Cleanup(func() { close(l.todo) })
+		}
+	}
+	return all, o
+}
+
+// drive lets messages become due at a rate, in turn of all users, for a while.
+func (o *overload) drive(callers []*loader, rate float64, d time.Duration) (offered int) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for begun := time.Now(); time.Since(begun) < d; <-tick.C {
+		for due := int(time.Since(begun).Seconds() * rate); offered < due; offered++ {
+			at := time.Duration(float64(offered)/rate*float64(time.Second)) + begun.Sub(o.begun)
+			select {
+			case callers[2*(offered%(len(callers)/2))].todo <- at:
+			default:
+				o.note(func() { o.held++ }) // his connection takes no more
+			}
+		}
+	}
+	return offered
+}
+
+// BenchmarkOverload is P14: true users who together write more often than the node can carry. What it can carry is the most that it carried while
+// the rate rose until something was turned away; goodput is what was carried, as a part of that. Afterwards half of what it can carry must go
+// through whole within two seconds. Where others use the processors too, what is useful of the time that the node got says more: as much of
+// what it could do goes through when it has a processor for itself.
+func BenchmarkOverload(b *testing.B) {
+	for b.Loop() {
+		s := start(b)
+		all, o := newLoaders(b, s, 512)
+		best, each := knee(b, s, all, o)
+		b.Logf("capacity: %.0f messages a second, %v of a processor each", best, each)
+		for _, load := range []struct {
+			times   float64
+			seconds int
+		}{{1, 4}, {2, 30}, {5, 4}, {10, 4}} {
+			row(b, s, all, o, best, each, load.times, load.seconds)
+		}
+	}
+}
+
+// knee raises the rate until something is turned away, and returns the most that was carried in a second, and what one message costs then.
+func knee(b *testing.B, s *server, all []*loader, o *overload) (best float64, each time.Duration) {
+	for rate := 1000.0; ; rate *= 1.2 {
+		o.reset()
+		before := s.cpu(b)
+		o.drive(all, rate, time.Second)
+		took, refused, held, odd := o.seen()
+		if n := float64(len(took)); n > best {
+			best, each = n, (s.cpu(b)-before)/time.Duration(len(took))
+		}
+		if refused+held+odd > int(rate)/50 || float64(len(took)) < 0.9*rate {
+			o.quiet.Store(true)
+			o.drive(all, best/4, 3*time.Second)
+			return best, each
+		}
+	}
+}
+
+func (o *overload) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.took, o.refused, o.held, o.odd = nil, 0, 0, 0
+	o.quiet.Store(false)
+}
+
+// seen is what was seen since the last reset.
+func (o *overload) seen() (took []time.Duration, refused, held, odd int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	took = slices.Clone(o.took)
+	slices.Sort(took)
+	return took, o.refused, o.held, o.odd
+}
+
+// row is one load: a second to begin, those that count, and what comes after it.
+func row(b *testing.B, s *server, all []*loader, o *overload, best float64, each time.Duration, times float64, seconds int) {
+	o.quiet.Store(true)
+	o.drive(all, best*times, time.Second)
+	o.reset()
+	before, own := s.cpu(b), cpuOfThis()
+	offered := o.drive(all, best*times, time.Duration(seconds)*time.Second)
+	cpu := (s.cpu(b) - before).Seconds()
+	own = cpuOfThis() - own
+	took, refused, held, odd := o.seen()
+	p50, p99 := time.Duration(0), time.Duration(0)
+	if n := len(took); n > 0 {
+		p50, p99 = took[n/2], took[n*99/100]
+	}
+	o.quiet.Store(true)
+	o.drive(all, best/2, 2*time.Second)
+	o.reset()
+	later := o.drive(all, best/2, 2*time.Second)
+	whole, _, _, _ := o.seen()
+	good := float64(len(took)) / float64(seconds) / best
+	useful := float64(len(took)) * each.Seconds() / cpu
+	b.Logf("%2gx: %6d/s offered, %5d/s carried (%3.0f %%), %6d/s turned away, %6d/s not taken, %d odd, p50 %v, p99 %v, processor of the node %.0f %%, %.0f %% of that for what was carried, of the users %.0f %%; afterwards %d of %d",
+		times, offered/seconds, len(took)/seconds, 100*good, refused/seconds, held/seconds, odd, p50.Round(time.Millisecond), p99.Round(time.Millisecond),
+		100*cpu/float64(seconds), 100*useful, 100*own.Seconds()/float64(seconds), len(whole), later)
+	b.ReportMetric(100*useful, fmt.Sprintf("%%useful-%gx", times))
+	b.ReportMetric(100*good, fmt.Sprintf("%%goodput-%gx", times))
+}
+
+// cpuOfThis is what this process has used.
+func cpuOfThis() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
