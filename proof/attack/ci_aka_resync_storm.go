@@ -2,9 +2,13 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
+	"imsafe/client/ue"
 	"imsafe/proto/sip"
 	"imsafe/secure"
 )
@@ -12,12 +16,16 @@ import (
 // akaResyncStorm: somebody says in a user's name, again and again, that her card has seen another sequence number.
 func akaResyncStorm() Attack {
 	return Attack{
-		ID: "ci.aka.resync-storm", Number: "CI-13", Title: "resynchronisations in the victim's name",
-		Text:     "each makes the HSS verify a token and draw another vector, at the rate of whoever asks",
+		ID: "ci.aka.resync-storm", Number: "CI-13", Title: "resynchronisations in the victim's name, and old challenges to her",
+		Text:     "each makes the HSS verify a token and draw another vector; and who answers a challenge of before talks to whoever has kept its keys",
 		Services: []Service{Availability, Authentication}, Stride: Denial, Threats: []Threat{Interruption, Removal}, Module: ServicesControl,
 		Source: "TS 33.203 6.1.3", Access: both(), Tight: true,
-		Bounds:   Bounds{Packets: 60, Bytes: 90_000, Conns: 2, Time: 3 * time.Second},
-		Variants: []Variant{{Name: "storm", Position: OffPath, Run: resynchronise, Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector}}},
+		Bounds: Bounds{Packets: 60, Bytes: 90_000, Conns: 2, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "storm", Position: OffPath, Run: resynchronise, Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector}},
+			{Name: "replay", Position: OnPath, Access: []Access{IPsec}, Run: challengeAgain, Controls: []secure.ControlID{secure.CIAuthenticationAKA},
+				NoAblation: "it is the card that looks at the sequence number (TS 33.102 6.3.3): no setting of a network takes that away"},
+		},
 	}
 }
 
@@ -68,4 +76,55 @@ func judgeServed(ctx context.Context, f *Field, o *Outcome) error {
 		return nil
 	}
 	return judgeReach(ctx, f, o)
+}
+
+// challengeAgain stands in the path when carol comes back, and gives her the challenge of her first registration instead of a new one.
+func challengeAgain(ctx context.Context, f *Field, o *Outcome) error {
+	var old string
+	var mu sync.Mutex
+	given, refused := 0, 0
+	r, err := f.relay(ctx, func(message string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		switch challenge := lineOf(message, "WWW-Authenticate: "); {
+		case strings.Contains(message, `auts="`):
+			refused++
+		case challenge == "":
+		case old == "":
+			old = challenge
+		default:
+			given++
+			return strings.Replace(message, challenge, old, 1)
+		}
+		return message
+	})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	carol, err := f.party(ctx, Carol, func(c *ue.Config) { c.Proxy = r.at() })
+	if err != nil {
+		return err
+	}
+	if _, err := carol.UE.Register(ctx); err != nil {
+		return err
+	}
+	if err := carol.UE.Deregister(ctx); err != nil {
+		return err
+	}
+	err = within(ctx, time.Second, func(ctx context.Context) error {
+		_, err := carol.UE.Register(ctx)
+		return err
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if given > 0 {
+		o.Arrived("carol comes back and gets the challenge of before, %d times", given)
+	}
+	reached := !errors.Is(err, ue.ErrSync) // it has answered one, or waits inside associations with keys of before
+	if reached {
+		o.Users = 1
+	}
+	o.Peer(reached, "of %d old challenges carol's card finds %d out of date; then: %v", given, refused, err)
+	return nil
 }

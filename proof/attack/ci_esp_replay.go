@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"imsafe/proto/esp"
+	"imsafe/proto/sip"
 	"imsafe/secure"
 )
 
@@ -20,6 +21,8 @@ func espReplay() Attack {
 		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "replay", Position: OnPath, Run: replay, Controls: []secure.ControlID{secure.CIIntegrityReplay}},
+			{Name: "reflect", Position: OnPath, Run: reflect, Controls: []secure.ControlID{secure.CIIntegrityReplay},
+				NoAblation: "both sides draw SPIs that differ from the other's: no setting makes them equal"},
 			{Name: "flip", Position: OnPath, Run: flip, Controls: []secure.ControlID{secure.CIIntegrityESP}},
 		},
 	}
@@ -68,6 +71,55 @@ func replay(ctx context.Context, f *Field, o *Outcome) error {
 	times := strings.Count(strings.Join(heard, "\n"), said)
 	o.Users = min(times-1, 1)
 	o.Peer(times > 1, "carol says %q once, bob reads it %d times", said[:len("pay 100")], times)
+	return nil
+}
+
+// reflect sends packets back to whoever has sent them: what the edge has sent to carol to the edge, and to carol what she has sent. One who takes
+// his own packet for the other's would see its request come once more, or have it answered.
+func reflect(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := carol.tunnel()
+	if err != nil {
+		return err
+	}
+	said := "to carol " + f.token()
+	if err := f.Bob.UE.SendMessage(ctx, carol.IMPU, "text/plain", []byte(said)); err != nil {
+		return err
+	}
+	m, err := carol.Got(ctx, sip.MESSAGE, said)
+	if err != nil {
+		return err
+	}
+	callID := string(m.Get(sip.HdrCallID))
+	wire, err := f.attacker.Dial(ctx, "udp", netip.Addr{}, f.NAT)
+	if err != nil {
+		return err
+	}
+	defer wire.Close()
+	sent, come := s.captured()
+	for _, packet := range come {
+		if _, err := wire.Write(packet); err != nil {
+			return err
+		}
+	}
+	own := 0
+	for _, packet := range sent {
+		if s.open(packet) != nil {
+			own++
+		}
+	}
+	if _, err := f.heardFrom(ctx, carol); err != nil {
+		return err
+	}
+	o.Arrived("%d packets of the edge's own sent back to it, and a message of carol's behind them", len(come))
+	err = within(ctx, soon/10, func(ctx context.Context) error {
+		_, err := carol.Await(ctx, func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == callID })
+		return err
+	})
+	o.Peer(err == nil || own > 0, "carol takes %d of her own %d packets for the edge's; the edge took one of its own %d for hers: %v", own, len(sent), len(come), err == nil)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"imsafe/secure"
@@ -16,9 +17,13 @@ func parserCorpus() Attack {
 		Text:     "one that ends the process ends every call",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
 		Source: "RFC 4475", Access: both(),
-		Bounds: Bounds{Packets: 4000, Bytes: 8_000_000, Conns: 700, Time: 3 * time.Second},
-		Variants: []Variant{{Name: "crash", Position: OffPath, Run: mutate, Controls: []secure.ControlID{secure.CIAvailabilityParser},
-			NoAblation: "memory safety is the language's: no setting takes it away"}},
+		Bounds: Bounds{Packets: 4000, Bytes: 20_000_000, Conns: 700, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "crash", Position: OffPath, Run: mutate, Controls: []secure.ControlID{secure.CIAvailabilityParser},
+				NoAblation: "memory safety is the language's: no setting takes it away"},
+			{Name: "bomb", Position: OffPath, Run: explode, Controls: []secure.ControlID{secure.CIAvailabilityParser},
+				NoAblation: "a message has at most 65,535 octets and 256 fields by the form of its index, whatever the limits say"},
+		},
 	}
 }
 
@@ -53,6 +58,57 @@ func mutate(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Arrived("%d mutations over %d sockets", sent, conns)
 	o.Peer(false, "after %d mutations over %d sockets bob reaches alice", sent, conns)
+	return nil
+}
+
+// bombs are messages whose work or memory grows out of proportion in a parser without limits: depth, length, number, and a body that never comes.
+func bombs(h *Hand, f *Field) []string {
+	nobody := f.nobody(0)
+	with := func(line string) string {
+		r := nobody
+		r.Lines = []string{line}
+		return h.Registers(r, h.NoResponse(r.IMPI))
+	}
+	const large = 60_000
+	return []string{
+		with("Server: " + strings.Repeat("(", large)),
+		with("Subject: " + strings.Repeat("x", large)),
+		with("Accept: " + strings.Repeat("a/b,", large/4) + "a/b"),
+		with("Contact: \"" + strings.Repeat(`\\`, large/2)),
+		with(strings.TrimSuffix(strings.Repeat("X-Y: 1\r\n", large/8), "\r\n")),
+		with("Reason: SIP" + strings.Repeat(";a=\"", large/4)),
+		strings.Replace(with("X-Y: 1"), "Content-Length: 0", "Content-Length: 2147483647", 1),
+	}
+}
+
+// explode sends them one after the other. Beside them an honest message must not take longer than it may.
+func explode(ctx context.Context, f *Field, o *Outcome) error {
+	stranger, err := f.Stranger(ctx)
+	if err != nil {
+		return err
+	}
+	all := bombs(stranger, f)
+	const rounds = 30
+	sent, conns := 0, 1
+	begun := f.Clock.Now()
+	for ; sent < rounds*len(all); sent++ {
+		err := stranger.Write(all[sent%len(all)])
+		if err != nil || stranger.proto != "UDP" { // on a stream each may be the last that is understood
+			stranger.Close()
+			if stranger, err = f.Stranger(ctx); err != nil {
+				return err
+			}
+			conns++
+		}
+	}
+	took := f.Clock.Now() - begun
+	if err := f.Bob.Reaches(ctx, f.Alice, f.token()); err != nil {
+		o.Users = 2
+		o.Peer(true, "after %d bombs %v", sent, err)
+		return nil
+	}
+	o.Arrived("%d bombs over %d sockets in %v", sent, conns, took.Round(time.Millisecond))
+	o.Peer(false, "beside %d bombs over %d sockets bob reaches alice", sent, conns)
 	return nil
 }
 
