@@ -26,7 +26,7 @@ type namedRate struct {
 
 func (b *CIBudget) rates() []namedRate {
 	return []namedRate{{"source", &b.Source}, {"network", &b.Network}, {"connection", &b.Connection}, {"client", &b.Client},
-		{"challenge", &b.Challenge}, {"resync", &b.Resync}, {"unproven", &b.Unproven}, {"emergency", &b.Emergency}, {"share", &b.Share}}
+		{"challenge", &b.Challenge}, {"resync", &b.Resync}, {"unproven", &b.Unproven}, {"emergency", &b.Emergency}, {"share", &b.Share}, {"signalling", &b.Signalling}}
 }
 
 // validateBudget refuses rates that no bucket could have.
@@ -34,4 +34,6 @@ func (c *Config) validateBudget(f *findings) {
 	for _, r := range c.CI.Budget.rates() {
 		f.refuse(!r.rate.Bucket().Sound(), "ci.budget."+r.key, "such as limit = 20, per = \"1s\", burst = 100", "%v is no rate: it lets nothing through, or takes years to recover", r.rate.Bucket())
 	}
+	const least = 2048 // an INVITE with what the standards want in it
+	f.refuse(c.CI.Budget.Headers < least, "ci.budget.headers", "such as 8192", "%d octets are less than a call needs", c.CI.Budget.Headers)
 }

@@ -19,6 +19,8 @@ func Default() Config {
 				Unproven:   Rate{1000, Of(time.Second), 2000},
 				Share:      Rate{1, Of(time.Second), 5},
 				Emergency:  Rate{2, Of(time.Second), 10},
+				Signalling: Rate{512 << 10, Of(time.Minute), 512 << 10},
+				Headers:    8192,
 				Remember:   Of(24 * time.Hour),
 			}},
 		Cx: Cx{AKA: "AKAv1-MD5", Watchdog: Of(30 * time.Second)},

@@ -92,6 +92,12 @@ type CIBudget struct {
 	// New calls, messages and other requests of each user while the node has more to do than it can. Who sends
 	// more is refused first.
 	Share Rate `toml:"share"`
+	// Each user: octets of all that he sends but REGISTER and the text of messages, which [budget] counts. Calls and
+	// messages have records; what stands in their headers, and what goes on within a call, has none.
+	Signalling Rate `toml:"signalling"`
+	// Octets of the headers of one message. A request with more is answered 513; from what cannot be refused the
+	// headers are taken off that no standard names.
+	Headers int `toml:"headers"`
 	// How long an address counts as one that receives, after a client has registered from it.
 	Remember Duration `toml:"remember"`
 }

@@ -217,6 +217,7 @@ func (n *Node) track(ports []*clientims.Port) *access {
 func Budgets(b *config.CIBudget) clientims.Budgets {
 	return clientims.Budgets{Source: b.Source.Bucket(), Network: b.Network.Bucket(), Connection: b.Connection.Bucket(), Client: b.Client.Bucket(),
 		Challenge: b.Challenge.Bucket(), Resync: b.Resync.Bucket(), Unproven: b.Unproven.Bucket(), Emergency: b.Emergency.Bucket(), Share: b.Share.Bucket(),
+		Signalling: b.Signalling.Bucket(), Headers: b.Headers,
 		Remember: b.Remember.Std()}
 }
 

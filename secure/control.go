@@ -32,6 +32,7 @@ const (
 	CIConfidentialityESP            // no null encryption outside legacy and device exceptions (TS 33.203 6.2)
 	CIConfidentialityAlgorithms     // algorithms by our own list; MD5 and 3DES only for a device exception (TS 33.203 Annex H)
 	CIConfidentialityTLSFloor       // TLS 1.3, or 1.2 AEAD where the operator says so (TS 33.310 6.2a)
+	CIConfidentialityDigestRealm    // a client's challenge is nobody's: only the home network asks for proof (RFC 3261 22.1)
 	CIConfidentialityUniform        // one answer for known and unknown names (ours)
 	CIConfidentialityPrivacyEgress  // the other party learns no place, no device, and what Privacy lets him (RFC 3323)
 	CIConfidentialityKeyEgress      // CK, IK, RES never leave in SIP (TS 33.203 6.1.1); no setting turns it off
@@ -45,6 +46,7 @@ const (
 	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
 	CIAvailabilityEarlyDialog       // few calls without answer to one user, none silent for long (ours)
 	CIAvailabilityNotifyPacing      // no watcher is told faster than he can read (RFC 3680 4.10)
+	CIAvailabilityTrafficShape      // signalling carries signalling: octets of headers, and of a user (ours)
 	CIAvailabilityParser            // size, count and nesting limits (RFC 4475)
 	CIAvailabilityDeadline          // deadlines and caps for streams
 	ISIntegrityShWrite              // Sh writes by data reference and user set (TS 29.328 6.2, 7.6)
@@ -94,6 +96,7 @@ var controlNames = [controlCount]string{
 	CIConfidentialityESP:            "ci.confidentiality.esp",
 	CIConfidentialityAlgorithms:     "ci.confidentiality.algorithms",
 	CIConfidentialityTLSFloor:       "ci.confidentiality.tls-floor",
+	CIConfidentialityDigestRealm:    "ci.confidentiality.digest-realm",
 	CIConfidentialityUniform:        "ci.confidentiality.uniform",
 	CIConfidentialityPrivacyEgress:  "ci.confidentiality.privacy-egress",
 	CIConfidentialityKeyEgress:      "ci.confidentiality.key-egress",
@@ -107,6 +110,7 @@ var controlNames = [controlCount]string{
 	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",
 	CIAvailabilityEarlyDialog:       "ci.availability.early-dialog",
 	CIAvailabilityNotifyPacing:      "ci.availability.notify-pacing",
+	CIAvailabilityTrafficShape:      "ci.availability.traffic-shape",
 	CIAvailabilityParser:            "ci.availability.parser",
 	CIAvailabilityDeadline:          "ci.availability.deadline",
 	ISIntegrityShWrite:              "is.integrity.sh-write",

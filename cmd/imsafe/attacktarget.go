@@ -302,6 +302,7 @@ func tighten(b *config.CIBudget) {
 	b.Source = rate(attack.TightSource/2, time.Second, attack.TightSource)
 	b.Challenge = rate(attack.TightChallenges, time.Minute, attack.TightChallenges)
 	b.Resync = rate(attack.TightResyncs, time.Hour, attack.TightResyncs)
+	b.Signalling = rate(attack.TightSignalling, time.Minute, attack.TightSignalling)
 	b.Unproven = rate(attack.TightUnproven/2, time.Second, attack.TightUnproven)
 }
 

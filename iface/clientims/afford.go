@@ -95,6 +95,9 @@ func (p *Port) affords(f siptransport.Flow, m *sip.Message, a *association) (sta
 			return busy(f)
 		}
 	}
+	if status, more = p.shapes(f, m, a); status != 0 {
+		return status, more
+	}
 	if status, more = p.sheds(f, m, a); status != 0 || m.Method() != sip.REGISTER {
 		return status, more
 	}

@@ -20,6 +20,8 @@ type Budgets struct {
 	Unproven   budget.Rate // first REGISTERs of all UDP sources together that were never proven; default 1000 a second, 2000 at once
 	Emergency  budget.Rate // emergency requests of one address without a registration; default 2 a second, 10 at once
 	Share      budget.Rate // new requests of one user while there is too much to do; default 1 a second, 5 at once. Who sends more is refused first
+	Signalling budget.Rate // octets that one user sends, but REGISTER and the text of messages; default 512 KiB a minute and at once
+	Headers    int         // octets of the headers of one message of a client; default 8192
 	Remember   time.Duration
 	// Places is how many sources may owe something at the same moment; default 65536, some 20 MB in all.
 	Places int
@@ -35,10 +37,14 @@ func (b Budgets) withDefaults() Budgets {
 		{&b.Challenge, budget.Rate{Limit: 6, Per: time.Minute, Burst: 10}}, {&b.Resync, budget.Rate{Limit: 4, Per: time.Hour, Burst: 4}},
 		{&b.Unproven, budget.Rate{Limit: 1000, Per: time.Second, Burst: 2000}}, {&b.Emergency, budget.Rate{Limit: 2, Per: time.Second, Burst: 10}},
 		{&b.Share, budget.Rate{Limit: 1, Per: time.Second, Burst: 5}},
+		{&b.Signalling, budget.Rate{Limit: 512 << 10, Per: time.Minute, Burst: 512 << 10}},
 	} {
 		if *d.rate == (budget.Rate{}) {
 			*d.rate = d.def
 		}
+	}
+	if b.Headers == 0 {
+		b.Headers = 8192
 	}
 	if b.Remember == 0 {
 		b.Remember = 24 * time.Hour
@@ -105,6 +111,8 @@ type budgets struct {
 	shares    *budget.Table  // new requests of a user, in an overload
 	talk      *budget.Table  // and what belongs to his dialogs
 	share     uint32         // shares, in a second
+	octets    *budget.Table  // of signalling, by private identity
+	headers   int            // octets of the headers of one message
 	told      *budget.Recent // datagrams that were refused by an overload: they are answered as before
 
 	proven     *budget.Recent // addresses that a client has registered from lately
@@ -127,6 +135,7 @@ func newBudgets(b Budgets) *budgets {
 		unproven:  budget.NewBucket(b.Unproven),
 		help:      newTier(b.Emergency, b.Emergency.Times(networkPerSource), b.Places/coarse),
 		shares:    budget.NewTable(b.Share, b.Places), talk: budget.NewTable(b.Share.Times(dialogsOfUser), b.Places), told: budget.NewRecent(b.Places),
+		octets: budget.NewTable(b.Signalling, b.Places), headers: b.Headers,
 		share:  uint32(max(1, time.Duration(b.Share.Limit)*time.Second/b.Share.Per)),
 		proven: budget.NewRecent(coarse * b.Places), calling: budget.NewRecent(b.Places / coarse), challenged: budget.NewRecent(b.Places)}
 	for p := range origins {
@@ -158,6 +167,7 @@ type Counters struct {
 	OverUnproven    atomic.Uint64 // first REGISTERs of sources that were never proven
 	OverEmergency   atomic.Uint64 // emergency requests
 	OverLoad        atomic.Uint64 // requests that came when there was too much to do
+	OverTraffic     atomic.Uint64 // messages of registered clients that are too large, or too many octets together
 	TooLarge        atomic.Uint64 // answers to unproven sources that were larger than their requests
 
 	UnprovenPackets   atomic.Uint64 // datagrams of unproven sources

@@ -73,7 +73,7 @@ func (p *Port) transact(x *hop.Exchange, a association, in hop.Inbound) hop.Repl
 	if p.own != nil {
 		flow.Via = p.own // any socket of the profile reaches the client; ours is gathered with our own sends
 	}
-	return x.Transact(p.layer, flow, in, []byte(a.access.SentBy), p.admitResponse)
+	return x.Transact(p.layer, flow, in, []byte(a.access.SentBy), p.admitsResponse(&a))
 }
 
 // transactSealed sends a request over the associations of its client: as a datagram, or over a connection.
@@ -85,7 +85,7 @@ func (p *Port) transactSealed(x *hop.Exchange, a association, in hop.Inbound) ho
 	if g := a.access.gm; g.streams.dial != nil && g.wantsStream(a.sa, in.Msg, p.table.now()) {
 		return p.overStream(x, a, s, in)
 	}
-	return x.Transact(p.layer, a.sa.flowBy(s), in, []byte(a.access.SentBy), p.admitResponse)
+	return x.Transact(p.layer, a.sa.flowBy(s), in, []byte(a.access.SentBy), p.admitsResponse(&a))
 }
 
 // foreign hands a response to the shard that its branch names: the one hand-over a packet may need.

@@ -71,10 +71,30 @@ func dropProtection(m *sip.Message) {
 	}
 }
 
-// admitResponse does the same to a client's response.
-func (p *Port) admitResponse(m *sip.Message) {
-	p.strip(m)
-	keepReport(m)
+// admitsResponse returns what does the same to a response of the client of an association.
+func (p *Port) admitsResponse(a *association) func(*sip.Message) {
+	user := p.door.budgets.userOf(a)
+	return func(m *sip.Message) {
+		p.strip(m)
+		keepReport(m)
+		p.forbidChallenge(m)
+		p.lighten(m, user)
+	}
+}
+
+// forbidChallenge makes a challenge of a client a plain refusal. In this network the home network alone asks for proof (TS 33.203 6.1, N.2), and a client
+// or a service that answers whoever asks gives away what its password can be guessed from (RFC 3261 22.1).
+func (p *Port) forbidChallenge(m *sip.Message) {
+	code := m.Status()
+	if code != 401 && code != 407 && !m.Has(sip.HdrWWWAuthenticate) && !m.Has(sip.HdrProxyAuthenticate) ||
+		!p.door.ports.Gate.Refuse(secure.CIConfidentialityDigestRealm, secure.Event{Reason: "challenge-of-a-client"}) {
+		return
+	}
+	m.Remove(sip.HdrWWWAuthenticate)
+	m.Remove(sip.HdrProxyAuthenticate)
+	if code == 401 || code == 407 {
+		m.SetStatus(403, "")
+	}
 }
 
 // keepReport takes what a Via says of overload off a message that goes on: it is for the hop it came by (RFC 7339 5.4, 5.6).

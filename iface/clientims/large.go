@@ -44,7 +44,7 @@ func (s *streams) send(x *hop.Exchange, p *Port, a association, in hop.Inbound) 
 		flow = s.dial(a.flow.Peer)
 		s.open[a.flow.Peer] = flow
 	}
-	r, reached := x.TryTransact(s.port.layer, flow, in, []byte(s.port.access.SentBy), s.port.admitResponse)
+	r, reached := x.TryTransact(s.port.layer, flow, in, []byte(s.port.access.SentBy), s.port.admitsResponse(&a))
 	if reached || ack {
 		again.Msg.Release()
 		return r

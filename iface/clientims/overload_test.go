@@ -17,7 +17,7 @@ import (
 // wide is a budget that these tests do not reach: what they look at is behind it.
 func (b *bench) wide() {
 	much := budget.Rate{Limit: 1_000_000, Per: time.Second, Burst: 1_000_000}
-	b.door.budgets = newBudgets(Budgets{Source: much, Network: much, Client: much, Challenge: much, Unproven: much, Places: 256})
+	b.door.budgets = newBudgets(Budgets{Source: much, Network: much, Client: much, Challenge: much, Unproven: much, Signalling: much, Places: 4096})
 }
 
 // user registers a connection of its own for somebody.

@@ -172,6 +172,9 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	p.door.walking.Add(1)
 	in := hop.Inbound{Msg: m.Clone(), Proof: a.proof}
 	p.admitRequest(in.Msg)
+	if m.Method() == sip.BYE {
+		p.lighten(in.Msg, p.door.budgets.userOf(&a))
+	}
 	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, gm.Name, p.door.cfg.PCSCF, in, leave, p.door.answered)
 }
 
@@ -192,6 +195,7 @@ func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
 		return
 	}
 	p.admitRequest(m)
+	p.lighten(m, p.door.budgets.userOf(&a))
 	p.door.ports.Table.Pass(p.shard, gm.Name, p.door.cfg.PCSCF, hop.Inbound{Msg: m, Proof: a.proof})
 }
 

@@ -116,11 +116,11 @@ func (p *Port) overStream(x *hop.Exchange, a association, s *set, in hop.Inbound
 	again.Msg = in.Msg.Clone()
 	ack := in.Msg.Method() == sip.ACK // nobody can tell whether it arrived
 	flow := g.streams.get(s, g.sealed.ports[a.ref.Shard])
-	r, reached := x.TryTransact(p.layer, flow, in, []byte(a.access.SentBy), p.admitResponse)
+	r, reached := x.TryTransact(p.layer, flow, in, []byte(a.access.SentBy), p.admitsResponse(&a))
 	if reached || ack {
 		again.Msg.Release()
 		return r
 	}
 	r.Msg.Release()
-	return x.Transact(p.layer, a.sa.flowBy(s), again, []byte(a.access.SentBy), p.admitResponse)
+	return x.Transact(p.layer, a.sa.flowBy(s), again, []byte(a.access.SentBy), p.admitsResponse(&a))
 }

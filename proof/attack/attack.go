@@ -126,6 +126,7 @@ const (
 	TightChallenges = 5
 	TightResyncs    = 2
 	TightUnproven   = 40
+	TightSignalling = 32_000 // octets, and as many in a minute
 )
 
 // SmallPlaces is how many procedures a small target has room for; another has room for 16,384 on each shard.

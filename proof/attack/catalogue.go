@@ -32,6 +32,7 @@ func All() []Attack {
 		parserCorpus(),       // CI-25
 		userEnumerate(),      // CI-26
 		digestCrack(),        // CI-27
+		digestLeak(),         // CI-28
 		digestLift(),         // CI-29
 		dialogKill(),         // CI-30
 		tollFraud(),          // CI-32
@@ -40,6 +41,7 @@ func All() []Attack {
 		subscribeIntrude(),   // CI-35
 		tlsDowngrade(),       // CI-37
 		privacyLeak(),        // CI-38
+		covertData(),         // CI-39
 		asRogue(),            // IS-01
 		asOverreach(),        // IS-02
 		identityForge(),      // IS-03

@@ -100,6 +100,21 @@ func TestTable_exact(t *testing.T) {
 	})
 }
 
+// TestTable_many: n at once are n ones, all or none; more than a bucket can hold need a full one and leave an empty one.
+func TestTable_many(t *testing.T) {
+	table := budget.NewTable(budget.Rate{Limit: 10, Per: time.Second, Burst: 10}, 8)
+	for _, step := range []struct {
+		n    int
+		now  time.Duration
+		want bool
+	}{{7, 0, true}, {4, 0, false}, {3, 0, true}, {1, 0, false}, {5, 500 * time.Millisecond, true}, {0, 500 * time.Millisecond, true}, {100, time.Second, false},
+		{100, 2 * time.Second, true}, {1, 2 * time.Second, false}} {
+		if got := table.TakeN(1, step.n, step.now).Granted(); got != step.want {
+			t.Errorf("%d at %v: granted %v", step.n, step.now, got)
+		}
+	}
+}
+
 // TestBucket is the same for the one that all share.
 func TestBucket(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -52,10 +52,10 @@ const (
 // Granted reports whether it is spent.
 func (v Verdict) Granted() bool { return v == Granted }
 
-// take spends one out of a bucket that is full at *full. The bucket is an instant, so it needs no clock of its own and does not have to be
+// take spends out of a bucket that is full at *full. The bucket is an instant, so it needs no clock of its own and does not have to be
 // filled: what is owed is the time until then (the generic cell rate algorithm, ITU-T I.371). Its lowest bit says that a refusal was told.
-func (p pace) take(full *int64, now int64) Verdict {
-	next := max(*full&^1, now) + p.cost
+func (p pace) take(full *int64, now, cost int64) Verdict {
+	next := max(*full&^1, now) + cost
 	if next-now <= p.most {
 		*full = next &^ 1
 		return Granted
@@ -136,14 +136,18 @@ func NewTable(r Rate, places int) *Table {
 }
 
 // Take spends one of key's at now, on a monotonic clock that begins at 0 or later.
-func (t *Table) Take(key Key, now time.Duration) Verdict {
+func (t *Table) Take(key Key, now time.Duration) Verdict { return t.TakeN(key, 1, now) }
+
+// TakeN spends n of key's, all or none. More than there can be at once cost as much as that.
+func (t *Table) TakeN(key Key, n int, now time.Duration) Verdict {
+	cost := min(t.cost*int64(max(n, 0)), t.most)
 	s, l := t.of(key)
 	defer l.Unlock()
 	if own, least := s.find(key); own >= 0 {
-		return t.take(&s[own].full, int64(now))
-	} else if p := &s[least]; max(p.full&^1, int64(now))+t.cost-int64(now) <= t.most {
+		return t.take(&s[own].full, int64(now), cost)
+	} else if p := &s[least]; max(p.full&^1, int64(now))+cost-int64(now) <= t.most {
 		p.key = key
-		return t.take(&p.full, int64(now))
+		return t.take(&p.full, int64(now), cost)
 	}
 	return Refused // all of the set owe all they may, and nothing shows that this one owes less
 }
@@ -162,7 +166,7 @@ func (b *Bucket) Take(now time.Duration) Verdict {
 	for {
 		was := b.full.Load()
 		is := was
-		v := b.take(&is, int64(now))
+		v := b.take(&is, int64(now), b.cost)
 		if is == was || b.full.CompareAndSwap(was, is) {
 			return v
 		}

@@ -1,0 +1,86 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// covertData: two clients carry data for each other where nobody counts it.
+func covertData() Attack {
+	controls := []secure.ControlID{secure.CIAvailabilityTrafficShape}
+	return Attack{
+		ID: "ci.covert.data", Number: "CI-39", Title: "data in the headers of signalling",
+		Text:     "what stands in headers is in no record: two clients have a free channel, at the cost of everybody's signalling",
+		Services: []Service{Availability}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesUser,
+		Source: "Kim et al., Li et al., CCS 2015", Access: []Access{TLS}, Tight: true,
+		Bounds: Bounds{Packets: 200, Bytes: 400_000, Conns: 2, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "many", Position: Subscriber, Run: carryMuch, Controls: controls},
+			{Name: "large", Position: Subscriber, Run: carryLarge, Controls: controls},
+		},
+	}
+}
+
+// carryMuch sends more octets than the policy allows in headers of ordinary size. Carol is in on it.
+func carryMuch(ctx context.Context, f *Field, o *Outcome) error {
+	const times, piece = 55, 800
+	return f.carry(ctx, o, times, piece, TightSignalling)
+}
+
+// carryLarge sends them in headers that no call needs.
+func carryLarge(ctx context.Context, f *Field, o *Outcome) error {
+	const piece = 7000
+	return f.carry(ctx, o, 1, 6*piece, 0)
+}
+
+// carry sends requests with octets in a header of mallory's own making, and counts what arrives at carol's. More than policy is the goal.
+func (f *Field) carry(ctx context.Context, o *Outcome, times, octets, policy int) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	const line = 7000 // a line of less than 8 KiB, as any parser takes
+	for left := octets; left > 0; left -= line {
+		lines = append(lines, "X-Data: "+strings.Repeat("d", min(left, line)))
+	}
+	answered := 0
+	for range times {
+		err := within(ctx, soon/3, func(ctx context.Context) error {
+			_, err := mallory.Ask(ctx, mallory.Text(Request{Method: "OPTIONS", URI: carol.IMPU, Lines: lines}))
+			return err
+		})
+		if err != nil && !errors.Is(err, ErrSilence) || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			break // what is over is not answered over UDP, and the rest would not be either
+		}
+		answered++
+	}
+	carried := 0
+	for {
+		err := within(ctx, soon/10, func(ctx context.Context) error {
+			m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.OPTIONS })
+			if err == nil {
+				for name, v := range m.Fields() {
+					if string(name) == "X-Data" {
+						carried += len(v)
+					}
+				}
+			}
+			return err
+		})
+		if err != nil {
+			break
+		}
+	}
+	o.Arrived("%d requests with %d octets of data each, %d of them answered", times, octets, answered)
+	o.Peer(carried > policy, "%d octets have come out at carol's of %d", carried, times*octets)
+	return nil
+}

