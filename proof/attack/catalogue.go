@@ -35,6 +35,7 @@ func All() []Attack {
 		digestLeak(),         // CI-28
 		digestLift(),         // CI-29
 		dialogKill(),         // CI-30
+		mediaHijack(),        // CI-31
 		tollFraud(),          // CI-32
 		callGhost(),          // CI-33
 		messageSpoof(),       // CI-34
