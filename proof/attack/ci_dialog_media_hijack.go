@@ -47,7 +47,7 @@ func turnMedia(ctx context.Context, f *Field, o *Outcome) error {
 	}()
 	defer func() { _ = ear.Close(); <-done }()
 	at := netip.MustParseAddrPort(ear.LocalAddr().String())
-	in, err := carol.calls(ctx, f.Bob)
+	in, err := carol.callsUp(ctx, f.Bob)
 	if err != nil {
 		return err
 	}
@@ -84,8 +84,8 @@ func turnMedia(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// calls calls a party, who answers, and acknowledges. The call stands when it returns without an error.
-func (h *Hand) calls(ctx context.Context, p *Party) (*ue.Call, error) {
+// callsUp calls a party, who answers, and acknowledges. The call stands when it returns without an error.
+func (h *Hand) callsUp(ctx context.Context, p *Party) (*ue.Call, error) {
 	r := Request{Method: "INVITE", URI: p.IMPU, CallID: h.f.token(), Lines: []string{"Contact: " + h.Contact(), "Content-Type: application/sdp"},
 		Body: describes(netip.AddrPortFrom(h.f.TLS.Addr(), 9))}
 	if err := h.Write(h.Text(r)); err != nil {

@@ -28,7 +28,7 @@ const leakRealm = "asterisk"
 
 // challengeCaller: dave writes to mallory with a client that answers every challenge, as many do.
 func challengeCaller(ctx context.Context, f *Field, o *Outcome) error {
-	dave, err := f.DaveWithPassword(ctx)
+	dave, err := f.Dave(ctx)
 	if err != nil {
 		return err
 	}
