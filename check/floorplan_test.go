@@ -92,7 +92,10 @@ var floorPlan = []row{
 	// The wing that proves the house.
 	{"proof/attack", "secure proto/* client/*", "", ""},
 	{"proof/runner", "secure policy proto/shard proof/evidence proof/attack", "", ""},
-	{"proof/*", "secure policy proof/evidence proof/tvra proof/x805", "", ""},
+	{"proof/evidence", "", "", ""},
+	{"proof/tables", "", "go-toml", ""},
+	{"proof/report", "proof/evidence proof/tables proof/cells proof/tvra proof/x805", "", "proof/runner"},
+	{"proof/*", "proof/evidence proof/tables", "", ""}, // they compute, from evidence and tables alone
 
 	// What stands on top. Only these see the whole.
 	{"node", "proto/* secure secure/mint policy config trace store store/* ca refpoint/* refpoint/*/*wire hop hop/node " +

@@ -29,7 +29,7 @@ func TestCanonical(t *testing.T) {
 
 func record() *evidence.Record {
 	return &evidence.Record{Attack: "ci.identity.asserted", Number: "CI-07", Start: evidence.Time(time.Unix(1700000000, 5)),
-		ControlsOff: []string{"a.b", "c.d"}, Target: evidence.Target{Profile: "tls"}, Covers: map[string]string{"build": "1", "row": "2"}, Verdict: evidence.Blocked,
+		ControlsOff: []string{"a.b", "c.d"}, Target: evidence.Target{Profile: "tls", Mode: "direct"}, Covers: map[string]string{"build": "1", "row": "2"}, Verdict: evidence.Blocked,
 		Credentials: []string{"one subscription"}, Oracles: []evidence.Oracle{{Kind: evidence.KindPeer, Outside: true, Saw: "its own"}}}
 }
 

@@ -1,0 +1,435 @@
+package report_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"imsafe/proof/cells"
+	"imsafe/proof/evidence"
+	"imsafe/proof/report"
+	"imsafe/proof/runner"
+	"imsafe/proof/tables"
+)
+
+func load(t *testing.T) *tables.Set {
+	t.Helper()
+	s, err := tables.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// ideal is a case in which every attack of the catalogue is blocked by its controls and succeeds without them. Each test has one of its own.
+func ideal() *evidence.Case {
+	c := &evidence.Case{Attacks: runner.Catalogue(), Policy: runner.Policy(), Subject: evidence.Subject{Program: strings.Repeat("ab", 32), Commit: "unknown",
+		Pack: "test", Start: "2026-11-25T20:00:00Z", End: "2026-11-25T20:05:00Z", Seeds: []uint64{1}, Modes: []string{"direct"}, Only: []string{},
+		Configuration: strings.Repeat("cd", 32), Named: "default", Weakenings: []evidence.Weakening{}}}
+	for i := range c.Attacks {
+		a := &c.Attacks[i]
+		for j := range a.Variants {
+			v := &a.Variants[j]
+			for _, access := range v.Access {
+				for n := range len(v.Controls) + 1 {
+					if n == 0 || v.NoAblation == "" {
+						c.Records = append(c.Records, ran(a, v, access, n))
+					}
+				}
+			}
+		}
+	}
+	return c
+}
+
+// ran is the record of a run with the first off layers off, as it should be.
+func ran(a *evidence.Attack, v *evidence.Variant, access string, off int) *evidence.Record {
+	r := &evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, Seed: 1, Position: v.Position, Target: evidence.Target{Profile: access, Mode: "direct"},
+		ControlsOff: slices.Sorted(slices.Values(v.Controls[:off])), Before: evidence.Baseline{Steps: 5, Done: 5, P50: int64(100 + off)}, Delivered: "an answer",
+		Verdict: evidence.Blocked, Reason: "as seen", Factors: evidence.Factors{Micros: 5000}, Credentials: []string{}, Covers: map[string]string{"program": "1"},
+		Oracles: []evidence.Oracle{{Kind: evidence.KindPeer, Outside: true, Saw: "as seen"}}, Events: []evidence.Event{}}
+	if off == len(v.Controls) {
+		r.Verdict, r.Oracles[0].Reached, r.Factors.Users = evidence.Succeeded, true, 1
+		return r
+	}
+	r.Events = append(r.Events, evidence.Event{Control: v.Controls[off], Reason: "because", Enforced: true, Count: 3})
+	return r
+}
+
+func compute(t *testing.T, c *evidence.Case) *report.Report {
+	t.Helper()
+	r, err := report.Make(c, load(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func states(r *report.Report) map[string]evidence.State {
+	all := map[string]evidence.State{}
+	for _, c := range r.Cells {
+		all[c.Name] = c.State
+	}
+	return all
+}
+
+// depend are the cells that depend on a control: its own, and those of the attacks that it must stop.
+func depend(c *evidence.Case, control string) map[string]bool {
+	all := map[string]bool{}
+	inTable := func(door, service string) {
+		if slices.Contains(cells.Doors(), door) {
+			all[door+" "+service] = true
+		}
+	}
+	p, _ := c.Find(control)
+	inTable(p.Door, p.Service)
+	for _, a := range c.Attacks {
+		if !slices.ContainsFunc(a.Variants, func(v evidence.Variant) bool { return v.NoAblation == "" && slices.Contains(v.Controls, control) }) {
+			continue
+		}
+		for _, s := range a.Services {
+			inTable(a.Door, s)
+		}
+		// What else must stop this attack is not shown either.
+		for _, v := range a.Variants {
+			if slices.Contains(v.Controls, control) {
+				for _, other := range v.Controls {
+					q, _ := c.Find(other)
+					inTable(q.Door, q.Service)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// TestMutation_control: with any one control off, exactly the cells that depend on it are no longer proven, and no other turns green.
+func TestMutation_control(t *testing.T) {
+	whole := ideal()
+	before := states(compute(t, whole))
+	green := 0
+	for _, p := range whole.Policy {
+		if !p.Built() || !tried(whole, p.ID) {
+			continue
+		}
+		c := ideal()
+		for _, r := range c.Records { // as if it had been off all the time: what it stops, comes through
+			i := slices.IndexFunc(r.Events, func(e evidence.Event) bool { return e.Control == p.ID })
+			if i >= 0 {
+				r.Events, r.Verdict, r.Oracles[0].Reached = []evidence.Event{}, evidence.Succeeded, true
+			}
+		}
+		after := states(compute(t, c))
+		dependent := depend(whole, p.ID)
+		for name, was := range before {
+			switch now := after[name]; {
+			case dependent[name] && now == evidence.StateProven:
+				t.Errorf("%s is off, and %s is still proven", p.ID, name)
+			case !dependent[name] && now != was:
+				t.Errorf("%s is off, and %s is %s, was %s", p.ID, name, now, was)
+			case now == evidence.StateProven && was != evidence.StateProven:
+				t.Errorf("%s is off, and %s has turned green", p.ID, name)
+			}
+		}
+		green++
+	}
+	if green < 20 {
+		t.Errorf("only %d controls were tried", green)
+	}
+}
+
+func tried(c *evidence.Case, control string) bool {
+	return slices.ContainsFunc(c.Attacks, func(a evidence.Attack) bool {
+		return slices.ContainsFunc(a.Variants, func(v evidence.Variant) bool { return v.NoAblation == "" && slices.Contains(v.Controls, control) })
+	})
+}
+
+// TestMutation_record: whatever is changed in any one record, no cell, slot or risk gets better, and what depends on it is no longer proven.
+func TestMutation_record(t *testing.T) {
+	before := compute(t, ideal())
+	green, s, all := states(before), load(t), len(ideal().Records)
+	const stride = 17 // the rows that it does not come to in one change, it comes to in another
+	offset := 0
+	for name, change := range map[string]func(*evidence.Record){
+		"not run here": func(r *evidence.Record) { r.Verdict = evidence.NotRunHere },
+		"inconclusive": func(r *evidence.Record) { r.Verdict = evidence.Inconclusive },
+		"other result": func(r *evidence.Record) {
+			if r.Verdict == evidence.Blocked {
+				r.Verdict = evidence.Succeeded
+				return
+			}
+			r.Verdict = evidence.Blocked
+		},
+		"no witness":        func(r *evidence.Record) { r.Oracles = nil },
+		"a witness of it":   func(r *evidence.Record) { r.Oracles[0].Reached = !r.Oracles[0].Reached },
+		"no honest service": func(r *evidence.Record) { r.Before.Done = 0 },
+		"another attack":    func(r *evidence.Record) { r.Attack = "ci.another" },
+		"another mode":      func(r *evidence.Record) { r.Target.Mode = "strict" },
+		"more was off":      func(r *evidence.Record) { r.ControlsOff = append(slices.Clone(r.ControlsOff), "zz") },
+	} {
+		offset++
+		for i := offset % stride; i < all; i += stride {
+			c := ideal()
+			r := c.Records[i]
+			excused := len(r.Events) > 0 && !tried(c, r.Events[0].Control)
+			change(r)
+			after, err := report.Make(c, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if proven(after) >= proven(before) && !excused {
+				t.Errorf("%s in %s: as much is proven as before", name, ideal().Records[i].Key())
+			}
+			for cell, now := range states(after) {
+				if now == evidence.StateProven && green[cell] != now {
+					t.Errorf("%s in %s: %s turns green", name, ideal().Records[i].Key(), cell)
+				}
+			}
+			for j, e := range after.Register.Entries {
+				if e.After.Risk.Value < before.Register.Entries[j].After.Risk.Value {
+					t.Errorf("%s in %s: the risk of %s falls", name, ideal().Records[i].Key(), e.Name())
+				}
+			}
+		}
+	}
+}
+
+func proven(r *report.Report) (n int) {
+	for _, t := range r.Trials {
+		if t.Finding == evidence.Proven {
+			n++
+		}
+	}
+	return n
+}
+
+// TestNothingIsGreenByDefault: without records nothing is proven anywhere, and every risk is as bad as it can be.
+func TestNothingIsGreenByDefault(t *testing.T) {
+	for name, c := range map[string]*evidence.Case{"no records": {Attacks: runner.Catalogue(), Policy: runner.Policy(), Subject: ideal().Subject},
+		"nothing at all": {Subject: ideal().Subject}, "a void bundle": ideal()} {
+		if name == "a void bundle" {
+			c.Void = "it was altered"
+		}
+		r := compute(t, c)
+		for _, cell := range r.Cells {
+			if cell.State == evidence.StateProven || cell.Proven > 0 {
+				t.Errorf("%s: %s is %s", name, cell.Name, cell.State)
+			}
+		}
+		if r.X805.States[evidence.StateProven] > 0 || r.Outcome() == report.Whole {
+			t.Errorf("%s: %v, outcome %d", name, r.X805.States, r.Outcome())
+		}
+		for _, w := range append(r.Associations, r.Layers...) {
+			if w.State == evidence.StateProven {
+				t.Errorf("%s: %s is proven", name, w.Name)
+			}
+		}
+		for _, e := range r.Register.Entries {
+			if e.After.Ratings[0].Likelihood != 3 {
+				t.Errorf("%s: %s has the likelihood %d", name, e.Name(), e.After.Ratings[0].Likelihood)
+			}
+		}
+	}
+}
+
+// TestStale: a record that is stale is shown, and never counted.
+func TestStale(t *testing.T) {
+	c := ideal()
+	c.Stale = map[string]string{c.Records[0].Key(): "the program is another"}
+	r := compute(t, c)
+	if len(r.Conclusion.Stale) != 1 || !strings.Contains(r.Conclusion.Stale[0], "another") || r.Outcome() == report.Whole {
+		t.Errorf("%+v", r.Conclusion)
+	}
+	if n := r.X805.States[evidence.StateStale]; n == 0 {
+		t.Error("no slot is stale")
+	}
+}
+
+// TestOutcome: what failed outweighs what could not be run, and that outweighs what is not there.
+func TestOutcome(t *testing.T) {
+	c := ideal()
+	if got := compute(t, c).Outcome(); got != report.Open { // doors that are not built are gaps
+		t.Errorf("as it stands: %d", got)
+	}
+	c.Records[0].Verdict = evidence.NotRunHere
+	if got := compute(t, c).Outcome(); got != report.Elsewhere {
+		t.Errorf("not run here: %d", got)
+	}
+	c.Records[len(c.Records)-3].Verdict = evidence.Inconclusive
+	c.Records[2].Verdict, c.Records[2].Accident = evidence.Blocked, true
+	for _, r := range c.Records[3:] {
+		if len(r.ControlsOff) == 0 {
+			r.Accident = true
+			break
+		}
+	}
+	if got := compute(t, c).Outcome(); got != report.Failed {
+		t.Errorf("blocked by accident: %d", got)
+	}
+}
+
+// TestNature: what has no switch is named, and keeps no cell from being proven.
+func TestNature(t *testing.T) {
+	r := compute(t, ideal())
+	if len(r.Conclusion.Excused) == 0 {
+		t.Fatal("no row without a switch: the test looks at nothing")
+	}
+	for _, cell := range r.Cells {
+		if cell.Door == "C-I" && cell.Service == "confidentiality" && (cell.State != evidence.StateProven || len(cell.Excused) == 0) {
+			t.Errorf("%s is %s (%v), excused %v", cell.Name, cell.State, cell.Why, cell.Excused)
+		}
+	}
+}
+
+// TestWeakened: evidence of the default says nothing of a weaker configuration.
+func TestWeakened(t *testing.T) {
+	c := ideal()
+	c.Subject.Weakenings = []evidence.Weakening{{Name: "soft", Meaning: "softer", Controls: []string{"ci.confidentiality.algorithms"}}}
+	r := compute(t, c)
+	if got := states(r)["C-I confidentiality"]; got != evidence.StateClaimed {
+		t.Errorf("C-I confidentiality is %s", got)
+	}
+	if got, was := states(r)["C-I availability"], states(compute(t, ideal()))["C-I availability"]; got != was {
+		t.Errorf("C-I availability is %s, was %s", got, was)
+	}
+}
+
+// TestSlots: nine modules, eight dimensions, 180 slots; and an attack fills none but those of its own module.
+func TestSlots(t *testing.T) {
+	c := ideal()
+	r := compute(t, c)
+	total := 0
+	for _, n := range r.X805.States {
+		total += n
+	}
+	if len(r.X805.Modules) != 9 || r.X805.Slots != 180 || total != 180 {
+		t.Errorf("%d modules, %d slots, %d with a state", len(r.X805.Modules), r.X805.Slots, total)
+	}
+	module := map[string]string{}
+	for _, a := range c.Attacks {
+		module[a.ID] = a.Module
+	}
+	for _, m := range r.X805.Modules {
+		for _, cell := range m.Cells {
+			for _, s := range cell.Slots {
+				if (s.State == evidence.StateProven) != (len(s.Attacks) > 0 && s.Why == "") {
+					t.Errorf("%s, %s, %s, %s: %s by %v (%s)", m.Layer, m.Plane, cell.Dimension, s.Threat, s.State, s.Attacks, s.Why)
+				}
+				for _, a := range s.Attacks {
+					if module[a] != m.Layer+", "+m.Plane {
+						t.Errorf("%s fills a slot of %s, %s", a, m.Layer, m.Plane)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestMarked: a report that was computed with a table nobody has checked says so in each of its forms.
+func TestMarked(t *testing.T) {
+	r := compute(t, ideal())
+	page, err := r.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := r.Text(&text); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Unverified()) == 0 || len(r.Register.Marks) == 0 || r.X805.Mark == "" {
+		t.Fatal("nothing is marked")
+	}
+	for _, table := range r.Unverified() {
+		if !strings.Contains(string(page), table.Mark) {
+			t.Errorf("the page does not say that %s is %s", table.File, table.Mark)
+		}
+	}
+	if !strings.Contains(text.String(), "tables unverified") || !strings.Contains(text.String(), r.X805.Mark) {
+		t.Errorf("the text does not say so:\n%s", text.String())
+	}
+}
+
+// TestBundle: the same case gives the same octets, whoever computes it, and what is changed is named.
+func TestBundle(t *testing.T) {
+	c, s := ideal(), load(t)
+	b := evidence.Bundle{}
+	if err := b.PutCase(c); err != nil {
+		t.Fatal(err)
+	}
+	read, err := b.Case()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.Make(read, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.Case()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(again.Records) // their order means nothing
+	second, err := report.Make(read, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if differ, err := second.Compare(b); err != nil || differ != nil {
+		t.Errorf("computed again: %v, %v", differ, err)
+	}
+	changed := maps.Clone(b)
+	changed[report.HTMLName] = append(slices.Clone(b[report.HTMLName]), ' ')
+	if differ, err := second.Compare(changed); err != nil || fmt.Sprint(differ) != "["+report.HTMLName+"]" {
+		t.Errorf("the page was changed: %v, %v", differ, err)
+	}
+}
+
+// TestChanges: what is another is said, and nothing else.
+func TestChanges(t *testing.T) {
+	before := compute(t, ideal())
+	if said := report.Changes(before, compute(t, ideal())); said != nil {
+		t.Errorf("nothing changed, and it says %v", said)
+	}
+	c := ideal()
+	for _, r := range c.Records {
+		if r.Attack == c.Attacks[0].ID && len(r.ControlsOff) == 0 {
+			r.Verdict, r.Oracles[0].Reached = evidence.Succeeded, true
+		}
+	}
+	said := strings.Join(report.Changes(before, compute(t, c)), "\n")
+	for _, want := range []string{"cell C-I authentication: gap, was proven", "control " + c.Attacks[0].Variants[0].Controls[0] + ": gap, was proven",
+		"risk " + c.Attacks[0].ID} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not said:\n%s", want, said)
+		}
+	}
+}
+
+// TestPage: one file that asks nobody for anything, and says each state in words.
+func TestPage(t *testing.T) {
+	page, err := compute(t, ideal()).HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(page)
+	for _, bad := range []string{"http://", "https://", "<script", "<img", "<link", "url(", "@import", "<iframe", "ZgotmplZ"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("the page has %q", bad)
+		}
+	}
+	for _, cell := range cells.Table(evidence.NewBoard(ideal())) {
+		if !strings.Contains(text, "<b>"+string(cell.State)+"</b>") {
+			t.Errorf("%s is %s, and the page has no such word", cell.Name, cell.State)
+		}
+	}
+	c := ideal()
+	c.Attacks[0].Title = "<script>alert(1)</script>"
+	if page, err = compute(t, c).HTML(); err != nil || strings.Contains(string(page), "<script") {
+		t.Errorf("a title becomes a script: %v", err)
+	}
+}

@@ -1,0 +1,60 @@
+package runner
+
+import (
+	"strings"
+
+	"imsafe/policy"
+	"imsafe/proof/attack"
+	"imsafe/proof/evidence"
+	"imsafe/secure"
+)
+
+// Catalogue is the catalogue of attacks as evidence keeps it.
+func Catalogue() []evidence.Attack {
+	all := []evidence.Attack{}
+	for _, a := range attack.All() {
+		row := evidence.Attack{ID: a.ID, Number: a.Number, Title: a.Title, Text: a.Text, Door: door(a.ID), Services: texts(a.Services), Stride: string(a.Stride),
+			Threats: texts(a.Threats), Module: string(a.Module), Source: a.Source}
+		for i := range a.Variants {
+			v := &a.Variants[i]
+			row.Variants = append(row.Variants, evidence.Variant{Name: v.Name, Position: v.Position.String(), Access: texts(a.Accesses(v)),
+				Controls: layers(v.Controls), NoAblation: v.NoAblation})
+		}
+		all = append(all, row)
+	}
+	return all
+}
+
+// door is the interface that an attack is aimed at: the first part of its id says so.
+func door(id string) string {
+	first, _, _ := strings.Cut(id, ".")
+	return map[string]string{"ci": string(policy.CI), "is": string(policy.IS), "cs": string(policy.CS), "core": string(policy.Core),
+		"mgmt": string(policy.Management)}[first]
+}
+
+func texts[T ~string](all []T) []string {
+	out := []string{}
+	for _, v := range all {
+		out = append(out, string(v))
+	}
+	return out
+}
+
+// layers are the names of controls in the order in which they act.
+func layers(controls []secure.ControlID) []string {
+	all := []string{}
+	for _, c := range controls {
+		all = append(all, c.String())
+	}
+	return all
+}
+
+// Policy is the table of controls as evidence keeps it.
+func Policy() []evidence.Control {
+	all := []evidence.Control{}
+	for _, r := range policy.Rows() {
+		all = append(all, evidence.Control{ID: r.Control.String(), Door: string(r.Door), Service: evidence.ServiceOf(string(r.Service)), Mechanism: r.Mechanism,
+			Clause: r.Clause, Dimension: r.Dimension, Level: r.Level.String()})
+	}
+	return all
+}

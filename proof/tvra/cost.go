@@ -1,0 +1,114 @@
+package tvra
+
+import (
+	"slices"
+	"strings"
+
+	"imsafe/proof/evidence"
+	"imsafe/proof/tables"
+)
+
+// Cost is what a control costs, by the standard's dimensions, and what it buys. There is no sum: the standard's text has no formula for one.
+type Cost struct {
+	Control string `json:"control"`
+	// How long honest users waited in the median run with and without it, in microseconds, and of how many runs on each side that is. In a
+	// laboratory that is coarse.
+	OnMicros  int64          `json:"p50_on_us"`
+	OffMicros int64          `json:"p50_off_us"`
+	Runs      int            `json:"runs"`
+	CPU       string         `json:"cpu"`        // what was measured of it
+	Values    map[string]int `json:"values"`     // of the dimensions that are known
+	Missing   []string       `json:"not_rated"`  // the others
+	Lowers    int            `json:"lowers"`     // so many risks that it is on are less with it
+	Touches   []string       `json:"touches"`    // attacks that name it
+	Benefit   map[string]int `json:"risks_left"` // of those, by band
+}
+
+// costs weighs every control of the policy that is built.
+func costs(b *evidence.Board, s *tables.Set) []Cost {
+	all := []Cost{}
+	for i := range b.Case.Policy {
+		p := &b.Case.Policy[i]
+		if !p.Built() {
+			continue
+		}
+		c := Cost{Control: p.ID, CPU: "not measured", Values: map[string]int{}, Missing: []string{}, Touches: []string{}, Benefit: map[string]int{}}
+		c.waits(b)
+		for _, d := range s.Cost.Dimensions {
+			switch d.Name {
+			case "standards design":
+				c.Values[d.Name] = s.Cost.Design.Standard
+				if strings.HasPrefix(p.Clause, "ours") {
+					c.Values[d.Name] = s.Cost.Design.Ours
+				}
+			case "operation":
+				if value, known := operation(&s.Cost, &c); known {
+					c.Values[d.Name] = value
+					continue
+				}
+				c.Missing = append(c.Missing, d.Name)
+			default:
+				c.Missing = append(c.Missing, d.Name)
+			}
+		}
+		c.Touches = append(c.Touches, b.Control(p.ID).Attacks...)
+		all = append(all, c)
+	}
+	return all
+}
+
+// waits compares honest service before the attack, with the control on and with it alone off.
+func (c *Cost) waits(b *evidence.Board) {
+	var on, off []int64
+	for i := range b.Trials {
+		t := &b.Trials[i]
+		if len(t.Runs) < 2 || len(t.Controls) != 1 || t.Controls[0] != c.Control || t.Runs[0] == nil || t.Runs[1] == nil {
+			continue
+		}
+		if t.Runs[0].Before.Well() && t.Runs[1].Before.Well() {
+			on, off = append(on, t.Runs[0].Before.P50), append(off, t.Runs[1].Before.P50)
+		}
+	}
+	c.Runs, c.OnMicros, c.OffMicros = len(on), median(on), median(off)
+}
+
+func median(all []int64) int64 {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// operation rates how much longer honest users wait, if there are runs enough to say so.
+func operation(t *tables.Cost, c *Cost) (int, bool) {
+	if c.Runs < t.Operation.Runs || c.OffMicros == 0 {
+		return 0, false
+	}
+	more := int((c.OnMicros - c.OffMicros) * 1000 / c.OffMicros)
+	for _, step := range t.Operation.Steps {
+		if step.Under == 0 || more < step.Under {
+			return step.Value, true
+		}
+	}
+	return 0, false
+}
+
+// benefit counts for each control the risks that it is on, and which it lowers. It needs the entries.
+func (r *Register) benefit() {
+	for i := range r.Costs {
+		c := &r.Costs[i]
+		for j := range r.Entries {
+			e := &r.Entries[j]
+			for _, m := range e.Measures {
+				if m.Control != c.Control {
+					continue
+				}
+				c.Benefit[e.After.Risk.Band]++
+				if m.Counts && e.After.Risk.Value < e.Before.Risk.Value {
+					c.Lowers++
+				}
+			}
+		}
+	}
+}
