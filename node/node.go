@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imsafe/config"
+	"imsafe/hop"
 	"imsafe/iface/clientims"
 	"imsafe/iface/imsservice"
 	"imsafe/iface/management"
@@ -49,6 +50,7 @@ type Options struct {
 	Identity    *Identity                     // towards other nodes; needed with Sockets.MwTLS, and for Cx unless in clear
 	Sockets     *Sockets
 	Policy      policy.Effective
+	Mode        hop.Mode    // in a lab hop.Strict: each hop encodes and parses, as a wire would
 	Sink        secure.Sink // hears every refusal, besides the log; nil for none
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
@@ -111,7 +113,7 @@ func New(o Options) (*Node, error) {
 	}
 	hss := &remoteHSS{}
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
-		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Story: n.stories, Node: c.Node.Number,
+		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Story: n.stories, Mode: o.Mode, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget), Overload: o.Overload, Places: o.Places,
 		Digest:       DigestAlgorithms(c),

@@ -19,6 +19,7 @@ import (
 
 	"imsafe/ca"
 	"imsafe/config"
+	"imsafe/hop"
 	"imsafe/imsbox/hss"
 	"imsafe/node"
 	"imsafe/policy"
@@ -46,6 +47,7 @@ type targetSetup struct {
 	Profile string        `json:"profile"`
 	Tight   bool          `json:"tight"`
 	Small   bool          `json:"small"`
+	Mode    string        `json:"mode"`
 	Cast    []string      `json:"cast"` // names of subscribers
 	// Approved are the service platforms that the operator approves.
 	Approved []attack.Approved `json:"approved,omitempty"`
@@ -190,7 +192,7 @@ func (t *target) start(a *app) (*targetReady, error) {
 		return nil, err
 	}
 	if t.node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
-		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Sink: &t.notes, Places: t.places()}); err != nil {
+		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places()}); err != nil {
 		return nil, err
 	}
 	if len(clear) > 0 {
@@ -346,6 +348,14 @@ func weakeningsOf(c *config.Config) []string {
 		all = append(all, w.Name)
 	}
 	return all
+}
+
+// mode is how its functions pass on what they have for each other.
+func (t *target) mode() hop.Mode {
+	if t.setup.Mode == "strict" {
+		return hop.Strict
+	}
+	return hop.Direct
 }
 
 // policy is the default one without the controls of the setup. That works in a lab alone.

@@ -4,7 +4,7 @@
 // the boxes and the client do.
 //
 // Exit status: 0 done; 1 it could not be done, the message says why; 2 the command line or the configuration is wrong;
-// 3 done, but something could not be checked on this host.
+// 3 done, but something could not be checked on this host; 4 of a proof: nothing failed, but not everything is proven.
 package main
 
 import (
@@ -30,6 +30,7 @@ const (
 	exitFailed     = 1
 	exitUsage      = 2
 	exitUnverified = 3
+	exitIncomplete = 4
 )
 
 // cli is every verb. Its texts are what `imsafe --help` prints.
@@ -57,6 +58,7 @@ type cli struct {
 
 	UE ueCmd `cmd:"" name:"ue" help:"A client: registers, calls, answers, sends messages; exit 0 only if it happened."`
 
+	Prove  proveCmd  `cmd:"" help:"Attack this very program, with its controls on and off, and say what is proven."`
 	Attack attackCmd `cmd:"" help:"The adversary: attacks on a target that is started for it, with its controls on and off."`
 
 	Version versionCmd `cmd:"" help:"What was built, from what."`
@@ -130,11 +132,14 @@ func (a *app) status(err error) int {
 	}
 	var mistake usage
 	var open unverified
+	var part incomplete
 	switch {
 	case errors.As(err, &mistake):
 		return exitUsage
 	case errors.As(err, &open):
 		return exitUnverified
+	case errors.As(err, &part):
+		return exitIncomplete
 	}
 	return exitFailed
 }

@@ -54,17 +54,17 @@ type Weakening struct {
 
 // Subject says what was proven, and when. Times are RFC 3339 in UTC.
 type Subject struct {
-	Program       string      `json:"program_sha256"`
-	Commit        string      `json:"commit"`
-	Pack          string      `json:"pack_version"`
-	Start         string      `json:"start"`
-	End           string      `json:"end"`
-	Seeds         []uint64    `json:"seeds"`
-	Modes         []string    `json:"modes"`
-	Only          []string    `json:"only"`                 // attacks that were asked for; empty is all
-	Configuration string      `json:"configuration_sha256"` // of what the report is about: the default one, or an operator's
-	Named         string      `json:"configuration"`        // "default", or the name of its file
-	Weakenings    []Weakening `json:"weakenings"`
+	Program       string            `json:"program_sha256"`
+	Commit        string            `json:"commit"`
+	Pack          string            `json:"pack_version"`
+	Start         string            `json:"start"`
+	End           string            `json:"end"`
+	Seeds         []uint64          `json:"seeds"`
+	Modes         []string          `json:"modes"`
+	Missing       map[string]string `json:"missing"`              // why there are no records of an attack, by its id
+	Configuration string            `json:"configuration_sha256"` // of what the report is about: the default one, or an operator's
+	Named         string            `json:"configuration"`        // "default", or the name of its file
+	Weakenings    []Weakening       `json:"weakenings"`
 }
 
 // Case is everything that a report is computed from: no more is needed, and nothing else is looked at.

@@ -86,7 +86,7 @@ func (c *Case) conclude(t *Trial) (Finding, string) {
 	}
 	for i, r := range t.Runs {
 		if r == nil {
-			return NotRun, "there is no record of the run with " + without(t.Controls[:i])
+			return NotRun, cmp.Or(c.Subject.Missing[t.Attack.ID], "there is no record of the run with "+without(t.Controls[:i]))
 		}
 		if why := c.Stale[r.Key()]; why != "" {
 			return Outdated, why

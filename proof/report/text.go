@@ -136,6 +136,9 @@ func (p *printer) risks(r *Report) {
 	}
 }
 
+// most is how many of a kind a terminal is told; the page has all.
+const most = 12
+
 // trouble names what keeps the proof from being whole.
 func (p *printer) trouble(r *Report) {
 	c := r.Conclusion
@@ -148,8 +151,11 @@ func (p *printer) trouble(r *Report) {
 			continue
 		}
 		p.line("\n%s", list.title)
-		for _, text := range list.all {
+		for _, text := range list.all[:min(len(list.all), most)] {
 			p.line("  %s", text)
+		}
+		if more := len(list.all) - most; more > 0 {
+			p.line("  and %d more, which the page names", more)
 		}
 	}
 	p.line("\nTables that nobody has compared with the standard yet: %d of %d", len(r.Unverified()), len(r.Tables))

@@ -58,3 +58,30 @@ func Policy() []evidence.Control {
 	}
 	return all
 }
+
+// Stale says why a record counts no more for a program with this hash: the program, the rows of the policy or of the catalogue are others by now.
+// It is "" if it counts. The configuration of a target follows from the program and from what is off.
+func Stale(r *evidence.Record, program string) (string, error) {
+	if r.Target.Build != program {
+		return "the program is another than the one that was attacked", nil
+	}
+	a, known := attack.Find(r.Attack)
+	if !known {
+		return "the catalogue has no such attack", nil
+	}
+	for i := range a.Variants {
+		v := &a.Variants[i]
+		if v.Name != r.Variant {
+			continue
+		}
+		now, err := covers(&a, v, &run{Record: evidence.Record{Target: r.Target}})
+		if err != nil {
+			return "", err
+		}
+		if changed := r.Stale(now); changed != nil {
+			return strings.Join(changed, ", ") + " has changed since", nil
+		}
+		return "", nil
+	}
+	return "the attack has no such variant", nil
+}

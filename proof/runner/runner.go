@@ -11,6 +11,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,6 +32,8 @@ type Config struct {
 	Network  attack.Network
 	Clock    shard.Clock
 	Random   io.Reader
+	Seed     uint64 // of Random, for the record; 0 is 1
+	Mode     string // of the targets: "direct", or "strict"; "" is direct
 }
 
 // Runner runs attacks, one at a time.
@@ -141,7 +144,7 @@ type run struct {
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
 	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
-		Small: a.Small, Cast: cast(a), Approved: a.Approved})
+		Small: a.Small, Cast: cast(a), Approved: a.Approved, Mode: r.cfg.Mode})
 	if err != nil {
 		return nil, err
 	}
@@ -239,8 +242,8 @@ func tally(events []evidence.Event) string {
 func (r *Runner) open(c *trial, off []secure.ControlID, target Target) *run {
 	a, v := c.attack, c.variant
 	what := target.What()
-	what.Profile, what.Mode = string(c.access), "direct"
-	return &run{Record: evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, PackVersion: attack.PackVersion, Seed: 1,
+	what.Profile, what.Mode = string(c.access), cmp.Or(r.cfg.Mode, "direct")
+	return &run{Record: evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, PackVersion: attack.PackVersion, Seed: cmp.Or(r.cfg.Seed, 1),
 		Start: evidence.Time(r.cfg.Clock.Wall()), Target: what, Position: v.Position.String(), Credentials: v.Position.Holds(),
 		ControlsOff: names(off), NoAblation: v.NoAblation, Oracles: []evidence.Oracle{}, Events: []evidence.Event{}}}
 }

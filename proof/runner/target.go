@@ -17,6 +17,7 @@ type Setup struct {
 	Profile string             // of IPsec, by its name; "" is strict
 	Tight   bool               // budgets of C-I are attack.TightSource and so on; else nobody reaches them
 	Small   bool               // one shard, with room for attack.SmallPlaces procedures
+	Mode    string             // "strict": each hop between functions encodes and parses; "" and "direct": none does
 	Cast    []string           // names of the lab subscribers, whose keys the target makes
 	// Approved are the service platforms that its operator has approved.
 	Approved []attack.Approved

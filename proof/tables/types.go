@@ -293,6 +293,7 @@ type Layers struct {
 type Limits struct {
 	Source
 	Limits []string `toml:"limits"`
+	Days   int      `toml:"stale_days"` // evidence that is older is stale
 }
 
 // fit checks that the tables fit each other: that every name that one uses stands in the other.

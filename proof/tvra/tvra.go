@@ -224,12 +224,13 @@ func (e *Entry) judge(trials []*evidence.Trial) (bare bool, micros int64) {
 // measure says what each control changes, and whether that counts.
 func (e *Entry) measure(b *evidence.Board, s *tables.Set, v *evidence.Variant) {
 	for _, id := range v.Controls {
-		m := Measure{Control: id, State: b.Control(id).State}
+		standing := b.Control(id)
+		m := Measure{Control: id, State: standing.State}
 		effect, known := s.Effects.Find(id)
 		if known {
 			m.Changes, m.Why = effect.Factor+": "+effect.Value, effect.Why
 		}
-		m.Counts = known && e.Finding == evidence.Proven && m.State == evidence.StateProven
+		m.Counts = known && e.Finding == evidence.Proven && standing.Weak == nil // the runs of this attack are what shows it
 		e.Measures = append(e.Measures, m)
 	}
 }

@@ -1,0 +1,327 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"imsafe/config"
+	"imsafe/policy"
+	"imsafe/proof/attack"
+	"imsafe/proof/evidence"
+	proof "imsafe/proof/report"
+	"imsafe/proof/runner"
+	"imsafe/proof/tables"
+	"imsafe/proto/shard"
+)
+
+type proveCmd struct {
+	Run    proveRunCmd    `cmd:"" default:"withargs" help:"Run every attack with all controls on and then without its own, and compute from what was seen: the twelve cells, X.805, TVRA. Writes a signed bundle with a page for people. No root. Exit 0 all cells are proven, 1 something failed, 3 this host did not let some attacks run, 4 nothing failed but not all is proven."`
+	Verify proveVerifyCmd `cmd:"" help:"Check the signature of a bundle, compute everything again from its records, without a network, and say what is stale. Exit 0 all cells are proven, 1 it is not what was signed or something failed, 3 nobody has pinned the key or some attacks were not run, 4 nothing failed but not all is proven."`
+}
+
+// proofDir is where bundles are kept, one directory each, named after their time.
+const proofDir = "imsafe-proof"
+
+type proveRunCmd struct {
+	Full      bool          `help:"Three seeds and every mode, with no limit of time."`
+	Only      []string      `help:"Dotted ids or numbers of attacks, with commas; the others read as not run." placeholder:"ID"`
+	Out       string        `help:"Directory for bundles; each gets one of its own in it." default:"imsafe-proof" type:"path" placeholder:"DIR"`
+	Key       string        `help:"The runner's key; it is made if it is not there. Default: runner.key in the directory imsafe of the user's configuration." type:"path" placeholder:"FILE"`
+	Config    string        `help:"Configuration that the report is about: what it weakens is claimed at best. Default: the one without any weakening." type:"path" placeholder:"FILE"`
+	Judgement string        `help:"What a person judges (assets and impact, accepted risks), in the form of imsafe risk --print." type:"path" placeholder:"FILE"`
+	Within    time.Duration `help:"Begin no attack after so long; 0 is no limit. With --full there is none." default:"9m"`
+}
+
+var (
+	errProofFailed = errors.New("something failed: an attack got through or did harm, was blocked by another control than the named one, or is dead")
+	errProofHere   = errors.New("this host did not let some attacks run")
+	errProofOpen   = errors.New("nothing failed, but not everything is proven")
+)
+
+// incomplete is work that was done, and whose result is not all that was hoped for.
+type incomplete struct{ error }
+
+// provenOr is the exit status of a report.
+func provenOr(r *proof.Report) error {
+	switch r.Outcome() {
+	case proof.Failed:
+		return errProofFailed
+	case proof.Elsewhere:
+		return unverified{errProofHere}
+	case proof.Open:
+		return incomplete{fmt.Errorf("%w: %s", errProofOpen, r.Sentence())}
+	}
+	return nil
+}
+
+// Run proves.
+func (v *proveRunCmd) Run(a *app) error {
+	l, err := newLauncher()
+	if err != nil {
+		return err
+	}
+	return v.prove(a, l)
+}
+
+func (v *proveRunCmd) prove(a *app, l *launcher) error {
+	signer, err := a.runnerKey(v.Key)
+	if err != nil {
+		return err
+	}
+	files, set, err := judged(a, v.Judgement)
+	if err != nil {
+		return err
+	}
+	p := &proving{app: a, launcher: l, only: map[string]bool{}, bound: v.Within}
+	for _, id := range v.Only {
+		x, known := attack.Find(id)
+		if !known {
+			return usage{fmt.Errorf("there is no attack %q: `imsafe attack list` shows them", id)}
+		}
+		p.only[x.ID] = true
+	}
+	if err := p.subject(v); err != nil {
+		return err
+	}
+	if err := p.run(); err != nil {
+		return err
+	}
+	b := evidence.Bundle{}
+	if err := b.PutCase(&p.of); err != nil {
+		return err
+	}
+	for name, text := range files {
+		b[evidence.TablesDir+"/"+name] = text
+	}
+	read, err := b.Case() // what is computed is what was written
+	if err != nil {
+		return err
+	}
+	r, err := proof.Make(read, set)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(r.Write(b), b.Sign(signer, p.of.Subject.End)); err != nil {
+		return err
+	}
+	dir := filepath.Join(v.Out, strings.NewReplacer(":", "-").Replace(cut(p.of.Subject.Start)))
+	if err := writeBundle(dir, b); err != nil {
+		return err
+	}
+	if err := a.tellReport(r); err != nil {
+		return err
+	}
+	a.say("\npage for people: %s\nbundle, signed by %s: %s", filepath.Join(dir, filepath.FromSlash(proof.HTMLName)),
+		evidence.FormatKey(publicOf(signer)), dir)
+	return provenOr(r)
+}
+
+// cut leaves off what is less than a second, and the zone, which is UTC.
+func cut(t string) string { return t[:min(len("2006-01-02T15:04:05"), len(t))] }
+
+// tellReport prints a report, for people or for machines.
+func (a *app) tellReport(r *proof.Report) error {
+	if a.json {
+		a.print(r)
+		return nil
+	}
+	return r.Text(a.stdout)
+}
+
+// judged reads the tables of this program, with a person's judgement in the place of its own if there is one.
+func judged(a *app, file string) (map[string][]byte, *tables.Set, error) {
+	files, err := tables.Default()
+	if err != nil {
+		return nil, nil, err
+	}
+	if file != "" {
+		text, err := a.readText(file)
+		if err != nil {
+			return nil, nil, usage{err}
+		}
+		files[tables.JudgementFile] = text
+	}
+	set, err := tables.Read(files)
+	if err != nil && file != "" {
+		err = usage{fmt.Errorf("%s: %w", file, err)}
+	}
+	return files, set, err
+}
+
+// proving is a proof under way.
+type proving struct {
+	app      *app
+	launcher *launcher
+	only     map[string]bool // attacks; empty is all
+	bound    time.Duration
+	of       evidence.Case
+}
+
+// subject says what is proven.
+func (p *proving) subject(v *proveRunCmd) error {
+	s := &p.of.Subject
+	*s = evidence.Subject{Program: p.launcher.build, Commit: p.launcher.commit, Pack: attack.PackVersion, Seeds: []uint64{1}, Modes: []string{"direct"},
+		Missing: map[string]string{}}
+	if v.Full {
+		s.Seeds, s.Modes, p.bound = []uint64{1, 2, 3}, []string{"direct", "strict"}, 0
+	}
+	p.of.Attacks, p.of.Policy = runner.Catalogue(), runner.Policy()
+	var err error
+	s.Named, s.Configuration, s.Weakenings, err = p.app.configured(v.Config)
+	return err
+}
+
+// configured says which configuration a report is about, its hash, and what it weakens.
+func (a *app) configured(file string) (name, sum string, weak []evidence.Weakening, err error) {
+	defaults := config.Default()
+	c, name := &defaults, "default"
+	if file != "" {
+		if c, err = (configFile{ConfigPath: file}).load(a); err != nil {
+			return "", "", nil, err
+		}
+		name = filepath.Base(file)
+	}
+	if sum, err = evidence.SumOf(map[string]any{"config": fmt.Sprintf("%+v", *c)}); err != nil {
+		return "", "", nil, err
+	}
+	weak = []evidence.Weakening{}
+	e := policy.Default()
+	for _, w := range c.Weakenings() {
+		if e, err = e.Weaken(w.Name, w.Meaning); err != nil {
+			return "", "", nil, err
+		}
+	}
+	for _, w := range e.Weakenings() {
+		weak = append(weak, evidence.Weakening{Name: w.Name, Meaning: w.Meaning, Controls: controlNames(w.Controls)})
+	}
+	return name, sum, weak, nil
+}
+
+// run runs every attack in every mode with every seed. What goes wrong with one of them is noted, and the others go on.
+func (p *proving) run() error {
+	s, clock := &p.of.Subject, shard.RealClock()
+	s.Start = evidence.Time(clock.Wall())
+	begun, all, n := time.Now(), attack.All(), 0
+	total := len(all) * len(s.Seeds) * len(s.Modes)
+	for _, mode := range s.Modes {
+		for _, seed := range s.Seeds {
+			r := runner.New(runner.Config{Launcher: p.launcher, Network: systemNetwork{}, Clock: clock, Random: seeded(seed), Seed: seed, Mode: mode})
+			for i := range all {
+				n++
+				x := &all[i]
+				switch {
+				case len(p.only) > 0 && !p.only[x.ID]:
+					s.Missing[x.ID] = "it was not asked for"
+					continue
+				case p.bound > 0 && time.Since(begun) > p.bound:
+					s.Missing[x.ID] = fmt.Sprintf("there was no time left for it: the others took %v", p.bound)
+					continue
+				}
+				results, err := r.Run(p.app.ctx, x)
+				if p.app.ctx.Err() != nil {
+					return context.Cause(p.app.ctx)
+				}
+				if err != nil {
+					s.Missing[x.ID] = "it could not be run: " + err.Error()
+				}
+				for _, result := range results {
+					p.of.Records = append(p.of.Records, result.Records...)
+				}
+				p.tell(n, total, time.Since(begun), x, results, err)
+			}
+		}
+	}
+	s.End = evidence.Time(clock.Wall())
+	return nil
+}
+
+// tell says on standard error how an attack went, while the others wait.
+func (p *proving) tell(n, total int, took time.Duration, x *attack.Attack, results []runner.Result, err error) {
+	proven, mark, said := 0, "✓", ""
+	for _, r := range results {
+		switch {
+		case r.Proven && r.Claimed == "":
+			proven++
+		case r.Proven:
+			mark, said = "~", "blocked; no switch: "+r.Claimed
+		case r.Skipped:
+			mark, said = "–", "not run here: "+r.Finding
+		default:
+			mark, said = "✗", r.Finding
+		}
+	}
+	if err != nil {
+		mark, said = "✗", err.Error()
+	}
+	said = cmp.Or(said, fmt.Sprintf("blocked by name, and succeeds without (%d of %d trials)", proven, len(results)))
+	fmt.Fprintf(p.app.stderr, "%3d/%d %6s  %s %s  %-24s %s\n", n, total, took.Round(time.Second), mark, x.Number, x.ID, said)
+}
+
+// seeded is randomness that comes back with its seed. Safe for concurrent use.
+func seeded(seed uint64) io.Reader {
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	return &lockedReader{from: rand.NewChaCha8(key)}
+}
+
+type lockedReader struct {
+	mu   sync.Mutex
+	from io.Reader
+}
+
+// Read implements io.Reader.
+func (r *lockedReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.from.Read(p)
+}
+
+// writeBundle writes a bundle into a directory that was not there before.
+func writeBundle(dir string, b evidence.Bundle) error {
+	for name, text := range b {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("the bundle cannot be kept: %w", err)
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if err != nil {
+			return fmt.Errorf("the bundle cannot be kept: %w", err)
+		}
+		_, err = f.Write(text)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("the bundle cannot be kept: %w", err)
+		}
+	}
+	return nil
+}
+
+// lastBundle is the newest directory of bundles.
+func lastBundle(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", usage{fmt.Errorf("there is no bundle in %s: `imsafe prove` makes one", dir)}
+	}
+	for _, e := range slices.Backward(entries) {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), evidence.ManifestFile)); err == nil {
+			return filepath.Join(dir, e.Name()), nil
+		}
+	}
+	return "", usage{fmt.Errorf("there is no bundle in %s: `imsafe prove` makes one", dir)}
+}
+
+// defaultJudgement is what this program brings: its name and its text.
+func defaultJudgement() (string, []byte, error) {
+	files, err := tables.Default()
+	return tables.JudgementFile, files[tables.JudgementFile], err
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"imsafe/proof/attack"
+	"imsafe/proof/evidence"
+	proof "imsafe/proof/report"
+)
+
+// prover is a person who proves, in a directory of his own.
+type prover struct {
+	t              *testing.T
+	launcher       *launcher
+	dir            string
+	stdout, stderr *lockedBuffer
+}
+
+func newProver(t *testing.T) *prover {
+	return &prover{t: t, launcher: theLauncher(t), dir: t.TempDir()}
+}
+
+// app is a program that is called once.
+func (p *prover) app(machine bool) *app {
+	p.stdout, p.stderr = new(lockedBuffer), new(lockedBuffer)
+	return &app{ctx: p.t.Context(), stdin: strings.NewReader(""), stdout: p.stdout, stderr: p.stderr, getenv: func(string) string { return "" }, json: machine}
+}
+
+func (p *prover) key() string { return filepath.Join(p.dir, "keys", "runner.key") }
+
+// prove runs a few attacks and returns the bundle's directory.
+func (p *prover) prove(change func(*proveRunCmd)) (dir string, r *proof.Report, status int) {
+	p.t.Helper()
+	v := &proveRunCmd{Only: []string{"CI-07", "ZB-01"}, Out: filepath.Join(p.dir, "out"), Key: p.key()}
+	if change != nil {
+		change(v)
+	}
+	a := p.app(true)
+	status = a.status(v.prove(a, p.launcher))
+	dir, err := lastBundle(v.Out)
+	if err != nil {
+		p.t.Fatalf("%v\n%s%s", err, p.stdout.String(), p.stderr.String())
+	}
+	r = new(proof.Report)
+	if err := json.NewDecoder(strings.NewReader(p.stdout.String())).Decode(r); err != nil {
+		p.t.Fatalf("%v\n%s", err, p.stdout.String())
+	}
+	return dir, r, status
+}
+
+func (p *prover) verify(v *proveVerifyCmd, program string) (*verification, int) {
+	p.t.Helper()
+	a := p.app(true)
+	status := a.status(v.verify(a, program))
+	found := new(verification)
+	if err := json.NewDecoder(strings.NewReader(p.stdout.String())).Decode(found); err != nil {
+		p.t.Fatalf("%v\n%s%s", err, p.stdout.String(), p.stderr.String())
+	}
+	return found, status
+}
+
+// TestProve proves a little, verifies it, and changes one thing after the other: verify says which.
+func TestProve(t *testing.T) {
+	p := newProver(t)
+	dir, r, status := p.prove(nil)
+	if status != exitIncomplete {
+		t.Errorf("exit status %d: not everything was asked for, and nothing failed\n%s", status, p.stderr.String())
+	}
+	findings := map[evidence.Finding]int{}
+	for _, trial := range r.Trials {
+		if trial.Attack == "ci.identity.asserted" || trial.Attack == "core.keys.sniff" {
+			findings[trial.Finding]++
+		} else if trial.Finding != evidence.NotRun || trial.Why != "it was not asked for" {
+			t.Errorf("%s: %s, %s", trial.Name(), trial.Finding, trial.Why)
+		}
+	}
+	if findings[evidence.Proven] != 2 || findings[evidence.ByNature] != 2 {
+		t.Errorf("%v", findings)
+	}
+	if !strings.Contains(p.stderr.String(), "CI-07") {
+		t.Errorf("nobody was told how it goes: %s", p.stderr.String())
+	}
+	mine := &proveVerifyCmd{Bundle: dir, Key: p.key()}
+	if found, status := p.verify(mine, p.launcher.build); status != exitIncomplete || !found.Pinned || len(found.Altered)+len(found.Differs)+len(found.Changed) > 0 {
+		t.Errorf("as it was made: exit status %d, %+v", status, found)
+	}
+	t.Run("another's eyes", func(t *testing.T) { p.unpinned(t, dir, r) })
+	t.Run("another program", func(t *testing.T) {
+		found, status := p.verify(mine, strings.Repeat("0", 64))
+		if status != exitIncomplete || len(found.Changed) != 1 || !strings.HasPrefix(found.Changed[0], "the program") || len(found.Report.Conclusion.Stale) != 4 {
+			t.Errorf("exit status %d, %v, stale %v", status, found.Changed, found.Report.Conclusion.Stale)
+		}
+	})
+	t.Run("another configuration", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "imsafe.toml")
+		text := theConfiguration(t) + "\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		found, _ := p.verify(&proveVerifyCmd{Bundle: dir, Key: p.key(), Config: file}, p.launcher.build)
+		if len(found.Changed) != 1 || !strings.HasPrefix(found.Changed[0], "the configuration") || len(found.Report.Conclusion.Stale) == 0 {
+			t.Errorf("%v", found.Changed)
+		}
+	})
+	for _, name := range []string{"records/direct/1/ci.identity.asserted/tls/on.json", "tables/judgement.toml", proof.HTMLName, proof.JSONName, evidence.PolicyFile,
+		evidence.ManifestFile, evidence.SignatureFile} {
+		t.Run(name, func(t *testing.T) { p.altered(t, dir, name) })
+	}
+}
+
+// theConfiguration is one that parses, and is not the default.
+func theConfiguration(t *testing.T) string {
+	t.Helper()
+	o := (&desk{t: t}).call(t.Context(), "", "config", "print")
+	return strings.Replace(o.stdout, `shards = 0`, `shards = 3`, 1)
+}
+
+// unpinned: who knows no key sees that nothing was changed, and is told that this is all. A key that is named must be the one.
+func (p *prover) unpinned(t *testing.T, dir string, r *proof.Report) {
+	nobody := filepath.Join(t.TempDir(), "none.key")
+	found, status := p.verify(&proveVerifyCmd{Bundle: dir, Key: nobody}, p.launcher.build)
+	if status != exitUnverified || found.Pinned {
+		t.Errorf("no key is pinned: exit status %d, %+v", status, found)
+	}
+	if found, status = p.verify(&proveVerifyCmd{Bundle: dir, Runner: []string{found.Runner}}, p.launcher.build); status != exitIncomplete {
+		t.Errorf("the right key is named: exit status %d", status)
+	}
+	other := evidence.FormatKey(make([]byte, 32))
+	found, status = p.verify(&proveVerifyCmd{Bundle: dir, Runner: []string{other}}, p.launcher.build)
+	if status != exitFailed || len(found.Altered) != 1 || found.Report.Void == "" {
+		t.Errorf("another key is named: exit status %d, %+v", status, found.Altered)
+	}
+	for _, trial := range found.Report.Trials {
+		if trial.Finding != evidence.NotRun {
+			t.Errorf("%s counts: %s", trial.Name(), trial.Finding)
+		}
+	}
+}
+
+// altered changes one octet of a file. Verify fails, names it, and counts nothing.
+func (p *prover) altered(t *testing.T, dir, name string) {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := os.WriteFile(path, whole, 0o644); err != nil {
+			t.Error(err)
+		}
+	}()
+	changed := bytes.Replace(whole, []byte("a"), []byte("b"), 1)
+	if bytes.Equal(changed, whole) {
+		changed = bytes.ToUpper(whole)
+	}
+	if err := os.WriteFile(path, changed, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	v := &proveVerifyCmd{Bundle: dir, Key: p.key()}
+	a := p.app(true)
+	if status := a.status(v.verify(a, p.launcher.build)); status != exitFailed || !strings.Contains(p.stdout.String(), filepath.Base(name)) &&
+		name != evidence.SignatureFile {
+		t.Errorf("exit status %d, and it says\n%.2000s", status, p.stdout.String())
+	}
+}
+
+// TestProve_judgement: an operator's own judgement goes into the bundle and into the figures.
+func TestProve_judgement(t *testing.T) {
+	p := newProver(t)
+	_, files, err := defaultJudgement()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(p.dir, "judgement.toml")
+	text := strings.Replace(string(files), `name = "identities shown to others", impact = 2`, `name = "identities shown to others", impact = 3`, 1)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, r, _ := p.prove(func(v *proveRunCmd) { v.Judgement, v.Only = file, []string{"CI-07"} })
+	for _, e := range r.Register.Entries {
+		if e.Attack == "ci.identity.asserted" && (e.Value != 3 || e.After.Risk.Value != 3 || !e.AtFloor) {
+			t.Errorf("%+v", e)
+		}
+	}
+	if found, status := p.verify(&proveVerifyCmd{Bundle: dir, Key: p.key()}, p.launcher.build); status != exitIncomplete || len(found.Changed) != 1 ||
+		!strings.Contains(found.Changed[0], "judgement.toml") {
+		t.Errorf("exit status %d, %+v", status, found.Changed)
+	}
+}
+
+// TestProve_strict: the other mode is one, too, and its records stand beside those of the first.
+func TestProve_strict(t *testing.T) {
+	l := theLauncher(t)
+	a := newProver(t).app(true)
+	p := &proving{app: a, launcher: l, only: map[string]bool{"ci.identity.asserted": true}}
+	if err := p.subject(&proveRunCmd{Full: true}); err != nil {
+		t.Fatal(err)
+	}
+	p.of.Subject.Seeds = []uint64{2}
+	if err := p.run(); err != nil {
+		t.Fatal(err)
+	}
+	proven := map[string]int{}
+	for _, trial := range p.of.Trials() {
+		if trial.Finding == evidence.Proven {
+			proven[trial.Mode]++
+		}
+	}
+	if proven["direct"] != 2 || proven["strict"] != 2 {
+		t.Errorf("%v", proven)
+	}
+}
+
+// TestProve_usage: what is asked for must exist.
+func TestProve_usage(t *testing.T) {
+	for _, args := range [][]string{{"prove", "--only", "no.such.attack", "--key", filepath.Join(t.TempDir(), "k")}, {"prove", "verify", t.TempDir()},
+		{"prove", "--judgement", filepath.Join(t.TempDir(), "none"), "--key", filepath.Join(t.TempDir(), "k")}} {
+		if o := (&desk{t: t}).call(t.Context(), "", args...); o.status != exitUsage {
+			t.Errorf("%v: %+v", args, o)
+		}
+	}
+	if _, known := attack.Find("CI-07"); !known {
+		t.Error("the attack of these tests is gone")
+	}
+}
