@@ -16,6 +16,7 @@ type Cost struct {
 	OnMicros  int64          `json:"p50_on_us"`
 	OffMicros int64          `json:"p50_off_us"`
 	Runs      int            `json:"runs"`
+	Enough    bool           `json:"enough"`     // runs, to say more or less
 	CPU       string         `json:"cpu"`        // what was measured of it
 	Values    map[string]int `json:"values"`     // of the dimensions that are known
 	Missing   []string       `json:"not_rated"`  // the others
@@ -34,6 +35,7 @@ func costs(b *evidence.Board, s *tables.Set) []Cost {
 		}
 		c := Cost{Control: p.ID, CPU: "not measured", Values: map[string]int{}, Missing: []string{}, Touches: []string{}, Benefit: map[string]int{}}
 		c.waits(b)
+		c.Enough = c.Runs >= s.Cost.Operation.Runs && c.OffMicros > 0
 		for _, d := range s.Cost.Dimensions {
 			switch d.Name {
 			case "standards design":
@@ -82,7 +84,7 @@ func median(all []int64) int64 {
 
 // operation rates how much longer honest users wait, if there are runs enough to say so.
 func operation(t *tables.Cost, c *Cost) (int, bool) {
-	if c.Runs < t.Operation.Runs || c.OffMicros == 0 {
+	if !c.Enough {
 		return 0, false
 	}
 	more := int((c.OnMicros - c.OffMicros) * 1000 / c.OffMicros)
