@@ -66,7 +66,7 @@ bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) $(PKG)
 
 generate:
-	$(GO) test -count=1 ./check/ -run TestClauses -update
+	$(GO) test -count=1 ./check/ -run 'TestClauses|TestWhere' -update
 	$(GO) test -count=1 ./cmd/imsafe/ -run TestPage -update
 	$(GO) test -count=1 ./doctor/ -run TestPage -update
 

@@ -1,0 +1,359 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"imsafe/proof/evidence"
+	proof "imsafe/proof/report"
+	"imsafe/proof/runner"
+	"imsafe/proof/tables"
+)
+
+// where says in which declaration of which file a control is enforced, and in which file an attack is written. check makes it from the code.
+//
+//go:embed where.tsv
+var where string
+
+type explainIDCmd struct {
+	ID     []string `arg:"" help:"An attack (dotted id or number), a control, a cell (C-I availability), a threat (corruption, spoofing), or an asset."`
+	Bundle string   `help:"Bundle with the evidence; without one, the newest of those in imsafe-proof." type:"path" placeholder:"DIR"`
+}
+
+// explanation is all that is known of one thing.
+type explanation struct {
+	ID       string         `json:"id"`
+	Kind     string         `json:"kind"`
+	What     string         `json:"what"`
+	Why      string         `json:"why_it_matters"`
+	Source   string         `json:"source,omitempty"`
+	Clause   string         `json:"clause,omitempty"`
+	Where    []string       `json:"where"`
+	State    evidence.State `json:"state"`
+	Because  string         `json:"because,omitempty"`
+	Evidence []string       `json:"last_evidence"`
+	Touches  []string       `json:"touches"` // what depends on it, or what it consists of
+	Do       []string       `json:"do"`
+}
+
+// Run explains.
+func (v *explainIDCmd) Run(a *app) error {
+	c, set, from, err := v.evidence()
+	if err != nil {
+		return err
+	}
+	r, err := proof.Make(c, set)
+	if err != nil {
+		return err
+	}
+	k := &knowledge{c: c, set: set, board: evidence.NewBoard(c), report: r, from: from}
+	id := strings.Join(v.ID, " ")
+	x := k.explain(id)
+	if x == nil {
+		return usage{fmt.Errorf("there is no attack, control, cell, threat or asset %q: `imsafe attack list` and `imsafe policy` show what there is%s", id, k.near(id))}
+	}
+	if a.json {
+		a.print(x)
+		return nil
+	}
+	x.tell(a)
+	return nil
+}
+
+// evidence is that of a bundle, if there is one, with the catalogue and the policy of this program; a record that is stale counts no more.
+func (v *explainIDCmd) evidence() (*evidence.Case, *tables.Set, string, error) {
+	c := &evidence.Case{Attacks: runner.Catalogue(), Policy: runner.Policy(), Stale: map[string]string{}, Subject: evidence.Subject{Seeds: []uint64{1},
+		Modes: []string{"direct"}}}
+	set, err := tables.Load()
+	if err != nil {
+		return nil, nil, "", err
+	}
+	dir := v.Bundle
+	if dir == "" {
+		if dir, err = lastBundle(proofDir); err != nil {
+			return c, set, "", nil // nothing was proven here yet
+		}
+	}
+	b, err := readBundle(dir)
+	if err != nil {
+		return nil, nil, "", usage{err}
+	}
+	if _, err := b.Verify(); err != nil {
+		c.Void = fmt.Sprintf("%s is not what was signed: %v", dir, err)
+		return c, set, dir, nil
+	}
+	kept, err := b.Case()
+	if err != nil {
+		return nil, nil, "", err
+	}
+	l, err := newLauncher()
+	if err != nil {
+		return nil, nil, "", err
+	}
+	c.Subject, c.Records = kept.Subject, kept.Records
+	for _, r := range c.Records {
+		why, err := runner.Stale(r, l.build)
+		if err != nil {
+			return nil, nil, "", err
+		}
+		if why != "" {
+			c.Stale[r.Key()] = why
+		}
+	}
+	return c, set, dir, nil
+}
+
+// knowledge is what explanations are made of.
+type knowledge struct {
+	c      *evidence.Case
+	set    *tables.Set
+	board  *evidence.Board
+	report *proof.Report
+	from   string // the bundle; "" without one
+}
+
+func (k *knowledge) explain(id string) *explanation {
+	for _, f := range []func(string) *explanation{k.attack, k.control, k.cell, k.threat, k.asset} {
+		if x := f(id); x != nil {
+			if k.from != "" {
+				x.Evidence = append(x.Evidence, "from "+k.from)
+			} else {
+				x.Evidence = []string{"none here: `imsafe prove` makes it"}
+			}
+			return x
+		}
+	}
+	return nil
+}
+
+// near names what begins alike.
+func (k *knowledge) near(id string) string {
+	var names []string
+	first, _, _ := strings.Cut(strings.ToLower(id), " ")
+	for _, a := range k.c.Attacks {
+		names = append(names, a.ID)
+	}
+	for _, p := range k.c.Policy {
+		names = append(names, p.ID)
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.Contains(n, first) })
+	if len(names) == 0 {
+		return ""
+	}
+	return "; like it: " + strings.Join(names[:min(len(names), 6)], ", ")
+}
+
+func (k *knowledge) attack(id string) *explanation {
+	i := slices.IndexFunc(k.c.Attacks, func(a evidence.Attack) bool { return strings.EqualFold(a.ID, id) || strings.EqualFold(a.Number, id) })
+	if i < 0 {
+		return nil
+	}
+	a := &k.c.Attacks[i]
+	s := k.board.Attack(a.ID)
+	x := &explanation{ID: a.ID, Kind: "attack " + a.Number, What: a.Title, Why: a.Text, Source: a.Source, Where: places(a.ID), State: s.State, Because: s.Why,
+		Touches: []string{}, Do: k.advice(&s, a.ID)}
+	for _, service := range a.Services {
+		x.Touches = append(x.Touches, "against "+service+" on "+a.Door)
+	}
+	for _, v := range a.Variants {
+		said := fmt.Sprintf("%s from %s over %s, stopped by %s", path.Join(a.ID, v.Name), v.Position, strings.Join(v.Access, ", "), strings.Join(v.Controls, " > "))
+		if v.NoAblation != "" {
+			said += "; no switch: " + v.NoAblation
+		}
+		x.Touches = append(x.Touches, said)
+	}
+	x.Touches = append(x.Touches, fmt.Sprintf("%s, X.805 module %s, threats %s", a.Stride, a.Module, strings.Join(a.Threats, ", ")))
+	x.Touches = append(x.Touches, k.risksOf(func(attack string, _ []string) bool { return attack == a.ID })...)
+	x.Evidence = k.trials(func(t *proof.TrialLine) bool { return t.Attack == a.ID })
+	return x
+}
+
+func (k *knowledge) control(id string) *explanation {
+	p, known := k.c.Find(strings.ToLower(id))
+	if !known {
+		return nil
+	}
+	s := k.board.Control(p.ID)
+	x := &explanation{ID: p.ID, Kind: "control", What: p.Mechanism, Clause: p.Clause, Where: places(p.ID), State: s.State, Because: s.Why, Touches: []string{
+		fmt.Sprintf("cell %s %s, X.805 dimension %s, level %s", p.Door, p.Service, p.Dimension, p.Level)}}
+	for _, attack := range s.Attacks {
+		i := slices.IndexFunc(k.c.Attacks, func(a evidence.Attack) bool { return a.ID == attack })
+		x.Touches = append(x.Touches, fmt.Sprintf("stops %s %s: %s", k.c.Attacks[i].Number, attack, k.c.Attacks[i].Title))
+		if x.Why == "" {
+			x.Why = "without it: " + k.c.Attacks[i].Text
+		}
+	}
+	if x.Why == "" {
+		x.Why = fmt.Sprintf("%s at %s rests on it, and no attack of the catalogue shows what happens without", p.Service, p.Door)
+	}
+	if effect, known := k.set.Effects.Find(p.ID); known {
+		x.Touches = append(x.Touches, fmt.Sprintf("where it is proven, %s becomes %s: %s", effect.Factor, effect.Value, effect.Why))
+	}
+	x.Touches = append(x.Touches, k.risksOf(func(_ string, controls []string) bool { return slices.Contains(controls, p.ID) })...)
+	x.Evidence = k.trials(func(t *proof.TrialLine) bool { return slices.Contains(t.Controls, p.ID) })
+	only := p.ID
+	if len(s.Attacks) > 0 {
+		only = s.Attacks[0]
+	}
+	x.Do = k.advice(&s, only)
+	return x
+}
+
+func (k *knowledge) cell(id string) *explanation {
+	for i := range k.report.Cells {
+		c := &k.report.Cells[i]
+		short := strings.ReplaceAll(strings.ToLower(c.Door), "-", "") + "." + c.Service
+		if !strings.EqualFold(c.Name, id) && !strings.EqualFold(short, id) {
+			continue
+		}
+		x := &explanation{ID: c.Name, Kind: "cell", What: fmt.Sprintf("%s at the interface %s", c.Service, c.Door),
+			Why:   "an attacker reaches the system at three interfaces; at each, four security services must hold",
+			State: c.State, Because: strings.Join(c.Why, "; "), Where: []string{}, Touches: []string{}, Evidence: []string{fmt.Sprintf("%d of %d parts are proven",
+				c.Proven, c.Total)}}
+		for _, m := range c.Mechanisms {
+			x.Touches = append(x.Touches, fmt.Sprintf("control %s (%s): %s", m.ID, m.State, m.Mechanism))
+		}
+		for _, t := range c.Attacks {
+			x.Touches = append(x.Touches, fmt.Sprintf("attack %s %s (%s): %s", t.Number, t.ID, t.State, t.Title))
+		}
+		x.Do = []string{"nothing: it is proven"}
+		if c.State != evidence.StateProven {
+			x.Do = []string{"`imsafe explain` each part that is not proven"}
+		}
+		return x
+	}
+	return nil
+}
+
+func (k *knowledge) threat(id string) *explanation {
+	x := &explanation{ID: strings.ToLower(id), Kind: "threat", What: "what an attack may do to the system", Where: []string{}, Touches: []string{}}
+	var states []evidence.State
+	for _, a := range k.c.Attacks {
+		if !strings.EqualFold(a.Stride, id) && !slices.Contains(a.Threats, strings.ToLower(id)) {
+			continue
+		}
+		s := k.board.Attack(a.ID)
+		states = append(states, s.State)
+		x.Touches = append(x.Touches, fmt.Sprintf("%s %s (%s): %s", a.Number, a.ID, s.State, a.Title))
+	}
+	if states == nil {
+		return nil
+	}
+	x.State, x.Why = evidence.Worst(states...), fmt.Sprintf("%d attacks of the catalogue do it", len(states))
+	x.Do = []string{"`imsafe explain` each attack that is not proven"}
+	return x
+}
+
+func (k *knowledge) asset(id string) *explanation {
+	i := slices.IndexFunc(k.set.Judgement.Assets, func(a tables.Asset) bool { return strings.EqualFold(a.ID, id) })
+	if i < 0 {
+		return nil
+	}
+	a := k.set.Judgement.Assets[i]
+	x := &explanation{ID: a.ID, Kind: "asset", What: a.Name, Why: fmt.Sprintf("its impact is %d of %d, by our judgement", a.Impact, k.set.Impact.Highest()),
+		Source: tables.JudgementFile, Where: []string{"proof/tables/data/" + tables.JudgementFile},
+		Do: []string{"judge for yourself: `imsafe risk --print > judgement.toml`, change it, `imsafe risk --judgement judgement.toml`"}}
+	aimed := map[string]bool{}
+	var states []evidence.State
+	for _, f := range k.set.Attacks.Attacks {
+		if f.Asset == a.ID && slices.ContainsFunc(k.c.Attacks, func(c evidence.Attack) bool { return c.ID == f.ID }) {
+			aimed[f.ID] = true
+			states = append(states, k.board.Attack(f.ID).State)
+		}
+	}
+	x.State, x.Touches = evidence.Worst(states...), k.risksOf(func(attack string, _ []string) bool { return aimed[attack] })
+	return x
+}
+
+// risksOf lists risks, before and after.
+func (k *knowledge) risksOf(which func(attack string, controls []string) bool) []string {
+	all := []string{}
+	for _, e := range k.report.Register.Entries {
+		var controls []string
+		for _, m := range e.Measures {
+			controls = append(controls, m.Control)
+		}
+		if which(e.Attack, controls) {
+			floor := ""
+			if e.AtFloor {
+				floor = ", at its floor"
+			}
+			all = append(all, fmt.Sprintf("risk %s: %s %d before, %s %d now%s", e.Name(), e.Before.Risk.Band, e.Before.Risk.Value, e.After.Risk.Band, e.After.Risk.Value,
+				floor))
+		}
+	}
+	return all
+}
+
+func (k *knowledge) trials(which func(*proof.TrialLine) bool) []string {
+	all := []string{}
+	for i := range k.report.Trials {
+		if t := &k.report.Trials[i]; which(t) && len(t.Records) > 0 {
+			all = append(all, fmt.Sprintf("%s: %s. %s", t.Name(), t.Finding, t.Why))
+		}
+	}
+	return all
+}
+
+// advice says what to do about a standing.
+func (k *knowledge) advice(s *evidence.Standing, attack string) []string {
+	again := "`imsafe prove --only " + attack + "` runs it"
+	switch {
+	case s.Weak != nil:
+		return []string{"take the weakening out of the configuration (" + strings.Join(s.Weak, ", ") + "), or live with a claim"}
+	case s.State == evidence.StateProven:
+		return []string{"nothing: it is proven until program, configuration or rows change, and for " + fmt.Sprint(k.set.Limits.Days) + " days"}
+	case s.Excused:
+		return []string{"nothing: by nature there is no switch that could show more"}
+	case s.Trials == 0 && s.State == evidence.StateGap:
+		return []string{"build it, or give it an enforcement point of its own: docs/develop.md"}
+	case s.Trials == 0:
+		return []string{"write an attack that it must stop: docs/attacks.md"}
+	}
+	switch s.Finding {
+	case evidence.Open, evidence.Partial:
+		return []string{"this is a hole: do not put it into production", "`imsafe attack run " + attack + " --evidence DIR` keeps all that was seen"}
+	case evidence.Accidental, evidence.Dead:
+		return []string{"the row or the control is wrong: docs/attacks.md says what counts", "`imsafe attack run " + attack + " --evidence DIR` keeps all that was seen"}
+	}
+	return []string{again}
+}
+
+// places are where something stands in the code.
+func places(id string) []string {
+	all := []string{}
+	for line := range strings.Lines(where) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) == 3 && f[0] == id {
+			all = append(all, strings.TrimSpace(filepath.ToSlash(f[1])+" "+f[2]))
+		}
+	}
+	return all
+}
+
+// tell prints it for people.
+func (x *explanation) tell(a *app) {
+	a.say("%s, %s: %s\n", x.ID, x.Kind, x.What)
+	line := func(what string, said ...string) {
+		for i, text := range said {
+			if i > 0 {
+				what = ""
+			}
+			if text != "" {
+				a.say("%-9s %s", what, text)
+			}
+		}
+	}
+	line("why", x.Why)
+	line("source", x.Source)
+	line("clause", x.Clause)
+	line("code", x.Where...)
+	line("state", strings.TrimSuffix(string(x.State)+": "+x.Because, ": "))
+	line("with", x.Touches...)
+	line("evidence", x.Evidence...)
+	line("do", x.Do...)
+}
