@@ -127,7 +127,7 @@ func (p *prover) unpinned(t *testing.T, dir string, r *proof.Report) {
 	if status != exitUnverified || found.Pinned {
 		t.Errorf("no key is pinned: exit status %d, %+v", status, found)
 	}
-	if found, status = p.verify(&proveVerifyCmd{Bundle: dir, Runner: []string{found.Runner}}, p.launcher.build); status != exitIncomplete {
+	if _, status = p.verify(&proveVerifyCmd{Bundle: dir, Runner: []string{found.Runner}}, p.launcher.build); status != exitIncomplete {
 		t.Errorf("the right key is named: exit status %d", status)
 	}
 	other := evidence.FormatKey(make([]byte, 32))

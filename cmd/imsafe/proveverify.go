@@ -30,14 +30,13 @@ type proveVerifyCmd struct {
 
 // verification is what verify has found, as JSON.
 type verification struct {
-	Bundle   string        `json:"bundle"`
-	Runner   string        `json:"runner"`
-	Pinned   bool          `json:"pinned"`
-	Altered  []string      `json:"altered"` // what is not what was signed
-	Differs  []string      `json:"differs"` // what is computed otherwise
-	Changed  []string      `json:"changed"` // what the bundle is about and is another now
-	Report   *proof.Report `json:"report"`  // as of now
-	problems error
+	Bundle  string        `json:"bundle"`
+	Runner  string        `json:"runner"`
+	Pinned  bool          `json:"pinned"`
+	Altered []string      `json:"altered"` // what is not what was signed
+	Differs []string      `json:"differs"` // what is computed otherwise
+	Changed []string      `json:"changed"` // what the bundle is about and is another now
+	Report  *proof.Report `json:"report"`  // as of now
 }
 
 // Run verifies, and touches no network.
