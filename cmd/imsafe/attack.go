@@ -116,6 +116,9 @@ func (v *attackRunCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := a.inOwnNetwork(); err != nil {
+		return err
+	}
 	l, err := newLauncher()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"imsafe/proof/runner"
 	"imsafe/proto/shard"
 	"imsafe/secure"
+	"imsafe/test/peer"
 )
 
 func theLauncher(t *testing.T) *launcher {
@@ -46,6 +47,9 @@ func TestAttacks(t *testing.T) {
 }
 
 func showResult(t *testing.T, result *runner.Result) {
+	if result.Skipped {
+		peer.Missing(t, result.Finding)
+	}
 	for i, record := range result.Records {
 		name, want := "off", evidence.Blocked
 		switch {

@@ -75,6 +75,7 @@ type app struct {
 	stderr io.Writer
 	json   bool
 	getenv func(string) string
+	args   []string // the command line, if this process is the program; nil where it is called from inside
 }
 
 // usage is a mistake of the person who typed.
@@ -86,7 +87,8 @@ type unverified struct{ error }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	os.Exit(realMain(&app{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}, os.Args[1:]))
+	a := &app{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, args: os.Args[1:]}
+	os.Exit(realMain(a, a.args))
 }
 
 func realMain(a *app, args []string) int {
@@ -121,6 +123,10 @@ func (a *app) status(err error) int {
 		return exitDone
 	}
 	var told quiet
+	var done elsewhere
+	if errors.As(err, &done) {
+		return done.status
+	}
 	switch {
 	case errors.As(err, &told):
 	case a.json:

@@ -67,6 +67,9 @@ func provenOr(r *proof.Report) error {
 
 // Run proves.
 func (v *proveRunCmd) Run(a *app) error {
+	if err := a.inOwnNetwork(); err != nil {
+		return err
+	}
 	l, err := newLauncher()
 	if err != nil {
 		return err

@@ -56,6 +56,18 @@ func (c *counter) until(ctx context.Context, n int) error {
 	}
 }
 
+// from counts the datagrams that come to a socket until it is closed.
+func (c *counter) from(conn net.PacketConn) {
+	buffer := make([]byte, 65535)
+	for {
+		n, _, err := conn.ReadFrom(buffer)
+		if err != nil {
+			return
+		}
+		c.add(n)
+	}
+}
+
 // packets counts the datagrams of a socket until it is closed.
 func (c *counter) packets(conn net.Conn) {
 	buf := make([]byte, 65536)

@@ -2,10 +2,12 @@ package runner
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"imsafe/proof/attack"
 	"imsafe/proof/evidence"
 	"imsafe/secure"
 )
@@ -19,6 +21,9 @@ func judge(r *evidence.Record, failed error) {
 func verdict(r *evidence.Record, failed error) (v evidence.Verdict, reason string, accident bool) {
 	if !r.Before.Well() {
 		return evidence.Inconclusive, "honest service did not stand before the attack: " + r.Before.Reason, false
+	}
+	if errors.Is(failed, attack.ErrNotHere) {
+		return evidence.NotRunHere, failed.Error(), false
 	}
 	if failed != nil {
 		return evidence.Inconclusive, "the attack could not be carried out: " + failed.Error(), false

@@ -2,10 +2,12 @@ package runner
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"imsafe/proof/attack"
 	"imsafe/proof/evidence"
 	"imsafe/secure"
 )
@@ -53,6 +55,7 @@ func TestJudge(t *testing.T) {
 		{"honest service suffers", func(r *evidence.Record) { r.After.Done = 4 }, nil, evidence.Degraded, false},
 		{"nobody saw anything", func(r *evidence.Record) { r.Oracles = nil }, nil, evidence.Inconclusive, false},
 		{"the driver failed", func(*evidence.Record) {}, errors.New("no socket"), evidence.Inconclusive, false},
+		{"the host refuses it", func(*evidence.Record) {}, fmt.Errorf("no: %w", attack.ErrNotHere), evidence.NotRunHere, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := blocked()

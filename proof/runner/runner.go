@@ -107,6 +107,8 @@ func conclude(result *Result, layers int) {
 			want = evidence.Succeeded
 		}
 		switch {
+		case record.Verdict == evidence.NotRunHere:
+			result.Skipped, result.Finding = true, record.Reason
 		case bare && record.Verdict == evidence.Blocked:
 			result.Finding = "dead attack: it does not succeed with its controls off: " + record.Reason
 		case record.Accident:

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"imsafe/proof/attack"
+)
+
+// Attacks run in a network of their own where the host lets this process make one: a user namespace, in which it is root, with a network namespace
+// that has loopback and nothing else. Nothing gets out, nothing comes in, and raw sockets may be opened without anybody's leave. Where the host
+// refuses, they run on its loopback, and what needs raw sockets is not run.
+
+// insideEnv tells this program that it is in a network of its own.
+const insideEnv = "IMSAFE_OWN_NETWORK"
+
+// elsewhere is the end of the process that did the work: what it had to say has been said.
+type elsewhere struct{ status int }
+
+// Error implements error.
+func (e elsewhere) Error() string { return fmt.Sprintf("exit status %d", e.status) }
+
+// inOwnNetwork runs this very command once more in a network of its own. It returns nil if this process is to go on: it is the one inside, or there is
+// no inside to be had, which is said.
+func (a *app) inOwnNetwork() error {
+	if a.getenv(insideEnv) != "" {
+		return loopbackUp()
+	}
+	if a.args == nil {
+		return nil
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil // a target could not be started either, and that is said better there
+	}
+	cmd := exec.Command(program, a.args...)
+	cmd.Env = append(os.Environ(), insideEnv+"=yes")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNET, Pdeathsig: unix.SIGTERM,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintf(a.stderr, "no network of our own (%v): attacks run on the host's loopback, and those that need raw sockets do not run\n", err)
+		return nil
+	}
+	stop := context.AfterFunc(a.ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })
+	defer stop()
+	err = cmd.Wait()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		return err
+	}
+	return elsewhere{cmd.ProcessState.ExitCode()}
+}
+
+// loopbackUp switches lo on: in a new namespace it is there and off.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	lo, err := unix.NewIfreq("lo")
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo)
+	}
+	if err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	lo.SetUint16(lo.Uint16() | unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	return nil
+}
+
+// Forge implements attack.Forger with a raw socket.
+func (systemNetwork) Forge(from, to netip.AddrPort) (io.WriteCloser, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w: a raw socket: %w", attack.ErrNotHere, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &forged{fd: fd, from: from, to: to}, nil
+}
+
+// forged writes UDP datagrams with a source that somebody else has.
+type forged struct {
+	fd       int
+	from, to netip.AddrPort
+}
+
+// Write implements io.Writer: b is what a datagram carries. The kernel fills in lengths and the checksum of the header (raw(7)).
+func (f *forged) Write(b []byte) (int, error) {
+	p := make([]byte, 28, 28+len(b))
+	p[0], p[8], p[9] = 0x45, 64, unix.IPPROTO_UDP // version 4, five words; time to live
+	from, to := f.from.Addr().As4(), f.to.Addr().As4()
+	copy(p[12:], from[:])
+	copy(p[16:], to[:])
+	binary.BigEndian.PutUint16(p[20:], f.from.Port())
+	binary.BigEndian.PutUint16(p[22:], f.to.Port())
+	binary.BigEndian.PutUint16(p[24:], uint16(8+len(b))) // a checksum of zero is none (RFC 768)
+	if err := unix.Sendto(f.fd, append(p, b...), 0, &unix.SockaddrInet4{Addr: to}); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Close implements io.Closer.
+func (f *forged) Close() error { return unix.Close(f.fd) }

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"imsafe/proof/runner"
+	"imsafe/test/peer"
+)
+
+// asks runs this program as a user does, and returns what it said.
+func asks(t *testing.T, cmd *exec.Cmd) (results []runner.Result, stderr string, status int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Env = append(os.Environ(), asProgram+"=yes")
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var ended *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &ended) {
+		peer.Missing(t, "a user namespace: "+err.Error())
+	}
+	// What went wrong at the end is an object of its own, behind the results.
+	if err := json.NewDecoder(&out).Decode(&results); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out.String(), errs.String())
+	}
+	return results, errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// TestOwnNetwork: nobody in particular may forge sources, in a network that this program makes for itself. Where the host refuses one, the row that
+// needs it reads "not run here", the others run, and the exit status says so.
+func TestOwnNetwork(t *testing.T) {
+	if results, stderr, status := asks(t, exec.Command(os.Args[0], "attack", "run", "CI-20", "--json")); !strings.Contains(stderr, "no network of our own") {
+		if status != exitDone || len(results) != 2 || !results[1].Proven {
+			t.Errorf("exit status %d, %+v\n%s", status, results, stderr)
+		}
+	}
+	refused := exec.Command("/bin/sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" attack run CI-20 --json`, os.Args[0])
+	refused.SysProcAttr = peer.Unshared(unix.CLONE_NEWUSER)
+	results, stderr, status := asks(t, refused)
+	if !strings.Contains(stderr, "no network of our own") || status != exitUnverified {
+		t.Errorf("exit status %d\n%s", status, stderr)
+	}
+	if len(results) != 2 || !results[0].Proven || !results[1].Skipped || results[1].Proven {
+		t.Errorf("%+v", results)
+	}
+}
