@@ -96,10 +96,14 @@ type Module string
 
 // The modules that the rows name.
 const (
-	InfrastructureControl Module = "infrastructure, control"
-	ServicesControl       Module = "services, control"
-	ServicesUser          Module = "services, end-user"
-	InfrastructureUser    Module = "infrastructure, end-user"
+	InfrastructureControl  Module = "infrastructure, control"
+	InfrastructureUser     Module = "infrastructure, end-user"
+	ServicesManagement     Module = "services, management"
+	ServicesControl        Module = "services, control"
+	ServicesUser           Module = "services, end-user"
+	ApplicationsManagement Module = "applications, management"
+	ApplicationsControl    Module = "applications, control"
+	ApplicationsUser       Module = "applications, end-user"
 )
 
 // Access is how the attacker and his victims reach the edge.

@@ -15,7 +15,7 @@ func asFlood() Attack {
 	return Attack{
 		ID: "is.as.flood", Number: "IS-08", Title: "a platform floods, asks itself in a loop, or lets everybody wait",
 		Text:     "one service that is broken, or was broken into, takes the core with it, and every user of every other service",
-		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
+		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ApplicationsControl,
 		Source: "RFC 7339", Access: []Access{ISC},
 		Approved: []Approved{{Name: chat, Manifest: rights("session.proxy", "message.send", "message.receive") + asked("terminating", 10, "continue")}},
 		Bounds:   Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 1, Time: 3*time.Second + 2*deadAfter, Wait: 2 * deadAfter},

@@ -17,7 +17,7 @@ func asOverreach() Attack {
 	return Attack{
 		ID: "is.as.overreach", Number: "IS-02", Title: "an approved platform acts beyond its manifest",
 		Text:     "a service that may stay in the path of calls would be one that takes them, sends them elsewhere, and writes to anybody",
-		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesControl,
+		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ApplicationsControl,
 		Source: "TS 23.218 5.1.1", Access: []Access{ISC},
 		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy") + asked("terminating", 10, "continue")}},
 		Bounds:   Bounds{Packets: 80, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},

@@ -18,7 +18,7 @@ func asRevoked() Attack {
 	return Attack{
 		ID: "is.as.revoked", Number: "IS-07", Title: "a platform goes on when its approval is taken back or over",
 		Text:     "an operator who has found out about a platform, or whose certificate was stolen, must not wait until it hangs up by itself",
-		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
+		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ApplicationsManagement,
 		Source: "RFC 5280 3.3; TS 33.203 Annex J", Access: []Access{ISC},
 		Approved: []Approved{
 			{Name: chat, Manifest: rights("session.proxy", "message.send") + asked("terminating", 10, "continue")},

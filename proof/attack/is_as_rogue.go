@@ -21,7 +21,7 @@ func asRogue() Attack {
 	return Attack{
 		ID: "is.as.rogue", Number: "IS-01", Title: "an impostor speaks as a service platform",
 		Text:     "an application server is inside the trust domain: whoever is taken for one calls in anybody's name",
-		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
+		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ApplicationsManagement,
 		Source: "TS 33.203 Annex J; RFC 5922 7", Access: []Access{ISC},
 		Approved: []Approved{{Name: chat, Manifest: rights("message.send", "session.originate")}},
 		Bounds:   Bounds{Packets: 80, Bytes: 80_000, Conns: 5, Time: 3 * time.Second},

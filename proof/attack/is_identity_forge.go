@@ -14,7 +14,7 @@ func identityForge() Attack {
 	return Attack{
 		ID: "is.identity.forge", Number: "IS-03", Title: "an approved platform asserts identities that are not its own",
 		Text:     "what an application server asserts is believed by everybody behind it: each of them could call as the police",
-		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Corruption}, Module: ServicesControl,
+		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Corruption}, Module: ApplicationsControl,
 		Source: "TS 33.203 Annex J; RFC 3325 5", Access: []Access{ISC},
 		Approved: []Approved{{Name: chat, Manifest: rights("session.proxy", "session.originate", "message.send") + asked("terminating", 10, "continue")}},
 		Bounds:   Bounds{Packets: 80, Bytes: 80_000, Conns: 1, Time: 3 * time.Second},

@@ -20,7 +20,7 @@ func iscSniff() Attack {
 	return Attack{
 		ID: "is.isc.sniff", Number: "IS-13", Title: "a reader on the wire between core and service platform",
 		Text:     "a platform whose operator has not switched TLS on, and a core that takes it, show everybody on the way who calls whom and what is said",
-		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
+		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: InfrastructureControl,
 		Source: "TS 33.203 Annex J; RFC 3261 26.1.3", Access: []Access{ISC},
 		Approved: []Approved{{Name: chat, Manifest: rights("message.send")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},

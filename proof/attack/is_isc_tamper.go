@@ -14,7 +14,7 @@ func iscTamper() Attack {
 	return Attack{
 		ID: "is.isc.tamper", Number: "IS-14", Title: "a hand on the wire between core and service platform",
 		Text:     "whoever has the path writes to every user in the name of the service, and changes where calls go",
-		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesControl,
+		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: InfrastructureControl,
 		Source: "TS 33.203 Annex J; RFC 3261 26.1.3", Access: []Access{ISC},
 		Approved: []Approved{{Name: chat, Manifest: rights("message.send")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},

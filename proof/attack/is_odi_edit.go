@@ -16,7 +16,7 @@ func odiEdit() Attack {
 	return Attack{
 		ID: "is.odi.edit", Number: "IS-04", Title: "an original dialog identifier is edited, replayed, stolen",
 		Text:     "the identifier says which platforms come next: whoever chooses it passes by the one that screens, or has a call run twice",
-		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesControl,
+		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ApplicationsControl,
 		Source: "TS 24.229 5.4.3.2", Access: []Access{ISC},
 		Approved: []Approved{
 			{Name: first, Manifest: rights("session.proxy") + asked("originating", 10, "continue") + asked("originating", 30, "continue")},

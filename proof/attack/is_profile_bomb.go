@@ -25,7 +25,7 @@ func profileBomb() Attack {
 	return Attack{
 		ID: "is.profile.bomb", Number: "IS-11", Title: "a manifest that costs its readers more than its writer",
 		Text:     "each of its triggers is read, kept, compiled into the filter criteria of every user of a group, and shown to whoever approves it",
-		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
+		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesManagement,
 		Source: "CWE-400; CWE-1333", Access: []Access{Enrol},
 		Bounds: Bounds{Packets: 400, Bytes: 6_000_000, Conns: 10, Time: 3 * time.Second},
 		Variants: []Variant{{Position: EnrolledPlatform, Run: sendLargeManifests,

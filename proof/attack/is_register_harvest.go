@@ -16,7 +16,7 @@ func registerHarvest() Attack {
 	return Attack{
 		ID: "is.register.harvest", Number: "IS-10", Title: "a platform reads where users are, with which device, and how they proved who they are",
 		Text:     "a REGISTER that is passed on whole has the cell, the serial number of the device, and the answer to the challenge; no service needs them",
-		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
+		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ApplicationsControl,
 		Source: "TS 24.229 5.4.1.7; TS 33.203 Annex J", Access: []Access{ISC},
 		Approved: []Approved{{Name: presence, Whole: true, Manifest: rights("session.proxy") + asked("terminating", 10, "continue")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},

@@ -15,7 +15,7 @@ func screenFailOpen() Attack {
 	return Attack{
 		ID: "is.screen.fail-open", Number: "IS-09", Title: "the platform that screens is made to disappear",
 		Text:     "whoever can cut a wire would switch off the screening of calls, lawful barring and all that a service is there to refuse",
-		Services: []Service{Integrity}, Stride: Denial, Threats: []Threat{Interruption, Corruption}, Module: ServicesControl,
+		Services: []Service{Integrity}, Stride: Denial, Threats: []Threat{Interruption, Corruption}, Module: ApplicationsControl,
 		Source: "TS 29.228 B.2.2; TS 24.229 5.4.3.3", Access: []Access{ISC},
 		Approved: []Approved{{Name: screen, Manifest: rights("session.proxy") + asked("terminating", 10, "reject")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 2*time.Second + deadAfter, Wait: deadAfter},

@@ -15,7 +15,7 @@ func shSweep() Attack {
 	return Attack{
 		ID: "is.sh.sweep", Number: "IS-05", Title: "a service pulls location, numbers and settings of all users",
 		Text:     "one service platform that is broken into is the whole customer base: who there is, where he is, which number he has",
-		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
+		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ApplicationsControl,
 		Source: "TS 29.328 6.2", Access: []Access{Sh},
 		Bounds:   Bounds{Packets: 30, Bytes: 200_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: EnrolledPlatform, Run: sweep, Controls: []secure.ControlID{secure.ISConfidentialityShRead}}},

@@ -14,7 +14,7 @@ func shWrite() Attack {
 	return Attack{
 		ID: "is.sh.write", Number: "IS-06", Title: "a service changes data of other users and other services",
 		Text:     "call forwarding, greetings and whatever else services keep with the HSS would be anybody's who runs a service",
-		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesControl,
+		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesManagement,
 		Source: "TS 29.328 7.6", Access: []Access{Sh},
 		Bounds:   Bounds{Packets: 60, Bytes: 100_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: EnrolledPlatform, Run: writeOthers, Controls: []secure.ControlID{secure.ISIntegrityShWrite}}},

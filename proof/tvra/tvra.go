@@ -214,7 +214,7 @@ func (e *Entry) judge(trials []*evidence.Trial) (bare bool, micros int64) {
 		if !bare || r.Factors.Micros < micros {
 			bare, micros, e.Weakness = true, r.Factors.Micros, r.Reason
 		}
-		if r.Factors.Users > 1 {
+		if r.Factors.Users > 1 && e.Asset == "" { // what nobody has rated is rated by what was seen
 			e.Intensity = max(e.Intensity, 1)
 		}
 	}
