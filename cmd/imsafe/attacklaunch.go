@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -34,7 +35,10 @@ type launcher struct {
 	env     []string // more of the environment
 }
 
-var _ runner.Launcher = (*launcher)(nil)
+var (
+	_ runner.Launcher = (*launcher)(nil)
+	_ runner.Meter    = (*child)(nil)
+)
 
 // newLauncher reads this program, to say in every record which one it was.
 func newLauncher() (*launcher, error) {
@@ -227,6 +231,27 @@ func (t *child) Operate(ctx context.Context, verb, service string) error {
 		return fmt.Errorf("the operator cannot %s %s: %s", verb, service, done.Error)
 	}
 	return nil
+}
+
+// CPU implements runner.Meter: the kernel's account of each thread (proc_pid_schedstat, in nanoseconds).
+func (t *child) CPU() (time.Duration, bool) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", t.cmd.Process.Pid))
+	if err != nil || len(tasks) == 0 {
+		return 0, false
+	}
+	all := time.Duration(0)
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		var ran, waited, slices int64
+		if err == nil {
+			_, err = fmt.Sscan(string(text), &ran, &waited, &slices)
+		}
+		if err != nil {
+			return 0, false
+		}
+		all += time.Duration(ran)
+	}
+	return all, true
 }
 
 // Close implements runner.Target.

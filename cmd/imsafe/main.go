@@ -137,6 +137,11 @@ func (a *app) status(err error) int {
 			fmt.Fprintln(a.stderr, "  "+m.String())
 		}
 	}
+	return exitOf(err)
+}
+
+// exitOf is the exit status of an error.
+func exitOf(err error) int {
 	var mistake usage
 	var open unverified
 	var part incomplete

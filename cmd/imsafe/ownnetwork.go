@@ -24,8 +24,16 @@ import (
 // insideEnv tells this program that it is in a network of its own.
 const insideEnv = "IMSAFE_OWN_NETWORK"
 
-// elsewhere is the end of the process that did the work: what it had to say has been said.
+// elsewhere is an end of which all has been said: by the process that did the work, or by the object that was printed.
 type elsewhere struct{ status int }
+
+// said is err where a person reads; where a machine does, the object that was printed has it, and the status is left.
+func (a *app) said(err error) error {
+	if a.json && err != nil {
+		return elsewhere{exitOf(err)}
+	}
+	return err
+}
 
 // Error implements error.
 func (e elsewhere) Error() string { return fmt.Sprintf("exit status %d", e.status) }

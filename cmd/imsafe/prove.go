@@ -127,7 +127,7 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	}
 	a.say("\npage for people: %s\nbundle, signed by %s: %s", filepath.Join(dir, filepath.FromSlash(proof.HTMLName)),
 		evidence.FormatKey(publicOf(signer)), dir)
-	return provenOr(r)
+	return a.said(provenOr(r))
 }
 
 // cut leaves off what is less than a second, and the zone, which is UTC.

@@ -79,13 +79,18 @@ func (v *proveVerifyCmd) verify(a *app, program string) error {
 	if err := found.tell(a); err != nil {
 		return err
 	}
+	return a.said(found.conclude())
+}
+
+// conclude is the exit status of it all.
+func (f *verification) conclude() error {
 	switch {
-	case len(found.Altered) > 0 || len(found.Differs) > 0:
-		return fmt.Errorf("the bundle is not what it should be: %s", strings.Join(append(found.Altered, found.Differs...), "; "))
-	case !found.Pinned:
+	case len(f.Altered) > 0 || len(f.Differs) > 0:
+		return fmt.Errorf("the bundle is not what it should be: %s", strings.Join(append(slices.Clone(f.Altered), f.Differs...), "; "))
+	case !f.Pinned:
 		return unverified{errors.New("nobody has pinned a runner's key, so this shows that nothing was changed, not who made it: --runner KEY")}
 	}
-	return provenOr(found.Report)
+	return provenOr(f.Report)
 }
 
 // examine goes through signature, computation, and what has changed since.

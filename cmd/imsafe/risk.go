@@ -67,10 +67,10 @@ func (v *riskCmd) Run(a *app) error {
 	}
 	switch {
 	case r.Void != "":
-		return errors.New(r.Void)
+		return a.said(errors.New(r.Void))
 	case len(r.Register.Undecid) > 0:
-		return incomplete{fmt.Errorf("%w: %d of %d; `imsafe risk --print` writes the file for it, `--judgement FILE` reads it", errUndecided, len(r.Register.Undecid),
-			len(r.Register.Entries))}
+		return a.said(incomplete{fmt.Errorf("%w: %d of %d; `imsafe risk --print` writes the file for it, `--judgement FILE` reads it", errUndecided, len(r.Register.Undecid),
+			len(r.Register.Entries))})
 	}
 	return nil
 }

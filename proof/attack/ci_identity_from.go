@@ -15,7 +15,7 @@ func identityFrom() Attack {
 	return Attack{
 		ID: "ci.identity.from", Number: "CI-08", Title: "another user in From, or a number for a display name",
 		Text:     "people believe what their telephone shows, whatever the network vouches for beside it",
-		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Corruption}, Module: ServicesControl,
+		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
 		Source: "TS 24.607 4.5.2.4; Kim et al., CCS 2015", Access: both(),
 		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{

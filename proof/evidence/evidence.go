@@ -58,6 +58,7 @@ type Baseline struct {
 	Done   int    `json:"done"` // of Steps
 	P50    int64  `json:"p50_us"`
 	P99    int64  `json:"p99_us"`
+	CPU    int64  `json:"cpu_us"`           // of the target meanwhile; 0 if it could not be measured
 	Reason string `json:"reason,omitempty"` // why it was not all
 }
 

@@ -328,6 +328,25 @@ func TestSlots(t *testing.T) {
 	}
 }
 
+// TestThreats: every attack fills a slot: a dimension of one of its controls counters one of its threats.
+func TestThreats(t *testing.T) {
+	filled := map[string]bool{}
+	for _, m := range compute(t, ideal()).X805.Modules {
+		for _, cell := range m.Cells {
+			for _, s := range cell.Slots {
+				for _, a := range s.Attacks {
+					filled[a] = true
+				}
+			}
+		}
+	}
+	for _, a := range runner.Catalogue() {
+		if !filled[a.ID] {
+			t.Errorf("%s fills no slot of X.805: its threats are %v, and no control of it is of a dimension that counters one", a.ID, a.Threats)
+		}
+	}
+}
+
 // TestMarked: a report that was computed with a table nobody has checked says so in each of its forms.
 func TestMarked(t *testing.T) {
 	r := compute(t, ideal())

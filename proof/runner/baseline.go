@@ -12,7 +12,8 @@ import (
 
 // baseline lets the honest parties do what users do: register, write to each other, call each other. A second one refreshes the
 // registrations that the first has made.
-func (r *Runner) baseline(ctx context.Context, f *attack.Field) evidence.Baseline {
+func (r *Runner) baseline(ctx context.Context, f *attack.Field, t Target) evidence.Baseline {
+	before, told := spentBy(t)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	steps := []func(context.Context) error{
@@ -45,7 +46,18 @@ func (r *Runner) baseline(ctx context.Context, f *attack.Field) evidence.Baselin
 		slices.Sort(took)
 		b.P50, b.P99 = took[len(took)/2].Microseconds(), took[len(took)-1].Microseconds()
 	}
+	if after, still := spentBy(t); told && still {
+		b.CPU = (after - before).Microseconds()
+	}
 	return b
+}
+
+// spentBy is what a target has cost so far, if it is one that knows.
+func spentBy(t Target) (time.Duration, bool) {
+	if m, knows := t.(Meter); knows {
+		return m.CPU()
+	}
+	return 0, false
 }
 
 func named(p *attack.Party, err error) error {

@@ -169,7 +169,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	if record.Covers, err = covers(a, v, record); err != nil {
 		return nil, err
 	}
-	record.Before = r.baseline(living, field)
+	record.Before = r.baseline(living, field, target)
 	if record.Before.Well() {
 		if err := r.strike(living, c, field, target, record, len(off) < len(v.Controls)); err != nil {
 			return nil, err
@@ -220,7 +220,7 @@ func (r *Runner) strike(ctx context.Context, c *trial, field *attack.Field, targ
 	}
 	record.Oracles = append(record.Oracles, evidence.Oracle{Kind: evidence.KindEvent, Saw: tally(record.Events), Reached: passed(&record.Record)})
 	if stands {
-		record.After = r.baseline(ctx, field)
+		record.After = r.baseline(ctx, field, target)
 	}
 	return nil
 }

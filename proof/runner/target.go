@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"time"
 
 	"imsafe/proof/attack"
 	"imsafe/proof/evidence"
@@ -35,6 +36,12 @@ type Target interface {
 	Operate(ctx context.Context, verb, service string) error
 	// Close ends it and removes what it left. An error says that it did not end as it should: a defect, or a crash.
 	Close() error
+}
+
+// Meter is a Target that knows what its process has cost so far.
+type Meter interface {
+	// CPU is the time of processors that it has taken since it started; false if this host does not tell.
+	CPU() (time.Duration, bool)
 }
 
 // Launcher starts targets. Safe for concurrent use.

@@ -11,13 +11,14 @@ import (
 // Cost is what a control costs, by the standard's dimensions, and what it buys. There is no sum: the standard's text has no formula for one.
 type Cost struct {
 	Control string `json:"control"`
-	// How long honest users waited in the median run with and without it, in microseconds, and of how many runs on each side that is. In a
-	// laboratory that is coarse.
-	OnMicros  int64          `json:"p50_on_us"`
-	OffMicros int64          `json:"p50_off_us"`
+	// What honest service took in the median run with and without it, in microseconds: its slowest step for the user, and all of it of the
+	// target's processors. Runs are how many there are on each side. In a laboratory that is coarse.
+	OnMicros  int64          `json:"p99_on_us"`
+	OffMicros int64          `json:"p99_off_us"`
+	CPUOn     int64          `json:"cpu_on_us"` // 0: not measured
+	CPUOff    int64          `json:"cpu_off_us"`
 	Runs      int            `json:"runs"`
 	Enough    bool           `json:"enough"`     // runs, to say more or less
-	CPU       string         `json:"cpu"`        // what was measured of it
 	Values    map[string]int `json:"values"`     // of the dimensions that are known
 	Missing   []string       `json:"not_rated"`  // the others
 	Lowers    int            `json:"lowers"`     // so many risks that it is on are less with it
@@ -33,7 +34,7 @@ func costs(b *evidence.Board, s *tables.Set) []Cost {
 		if !p.Built() {
 			continue
 		}
-		c := Cost{Control: p.ID, CPU: "not measured", Values: map[string]int{}, Missing: []string{}, Touches: []string{}, Benefit: map[string]int{}}
+		c := Cost{Control: p.ID, Values: map[string]int{}, Missing: []string{}, Touches: []string{}, Benefit: map[string]int{}}
 		c.waits(b)
 		c.Enough = c.Runs >= s.Cost.Operation.Runs && c.OffMicros > 0
 		for _, d := range s.Cost.Dimensions {
@@ -61,17 +62,23 @@ func costs(b *evidence.Board, s *tables.Set) []Cost {
 
 // waits compares honest service before the attack, with the control on and with it alone off.
 func (c *Cost) waits(b *evidence.Board) {
-	var on, off []int64
+	var on, off, cpuOn, cpuOff []int64
 	for i := range b.Trials {
 		t := &b.Trials[i]
 		if len(t.Runs) < 2 || len(t.Controls) != 1 || t.Controls[0] != c.Control || t.Runs[0] == nil || t.Runs[1] == nil {
 			continue
 		}
 		if t.Runs[0].Before.Well() && t.Runs[1].Before.Well() {
-			on, off = append(on, t.Runs[0].Before.P50), append(off, t.Runs[1].Before.P50)
+			on, off = append(on, t.Runs[0].Before.P99), append(off, t.Runs[1].Before.P99)
+			if a, b := t.Runs[0].Before.CPU, t.Runs[1].Before.CPU; a > 0 && b > 0 {
+				cpuOn, cpuOff = append(cpuOn, a), append(cpuOff, b)
+			}
 		}
 	}
 	c.Runs, c.OnMicros, c.OffMicros = len(on), median(on), median(off)
+	if len(cpuOn) == len(on) {
+		c.CPUOn, c.CPUOff = median(cpuOn), median(cpuOff)
+	}
 }
 
 func median(all []int64) int64 {
@@ -82,12 +89,15 @@ func median(all []int64) int64 {
 	return all[len(all)/2]
 }
 
-// operation rates how much longer honest users wait, if there are runs enough to say so.
+// operation rates how much longer honest users wait, or how much more processor it takes if that is worse, if there are runs enough to say so.
 func operation(t *tables.Cost, c *Cost) (int, bool) {
 	if !c.Enough {
 		return 0, false
 	}
 	more := int((c.OnMicros - c.OffMicros) * 1000 / c.OffMicros)
+	if c.CPUOff > 0 {
+		more = max(more, int((c.CPUOn-c.CPUOff)*1000/c.CPUOff))
+	}
 	for _, step := range t.Operation.Steps {
 		if step.Under == 0 || more < step.Under {
 			return step.Value, true
