@@ -62,6 +62,8 @@ type cli struct {
 	Risk   riskCmd   `cmd:"" help:"The register of risks (TVRA) of a bundle, with your own judgement of assets and of what you accept, and what has changed since the bundle before. Exit 0 if what remains is minor or accepted, 4 if somebody must decide."`
 	Attack attackCmd `cmd:"" help:"The adversary: attacks on a target that is started for it, with its controls on and off."`
 
+	Bench benchCmd `cmd:"" help:"Load: many UEs that register, call and send messages, against any IMS, from outside."`
+
 	Version versionCmd `cmd:"" help:"What was built, from what."`
 
 	JSON bool `name:"json" help:"Print JSON for machines instead of text for people." short:"j"`

@@ -1,0 +1,147 @@
+package load
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"imsafe/imsbox/hss"
+	"imsafe/test/live"
+)
+
+// against starts a node, and UEs of its subscribers.
+func against(t *testing.T, count int, scheme string, adapt func(n *live.Node, target *Target)) (*live.Node, *Generator) {
+	t.Helper()
+	n := live.Start(t, live.Options{Shards: 1})
+	target, err := ParseTarget(fmt.Appendf(nil, `{"domain":%q,"proxies":[%q],"subscribers":{"range":{"count":%d,"scheme":%q,"seed":"00112233445566778899aabbccddeeff"}}}`,
+		live.Domain, n.Lab, count, scheme))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A /20 of loopback and ports of its own for each test process.
+	target.Clients.Addresses = netip.MustParsePrefix("127.2.0.0/20")
+	target.Clients.FirstPort = uint16(20000 + os.Getpid()%20000)
+	if adapt != nil {
+		adapt(n, target)
+	}
+	all, err := target.Users.Range.Subscribers(target.Domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		s := &all[i]
+		err := n.HSS.Add(t.Context(), &hss.Subscriber{Card: hss.Card{IMPI: s.IMPI, K: hss.Secret(hex.EncodeToString(s.K[:])), OPc: hss.Secret(hex.EncodeToString(s.OPc[:])),
+			Scheme: s.Scheme.String()}, Public: []hss.Public{{IMPU: s.IMPU}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	g, err := Open(target, all, 1, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n, g
+}
+
+// offer runs a load and wants every scenario to succeed.
+func offer(t *testing.T, g *Generator, s Settings) *Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := g.Prepare(ctx, &s); err != nil {
+		t.Fatal(err)
+	}
+	r, err := g.Run(ctx, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	_ = r.WriteText(&text)
+	if r.Failed > 0 || r.Offered == 0 || r.Network["malformed"] > 0 {
+		t.Errorf("%d of %d failed: %v\n%s", r.Failed, r.Offered, r.Failures, &text)
+	}
+	for _, sc := range r.Scenarios {
+		if sc.Succeeded != sc.Offered {
+			t.Errorf("%s: %d of %d", sc.Name, sc.Succeeded, sc.Offered)
+		}
+	}
+	t.Logf("\n%s", &text)
+	return r
+}
+
+// quick is a short load. A machine that others use is no reason to fail: patience is long.
+func quick(mix Mix) Settings {
+	return Settings{Mix: mix, Rate: 100, Time: time.Second, Warm: 100 * time.Millisecond, Hold: 200 * time.Millisecond, Ring: 20 * time.Millisecond, Patience: 20 * time.Second, Seed: 1}
+}
+
+// TestNode lets UEs do everything at a node over UDP, AKA included, and counts at the node what they say.
+func TestNode(t *testing.T) {
+	n, g := against(t, 300, "AKAv1-MD5", nil)
+	r := offer(t, g, quick(Mix{Registration: 1, Reregistration: 1, Deregistration: 1, Call: 2, Message: 2}))
+	if len(r.Scenarios) != int(scenarios) {
+		t.Errorf("only %d of the scenarios were played", len(r.Scenarios))
+	}
+	c, err := n.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c["hss_vectors"] < float64(r.Registered) {
+		t.Errorf("%v vectors for %d registrations", c["hss_vectors"], r.Registered)
+	}
+	for kind := range scenarios {
+		mix := Mix{}
+		mix[kind] = 1
+		if kind == Deregistration || kind == Registration {
+			continue // each alone uses up its UEs
+		}
+		offer(t, g, quick(mix))
+	}
+}
+
+// TestWrongKey: who has another K than the HSS does not take the network for his own.
+func TestWrongKey(t *testing.T) {
+	_, g := against(t, 20, "AKAv1-MD5", nil)
+	for i := range g.workers[0].ues {
+		g.workers[0].ues[i].sub.K[0] ^= 1
+	}
+	s := quick(Mix{Registration: 1})
+	s.Time = 100 * time.Millisecond
+	s.defaults()
+	r, err := g.Run(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Failed != r.Offered || r.Failed == 0 || !strings.Contains(r.Failures[0].Cause, "AUTN") {
+		t.Errorf("%d of %d failed: %v", r.Failed, r.Offered, r.Failures)
+	}
+	if _, err := g.Prepare(t.Context(), &Settings{Mix: Mix{Call: 1}}); err == nil || !strings.Contains(err.Error(), "AUTN") {
+		t.Errorf("everybody is prepared: %v", err)
+	}
+}
+
+// TestStarved: a load that has more calls than UEs is no measurement.
+func TestStarved(t *testing.T) {
+	_, g := against(t, 4, "AKAv1-MD5", nil)
+	s := quick(Mix{Call: 1})
+	s.Hold = 10 * time.Second
+	if _, err := g.Prepare(t.Context(), &s); err != nil {
+		t.Fatal(err)
+	}
+	r, err := g.Run(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.verdict() != Limited || r.Generator.Starved == 0 {
+		t.Errorf("%s, %v", r.Verdict, r.Limits)
+	}
+}
