@@ -126,7 +126,7 @@ func (p *Prepared) cpu() (sum float64) {
 }
 
 // window is how many registrations are on their way at once while UEs are prepared.
-const window = 256
+const window = 64
 
 // share is how many of all UEs a mix wants registered when it begins.
 func (m *Mix) share() float64 {

@@ -170,7 +170,7 @@ func (w *worker) prepare(ctx context.Context, count, window int, patience time.D
 		for w.underWay < window && len(w.registered.members)+w.underWay < count && w.beginPlay(Registration, w.now) {
 			tries++
 		}
-		if w.failures > 10+tries/100 {
+		if w.failures > 20 && w.failures > tries/4 {
 			return fmt.Errorf("of %d registrations %d failed, the last one by %v", tries, w.failures, &w.last)
 		}
 		if err := w.wire.flush(); err != nil {

@@ -61,7 +61,7 @@ func Need(t testing.TB, name string) string {
 		if p.Name != name {
 			continue
 		}
-		if path := find(name); path != "" {
+		if path := Find(name); path != "" {
 			return path
 		}
 		Missing(t, fmt.Sprintf("%s (Debian: %s): not tested here: %s; run test/setup.sh as root", p.Name, strings.Join(p.Packages, " "), p.UsedBy))
@@ -79,8 +79,9 @@ func Missing(t testing.TB, what string) {
 	t.Skip(SkipPrefix + what)
 }
 
-// find looks in PATH and then where Debian puts daemons, which PATH lacks for ordinary users.
-func find(name string) string {
+// Find returns the path of a program, "" if it is not there. It looks in PATH and then where Debian puts daemons, which PATH lacks for
+// ordinary users.
+func Find(name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}

@@ -50,7 +50,7 @@ func TestApplicationServer(t *testing.T) {
 	})
 	server := netip.MustParseAddrPort(addresses["as"] + ":5060")
 	p, at := standBefore(t, e, server)
-	k := run(t, "as", func(s *setting) { s.Proxy, s.Core, s.Certificate = at.String(), e.ISC.String(), nobodys(t) })
+	k := run(t, "as", func(s *Setting) { s.Proxy, s.ISC, s.Certificate = at.String(), e.ISC.String(), nobodys(t) })
 
 	alice, bob := registered(t, e, 0), registered(t, e, 1)
 	if err := alice.SendMessage(e.Context, bob.User.IMPU, "text/plain", []byte("good morning")); err != nil {
@@ -63,7 +63,7 @@ func TestApplicationServer(t *testing.T) {
 		t.Errorf("a message that the server does not like ends with %v", err)
 	}
 	calls(t, e.Context, alice, bob)
-	if log := k.words(t); !strings.Contains(log, "in a dialog: BYE") {
+	if log := words(t, k); !strings.Contains(log, "in a dialog: BYE") {
 		t.Errorf("the server has not stayed in the call:\n%s", log)
 	}
 	if n := p.Counters.Strangers.Load() + p.Counters.NotSIP.Load() + p.Counters.Dropped.Load(); n != 0 {
@@ -177,9 +177,9 @@ func impostor(t *testing.T, server netip.AddrPort) {
 }
 
 // words are what the program has written.
-func (k *kamailio) words(t *testing.T) string {
+func words(t *testing.T, k *Program) string {
 	t.Helper()
-	b, err := os.ReadFile(k.log)
+	b, err := os.ReadFile(k.Log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,5 +7,5 @@
 // The clients are phones of test/live, which write what the test says and judge by what comes back. A capture of all hops goes to
 // tshark, which must find nothing malformed in what imsafe sent.
 //
-// The package holds tests only and needs Linux.
+// Besides the tests the package offers what starts Kamailio in its namespaces, for bench/beside, which compares it with us. It needs Linux.
 package kamailio
