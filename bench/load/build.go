@@ -1,7 +1,6 @@
 package load
 
 import (
-	"encoding/hex"
 	"net/netip"
 	"strconv"
 
@@ -150,9 +149,6 @@ func (w *worker) answer(b build, u *ue, m *sip.Message, code int, serial uint32,
 // credentials answers a challenge. With AKA password is that of the challenge, with auts it is empty (RFC 3310 3.4).
 func (w *worker) credentials(u *ue, scheme aka.DigestAlgorithm, c *sip.Challenge, method, uri, password, auts []byte) *sip.Credentials {
 	k := &w.scratch
-	u.nonce++
-	counter := [4]byte{byte(u.nonce >> 24), byte(u.nonce >> 16), byte(u.nonce >> 8), byte(u.nonce)}
-	k.nc = hex.AppendEncode(k.nc[:0], counter[:])
 	k.impi = append(k.impi[:0], u.sub.IMPI...)
 	d := aka.Digest{Algorithm: scheme, Username: k.impi, Realm: c.Realm, Nonce: c.Nonce, URI: uri, Method: method}
 	k.out = sip.Credentials{Username: k.impi, Realm: c.Realm, Nonce: c.Nonce, URI: uri, Algorithm: c.Algorithm, Opaque: c.Opaque, AUTS: auts}
@@ -167,6 +163,6 @@ func (w *worker) credentials(u *ue, scheme aka.DigestAlgorithm, c *sip.Challenge
 
 // scratch is what credentials are made in.
 type scratch struct {
-	nc, impi, response, password, auts, autsText, auth, cnonce, uri, method, register, line []byte
+	impi, response, password, auts, autsText, auth, nc, cnonce, uri, method, register, line []byte
 	out                                                                                     sip.Credentials
 }

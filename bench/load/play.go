@@ -29,6 +29,7 @@ const (
 	response       // to a request of its own
 	ringing        // for its user to answer
 	ack            // after the 200 to INVITE
+	thinking       // for the card
 	holding        // for the end of the talk
 )
 
@@ -189,6 +190,8 @@ func (w *worker) fire(timer int32) {
 	switch sd.waits {
 	case ringing:
 		w.pickUp(id)
+	case thinking:
+		w.request(id, of, sip.REGISTER, sd.cseq, sd.branch)
 	case holding:
 		w.hangUp(id, of)
 	case response, ack:

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 )
 
 // Report is what one run has shown. Times are in microseconds unless their name says otherwise.
@@ -63,7 +62,6 @@ type GeneratorReport struct {
 
 // Where the generator is the bottleneck: it was late, busy, lost datagrams itself, or had no UE for an arrival.
 const (
-	maxLate    = 50 * time.Millisecond // of 99 in 100 arrivals
 	maxBusy    = 0.9
 	maxStarved = Criterion
 )
@@ -77,7 +75,7 @@ func (r *Report) judge() {
 		}
 	}
 	arrivals := float64(r.Offered + g.Starved)
-	limit(g.Late.P99 > maxLate.Microseconds(), "one arrival in a hundred was more than %v late: give it a processor of its own, or a lower rate", maxLate)
+	limit(g.Late.P99 > r.Settings.MaxLate.Microseconds(), "one arrival in a hundred was more than %v late: give it a processor of its own, or a lower rate", r.Settings.MaxLate)
 	limit(g.Busy > maxBusy, "its workers were busy for %.0f %% of the time: give it more processors (workers), or a lower rate", 100*g.Busy)
 	limit(float64(g.Lost) > Criterion*arrivals, "this host lost %d datagrams before they were read", g.Lost)
 	limit(float64(g.Starved) > maxStarved*arrivals, "for %d arrivals no UE was free: have more subscribers, or shorter calls", g.Starved)

@@ -17,15 +17,20 @@ type Settings struct {
 	Warm     time.Duration `json:"warm_ns"`     // load before that; default 2 s and three times Hold
 	Hold     time.Duration `json:"hold_ns"`     // mean length of a call, exponentially distributed; default 10 s
 	Ring     time.Duration `json:"ring_ns"`     // mean time until a user answers, exponentially distributed; default none
+	Card     time.Duration `json:"card_ns"`     // what a card takes to answer a challenge; default nothing
 	Patience time.Duration `json:"patience_ns"` // what has no answer for so long is handled inadequately; default 8 s
 	Seed     uint64        `json:"seed"`        // of arrivals and choices
 	PIDs     []int         `json:"pids"`        // processes under test; their children count too
+	Window   int           `json:"window"`      // registrations on their way at once while UEs are prepared; default 64
+	MaxLate  time.Duration `json:"max_late_ns"` // the generator was the bottleneck if one arrival in a hundred was later; default 50 ms
 }
 
 func (s *Settings) defaults() {
 	set(&s.Time, 10*time.Second)
 	set(&s.Hold, 10*time.Second)
 	set(&s.Patience, 8*time.Second)
+	set(&s.Window, 64)
+	set(&s.MaxLate, 50*time.Millisecond)
 	if s.Warm == 0 {
 		s.Warm = 2 * time.Second
 		if s.Mix[Call] > 0 {
@@ -125,9 +130,6 @@ func (p *Prepared) cpu() (sum float64) {
 	return sum
 }
 
-// window is how many registrations are on their way at once while UEs are prepared.
-const window = 64
-
 // share is how many of all UEs a mix wants registered when it begins.
 func (m *Mix) share() float64 {
 	switch {
@@ -152,7 +154,7 @@ func (g *Generator) Prepare(ctx context.Context, s *Settings) (*Prepared, error)
 	}
 	p, began := &Prepared{UEs: g.ues, Done: -g.registered()}, g.clock()
 	err = g.each(func(w *worker) error {
-		return w.prepare(ctx, int(s.Mix.share()*float64(len(w.ues))), max(window/len(g.workers), 1), s.Patience)
+		return w.prepare(ctx, int(s.Mix.share()*float64(len(w.ues))), max(s.Window/len(g.workers), 1), s.Patience, s.Card)
 	})
 	if err != nil {
 		return nil, err
@@ -187,7 +189,7 @@ func (g *Generator) Run(ctx context.Context, s Settings) (*Report, error) {
 	}
 	begin := g.clock() + 10*time.Millisecond
 	l := &load{mix: s.Mix, rate: s.Rate / float64(len(g.workers)), seed: s.Seed, begin: begin, measure: begin + s.Warm, end: begin + s.Warm + s.Time,
-		patience: s.Patience, ring: s.Ring, holding: s.Hold}
+		patience: s.Patience, ring: s.Ring, holding: s.Hold, thinks: s.Card}
 	r := &Report{Target: g.target.Domain + " over " + string(g.target.Transport), Rate: s.Rate, Seconds: s.Time.Seconds(), UEs: g.ues, Settings: s, Limits: []string{}}
 	done := make(chan error, 1)
 	lost := g.lost()

@@ -45,6 +45,12 @@ func (w *worker) sendRegister(id int32, credentials *sip.Credentials) {
 	}
 	u, branch := &w.ues[p.a], w.newBranch()
 	p.side[0].out = w.register(w.buffer(), u, branch, expires, credentials)
+	if p.challenges > 0 && w.thinks > 0 {
+		sd := &p.side[0]
+		sd.waits, sd.cseq, sd.branch = thinking, u.cseq, branch
+		w.wheel.arm(2*id, w.now+w.thinks)
+		return
+	}
 	w.request(id, 0, sip.REGISTER, u.cseq, branch)
 }
 

@@ -33,25 +33,25 @@ type worker struct {
 	number  int
 	stopped func() bool
 
-	domain, registrar            []byte
-	sentProtocol, mark           string
-	contactParams                string
-	patience, ring, holding      time.Duration
-	registered, unregistered     crew
-	plays                        []play
-	free                         int32
-	wheel                        wheel
-	arrivals                     *arrivals
-	now, ending                  time.Duration
-	serial, branch               uint32
-	underWay, recorded, failures int
-	recording                    bool
-	stats                        stats
-	last                         Failure
-	buffers                      [][]byte
-	line, key                    []byte
-	scratch                      scratch
-	lateFrom                     time.Duration
+	domain, registrar               []byte
+	sentProtocol, mark              string
+	contactParams                   string
+	patience, ring, holding, thinks time.Duration
+	registered, unregistered        crew
+	plays                           []play
+	free                            int32
+	wheel                           wheel
+	arrivals                        *arrivals
+	now, ending                     time.Duration
+	serial, branch                  uint32
+	underWay, recorded, failures    int
+	recording                       bool
+	stats                           stats
+	last                            Failure
+	buffers                         [][]byte
+	line, key                       []byte
+	scratch                         scratch
+	lateFrom                        time.Duration
 }
 
 func newWorker(t *Target, number int, mark string, subscribers []Subscriber, first, step int, clock func() time.Duration) *worker {
@@ -65,6 +65,7 @@ func newWorker(t *Target, number int, mark string, subscribers []Subscriber, fir
 	}
 	k := &w.scratch
 	k.auth, k.cnonce, k.register = []byte("auth"), []byte("0a4f113b"), []byte("REGISTER")
+	k.nc = []byte("00000001") // each challenge is answered once
 	k.autsText = make([]byte, 0, 32)
 	w.stats.Failures = map[Failure]uint64{}
 	for i := first; i < len(subscribers); i += step {
@@ -93,6 +94,7 @@ type load struct {
 	begin, measure, end time.Duration
 	patience            time.Duration
 	ring, holding       time.Duration
+	thinks              time.Duration
 }
 
 // drain is how long calls that are still up at the end have to end.
@@ -100,7 +102,7 @@ const drain = 3 * time.Second
 
 // run offers the load, then waits until all that was recorded has ended.
 func (w *worker) run(ctx context.Context, l *load) error {
-	w.patience, w.ring, w.holding, w.ending = l.patience, l.ring, l.holding, 0
+	w.patience, w.ring, w.holding, w.thinks, w.ending = l.patience, l.ring, l.holding, l.thinks, 0
 	w.arrivals = newArrivals(l.seed+uint64(w.number), l.mix, l.rate, l.begin)
 	w.stats = stats{Failures: map[Failure]uint64{}}
 	for ctx.Err() == nil {
@@ -160,8 +162,8 @@ func (w *worker) poll(wait time.Duration) error {
 }
 
 // prepare registers UEs until so many are, with at most window of them on their way.
-func (w *worker) prepare(ctx context.Context, count, window int, patience time.Duration) error {
-	w.patience, w.ending = patience, 1
+func (w *worker) prepare(ctx context.Context, count, window int, patience, thinks time.Duration) error {
+	w.patience, w.thinks, w.ending = patience, thinks, 1
 	w.arrivals = newArrivals(1, StandardMix(), 1, w.clock())
 	w.failures = 0
 	for tries := 0; ctx.Err() == nil && (len(w.registered.members) < count || w.underWay > 0); {

@@ -83,6 +83,7 @@ type benchRunCmd struct {
 	Warm      time.Duration `help:"Load before that. Default: 2 s and, with calls, three times their length."`
 	Hold      time.Duration `help:"Mean length of a call, exponentially distributed." default:"10s"`
 	Ring      time.Duration `help:"Mean time until a user answers, exponentially distributed." default:"0s"`
+	Card      time.Duration `help:"What a card takes to answer a challenge." default:"0s"`
 	Patience  time.Duration `help:"What has no answer for so long has failed." default:"8s"`
 	Seed      uint64        `help:"Of arrivals and choices. Default: another each time."`
 	PID       []int         `name:"pid" help:"Process under test: its CPU is reported, with its children's. May be repeated." placeholder:"PID"`
@@ -127,7 +128,7 @@ func (v *benchRunCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	settings := load.Settings{Mix: mix, Rate: v.Rate, Time: v.Time, Warm: v.Warm, Hold: v.Hold, Ring: v.Ring, Patience: v.Patience, Seed: v.Seed, PIDs: v.PID}
+	settings := load.Settings{Mix: mix, Rate: v.Rate, Time: v.Time, Warm: v.Warm, Hold: v.Hold, Ring: v.Ring, Card: v.Card, Patience: v.Patience, Seed: v.Seed, PIDs: v.PID}
 	result := &benchResult{Runs: []*load.Report{}}
 	if v.Prepare {
 		settings.Mix = load.Mix{load.Message: 1} // everybody

@@ -33,6 +33,7 @@ type Setting struct {
 	HSSName   string   //
 	Core      []string // addresses whose requests come from the core, for a P-CSCF
 	Workers   int      // processes that receive
+	Debug     int      // how much it says: 2 much, 0 warnings
 	Passwords []Password
 	Proxy     string // of an application server: who speaks to the core for it
 	ISC       string // and where the core's door for service platforms is

@@ -20,7 +20,7 @@ func run(t *testing.T, name string, more ...func(*Setting)) *Program {
 	t.Helper()
 	program, modules := need(t)
 	s := Setting{Domain: live.Domain, Modules: modules, Dir: "/tmp", Name: name, Address: addresses[name], HSS: addresses["hss"], HSSName: named("hss"),
-		Core: []string{addresses["icscf"], addresses["scscf"]}, Workers: 2}
+		Core: []string{addresses["icscf"], addresses["scscf"]}, Workers: 2, Debug: 2}
 	for _, set := range more {
 		set(&s)
 	}
