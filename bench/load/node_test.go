@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,27 @@ func TestNode(t *testing.T) {
 		}
 		offer(t, g, quick(mix))
 	}
+}
+
+// TestStreams does the same over TCP and TLS; a registration over an open TLS connection is refreshed without a challenge.
+func TestStreams(t *testing.T) {
+	t.Run("tcp", func(t *testing.T) {
+		_, g := against(t, 100, "AKAv1-MD5", func(_ *live.Node, target *Target) { target.Transport = TCP })
+		offer(t, g, quick(Mix{Registration: 1, Reregistration: 1, Deregistration: 1, Call: 2, Message: 2}))
+	})
+	t.Run("tls", func(t *testing.T) {
+		_, g := against(t, 100, "AKAv2-SHA-256", func(n *live.Node, target *Target) {
+			target.Transport, target.Proxies = TLS, []netip.AddrPort{n.TLS}
+			target.TLS = TLSTarget{Authority: filepath.Join(t.TempDir(), "ca.pem"), Name: "pcscf." + live.Domain}
+			if err := os.WriteFile(target.TLS.Authority, n.CAPEM, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})
+		offer(t, g, quick(Mix{Registration: 1, Reregistration: 1, Deregistration: 1, Call: 2, Message: 2}))
+		if r := offer(t, g, quick(Mix{Reregistration: 1})); r.Network["challenges"] > 0 {
+			t.Errorf("%d of %d refreshes were challenged", r.Network["challenges"], r.Offered)
+		}
+	})
 }
 
 // TestWrongKey: who has another K than the HSS does not take the network for his own.

@@ -2,8 +2,11 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -76,10 +79,33 @@ func (w *worker) open(k, workers int) (err error) {
 	switch w.target.Transport {
 	case UDP:
 		w.wire, err = newPacketWire(w.target.Clients, k, workers, workers)
+	case TCP:
+		w.wire, err = newStreamWire(w, nil)
+	case TLS:
+		var config *tls.Config
+		if config, err = w.target.TLS.config(); err == nil {
+			w.wire, err = newStreamWire(w, config)
+		}
 	default:
 		err = fmt.Errorf("transport %s is not built yet", w.target.Transport)
 	}
 	return err
+}
+
+// config is that of a TLS client that trusts the authority of the target.
+func (t *TLSTarget) config() (*tls.Config, error) {
+	c := &tls.Config{ServerName: t.Name, MinVersion: tls.VersionTLS12}
+	if t.Authority == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(t.Authority)
+	if err != nil {
+		return nil, err
+	}
+	if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate", t.Authority)
+	}
+	return c, nil
 }
 
 // Close closes all sockets. Who is registered stays so at the target.

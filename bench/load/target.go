@@ -136,6 +136,9 @@ func (t *Target) validate() error {
 	case !plain(t.Agent):
 		return errors.New("target: user_agent is no product token")
 	}
+	if t.Transport == TLS && !hostname(t.TLS.Name) {
+		return errors.New("target: tls.name is the name of the P-CSCF in its certificate")
+	}
 	for _, p := range t.Proxies {
 		if !p.Addr().Is4() || p.Port() == 0 {
 			return fmt.Errorf("target: proxy %v is no IPv4 address with a port", p)
