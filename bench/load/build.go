@@ -101,13 +101,21 @@ func (w *worker) initial(b build, u *ue, p *play, method string, to *ue, seq, br
 // inDialog writes a request along the route set of a dialog (RFC 3261 12.2.1.1).
 func (w *worker) inDialog(b build, u *ue, d *dialog, method string, seq, branch uint32) build {
 	b = w.begin(b, u, method, "", d.target, seq, branch)
-	return w.verify(b.s("Call-ID: ").o(d.callID).s("\r\nFrom: ").o(d.local).s("\r\nTo: ").o(d.remote).s("\r\n").o(d.route), u).body("", netip.Addr{}, "")
+	return w.verified(b.s("Call-ID: ").o(d.callID).s("\r\nFrom: ").o(d.local).s("\r\nTo: ").o(d.remote).s("\r\n").o(d.route), u, method).body("", netip.Addr{}, "")
+}
+
+// verified is verify for what is no ACK.
+func (w *worker) verified(b build, u *ue, method string) build {
+	if method == "ACK" {
+		return b
+	}
+	return w.verify(b, u)
 }
 
 // cancel writes the CANCEL of an INVITE (RFC 3261 9.1).
 func (w *worker) cancel(b build, u *ue, p *play, to *ue, seq, branch uint32) build {
 	b = w.begin(b, u, "CANCEL", to.sub.IMPU, nil, seq, branch)
-	return w.verify(w.identify(b, u, p).s("To: <").s(to.sub.IMPU).s(">\r\n").o(u.route), u).body("", netip.Addr{}, "")
+	return w.identify(b, u, p).s("To: <").s(to.sub.IMPU).s(">\r\n").o(u.route).body("", netip.Addr{}, "")
 }
 
 // refused acknowledges a final response other than 2xx hop by hop, from nothing but the response (RFC 3261 17.1.1.3). Its Request-URI is that
@@ -120,7 +128,7 @@ func (w *worker) refused(b build, u *ue, m *sip.Message) build {
 	seq, _, _ := m.CSeq()
 	b = b.s("ACK ").o(to.URI).s(" SIP/2.0\r\nVia: ").o(m.Get(sip.HdrVia)).s("\r\nMax-Forwards: 70\r\nCSeq: ").n(uint64(seq)).s(" ACK\r\nCall-ID: ")
 	b = b.o(m.Get(sip.HdrCallID)).s("\r\nFrom: ").o(m.Get(sip.HdrFrom)).s("\r\nTo: ").o(m.Get(sip.HdrTo)).s("\r\n").o(u.route)
-	return w.verify(b, u).body("", netip.Addr{}, "")
+	return b.body("", netip.Addr{}, "")
 }
 
 // answer writes a response to a request that came (RFC 3261 8.2.6). What it repeats of the request is copied as it stands.

@@ -130,6 +130,23 @@ func TestStreams(t *testing.T) {
 	})
 }
 
+// TestESP does the same inside security associations.
+func TestESP(t *testing.T) {
+	_, g := against(t, 100, "AKAv1-MD5", func(n *live.Node, target *Target) {
+		target.Transport, target.Proxies, target.ESP.Port = ESP, []netip.AddrPort{n.Gm}, n.NAT
+	})
+	r := offer(t, g, quick(Mix{Registration: 1, Reregistration: 1, Deregistration: 1, Call: 2, Message: 2}))
+	for _, l := range r.Latencies {
+		if l.Name == "ring" && l.P50 > 4_000_000 {
+			t.Errorf("INVITEs wait for a connection that nobody takes: %+v", l)
+		}
+	}
+	w := g.workers[0]
+	if sets := len(w.registered.members); w.engine.Len() != sets {
+		t.Errorf("%d sets of associations of %d UEs", w.engine.Len(), sets)
+	}
+}
+
 // TestWrongKey: who has another K than the HSS does not take the network for his own.
 func TestWrongKey(t *testing.T) {
 	_, g := against(t, 20, "AKAv1-MD5", nil)

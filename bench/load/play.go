@@ -110,6 +110,9 @@ func (w *worker) finish(id int32, why *Failure) {
 		w.settle(&p.side[i], id, i)
 		p.side[i].waits = nothing
 	}
+	if p.kind <= Deregistration {
+		w.conclude(&w.ues[p.a], why == nil && p.kind != Deregistration)
+	}
 	home := &w.registered
 	switch {
 	case p.kind == Deregistration && why == nil, (p.kind == Registration || p.kind == Reregistration) && why != nil:

@@ -86,8 +86,14 @@ func (w *worker) open(k, workers int) (err error) {
 		if config, err = w.target.TLS.config(); err == nil {
 			w.wire, err = newStreamWire(w, config)
 		}
-	default:
-		err = fmt.Errorf("transport %s is not built yet", w.target.Transport)
+	case ESP:
+		w.secure()
+		packets, err := newPacketWire(w.target.Clients, k, workers, workers)
+		if err != nil {
+			return err
+		}
+		sealed := &sealedWire{packetWire: packets, engine: w.engine, ues: w.ues, port: w.target.ESP.Port}
+		packets.opener, w.wire = sealed.open, sealed
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"imsafe/proto/aka"
+	"imsafe/proto/esp"
 )
 
 // Transport is how UEs reach the P-CSCF.
@@ -135,6 +136,9 @@ func (t *Target) validate() error {
 		return errors.New("target: expires is out of range")
 	case !plain(t.Agent):
 		return errors.New("target: user_agent is no product token")
+	}
+	if _, sound := esp.TransformOf(t.ESP.Integrity, t.ESP.Cipher); !sound {
+		return fmt.Errorf("target: esp.integrity %q and esp.cipher %q are no pair", t.ESP.Integrity, t.ESP.Cipher)
 	}
 	if t.Transport == TLS && !hostname(t.TLS.Name) {
 		return errors.New("target: tls.name is the name of the P-CSCF in its certificate")

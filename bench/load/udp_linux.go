@@ -20,6 +20,7 @@ type packetWire struct {
 	sockets     []*packetSocket // by port
 	polled      []unix.PollFd
 	lost        uint64
+	opener      func(i int32, from netip.AddrPort, data []byte) ([]byte, bool) // nil: what comes is in clear
 }
 
 type packetSocket struct {
@@ -175,20 +176,24 @@ func (w *packetWire) poll(wait time.Duration, receive func(i int32, data []byte)
 				return err
 			}
 			for i := range n {
-				if at, ok := w.index(s, i, port); ok {
-					receive(at, s.in.bufs[i][:s.in.hdrs[i].n])
+				at, ok := w.index(s, i, port)
+				data := s.in.bufs[i][:s.in.hdrs[i].n]
+				if ok && w.opener != nil {
+					name := &s.in.names[i]
+					data, ok = w.opener(at, netip.AddrPortFrom(netip.AddrFrom4(name.Addr), name.Port<<8|name.Port>>8), data)
+				}
+				if ok {
+					receive(at, data)
 				}
 			}
 			if n < packets/2 {
 				break
 			}
-			w.flushAll()
+			_ = w.flush()
 		}
 	}
 	return nil
 }
-
-func (w *packetWire) flushAll() { _ = w.flush() }
 
 // read takes what the socket holds.
 func (s *packetSocket) read() (int, error) {

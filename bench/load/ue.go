@@ -18,6 +18,8 @@ type ue struct {
 	cseq  uint32         // of REGISTER: all of a UE have one Call-ID (RFC 3261 10.2)
 	route []byte         // Service-Route as a line of Route, empty if there is none
 	card  *card          // with AKA, from the first challenge on
+
+	security *security // with ESP
 }
 
 // card is the UE's half of AKA.

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"imsafe/proto/esp"
+	"imsafe/proto/secagree"
 	"imsafe/proto/sip"
 )
 
@@ -29,9 +31,10 @@ type worker struct {
 	clock   func() time.Duration
 	wire    wire
 	pool    *sip.Pool
+	engine  *esp.Engine // with ESP
+	profile secagree.Profile
 	ues     []ue
 	number  int
-	stopped func() bool
 
 	domain, registrar               []byte
 	sentProtocol, mark              string
@@ -51,7 +54,6 @@ type worker struct {
 	buffers                         [][]byte
 	line, key                       []byte
 	scratch                         scratch
-	lateFrom                        time.Duration
 }
 
 func newWorker(t *Target, number int, mark string, subscribers []Subscriber, first, step int, clock func() time.Duration) *worker {
@@ -78,8 +80,20 @@ func newWorker(t *Target, number int, mark string, subscribers []Subscriber, fir
 }
 
 // sentBy is the address in the Via of u, contactAt that of his Contact.
-func (w *worker) sentBy(u *ue) netip.AddrPort    { return u.addr }
-func (w *worker) contactAt(u *ue) netip.AddrPort { return u.addr }
+// With associations the one is the protected server port from the first protected message on, the other from the beginning.
+func (w *worker) sentBy(u *ue) netip.AddrPort {
+	if w.engine != nil && u.security.using().stands {
+		return w.contactAt(u)
+	}
+	return u.addr
+}
+
+func (w *worker) contactAt(u *ue) netip.AddrPort {
+	if w.engine != nil {
+		return netip.AddrPortFrom(u.addr.Addr(), serverPort)
+	}
+	return u.addr
+}
 
 func (w *worker) newBranch() uint32 {
 	w.branch++
