@@ -24,6 +24,7 @@ type associations struct {
 	ref    esp.Ref
 	stands bool
 	verify []byte
+	port   uint16 // the P-CSCF's protected server port
 }
 
 // using is the set that a message goes by: an answer to a challenge by the one that this made.
@@ -96,6 +97,7 @@ func (w *worker) protect(u *ue, m *sip.Message, o *aka.Opened) string {
 	if err != nil {
 		return "associations that cannot be made"
 	}
+	s.fresh.port = chosen.PortS
 	s.fresh.stands, s.offered = true, secagree.List{Entries: s.offered.Entries}
 	s.fresh.verify = append(append(server.AppendTo(append(s.fresh.verify[:0], "Security-Verify: "...)), "\r\n"...), required...)
 	return ""

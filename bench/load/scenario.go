@@ -145,6 +145,9 @@ func (w *worker) checkRegistered(p *play, m *sip.Message) string {
 	}
 	u.route = u.route[:0]
 	for v := range m.Values(sip.HdrServiceRoute) {
+		if len(u.route) == 0 { // the P-CSCF comes first (TS 24.229 5.1.2A.1)
+			u.route = build(u.route).s("Route: <sip:").at(w.routeTo(u)).s(";lr").s(w.contactParams).s(">\r\n")
+		}
 		u.route = append(append(append(u.route, "Route: "...), v...), "\r\n"...)
 	}
 	if !w.target.Lenient {

@@ -95,6 +95,14 @@ func (w *worker) contactAt(u *ue) netip.AddrPort {
 	return u.addr
 }
 
+// routeTo is where the P-CSCF of u takes requests: with associations, its protected server port.
+func (w *worker) routeTo(u *ue) netip.AddrPort {
+	if w.engine != nil {
+		return netip.AddrPortFrom(u.proxy.Addr(), u.security.using().port)
+	}
+	return u.proxy
+}
+
 func (w *worker) newBranch() uint32 {
 	w.branch++
 	return w.branch
