@@ -35,8 +35,9 @@ type Algorithms uint8
 // Has reports whether a is offered.
 func (s Algorithms) Has(a Algorithm) bool { return s&Algorithms(a) != 0 }
 
-// Offer is what a client of ours adds to its Via, behind a semicolon (RFC 7339 5.1).
-const Offer = `oc;oc-algo="loss,rate"`
+// Offer is what a client of ours adds to its Via, behind a semicolon (RFC 7339 5.1). It has the algorithm alone that every server knows: a
+// list would put a comma between quotes, and there are parsers that divide a Via there.
+const Offer = `oc;oc-algo="loss"`
 
 // Offered returns what the topmost Via of a request offers: nothing if its sender does not understand overload control, or wrote something else
 // than RFC 7339 5.1 has it write. via is one value.
