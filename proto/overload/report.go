@@ -63,14 +63,21 @@ func Offered(via []byte) (s Algorithms) {
 
 // paramsOf returns the parameters of a Via that says something of overload control, nil of one that does not: most do not, and cost one look.
 func paramsOf(via []byte) []byte {
-	if !bytes.Contains(via, []byte("oc")) && !bytes.Contains(bytes.ToLower(via), []byte("oc")) {
-		return nil
-	}
 	i := bytes.IndexByte(via, ';')
-	if i < 0 {
+	if i < 0 || !mentions(via[i:]) {
 		return nil
 	}
 	return via[i+1:]
+}
+
+// mentions reports whether the parameters may have one of overload control, in whatever case.
+func mentions(params []byte) bool {
+	for i := 2; i < len(params); i++ {
+		if params[i]|0x20 == 'c' && params[i-1]|0x20 == 'o' && (params[i-2] == ';' || params[i-2] == ' ' || params[i-2] == '\t') {
+			return true
+		}
+	}
+	return false
 }
 
 // Report is what a server tells a client in the topmost Via of a response.
