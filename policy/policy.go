@@ -8,6 +8,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"imsafe/secure"
@@ -165,6 +166,15 @@ var weakens = map[string][]secure.ControlID{
 	"ipsec-exception":   {secure.CIConfidentialityAlgorithms, secure.CIConfidentialityESP},
 	"mw-clear":          {secure.CoreAuthenticationMTLS, secure.CIAuthorizationEdgeOnly},
 	"cx-cleartext-keys": {secure.CoreAuthenticationMTLS, secure.CoreConfidentialityMTLS},
+}
+
+// Named returns every setting that weakens something, by name. What each means is for the configuration to say.
+func Named() []Weakening {
+	var all []Weakening
+	for _, name := range slices.Sorted(maps.Keys(weakens)) {
+		all = append(all, Weakening{Name: name, Controls: slices.Clone(weakens[name])})
+	}
+	return all
 }
 
 // Weaken returns e with a named setting in force. A name that no setting has is an error: a weakening that

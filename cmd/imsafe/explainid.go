@@ -66,7 +66,7 @@ func (v *explainIDCmd) Run(a *app) error {
 
 // evidence is that of a bundle, if there is one, with the catalogue and the policy of this program; a record that is stale counts no more.
 func (v *explainIDCmd) evidence() (*evidence.Case, *tables.Set, string, error) {
-	c := &evidence.Case{Attacks: runner.Catalogue(), Policy: runner.Policy(), Stale: map[string]string{}, Subject: evidence.Subject{Seeds: []uint64{1},
+	c := &evidence.Case{Attacks: runner.Catalogue(), Policy: runner.Policy(), Weaker: runner.Weaker(), Stale: map[string]string{}, Subject: evidence.Subject{Seeds: []uint64{1},
 		Modes: []string{"direct"}}}
 	set, err := tables.Load()
 	if err != nil {
@@ -194,6 +194,11 @@ func (k *knowledge) control(id string) *explanation {
 		x.Touches = append(x.Touches, fmt.Sprintf("where it is proven, %s becomes %s: %s", effect.Factor, effect.Value, effect.Why))
 	}
 	x.Touches = append(x.Touches, k.risksOf(func(_ string, controls []string) bool { return slices.Contains(controls, p.ID) })...)
+	for _, w := range k.c.Weaker {
+		if slices.Contains(w.Controls, p.ID) {
+			x.Touches = append(x.Touches, "weakened by the setting "+w.Name)
+		}
+	}
 	x.Evidence = k.trials(func(t *proof.TrialLine) bool { return slices.Contains(t.Controls, p.ID) })
 	only := p.ID
 	if len(s.Attacks) > 0 {

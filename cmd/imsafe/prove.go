@@ -179,7 +179,7 @@ func (p *proving) subject(v *proveRunCmd) error {
 	if v.Full {
 		s.Seeds, s.Modes, p.bound = []uint64{1, 2, 3}, []string{"direct", "strict"}, 0
 	}
-	p.of.Attacks, p.of.Policy = runner.Catalogue(), runner.Policy()
+	p.of.Attacks, p.of.Policy, p.of.Weaker = runner.Catalogue(), runner.Policy(), runner.Weaker()
 	var err error
 	s.Named, s.Configuration, s.Weakenings, err = p.app.configured(v.Config)
 	return err

@@ -22,6 +22,7 @@ const (
 	SubjectFile   = "subject.json"
 	CatalogueFile = "catalogue.json"
 	PolicyFile    = "policy.json"
+	WeakerFile    = "weakenings.json"
 	RecordsDir    = "records"
 	TablesDir     = "tables"
 	ReportDir     = "report"
@@ -68,7 +69,7 @@ func (b Bundle) Put(name string, v any) error {
 
 // PutCase adds all that a report is computed from but the tables. The records are marked as signed: the manifest vouches for them.
 func (b Bundle) PutCase(c *Case) error {
-	errs := []error{b.Put(SubjectFile, c.Subject), b.Put(CatalogueFile, c.Attacks), b.Put(PolicyFile, c.Policy)}
+	errs := []error{b.Put(SubjectFile, c.Subject), b.Put(CatalogueFile, c.Attacks), b.Put(PolicyFile, c.Policy), b.Put(WeakerFile, c.Weaker)}
 	for _, r := range c.Records {
 		vouched := *r
 		vouched.Signed = true
@@ -80,7 +81,7 @@ func (b Bundle) PutCase(c *Case) error {
 // Case reads back what PutCase wrote.
 func (b Bundle) Case() (*Case, error) {
 	c := new(Case)
-	errs := []error{b.get(SubjectFile, &c.Subject), b.get(CatalogueFile, &c.Attacks), b.get(PolicyFile, &c.Policy)}
+	errs := []error{b.get(SubjectFile, &c.Subject), b.get(CatalogueFile, &c.Attacks), b.get(PolicyFile, &c.Policy), b.get(WeakerFile, &c.Weaker)}
 	for _, name := range b.names() {
 		key, found := strings.CutPrefix(name, RecordsDir+"/")
 		if !found {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 )
 
@@ -79,8 +80,22 @@ func sortedNames(m map[string]any) []string {
 
 // sorted sorts by UTF-16 code units (RFC 8785 3.2.3).
 func sorted(names []string) []string {
-	slices.SortFunc(names, func(a, b string) int { return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b))) })
+	slices.SortFunc(names, func(a, b string) int {
+		if ascii(a) && ascii(b) {
+			return strings.Compare(a, b)
+		}
+		return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
+	})
 	return names
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // appendString escapes what must be, and nothing else (RFC 8785 3.2.2.2).

@@ -72,6 +72,7 @@ type Case struct {
 	Subject Subject
 	Attacks []Attack
 	Policy  []Control
+	Weaker  []Weakening // settings that a configuration may have: what each of them would cost
 	Records []*Record
 	// Stale says of records, by Key, why they count no more. Empty where the records are judged by what they were made of.
 	Stale map[string]string

@@ -184,8 +184,17 @@ type Board struct {
 }
 
 // NewBoard judges a case.
-func NewBoard(c *Case) *Board {
-	b := &Board{Case: c, Trials: c.Trials(), controls: map[string]Standing{}, attacks: map[string]Standing{}}
+func NewBoard(c *Case) *Board { return newBoard(c, c.Trials()) }
+
+// Under is how everything would stand with settings in force that weaken controls. The trials are the same.
+func (b *Board) Under(w ...Weakening) *Board {
+	c := *b.Case
+	c.Subject.Weakenings = w
+	return newBoard(&c, b.Trials)
+}
+
+func newBoard(c *Case, trials []Trial) *Board {
+	b := &Board{Case: c, Trials: trials, controls: map[string]Standing{}, attacks: map[string]Standing{}}
 	for i := range c.Policy {
 		p := &c.Policy[i]
 		b.controls[p.ID] = b.control(p)

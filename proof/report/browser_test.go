@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"imsafe/proof/evidence"
+	"imsafe/proof/runner"
 	"imsafe/test/peer"
 )
 
@@ -65,6 +66,7 @@ type sight struct {
 func TestPage_browser(t *testing.T) {
 	browser := peer.Need(t, "chromium")
 	c := ideal()
+	c.Weaker = runner.Weaker()
 	c.Stale = map[string]string{c.Records[0].Key(): "the program is another than the one that was attacked"}
 	c.Records[6].Verdict = evidence.Inconclusive
 	c.Records[9].Verdict, c.Records[9].Oracles[0].Reached = evidence.Succeeded, true

@@ -59,6 +59,21 @@ type Table struct {
 	SHA256   string `json:"sha256"`
 }
 
+// Weaker is what a named setting would cost: what is no longer proven under it, and the risks that rise. Evidence of the default says nothing of it.
+type Weaker struct {
+	Name     string   `json:"name"`
+	Controls []string `json:"controls"`
+	Cells    []string `json:"cells"` // that would be claimed at best
+	Risks    []Rise   `json:"risks"`
+}
+
+// Rise is a risk that is greater.
+type Rise struct {
+	Risk string    `json:"risk"`
+	From tvra.Risk `json:"from"`
+	To   tvra.Risk `json:"to"`
+}
+
 // Report is everything.
 type Report struct {
 	Format       string           `json:"format"`
@@ -71,6 +86,7 @@ type Report struct {
 	Layers       []cells.Whole    `json:"layers"`
 	X805         *x805.Map        `json:"x805"`
 	Register     *tvra.Register   `json:"register"`
+	Weaker       []Weaker         `json:"weaker"`
 	Requirements []Requirement    `json:"requirements"`
 	Trials       []TrialLine      `json:"trials"`
 	Tables       []Table          `json:"tables"`
@@ -93,6 +109,9 @@ func Make(c *evidence.Case, s *tables.Set) (*Report, error) {
 	r.Associations, r.Layers = cells.Associations(b, &s.Associations), cells.Layers(b, &s.Layers)
 	r.Conclusion = cells.Conclude(b, r.Cells)
 	r.Requirements, r.Trials = requirements(b), trials(b)
+	if r.Weaker, err = r.weaker(b, s); err != nil {
+		return nil, err
+	}
 	if r.Evidence, err = evidence.SumOf(map[string]any{"attacks": c.Attacks, "policy": c.Policy, "records": c.Records}); err != nil {
 		return nil, err
 	}
@@ -104,6 +123,32 @@ func Make(c *evidence.Case, s *tables.Set) (*Report, error) {
 	}
 	r.TablesSum, err = evidence.SumOf(sums)
 	return r, err
+}
+
+// weaker computes what each named setting would cost, beside those that are in force already.
+func (r *Report) weaker(b *evidence.Board, s *tables.Set) ([]Weaker, error) {
+	all := []Weaker{}
+	for _, setting := range b.Case.Weaker {
+		under := b.Under(append(slices.Clone(b.Case.Subject.Weakenings), setting)...)
+		register, err := tvra.Compute(under, s, day(b.Case.Subject.End))
+		if err != nil {
+			return nil, err
+		}
+		w := Weaker{Name: setting.Name, Controls: setting.Controls, Cells: []string{}, Risks: []Rise{}}
+		for i, c := range cells.Table(under) {
+			if r.Cells[i].State == evidence.StateProven && c.State != evidence.StateProven {
+				w.Cells = append(w.Cells, c.Name)
+			}
+		}
+		for i := range register.Entries {
+			before, after := &r.Register.Entries[i], &register.Entries[i]
+			if after.After.Risk.Value > before.After.Risk.Value {
+				w.Risks = append(w.Risks, Rise{after.Name(), before.After.Risk, after.After.Risk})
+			}
+		}
+		all = append(all, w)
+	}
+	return all, nil
 }
 
 // day is the date of a time of RFC 3339.

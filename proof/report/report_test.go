@@ -151,7 +151,7 @@ func tried(c *evidence.Case, control string) bool {
 func TestMutation_record(t *testing.T) {
 	before := compute(t, ideal())
 	green, s, all := states(before), load(t), len(ideal().Records)
-	const stride = 17 // the rows that it does not come to in one change, it comes to in another
+	const stride = 29 // the rows that it does not come to in one change, it comes to in another
 	offset := 0
 	for name, change := range map[string]func(*evidence.Record){
 		"not run here": func(r *evidence.Record) { r.Verdict = evidence.NotRunHere },
@@ -294,6 +294,29 @@ func TestWeakened(t *testing.T) {
 	}
 	if got, was := states(r)["C-I availability"], states(compute(t, ideal()))["C-I availability"]; got != was {
 		t.Errorf("C-I availability is %s, was %s", got, was)
+	}
+}
+
+// TestWeaker: each named setting has its own list of what is lost under it.
+func TestWeaker(t *testing.T) {
+	c := ideal()
+	c.Weaker = runner.Weaker()
+	r := compute(t, c)
+	if len(r.Weaker) != len(runner.Weaker()) || len(r.Weaker) == 0 {
+		t.Fatalf("%d settings", len(r.Weaker))
+	}
+	for _, w := range r.Weaker {
+		if len(w.Cells)+len(w.Risks) == 0 && w.Name != "mw-clear" && w.Name != "cx-cleartext-keys" {
+			t.Errorf("%s costs nothing", w.Name)
+		}
+		if w.Name == "ipsec-handset" && (fmt.Sprint(w.Cells) != "[C-I confidentiality]" || len(w.Risks) != 2) {
+			t.Errorf("%+v", w)
+		}
+		for _, rise := range w.Risks {
+			if rise.To.Value <= rise.From.Value {
+				t.Errorf("%s: %+v", w.Name, rise)
+			}
+		}
 	}
 }
 

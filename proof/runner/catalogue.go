@@ -49,6 +49,15 @@ func layers(controls []secure.ControlID) []string {
 	return all
 }
 
+// Weaker are the named settings that weaken something, as evidence keeps them.
+func Weaker() []evidence.Weakening {
+	all := []evidence.Weakening{}
+	for _, w := range policy.Named() {
+		all = append(all, evidence.Weakening{Name: w.Name, Controls: layers(w.Controls)})
+	}
+	return all
+}
+
 // Policy is the table of controls as evidence keeps it.
 func Policy() []evidence.Control {
 	all := []evidence.Control{}
