@@ -108,7 +108,8 @@ type place struct{ module, dimension, threat string }
 // filled is what the trials have put into a slot.
 type filled struct {
 	Slot
-	states []evidence.State
+	states []evidence.State // of the trials that have a switch
+	nature string           // a trial that has none
 }
 
 // fill goes through the trials.
@@ -152,13 +153,15 @@ func put(all map[place]*filled, at place, t *evidence.Trial, control string) {
 		f = &filled{}
 		all[at] = f
 	}
-	state := t.Finding.State()
-	if f.Why == "" || state != evidence.StateProven && evidence.Worst(append(f.states, state)...) != evidence.Worst(f.states...) {
-		if state != evidence.StateProven {
-			f.Why = t.Name() + ": " + t.Why
-		}
+	switch state := t.Finding.State(); {
+	case t.Finding == evidence.ByNature: // it takes no proof away that others give
+		f.nature = t.Name() + ": " + t.Why
+	case state != evidence.StateProven && (f.Why == "" || evidence.Worst(append(f.states, state)...) != evidence.Worst(f.states...)):
+		f.Why = t.Name() + ": " + t.Why
+		fallthrough
+	default:
+		f.states = append(f.states, state)
 	}
-	f.states = append(f.states, state)
 	f.Attacks = with(f.Attacks, t.Attack.ID)
 	f.Controls = with(f.Controls, control)
 	for _, r := range t.Runs {
@@ -180,6 +183,9 @@ func settle(b *evidence.Board, t *tables.X805, at place, f *filled) Slot {
 	empty := Slot{Threat: at.threat, Attacks: []string{}, Controls: []string{}, Records: []string{}}
 	if f != nil {
 		f.Threat, f.State = at.threat, evidence.Worst(f.states...)
+		if f.states == nil {
+			f.State, f.Why = evidence.StateClaimed, f.nature
+		}
 		return f.Slot
 	}
 	for _, x := range t.Excluded {
