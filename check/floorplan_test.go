@@ -54,6 +54,7 @@ var floorPlan = []row{
 	{"store/sqlite", "store store/disk", "sqlite", ""},
 	{"store/seal", "store", "", ""},
 	{"store/storetest", "store store/disk store/seal", "", ""},
+	{"decisions", "store/disk", "", ""},
 	{"ca", "secure store store/seal", "x/crypto", "proto/shard"},
 
 	// Reference points: contracts, their wire forms and their contract tests.
@@ -99,7 +100,7 @@ var floorPlan = []row{
 
 	// What stands on top. Only these see the whole.
 	{"node", "proto/* secure secure/mint policy config trace store store/* ca refpoint/* refpoint/*/*wire hop hop/node " +
-		"iface/* imsbox/* servicebox/* client/*", "prometheus x/sync x/sys x/net", ""},
+		"decisions iface/* imsbox/* servicebox/* client/*", "prometheus x/sync x/sys x/net", ""},
 	{"web", "node trace secure policy proof/evidence", "", ""},
 	// The doctor words what others found: the answers of a running node, the view of the HSS. The machine is behind an interface of
 	// its own, and doctor/host is that machine.
