@@ -48,6 +48,7 @@ func Tables() []store.TableSpec {
 		store.TableSpec{Table: scscf.TableIdentity, Name: "registered_identities", Quiet: true},
 		store.TableSpec{Table: scscf.TableServiceProfile, Name: "filter_criteria", Quiet: true},
 		store.TableSpec{Table: charging.TableCall, Name: "calls", Quiet: true},
+		store.TableSpec{Table: TableDecisionKey, Name: "decision_key", Quiet: true},
 	)
 }
 
@@ -82,8 +83,9 @@ type World struct {
 	Store  store.Store
 	Keys   func() *seal.Keyring // opens and seals long-term keys
 	Policy policy.Effective
-	Sink   secure.Sink     // hears every refusal; nil for none
-	Story  clientims.Story // hears how clients fare that register; nil for none
+	Sink   secure.Sink                 // hears every refusal; nil for none
+	Record func(imsservice.Deed) error // writes down what the register decides; nil for nobody
+	Story  clientims.Story             // hears how clients fare that register; nil for none
 	Mode   hop.Mode
 	Node   uint16 // number of this node, in every token it issues
 	Shards int
@@ -228,7 +230,7 @@ func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 		return err
 	}
 	s, err := openServices(servicesWorld{domain: w.Domain, approvers: w.Approvers, nodes: w.NodeNames, epoch: w.RestoreEpoch, store: w.Store, keys: w.Keys,
-		random: w.Random, clock: w.Clock, gate: c.Gate})
+		random: w.Random, clock: w.Clock, gate: c.Gate, record: w.Record})
 	c.Authority, c.Registry, c.Pseudonyms = s.authority, s.registry, s.pseudonyms
 	return err
 }

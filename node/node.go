@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imsafe/config"
+	"imsafe/decisions"
 	"imsafe/hop"
 	"imsafe/iface/clientims"
 	"imsafe/iface/imsservice"
@@ -33,6 +34,7 @@ import (
 	"imsafe/proto/xfrm"
 	"imsafe/secure"
 	"imsafe/store"
+	"imsafe/store/disk"
 	"imsafe/store/seal"
 	"imsafe/trace"
 )
@@ -52,6 +54,7 @@ type Options struct {
 	Policy      policy.Effective
 	Mode        hop.Mode    // in a lab hop.Strict: each hop encodes and parses, as a wire would
 	Sink        secure.Sink // hears every refusal, besides the log; nil for none
+	Decisions   disk.Disk   // where the log of decisions is kept (DecisionsDir); nil for none
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
 	Overload  overload.Config // what is too much to do; the zero value takes the defaults
@@ -78,6 +81,9 @@ type Node struct {
 
 	isc       *iscSockets           // connections of service platforms; nil without the door
 	enrolment *imsservice.Enrolment // of service platforms; nil without an HSS
+
+	decisions      *decisions.Log    // nil where none is kept
+	decisionsFound *decisions.Report // how the log was when it was opened
 
 	started   time.Time     // by the clock of the day
 	startedAt time.Duration // by the monotonic one
@@ -111,9 +117,12 @@ func New(o Options) (*Node, error) {
 	if n.policy, err = effective(&o); err != nil {
 		return nil, err
 	}
+	if err := n.openDecisions(); err != nil {
+		return nil, err
+	}
 	hss := &remoteHSS{}
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
-		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Story: n.stories, Mode: o.Mode, Node: c.Node.Number,
+		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Mode: o.Mode, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget), Overload: o.Overload, Places: o.Places,
 		Digest:       DigestAlgorithms(c),
@@ -121,7 +130,7 @@ func New(o Options) (*Node, error) {
 		NodeNames:    nodeNames(c),
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, n.closeDecisions())
 	}
 	if n.Services != nil {
 		n.openISC()
@@ -149,7 +158,7 @@ func New(o Options) (*Node, error) {
 	}
 	for _, s := range o.Sockets.IPsec {
 		if err := n.openIPsec(s); err != nil {
-			return nil, err
+			return nil, errors.Join(err, n.closeDecisions())
 		}
 	}
 	n.Core.owed = func() {
@@ -158,15 +167,22 @@ func New(o Options) (*Node, error) {
 		default: // it is looked at already
 		}
 	}
-	return n, errors.Join(n.openMw(), n.openCx(hss), n.openSh())
+	return n, errors.Join(n.beginDecisions(), n.openMw(), n.openCx(hss), n.openSh())
 }
 
 // sink is who hears of refusals: the stories and behind them the log, and whoever the options name.
 func (n *Node) sink() secure.Sink {
-	if n.o.Sink == nil {
-		return n.stories
+	all := sinks{n.stories}
+	if n.decisions != nil {
+		all = append(all, newRefusedAtServices(n.decisions))
 	}
-	return sinks{n.stories, n.o.Sink}
+	if n.o.Sink != nil {
+		all = append(all, n.o.Sink)
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return all
 }
 
 // sinks hear the same.
@@ -296,6 +312,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.serveSh(working, outer)
 	n.serveISC(working, outer)
 	n.serveEnrolment(working, outer)
+	n.serveDecisions(working, outer)
 	if n.o.Sockets.Management != nil {
 		outer.Go(func() error { return n.managementDoor().Serve(working, n.o.Sockets.Management) })
 	}
@@ -321,6 +338,7 @@ func (n *Node) Run(ctx context.Context) error {
 		err = errors.Join(err, stopped)
 	}
 	n.refusals.Flush()
+	err = errors.Join(err, n.closeDecisions())
 	n.Close()
 	n.o.Sockets.XFRM.Close()
 	return err

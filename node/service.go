@@ -51,6 +51,7 @@ type servicesWorld struct {
 	random    io.Reader
 	clock     shard.Clock
 	gate      *secure.Gate
+	record    func(imsservice.Deed) error
 }
 
 // openServices opens both.
@@ -62,7 +63,7 @@ func openServices(w servicesWorld) (s services, err error) {
 		return s, err
 	}
 	s.registry, err = imsservice.OpenRegistry(imsservice.RegistryConfig{Domain: w.domain, Approvers: w.approvers, Reserved: append(coreHosts(w.domain), w.nodes...), RestoreEpoch: w.epoch},
-		imsservice.RegistryPorts{Store: w.store, Authority: s.authority, Random: w.random, Clock: w.clock, Gate: w.gate})
+		imsservice.RegistryPorts{Store: w.store, Authority: s.authority, Random: w.random, Clock: w.clock, Gate: w.gate, Record: w.record})
 	return s, err
 }
 

@@ -15,6 +15,7 @@ import (
 	"imsafe/imsbox/hss"
 	"imsafe/proto/shard"
 	"imsafe/store"
+	"imsafe/store/disk"
 )
 
 // Operations is what an operator may do with the house. A running node offers them at its management door; without one,
@@ -36,6 +37,9 @@ type Operations struct {
 	ConnectAt  string // where they connect then, "" for nowhere
 	// EndDialogs ends the dialogs that a service takes part in, and says how many; nil without a running door.
 	EndDialogs func(ctx context.Context, service string) (int, error)
+
+	// Decisions is where the log of decisions stands; nil for none.
+	Decisions disk.Disk
 
 	// SharedSets are the shared filter criteria that the S-CSCF has; nil where there is none.
 	SharedSets func() filter.SharedSets
@@ -67,7 +71,7 @@ func (n *Node) registered() int {
 // operations are those of this node.
 func (n *Node) operations() *Operations {
 	o := &Operations{HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(), Clock: n.o.Clock,
-		Authority: n.Authority, Registry: n.Registry, Pseudonyms: n.Pseudonyms, SharedSets: n.sharedSets,
+		Authority: n.Authority, Registry: n.Registry, Pseudonyms: n.Pseudonyms, SharedSets: n.sharedSets, Decisions: n.o.Decisions,
 		Status: func() Status {
 			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,
 				Registered: n.registered()}
@@ -90,9 +94,10 @@ func (n *Node) verbs() map[string]management.Verb {
 	verbs["registration.explain"] = verb(management.Viewer, n.stories.explain)
 	verbs["policy"] = verb(management.Viewer, n.showPolicy)
 	verbs["health"] = verb(management.Viewer, n.health)
+	verbs["log.verify"] = verb(management.Viewer, n.verifyLog)
 	if n.HSS == nil {
 		for name, v := range verbs {
-			if name != "status" && name != "backup" && name != "registration.explain" && name != "policy" && name != "health" {
+			if name != "status" && name != "backup" && name != "registration.explain" && name != "policy" && name != "health" && name != "log.verify" {
 				verbs[name] = management.Verb{Needs: v.Needs, Do: hasNoHSS}
 			}
 		}
@@ -136,6 +141,8 @@ func (o *Operations) Verbs() map[string]management.Verb {
 		"registration.explain": {Needs: management.Viewer, Do: hasNoNode},
 		"policy":               {Needs: management.Viewer, Do: hasNoNode},
 		"health":               {Needs: management.Viewer, Do: hasNoNode},
+
+		"log.verify": verb(management.Viewer, o.verifyLog),
 
 		"backup":     verb(management.Operator, o.backup),
 		"key.rotate": verb(management.Operator, o.rotateKeys),

@@ -90,6 +90,11 @@ func (o *Operations) rotateKeys(ctx context.Context, in RotateKeys) (out Rotated
 			more, err = o.Pseudonyms.Reseal()
 			n += more
 		}
+		if err == nil {
+			var more int
+			more, err = o.resealDecisions()
+			n += more
+		}
 		out.Resealed += n
 		if err != nil {
 			return out, fmt.Errorf("node: after %d records: %w", out.Resealed, err)

@@ -22,13 +22,18 @@ func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st *s
 	if err != nil {
 		return nil, err
 	}
+	dir, err := DecisionsDir(c)
+	if err != nil {
+		return nil, err
+	}
+	kept := decisionsWorld{disk: dir, store: st, keys: keys, random: rand.Reader, clock: clock}
 	s, err := openServices(servicesWorld{domain: c.HomeDomain(), approvers: c.Approvers(), nodes: nodeNames(c), epoch: meta.Epoch, store: st, keys: keys.Keyring,
-		random: rand.Reader, clock: clock, gate: gate})
+		random: rand.Reader, clock: clock, gate: gate, record: kept.record})
 	if err != nil {
 		return nil, err
 	}
 	return &Operations{HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain(), Clock: clock, Authority: s.authority,
-		Registry: s.registry, Pseudonyms: s.pseudonyms, SharedSets: s.sharedSets, EnrolAt: c.IS.Enrol.Listen.String(), ConnectAt: c.IS.Listen.String()}, nil
+		Registry: s.registry, Pseudonyms: s.pseudonyms, SharedSets: s.sharedSets, Decisions: dir, EnrolAt: c.IS.Enrol.Listen.String(), ConnectAt: c.IS.Listen.String()}, nil
 }
 
 // indexOf is the array index of a node in sequence numbers (TS 33.102 C.1.1.1).

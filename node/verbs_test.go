@@ -104,7 +104,7 @@ func user(name string) string {
 
 // TestVerbs_roles: a viewer changes nothing and reads nothing that is secret.
 func TestVerbs_roles(t *testing.T) {
-	looking := "status service.list service.show ca.show user.show user.list profile.list profile.show group.list group.show service.trace registration.explain policy health"
+	looking := "status service.list service.show ca.show user.show user.list profile.list profile.show group.list group.show service.trace registration.explain policy health log.verify"
 	for name, v := range open(t).verbs {
 		want := management.Operator
 		if strings.Contains(" "+looking+" ", " "+name+" ") {

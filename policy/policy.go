@@ -121,6 +121,7 @@ var rows = []Row{
 	{secure.ISConfidentialityHeaderMin, IS, Confidentiality, "a platform gets the header fields that its manifest names", "TS 24.229 4.4", "privacy", Required, true},
 	{secure.ISAvailabilityQuota, IS, Availability, "rate and sessions of each platform, a breaker for one that does not answer", "RFC 7339", "availability", Required, true},
 	{secure.CoreAuthenticationMTLS, Core, Authentication, "mutual TLS 1.3 between nodes, SIP and Diameter", "TS 33.210, 33.310", "authentication", Required, true},
+	{secure.CoreIntegrityDecisionLog, Core, Integrity, "a log of decisions about services, chained by hashes, its head signed every second: what is changed later is found", "ITU-T X.805 6.3", "non-repudiation", Required, true},
 	{secure.CoreAuthenticationOriginHost, Core, Authentication, "Origin-Host is a name of the peer's certificate", "RFC 6733 13", "authentication", Required, true},
 	{secure.CoreAuthorizationRole, Core, Authorization, "allow-list of commands and AVPs by the peer's role", "ours, after FS.19", "access control", Required, true},
 	{secure.CoreConfidentialityMTLS, Core, Confidentiality, "keys stay in the process; in split mode only inside mutual TLS", "TS 33.203 6.1.1", "data confidentiality", Required, true},

@@ -64,6 +64,7 @@ const (
 	ISAvailabilityQuota             // rate and sessions of each platform (RFC 7339)
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
 	CoreAuthenticationOriginHost    // a Diameter peer is who its certificate says (RFC 6733 13)
+	CoreIntegrityDecisionLog        // decisions are chained and signed: what is changed later is found (ITU-T X.805 6.3)
 	CoreAuthorizationRole           // commands and AVPs of a Diameter peer are those of its role
 	CoreConfidentialityMTLS         // keys stay in the process, or inside mutual TLS (TS 33.203 6.1.1)
 	ManagementAuthenticationAdmin   // Unix socket with peer credentials, no default secret
@@ -128,6 +129,7 @@ var controlNames = [controlCount]string{
 	ISAvailabilityQuota:             "is.availability.quota",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",
 	CoreAuthenticationOriginHost:    "core.authentication.origin-host",
+	CoreIntegrityDecisionLog:        "core.integrity.decision-log",
 	CoreAuthorizationRole:           "core.authorization.role",
 	CoreConfidentialityMTLS:         "core.confidentiality.mtls",
 	ManagementAuthenticationAdmin:   "mgmt.authentication.admin",

@@ -254,6 +254,29 @@ func (t *child) CPU() (time.Duration, bool) {
 	return all, true
 }
 
+// Files implements runner.Target.
+func (t *child) Files() attack.Files { return logFiles{filepath.Join(t.dir, "store", "decisions")} }
+
+// logFiles are those of a directory.
+type logFiles struct{ dir string }
+
+// List implements attack.Files.
+func (l logFiles) List() (names []string, err error) {
+	entries, err := os.ReadDir(l.dir)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
+// Read implements attack.Files.
+func (l logFiles) Read(name string) ([]byte, error) { return os.ReadFile(filepath.Join(l.dir, name)) }
+
+// Write implements attack.Files.
+func (l logFiles) Write(name string, text []byte) error {
+	return os.WriteFile(filepath.Join(l.dir, name), text, 0o600)
+}
+
 // Close implements runner.Target.
 func (t *child) Close() error { return errors.Join(t.end(), os.RemoveAll(t.dir)) }
 

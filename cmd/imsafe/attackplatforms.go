@@ -157,7 +157,7 @@ func (t *target) approvePlatform(ctx context.Context, p *attack.Approved, ready 
 	if err := a.Sign(t.operator.private); err != nil {
 		return nil, err
 	}
-	if err := t.manage(ctx, "service.approve", node.ApproveService{Approval: string(a.Marshal())}); err != nil {
+	if err := t.manage(ctx, "service.approve", node.ApproveService{Approval: string(a.Marshal())}, nil); err != nil {
 		return nil, err
 	}
 	if !p.Whole {
@@ -174,10 +174,22 @@ func wholeTo(m *isc.Manifest) *cx.ServiceProfile {
 }
 
 // manage is the operator at the node's own door.
-func (t *target) manage(ctx context.Context, verb string, in any) error {
+func (t *target) manage(ctx context.Context, verb string, in, out any) error {
 	client := management.NewClient(t.config().ManagementSocket())
 	defer client.Close()
-	return client.Call(ctx, verb, in, nil)
+	return client.Call(ctx, verb, in, out)
+}
+
+// verifyLog returns where the log of decisions is broken.
+func (t *target) verifyLog(ctx context.Context) error {
+	var r node.LogReport
+	if err := t.manage(ctx, "log.verify", node.VerifyLog{}, &r); err != nil {
+		return err
+	}
+	if !r.Whole {
+		return fmt.Errorf("%s at record %d", r.Fault.How, r.Fault.Record)
+	}
+	return nil
 }
 
 // obey carries an order out and returns what is answered.
@@ -188,12 +200,14 @@ func (t *target) obey(ctx context.Context, line []byte) any {
 	case err != nil:
 	case o.Verb == "":
 		return t.notes.events()
+	case o.Verb == attack.VerifyLog:
+		err = t.verifyLog(ctx)
 	case o.Verb == attack.Suspend:
-		err = t.manage(ctx, "service.suspend", node.SuspendService{Name: o.Service})
+		err = t.manage(ctx, "service.suspend", node.SuspendService{Name: o.Service}, nil)
 	case o.Verb == attack.RevokeCertificate:
-		err = t.manage(ctx, "service.revoke", node.RevokeService{Name: o.Service, Instance: platformInstance})
+		err = t.manage(ctx, "service.revoke", node.RevokeService{Name: o.Service, Instance: platformInstance}, nil)
 	case o.Verb == attack.Revoke:
-		err = t.manage(ctx, "service.revoke", node.RevokeService{Name: o.Service})
+		err = t.manage(ctx, "service.revoke", node.RevokeService{Name: o.Service}, nil)
 	default:
 		err = fmt.Errorf("there is no order %q", o.Verb)
 	}

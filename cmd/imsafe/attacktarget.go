@@ -191,7 +191,11 @@ func (t *target) start(a *app) (*targetReady, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
+	kept, err := node.DecisionsDir(c)
+	if err != nil {
+		return nil, err
+	}
+	if t.node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
 		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places()}); err != nil {
 		return nil, err
 	}

@@ -131,7 +131,11 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if d.sockets, err = node.Listen(d.config, node.Shards(d.config), d.instead); err != nil {
 		return nil, err
 	}
-	d.node, err = node.New(node.Options{Config: d.config, Clock: clock, Random: rand.Reader, Log: d.log, Store: d.store, Keyring: keyring,
+	kept, err := node.DecisionsDir(d.config)
+	if err != nil {
+		return nil, err
+	}
+	d.node, err = node.New(node.Options{Config: d.config, Decisions: kept, Clock: clock, Random: rand.Reader, Log: d.log, Store: d.store, Keyring: keyring,
 		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: &certificate, Sockets: d.sockets, Policy: policy.Default()})
 	if err == nil {
 		err = d.establish()

@@ -45,6 +45,7 @@ type cli struct {
 
 	Policy  policyCmd  `cmd:"" help:"Show every control: what it does, where the standard asks for it, and whether it is on."`
 	Explain explainCmd `cmd:"" help:"Tell why something is as it is."`
+	Log     logCmd     `cmd:"" help:"The log of decisions about service platforms."`
 
 	User     userCmd     `cmd:"" help:"Subscribers. With a running node through its management socket, else on its store."`
 	Group    groupCmd    `cmd:"" help:"Groups of subscribers."`

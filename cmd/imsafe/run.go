@@ -83,7 +83,11 @@ func runNode(a *app, c *config.Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer sockets.Close()
-	n, err := node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
+	kept, err := node.DecisionsDir(c)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
 		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default()})
 	if err != nil {
 		return err

@@ -42,6 +42,8 @@ type RegistryPorts struct {
 	Random    io.Reader // safe for concurrent use
 	Clock     shard.Clock
 	Gate      *secure.Gate
+	// Record writes a deed down before it takes effect; an error stops it. nil: nobody keeps them.
+	Record func(Deed) error
 }
 
 // Registry is the register of services. What the door asks of it for each message is answered from a snapshot without locks; what

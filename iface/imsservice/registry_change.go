@@ -98,9 +98,9 @@ func (r *Registry) spend(token string) (store.Op, error) {
 	return store.Op{Table: TableInvite, Key: hash[:], Cond: store.IfVersion, Version: rec.Version}, nil
 }
 
-// change makes a new state of one service, commits it with further changes and publishes it; then it tells the watchers. r.mu is held.
-func (r *Registry) change(name string, next *record, revoked []string, ops ...store.Op) error {
-	old := r.state.Load()
+// change makes a new state of the service of a deed, commits it with further changes and publishes it; then it tells the watchers. r.mu is held.
+func (r *Registry) change(deed Deed, next *record, revoked []string, ops ...store.Op) error {
+	old, name := r.state.Load(), deed.Service
 	was := old.services[name]
 	value, err := next.encode()
 	if err != nil {
@@ -114,8 +114,12 @@ func (r *Registry) change(name string, next *record, revoked []string, ops ...st
 	for _, k := range revoked {
 		all = append(all, store.Op{Table: TableRevoked, Key: []byte(k), Value: []byte(name)})
 	}
+	if err := r.record(deed); err != nil {
+		return err
+	}
 	if err := r.ports.Store.Apply("isc", all...); err != nil {
-		return fmt.Errorf("imsservice: %w", err)
+		deed.What = DeedUndone
+		return errors.Join(fmt.Errorf("imsservice: %w", err), r.record(deed))
 	}
 	state := &registered{services: maps.Clone(old.services), revoked: old.revoked}
 	if len(revoked) > 0 {
@@ -208,7 +212,7 @@ func (r *Registry) admitted(e *entry, next *record, approval *isc.Approval, text
 	}
 	next.State, next.Pending, next.Epoch = StateActive, nil, r.cfg.RestoreEpoch
 	next.Manifest, next.Approval, next.Approved, next.Serial = text, approval.Marshal(), approval.Key[:], approval.Serial
-	return r.change(approval.Service, next, nil)
+	return r.change(Deed{DeedApproved, approval.Service, approval.Approver, fmt.Sprintf("manifest %x serial %d", approval.Manifest, approval.Serial)}, next, nil)
 }
 
 // FirstSet is where the numbers of our shared sets begin; those below are for sets that an operator writes.
@@ -265,7 +269,11 @@ func (r *Registry) set(name string, state State, may func(*entry) bool) error {
 		return fmt.Errorf("%w: it is %s", ErrState, e.State)
 	}
 	next.State, next.Epoch = state, r.cfg.RestoreEpoch
-	return r.change(name, next, nil)
+	what := DeedResumed
+	if state == StateSuspended {
+		what = DeedSuspended
+	}
+	return r.change(Deed{what, name, byOperator, ""}, next, nil)
 }
 
 // Revoke ends a service for good: none of its keys is accepted again, for this or any other service. ErrUnknownService.
@@ -284,7 +292,7 @@ func (r *Registry) Revoke(name string) error {
 		revoked = append(revoked, "key "+string(next.Pending.Key))
 	}
 	next.State, next.Pending, next.Epoch = StateRevoked, nil, r.cfg.RestoreEpoch
-	return r.change(name, next, revoked)
+	return r.change(Deed{DeedRevoked, name, byOperator, ""}, next, revoked)
 }
 
 // RevokeCertificate ends one certificate of a service by its serial number in hexadecimal, and the key of an instance if one is named, so
@@ -306,5 +314,5 @@ func (r *Registry) RevokeCertificate(name, serial, instance string) error {
 		}
 		return k.Instance == instance
 	})
-	return r.change(name, next, revoked)
+	return r.change(Deed{DeedRevoked, name, byOperator, strings.TrimSpace("certificate " + serial + " " + instance)}, next, revoked)
 }

@@ -1,6 +1,7 @@
 package imsservice
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -60,7 +61,7 @@ func (r *Registry) Request(token string, manifest, csr []byte) (*isc.Manifest, i
 		return nil, none, ErrFull
 	}
 	next.Pending = &request{Manifest: slices.Clone(manifest), Instance: instance, Key: f[:], At: r.ports.Clock.Wall().UTC()}
-	return m, f, r.change(m.Service, next, nil, spent)
+	return m, f, r.change(Deed{DeedRequested, m.Service, f.String(), fmt.Sprintf("manifest %x", sha256.Sum256(manifest))}, next, nil, spent)
 }
 
 // applicant checks who asks: the names are those of the manifest, the manifest is for this network, and names and key are not somebody
@@ -163,7 +164,7 @@ func (r *Registry) renewedKey(name, instance string, f isc.Fingerprint) error {
 		}
 	}
 	next.admit(key{Instance: instance, Key: f[:], Since: r.ports.Clock.Wall().UTC(), Renewed: true})
-	return r.change(name, next, nil)
+	return r.change(Deed{DeedGranted, name, f.String(), "key of instance " + instance}, next, nil)
 }
 
 // issue issues a certificate that ends with the manifest at the latest.
@@ -172,7 +173,11 @@ func (r *Registry) issue(s *isc.Service, der []byte, instance string) ([]*x509.C
 	if life <= 0 {
 		return nil, ErrNotApproved
 	}
-	return r.ports.Authority.Service(der, s.Manifest.Identity(instance), s.Manifest.Host(), life)
+	chain, err := r.ports.Authority.Service(der, s.Manifest.Identity(instance), s.Manifest.Host(), life)
+	if err != nil {
+		return nil, err
+	}
+	return chain, r.record(Deed{DeedGranted, s.Name(), isc.FingerprintOf(chain[0].RawSubjectPublicKeyInfo).String(), "certificate " + chain[0].SerialNumber.Text(16)})
 }
 
 // EncodeChain returns certificates in PEM.

@@ -51,6 +51,8 @@ func (p Position) Holds() []string {
 		return []string{"invitations to enrol, or the certificates of approved services and what these were granted", "one subscription of his own"}
 	case CoreNode:
 		return []string{"a valid certificate of another node"}
+	case LocalAccount:
+		return []string{"the right to write the files of the log of decisions"}
 	}
 	return []string{}
 }

@@ -57,6 +57,7 @@ func All() []Attack {
 		iscSniff(),           // IS-13
 		iscTamper(),          // IS-14
 		bearerHijack(),       // MG-02
+		logRewrite(),         // MG-03
 		diameterSpoof(),      // CX-01
 		keysSniff(),          // ZB-01
 	}

@@ -99,6 +99,7 @@ type Field struct {
 	Bob    *Party
 
 	operate  func(ctx context.Context, verb, service string) error
+	files    Files // nil unless the position is that of a local account
 	access   Access
 	position Position
 	honest   Network
@@ -114,8 +115,9 @@ type Means struct {
 	Random   io.Reader
 	Honest   Network // of the honest parties
 	Attacker Network // of the attacker, limited
-	// Operate is the operator of the target: one of Suspend, Revoke and RevokeCertificate, and the name of a service.
+	// Operate is the operator of the target: one of Suspend, Revoke and RevokeCertificate with the name of a service, or VerifyLog.
 	Operate func(ctx context.Context, verb, service string) error
+	Files   Files // of the log of decisions; nil without one
 }
 
 // What the operator of a target does with a service when a driver asks him to.
@@ -123,12 +125,16 @@ const (
 	Suspend           = "suspend"
 	Revoke            = "revoke"
 	RevokeCertificate = "revoke-certificate" // that of its instance
+	VerifyLog         = "verify-log"         // of decisions: an error if it is not whole
 )
 
 // NewField makes the field of a variant over an access. The parties are made, and run until ctx ends; they have not registered yet.
 func NewField(ctx context.Context, v *Variant, access Access, m Means) (*Field, error) {
 	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: access, position: v.Position, honest: m.Honest, attacker: m.Attacker,
 		operate: m.Operate}
+	if v.Position == LocalAccount {
+		f.files = m.Files
+	}
 	var err error
 	if f.Alice, err = f.party(ctx, Alice, nil); err != nil {
 		return nil, err

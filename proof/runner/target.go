@@ -34,6 +34,8 @@ type Target interface {
 	Events(ctx context.Context) ([]evidence.Event, error)
 	// Operate is what its operator does with a service: attack.Revoke for example. It returns when the target says that it is done.
 	Operate(ctx context.Context, verb, service string) error
+	// Files are those of its log of decisions; nil for none.
+	Files() attack.Files
 	// Close ends it and removes what it left. An error says that it did not end as it should: a defect, or a crash.
 	Close() error
 }

@@ -115,7 +115,12 @@ func (n *Node) start(o Options) error {
 	if gm.NAT != nil {
 		n.NAT = netip.MustParseAddrPort(gm.NAT.LocalAddr().String()).Port()
 	}
-	n.Node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
+	kept, err := node.DecisionsDir(c)
+	if err != nil {
+		sockets.Close()
+		return errors.Join(err, n.Store.Close())
+	}
+	n.Node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
 		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport})
 	if err != nil {
 		sockets.Close()

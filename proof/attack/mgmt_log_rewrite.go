@@ -1,0 +1,145 @@
+package attack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"imsafe/secure"
+)
+
+// Files are those of the log of decisions, as an account of the host that may write them has them.
+type Files interface {
+	// List returns their names, sorted.
+	List() ([]string, error)
+	Read(name string) ([]byte, error)
+	// Write replaces what stands in a file.
+	Write(name string, text []byte) error
+}
+
+// logRewrite: a local process makes that what was decided was never decided.
+func logRewrite() Attack {
+	controls := []secure.ControlID{secure.CoreIntegrityDecisionLog}
+	variant := func(name string, change func(lines [][]byte, at int) [][]byte) Variant {
+		return Variant{Name: name, Position: LocalAccount, Controls: controls, Run: rewritesLog(change)}
+	}
+	return Attack{
+		ID: "mgmt.log.rewrite", Number: "MG-03", Title: "the record of what was decided about services is changed afterwards",
+		Text:     "who has let a service in, or it has been refused what, could be denied by whoever has a shell on the host",
+		Services: []Service{Integrity}, Stride: Repudiation, Threats: []Threat{Corruption, Removal}, Module: ServicesManagement,
+		Source: "ITU-T X.805 6.3", Access: []Access{ISC},
+		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
+		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
+		Variants: []Variant{
+			variant("edit", func(lines [][]byte, at int) [][]byte {
+				lines[at] = bytes.Replace(lines[at], []byte(`"kind":"`), []byte(`"kind":"not-`), 1)
+				return lines
+			}),
+			variant("remove", func(lines [][]byte, at int) [][]byte { return slices.Delete(lines, at, at+1) }),
+			variant("reorder", func(lines [][]byte, at int) [][]byte {
+				lines[at], lines[at+1] = lines[at+1], lines[at]
+				return lines
+			}),
+			variant("cut", func(lines [][]byte, at int) [][]byte { return lines[:at] }),
+		},
+	}
+}
+
+// rewritesLog has a platform refused, waits until the node has signed that, and changes ten records below that head, one at a time.
+func rewritesLog(change func(lines [][]byte, at int) [][]byte) func(context.Context, *Field, *Outcome) error {
+	return func(ctx context.Context, f *Field, o *Outcome) error {
+		if f.files == nil {
+			return errors.New("attack: the target shows no log of decisions")
+		}
+		name, text, err := f.decided(ctx)
+		if err != nil {
+			return err
+		}
+		passed, stands, said := 0, 0, ""
+		at := belowHead(text)
+		for i := range times {
+			forged := bytes.Join(change(bytes.SplitAfter(bytes.Clone(text), []byte("\n")), 1+i*(at-2)/times), nil)
+			if err := f.files.Write(name, forged); err != nil {
+				return err
+			}
+			if err := f.operate(ctx, VerifyLog, ""); err == nil {
+				passed++
+			} else {
+				said = err.Error()
+			}
+			if now, err := f.files.Read(name); err == nil && bytes.Equal(now, forged) && !bytes.Equal(now, text) {
+				stands++
+			}
+			if err := f.files.Write(name, text); err != nil {
+				return err
+			}
+		}
+		if stands == times {
+			o.Arrived("%d records of %d in %s are changed, one at a time", stands, at, name)
+		}
+		o.Wire(passed > 0, "%d of %d changed logs are taken for the log; what the attacker has written stands in the file", passed, times)
+		o.Peer(passed > 0, "whoever verifies hears %q", strings.TrimSpace(said))
+		return f.operate(ctx, VerifyLog, "") // as it was: else it was not the change that was found
+	}
+}
+
+// decided has decisions made, and returns the file in which they stand, once they are signed.
+func (f *Field) decided(ctx context.Context) (name string, text []byte, err error) {
+	s, err := f.server(ctx, f.attacker, tap, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, method := range []string{"MESSAGE", "INVITE", "SUBSCRIBE", "PUBLISH"} {
+		if _, err := s.Ask(ctx, s.Begins(Request{Method: method, URI: f.Users[Carol].IMPU, Lines: []string{s.contact()}})); err != nil {
+			return "", nil, err
+		}
+	}
+	for {
+		if name, text, err = f.lastSegment(); err != nil {
+			return "", nil, err
+		}
+		lines := bytes.SplitAfter(text, []byte("\n"))[:belowHead(text)]
+		if bytes.Count(bytes.Join(lines, nil), []byte(`"kind":"refused"`)) >= 4 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return "", nil, fmt.Errorf("attack: the decisions are not signed: %w", ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if err = f.operate(ctx, VerifyLog, ""); err != nil {
+		err = fmt.Errorf("attack: the log is broken before anybody has changed it: %w", err)
+	}
+	return name, text, err
+}
+
+// lastSegment returns the newest file of records.
+func (f *Field) lastSegment() (name string, text []byte, err error) {
+	names, err := f.files.List()
+	if err != nil {
+		return "", nil, err
+	}
+	for _, n := range names {
+		if strings.HasSuffix(n, ".log") {
+			name = n
+		}
+	}
+	text, err = f.files.Read(name)
+	return name, text, err
+}
+
+// belowHead is how many lines stand before the last signed head.
+func belowHead(text []byte) int {
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	for i := len(lines) - 1; i > 0; i-- {
+		if bytes.Contains(lines[i], []byte(`"sig":"`)) {
+			return i
+		}
+	}
+	return 0
+}
