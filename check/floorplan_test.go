@@ -36,6 +36,7 @@ var floorPlan = []row{
 	{"proto/esp", "proto/aka proto/shard proto/slab", "x/net x/sys", ""},       // its keys are CK and IK as aka's types
 	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", "proto/espnet"}, // the kernel's associations, booked in esp's table
 	{"proto/espnet", "proto/esp proto/shard", "gvisor", "proto/aka"},
+	{"proto/nftdrop", "", "nftables x/sys", ""}, // the kernel drops sources: it knows addresses and ports, nothing of SIP
 	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls x/net x/sys", ""},
 
 	// The words of security, and the table that says which controls are on.
@@ -142,6 +143,7 @@ var modules = map[string]string{
 	"x/crypto":   "golang.org/x/crypto",
 	"x/net":      "golang.org/x/net",
 	"x/sync":     "golang.org/x/sync",
+	"nftables":   "github.com/google/nftables",
 	"x/sys":      "golang.org/x/sys",
 }
 

@@ -1,6 +1,10 @@
 package config
 
-import "imsafe/proto/budget"
+import (
+	"time"
+
+	"imsafe/proto/budget"
+)
 
 // Bucket returns the rate in the words of the budgets.
 func (r Rate) Bucket() budget.Rate {
@@ -34,6 +38,9 @@ func (c *Config) validateBudget(f *findings) {
 	for _, r := range c.CI.Budget.rates() {
 		f.refuse(!r.rate.Bucket().Sound(), "ci.budget."+r.key, "such as limit = 20, per = \"1s\", burst = 100", "%v is no rate: it lets nothing through, or takes years to recover", r.rate.Bucket())
 	}
+	d := c.CI.Drop
+	f.refuse(!d.After.Bucket().Sound(), "ci.drop.after", "such as limit = 500, per = \"1s\", burst = 5000", "%v is no rate: it lets nothing through, or takes years to recover", d.After.Bucket())
+	f.refuse(d.For.Std() < time.Second, "ci.drop.for", "such as \"1m\"", "%v is too short to be worth a rule", d.For.Std())
 	const least = 2048 // an INVITE with what the standards want in it
 	f.refuse(c.CI.Budget.Headers < least, "ci.budget.headers", "such as 8192", "%d octets are less than a call needs", c.CI.Budget.Headers)
 }

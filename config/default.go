@@ -22,7 +22,8 @@ func Default() Config {
 				Signalling: Rate{512 << 10, Of(time.Minute), 512 << 10},
 				Headers:    8192,
 				Remember:   Of(24 * time.Hour),
-			}},
+			},
+			Drop: CIDrop{After: Rate{500, Of(time.Second), 5000}, For: Of(time.Minute)}},
 		Cx: Cx{AKA: "AKAv1-MD5", Watchdog: Of(30 * time.Second)},
 		Sh: Sh{Watchdog: Of(30 * time.Second)},
 		Registration: Registration{

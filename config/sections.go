@@ -63,6 +63,19 @@ type CI struct {
 	Digest    CIDigest    `toml:"digest"`
 	DigestMD5 CIDigestMD5 `toml:"digest_md5"`
 	Budget    CIBudget    `toml:"budget"`
+	Drop      CIDrop      `toml:"drop"`
+}
+
+// CIDrop has the kernel drop what comes from addresses that send very much more than [ci.budget] lets them, before it costs this
+// process anything: rules of nf_tables, which it puts there and takes away when it stops. It needs CAP_NET_ADMIN. An address that has
+// registered lately is never dropped; calls for help from one that is dropped are not heard over UDP.
+type CIDrop struct {
+	// Without it nobody is dropped, only refused.
+	Enabled bool `toml:"enabled"`
+	// So many refusals: an address with more is dropped.
+	After Rate `toml:"after"`
+	// For so long, then it is served again.
+	For Duration `toml:"for"`
 }
 
 // CIBudget is what those may cost who have not proven who they are, and what one client may. Beyond it there is

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -109,6 +110,8 @@ type World struct {
 	Places   int               // procedures of a shard that may be under way at once; 0 takes the shard's default
 	Budgets  clientims.Budgets // what strangers and clients may cost; the zero value takes the door's defaults
 	Overload overload.Config   // what is too much to do; the zero value takes the defaults
+	// Drop has the kernel drop an address (clientims.Ports.Drop); nil without [ci.drop].
+	Drop func(address netip.Addr, connections bool)
 
 	IND          uint8               // array index of this node in SQN (TS 33.102 C.1.1.1)
 	NodeNames    []string            // of the nodes of this network in certificates: no service platform may have one
@@ -306,7 +309,7 @@ func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
 
 func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf, Emergency: emergency(w), Budgets: w.Budgets}, clientims.Ports{Table: c.Table,
-		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story, Load: c.Load, Overloaded: c.overloaded}); err != nil {
+		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story, Load: c.Load, Overloaded: c.overloaded, Drop: w.Drop}); err != nil {
 		return err
 	}
 	icid, err := chargingPrefix(w)

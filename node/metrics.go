@@ -110,6 +110,10 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 			r.Gauge("node", "overload_loss", "Percent of the work that is turned away because there is too much of it; of the shard that has most.", n.overloadLoss),
 			r.Gauge("clientims", "amplification", "Octets sent to UDP sources that were never proven, for each octet that came from them.", n.Door.Budgets().Amplification))
 	}
+	if n.o.Sockets.Drop != nil {
+		err = errors.Join(err, r.Counters("nftdrop", &n.o.Sockets.Drop.Counters),
+			r.Gauge("nftdrop", "packets", "Packets that the kernel has dropped for [ci.drop].", n.droppedSources))
+	}
 	if n.SCSCF != nil {
 		err = errors.Join(err,
 			r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),

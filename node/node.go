@@ -124,7 +124,8 @@ func New(o Options) (*Node, error) {
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Mode: o.Mode, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
-		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI.Budget), Overload: o.Overload, Places: o.Places,
+		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
+		Drop:         o.Sockets.dropper(),
 		Digest:       DigestAlgorithms(c),
 		Approvers:    c.Approvers(),
 		NodeNames:    nodeNames(c),
@@ -232,10 +233,11 @@ func (n *Node) track(ports []*clientims.Port) *access {
 }
 
 // Budgets are those of a configuration in the words of the door.
-func Budgets(b *config.CIBudget) clientims.Budgets {
+func Budgets(c *config.CI) clientims.Budgets {
+	b, d := &c.Budget, &c.Drop
 	return clientims.Budgets{Source: b.Source.Bucket(), Network: b.Network.Bucket(), Connection: b.Connection.Bucket(), Client: b.Client.Bucket(),
 		Challenge: b.Challenge.Bucket(), Resync: b.Resync.Bucket(), Unproven: b.Unproven.Bucket(), Emergency: b.Emergency.Bucket(), Share: b.Share.Bucket(),
-		Signalling: b.Signalling.Bucket(), Headers: b.Headers,
+		Signalling: b.Signalling.Bucket(), Headers: b.Headers, DropAfter: d.After.Bucket(), DropFor: d.For.Std(),
 		Remember: b.Remember.Std()}
 }
 
@@ -320,6 +322,9 @@ func (n *Node) Run(ctx context.Context) error {
 		outer.Go(func() error { return n.serveMetrics(working, n.o.Sockets.Metrics) })
 	}
 	outer.Go(func() error { return n.watchLoad(working) })
+	if n.o.Sockets.Drop != nil {
+		outer.Go(func() error { return n.o.Sockets.Drop.Run(working) })
+	}
 	outer.Go(func() error { return n.every(working, sweepEvery, nil, n.Sweep) })
 	outer.Go(func() error { return n.every(working, deliverEvery, n.owed, n.deliver) })
 	outer.Go(func() error {
@@ -341,6 +346,7 @@ func (n *Node) Run(ctx context.Context) error {
 	err = errors.Join(err, n.closeDecisions())
 	n.Close()
 	n.o.Sockets.XFRM.Close()
+	err = errors.Join(err, n.o.Sockets.Drop.Close())
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"imsafe/config"
+	"imsafe/proto/nftdrop"
 	"imsafe/proto/siptransport"
 )
 
@@ -26,6 +27,7 @@ type Sockets struct {
 	Sh         net.Listener   // the same, for application servers
 	ISC        net.Listener   // where service platforms connect
 	Enrol      net.Listener   // where service platforms ask to be approved
+	Drop       *nftdrop.Rules // sources that the kernel drops; nil without [ci.drop]
 	Management *net.UnixListener
 	Metrics    net.Listener
 }
@@ -94,6 +96,9 @@ func (s *Sockets) listen(c *config.Config, shards int, instead func(netip.AddrPo
 			return err
 		}
 		s.Metrics = ln
+	}
+	if err := s.listenDrop(c); err != nil {
+		return err
 	}
 	var err error
 	s.Management, err = unixSocket(c.ManagementSocket())
@@ -208,6 +213,7 @@ func (s *Sockets) Close() {
 		i.Close()
 	}
 	s.XFRM.Close()
+	_ = s.Drop.Close() // who closes after an error has told of that one
 	if s.Management != nil {
 		_ = s.Management.Close()
 	}

@@ -28,7 +28,23 @@ func (d *Door) Admits(peer netip.AddrPort) bool {
 		return true
 	}
 	b.n.OverConnections.Add(1)
-	return !d.refusesSource("connections", peer.Addr())
+	refused := d.refusesSource("connections", peer.Addr())
+	if refused {
+		d.casts(peer.Addr(), s.address, byProof, now)
+	}
+	return !refused
+}
+
+// casts counts a refusal, and has the kernel drop an address that does not heed thousands of them. What may be forged costs an address no
+// connections, and one that has proven itself lately nothing: somebody else may write it into his datagrams.
+func (d *Door) casts(address netip.Addr, key budget.Key, by origin, now time.Duration) {
+	b := d.budgets
+	if d.ports.Drop == nil || b.patience[by].Take(key, now).Granted() || b.outcast[by].Has(key, now) {
+		return
+	}
+	b.outcast[by].Add(key, now+b.outFor)
+	b.n.Outcasts.Add(1)
+	d.ports.Drop(address, by == byProof)
 }
 
 // forgeable reports whether what comes by f may have been written by anybody: a datagram outside security associations.
@@ -51,7 +67,11 @@ func (p *Port) hears(f siptransport.Flow, data []byte) bool {
 			return true
 		}
 		b.n.OverDatagrams.Add(1)
-		return !p.door.refusesSource("datagrams", from)
+		refused := p.door.refusesSource("datagrams", from)
+		if refused && !proven {
+			p.door.casts(from, s.address, byDatagram, now)
+		}
+		return !refused
 	case !proven && !b.strangers.Take(now).Granted():
 		if p.door.callsForHelp(data) || b.calling.Has(s.address, now) {
 			return true

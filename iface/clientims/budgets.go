@@ -11,17 +11,19 @@ import (
 
 // Budgets are what strangers and clients may cost. A zero field takes the default named there.
 type Budgets struct {
-	Source     budget.Rate // requests of one address without a registration; default 20 a second, 100 at once
-	Network    budget.Rate // the same of the network around it; default 200 a second, 1000 at once
-	Connection budget.Rate // new connections of one address; default 10 a second, 50 at once
-	Client     budget.Rate // requests of one registered client; default 50 a second, 200 at once
-	Challenge  budget.Rate // vectors for one private identity from one address; default 6 a minute, 10 at once
-	Resync     budget.Rate // resynchronisations, the same; default 4 an hour, 4 at once
-	Unproven   budget.Rate // first REGISTERs of all UDP sources together that were never proven; default 1000 a second, 2000 at once
-	Emergency  budget.Rate // emergency requests of one address without a registration; default 2 a second, 10 at once
-	Share      budget.Rate // new requests of one user while there is too much to do; default 1 a second, 5 at once. Who sends more is refused first
-	Signalling budget.Rate // octets that one user sends, but REGISTER and the text of messages; default 512 KiB a minute and at once
-	Headers    int         // octets of the headers of one message of a client; default 8192
+	Source     budget.Rate   // requests of one address without a registration; default 20 a second, 100 at once
+	Network    budget.Rate   // the same of the network around it; default 200 a second, 1000 at once
+	Connection budget.Rate   // new connections of one address; default 10 a second, 50 at once
+	Client     budget.Rate   // requests of one registered client; default 50 a second, 200 at once
+	Challenge  budget.Rate   // vectors for one private identity from one address; default 6 a minute, 10 at once
+	Resync     budget.Rate   // resynchronisations, the same; default 4 an hour, 4 at once
+	Unproven   budget.Rate   // first REGISTERs of all UDP sources together that were never proven; default 1000 a second, 2000 at once
+	Emergency  budget.Rate   // emergency requests of one address without a registration; default 2 a second, 10 at once
+	Share      budget.Rate   // new requests of one user while there is too much to do; default 1 a second, 5 at once. Who sends more is refused first
+	Signalling budget.Rate   // octets that one user sends, but REGISTER and the text of messages; default 512 KiB a minute and at once
+	Headers    int           // octets of the headers of one message of a client; default 8192
+	DropAfter  budget.Rate   // refusals of one address, until it is dropped in the kernel (Ports.Drop); default 500 a second, 5000 at once
+	DropFor    time.Duration // and for how long, default a minute
 	Remember   time.Duration
 	// Places is how many sources may owe something at the same moment; default 65536, some 20 MB in all.
 	Places int
@@ -37,11 +39,14 @@ func (b Budgets) withDefaults() Budgets {
 		{&b.Challenge, budget.Rate{Limit: 6, Per: time.Minute, Burst: 10}}, {&b.Resync, budget.Rate{Limit: 4, Per: time.Hour, Burst: 4}},
 		{&b.Unproven, budget.Rate{Limit: 1000, Per: time.Second, Burst: 2000}}, {&b.Emergency, budget.Rate{Limit: 2, Per: time.Second, Burst: 10}},
 		{&b.Share, budget.Rate{Limit: 1, Per: time.Second, Burst: 5}},
-		{&b.Signalling, budget.Rate{Limit: 512 << 10, Per: time.Minute, Burst: 512 << 10}},
+		{&b.DropAfter, budget.Rate{Limit: 500, Per: time.Second, Burst: 5000}}, {&b.Signalling, budget.Rate{Limit: 512 << 10, Per: time.Minute, Burst: 512 << 10}},
 	} {
 		if *d.rate == (budget.Rate{}) {
 			*d.rate = d.def
 		}
+	}
+	if b.DropFor == 0 {
+		b.DropFor = time.Minute
 	}
 	if b.Headers == 0 {
 		b.Headers = 8192
@@ -106,11 +111,14 @@ type budgets struct {
 	drawn     [origins]tier // vectors
 	resyncs   *budget.Table // by private identity and address
 	resynced  tier
-	unproven  *budget.Bucket // challenges of unproven sources
-	help      tier           // emergency calls
-	shares    *budget.Table  // new requests of a user, in an overload
-	talk      *budget.Table  // and what belongs to his dialogs
-	share     uint32         // shares, in a second
+	unproven  *budget.Bucket          // challenges of unproven sources
+	help      tier                    // emergency calls
+	shares    *budget.Table           // new requests of a user, in an overload
+	talk      *budget.Table           // and what belongs to his dialogs
+	share     uint32                  // shares, in a second
+	patience  [origins]*budget.Table  // refusals of an address
+	outcast   [origins]*budget.Recent // addresses that are dropped in the kernel
+	outFor    time.Duration
 	octets    *budget.Table  // of signalling, by private identity
 	headers   int            // octets of the headers of one message
 	told      *budget.Recent // datagrams that were refused by an overload: they are answered as before
@@ -135,10 +143,11 @@ func newBudgets(b Budgets) *budgets {
 		unproven:  budget.NewBucket(b.Unproven),
 		help:      newTier(b.Emergency, b.Emergency.Times(networkPerSource), b.Places/coarse),
 		shares:    budget.NewTable(b.Share, b.Places), talk: budget.NewTable(b.Share.Times(dialogsOfUser), b.Places), told: budget.NewRecent(b.Places),
-		octets: budget.NewTable(b.Signalling, b.Places), headers: b.Headers,
+		octets: budget.NewTable(b.Signalling, b.Places), headers: b.Headers, outFor: b.DropFor,
 		share:  uint32(max(1, time.Duration(b.Share.Limit)*time.Second/b.Share.Per)),
 		proven: budget.NewRecent(coarse * b.Places), calling: budget.NewRecent(b.Places / coarse), challenged: budget.NewRecent(b.Places)}
 	for p := range origins {
+		x.patience[p], x.outcast[p] = budget.NewTable(b.DropAfter, b.Places/coarse), budget.NewRecent(b.Places/coarse)
 		x.requests[p] = newTier(b.Source, b.Network, b.Places)
 		x.drawn[p] = newTier(b.Challenge.Times(usersOfSource), b.Challenge.Times(usersOfNetwork), b.Places)
 	}
@@ -167,6 +176,7 @@ type Counters struct {
 	OverUnproven    atomic.Uint64 // first REGISTERs of sources that were never proven
 	OverEmergency   atomic.Uint64 // emergency requests
 	OverLoad        atomic.Uint64 // requests that came when there was too much to do
+	Outcasts        atomic.Uint64 // addresses that the kernel was asked to drop
 	OverTraffic     atomic.Uint64 // messages of registered clients that are too large, or too many octets together
 	TooLarge        atomic.Uint64 // answers to unproven sources that were larger than their requests
 

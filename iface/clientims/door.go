@@ -66,6 +66,8 @@ type Ports struct {
 	// Load says what each shard turns away; nil makes controllers that nobody feeds, so nothing is. Overloaded is the enforcement point.
 	Load       []*overload.Controller
 	Overloaded func(secure.Event) bool
+	// Drop has the kernel drop datagrams from an address, or connections, for as long as Budgets.DropFor. It must not wait. nil: nobody is dropped.
+	Drop func(address netip.Addr, connections bool)
 }
 
 // Door is the C-I door of one node.

@@ -47,7 +47,7 @@ func openHouse(p *process, hoard bool) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	wide := config.Wide() // all clients share an address
+	wide := config.CI{Budget: config.Wide()} // all clients share an address
 	core, err := node.Assemble(node.World{Clock: clock, Random: rand.Reader, Log: slog.New(slog.DiscardHandler), Store: st,
 		Keys: func() *seal.Keyring { return keyring }, Node: 1, Shards: 1, Domain: Domain, Lab: true, Budgets: node.Budgets(&wide)})
 	if err != nil {

@@ -196,7 +196,7 @@ func (o *Options) budgets() clientims.Budgets {
 	if !o.Wide {
 		return clientims.Budgets{}
 	}
-	wide := config.Wide()
+	wide := config.CI{Budget: config.Wide()}
 	return node.Budgets(&wide)
 }
 
