@@ -20,7 +20,6 @@ type plant struct {
 
 	now, free time.Duration // free: when the queue is empty
 	probe     time.Duration
-	tries     int
 
 	served, refused, lost [classes]int
 	waits                 []time.Duration
