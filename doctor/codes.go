@@ -30,6 +30,8 @@ const (
 	ESPRaw        Code = "D-ESP-RAW"
 	ESPLoop       Code = "D-ESP-LOOP"
 	ESPNAT        Code = "D-ESP-UDP"
+	ESPKernel     Code = "D-ESP-KERNEL"
+	KernelDrop    Code = "D-DROP"
 	UDPBuffers    Code = "D-UDP-BUFFERS"
 	PathMTU       Code = "D-MTU"
 	Fragments     Code = "D-FRAGMENTS"
@@ -108,6 +110,11 @@ var explained = map[Code]Explained{
 		"The look shows this machine alone. On the way from the packet gateway, ask with `tcpdump -ni any proto 50` on both sides while a telephone registers."},
 	ESPNAT: {"Somebody listens on the port for ESP in UDP.",
 		"telephones behind a NAT have no other way", "let nat_port in [ci.ipsec] be 4500 and free; an IKE daemon that has the port must leave this address alone", ""},
+	ESPKernel: {"Where backend in [ci.ipsec] is kernel or auto, the kernel carries ESP with every pair of algorithms that is configured.",
+		"with kernel the node does not start without it; with auto it does ESP itself", "load what is missing (`modprobe esp4 esp6 xfrm_user`, and the ciphers) and give the node CAP_NET_ADMIN, or write backend = \"user\"",
+		"`ip xfrm state` shows the associations of clients that the kernel carries."},
+	KernelDrop: {"Where [ci.drop] is enabled, the kernel takes its rules.",
+		"the node does not start without it", "load nf_tables and give the node CAP_NET_ADMIN, or take enabled out", "`nft list table inet imsafe-1` shows who is dropped (1 is the number of the node)."},
 	UDPBuffers: {"The kernel gives UDP sockets the buffers that the node asks for.",
 		"a burst, as after a power cut when all telephones come back, is dropped instead of queued, and comes again as retransmissions", "`sysctl -w net.core.rmem_max=%d net.core.wmem_max=%d`, and the same in /etc/sysctl.d", ""},
 	PathMTU: {"The interface of each address takes packets of 1,500 octets.",

@@ -91,6 +91,8 @@ type Patient struct {
 	// What opening its store gave, where no node runs.
 	StoreErr error
 	NoStore  bool // there is none yet
+	// What the kernel lacks for ESP and for dropping sources, where the configuration wants it and no node runs; nil if nothing.
+	KernelErr, DropErr error
 	// What opening every sealed key gave.
 	KeysErr error
 	Cards   int

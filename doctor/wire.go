@@ -18,13 +18,64 @@ const wantedBuffer = siptransport.SocketBuffer
 // encapsulation looks at how ESP gets here.
 func (x *examination) encapsulation() {
 	c := x.Config.CI.IPsec
+	x.dropping()
+	x.kernel()
 	for _, a := range c.Listen {
-		if c.ESP != "off" {
+		if c.ESP != "off" && !x.kernelCarries(a.Addr()) {
 			x.raw(a.Addr())
 		}
 		if c.NATPort != 0 {
 			x.nat(netip.AddrPortFrom(a.Addr(), c.NATPort))
 		}
+	}
+}
+
+// kernel looks whether the kernel can do ESP, where it is asked to.
+func (x *examination) kernel() {
+	c := x.Config.CI.IPsec
+	if len(c.Listen) == 0 || c.Backend == "user" || c.ESP == "off" {
+		return
+	}
+	level := Hint // "auto" leaves it open
+	if c.Backend == "kernel" {
+		level = Breaks
+	}
+	switch at := c.Listen[0].Addr(); {
+	case x.kernelCarries(at):
+		x.fine(ESPKernel, "the kernel carries ESP on IP")
+	case x.Node != nil && x.Node.Health != nil:
+		x.add(ESPKernel, level, "the node that runs does ESP itself: its kernel could not when it started")
+	case errors.Is(x.KernelErr, fs.ErrPermission) && x.Blind, x.KernelErr == nil:
+		x.unchecked(ESPKernel, asTheNode, "whether the kernel carries ESP cannot be seen by this user")
+	default:
+		x.add(ESPKernel, level, "the kernel cannot carry ESP as it is configured: %v", x.KernelErr)
+	}
+}
+
+// kernelCarries reports whether the kernel does ESP on IP at an address: of the node that runs, or of one that would start now.
+func (x *examination) kernelCarries(at netip.Addr) bool {
+	if x.Node != nil && x.Node.Health != nil {
+		for _, i := range x.Node.Health.IPsec {
+			if i.Listen.Addr() == at {
+				return i.Kernel
+			}
+		}
+	}
+	return x.Node == nil && !x.Blind && x.Config.CI.IPsec.Backend != "user" && x.KernelErr == nil
+}
+
+// dropping looks whether the kernel takes rules for sources, where it is asked to. A node that runs has them.
+func (x *examination) dropping() {
+	switch {
+	case !x.Config.CI.Drop.Enabled:
+	case x.Node != nil:
+		x.fine(KernelDrop, "the node that runs has its rules in the kernel")
+	case x.Blind:
+		x.unchecked(KernelDrop, asTheNode, "whether the kernel takes rules cannot be seen by this user")
+	case x.DropErr != nil:
+		x.breaks(KernelDrop, "[ci.drop] is enabled, and the kernel takes no rules: %v", x.DropErr)
+	default:
+		x.fine(KernelDrop, "the kernel takes rules for sources")
 	}
 }
 

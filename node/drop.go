@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -42,4 +43,13 @@ func (n *Node) droppedSources() float64 {
 		return 0 // a scrape is no place to complain; Lost says that the kernel does not listen
 	}
 	return float64(packets)
+}
+
+// ProbeDrop says what the kernel of this machine lacks for [ci.drop]; nil if nothing, or if that is not enabled. It leaves nothing behind.
+func ProbeDrop(c *config.Config) error {
+	if !c.CI.Drop.Enabled {
+		return nil
+	}
+	rules, err := nftdrop.Open(nftdrop.Config{Table: "imsafe-probe"})
+	return errors.Join(err, rules.Close())
 }

@@ -28,8 +28,9 @@ type Health struct {
 // IPsecHealth is how clients with a SIM card are served at one address.
 type IPsecHealth struct {
 	Listen netip.AddrPort `json:"listen"`
-	ESP    bool           `json:"esp"` // on IP
-	NAT    netip.AddrPort `json:"nat"` // ESP in UDP; zero: not
+	ESP    bool           `json:"esp"`    // on IP
+	Kernel bool           `json:"kernel"` // and the kernel does it
+	NAT    netip.AddrPort `json:"nat"`    // ESP in UDP; zero: not
 }
 
 // health tells it.
@@ -43,7 +44,7 @@ func (n *Node) health(context.Context, None) (Health, error) {
 		}
 	}
 	for _, s := range n.o.Sockets.IPsec {
-		i := IPsecHealth{Listen: netip.MustParseAddrPort(s.Clear[0].LocalAddr().String()), ESP: s.ESP != nil}
+		i := IPsecHealth{Listen: netip.MustParseAddrPort(s.Clear[0].LocalAddr().String()), ESP: s.ESP != nil || s.Kernel != nil, Kernel: s.Kernel != nil}
 		if s.NAT != nil {
 			i.NAT = netip.MustParseAddrPort(s.NAT.LocalAddr().String())
 		}

@@ -59,6 +59,19 @@ func chooseBackEnd(c *config.Config) (*XFRM, error) {
 	return &XFRM{Why: err.Error()}, nil
 }
 
+// ProbeKernel says what the kernel of this machine lacks to do ESP as [ci.ipsec] wants it; nil if it can, or if nobody asks it to. It leaves nothing behind.
+func ProbeKernel(c *config.Config) error {
+	x, err := chooseBackEnd(c)
+	switch {
+	case err != nil || x == nil:
+		return err
+	case !x.carries():
+		return errors.New(x.Why)
+	}
+	x.Close()
+	return nil
+}
+
 // lacks asks the kernel for each pair of algorithms that a client may agree on, in each family that we listen in.
 func lacks(k *xfrm.Kernel, i config.CIIPsec) error {
 	profile, _ := secagree.ProfileNamed(i.Profile)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 	"unicode"
@@ -136,10 +137,23 @@ func textOf(v any) (text string) {
 		return v.Error()
 	case fmt.Stringer:
 		return v.String()
+	case []netip.AddrPort:
+		return listOf(v)
+	case []netip.Addr:
+		return listOf(v)
 	case []byte:
 		return "[" + strconv.Itoa(len(v)) + " octets]"
 	}
 	return fmt.Sprintf("[%T]", v)
+}
+
+// listOf writes what has a text of its own, one after the other.
+func listOf[T fmt.Stringer](all []T) string {
+	texts := make([]string, len(all))
+	for i, v := range all {
+		texts[i] = v.String()
+	}
+	return strings.Join(texts, " ")
 }
 
 // pseudonym is the first 48 bits of an HMAC of the value, enough to tell users of one log apart.

@@ -38,6 +38,8 @@ func TestHandlerWrites(t *testing.T) {
 		{"an escape that the sender wrote", []any{"peer", `\u{a}`}, `x peer=\\u{a}`},
 		{"other scripts stay readable", []any{"peer", "Ünïcødé"}, `x peer=Ünïcødé`},
 		{"an address", []any{"peer", netip.MustParseAddrPort("[2001:db8::1]:5060")}, `x peer=[2001:db8::1]:5060`},
+		{"addresses", []any{"tls", []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:5061"), netip.MustParseAddrPort("[::1]:5061")}, "lab_udp", []netip.AddrPort(nil),
+			"listen", []netip.Addr{netip.MustParseAddr("192.0.2.1")}}, `x tls="192.0.2.1:5061 [::1]:5061" lab_udp="" listen=192.0.2.1`},
 		{"an error", []any{"error", errors.New("cx: user unknown\r\n")}, `x error="cx: user unknown\\u{d}\\u{a}"`},
 		{"octets", []any{"error", []byte("secret")}, `x error="[6 octets]"`},
 		{"a struct", []any{"state", struct{ K string }{"secret"}}, `x state="[struct { K string }]"`},

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"imsafe/node"
+	"imsafe/store/disk"
+	"imsafe/store/sqlite"
 )
 
 // TestClient: what a client says and returns when things go otherwise.
@@ -137,4 +141,34 @@ func TestRemove_of_a_registered_user(t *testing.T) {
 		t.Errorf("%d registered after", n)
 	}
 	alice() // whatever it makes of that
+}
+
+// TestStatus_without_a_node: it says who has the store, and does not open it.
+func TestStatus_without_a_node(t *testing.T) {
+	d := newDesk(t)
+	d.do("user", "add", "alice", "--random", "--card-out", d.path("alice"))
+	dir := d.path("store")
+	image, err := os.ReadFile(filepath.Join(dir, sqlite.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, sqlite.FileName), []byte("no store at all"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var s node.Status
+	if decode(t, d.do("status", "--json"), &s); s.Running || s.Domain == "" {
+		t.Errorf("without a node: %+v", s)
+	}
+	if err := os.WriteFile(filepath.Join(dir, sqlite.FileName), image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := disk.OS(dir).Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.refused(exitFailed, []string{"in use by process"}, "status")
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.do("status")
 }

@@ -108,6 +108,7 @@ func (v *doctorNodeCmd) patient(a *app) *doctor.Patient {
 		p.Blind = true
 		return p
 	}
+	p.KernelErr, p.DropErr = node.ProbeKernel(p.Config), node.ProbeDrop(p.Config)
 	if _, err := os.Stat(filepath.Join(p.Config.Node.DataDir, sqlite.FileName)); errors.Is(err, fs.ErrNotExist) {
 		p.NoStore = true
 		_, p.KeysErr = node.LoadKeyring(p.Config, p.Credentials)

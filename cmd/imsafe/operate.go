@@ -55,14 +55,22 @@ func (o operator) open(a *app, n need) (operations, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = knock(a.ctx, c.ManagementSocket())
+	if house, err := running(a, c); house != nil || err != nil {
+		return house, err
+	}
+	return openStore(a, c, n)
+}
+
+// running finds the node of a configuration; nil if none answers.
+func running(a *app, c *config.Config) (operations, error) {
+	err := knock(a.ctx, c.ManagementSocket())
 	switch {
 	case err == nil:
 		return remote{management.NewClient(c.ManagementSocket())}, nil
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%s: %w; run this as root or as the user of the node", c.ManagementSocket(), fs.ErrPermission)
 	}
-	return openStore(a, c, n)
+	return nil, nil
 }
 
 // knock says whether somebody answers at a socket.
@@ -93,8 +101,8 @@ type direct struct {
 // openStore locks and opens the store of c.
 func openStore(a *app, c *config.Config, n need) (operations, error) {
 	dir := c.Node.DataDir
-	if _, err := os.Stat(filepath.Join(dir, sqlite.FileName)); n.store && errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no store in %s, and no node answers at %s: `imsafe user add` and `imsafe run` make a store", dir, c.ManagementSocket())
+	if err := storeThere(c); err != nil && n.store {
+		return nil, err
 	}
 	if err := ownDirectory(dir); err != nil {
 		return nil, err
@@ -123,6 +131,14 @@ func openStore(a *app, c *config.Config, n need) (operations, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	return &direct{o.Verbs(), st}, nil
+}
+
+// storeThere says what to do where there is no store.
+func storeThere(c *config.Config) error {
+	if _, err := os.Stat(filepath.Join(c.Node.DataDir, sqlite.FileName)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no store in %s, and no node answers at %s: `imsafe user add` and `imsafe run` make a store", c.Node.DataDir, c.ManagementSocket())
+	}
+	return nil
 }
 
 // locked says what to do about a store that another process has.
@@ -188,20 +204,45 @@ type statusCmd struct{ operator }
 
 // Run says whether a node runs, and what it is.
 func (v *statusCmd) Run(a *app) error {
-	return v.with(a, need{store: true}, func(house operations) error {
-		var s node.Status
-		if err := house.Call(a.ctx, "status", node.None{}, &s); err != nil {
-			return err
-		}
-		if a.json {
-			a.print(s)
-			return nil
-		}
-		if !s.Running {
-			a.say("no node runs for %s; its store can be opened", s.Domain)
-			return nil
-		}
+	s, err := v.status(a)
+	switch {
+	case err != nil:
+		return err
+	case a.json:
+		a.print(s)
+	case !s.Running:
+		a.say("no node runs for %s; its store is free", s.Domain)
+	default:
 		a.say("node %s runs for %s: %d registered", s.Node, s.Domain, s.Registered)
-		return nil
-	})
+	}
+	return nil
+}
+
+// status asks the node. Where none runs it looks whether somebody has the store, and does not open it: that would take its lock for as long as the
+// journal takes to read, and a node that starts in that time would not get it.
+func (v *statusCmd) status(a *app) (s node.Status, err error) {
+	if v.Socket != "" {
+		err = v.with(a, need{}, func(house operations) error { return house.Call(a.ctx, "status", node.None{}, &s) })
+		return s, err
+	}
+	c, err := v.load(a)
+	if err != nil {
+		return s, err
+	}
+	house, err := running(a, c)
+	if err != nil {
+		return s, err
+	}
+	if house != nil {
+		err = house.Call(a.ctx, "status", node.None{}, &s)
+		return s, errors.Join(err, house.Close())
+	}
+	if err := errors.Join(storeThere(c), ownDirectory(c.Node.DataDir)); err != nil {
+		return s, err
+	}
+	lock, err := disk.OS(c.Node.DataDir).Lock()
+	if err != nil {
+		return s, locked(err, c)
+	}
+	return node.Status{Domain: c.HomeDomain(), Lab: c.Node.Lab}, lock.Close()
 }
