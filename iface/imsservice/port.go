@@ -1,10 +1,13 @@
 package imsservice
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"imsafe/proto/shard"
@@ -33,6 +36,9 @@ type peer struct {
 	service *isc.Service      // as it was approved when the connection was opened: for a lab that asks no more
 	proof   secure.Proof
 	end     shard.Timer // of leaf
+
+	calls map[*siptxn.Server]uint64 // its INVITEs that are under way, numbered as they came
+	last  uint64
 }
 
 var (
@@ -108,7 +114,7 @@ func (p *Port) Opened(f siptransport.Flow, state *tls.ConnectionState) {
 	if s == nil || refused {
 		return // changed in this moment, or let in by a lab: without a name it is a stranger at each message
 	}
-	who := &peer{host: s.Manifest.Host(), leaf: leaf, service: s, proof: mint.Service(s.Manifest.Host())}
+	who := &peer{host: s.Manifest.Host(), leaf: leaf, service: s, calls: map[*siptxn.Server]uint64{}, proof: mint.Service(s.Manifest.Host())}
 	p.enter(f, who)
 	p.endsWith(f, who)
 }
@@ -128,7 +134,7 @@ func (p *Port) endsWith(f siptransport.Flow, who *peer) {
 // Attach makes f the connection of the platform s that is compiled into this process: its proof is that it was built in, and it passes the
 // guard like any other.
 func (p *Port) Attach(f siptransport.Flow, s *isc.Service) {
-	p.enter(f, &peer{host: s.Manifest.Host(), proof: mint.CompiledIn(s.Manifest.Host())})
+	p.enter(f, &peer{host: s.Manifest.Host(), calls: map[*siptxn.Server]uint64{}, proof: mint.CompiledIn(s.Manifest.Host())})
 }
 
 func (p *Port) enter(f siptransport.Flow, who *peer) {
@@ -142,6 +148,7 @@ func (p *Port) Closed(f siptransport.Flow, _ error) {
 		p.shard.Disarm(&who.end)
 		p.door.lines.remove(who.host, f)
 		delete(p.known, f)
+		who.abandon()
 	}
 	p.layer.FlowClosed(f)
 	for _, other := range p.door.port {
@@ -221,6 +228,10 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		p.deny(tx, m, refusal)
 		return
 	}
+	if who := p.known[tx.Flow()]; who != nil && m.Method() == sip.INVITE {
+		who.last++
+		who.calls[tx] = who.last
+	}
 	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, isc.Name, to, in, g.leave(), g.done)
 }
 
@@ -259,7 +270,22 @@ func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
 func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
 
 // Ended implements siptxn.Handler.
-func (p *Port) Ended(*siptxn.Server) {}
+func (p *Port) Ended(tx *siptxn.Server) {
+	if who := p.known[tx.Flow()]; who != nil {
+		delete(who.calls, tx)
+	}
+}
+
+// abandon cancels the calls that a platform whose connection has closed has under way: nobody would take their answers, and whoever
+// answered would wait alone.
+func (who *peer) abandon() {
+	list := slices.SortedFunc(maps.Keys(who.calls), func(a, b *siptxn.Server) int { return cmp.Compare(who.calls[a], who.calls[b]) })
+	for _, tx := range list {
+		if !tx.Final() {
+			hop.Cancelled(tx)
+		}
+	}
+}
 
 // Shard is the port's shard.
 func (p *Port) Shard() *shard.Shard { return p.shard }

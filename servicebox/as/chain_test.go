@@ -195,6 +195,9 @@ func TestChainKilledInTheMiddle(t *testing.T) {
 				c.wantAsked(everyone)
 				c.services[killed].Kill()
 				c.Advance(time.Second)
+				if c.bob.Ringing() {
+					t.Errorf("%s is killed, and bob rings for nobody", killed)
+				}
 				c.bob.PickUp()
 				c.Settle()
 				c.Advance(time.Minute)
