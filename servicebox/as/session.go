@@ -20,7 +20,8 @@ type Session struct {
 	Served     string
 	Registered bool
 	// Caller is who calls as the core asserts it (RFC 3325), "" if it does not; CallerHidden that he does not want to be shown (TS 24.607):
-	// a service for whoever is called must not show him.
+	// a service for whoever is called must not show him. Without identity.private users are pseudonyms here and everywhere, of this service,
+	// always the same; messages and calls to them arrive.
 	Caller       string
 	CallerHidden bool
 	// Called is the target: the Request-URI.
