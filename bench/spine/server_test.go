@@ -97,6 +97,10 @@ func serve(dir string) error {
 		c.CI.Budget = config.Wide() // all clients share 127.0.0.1; what a check costs is the same
 	}
 	c.Metrics.Listen = config.Address{}
+	services, err := newPlatforms(&c)
+	if err != nil {
+		return err
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	clock := shard.RealClock()
 	st, err := node.OpenStore(&c, clock, log)
@@ -125,10 +129,18 @@ func serve(dir string) error {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	secured, lab := sockets.Addresses()
-	fmt.Println("ready", lab[0], secured[0], sockets.IPsec[0].Clear[0].LocalAddr(), sockets.IPsec[0].NAT.LocalAddr())
+	if err := services.join(n, &c, servicesOf(dir)); err != nil {
+		return err
+	}
+	addresses := []any{"ready", lab[0], secured[0], sockets.IPsec[0].Clear[0].LocalAddr(), sockets.IPsec[0].NAT.LocalAddr()}
+	if sockets.ISC != nil {
+		addresses = append(addresses, sockets.ISC.Addr())
+	}
+	fmt.Println(addresses...)
 	obey(n)
 	stop()
 	return <-done
@@ -197,6 +209,8 @@ func pin(cpu int) {
 type server struct {
 	address, secured netip.AddrPort // lab-udp, TLS
 	gm, esp          netip.AddrPort // ipsec-3gpp: first REGISTER, ESP in UDP
+	isc              netip.AddrPort // service platforms, if there are some
+	dir              string
 	trusted          *x509.CertPool
 	in               io.WriteCloser
 	out              *bufio.Scanner
@@ -221,9 +235,9 @@ func start(b *testing.B, env ...string) *server {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	s := &server{in: in, out: bufio.NewScanner(out), cmd: cmd}
+	s := &server{dir: dir, in: in, out: bufio.NewScanner(out), cmd: cmd}
 	for i, address := range strings.Fields(s.ask(b, "", "ready")) {
-		*[]*netip.AddrPort{&s.address, &s.secured, &s.gm, &s.esp}[i] = netip.MustParseAddrPort(address)
+		*[]*netip.AddrPort{&s.address, &s.secured, &s.gm, &s.esp, &s.isc}[i] = netip.MustParseAddrPort(address)
 	}
 	pem, err := os.ReadFile(dir + authority)
 	if err != nil {
