@@ -33,6 +33,7 @@ import (
 	"imsafe/proto/siptxn"
 	"imsafe/proto/xfrm"
 	"imsafe/secure"
+	"imsafe/servicebox/as"
 	"imsafe/store"
 	"imsafe/store/disk"
 	"imsafe/store/seal"
@@ -55,6 +56,8 @@ type Options struct {
 	Mode        hop.Mode    // in a lab hop.Strict: each hop encodes and parses, as a wire would
 	Sink        secure.Sink // hears every refusal, besides the log; nil for none
 	Decisions   disk.Disk   // where the log of decisions is kept (DecisionsDir); nil for none
+	// Services are compiled in; each is asked when an operator has approved it, as any other.
+	Services []*as.Service
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
 	Overload  overload.Config // what is too much to do; the zero value takes the defaults
@@ -313,6 +316,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.serveCx(working, outer)
 	n.serveSh(working, outer)
 	n.serveISC(working, outer)
+	n.hostServices(working, outer)
 	n.serveEnrolment(working, outer)
 	n.serveDecisions(working, outer)
 	if n.o.Sockets.Management != nil {

@@ -47,9 +47,9 @@ func (k *killing) kill(name string) {
 	_ = cmd.Wait() // it was killed
 }
 
-func (k *killing) core() {
+func (k *killing) core(more ...string) {
 	k.t.Helper()
-	k.run("core", "run", "-c", k.config)
+	k.run("core", append([]string{"run", "-c", k.config}, more...)...)
 	socket := filepath.Join(k.path("store"), "management.sock")
 	k.until("the core answers", func() bool { return knock(k.t.Context(), socket) == nil })
 }
@@ -119,7 +119,7 @@ func newKilling(t *testing.T) *killing {
 // rings lets alice call bob, who answers after a while; meanwhile is done while it rings. It returns what both saw.
 func (k *killing) rings(meanwhile func()) (alice, bob outcome) {
 	k.t.Helper()
-	end := k.background("registered", k.client("answer", "bob.card", "--ring", "700ms", "--tone", "620", "--for", "200ms", "--wait", "4s")...)
+	end := k.background("registered", k.client("answer", "bob.card", "--ring", "700ms", "--tone", "620", "--wait", "4s")...)
 	call := k.background("ringing", k.client("call", "alice.card", "bob", "--tone", "440", "--for", "200ms")...)
 	meanwhile()
 	return call(), end()
@@ -166,4 +166,14 @@ func TestKilled(t *testing.T) {
 	k.service("echo")
 	k.connected("telephony", 3)
 	k.do(k.client("call", "alice.card", "bob", "--mute")...)
+
+	// The same services inside the node.
+	for _, name := range []string{"echo", "telephony", "core"} {
+		k.kill(name)
+	}
+	k.core("--service", k.path("echo.service.toml"), "--service", k.path("telephony.service.toml"), "--settings", k.path("settings.json"))
+	said = k.do(k.client("call", "alice.card", "bob", "--mute")...)
+	if text := events(t, said)["answered"].Text; !strings.Contains(text, "compiled into the core") {
+		t.Errorf("forwarded to echo inside, which says %q", text)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"imsafe/node"
 	"imsafe/policy"
 	"imsafe/proto/shard"
+	"imsafe/servicebox/as"
 	"imsafe/store/seal"
 	"imsafe/trace"
 )
@@ -40,7 +41,11 @@ func (f configFile) load(a *app) (*config.Config, error) {
 // credentials is the directory of the system's credentials (systemd's LoadCredential), "" without one.
 func (a *app) credentials() string { return a.getenv("CREDENTIALS_DIRECTORY") }
 
-type runCmd struct{ configFile }
+type runCmd struct {
+	configFile
+	Service  []string `help:"Run this service inside the node, instead of as a program of its own: echo.service.toml or telephony.service.toml. It is asked when it is approved. May be repeated." type:"existingfile" placeholder:"FILE" group:"Services:"`
+	Settings string   `help:"telephony: the file with its users' settings." type:"path" placeholder:"FILE" group:"Services:"`
+}
 
 // Run runs a node until the process is told to stop.
 func (v *runCmd) Run(a *app) error {
@@ -55,10 +60,35 @@ func (v *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return runNode(a, c, log)
+	services, err := v.services(a, log)
+	if err != nil {
+		return err
+	}
+	return runNode(a, c, log, services...)
 }
 
-func runNode(a *app, c *config.Config, log *slog.Logger) (err error) {
+// services makes those that run inside.
+func (v *runCmd) services(a *app, log *slog.Logger) (list []*as.Service, err error) {
+	for _, path := range v.Service {
+		text, err := a.readText(path)
+		if err != nil {
+			return nil, err
+		}
+		svc, err := as.InProcess(as.Parts{Manifest: text, Clock: shard.RealClock(), Rand: rand.Reader, Log: log})
+		if err != nil {
+			return nil, usage{fmt.Errorf("%s: %w", path, err)}
+		}
+		setup, err := (&serviceRunCmd{Settings: v.Settings}).setup(svc.Name(), log)
+		if err != nil {
+			return nil, err
+		}
+		setup(svc)
+		list = append(list, svc)
+	}
+	return list, nil
+}
+
+func runNode(a *app, c *config.Config, log *slog.Logger, services ...*as.Service) (err error) {
 	load := func() (*seal.Keyring, error) { return node.LoadKeyring(c, a.credentials()) }
 	keyring, err := load()
 	if err != nil {
@@ -88,7 +118,7 @@ func runNode(a *app, c *config.Config, log *slog.Logger) (err error) {
 		return err
 	}
 	n, err := node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
-		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default()})
+		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services})
 	if err != nil {
 		return err
 	}

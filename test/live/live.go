@@ -27,6 +27,7 @@ import (
 	"imsafe/policy"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
+	"imsafe/servicebox/as"
 	"imsafe/store"
 	"imsafe/store/seal"
 	"imsafe/trace"
@@ -43,6 +44,8 @@ type Options struct {
 	Transport siptransport.Options
 	// Configure may change the configuration before the node is made.
 	Configure func(*config.Config)
+	// Services are compiled into the node.
+	Services []*as.Service
 	// LogLevel is that of the log which Log returns.
 	LogLevel slog.Level
 }
@@ -121,7 +124,7 @@ func (n *Node) start(o Options) error {
 		return errors.Join(err, n.Store.Close())
 	}
 	n.Node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
-		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport})
+		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport, Services: o.Services})
 	if err != nil {
 		sockets.Close()
 		return errors.Join(err, n.Store.Close())

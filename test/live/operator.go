@@ -37,17 +37,24 @@ type Operator struct {
 // StartOperated starts a node with an authority and a door for enrolment; more changes its configuration.
 func StartOperated(t testing.TB, subscribers int, configure ...func(*config.Config)) *Operator {
 	t.Helper()
+	return Operate(t, Options{Subscribers: subscribers}, configure...)
+}
+
+// Operate is StartOperated with other options.
+func Operate(t testing.TB, o Options, configure ...func(*config.Config)) *Operator {
+	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := Start(t, Options{Subscribers: subscribers, Configure: func(c *config.Config) {
+	o.Configure = func(c *config.Config) {
 		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
 		c.IS.Enrol.Listen = config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
 		for _, more := range configure {
 			more(c)
 		}
-	}})
+	}
+	n := Start(t, o)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
 	e := &Operator{Node: n, Context: ctx, approver: private, client: management.NewClient(filepath.Join(n.Dir, "..", "management"))}
