@@ -152,7 +152,7 @@ func (d *desk) try(args ...string) outcome {
 }
 
 func (d *desk) configured(args []string) []string {
-	if args[0] == "ue" || args[0] == "key" && args[1] == "new" {
+	if args[0] == "ue" || args[0] == "bench" || args[0] == "key" && args[1] == "new" {
 		return args
 	}
 	return append(args, "-c", d.config)
