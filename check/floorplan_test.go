@@ -37,7 +37,7 @@ var floorPlan = []row{
 	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", "proto/espnet"}, // the kernel's associations, booked in esp's table
 	{"proto/espnet", "proto/esp proto/shard", "gvisor", "proto/aka"},
 	{"proto/nftdrop", "", "nftables x/sys", ""}, // the kernel drops sources: it knows addresses and ports, nothing of SIP
-	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls x/net x/sys", ""},
+	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls pion/transport x/net x/sys", ""},
 
 	// The words of security, and the table that says which controls are on.
 	{"secure/internal/seal", "", "", ""},
@@ -126,25 +126,26 @@ const forGroundTests = "test/peer goleak rapid txtar"
 // modules are the third-party modules that the house may use at all, by the names of the table.
 // docs/decisions/001-go-and-modules.md gives the reason and the licence of each.
 var modules = map[string]string{
-	"go-toml":    "github.com/pelletier/go-toml/v2",
-	"goleak":     "go.uber.org/goleak",
-	"gvisor":     "gvisor.dev/gvisor",
-	"kong":       "github.com/alecthomas/kong",
-	"miekg/dns":  "github.com/miekg/dns",
-	"pion/dtls":  "github.com/pion/dtls/v3",
-	"pion/rtcp":  "github.com/pion/rtcp",
-	"pion/rtp":   "github.com/pion/rtp",
-	"pion/sdp":   "github.com/pion/sdp/v3",
-	"pion/srtp":  "github.com/pion/srtp/v3",
-	"prometheus": "github.com/prometheus/client_golang",
-	"rapid":      "pgregory.net/rapid",
-	"sqlite":     "modernc.org/sqlite",
-	"txtar":      "golang.org/x/tools",
-	"x/crypto":   "golang.org/x/crypto",
-	"x/net":      "golang.org/x/net",
-	"x/sync":     "golang.org/x/sync",
-	"nftables":   "github.com/google/nftables",
-	"x/sys":      "golang.org/x/sys",
+	"go-toml":        "github.com/pelletier/go-toml/v2",
+	"goleak":         "go.uber.org/goleak",
+	"gvisor":         "gvisor.dev/gvisor",
+	"kong":           "github.com/alecthomas/kong",
+	"miekg/dns":      "github.com/miekg/dns",
+	"pion/dtls":      "github.com/pion/dtls/v3",
+	"pion/rtcp":      "github.com/pion/rtcp",
+	"pion/rtp":       "github.com/pion/rtp",
+	"pion/sdp":       "github.com/pion/sdp/v3",
+	"pion/srtp":      "github.com/pion/srtp/v3",
+	"pion/transport": "github.com/pion/transport/v5",
+	"prometheus":     "github.com/prometheus/client_golang",
+	"rapid":          "pgregory.net/rapid",
+	"sqlite":         "modernc.org/sqlite",
+	"txtar":          "golang.org/x/tools",
+	"x/crypto":       "golang.org/x/crypto",
+	"x/net":          "golang.org/x/net",
+	"x/sync":         "golang.org/x/sync",
+	"nftables":       "github.com/google/nftables",
+	"x/sys":          "golang.org/x/sys",
 }
 
 // ban gives the reason why a row does not allow an import. The first that fits is quoted.
@@ -174,7 +175,7 @@ var bans = []ban{
 	{"*", "goleak rapid txtar", "for tests only"},
 	{"*", "sqlite", "SQL stays behind store"},
 	{"*", "gvisor", "its API moves, so only proto/espnet touches it"},
-	{"*", "pion/dtls pion/srtp pion/rtp pion/rtcp", "media protocols stay in proto/rtpport and the client"},
+	{"*", "pion/dtls pion/srtp pion/rtp pion/rtcp pion/transport", "media protocols stay in proto/rtpport and the client"},
 	{"*", "prometheus", "hot paths count in plain atomics; trace exports them"},
 	{"*", "go-toml", "configuration is read in config, once, whole; manifests in refpoint/isc"},
 	{"*", "kong", "verbs are in cmd"},

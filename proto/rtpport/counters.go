@@ -20,12 +20,13 @@ const (
 	DropTag                     // SRTP or SRTCP tag wrong
 	DropMalformed               // authenticated and yet not RTP or RTCP
 	DropHold                    // authenticated, but we are on hold
+	DropReused                  // to be sent under a key and an index that were used before
 	drops
 )
 
 // String returns the label.
 func (d Drop) String() string {
-	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold"}
+	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused"}
 	if d < drops {
 		return names[d]
 	}

@@ -356,23 +356,10 @@ func (l *Leg) key(conn *dtls.Conn) error {
 	}
 	defer clear(c.Keys.LocalMasterKey)
 	defer clear(c.Keys.RemoteMasterKey)
-	// The module's default is no replay protection at all.
-	window := []srtp.ContextOption{srtp.SRTPReplayProtection(l.cfg.ReplayWindow), srtp.SRTCPReplayProtection(l.cfg.ReplayWindow)}
-	in, err := srtp.CreateContext(c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt, c.Profile, window...)
-	if err != nil {
+	if err := l.use(profile, c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt); err != nil {
 		return fmt.Errorf("%w: keys: %w", ErrHandshake, err)
 	}
-	out, err := srtp.CreateContext(c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Profile, window...)
-	if err != nil {
-		return fmt.Errorf("%w: keys: %w", ErrHandshake, err)
-	}
-	l.rx.srtp = in
 	l.rx.accept(l.agreed)
-	l.tx.secure(out)
-	l.profile.Store(uint32(profile))
-	if l.cfg.Secured != nil {
-		l.cfg.Secured(profile)
-	}
 	close(l.ready)
 	return nil
 }

@@ -11,8 +11,8 @@
 // itself. Media keys exist only after the peer's certificate matched the fingerprint of the SDP, in constant time; certificate
 // and keys are made for one leg and die with it.
 //
-// It does not decode audio (client/media, servicebox/media), does not run ICE, does not relay: the media anchor will stand on
-// two legs. It has no clock of its own for RTCP: the owner calls Tick. The handshake runs in real time (pion keeps its own
+// A leg ends media (Config.Receive, WriteFrame) or relays them (Config.Relay, Forward): the media anchor of the C-S door stands on two
+// such legs. It does not decode audio (client/media, servicebox/media) and does not run ICE. It has no clock of its own for RTCP: the owner calls Tick. The handshake runs in real time (pion keeps its own
 // timers), so simulations leave it out.
 //
 // It imports proto/sdp and proto/shard (the Clock); the client, the media services and the C-S door import it.
@@ -45,13 +45,17 @@ var (
 	ErrStarted     = errors.New("rtpport: leg was started before")
 	ErrConfig      = errors.New("rtpport: configuration incomplete")
 	ErrKeying      = errors.New("rtpport: keying not allowed on this leg")
-	ErrPayload     = errors.New("rtpport: payload too long")
+	ErrPayload     = errors.New("rtpport: payload too long or too short")
+	ErrReused      = errors.New("rtpport: index used before under this key")
 )
 
-// Config is what a leg is made of. Conn, Clock, Rand and Certificate are required.
+// Config is what a leg is made of. Conn or Send, Clock, Rand, Certificate and Receive or Relay are required.
 type Config struct {
 	// Conn is the socket; the leg owns it from New on and closes it.
 	Conn net.PacketConn
+	// Send, in the place of Conn, is for a leg whose owner has the socket and calls Deliver. It must not keep b. Local is its address.
+	Send  func(b []byte, to netip.AddrPort) error
+	Local netip.AddrPort
 	// Clock gives the wall time of sender reports.
 	Clock shard.Clock
 	// Rand gives SSRC, first sequence number, first timestamp and CNAME. It must be unpredictable in production.
@@ -60,6 +64,9 @@ type Config struct {
 	Certificate *Certificate
 	// Receive takes one authenticated frame. Frame and Payload are valid during the call only.
 	Receive func(*Frame)
+	// Relay, in the place of Receive, takes each authenticated packet whole, in clear: RTP, or control, which is a compound RTCP packet.
+	// It is valid during the call only.
+	Relay func(packet []byte, control bool)
 	// Secured is told once when keys stand, before the first Receive. May be nil.
 	Secured func(Profile)
 
@@ -67,6 +74,13 @@ type Config struct {
 	Profiles []Profile
 	// AllowPlain lets Start take an agreement without keys: lab profile or a signed waiver only.
 	AllowPlain bool
+	// AllowSDES lets StartSDES take keys that stood in the descriptions: only where the signalling of this leg is confidential.
+	AllowSDES bool
+	// ControlOnly is for the port of RTCP where it has one of its own (no rtcp-mux): nothing else comes in there.
+	ControlOnly bool
+	// Refuse, if not nil, is asked whether a packet is dropped that one of the checks found bad; a leg without it always drops. It is where
+	// the owner's gate stands, so that a laboratory can see what the checks are worth. From any goroutine; it must not block.
+	Refuse func(Drop) bool
 	// ReplayWindow of SRTP and SRTCP in packets; 0 means 128 (RFC 3711 3.3.2: at least 64).
 	ReplayWindow uint
 	// Handshake is how long the DTLS handshake may take; 0 means 10 s.
@@ -98,9 +112,11 @@ type Leg struct {
 
 	mu     sync.Mutex // guards the fields below until started is closed; they do not change afterwards
 	agreed sdp.Agreed
-	early  []early // ClientHellos that came before Start (RFC 5763 6.7: the answer may be slower than the hello)
+	keys   *exchanged // of SDES, until they are in use
+	early  []early    // ClientHellos that came before Start (RFC 5763 6.7: the answer may be slower than the hello)
 
-	mute, deaf atomic.Bool // hold: do not send, do not deliver
+	mute, deaf atomic.Bool                    // hold: do not send, do not deliver
+	astray     atomic.Pointer[netip.AddrPort] // where a laboratory without DropSource sends
 	profile    atomic.Uint32
 	dtls       attempts
 	rx         receiver // Run's goroutine alone
@@ -109,7 +125,7 @@ type Leg struct {
 
 // New makes a leg. Nothing is sent and nothing accepted before Start.
 func New(c Config) (*Leg, error) {
-	if c.Conn == nil || c.Clock == nil || c.Rand == nil || c.Certificate == nil || c.Receive == nil {
+	if (c.Conn == nil) == (c.Send == nil) || c.Clock == nil || c.Rand == nil || c.Certificate == nil || (c.Receive == nil) == (c.Relay == nil) {
 		return nil, ErrConfig
 	}
 	if c.Profiles == nil {
@@ -122,8 +138,11 @@ func New(c Config) (*Leg, error) {
 		c.Handshake = 10 * time.Second
 	}
 	l := &Leg{
-		cfg: c, in: newPacketReader(c.Conn), local: addrPort(c.Conn.LocalAddr()),
+		cfg: c, in: ownersSocket(c.Send), local: c.Local,
 		started: make(chan struct{}), hearing: make(chan struct{}), ready: make(chan struct{}), closed: make(chan struct{}),
+	}
+	if c.Conn != nil {
+		l.in, l.local = newPacketReader(c.Conn), addrPort(c.Conn.LocalAddr())
 	}
 	if err := l.tx.init(c.Rand); err != nil {
 		return nil, fmt.Errorf("rtpport: randomness: %w", err)
@@ -147,6 +166,19 @@ func (l *Leg) Start(a sdp.Agreed) error {
 	default:
 		return ErrKeying
 	}
+	return l.start(a, nil)
+}
+
+// StartSDES is Start for an agreement whose keys stood in the descriptions (RFC 4568): local seals what is sent, remote opens what comes.
+// Errors: ErrStarted; ErrKeying without Config.AllowSDES, and where the two are not of one suite.
+func (l *Leg) StartSDES(a sdp.Agreed, local, remote sdp.Crypto) error {
+	if !l.cfg.AllowSDES || a.Keying != sdp.SDES || local.Suite == sdp.NoSuite || local.Suite != remote.Suite {
+		return ErrKeying
+	}
+	return l.start(a, &exchanged{local, remote})
+}
+
+func (l *Leg) start(a sdp.Agreed, keys *exchanged) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -154,6 +186,7 @@ func (l *Leg) Start(a sdp.Agreed) error {
 		return ErrStarted
 	default:
 	}
+	l.keys = keys
 	a.Remote = netip.AddrPortFrom(a.Remote.Addr().Unmap(), a.Remote.Port())
 	l.agreed = a
 	l.Hold(a.Send, a.Receive)
@@ -186,7 +219,12 @@ func (l *Leg) Run(ctx context.Context) error {
 
 	keyed := make(chan error, 1)
 	go func() { keyed <- l.secure(ctx) }()
-	read := l.read()
+	var read error
+	if l.cfg.Conn != nil {
+		read = l.read()
+	} else {
+		<-l.closed
+	}
 	select {
 	case <-l.closed: // ours: what the socket says now is only its end
 		read = nil
@@ -208,11 +246,12 @@ func (l *Leg) secure(ctx context.Context) error {
 	case <-l.closed:
 		return nil
 	}
-	if l.agreed.Keying == sdp.PlainRTP {
-		l.rx.accept(l.agreed)
-		close(l.ready)
-		l.listen()
+	switch l.agreed.Keying {
+	case sdp.PlainRTP:
+		l.begin()
 		return nil
+	case sdp.SDES:
+		return l.exchange()
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Handshake)
 	defer cancel()
@@ -228,6 +267,22 @@ func (l *Leg) secure(ctx context.Context) error {
 		l.Close()
 	}
 	return err
+}
+
+// begin lets media in and out.
+func (l *Leg) begin() {
+	l.rx.accept(l.agreed)
+	close(l.ready)
+	l.listen()
+}
+
+// Deliver takes a datagram that came to the port of a leg without a socket of its own. One goroutine at a time; b is lent.
+func (l *Leg) Deliver(b []byte, from netip.AddrPort) { l.packet(b, from) }
+
+// refuses counts a bad packet and reports whether it is dropped.
+func (l *Leg) refuses(d Drop) bool {
+	l.counters.drop(d)
+	return l.cfg.Refuse == nil || l.cfg.Refuse(d)
 }
 
 // read is the receive loop. One goroutine, one buffer, no allocation per packet.
@@ -263,8 +318,10 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 		}
 	}
 	if from != l.agreed.Remote {
-		l.counters.drop(DropSource)
-		return
+		if l.refuses(DropSource) || kind != kindRTP && kind != kindRTCP {
+			return
+		}
+		l.believe(from)
 	}
 	switch kind {
 	case kindDTLS:
@@ -276,10 +333,13 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 			l.counters.drop(DropEarly) // no RTP before DTLS has finished
 			return
 		}
-		if kind == kindRTP {
-			l.rtp(b)
-		} else {
+		switch {
+		case kind == kindRTCP:
 			l.rtcp(b)
+		case l.cfg.ControlOnly:
+			l.counters.drop(DropPayloadType)
+		default:
+			l.rtp(b)
 		}
 	case kindSTUN:
 		l.counters.drop(DropSTUN)
@@ -287,6 +347,9 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 		l.counters.drop(DropUnknown)
 	}
 }
+
+// believe lets a leg send to whoever speaks. Only a laboratory comes here: see Config.Refuse.
+func (l *Leg) believe(from netip.AddrPort) { l.astray.Store(&from) }
 
 // maxEarly bounds the hellos kept before the SDP is known. They are looked at only after it is.
 const maxEarly = 4
@@ -331,7 +394,9 @@ func (l *Leg) Close() {
 		l.bye()
 		close(l.closed)
 		l.dtls.close()
-		_ = l.cfg.Conn.Close() // nothing is left to do about its error
+		if l.cfg.Conn != nil {
+			_ = l.cfg.Conn.Close() // nothing is left to do about its error
+		}
 	})
 }
 

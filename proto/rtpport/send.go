@@ -16,14 +16,16 @@ import (
 // sender is the sending half. Its mutex guards all of it: the voice and the reports come from different goroutines, and the
 // SRTP context must not be used twice at once.
 type sender struct {
-	mu     sync.Mutex
-	srtp   *srtp.Context // nil on a plain leg
-	header rtp.Header
-	parsed rtp.Header // the module reads our header again into this
-	plain  []byte
-	sealed []byte
-	cname  string
-	jitter *rand.Rand // of the report interval
+	mu      sync.Mutex
+	srtp    *srtp.Context // nil on a plain leg
+	header  rtp.Header
+	parsed  rtp.Header // the module reads our header again into this
+	control rtcp.Header
+	fresh   freshness // of a relay
+	plain   []byte
+	sealed  []byte
+	cname   string
+	jitter  *rand.Rand // of the report interval
 
 	packets, octets uint32
 	ticking         bool
@@ -120,7 +122,11 @@ func appendRTP(dst []byte, h *rtp.Header, stamp uint32, payload []byte) []byte {
 }
 
 func (l *Leg) send(b []byte) {
-	if err := l.in.write(b, l.agreed.Remote); err != nil {
+	to := l.agreed.Remote
+	if learned := l.astray.Load(); learned != nil {
+		to = *learned
+	}
+	if err := l.in.write(b, to); err != nil {
 		l.counters.SendErrors.Add(1)
 	}
 }

@@ -42,6 +42,15 @@ func (s anySocket) write(b []byte, to netip.AddrPort) error {
 	return err
 }
 
+// ownersSocket is that of a leg's owner, who reads it.
+type ownersSocket func(b []byte, to netip.AddrPort) error
+
+func (s ownersSocket) read([]byte) (int, netip.AddrPort, error) {
+	return 0, netip.AddrPort{}, net.ErrClosed
+}
+
+func (s ownersSocket) write(b []byte, to netip.AddrPort) error { return s(b, to) }
+
 func addrPort(a net.Addr) netip.AddrPort {
 	var ap netip.AddrPort
 	switch v := a.(type) {

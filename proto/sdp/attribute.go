@@ -86,9 +86,10 @@ func (r *reader) attribute(key, value string) (err error) {
 		}
 		m.ICE.Candidates = append(m.ICE.Candidates, value)
 		return nil
-	case "crypto", "key-mgmt":
-		// RFC 4568, RFC 4567: the value is a key. It is not copied, logged or kept.
-		m.SDES = true
+	case "crypto":
+		return r.crypto(value)
+	case "key-mgmt":
+		m.SDES = true // RFC 4567: the value is a key. It is not copied, logged or kept.
 		return nil
 	}
 	m.Other = append(m.Other, Attribute{key, value})

@@ -14,7 +14,7 @@ var ErrValue = errors.New("sdp: value cannot be written")
 
 // Marshal writes the description with CRLF line ends. It returns ErrValue instead of ever writing a
 // value that could start a line of its own. What was resolved from session level is written at media
-// level; SDES keys, which Parse threw away, are not invented again.
+// level; of SDES keys, those in Crypto are.
 func (s *Session) Marshal() ([]byte, error) {
 	d := pion.SessionDescription{
 		Origin: pion.Origin{
@@ -111,6 +111,9 @@ func (m *Media) describeTransport(add, optional func(key, value string)) {
 		optional("fingerprint", f.String())
 	}
 	optional("tls-id", m.TLSID)
+	for i := range m.Crypto {
+		add("crypto", m.Crypto[i].value())
+	}
 	if m.ICE.Lite {
 		add("ice-lite", "")
 	}

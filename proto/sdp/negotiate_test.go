@@ -93,7 +93,6 @@ func TestAnswer_refuses(t *testing.T) {
 		"plain RTP that shows fingerprint": {"m=audio 4000 RTP/AVP 8\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrKeying},
 		"SDES":                             {"m=audio 4000 RTP/SAVP 8\r\na=crypto:1 x\r\n", DTLSSRTP, ErrKeying},
 		"SDES even at the lowest floor":    {"m=audio 4000 RTP/SAVP 8\r\na=crypto:1 x\r\n", PlainRTP, ErrKeying},
-		"SDES beside a fingerprint":        {"m=audio 4000 RTP/SAVP 8\r\na=crypto:1 x\r\n" + fp, DTLSSRTP, ErrKeying},
 		"no fingerprint":                   {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:actpass\r\n", DTLSSRTP, ErrNoFingerprint},
 		"only a SHA-1 fingerprint":         {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:actpass\r\na=fingerprint:sha-1 AA\r\n", DTLSSRTP, ErrNoFingerprint},
 		"holdconn":                         {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:holdconn\r\n" + fp, DTLSSRTP, ErrSetup},
@@ -117,6 +116,18 @@ func TestAnswer_refuses(t *testing.T) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+// RFC 8829 5.1.2 wants it so, and who offers both leaves the choice to us.
+func TestAnswer_takes_the_fingerprint_beside_SDES(t *testing.T) {
+	offer, err := Parse([]byte(head+"m=audio 4000 RTP/SAVP 8\r\nc=IN IP4 192.0.2.1\r\na=setup:actpass\r\na=crypto:1 x\r\na=fingerprint:"+NewFingerprint(cert).String()+"\r\n"), Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, g, err := Answer(offer, bob(), voice())
+	if err != nil || g.Keying != DTLSSRTP || answer.Media[0].Proto != "RTP/SAVP" || answer.Media[0].SDES {
+		t.Errorf("%+v, %+v, %v", answer, g, err)
 	}
 }
 

@@ -26,6 +26,10 @@ type Limits struct {
 	Media      int // m= lines
 	Formats    int // per m= line
 	Candidates int // ICE candidates per m= line
+
+	// Crypto is how many a=crypto lines per m= line are kept with their keys, for who ends SRTP and not for who passes it on.
+	// Zero means none, here and in DefaultLimits: they are thrown away.
+	Crypto int
 }
 
 // DefaultLimits returns limits that hold any offer of a phone or a browser several times over.
@@ -48,7 +52,7 @@ func (l Limits) filled() Limits {
 
 // Parse reads one session description. It accepts CRLF and LF line ends (RFC 8866 5), refuses what is
 // ambiguous (an attribute we act on given twice, two rtpmaps for one type) and never keeps a reference to
-// data. Errors: ErrTooLarge, ErrSyntax, ErrAddress, ErrFingerprint.
+// data. Errors: ErrTooLarge, ErrSyntax, ErrAddress, ErrFingerprint, ErrCrypto.
 func Parse(data []byte, l Limits) (*Session, error) {
 	l = l.filled()
 	text, err := screen(data, l)

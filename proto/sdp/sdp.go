@@ -6,8 +6,8 @@
 // and the keying floor: DTLS-SRTP (RFC 5763, RFC 8122, RFC 8842) unless a caller lowers it by name.
 //
 // It does not gather ICE candidates (they are read and kept, never acted on), does not resolve names in
-// c= lines (a name there would let a peer choose what we look up), never keeps SDES or k= key material,
-// and does not rewrite a body that only passes through: a proxy forwards octets.
+// c= lines (a name there would let a peer choose what we look up), keeps an SDES key only for who asks
+// for it (Limits.Crypto) and never that of k=, and does not rewrite a body that only passes through: a proxy forwards octets.
 // Preconditions (RFC 3312) and the fmtp of the 3GPP codecs (TS 26.114) get files of their own beside this
 // one: their attributes are kept in Media.Other and Format.Parameters until then.
 //
@@ -58,7 +58,8 @@ type Media struct {
 	Setup        Setup
 	Fingerprints []Fingerprint // only hashes that are good for something; see ParseFingerprint
 	TLSID        string        // RFC 8842: one value, one DTLS association
-	SDES         bool          // an a=crypto line was there; its key was thrown away (RFC 4568)
+	SDES         bool          // an a=crypto line was there (RFC 4568)
+	Crypto       []Crypto      // those that can be used, if Limits.Crypto asked for them; else their keys were thrown away
 
 	ICE ICE
 
@@ -200,8 +201,8 @@ func (m *Media) Keying() Keying {
 	case "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF":
 		return DTLSSRTP
 	case "RTP/SAVP", "RTP/SAVPF":
-		if len(m.Fingerprints) > 0 && !m.SDES {
-			return DTLSSRTP
+		if len(m.Fingerprints) > 0 {
+			return DTLSSRTP // also beside a=crypto: who offers both leaves the choice to the other, and the better one is taken
 		}
 		return SDES
 	case "RTP/AVP", "RTP/AVPF":
