@@ -12,6 +12,7 @@ type Config struct {
 	Cx           Cx           `toml:"cx"`
 	Sh           Sh           `toml:"sh"`
 	IS           IS           `toml:"is"`
+	CS           CS           `toml:"cs"`
 	Registration Registration `toml:"registration"`
 	Numbering    Numbering    `toml:"numbering"`
 	Budget       Budget       `toml:"budget"`
@@ -324,6 +325,39 @@ type IS struct {
 type ISEnrol struct {
 	// Address and port. Empty: off, and no platform can ask.
 	Listen Address `toml:"listen"`
+}
+
+// CS is the door for media: C-S. Calls of clients pass an anchor, which has keys of its own with each end: DTLS-SRTP, or keys in
+// the description (SDES) where the client's signalling is encrypted, between which it translates.
+type CS struct {
+	// Addresses that clients send media to, each with the first port of its range; one of IPv4 and one of IPv6 at most.
+	// Empty: media are not anchored, and go from client to client as these agree.
+	Listen []Address `toml:"listen"`
+	// How many ports from the first on. A voice call between two clients of this node takes eight.
+	Ports int `toml:"ports"`
+	// Calls that one user may have at a time. 0 sets no bound.
+	SessionsPerUser int `toml:"sessions_per_user"`
+	// What a client may send of audio, in kbit/s, where its call has not agreed on less.
+	Audio int `toml:"audio"`
+	// The same for video and everything else.
+	Video int `toml:"video"`
+	// A call in which nobody has sent anything for so long, though both may, is ended. 0: never.
+	Silence Duration `toml:"silence"`
+	// In a lab: clients whose signalling goes in clear may talk in clear.
+	LabPlain bool `toml:"lab_plain"`
+	// Subscribers who may talk in clear, until a day.
+	Waivers []CSWaiver `toml:"waiver"`
+}
+
+// CSWaiver lets some subscribers have RTP in clear, such as telephones that know nothing else and whose access is encrypted
+// elsewhere. It is a weakening with an owner and an end.
+type CSWaiver struct {
+	// Their public identities, such as "sip:alice@ims.example.org".
+	Identities []string `toml:"identities"`
+	// Who answers for it.
+	Owner string `toml:"owner"`
+	// Last day on which it holds, such as "2027-03-31".
+	Until string `toml:"until"`
 }
 
 // Registration bounds the lives of registrations at the S-CSCF.

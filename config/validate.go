@@ -38,6 +38,7 @@ func (c *Config) Validate() Problems {
 	c.validateCx(f)
 	c.validateIS(f)
 	c.validateSh(f)
+	c.validateCS(f)
 	c.validateRegistration(f)
 	c.validateNumbers(f)
 	c.validateManagement(f)
@@ -149,6 +150,7 @@ func (c *Config) Weakenings() []Weakening {
 		all = append(all, Weakening{"lab", "this is a laboratory: AKAv1 and digest answers are accepted in clear, and controls may be switched off"})
 	}
 	all = append(all, c.ipsecWeakenings()...)
+	all = append(all, c.mediaWeakenings()...)
 	if c.CI.DigestMD5.Enabled {
 		all = append(all, Weakening{"digest-md5", "subscribers with scheme MD5 prove themselves by a digest that is cheap to guess offline"})
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"imsafe/hop"
 	hopnode "imsafe/hop/node"
 	"imsafe/iface/clientims"
+	"imsafe/iface/clientservice"
 	"imsafe/iface/imsservice"
 	"imsafe/imsbox/charging"
 	"imsafe/imsbox/hss"
@@ -34,6 +36,7 @@ import (
 	"imsafe/proto/siptxn"
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/gm"
+	"imsafe/refpoint/iq"
 	"imsafe/refpoint/isc"
 	"imsafe/refpoint/sh"
 	"imsafe/secure"
@@ -102,9 +105,12 @@ type World struct {
 	Digest []aka.DigestAlgorithm
 	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
 	Registration config.Registration
-	Numbering    config.Numbering // how dialled numbers are read
-	Budget       config.Budget    // what each user may send; the zero value sets no bounds
-	Emergency    config.Emergency // what an emergency call is, and where it goes
+	Numbering    config.Numbering                                // how dialled numbers are read
+	Budget       config.Budget                                   // what each user may send; the zero value sets no bounds
+	Emergency    config.Emergency                                // what an emergency call is, and where it goes
+	CS           config.CS                                       // the media anchor of a node that has a P-CSCF; without addresses there is none
+	ListenMedia  func(at netip.AddrPort) (net.PacketConn, error) // opens its sockets
+	Iq           iq.Gateway                                      // an anchor in its place; nil for none
 	// Gm are the timers between client and P-CSCF; the zero value takes those of TS 24.229 7.7.
 	Gm       siptxn.Timers
 	Places   int               // procedures of a shard that may be under way at once; 0 takes the shard's default
@@ -130,7 +136,8 @@ type Core struct {
 	Table    *hop.Table
 	Gate     *secure.Gate
 	Door     *clientims.Door
-	Services *imsservice.Door // the I-S door; nil without service platforms
+	Services *imsservice.Door       // the I-S door; nil without service platforms
+	Media    *clientservice.Gateway // the media anchor; nil without one
 	PCSCF    *pcscf.PCSCF
 	ICSCF    *icscf.ICSCF
 	SCSCF    *scscf.SCSCF
@@ -312,16 +319,22 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story, Load: c.Load, Overloaded: c.overloaded, Drop: w.Drop}); err != nil {
 		return err
 	}
+	if err = c.makeMedia(&w); err != nil {
+		return err
+	}
 	icid, err := chargingPrefix(w)
 	if err != nil {
 		return err
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
-		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w)},
-		pcscf.Ports{Gm: c.Door, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf))}); err != nil {
+		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w), Waiver: waiver(w)},
+		pcscf.Ports{Gm: c.Door, Iq: w.Iq, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf))}); err != nil {
 		return err
 	}
 	c.Door.Plug(c.PCSCF)
+	if c.Media != nil {
+		c.Media.Plug(c.PCSCF)
+	}
 	return errors.Join(c.Table.Plug(n.pcscf, c.PCSCF), c.Table.Plug(gm.Name, c.Door))
 }
 
@@ -406,6 +419,9 @@ func (c *Core) keepKeys(e secure.Event) bool { return c.Gate.Refuse(secure.CoreC
 
 // Close ends the shards: procedures that wait are unwound. Nothing of the Core may be used after it.
 func (c *Core) Close() {
+	if c.Media != nil {
+		c.Media.Close()
+	}
 	for _, sh := range c.Shards {
 		sh.Close()
 	}

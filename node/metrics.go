@@ -114,6 +114,11 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 		err = errors.Join(err, r.Counters("nftdrop", &n.o.Sockets.Drop.Counters),
 			r.Gauge("nftdrop", "packets", "Packets that the kernel has dropped for [ci.drop].", n.droppedSources))
 	}
+	if n.Media != nil {
+		err = errors.Join(err, r.Counters("media", n.Media.Counters()),
+			r.Gauge("media", "free_ports", "Pairs of ports that no call has.", func() float64 { return float64(n.Media.Free()) }),
+			r.Gauge("pcscf", "anchored_calls", "Calls whose media are anchored.", func() float64 { return float64(n.PCSCF.Anchored()) }))
+	}
 	if n.SCSCF != nil {
 		err = errors.Join(err,
 			r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),

@@ -127,7 +127,7 @@ func New(o Options) (*Node, error) {
 	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Mode: o.Mode, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
-		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
+		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, CS: c.CS, ListenMedia: listenMedia, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
 		Drop:         o.Sockets.dropper(),
 		Digest:       DigestAlgorithms(c),
 		Approvers:    c.Approvers(),
@@ -331,6 +331,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	outer.Go(func() error { return n.every(working, sweepEvery, nil, n.Sweep) })
 	outer.Go(func() error { return n.every(working, deliverEvery, n.owed, n.deliver) })
+	n.serveMedia(working, outer)
 	outer.Go(func() error {
 		return n.every(working, flushEvery, nil, func(context.Context) error { n.refusals.Flush(); return nil })
 	})

@@ -120,6 +120,13 @@ var rows = []Row{
 	{secure.ISIntegrityFailClosed, IS, Integrity, "default handling is obeyed; whatever screens fails closed", "TS 29.228 B.2.2", "data integrity", Required, true},
 	{secure.ISConfidentialityHeaderMin, IS, Confidentiality, "a platform gets the header fields that its manifest names", "TS 24.229 4.4", "privacy", Required, true},
 	{secure.ISAvailabilityQuota, IS, Availability, "rate and sessions of each platform, a breaker for one that does not answer", "RFC 7339", "availability", Required, true},
+	{secure.CSIntegritySRTPVerify, CS, Integrity, "the tag of a packet is verified before it is passed on", "RFC 3711 3.3; RFC 7714", "data integrity", Required, true},
+	{secure.CSIntegritySRTPReplay, CS, Integrity, "a replay window for each source of each leg", "RFC 3711 3.3.2", "data integrity", Required, true},
+	{secure.CSConfidentialityNoLearn, CS, Confidentiality, "media go where the descriptions say; no address is learned from a packet", "ours", "communication security", Required, true},
+	{secure.CSConfidentialityMediaFloor, CS, Confidentiality, "DTLS-SRTP; SDES only where the signalling is confidential; RTP in clear only by a named waiver", "TS 33.328; RFC 5764; RFC 4568", "data confidentiality", Required, true},
+	{secure.CSConfidentialityKeyFresh, CS, Confidentiality, "fresh keys for each leg of each call, and no index twice under one", "RFC 3711 9.1", "data confidentiality", Required, true},
+	{secure.CSAvailabilityDTLSConsent, CS, Availability, "no ClientHello binds an end before cookie and fingerprint fit", "RFC 5763 6.2; RFC 6347 4.2.1", "availability", Required, true},
+	{secure.CSAvailabilityPortBudget, CS, Availability, "packets of a port are bounded before any cipher runs, ports by user", "ours", "availability", Required, true},
 	{secure.CoreAuthenticationMTLS, Core, Authentication, "mutual TLS 1.3 between nodes, SIP and Diameter", "TS 33.210, 33.310", "authentication", Required, true},
 	{secure.CoreIntegrityDecisionLog, Core, Integrity, "a log of decisions about services, chained by hashes, its head signed every second: what is changed later is found", "ITU-T X.805 6.3", "non-repudiation", Required, true},
 	{secure.CoreAuthenticationOriginHost, Core, Authentication, "Origin-Host is a name of the peer's certificate", "RFC 6733 13", "authentication", Required, true},
@@ -166,6 +173,8 @@ var weakens = map[string][]secure.ControlID{
 	"ipsec-legacy":      {secure.CIConfidentialityAlgorithms, secure.CIConfidentialityESP},
 	"ipsec-exception":   {secure.CIConfidentialityAlgorithms, secure.CIConfidentialityESP},
 	"mw-clear":          {secure.CoreAuthenticationMTLS, secure.CIAuthorizationEdgeOnly},
+	"media-lab-plain":   {secure.CSConfidentialityMediaFloor},
+	"media-waiver":      {secure.CSConfidentialityMediaFloor},
 	"cx-cleartext-keys": {secure.CoreAuthenticationMTLS, secure.CoreConfidentialityMTLS},
 }
 

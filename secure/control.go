@@ -62,6 +62,13 @@ const (
 	ISIntegrityFailClosed           // default handling is obeyed: what screens fails closed (TS 29.228 B.2.2)
 	ISConfidentialityHeaderMin      // a platform sees the headers that its manifest names
 	ISAvailabilityQuota             // rate and sessions of each platform (RFC 7339)
+	CSIntegritySRTPVerify           // a media packet is verified before it is passed on (RFC 3711 3.3, RFC 7714)
+	CSIntegritySRTPReplay           // a replay window for each source of each leg (RFC 3711 3.3.2)
+	CSConfidentialityNoLearn        // no address is learned from a packet (ours)
+	CSConfidentialityMediaFloor     // DTLS-SRTP; SDES in confidential signalling, RTP in clear by a waiver (TS 33.328)
+	CSConfidentialityKeyFresh       // no key for two legs, no index twice under one (RFC 3711 9.1)
+	CSAvailabilityDTLSConsent       // a handshake binds nobody before its fingerprint fits (RFC 5763 6.2)
+	CSAvailabilityPortBudget        // so much for a port, so many ports for a user (ours)
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
 	CoreAuthenticationOriginHost    // a Diameter peer is who its certificate says (RFC 6733 13)
 	CoreIntegrityDecisionLog        // decisions are chained and signed: what is changed later is found (ITU-T X.805 6.3)
@@ -127,6 +134,13 @@ var controlNames = [controlCount]string{
 	ISIntegrityFailClosed:           "is.integrity.fail-closed",
 	ISConfidentialityHeaderMin:      "is.confidentiality.header-min",
 	ISAvailabilityQuota:             "is.availability.quota",
+	CSIntegritySRTPVerify:           "cs.integrity.srtp-verify",
+	CSIntegritySRTPReplay:           "cs.integrity.srtp-replay",
+	CSConfidentialityNoLearn:        "cs.confidentiality.no-learn",
+	CSConfidentialityMediaFloor:     "cs.confidentiality.media-floor",
+	CSConfidentialityKeyFresh:       "cs.confidentiality.key-fresh",
+	CSAvailabilityDTLSConsent:       "cs.availability.dtls-consent",
+	CSAvailabilityPortBudget:        "cs.availability.port-budget",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",
 	CoreAuthenticationOriginHost:    "core.authentication.origin-host",
 	CoreIntegrityDecisionLog:        "core.integrity.decision-log",

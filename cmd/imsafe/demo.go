@@ -160,7 +160,7 @@ func (d *dev) call(ctx context.Context, r *report, alice, bob **actor) {
 		_, err = out.Until(ctx, ue.Ringing)
 		return err
 	})
-	r.do("bob answers, keys are agreed end to end", "alice - bob, voice", func(s *step) error {
+	r.do("bob answers, each agrees on keys with the anchor", "alice - anchor - bob, voice", func(s *step) error {
 		in.Answer(ue.Voice{Play: media.NewTone(bobHz, -10)})
 		for _, c := range []*ue.Call{out, in} {
 			if _, err := c.Until(ctx, ue.Secured); err != nil {
@@ -170,7 +170,7 @@ func (d *dev) call(ctx context.Context, r *report, alice, bob **actor) {
 		s.Protection = out.Media().Protection
 		return nil
 	})
-	r.do("each hears the other's tone", "alice - bob, voice", func(s *step) error {
+	r.do("each hears the other's tone", "alice - anchor - bob, voice", func(s *step) error {
 		s.Protection = in.Media().Protection
 		if err := hears(ctx, in, aliceHz); err != nil {
 			return err

@@ -155,6 +155,7 @@ func (v *devCmd) config(a *app, dir string) (*config.Config, error) {
 	c.CI.TLS.CertificateFile, c.CI.TLS.KeyFile = filepath.Join(dir, "unused"), config.SecretFile(filepath.Join(dir, "unused"))
 	c.CI.LabUDP.Listen = []config.Address{loopback(5060)}
 	c.CI.IPsec.Listen, c.CI.IPsec.ESP = []config.Address{loopback(5062)}, "off" // in UDP: no privilege
+	c.CS.Listen = []config.Address{loopback(20000)}
 	c.HSS.SealingKeyFile = config.SecretFile(filepath.Join(dir, "sealing.key"))
 	c.Metrics.Listen = loopback(9464)
 	c.IS.Enrol.Listen, c.IS.Listen = loopback(8443), loopback(5063)

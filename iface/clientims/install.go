@@ -72,6 +72,20 @@ func (d *Door) Address(ref secure.Association) string {
 	return ""
 }
 
+// Confidential implements gm.Door.
+func (d *Door) Confidential(ref secure.Association) bool {
+	a, alive := d.lookup(ref)
+	if !alive || !a.access.Protected || a.sa == nil {
+		return alive && a.access.Protected
+	}
+	for _, s := range a.sa.sets {
+		if s.set != nil && !s.set.choice.Encrypts() {
+			return false
+		}
+	}
+	return true
+}
+
 // endedBy is the enforcement point of "a stranger's REGISTER ends no associations": those that a name has proven stand until the new ones are
 // proven too (TS 33.203 6.1.2.3, 7.4).
 func (d *Door) endedBy(standing []secure.Association) []secure.Association {

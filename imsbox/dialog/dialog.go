@@ -329,6 +329,25 @@ func (l *Ledger) Release(t *shard.Task, owner []byte, parts func(part uint32) bo
 	return released
 }
 
+// End ends one dialog, whoever has it, and reports whether it was there: of the half, with this Call-ID and these tags. ends and cause are
+// those of Release.
+func (l *Ledger) End(t *shard.Task, half, callID, tag, other []byte, ends Side, cause string) bool {
+	k := l.keyOf(half, callID, tag, other)
+	octets, found := l.dialogs.Get(k[:], nil)
+	if !found || !l.dialogs.Delete(k[:]) {
+		return false
+	}
+	d := decode(octets)
+	l.disown([]byte(d.owner), k)
+	if ends&Callee != 0 {
+		l.bye(t, &d, &d.caller, &d.callee, cause)
+	}
+	if ends&Caller != 0 {
+		l.bye(t, &d, &d.callee, &d.caller, cause)
+	}
+	return true
+}
+
 // bye sends a BYE in the name of one end to the other (TS 24.229 5.4.5.1.2). A shard without room for another procedure loses it, and
 // that end finds out for itself.
 func (l *Ledger) bye(t *shard.Task, d *dialog, from, to *end, cause string) {

@@ -20,6 +20,7 @@ import (
 	"imsafe/proto/sip"
 	"imsafe/proto/slab"
 	"imsafe/refpoint/gm"
+	"imsafe/refpoint/iq"
 	"imsafe/secure"
 )
 
@@ -34,12 +35,14 @@ type Config struct {
 	DerivePrivate bool
 	Budget        Budget        // what each user may send
 	Emergency     gm.Emergency  // what an emergency call is, and where it goes
+	Waiver        Waiver        // whose media may go in clear
 	RemoveAfter   time.Duration // how long an association outlives its de-registration: 64*T1 on Gm
 }
 
-// Ports are its reference points: Gm to the clients, Mw (through hop) to the I- and S-CSCF.
+// Ports are its reference points: Gm to the clients, Iq to the media anchor, Mw (through hop) to the I- and S-CSCF.
 type Ports struct {
 	Gm     gm.Door
+	Iq     iq.Gateway    // the media anchor; nil: media go past this function
 	Sealer *shard.Sealer // seals the tokens that name an association in Path and Record-Route
 	Gate   *secure.Gate
 	Hop    *hop.Table     // for its own requests
@@ -55,6 +58,7 @@ type PCSCF struct {
 	icid          atomic.Uint64 // last icid-value given out
 	dialogs       *dialog.Ledger
 	budgets       *budgets
+	calls         *calls
 	withheld      hop.Up // withholdResponse
 	// answersEmergencies is the identity of who does, as the core writes it; "" if nobody does here.
 	answersEmergencies string
@@ -72,7 +76,7 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
 	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{}), hidden: []byte("sip:anonymous@" + string(cfg.Name)),
-		budgets: newBudgets(cfg.Budget),
+		budgets: newBudgets(cfg.Budget), calls: newCalls(),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	p.withheld = p.withholdResponse
 	p.answersEmergencies, _ = sip.PublicIdentity([]byte(cfg.Emergency.URI))
@@ -85,6 +89,7 @@ func (p *PCSCF) Gone(a secure.Association, why gm.Reason) {
 	var b [associationSize]byte
 	p.registrations.Delete(associationKey(b[:0], a))
 	p.release(a, why)
+	p.releaseMedia(a)
 }
 
 const associationSize = 9

@@ -5,6 +5,7 @@ import (
 	"imsafe/imsbox/dialog"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/gm"
+	"imsafe/refpoint/iq"
 )
 
 // Serve is the way of a request through the P-CSCF: from the client's door into the core, or from the core to
@@ -90,7 +91,7 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		p.recordRoute(in, in.Proof.Association(), towardsCore, d)
 	}
 	offer := p.offer(in, before)
-	r := p.onward(x, in, restore)
+	r := p.anchorCall(x, in, in.Proof.Association(), iq.Access, false, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, restore)) })
 	p.confirmed(offer, in.Proof.Association(), dialog.Caller, r)
 	return r
 }
@@ -111,7 +112,7 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, client, towardsCore, 0)
 	}
-	r := p.onward(x, in, restore)
+	r := p.anchorCall(x, in, client, iq.Access, true, func(hop.Up) hop.Reply { return p.onward(x, in, restore) })
 	if unanswered(r.Status()) {
 		r.Msg.Release()
 		return p.alternative(x.Respond(380, ""), client)
@@ -131,7 +132,9 @@ func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	p.assertIdentity(in)
 	restore := p.checkFromInDialog(in)
 	p.hideContact(in.Msg, d)
-	return p.noted(owner, in, func() hop.Reply { return p.onward(x, in, restore) })
+	return p.noted(owner, in, func() hop.Reply {
+		return p.anchor(x, in, owner, iq.Access, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, restore)) })
+	})
 }
 
 // toClient is the way of any request to a client (TS 24.229 5.2.6.4).
@@ -142,7 +145,8 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 430, "")
 	}
 	before, callee := in.Msg.Count(sip.HdrRecordRoute), calledParty(in)
-	if initial := len(in.Msg.ToTag()) == 0; initial {
+	initial := len(in.Msg.ToTag()) == 0
+	if initial {
 		d = p.disclosureOf(in.Msg, callee)
 		if in.Msg.Method().MakesDialog() {
 			p.recordRoute(in, client, towardsClient, d)
@@ -158,7 +162,16 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		}
 		return assertCallee(r, callee)
 	}
-	r := p.noted(client, in, func() hop.Reply { return assert(x.Forward(gm.Name, in, assert)) })
+	forward := func(up hop.Up) hop.Reply {
+		back := both(up, assert)
+		return back(x.Forward(gm.Name, in, back))
+	}
+	r := p.noted(client, in, func() hop.Reply {
+		if initial {
+			return p.anchorCall(x, in, client, iq.Core, false, forward)
+		}
+		return p.anchor(x, in, client, iq.Core, forward)
+	})
 	p.confirmed(offer, client, dialog.Callee, r)
 	return r
 }

@@ -21,12 +21,14 @@ const (
 	DropMalformed               // authenticated and yet not RTP or RTCP
 	DropHold                    // authenticated, but we are on hold
 	DropReused                  // to be sent under a key and an index that were used before
+	DropRate                    // from the agreed address, and more than the leg may get
+	DropRace                    // a ClientHello beside another one: none of them is believed before its fingerprint is (it is not dropped)
 	drops
 )
 
 // String returns the label.
 func (d Drop) String() string {
-	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused"}
+	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused", "rate", "race"}
 	if d < drops {
 		return names[d]
 	}

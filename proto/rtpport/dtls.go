@@ -234,7 +234,7 @@ func (d *attempts) packet(l *Leg, b []byte) {
 	if a == nil {
 		a = d.route(random, hello, b)
 	}
-	if a == nil && hello && l.agreed.Role == sdp.DTLSServer {
+	if a == nil && hello && l.agreed.Role == sdp.DTLSServer && (len(d.list) == 0 || l.refuses(DropRace)) {
 		a = d.begin(l, random, false, l.cfg.Handshake)
 	}
 	d.mu.Unlock()

@@ -78,6 +78,8 @@ type Config struct {
 	AllowSDES bool
 	// ControlOnly is for the port of RTCP where it has one of its own (no rtcp-mux): nothing else comes in there.
 	ControlOnly bool
+	// Rate bounds what comes from the agreed address, before any cipher runs. The zero value sets no bound.
+	Rate Rate
 	// Refuse, if not nil, is asked whether a packet is dropped that one of the checks found bad; a leg without it always drops. It is where
 	// the owner's gate stands, so that a laboratory can see what the checks are worth. From any goroutine; it must not block.
 	Refuse func(Drop) bool
@@ -119,6 +121,7 @@ type Leg struct {
 	astray     atomic.Pointer[netip.AddrPort] // where a laboratory without DropSource sends
 	profile    atomic.Uint32
 	dtls       attempts
+	rate       spent    // the reader's
 	rx         receiver // Run's goroutine alone
 	tx         sender
 }
@@ -176,6 +179,17 @@ func (l *Leg) StartSDES(a sdp.Agreed, local, remote sdp.Crypto) error {
 		return ErrKeying
 	}
 	return l.start(a, &exchanged{local, remote})
+}
+
+// Limit changes Config.Rate, before Start.
+func (l *Leg) Limit(r Rate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.started:
+	default:
+		l.cfg.Rate = r
+	}
 }
 
 func (l *Leg) start(a sdp.Agreed, keys *exchanged) error {
@@ -326,6 +340,15 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 	switch kind {
 	case kindDTLS:
 		l.dtls.packet(l, b)
+		return
+	case kindSTUN:
+		l.counters.drop(DropSTUN)
+		return
+	}
+	if (kind == kindRTP || kind == kindRTCP) && !l.rate.take(&l.cfg.Rate, l.cfg.Clock, len(b)) && l.refuses(DropRate) {
+		return
+	}
+	switch kind {
 	case kindRTP, kindRTCP:
 		select {
 		case <-l.ready:
@@ -341,8 +364,6 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 		default:
 			l.rtp(b)
 		}
-	case kindSTUN:
-		l.counters.drop(DropSTUN)
 	default:
 		l.counters.drop(DropUnknown)
 	}

@@ -51,6 +51,10 @@ type Door interface {
 	// associations, as they stand in a SIP URI; "" where the P-CSCF's name leads there.
 	Address(a secure.Association) string
 
+	// Confidential reports whether nobody reads on the way what goes over a: TLS, or security associations that all encrypt. Keys may stand
+	// in a description then (RFC 4568 7.1).
+	Confidential(a secure.Association) bool
+
 	// Alive reports whether a can carry a request now.
 	Alive(a secure.Association) bool
 }

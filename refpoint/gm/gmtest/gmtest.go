@@ -143,6 +143,9 @@ func testClose(t *testing.T, h Harness) {
 		t.Fatal(err)
 	}
 	h.Close(a)
+	if h.Door.Confidential(a) {
+		t.Error("what is gone keeps no secrets")
+	}
 	if h.Door.Alive(a) {
 		t.Error("the association has outlived its connection")
 	}

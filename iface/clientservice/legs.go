@@ -1,0 +1,244 @@
+package clientservice
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"imsafe/proto/rtpport"
+	"imsafe/proto/sdp"
+	"imsafe/refpoint/iq"
+)
+
+// legs are the engines towards one far end: one for media, and one for RTCP where that has a port of its own.
+type legs struct {
+	end            *end
+	media, control *rtpport.Leg
+	running        bool
+}
+
+// handshake is how long one may take: a client that was told early may wait until the call is answered.
+const handshake = 4 * time.Minute
+
+// newLegs makes the engines of an end for another far end.
+func (e *end) newLegs() (*legs, error) {
+	l := &legs{end: e}
+	var err error
+	if l.media, err = e.leg(l, e.media, false); err == nil && e.control != nil {
+		l.control, err = e.leg(l, e.control, true)
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (e *end) leg(l *legs, p *rtpport.Port, control bool) (*rtpport.Leg, error) {
+	relay := e.stream.fromAccess
+	if e.side == iq.Core {
+		relay = func(b []byte, control bool) { e.stream.fromCore(l, b, control) }
+	}
+	refusals := &refusals{g: e.g}
+	leg, err := rtpport.New(rtpport.Config{Send: p.Send, Local: p.Local(), Clock: e.g.ports.Clock, Rand: e.g.ports.Random, Certificate: e.certificate,
+		Relay: relay, AllowPlain: true, AllowSDES: true, // whether they may, configure has decided by the far end
+		ControlOnly: control, Rate: e.g.rateOf(e.stream.kind), Refuse: refusals.refuse, Handshake: handshake})
+	if err == nil {
+		p.Add(leg)
+	}
+	return leg, err
+}
+
+// rateOf bounds what an end may send of a medium: audio has at most a packet every 2.5 ms, and RTCP beside it.
+func (g *Gateway) rateOf(kind string) rtpport.Rate {
+	if kind == "audio" {
+		return rtpport.Rate{Packets: 400, Octets: uint32(g.cfg.Audio) * 1000 / 8}
+	}
+	return rtpport.Rate{Packets: 2000, Octets: uint32(g.cfg.Video) * 1000 / 8}
+}
+
+// start gives the engines what was agreed on and lets them run.
+func (l *legs) start(r iq.Remote) error {
+	if r.Kilobits > 0 {
+		rate := l.end.g.rateOf(l.end.stream.kind)
+		rate.Octets = min(rate.Octets, uint32(r.Kilobits*1000/8*5/4)) // b= counts no tags, and an end may be a little early
+		l.media.Limit(rate)
+	}
+	a := sdp.Agreed{Keying: r.Keying, Role: r.Role, Fingerprints: r.Fingerprints, Send: true, Receive: true, Remote: r.Media, RTCPMux: l.control == nil}
+	for t := range uint8(128) {
+		if r.Types.Has(t) {
+			a.Accept = append(a.Accept, sdp.Codec{PayloadType: t})
+			a.RecvPT = t
+		}
+	}
+	err := l.startOne(l.media, a, r)
+	if err == nil && l.control != nil {
+		a.Remote = r.Control
+		err = l.startOne(l.control, a, r)
+	}
+	return err
+}
+
+func (l *legs) startOne(leg *rtpport.Leg, a sdp.Agreed, r iq.Remote) error {
+	var err error
+	if a.Keying == sdp.SDES {
+		err = leg.StartSDES(a, r.Local, r.Peer)
+	} else {
+		err = leg.Start(a)
+	}
+	if err != nil {
+		return iq.ErrKeying
+	}
+	l.running = true
+	g, e := l.end.g, l.end
+	g.wg.Go(func() {
+		err := leg.Run(g.ctx)
+		switch {
+		case err == nil:
+		case errors.Is(err, rtpport.ErrFingerprint):
+			g.failed(e.stream, iq.ReasonFingerprint, err)
+		default:
+			g.failed(e.stream, iq.ReasonHandshake, err)
+		}
+	})
+	return nil
+}
+
+// failed ends a session whose far end could not be keyed.
+func (g *Gateway) failed(st *stream, why iq.Reason, err error) {
+	g.ports.Log.Warn("media of a call failed", "reason", string(why), "error", err)
+	g.mu.Lock()
+	s := st.session
+	g.mu.Unlock()
+	if s != nil {
+		g.lost(s.id, why)
+	}
+}
+
+func (l *legs) close() {
+	if l.media != nil {
+		l.end.media.Remove(l.media)
+		l.media.Close()
+	}
+	if l.control != nil {
+		l.end.control.Remove(l.control)
+		l.control.Close()
+	}
+}
+
+// Configure implements iq.Gateway.
+func (g *Gateway) Configure(id iq.Session, number int, side iq.Side, b iq.Branch, r iq.Remote) error {
+	g.mu.Lock()
+	ended, err := g.configure(id, number, side, b, r)
+	g.mu.Unlock()
+	for _, f := range ended {
+		f.close()
+	}
+	return err
+}
+
+// configure returns what is to be closed. g.mu is held.
+func (g *Gateway) configure(id iq.Session, number int, side iq.Side, b iq.Branch, r iq.Remote) (ended []closer, err error) {
+	st := g.stream(id, number)
+	if st == nil {
+		return nil, iq.ErrGone
+	}
+	before := st.access.Load()
+	if side == iq.Core {
+		before = st.branches[b]
+	}
+	e := st.ends[side]
+	if before != nil && before.end == e && same(&before.remote, &r) {
+		if side == iq.Core {
+			st.core.Store(before)
+		}
+		return nil, nil
+	}
+	f := &far{remote: r, end: e}
+	if f.link, err = g.linkTo(st, side, &r); err != nil {
+		return nil, err
+	}
+	if f.link == nil {
+		if err := g.mayKey(side, &r); err != nil {
+			return nil, err
+		}
+		if f.legs, err = e.take(); err != nil {
+			return nil, err
+		}
+		if err := f.legs.start(r); err != nil {
+			return []closer{f}, err
+		}
+	}
+	if before != nil {
+		ended = append(ended, before)
+	}
+	if side == iq.Access {
+		st.access.Store(f)
+	} else {
+		st.branches[b] = f
+		st.core.Store(f)
+	}
+	return append(ended, st.left()...), nil
+}
+
+// left takes the renewed ends off the stream that no far end uses any more. g.mu is held.
+func (st *stream) left() (ended []closer) {
+	st.old = slices.DeleteFunc(st.old, func(e *end) bool {
+		used := false
+		for _, f := range st.branches {
+			used = used || f.end == e
+		}
+		if f := st.access.Load(); used || f != nil && f.end == e {
+			return false
+		}
+		delete(st.g.cores, e.media.Local())
+		ended = append(ended, e)
+		return true
+	})
+	return ended
+}
+
+// closer is a far end, or an end of ours.
+type closer interface{ close() }
+
+// take returns the engines that were made with the end, or further ones for another branch.
+func (e *end) take() (*legs, error) {
+	if l := e.first; l != nil {
+		e.first = nil
+		return l, nil
+	}
+	return e.newLegs()
+}
+
+// same reports whether a far end is told again as it was: nothing changes then, and its keys go on.
+func same(a, b *iq.Remote) bool {
+	return a.Media == b.Media && a.Control == b.Control && a.Keying == b.Keying && a.Types == b.Types && a.Local == b.Local && a.Peer == b.Peer &&
+		slices.Equal(a.Fingerprints, b.Fingerprints)
+}
+
+// linkTo finds the stream of another session of ours that a far end on the side of the core is. It has to show that stream's certificate:
+// who names a port of ours and does not belong to it gets nothing.
+func (g *Gateway) linkTo(st *stream, side iq.Side, r *iq.Remote) (*stream, error) {
+	if !r.Media.IsValid() || r.Media.Port() == 0 || r.Media.Addr().IsUnspecified() || r.Media.Addr().IsMulticast() {
+		return nil, iq.ErrAddress
+	}
+	if !g.isOurs(r.Media) && !g.isOurs(r.Control) {
+		return nil, nil
+	}
+	other := g.cores[r.Media]
+	if side == iq.Access || other == nil || other.session == st.session || !slices.Equal(r.Fingerprints, other.ends[iq.Core].describe().Fingerprints) {
+		return nil, iq.ErrAddress
+	}
+	return other, nil
+}
+
+// isOurs reports whether an address is one of the anchor's ports, in use or not: no client is there.
+func (g *Gateway) isOurs(a netip.AddrPort) bool {
+	for i, first := range g.cfg.Listen {
+		if a.Addr().Unmap() == g.pools[i].address && int(a.Port()) >= int(first.Port()) && int(a.Port()) < int(first.Port())+g.cfg.Ports {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,192 @@
+package clientservice
+
+import (
+	"sync/atomic"
+	"time"
+
+	"imsafe/proto/rtpport"
+	"imsafe/proto/sdp"
+	"imsafe/refpoint/iq"
+)
+
+// session is one call at its P-CSCF.
+type session struct {
+	id      iq.Session
+	user    string
+	streams []*stream
+	lost    bool // and told
+
+	heard uint64        // packets when silence was last looked for
+	since time.Duration // of which there were as many
+}
+
+// silent reports whether nothing came for so long, though it might. g.mu is held.
+func (s *session) silent(now, limit time.Duration) bool {
+	heard, open := uint64(0), false
+	for _, st := range s.streams {
+		heard += st.heard.Load()
+		open = open || st.open[iq.Access].Load() && st.open[iq.Core].Load()
+	}
+	if heard != s.heard || !open || s.since == 0 {
+		s.heard, s.since = heard, now
+	}
+	return now-s.since >= limit
+}
+
+// stream is one medium: an end on each side, and of each the far end that is heard.
+type stream struct {
+	g       *Gateway
+	session *session
+	number  int
+	kind    string
+	ends    [2]*end
+	old     []*end // renewed, and still in use
+
+	open     [2]atomic.Bool      // what comes from that side may pass
+	access   atomic.Pointer[far] // the client
+	core     atomic.Pointer[far] // the branch that is heard
+	branches map[iq.Branch]*far
+	heard    atomic.Uint64
+}
+
+// end is the anchor's end on one side.
+type end struct {
+	g           *Gateway
+	stream      *stream
+	side        iq.Side
+	certificate *rtpport.Certificate
+	crypto      []sdp.Crypto
+	tlsID       string
+	pool        *pool
+	number      uint16
+	media       *rtpport.Port
+	control     *rtpport.Port // nil: on the same port
+	first       *legs         // made with the end, so that a hello that overtakes its description is kept; nil once it is used
+}
+
+// describe is what the description of this end says.
+func (e *end) describe() iq.End {
+	d := iq.End{Media: e.media.Local(), Control: e.media.Local(), Fingerprints: []sdp.Fingerprint{e.certificate.Fingerprint()}, TLSID: e.tlsID, Crypto: e.crypto}
+	if e.control != nil {
+		d.Control = e.control.Local()
+	}
+	return d
+}
+
+// close ends the sockets and gives the ports back.
+func (e *end) close() {
+	if e == nil {
+		return
+	}
+	if e.first != nil {
+		e.first.close()
+	}
+	e.media.Close()
+	if e.control != nil {
+		e.control.Close()
+	}
+	e.pool.put(e.number)
+	e.g.counters.Ports.Add(-1)
+}
+
+// far is one far end: legs towards it, or a session of ours that it stands behind.
+type far struct {
+	*legs
+	link   *stream
+	remote iq.Remote
+	end    *end // of ours, that it was told
+}
+
+// forward passes a packet to the far end.
+func (f *far) forward(b []byte, control bool) {
+	l := f.media
+	if control && f.control != nil {
+		l = f.control
+	}
+	// What is on hold, or has no keys yet, loses a packet; the leg counts it.
+	_ = l.Forward(b, control)
+}
+
+func (f *far) close() {
+	if f.legs != nil {
+		f.legs.close()
+	}
+}
+
+// fromAccess takes an authenticated packet of the client.
+func (st *stream) fromAccess(b []byte, control bool) {
+	st.heard.Add(1)
+	if !control && !st.open[iq.Access].Load() {
+		st.g.counters.Gated.Add(1)
+		return
+	}
+	switch to := st.core.Load(); {
+	case to == nil:
+		st.g.counters.Gated.Add(1)
+	case to.link != nil:
+		to.link.fromLink(st, b, control)
+	default:
+		st.g.counters.Relayed.Add(1)
+		to.forward(b, control)
+	}
+}
+
+// fromLink takes a packet of the client of another session, which has to be the one that this session's far end is.
+func (st *stream) fromLink(from *stream, b []byte, control bool) {
+	if f := st.core.Load(); f == nil || f.link != from {
+		st.g.counters.Gated.Add(1)
+		return
+	}
+	st.toAccess(b, control)
+}
+
+// fromCore takes an authenticated packet of a branch.
+func (st *stream) fromCore(l *legs, b []byte, control bool) {
+	if f := st.core.Load(); f == nil || f.legs != l {
+		st.g.counters.Gated.Add(1) // of a branch that is not heard
+		return
+	}
+	st.toAccess(b, control)
+}
+
+func (st *stream) toAccess(b []byte, control bool) {
+	st.heard.Add(1)
+	to := st.access.Load()
+	if to == nil || !control && !st.open[iq.Core].Load() {
+		st.g.counters.Gated.Add(1)
+		return
+	}
+	st.g.counters.Relayed.Add(1)
+	to.forward(b, control)
+}
+
+// confirm drops all branches but one and returns what is to be closed. g.mu is held.
+func (st *stream) confirm(b iq.Branch) (ended []*far) {
+	for name, f := range st.branches {
+		if name != b && st.branches[b] != nil {
+			ended = append(ended, f)
+			delete(st.branches, name)
+		}
+	}
+	if f := st.branches[b]; f != nil {
+		st.core.Store(f)
+	}
+	return ended
+}
+
+// close ends the stream, which nobody can find any more.
+func (st *stream) close() {
+	for side := range st.open {
+		st.open[side].Store(false)
+	}
+	for _, f := range st.branches {
+		f.close()
+	}
+	if f := st.access.Swap(nil); f != nil {
+		f.close()
+	}
+	st.core.Store(nil)
+	for _, e := range append(st.old, st.ends[:]...) {
+		e.close()
+	}
+}

@@ -1,0 +1,72 @@
+package pcscf
+
+import (
+	"net/netip"
+	"slices"
+
+	"imsafe/proto/sdp"
+	"imsafe/refpoint/iq"
+)
+
+// What of a description is about transport is the anchor's to say anew; codecs, directions and the rest pass.
+
+// ofTransport are attributes that the typed layer keeps as they came and that say something about transport or keys: capability
+// negotiation, for one, may hold keys and addresses of its own (RFC 5939).
+var ofTransport = []string{"group", "bundle-only", "ice-options", "ice-mismatch", "ice-pacing", "remote-candidates", "end-of-candidates", "rtcp-mux-only",
+	"connection", "identity", "3ge2ae", "tcap", "acap", "pcfg", "acfg", "csup", "creq", "msid-semantic", "zrtp-hash", "mptime", "visited-realm",
+	"secondary-realm", "omr-m-cksum", "omr-s-cksum", "omr-codecs", "omr-m-att", "omr-s-att", "alt", "source-filter", "crypto", "key-mgmt"}
+
+func keepAttributes(all []sdp.Attribute) (kept []sdp.Attribute) {
+	for _, a := range all {
+		if !slices.Contains(ofTransport, a.Key) {
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
+
+// onward copies a medium without its transport.
+func onward(m *sdp.Media) sdp.Media {
+	return sdp.Media{Kind: m.Kind, Formats: m.Formats, Bandwidth: m.Bandwidth, Direction: m.Direction, PTime: m.PTime, MaxPTime: m.MaxPTime, MID: m.MID,
+		Other: keepAttributes(m.Other)}
+}
+
+// disabled is a medium that is refused or switched off (RFC 3264 6).
+func disabled(m *sdp.Media) sdp.Media {
+	return sdp.Media{Kind: m.Kind, Proto: m.Proto, Formats: m.Formats, MID: m.MID}
+}
+
+// place reads where a far end receives (RFC 3550 11, RFC 3605, RFC 5761).
+func place(m *sdp.Media, mux bool) iq.Remote {
+	r := iq.Remote{Media: netip.AddrPortFrom(m.Address.Unmap(), m.Port)}
+	switch {
+	case mux:
+		r.Control = r.Media
+	case m.RTCP.IsValid():
+		r.Control = netip.AddrPortFrom(m.RTCP.Addr().Unmap(), m.RTCP.Port())
+	default:
+		r.Control = netip.AddrPortFrom(r.Media.Addr(), m.Port+1)
+	}
+	return r
+}
+
+// typesOf are the payload types of a description: who reads it may send them (RFC 3264 5.1).
+func typesOf(m *sdp.Media) (t iq.Types) {
+	for _, f := range m.Formats {
+		t.Add(f.PayloadType)
+	}
+	return t
+}
+
+// kilobits is how much who reads a description may send (RFC 8866 5.8); 0 if it does not say.
+func kilobits(m *sdp.Media) (n uint64) {
+	for _, b := range m.Bandwidth {
+		switch {
+		case b.Type == "AS":
+			return b.Value
+		case b.Type == "TIAS":
+			n = b.Value/1000 + 50 // without headers, which a packet every 20 ms has too
+		}
+	}
+	return n
+}

@@ -1,0 +1,105 @@
+package rtpport
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Port is a socket that several legs share: the answers of a forked call lead to several far ends, each with keys of its own, and all of
+// them send to the one address that was offered (RFC 3264 5.1). Which leg a datagram is for is told by its source, which is compared and
+// never learned.
+type Port struct {
+	conn  net.PacketConn
+	wire  packetReader
+	local netip.AddrPort
+
+	mu     sync.Mutex // guards changes of legs
+	legs   atomic.Pointer[[]*Leg]
+	closed atomic.Bool
+}
+
+// NewPort makes a port of a socket, which it owns from now on. Serve reads it.
+func NewPort(conn net.PacketConn) *Port {
+	p := &Port{conn: conn, wire: newPacketReader(conn), local: addrPort(conn.LocalAddr())}
+	p.legs.Store(&[]*Leg{})
+	return p
+}
+
+// Local is the address of the socket.
+func (p *Port) Local() netip.AddrPort { return p.local }
+
+// Send writes a datagram: it is Config.Send of the legs. Safe for concurrent use.
+func (p *Port) Send(b []byte, to netip.AddrPort) error { return p.wire.write(b, to) }
+
+// Add lets a leg, made with Send, get what comes.
+func (p *Port) Add(l *Leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := append(slices.Clone(*p.legs.Load()), l)
+	p.legs.Store(&list)
+}
+
+// Remove takes a leg off.
+func (p *Port) Remove(l *Leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(*p.legs.Load()), func(x *Leg) bool { return x == l })
+	p.legs.Store(&list)
+}
+
+// Serve reads until the port is closed (nil) or the socket fails. One goroutine, one buffer, no allocation per packet.
+func (p *Port) Serve() error {
+	b := make([]byte, maxPacket)
+	for failed := 0; ; {
+		n, from, err := p.wire.read(b)
+		switch {
+		case err == nil:
+			failed = 0
+			p.deliver(b[:n], from)
+		case p.closed.Load() || errors.Is(err, net.ErrClosed):
+			return nil
+		case failed > maxFailures:
+			return err
+		default:
+			failed++ // an unreachable peer, told by ICMP, passes
+		}
+	}
+}
+
+// maxFailures in a row are more than peers cause.
+const maxFailures = 1000
+
+// deliver finds the leg for a source. Where there is none the first leg counts the stranger.
+func (p *Port) deliver(b []byte, from netip.AddrPort) {
+	legs := *p.legs.Load()
+	for _, l := range legs {
+		if l.peer() == from {
+			l.Deliver(b, from)
+			return
+		}
+	}
+	if len(legs) > 0 {
+		legs[0].Deliver(b, from)
+	}
+}
+
+// peer is the agreed address of a leg, zero before Start.
+func (l *Leg) peer() netip.AddrPort {
+	select {
+	case <-l.started:
+		return l.agreed.Remote
+	default:
+		return netip.AddrPort{}
+	}
+}
+
+// Close closes the socket, which ends Serve. The legs are their owner's. Twice is harmless.
+func (p *Port) Close() {
+	if !p.closed.Swap(true) {
+		_ = p.conn.Close() // nothing is left to do about its error
+	}
+}
