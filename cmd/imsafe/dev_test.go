@@ -25,7 +25,7 @@ func TestDev_once(t *testing.T) {
 	if !r.Done || !strings.Contains(strings.Join(r.Replaced, " "), "127.0.0.1:5061") {
 		t.Errorf("done %v, replaced %v", r.Done, r.Replaced)
 	}
-	protected := map[string]string{"alice - P-CSCF": "IPsec ESP in UDP, null/aes-gcm", "bob - P-CSCF": "IPsec ESP in UDP, null/aes-gcm", "alice - bob, voice": "DTLS-SRTP AEAD_AES_256_GCM",
+	protected := map[string]string{"alice - P-CSCF": "IPsec ESP in UDP, null/aes-gcm", "bob - P-CSCF": "IPsec ESP in UDP, null/aes-gcm", "alice - anchor - bob, voice": "DTLS-SRTP AEAD_AES_256_GCM",
 		"echo - core": "mutual TLS 1.3", "alice - core - echo": "I-S: mutual TLS 1.3"}
 	for _, s := range r.Steps {
 		if want := protected[s.Leg]; s.Error != "" || !strings.HasPrefix(s.Protection, want) {

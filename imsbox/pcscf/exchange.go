@@ -80,7 +80,7 @@ func (c *call) offerMedium(from iq.Side, md *medium, o *sdp.Media) (sdp.Media, e
 	m := onward(o)
 	e := &md.ends[to]
 	m.Address, m.Port, m.RTCPMux = e.Media.Addr(), e.Media.Port(), true
-	m.Proto = c.protoOf(to, md, o.Proto)
+	m.Proto = c.protoOf(to, md, o)
 	agreed := md.proto[to] != ""
 	if strings.Contains(m.Proto, "TLS") || !agreed || md.remote[to].Keying == sdp.DTLSSRTP {
 		m.Setup, m.Fingerprints, m.TLSID = sdp.ActPass, e.Fingerprints, e.TLSID
@@ -98,13 +98,14 @@ func (c *call) offerMedium(from iq.Side, md *medium, o *sdp.Media) (sdp.Media, e
 }
 
 // protoOf chooses the protocol of an offer to a side. A client of which nothing is known is offered DTLS-SRTP, and beside it what else it
-// may have: with keys in the description RTP/SAVP, where the fingerprint means DTLS-SRTP to who can (RFC 8829 5.1.2).
-func (c *call) protoOf(to iq.Side, md *medium, offered string) string {
+// may have: with keys in the description RTP/SAVP, where the fingerprint means DTLS-SRTP to who can (RFC 8829 5.1.2). Feedback (RFC 4585) is
+// of use to video alone, and telephones that know SAVP refuse SAVPF.
+func (c *call) protoOf(to iq.Side, md *medium, o *sdp.Media) string {
 	if md.proto[to] != "" {
 		return md.proto[to]
 	}
 	feedback := ""
-	if strings.HasSuffix(offered, "F") {
+	if o.Kind != "audio" && strings.HasSuffix(o.Proto, "F") {
 		feedback = "F"
 	}
 	switch {

@@ -24,8 +24,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const aliceHz, bobHz = 440, 620
 
 // house starts a node that admits softphones.
-func house(t *testing.T, users ...*live.User) *live.Node {
-	n := live.Start(t, live.Options{Configure: func(c *config.Config) { c.CI.Digest.Enabled, c.CI.DigestMD5.Enabled = true, true }})
+func house(t *testing.T, users ...*live.User) *live.Node { return houseWith(t, nil, users...) }
+
+// houseWith is house with a further change of the configuration.
+func houseWith(t *testing.T, change func(*config.Config), users ...*live.User) *live.Node {
+	n := live.Start(t, live.Options{Configure: func(c *config.Config) {
+		c.CI.Digest.Enabled, c.CI.DigestMD5.Enabled = true, true
+		if change != nil {
+			change(c)
+		}
+	}})
 	if err := n.Provision(context.Background(), users...); err != nil {
 		t.Fatal(err)
 	}
