@@ -153,6 +153,7 @@ func (g *Gateway) configure(id iq.Session, number int, side iq.Side, b iq.Branch
 		if side == iq.Core {
 			st.core.Store(before)
 		}
+		before.retype(r.Types)
 		return nil, nil
 	}
 	f := &far{remote: r, end: e}
@@ -211,9 +212,17 @@ func (e *end) take() (*legs, error) {
 	return e.newLegs()
 }
 
-// same reports whether a far end is told again as it was: nothing changes then, and its keys go on.
+// retype lets a far end send other payload types under the keys that it has.
+func (f *far) retype(t iq.Types) {
+	if f.legs != nil && f.remote.Types != t {
+		f.remote.Types = t
+		f.media.Types(t)
+	}
+}
+
+// same reports whether a far end is told again where it was and with the keys it had: these go on.
 func same(a, b *iq.Remote) bool {
-	return a.Media == b.Media && a.Control == b.Control && a.Keying == b.Keying && a.Types == b.Types && a.Local == b.Local && a.Peer == b.Peer &&
+	return a.Media == b.Media && a.Control == b.Control && a.Keying == b.Keying && a.Local == b.Local && a.Peer == b.Peer &&
 		slices.Equal(a.Fingerprints, b.Fingerprints)
 }
 

@@ -329,9 +329,9 @@ func (l *Ledger) Release(t *shard.Task, owner []byte, parts func(part uint32) bo
 	return released
 }
 
-// End ends one dialog, whoever has it, and reports whether it was there: of the half, with this Call-ID and these tags. ends and cause are
-// those of Release.
-func (l *Ledger) End(t *shard.Task, half, callID, tag, other []byte, ends Side, cause string) bool {
+// End ends one dialog at both ends, whoever has it, and reports whether it was there: of the half, with this Call-ID and these tags. entry is
+// what leads to the near end, before its own route: a function has no entry of its own in what it keeps. cause is that of Release.
+func (l *Ledger) End(t *shard.Task, half, callID, tag, other []byte, near Side, entry, cause string) bool {
 	k := l.keyOf(half, callID, tag, other)
 	octets, found := l.dialogs.Get(k[:], nil)
 	if !found || !l.dialogs.Delete(k[:]) {
@@ -339,12 +339,13 @@ func (l *Ledger) End(t *shard.Task, half, callID, tag, other []byte, ends Side, 
 	}
 	d := decode(octets)
 	l.disown([]byte(d.owner), k)
-	if ends&Callee != 0 {
-		l.bye(t, &d, &d.caller, &d.callee, cause)
+	to := &d.caller
+	if near == Callee {
+		to = &d.callee
 	}
-	if ends&Caller != 0 {
-		l.bye(t, &d, &d.callee, &d.caller, cause)
-	}
+	to.route = append([]string{entry}, to.route...)
+	l.bye(t, &d, &d.caller, &d.callee, cause)
+	l.bye(t, &d, &d.callee, &d.caller, cause)
 	return true
 }
 

@@ -205,7 +205,12 @@ func (c *call) end(callee string) {
 	sh.Exec(shard.EventFunc(func(sh *shard.Shard) {
 		sh.Start(func(t *shard.Task) {
 			var b [associationSize]byte
-			c.p.dialogs.End(t, associationKey(b[:0], a), []byte(c.key.callID), []byte(c.key.tag), []byte(callee), dialog.Caller|dialog.Callee, mediaLost)
+			near := dialog.Callee
+			if c.key.caller {
+				near = dialog.Caller
+			}
+			entry := c.p.appendToken(nil, tokenDialog, a, string(c.p.cfg.Name), "")
+			c.p.dialogs.End(t, associationKey(b[:0], a), []byte(c.key.callID), []byte(c.key.tag), []byte(callee), near, string(entry), mediaLost)
 		})
 	}))
 }

@@ -359,7 +359,7 @@ func (l *Leg) key(conn *dtls.Conn) error {
 	if err := l.use(profile, c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt); err != nil {
 		return fmt.Errorf("%w: keys: %w", ErrHandshake, err)
 	}
-	l.rx.accept(l.agreed)
+	l.rx.accept()
 	close(l.ready)
 	return nil
 }

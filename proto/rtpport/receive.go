@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -19,9 +20,9 @@ const maxSources = 4
 
 // receiver is the receiving half. It belongs to Run's goroutine; the handshake fills it before ready is closed.
 type receiver struct {
-	srtp    *srtp.Context // nil on a plain leg
-	types   [2]uint64     // payload types agreed
-	tag     int           // octets of tag of the profile
+	srtp    *srtp.Context    // nil on a plain leg
+	types   [2]atomic.Uint64 // payload types agreed
+	tag     int              // octets of tag of the profile
 	header  rtp.Header
 	control rtcp.Header
 	plain   []byte
@@ -31,10 +32,16 @@ type receiver struct {
 	srcs []source
 }
 
-func (r *receiver) accept(a sdp.Agreed) {
+// accept makes room for packets, when there are keys.
+func (r *receiver) accept() {
 	r.plain = make([]byte, 0, maxPacket)
 	r.srcs = make([]source, 0, maxSources)
-	set := func(pt uint8) { r.types[pt/64&1] |= 1 << (pt % 64) }
+}
+
+// expect takes down which payload types were agreed on.
+func (r *receiver) expect(a *sdp.Agreed) {
+	var types [2]uint64
+	set := func(pt uint8) { types[pt/64&1] |= 1 << (pt % 64) }
 	for _, c := range a.Accept {
 		set(c.PayloadType)
 	}
@@ -42,6 +49,15 @@ func (r *receiver) accept(a sdp.Agreed) {
 	if a.DTMF {
 		set(a.RecvDTMF)
 	}
+	r.types[0].Store(types[0])
+	r.types[1].Store(types[1])
+}
+
+// Types changes the payload types that may come, after a new offer and answer about the same media: bit t%64 of word t/64 is type t. Not before
+// Start, which takes those of the agreement.
+func (l *Leg) Types(t [2]uint64) {
+	l.rx.types[0].Store(t[0])
+	l.rx.types[1].Store(t[1])
 }
 
 const rtpHeader = 12
@@ -53,7 +69,7 @@ func (l *Leg) rtp(b []byte) {
 		l.counters.drop(DropShort)
 		return
 	}
-	if pt := b[1] & 0x7f; r.types[pt/64]&(1<<(pt%64)) == 0 {
+	if pt := b[1] & 0x7f; r.types[pt/64].Load()&(1<<(pt%64)) == 0 {
 		l.counters.drop(DropPayloadType)
 		return
 	}

@@ -203,6 +203,7 @@ func (l *Leg) start(a sdp.Agreed, keys *exchanged) error {
 	l.keys = keys
 	a.Remote = netip.AddrPortFrom(a.Remote.Addr().Unmap(), a.Remote.Port())
 	l.agreed = a
+	l.rx.expect(&a)
 	l.Hold(a.Send, a.Receive)
 	close(l.started)
 	return nil
@@ -285,7 +286,7 @@ func (l *Leg) secure(ctx context.Context) error {
 
 // begin lets media in and out.
 func (l *Leg) begin() {
-	l.rx.accept(l.agreed)
+	l.rx.accept()
 	close(l.ready)
 	l.listen()
 }

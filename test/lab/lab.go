@@ -19,6 +19,7 @@ import (
 	"imsafe/hop"
 	"imsafe/policy"
 	"imsafe/proto/shard"
+	"imsafe/refpoint/iq"
 	"imsafe/secure"
 )
 
@@ -48,6 +49,9 @@ type Options struct {
 	Emergency string
 	// Budget is what each user may send; the zero value sets no bounds.
 	Budget config.Budget
+	// Anchor is the media anchor of the P-CSCFs; nil: media go past them. MediaInClear lets clients talk in clear whose signalling does.
+	Anchor       iq.Gateway
+	MediaInClear bool
 	// Numbering is how dialled numbers are read, and which may be dialled.
 	Numbering config.Numbering
 	// Work is how long a node is busy with a datagram; one that it refuses at the door costs a twentieth. Those that come meanwhile wait. 0: nothing

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"imsafe/config"
 	"imsafe/hop"
 	hopnode "imsafe/hop/node"
 	"imsafe/node"
@@ -68,7 +69,8 @@ func (n *Node) startEdge() error {
 	}
 	core, err := node.Assemble(node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: st, Policy: w.options.Policy, Budget: w.options.Budget, Numbering: w.options.Numbering, Sink: w,
 		Mode: w.options.Mode, Node: uint16(2*n.number + 2), Shards: w.options.Shards, Domain: Domain, Lab: true, Digest: w.options.digest(), Emergency: w.options.emergency(),
-		Roles: node.Roles(0).With(node.RolePCSCF), Poison: w.options.Poison, Budgets: w.options.budgets()})
+		Roles: node.Roles(0).With(node.RolePCSCF), Poison: w.options.Poison, Budgets: w.options.budgets(),
+		Iq: w.options.Anchor, CS: config.CS{LabPlain: w.options.MediaInClear}})
 	if err != nil {
 		return err
 	}
