@@ -81,7 +81,7 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 	if err := t.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("no target could be started: %w", err), os.RemoveAll(t.dir))
 	}
-	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Tight: s.Tight, Small: s.Small,
+	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Media: s.Media, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Tight: s.Tight, Small: s.Small,
 		Mode: s.Mode, Cast: s.Cast, Approved: s.Approved}
 	for _, c := range s.Off {
 		setup.Off = append(setup.Off, c.String())
@@ -160,7 +160,7 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 func (t *child) read() error {
 	r := &t.ready
 	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Sh: r.Sh, Enrol: r.Enrol,
-		ISC: r.ISC, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
+		ISC: r.ISC, Media: r.Media, MediaPorts: r.MediaPorts, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
 		Platforms: map[string]attack.ServicePlatform{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")

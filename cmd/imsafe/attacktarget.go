@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -41,6 +42,7 @@ import (
 type targetSetup struct {
 	Dir     string        `json:"dir"` // where it may keep its store; it belongs to the runner
 	Off     []string      `json:"off"` // controls
+	Media   bool          `json:"media"`
 	Digest  bool          `json:"digest"`
 	Access  attack.Access `json:"access"` // open beside TLS
 	Quick   bool          `json:"quick"`
@@ -66,15 +68,17 @@ type targetDone struct {
 
 // targetReady is where it is, and who its subscribers are. Their keys are random and die with the target.
 type targetReady struct {
-	Domain string         `json:"domain"`
-	TLS    netip.AddrPort `json:"tls"`
-	Clear  netip.AddrPort `json:"clear"`
-	Gm     netip.AddrPort `json:"gm"`
-	NAT    netip.AddrPort `json:"nat"`
-	Cx     netip.AddrPort `json:"cx"`
-	Sh     netip.AddrPort `json:"sh"`
-	Enrol  netip.AddrPort `json:"enrol"`
-	ISC    netip.AddrPort `json:"isc"`
+	Domain     string         `json:"domain"`
+	TLS        netip.AddrPort `json:"tls"`
+	Clear      netip.AddrPort `json:"clear"`
+	Gm         netip.AddrPort `json:"gm"`
+	NAT        netip.AddrPort `json:"nat"`
+	Cx         netip.AddrPort `json:"cx"`
+	Sh         netip.AddrPort `json:"sh"`
+	Enrol      netip.AddrPort `json:"enrol"`
+	ISC        netip.AddrPort `json:"isc"`
+	Media      netip.AddrPort `json:"media"` // the first of MediaPorts
+	MediaPorts int            `json:"media_ports"`
 	// What the door for enrolment proves itself by, in PEM, and invitations to it.
 	EnrolCA string   `json:"enrol_ca,omitempty"`
 	Tokens  []string `json:"tokens,omitempty"`
@@ -199,12 +203,7 @@ func (t *target) start(a *app) (*targetReady, error) {
 		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places()}); err != nil {
 		return nil, err
 	}
-	if len(clear) > 0 {
-		ready.Clear = clear[0]
-	}
-	for _, s := range t.sockets.IPsec {
-		ready.Gm, ready.NAT = addressOf(s.Clear[0]), addressOf(s.NAT)
-	}
+	ready.places(t, c)
 	ready.Config, err = t.configSum(c)
 	return ready, err
 }
@@ -226,6 +225,19 @@ func (t *target) wires(ready *targetReady, authority *ca.CA, c *config.Config) (
 		}
 	}
 	return identity, at, nil
+}
+
+// places says where the target is open beside TLS.
+func (r *targetReady) places(t *target, c *config.Config) {
+	if _, clear := t.sockets.Addresses(); len(clear) > 0 {
+		r.Clear = clear[0]
+	}
+	if t.setup.Media {
+		r.Media, r.MediaPorts = c.CS.Listen[0].AddrPort, c.CS.Ports
+	}
+	for _, s := range t.sockets.IPsec {
+		r.Gm, r.NAT = addressOf(s.Clear[0]), addressOf(s.NAT)
+	}
 }
 
 // nodes makes the certificate of this node towards others, one of another node for the attacker, and those of services on Sh.
@@ -287,6 +299,9 @@ func (t *target) config() *config.Config {
 	if c.CI.Budget = config.Wide(); t.setup.Tight {
 		tighten(&c.CI.Budget)
 	}
+	if t.setup.Media {
+		t.anchor(&c.CS)
+	}
 	c.Metrics.Listen = config.Address{}
 	c.Timers.Drain = config.Of(100 * time.Millisecond)
 	return &c
@@ -298,6 +313,16 @@ func (t *target) places() int {
 		return attack.SmallPlaces
 	}
 	return 0
+}
+
+// anchor lets media be anchored, at ports that no other target of the same run is likely to have: it takes others where it finds one taken.
+func (t *target) anchor(c *config.CS) {
+	c.Ports, c.SessionsPerUser = 400, 0
+	if t.setup.Tight {
+		c.Ports, c.SessionsPerUser = 2*attack.TightPorts, attack.TightCalls
+	}
+	first := 20000 + uint16(mathrand.N(30))*400 // below those that the system gives to clients
+	c.Listen = []config.Address{{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), first)}}
 }
 
 // tighten makes the budgets those of attack.Tight. The other ones stay wide, so that they do not hide what is tried.
@@ -340,7 +365,7 @@ const targetPremium = "tel:+979123456"
 // each time and means nothing.
 func (t *target) configSum(c *config.Config) (string, error) {
 	same := *c
-	same.Node.DataDir = ""
+	same.Node.DataDir, same.CS.Listen = "", nil // at random
 	off := slices.Clone(t.setup.Off)
 	slices.Sort(off)
 	return evidence.SumOf(map[string]any{"config": fmt.Sprintf("%+v", same), "off": off})

@@ -242,10 +242,10 @@ func (g *Gateway) linkTo(st *stream, side iq.Side, r *iq.Remote) (*stream, error
 	return other, nil
 }
 
-// isOurs reports whether an address is one of the anchor's ports, in use or not: no client is there.
+// isOurs reports whether an address is a port that the anchor has in use: no client is there.
 func (g *Gateway) isOurs(a netip.AddrPort) bool {
-	for i, first := range g.cfg.Listen {
-		if a.Addr().Unmap() == g.pools[i].address && int(a.Port()) >= int(first.Port()) && int(a.Port()) < int(first.Port())+g.cfg.Ports {
+	for _, p := range g.pools {
+		if a.Addr().Unmap() == p.address && p.has(a.Port()) {
 			return true
 		}
 	}

@@ -16,12 +16,13 @@ import (
 type pool struct {
 	address netip.Addr
 	mu      sync.Mutex
-	free    []uint16 // even ports, the next one first
+	free    []uint16            // even ports, the next one first
+	used    map[uint16]struct{} // and those in use
 }
 
 // newPool puts the pairs into an order that nobody can tell.
 func newPool(first netip.AddrPort, count int, random io.Reader) (*pool, error) {
-	p := &pool{address: first.Addr()}
+	p := &pool{address: first.Addr(), used: map[uint16]struct{}{}}
 	start := int(first.Port()) + int(first.Port())%2
 	for port := start; port+1 < int(first.Port())+count && port+1 <= 65535; port += 2 {
 		p.free = append(p.free, uint16(port))
@@ -48,13 +49,23 @@ func (p *pool) take() (uint16, bool) {
 	}
 	port := p.free[0]
 	p.free = p.free[1:]
+	p.used[port] = struct{}{}
 	return port, true
 }
 
 func (p *pool) put(port uint16) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.used, port)
 	p.free = append(p.free, port)
+}
+
+// has reports whether a port is in use here.
+func (p *pool) has(port uint16) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, used := p.used[port&^1]
+	return used
 }
 
 // Free is how many pairs of ports are left.

@@ -133,6 +133,9 @@ const (
 	TightResyncs    = 2
 	TightUnproven   = 40
 	TightSignalling = 32_000 // octets, and as many in a minute
+	// Of a target that anchors media: pairs of ports, and calls that one user may have. A call between two users takes four pairs.
+	TightPorts = 40
+	TightCalls = 3
 )
 
 // SmallPlaces is how many procedures a small target has room for; another has room for 16,384 on each shard.
@@ -166,6 +169,7 @@ type Attack struct {
 	Quick    bool     // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
 	Tight    bool     // the target's budgets are small, so that a run needs few packets; else nobody reaches them
 	Small    bool     // the target has room for SmallPlaces procedures, so that a run needs few packets
+	Media    bool     // the target anchors media
 	Digest   bool     // the target admits subscribers without a card, who are in the cast then
 	Approved []Approved
 	Bounds   Bounds

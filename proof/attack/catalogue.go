@@ -56,6 +56,12 @@ func All() []Attack {
 		profileBomb(),        // IS-11
 		iscSniff(),           // IS-13
 		iscTamper(),          // IS-14
+		rtpBleed(),           // CS-01
+		rtpInject(),          // CS-02
+		sdpDowngrade(),       // CS-03
+		dtlsRace(),           // CS-04
+		srtpReuse(),          // CS-06
+		mediaFlood(),         // CS-07
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03
 		diameterSpoof(),      // CX-01

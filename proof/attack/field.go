@@ -36,17 +36,19 @@ type User struct {
 
 // Site is a target from outside: where it is, what it proves itself by, and who its lab subscribers are.
 type Site struct {
-	Domain string // home domain
-	TLS    netip.AddrPort
-	Clear  netip.AddrPort  // UDP and TCP of the lab profile
-	Gm     netip.AddrPort  // the unprotected port of ipsec-3gpp
-	NAT    netip.AddrPort  // where it receives ESP in UDP
-	Cx     netip.AddrPort  // where the HSS takes Diameter peers
-	Sh     netip.AddrPort  // where it takes application servers
-	Enrol  netip.AddrPort  // where service platforms ask to be approved
-	ISC    netip.AddrPort  // where approved service platforms connect
-	Node   tls.Certificate // of a node that is neither HSS nor CSCF
-	Roots  *x509.CertPool
+	Domain     string // home domain
+	TLS        netip.AddrPort
+	Clear      netip.AddrPort // UDP and TCP of the lab profile
+	Gm         netip.AddrPort // the unprotected port of ipsec-3gpp
+	NAT        netip.AddrPort // where it receives ESP in UDP
+	Cx         netip.AddrPort // where the HSS takes Diameter peers
+	Sh         netip.AddrPort // where it takes application servers
+	Media      netip.AddrPort // the first port of its media anchor, of MediaPorts
+	MediaPorts int
+	Enrol      netip.AddrPort  // where service platforms ask to be approved
+	ISC        netip.AddrPort  // where approved service platforms connect
+	Node       tls.Certificate // of a node that is neither HSS nor CSCF
+	Roots      *x509.CertPool
 	// EnrolRoots are what the doors for service platforms prove themselves by; Tokens are invitations to enrol.
 	EnrolRoots *x509.CertPool
 	Tokens     []string

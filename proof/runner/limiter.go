@@ -23,7 +23,10 @@ type limiter struct {
 	network attack.Network
 	bounds  attack.Bounds
 	targets []netip.AddrPort
-	clock   shard.Clock
+	// The ports of the target's media anchor: so many from the first on.
+	media      netip.AddrPort
+	mediaPorts int
+	clock      shard.Clock
 
 	mu      sync.Mutex
 	conns   int
@@ -39,7 +42,7 @@ var _ attack.Network = (*limiter)(nil)
 
 // Dial implements attack.Network.
 func (l *limiter) Dial(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	if !slices.Contains(l.targets, to) {
+	if !l.ofTarget(to) {
 		return nil, fmt.Errorf("%w: %v is no address of the target", ErrBounds, to)
 	}
 	if err := l.open(); err != nil {
@@ -52,7 +55,18 @@ func (l *limiter) Dial(ctx context.Context, network string, from netip.Addr, to 
 	return &limited{Conn: conn, l: l}, nil
 }
 
-// ListenPacket implements attack.Network: a relay's side towards an honest client. It sends to nobody who has not sent first.
+// ofTarget reports whether an address is the target's.
+func (l *limiter) ofTarget(a netip.AddrPort) bool {
+	return slices.Contains(l.targets, a) || l.isMedia(a)
+}
+
+func (l *limiter) isMedia(a netip.AddrPort) bool {
+	first := int(l.media.Port())
+	return a.Addr().Unmap() == l.media.Addr() && int(a.Port()) >= first && int(a.Port()) < first+l.mediaPorts
+}
+
+// ListenPacket implements attack.Network: a relay's side towards an honest client, or the attacker's own media. It sends to nobody who has not
+// sent first, but to the target's media anchor.
 func (l *limiter) ListenPacket(local netip.Addr) (net.PacketConn, error) {
 	if err := l.open(); err != nil {
 		return nil, err
@@ -89,7 +103,7 @@ func (c *limitedPackets) WriteTo(b []byte, to net.Addr) (int, error) {
 	c.mu.Lock()
 	known := c.heard[to.String()]
 	c.mu.Unlock()
-	if !known {
+	if at, err := netip.ParseAddrPort(to.String()); !known && (err != nil || !c.l.isMedia(at)) {
 		return 0, fmt.Errorf("%w: %v has sent nothing", ErrBounds, to)
 	}
 	if err := c.l.spend(len(b)); err != nil {

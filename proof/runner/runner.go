@@ -145,7 +145,7 @@ type run struct {
 // once is one run: target, baseline, attack, baseline.
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
-	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
+	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Media: a.Media, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
 		Small: a.Small, Cast: cast(a), Approved: a.Approved, Mode: r.cfg.Mode})
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	site := target.Site()
-	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, clock: r.cfg.Clock,
+	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, clock: r.cfg.Clock, media: site.Media, mediaPorts: site.MediaPorts,
 		targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol, site.ISC}}
 	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random,
 		Honest: r.cfg.Network, Attacker: bounds, Operate: target.Operate, Files: target.Files()})

@@ -12,6 +12,7 @@ import (
 // Setup is what a target is asked to be.
 type Setup struct {
 	Off     []secure.ControlID // all others are on
+	Media   bool               // media are anchored
 	Digest  bool               // subscribers without a card are admitted
 	Access  attack.Access      // that is open beside TLS
 	Quick   bool               // SIP timers towards clients are attack.QuickT1

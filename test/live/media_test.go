@@ -14,7 +14,7 @@ import (
 
 // anchors lets a node anchor media on loopback.
 func anchors(c *config.Config) {
-	c.CS.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:43000")}}
+	c.CS.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:14000")}}
 	c.CS.Ports = 2000
 }
 
@@ -107,7 +107,7 @@ func TestAnchoredCall(t *testing.T) {
 			parties := registeredUEs(t, ctx, node, transports...)
 			out, in := talk(t, ctx, parties[0], parties[1])
 			for _, call := range []*ue.Call{out, in} {
-				if m := call.Media(); m.Remote.Port() < 43000 || m.Remote.Port() >= 45000 || m.Protection != "DTLS-SRTP AEAD_AES_256_GCM" {
+				if m := call.Media(); m.Remote.Port() < 14000 || m.Remote.Port() >= 16000 || m.Protection != "DTLS-SRTP AEAD_AES_256_GCM" {
 					t.Errorf("media go to %v, %s", m.Remote, m.Protection)
 				}
 			}

@@ -13,7 +13,7 @@ import (
 
 // anchored lets media pass the anchor.
 func anchored(c *config.Config) {
-	c.CS.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:46000")}}
+	c.CS.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:16000")}}
 	c.CS.Ports = 2000
 }
 

@@ -1,0 +1,260 @@
+package attack
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"imsafe/client/ue"
+	"imsafe/proto/rtpport"
+	"imsafe/proto/sdp"
+	"imsafe/proto/sip"
+)
+
+// What attacks on media have in common: packets as an attacker makes them, an honest party whose sockets show what passes, and the attacker's
+// own half of a call, which says what he likes.
+
+// rtpPacket is RTP in clear: payload type 8, and whatever else the attacker wants.
+func rtpPacket(ssrc uint32, seq uint16, payload []byte) []byte {
+	b := []byte{0x80, 8}
+	b = binary.BigEndian.AppendUint16(b, seq)
+	b = binary.BigEndian.AppendUint32(b, uint32(seq)*160)
+	b = binary.BigEndian.AppendUint32(b, ssrc)
+	return append(b, payload...)
+}
+
+// isVoice reports whether a datagram is RTP (RFC 7983 7, RFC 5761 4).
+func isVoice(b []byte) bool { return len(b) > 12 && b[0]>>6 == 2 && (b[1] < 192 || b[1] > 223) }
+
+// tapped is the socket of an honest party, of which somebody in the path has copies of all that passes.
+type tapped struct {
+	net.PacketConn
+
+	mu      sync.Mutex
+	in, out [][]byte
+	to      net.Addr // where it sent last
+
+	// first, if not nil, is called once, before the first DTLS record leaves for an address.
+	first func(write func([]byte) error) error
+	once  sync.Once
+}
+
+func (t *tapped) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := t.PacketConn.ReadFrom(b)
+	if err == nil && isVoice(b[:n]) {
+		t.mu.Lock()
+		t.in = append(t.in, append([]byte(nil), b[:n]...))
+		t.mu.Unlock()
+	}
+	return n, from, err
+}
+
+func (t *tapped) WriteTo(b []byte, to net.Addr) (int, error) {
+	if isVoice(b) {
+		t.mu.Lock()
+		t.out, t.to = append(t.out, append([]byte(nil), b...)), to
+		t.mu.Unlock()
+	}
+	var err error
+	if t.first != nil && len(b) > 0 && b[0] == 22 {
+		t.once.Do(func() {
+			err = t.first(func(b []byte) error { _, err := t.PacketConn.WriteTo(b, to); return err })
+		})
+	}
+	if err != nil {
+		return 0, err
+	}
+	return t.PacketConn.WriteTo(b, to)
+}
+
+// sent returns the voice that the party has sent, and where to.
+func (t *tapped) sent() ([][]byte, net.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append([][]byte(nil), t.out...), t.to
+}
+
+// got returns the voice that has come to the party.
+func (t *tapped) got() [][]byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append([][]byte(nil), t.in...)
+}
+
+// tappedParty is an honest user, registered, whose media pass somebody in the path. tap is the socket of the latest call.
+func (f *Field) tappedParty(ctx context.Context, name string) (p *Party, tap func() *tapped, err error) {
+	return f.overtakenParty(ctx, name, nil)
+}
+
+// overtakenParty is tappedParty, whose first DTLS record in each call somebody overtakes in its name.
+func (f *Field) overtakenParty(ctx context.Context, name string, first func(write func([]byte) error) error) (p *Party, tap func() *tapped, err error) {
+	var mu sync.Mutex
+	var latest *tapped
+	p, err = f.party(ctx, name, func(c *ue.Config) {
+		listen := c.ListenPacket
+		c.ListenPacket = func(local netip.Addr) (net.PacketConn, error) {
+			conn, err := listen(local)
+			if err != nil {
+				return nil, err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			latest = &tapped{PacketConn: conn, first: first}
+			return latest, nil
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err = p.UE.Register(ctx); err != nil {
+		return nil, nil, fmt.Errorf("%s cannot register: %w", name, err)
+	}
+	return p, func() *tapped { mu.Lock(); defer mu.Unlock(); return latest }, nil
+}
+
+// speaker is the attacker's half of a call: he signals as a client does, and his media are what he writes.
+type speaker struct {
+	hand   *Hand
+	invite Request // of the call; its CSeq and lines are those of the last
+	leg    *rtpport.Leg
+	legs   []*rtpport.Leg
+	local  sdp.Local
+}
+
+// voiceOf is what the attacker's half can do.
+func voiceOf() sdp.Capabilities { return sdp.Capabilities{Audio: []sdp.Codec{sdp.PCMA()}} }
+
+// speak calls an honest party, who answers.
+func (f *Field) speak(ctx context.Context, h *Hand, to *Party) (*speaker, *ue.Call, error) {
+	s := &speaker{hand: h, invite: Request{Method: "INVITE", URI: to.IMPU, FromTag: f.token(), CallID: f.token()}}
+	var call *ue.Call
+	err := s.offer(ctx, f, func() error {
+		var err error
+		if call, err = to.Rung(ctx); err == nil {
+			call.Answer(ue.Voice{})
+		}
+		return err
+	})
+	if err == nil {
+		_, err = call.Until(ctx, ue.Secured)
+	}
+	if err != nil {
+		s.close()
+		return nil, nil, fmt.Errorf("%s and %s do not get a call: %w", h.Name, to.Name, err)
+	}
+	return s, call, nil
+}
+
+// offer sends an INVITE with a port, a certificate and so keys of its own, and waits for all of that to stand. Inside the call it is a re-INVITE.
+func (s *speaker) offer(ctx context.Context, f *Field, ringing func() error) error {
+	conn, err := f.attacker.ListenPacket(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	if err != nil {
+		return err
+	}
+	certificate, err := rtpport.NewCertificate(f.Random, f.Clock.Wall())
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	leg, err := rtpport.New(rtpport.Config{Conn: conn, Clock: f.Clock, Rand: f.Random, Certificate: certificate, Relay: func([]byte, bool) {}})
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	s.legs, s.leg = append(s.legs, leg), leg
+	go func() { _ = leg.Run(ctx) }() // what it could not do shows in what it is wanted for
+	s.local = sdp.Local{ID: 1, Version: s.local.Version + 1, Address: leg.Local().Addr(), Port: leg.Local().Port(), Fingerprints: leg.Fingerprints()}
+	offer := sdp.NewOffer(s.local, voiceOf())
+	body, err := offer.Marshal()
+	if err != nil {
+		return err
+	}
+	s.invite.CSeq++
+	s.invite.Body = string(body)
+	answer, err := s.ask(ctx, ringing)
+	if err != nil {
+		return err
+	}
+	described, err := sdp.Parse(answer.Body(), sdp.Limits{})
+	if err != nil {
+		return err
+	}
+	agreed, err := sdp.Match(offer, described, voiceOf())
+	if err != nil {
+		return err
+	}
+	if err := leg.Start(agreed); err != nil {
+		return err
+	}
+	select {
+	case <-leg.Ready():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("no keys: %w", ctx.Err())
+	}
+}
+
+// ask sends the INVITE and acknowledges its answer.
+func (s *speaker) ask(ctx context.Context, ringing func() error) (*sip.Message, error) {
+	h, r := s.hand, s.invite
+	r.Lines = append(append([]string{}, s.invite.Lines...), "Contact: "+h.Contact(), "Content-Type: application/sdp")
+	if err := h.Write(h.Text(r)); err != nil {
+		return nil, err
+	}
+	if ringing != nil {
+		if err := ringing(); err != nil {
+			return nil, err
+		}
+	}
+	cseq := fmt.Sprintf("%d INVITE", r.CSeq)
+	m, err := h.Await(ctx, func(m *sip.Message) bool {
+		return !m.IsRequest() && m.Status() >= 200 && string(m.Get(sip.HdrCallID)) == r.CallID && string(m.Get(sip.HdrCSeq)) == cseq
+	})
+	if err != nil {
+		return nil, err
+	}
+	if m.Status() != 200 {
+		return m, fmt.Errorf("attack: the INVITE is answered %d", m.Status())
+	}
+	s.keep(m)
+	ack := s.invite
+	ack.Method, ack.Body = "ACK", ""
+	return m, h.Write(h.Text(ack))
+}
+
+// keep takes the dialog out of the answer to the first INVITE.
+func (s *speaker) keep(m *sip.Message) {
+	if s.invite.ToTag != "" {
+		return
+	}
+	s.invite.To, s.invite.ToTag = s.invite.URI, string(m.ToTag())
+	if contact, err := sip.ParseNameAddr(m.Get(sip.HdrContact)); err == nil {
+		s.invite.URI = string(contact.URI)
+	}
+	var route []string
+	for v := range m.Values(sip.HdrRecordRoute) {
+		route = append([]string{string(v)}, route...)
+	}
+	s.invite.Lines = []string{"Route: " + strings.Join(route, ", ")}
+}
+
+// close ends the media. The call is the other's to end.
+func (s *speaker) close() {
+	for _, l := range s.legs {
+		l.Close()
+	}
+}
+
+// pause waits in the pace of a sender.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
