@@ -16,6 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+var quiet = slog.New(slog.DiscardHandler)
+
 func listen(at netip.AddrPort) (net.PacketConn, error) {
 	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 }
@@ -30,7 +32,7 @@ func start(t testing.TB, gate *secure.Gate, edit func(*Config)) *Gateway {
 	if gate == nil {
 		gate = secure.NewGate(nil, nil)
 	}
-	g, err := New(c, Ports{Clock: shard.RealClock(), Random: rand.Reader, Gate: gate, Listen: listen, Log: slog.New(slog.DiscardHandler)})
+	g, err := New(c, Ports{Clock: shard.RealClock(), Random: rand.Reader, Gate: gate, Listen: listen, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 type legs struct {
 	end            *end
 	media, control *rtpport.Leg
-	running        bool
+	deaf           bool // RTCP has a port of its own there, and none here
 }
 
 // handshake is how long one may take: a client that was told early may wait until the call is answered.
@@ -65,13 +65,20 @@ func (l *legs) start(r iq.Remote) error {
 		rate.Octets = min(rate.Octets, uint32(r.Kilobits*1000/8*5/4)) // b= counts no tags, and an end may be a little early
 		l.media.Limit(rate)
 	}
-	a := sdp.Agreed{Keying: r.Keying, Role: r.Role, Fingerprints: r.Fingerprints, Send: true, Receive: true, Remote: r.Media, RTCPMux: l.control == nil}
+	a := sdp.Agreed{Keying: r.Keying, Role: r.Role, Fingerprints: r.Fingerprints, Send: true, Receive: true, Remote: r.Media}
 	for t := range uint8(128) {
 		if r.Types.Has(t) {
 			a.Accept = append(a.Accept, sdp.Codec{PayloadType: t})
 			a.RecvPT = t
 		}
 	}
+	if r.Control == r.Media && l.control != nil { // rtcp-mux: the second port is not needed
+		l.end.control.Remove(l.control)
+		l.control.Close()
+		l.control = nil
+	}
+	l.deaf = r.Control != r.Media && l.control == nil
+	a.RTCPMux = r.Control == r.Media
 	err := l.startOne(l.media, a, r)
 	if err == nil && l.control != nil {
 		a.Remote = r.Control
@@ -90,12 +97,11 @@ func (l *legs) startOne(leg *rtpport.Leg, a sdp.Agreed, r iq.Remote) error {
 	if err != nil {
 		return iq.ErrKeying
 	}
-	l.running = true
-	g, e := l.end.g, l.end
+	g, e, control := l.end.g, l.end, leg == l.control
 	g.wg.Go(func() {
 		err := leg.Run(g.ctx)
 		switch {
-		case err == nil:
+		case err == nil || control: // without RTCP a call goes on
 		case errors.Is(err, rtpport.ErrFingerprint):
 			g.failed(e.stream, iq.ReasonFingerprint, err)
 		default:

@@ -100,7 +100,10 @@ type far struct {
 // forward passes a packet to the far end.
 func (f *far) forward(b []byte, control bool) {
 	l := f.media
-	if control && f.control != nil {
+	switch {
+	case control && f.deaf:
+		return
+	case control && f.control != nil:
 		l = f.control
 	}
 	// What is on hold, or has no keys yet, loses a packet; the leg counts it.

@@ -26,6 +26,9 @@ func (c *call) negotiate(in hop.Inbound, from iq.Side, initial bool) (n *negotia
 		return nil, 0
 	}
 	n = &negotiation{c: c, from: from, method: in.Msg.Method(), initial: initial}
+	if hidesDescription(in.Msg) {
+		return nil, 488
+	}
 	body, has := descriptionOf(in.Msg)
 	if !has {
 		return n, 0
@@ -87,6 +90,8 @@ func (n *negotiation) response(r hop.Reply) hop.Reply {
 	answered := n.initial && r.Status()/100 == 2
 	second := answered && c.confirmed != "" && c.confirmed != tag
 	switch {
+	case hidesDescription(r.Msg):
+		r.Msg.SetBody("", nil)
 	case !has:
 	case r.Status() >= 300 || c.over:
 		describe(r.Msg, nil) // what might have been (RFC 3261 21.4.26) is nobody's business here

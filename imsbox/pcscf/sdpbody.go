@@ -23,6 +23,18 @@ func descriptionOf(m *sip.Message) ([]byte, bool) {
 	return nil, false
 }
 
+// hidesDescription reports whether a body of several parts says in more than one place, or in another one than we find, that it has a
+// description: two who read it could find two.
+func hidesDescription(m *sip.Message) bool {
+	kind := m.Get(sip.HdrContentType)
+	if !isType(kind, typeMultipart) {
+		return false
+	}
+	_, _, found := partOf(kind, m.Body())
+	said := bytes.Count(bytes.ToLower(m.Body()), []byte(typeSDP))
+	return said > 1 || said == 1 && !found
+}
+
 // describe puts another description in the place of a message's; nil takes it out.
 func describe(m *sip.Message, description []byte) {
 	kind, body := bytes.Clone(m.Get(sip.HdrContentType)), m.Body()

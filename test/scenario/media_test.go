@@ -499,6 +499,14 @@ func TestMedia_in_a_body_of_several_parts(t *testing.T) {
 	a.bob.Answer(486)
 	a.alice.Response(486)
 	a.idle()
+	for name, hidden := range map[string]string{"two descriptions": strings.Replace(whole, "text/plain\r\n\r\nhello", "application/sdp\r\n\r\nv=0", 1),
+		"a boundary within": strings.Replace(strings.Replace(whole, "--x", "--y", -1), "--y\r\nContent-Type: text/plain", "--x\r\nContent-Type: multipart/mixed;boundary=y\r\n\r\n--y\r\nContent-Type: text/plain", 1)} {
+		a.alice.Send(sip.INVITE, a.bob.IMPU, house.Body("multipart/mixed;boundary=x", []byte(hidden)))
+		if a.alice.Response(488) == nil {
+			t.Errorf("%s: %s", name, a.alice.Pending())
+		}
+	}
+	a.idle()
 }
 
 // TestMedia_without_the_floor: with the control off media go in clear, so it is the control that keeps them from it.
