@@ -33,6 +33,7 @@ var floorPlan = []row{
 	{"proto/diameter", "proto/shard", "x/net x/sys", ""},
 	{"proto/dns", "", "miekg/dns", ""},
 	{"proto/secagree", "", "", ""},
+	{"proto/passport", "", "go-jose", ""},
 	{"proto/esp", "proto/aka proto/shard proto/slab", "x/net x/sys", ""},       // its keys are CK and IK as aka's types
 	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", "proto/espnet"}, // the kernel's associations, booked in esp's table
 	{"proto/espnet", "proto/esp proto/shard", "gvisor", "proto/aka"},
@@ -146,6 +147,7 @@ var modules = map[string]string{
 	"x/sync":         "golang.org/x/sync",
 	"nftables":       "github.com/google/nftables",
 	"x/sys":          "golang.org/x/sys",
+	"go-jose":        "github.com/go-jose/go-jose/v4",
 }
 
 // ban gives the reason why a row does not allow an import. The first that fits is quoted.
@@ -176,6 +178,7 @@ var bans = []ban{
 	{"*", "sqlite", "SQL stays behind store"},
 	{"*", "gvisor", "its API moves, so only proto/espnet touches it"},
 	{"*", "pion/dtls pion/srtp pion/rtp pion/rtcp pion/transport", "media protocols stay in proto/rtpport and the client"},
+	{"*", "go-jose", "tokens are read and signed on the ground floor alone"},
 	{"*", "prometheus", "hot paths count in plain atomics; trace exports them"},
 	{"*", "go-toml", "configuration is read in config, once, whole; manifests in refpoint/isc"},
 	{"*", "kong", "verbs are in cmd"},
