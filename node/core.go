@@ -99,6 +99,8 @@ type World struct {
 	Cx     cx.Server // the HSS of another process, for a node that has CSCFs and no HSS
 	// Services are the service platforms that may be asked, for a node that has an S-CSCF; nil: none.
 	Services imsservice.Services
+	// Voucher signs for the home network who calls and with which media keys, for a node that has an S-CSCF; nil: nobody does.
+	Voucher scscf.Voucher
 	// Push finds the S-CSCFs of other processes, for a node that has an HSS; nil where there are none.
 	Push func(serverName string) cx.Client
 	// Digest are the algorithms of SIP Digest for subscribers without a card; empty: off.
@@ -262,7 +264,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: numbering(w), Routes: routes(w), EmergencyIdentity: emergencyIdentity(w)},
 		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
-			Origin: mint.Origin(string(n.scscf)), Random: w.Random, ISC: c.isc()}); err != nil {
+			Origin: mint.Origin(string(n.scscf)), Random: w.Random, ISC: c.isc(), Voucher: w.Voucher}); err != nil {
 		return err
 	}
 	if c.Services != nil {

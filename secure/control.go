@@ -69,6 +69,9 @@ const (
 	CSConfidentialityKeyFresh       // no key for two legs, no index twice under one (RFC 3711 9.1)
 	CSAvailabilityDTLSConsent       // a handshake binds nobody before its fingerprint fits (RFC 5763 6.2)
 	CSAvailabilityPortBudget        // so much for a port, so many ports for a user (ours)
+	CSAuthenticationGrant           // a platform is an end of media by a signed grant, or not at all (RFC 8224, RFC 8225)
+	CSAuthorizationGrantLeg         // a grant is of one leg: a platform brings none with it (ours)
+	CSIntegrityFingerprint          // media keys are those that were signed (RFC 8225 5.2.2)
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
 	CoreAuthenticationOriginHost    // a Diameter peer is who its certificate says (RFC 6733 13)
 	CoreIntegrityDecisionLog        // decisions are chained and signed: what is changed later is found (ITU-T X.805 6.3)
@@ -141,6 +144,9 @@ var controlNames = [controlCount]string{
 	CSConfidentialityKeyFresh:       "cs.confidentiality.key-fresh",
 	CSAvailabilityDTLSConsent:       "cs.availability.dtls-consent",
 	CSAvailabilityPortBudget:        "cs.availability.port-budget",
+	CSAuthenticationGrant:           "cs.authentication.grant",
+	CSAuthorizationGrantLeg:         "cs.authorization.grant-leg",
+	CSIntegrityFingerprint:          "cs.integrity.fingerprint",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",
 	CoreAuthenticationOriginHost:    "core.authentication.origin-host",
 	CoreIntegrityDecisionLog:        "core.integrity.decision-log",

@@ -17,6 +17,7 @@ var coreHeaders = []sip.HeaderID{
 	sip.HdrPPrivateNetworkIndication, sip.HdrPDCSBillingInfo, sip.HdrPDCSLAES, sip.HdrPDCSTracePartyID, sip.HdrPDCSOSPS,
 	sip.HdrPDCSRedirect, sip.HdrFeatureCaps, sip.HdrAttestationInfo, sip.HdrOriginationID, sip.HdrRestorationInfo,
 	sip.HdrRelayedCharge, sip.HdrServiceInteractInfo, sip.HdrResourceShare, sip.HdrPriorityShare, sip.HdrResponseSource,
+	sip.HdrIdentity, // RFC 8224 5: the authentication service is ours
 }
 
 // The same, of headers that we have no other use for: an identity as networks asserted it before RFC 3325, which some

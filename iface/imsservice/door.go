@@ -126,6 +126,14 @@ func (d *Door) Returns(host []byte) int {
 	return 1
 }
 
+// Media implements isc.Door.
+func (d *Door) Media(host []byte) (isc.MediaRight, bool) {
+	if s := d.ports.Services.ByServer(host); s != nil {
+		return s.Media()
+	}
+	return isc.MediaRight{}, false
+}
+
 // Forget takes the platform at host out of all dialogs: they were ended.
 func (d *Door) Forget(host string) { d.visits.leaveAll(host) }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"imsafe/hop"
+	"imsafe/proto/passport"
 	"imsafe/proto/sip"
 	"imsafe/secure"
 )
@@ -111,7 +112,7 @@ func withhold(m *sip.Message, table []private, asked privacy) {
 		m.Remove(table[i].header)
 	}
 	for i := range onDemand {
-		if asked&onDemand[i].word != 0 {
+		if asked&onDemand[i].word != 0 && !(onDemand[i].header == sip.HdrIdentity && vouchesForNobody(m)) {
 			m.Remove(onDemand[i].header)
 		}
 	}
@@ -121,6 +122,25 @@ func withhold(m *sip.Message, table []private, asked privacy) {
 	if m.Has(sip.HdrHistoryInfo) {
 		withholdHistory(m, asked)
 	}
+}
+
+// vouchesForNobody reports whether what vouches for the sender names him as nobody (RFC 8224 4.1): the other party still learns that his
+// media keys are signed.
+func vouchesForNobody(m *sip.Message) bool {
+	for v := range m.Values(sip.HdrIdentity) {
+		p, err := passport.ParseIdentity(v)
+		if err != nil {
+			return false
+		}
+		who := p.Orig
+		if p.Type == passport.Rsp && len(p.Dest) == 1 {
+			who = p.Dest[0]
+		}
+		if !isNobody([]byte(who.URI)) {
+			return false
+		}
+	}
+	return true
 }
 
 // ofDevice are the parameters of Contact that are for the registrar (RFC 5626 4.1, 4.2): the number of the device, and of its flow. A

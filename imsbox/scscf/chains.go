@@ -2,11 +2,13 @@ package scscf
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"time"
 
 	"imsafe/hop"
 	"imsafe/imsbox/filter"
+	"imsafe/proto/passport"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
@@ -55,6 +57,10 @@ type passage struct {
 	uses     int    // how often it may still come back
 	returned bool
 	ended    bool
+
+	odi     string    // the identifier as it goes out
+	offered vouched   // the session description that went out; not changed
+	answers []vouched // those that came from behind the platform
 }
 
 // passages are the stays. The identifier is the sealed number of a slot (TS 24.229 5.4.3.2: the S-CSCF's own Route entry carries it): it says
@@ -140,6 +146,41 @@ func (p *passages) walk(place shard.Place) (chain, bool) {
 		return chain{}, false
 	}
 	return stay.chain, true
+}
+
+// name takes down the identifier of a stay.
+func (p *passages) name(stay *passage, identifier []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stay.odi = string(identifier)
+}
+
+// note takes down a session description that came from behind the platform.
+func (p *passages) note(stay *passage, v vouched) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(stay.answers) < maxVouched {
+		stay.answers = append(stay.answers, v)
+	}
+}
+
+// behind returns the session description from behind the platform that has these media keys, and whether there were any.
+func (p *passages) behind(stay *passage, keys []passport.Fingerprint) (found vouched, others bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range stay.answers {
+		if slices.Equal(v.keys, keys) {
+			return v, true
+		}
+	}
+	return vouched{}, len(stay.answers) > 0
+}
+
+// stayOf returns the stay that a number stands for, nil if there is none any more. What does not change in it may be read.
+func (p *passages) stayOf(place shard.Place) *passage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.find(place)
 }
 
 // settle ends a stay after the final answer, but for one that a dialog keeps, and reports whether the request ever came back.

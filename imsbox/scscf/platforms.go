@@ -48,7 +48,7 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 		return x.Respond(503, ""), false
 	}
 	c.devices = nil
-	stay := &passage{chain: c, host: string(uri.Host), uses: s.ports.ISC.Returns(uri.Host)}
+	stay := &passage{chain: c, host: string(uri.Host), uses: s.ports.ISC.Returns(uri.Host), offered: vouchedIn(in.Msg)}
 	place, room := s.passages.open(stay)
 	if !room {
 		return x.Respond(503, ""), false
@@ -56,12 +56,27 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 	m := in.Msg.Clone()
 	var b [192]byte
 	v := s.ports.Sealer.Seal(append(b[:0], "<sip:"...), tokenPassage, place)
+	s.passages.name(stay, v[len("<sip:"):])
 	m.Prepend(sip.HdrRoute, append(append(append(v, '@'), s.cfg.Name...), ";lr>"...))
 	m.PrependString(sip.HdrRoute, "<"+criterion.Server.ServerName+";lr>")
 	m.SetString(sip.HdrPServedUser, "<"+c.user.served+">"+sessionCase(c.when))
 	callID := string(m.Get(sip.HdrCallID))
 	offer, before := s.hosted.Offer(in.Msg, 1), in.Msg.Count(sip.HdrRecordRoute)
-	r = x.Forward(isc.Name, hop.Inbound{Msg: m, Proof: in.Proof}, up)
+	judged := s.judgesAnswer(in, stay)
+	r = x.Forward(isc.Name, hop.Inbound{Msg: m, Proof: in.Proof}, func(r hop.Reply) hop.Reply {
+		if judged(r) != "" { // nobody hears it: the final response says why
+			r.Msg.Release()
+			return hop.Reply{}
+		}
+		if up != nil {
+			return up(r)
+		}
+		return r
+	})
+	if control := judged(r); control != "" {
+		r.Msg.Release()
+		r = warnsOf(x.Respond(403, ""), s.cfg.HomeDomain, control)
+	}
 	confirmed := r.Status()/100 == 2 && in.Msg.Method() == sip.INVITE
 	s.hosts(offer, []byte(stay.host), before, r)
 	returned := s.passages.settle(place, callID, confirmed, x.Task().Now())
@@ -100,33 +115,49 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if carries {
 		c, known = s.passages.walk(place)
 	}
+	stay := s.passages.stayOf(place)
 	if !known { // the door lets it through in a lab only: as where an identifier is whatever a platform says
 		return s.goOn(x, in, chain{})
 	}
 	s.stay(in)
+	if stay != nil && s.judgesOffer(in, stay) {
+		return warnsOf(x.Refuse(in, 403, ""), s.cfg.HomeDomain, "cs.integrity.fingerprint")
+	}
 	goOn := s.divert
 	if c.onward == toHome || string(in.Msg.RequestURI()) == c.target {
-		goOn = func(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply { return s.serve(x, in, c, nil) }
+		goOn = func(x *hop.Exchange, in hop.Inbound, c chain, up hop.Up) hop.Reply { return s.serve(x, in, c, up) }
 	}
+	up := s.notes(stay)
 	if string(in.Msg.Get(sip.HdrCallID)) == c.callID {
-		return goOn(x, in, c)
+		return up(goOn(x, in, c, up))
 	}
 	host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1) // it has answered, and calls on
-	r := goOn(x, in, c)
+	r := up(goOn(x, in, c, up))
 	s.hosted.Confirmed(offer, host, host, hostedCaller, r)
 	return r
 }
 
 // divert goes on with a request whose target a platform of the called user has changed: as his originating request after a call diversion
 // (TS 24.229 5.4.3.3, TS 23.218 6.5.2), once.
-func (s *SCSCF) divert(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
+func (s *SCSCF) divert(x *hop.Exchange, in hop.Inbound, c chain, up hop.Up) hop.Reply {
 	s.normalise(in.Msg)
 	if s.barsRoute(in, c.user.served) {
 		return x.Refuse(in, 403, "")
 	}
+	s.diverts(in.Msg, c.target)
 	c.unregistered = c.onward == toNobody
 	c.when, c.onward, c.cursor = cx.OriginatingCDIV, toHome, filter.Cursor{Version: c.filter.Version()}
-	return s.serve(x, in, c, nil)
+	return s.serve(x, in, c, up)
+}
+
+// notes returns what takes down the session descriptions that go to a platform from behind it.
+func (s *SCSCF) notes(stay *passage) hop.Up {
+	return func(r hop.Reply) hop.Reply {
+		if stay != nil && describes(r) {
+			s.passages.note(stay, vouchedIn(r.Msg))
+		}
+		return r
+	}
 }
 
 // stay keeps the S-CSCF between a platform and what comes behind it in the dialog. Its entry says that the session is accounted for by
@@ -140,18 +171,26 @@ func (s *SCSCF) stay(in hop.Inbound) {
 // roleBetween is the user part of our route entries between a platform and what is behind it.
 const roleBetween = "between"
 
+// hasReturned reports whether a request of a platform is one that it gave back, as against one that it began: the topmost entry of
+// Record-Route is ours, which no platform can write (the door takes them off what platforms begin).
+func (s *SCSCF) hasReturned(in hop.Inbound) bool { return s.isBetween(in.Msg.Get(sip.HdrRecordRoute)) }
+
 // takeBetween takes such an entry off the top of Route.
 func (s *SCSCF) takeBetween(in hop.Inbound) bool {
-	addr, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrRoute))
-	if err != nil {
-		return false
-	}
-	uri, err := sip.ParseURI(addr.URI)
-	if err != nil || string(uri.Host) != string(s.cfg.Name) || string(uri.User) != roleBetween {
+	if !s.isBetween(in.Msg.Get(sip.HdrRoute)) {
 		return false
 	}
 	in.Msg.RemoveFirst(sip.HdrRoute)
 	return true
+}
+
+func (s *SCSCF) isBetween(route []byte) bool {
+	addr, err := sip.ParseNameAddr(route)
+	if err != nil {
+		return false
+	}
+	uri, err := sip.ParseURI(addr.URI)
+	return err == nil && string(uri.Host) == string(s.cfg.Name) && string(uri.User) == roleBetween
 }
 
 // dropOwnRoute takes the entry off by which a request came here (TS 24.229 5.4.3.3 step 2).

@@ -66,7 +66,8 @@ type Ports struct {
 	Origin   secure.Proof  // of what it says itself
 	Sealer   *shard.Sealer // of the tokens in temporary GRUUs
 	ISC      isc.Door      // the I-S door; nil: there are no service platforms
-	Random   io.Reader     // nonces of SIP Digest; safe for concurrent use, needed only with that
+	Random   io.Reader     // nonces of SIP Digest and numbers of grants; safe for concurrent use, needed only with them
+	Voucher  Voucher       // signs for the home network; nil: nobody vouches for anything
 }
 
 // SCSCF is one Serving-CSCF.
@@ -85,6 +86,7 @@ type SCSCF struct {
 	dialogs    *dialog.Ledger
 	profiles   *profiles
 	passages   *passages
+	unvouched  atomic.Uint64
 	hosted     *dialog.Ledger // the dialogs that platforms take part in, by their host
 }
 

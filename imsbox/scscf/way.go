@@ -97,6 +97,7 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if s.barsRoute(in, user.served) {
 		return x.Refuse(in, 403, "")
 	}
+	s.vouches(in)
 	account := s.account(in, rf.Originating, user)
 	s.recordRoute(in, rf.Originating)
 	offer := s.dialogs.Offer(in.Msg, 1)
@@ -119,6 +120,9 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	c.devices = devices
 	s.dropOwnRoute(in)
+	if fromPlatform(in) && !s.hasReturned(in) && s.judgesOrigination(in) {
+		return warnsOf(x.Refuse(in, 403, ""), s.cfg.HomeDomain, "cs.authentication.grant")
+	}
 	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)
 	name := s.addIOI(in, rf.Terminating)
@@ -156,15 +160,15 @@ func (s *SCSCF) deliver(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 	}
 	offer := s.dialogs.Offer(in.Msg, 1)
 	s.address(in, user)
-	name, about := s.addIOI(in, rf.Terminating), in
+	name, vouch, about := s.addIOI(in, rf.Terminating), s.answers(in, user), in
 	return s.early(x, in, user, func(up hop.Up) hop.Reply {
 		r := x.Fork(in, s.branches(devices, in.Msg, offer), func(r hop.Reply) hop.Reply {
 			if up != nil {
 				r = up(r)
 			}
-			return name(r)
+			return vouch(name(r))
 		})
-		return name(s.bars3xx(x, about, user.served, r))
+		return vouch(name(s.bars3xx(x, about, user.served, r)))
 	})
 }
 

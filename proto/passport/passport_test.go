@@ -215,6 +215,17 @@ func TestIdentityRefuses(t *testing.T) {
 	}
 }
 
+func TestKeysOf(t *testing.T) {
+	body := "v=0\r\na=fingerprint:SHA-256 4a:AD:b9\r\nm=audio 1 UDP/TLS/RTP/SAVP 8\r\n A=Fingerprint:sha-1 00:11\ra=setup:actpass\na=fingerprint:sha-256  02"
+	want := []Fingerprint{{"sha-256", "4AADB9"}, {"sha-1", "0011"}, {"sha-256", "02"}}
+	if got := KeysOf([]byte(body)); !reflect.DeepEqual(got, want) {
+		t.Errorf("%v", got)
+	}
+	if KeysOf(nil) != nil || KeysOf([]byte("a=setup:fingerprint:sha-256 00\r\n")) != nil {
+		t.Error("keys out of nothing")
+	}
+}
+
 func TestFresh(t *testing.T) {
 	for name, c := range map[string]struct {
 		at   time.Duration

@@ -79,6 +79,20 @@ func (s *Service) Serves(group string) bool {
 	return s.AllUsers && s.Manifest.Users.All || slices.Contains(s.Manifest.Users.Groups, group)
 }
 
+// Media returns what it may do with media, and whether anything: recording alone is nothing.
+func (s *Service) Media() (MediaRight, bool) {
+	right := MediaRight{Service: strings.TrimSuffix(s.Manifest.Identity(""), "/"), Kbps: 1000 * s.Manifest.Limits.MediaMbps}
+	for _, d := range []struct {
+		scope Scope
+		name  string
+	}{{MediaMix, "mix"}, {MediaReceive, "receive"}, {MediaRecord, "record"}, {MediaSend, "send"}} {
+		if s.May(d.scope) {
+			right.Scope = append(right.Scope, d.name)
+		}
+	}
+	return right, s.May(MediaMix) || s.May(MediaReceive) || s.May(MediaSend)
+}
+
 // AssertsAs says whether it may assert an identity that is neither its own nor that of the user it serves. identity is a SIP
 // or tel URI in canonical form, without brackets and parameters.
 func (s *Service) AssertsAs(identity []byte) bool { return s.Granted.Asserts(identity) }

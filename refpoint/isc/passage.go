@@ -10,6 +10,15 @@ type Door interface {
 	Hosts(host []byte) bool
 	// Returns says how often a request that went to the platform at host may come back: more than once only for one that may fork.
 	Returns(host []byte) int
+	// Media says what the platform at host may do with media, and whether anything: what the core signs grants of.
+	Media(host []byte) (MediaRight, bool)
+}
+
+// MediaRight is what a platform may do with the media of a session.
+type MediaRight struct {
+	Service string   // its SPIFFE id, without an instance
+	Scope   []string // of "mix", "receive", "record", "send", sorted
+	Kbps    int      // highest bit rate, kbit/s
 }
 
 // Chains is what the I-S door asks of the S-CSCF (push side of the contract): which walks of requests through a chain of service

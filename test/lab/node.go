@@ -95,7 +95,7 @@ func (n *Node) Start() (err error) {
 	world := node.World{Clock: w.Clock, Random: w.chacha, Log: w.options.Log, Store: n.ledger,
 		Keys: func() *seal.Keyring { return n.keyring }, Policy: w.options.Policy, Sink: w, Mode: w.options.Mode, Node: uint16(2*n.number + 1), Roles: w.roles(),
 		Shards: w.options.Shards, Domain: Domain, Lab: true, Digest: w.options.digest(), Emergency: w.options.emergency(), Budget: w.options.Budget, Numbering: w.options.Numbering,
-		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison, Budgets: w.options.budgets(), Services: directory{n},
+		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt, Poison: w.options.Poison, Budgets: w.options.budgets(), Services: directory{n}, Voucher: w.options.Voucher,
 		Iq: w.options.Anchor, CS: config.CS{LabPlain: w.options.MediaInClear}}
 	if err := n.startHome(&world); err != nil {
 		return err

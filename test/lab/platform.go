@@ -27,6 +27,8 @@ type Platform struct {
 	Handle func(m *sip.Message)
 	// Edit changes each request that is passed on.
 	Edit func(m *sip.Message)
+	// Answering changes each response that is passed on.
+	Answering func(m *sip.Message)
 	// Dead platforms hear nothing.
 	Dead bool
 	// Seen are the requests that came, Heard the responses, oldest first.
@@ -142,6 +144,9 @@ func (p *Platform) Receive(_ netip.AddrPort, data []byte) {
 		p.Heard = append(p.Heard, m.Clone())
 		if m.Count(sip.HdrVia) > 1 { // of a request that was passed on
 			m.RemoveFirst(sip.HdrVia)
+			if p.Answering != nil {
+				p.Answering(m)
+			}
 			p.Send(m)
 		}
 		return
