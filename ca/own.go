@@ -2,6 +2,8 @@ package ca
 
 import (
 	"crypto/tls"
+	"fmt"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -11,6 +13,7 @@ import (
 type Own struct {
 	authority *Authority
 	host      string
+	identity  *url.URL // beside the host; nil: none
 	life      time.Duration
 
 	mu      sync.Mutex
@@ -20,6 +23,16 @@ type Own struct {
 // Own returns the holder of a certificate for one DNS name, good for both ends of mutual TLS. It is issued when it is asked for.
 func (a *Authority) Own(host string, life time.Duration) *Own {
 	return &Own{authority: a, host: host, life: life}
+}
+
+// Signer returns the holder of a certificate that says, by its one URI beside the DNS name, that its key signs for the network. Its key is
+// in PrivateKey, on P-256.
+func (a *Authority) Signer(identity, host string, life time.Duration) (*Own, error) {
+	u, err := url.Parse(identity)
+	if err != nil {
+		return nil, fmt.Errorf("ca: identity: %w", err)
+	}
+	return &Own{authority: a, host: host, identity: u, life: life}, nil
 }
 
 // Certificate returns the certificate to show now, with its chain. What cannot be renewed is shown until it ends: the errors are
@@ -52,7 +65,11 @@ func (o *Own) issue() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := o.authority.issue(key.Public(), nil, o.host, o.life)
+	var uris []*url.URL
+	if o.identity != nil {
+		uris = []*url.URL{o.identity}
+	}
+	chain, err := o.authority.issue(key.Public(), uris, o.host, o.life)
 	if err != nil {
 		return nil, err
 	}

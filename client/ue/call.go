@@ -70,6 +70,7 @@ type Call struct {
 	hangup    bool // wanted when it was not possible yet
 	confirmed bool // Answered was told
 	voice     voice
+	vouched   Vouched // guarded by events.mu
 
 	// Of a UAC.
 	target    string

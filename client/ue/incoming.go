@@ -1,6 +1,7 @@
 package ue
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -113,6 +114,11 @@ func (u *UE) incoming(tx *siptxn.Server, m *sip.Message) {
 		u.respond(tx, 500, nil)
 		return
 	}
+	if u.cfg.Vouching != nil && u.cfg.Vouching.Required && !isSDP(m) {
+		c.voice.close()
+		u.respond(tx, 488, nil) // the answer would come in ACK, which nothing vouches for
+		return
+	}
 	if isSDP(m) {
 		if c.answer, err = c.voice.answerTo(m.Body()); err != nil {
 			c.voice.close()
@@ -123,7 +129,33 @@ func (u *UE) incoming(tx *siptxn.Server, m *sip.Message) {
 	}
 	tx.User = c
 	u.calls[callKey(d.callID, d.localTag)] = c
-	u.cfg.OnCall(c)
+	u.vouch(u.claimOf(m), c.checked)
+}
+
+// checked lets an incoming call ring, or refuses it, when it is known whom the network vouches for.
+func (c *Call) checked(v Vouched, err error) {
+	if !c.waits() {
+		return
+	}
+	if err != nil {
+		code := 438
+		var why *vouchError
+		if errors.As(err, &why) {
+			code = why.code
+		}
+		c.u.log.Warn("caller refused", "code", code, "error", err)
+		c.u.respond(c.server, code, c.dialogFields)
+		c.end(Event{Code: code, Reason: "refused here", Err: err})
+		return
+	}
+	c.setVouched(v)
+	c.u.cfg.OnCall(c)
+}
+
+func (c *Call) setVouched(v Vouched) {
+	c.events.mu.Lock()
+	defer c.events.mu.Unlock()
+	c.vouched = v
 }
 
 // merged reports whether this INVITE came by another branch already (RFC 3261 8.2.2.2).

@@ -14,6 +14,7 @@ type early struct {
 	tag    string
 	seq    uint32 // RSeq
 	answer []byte
+	claim  claim // of the message with the answer
 }
 
 // maxEarly bounds the branches of a forked call that we listen to.
@@ -131,7 +132,7 @@ func (c *Call) prack(m *sip.Message) {
 	}
 	branch.seq = rseq
 	if branch.answer == nil && isSDP(m) {
-		branch.answer = append([]byte(nil), m.Body()...)
+		branch.answer, branch.claim = append([]byte(nil), m.Body()...), c.u.claimOf(m)
 	}
 	c.dialog.localSeq++ // one counter for all branches keeps each of them rising
 	p := c.u.inDialog(&d, sip.PRACK, c.dialog.localSeq)
@@ -192,24 +193,42 @@ func (c *Call) answered(m *sip.Message) {
 		c.bye()
 		return
 	}
-	c.tell(Event{Kind: Answered, Code: m.Status(), Reason: string(m.Reason()), Notes: notesOf(m)})
-	if err := c.voice.answered(c.answerOf(m)); err != nil {
+	answer, said := c.answerOf(m)
+	told := Event{Kind: Answered, Code: m.Status(), Reason: string(m.Reason()), Notes: notesOf(m)}
+	u.vouch(said, func(v Vouched, err error) { c.stands(told, answer, v, err) })
+}
+
+// stands begins the media of a call that was answered, when it is known whom the network vouches for: nothing is heard of who is refused.
+func (c *Call) stands(told Event, answer []byte, v Vouched, err error) {
+	switch {
+	case c.phase != standing:
+		return // hung up meanwhile
+	case err != nil:
+		c.u.log.Warn("answer refused", "error", err)
+		c.voice.failure = err
+		c.bye()
+		return
+	}
+	c.setVouched(v)
+	c.tell(told)
+	if err := c.voice.answered(answer); err != nil {
 		c.voice.failure = fmt.Errorf("%w: %w", ErrMedia, err)
 		c.bye()
 	}
 }
 
-// answerOf returns the SDP of the call: in the 2xx, or before in a reliable provisional response of the same branch.
-func (c *Call) answerOf(m *sip.Message) []byte {
+// answerOf returns the SDP of the call, in the 2xx, or before in a reliable provisional response of the same branch, and what the message with
+// it says of its sender.
+func (c *Call) answerOf(m *sip.Message) ([]byte, claim) {
 	if isSDP(m) {
-		return m.Body()
+		return append([]byte(nil), m.Body()...), c.u.claimOf(m)
 	}
 	for _, e := range c.early {
 		if e.tag == c.dialog.remoteTag {
-			return e.answer
+			return e.answer, e.claim
 		}
 	}
-	return nil
+	return nil, claim{answer: true}
 }
 
 // acknowledge sends the ACK of a 2xx and returns a copy for the next time the 2xx comes.

@@ -93,6 +93,9 @@ type Config struct {
 	// PlainRTP offers and accepts media without keys; needs Lab.
 	PlainRTP bool
 
+	// Vouching is how the other ends of calls are checked; nil: they are not.
+	Vouching *Vouching
+
 	// Expires is the registration asked for; 0 means 600,000 s (TS 24.229 5.1.1.2.1). The network grants less.
 	Expires time.Duration
 	// InstanceID is the urn of this device (RFC 5626 4.1); "" makes a random one.
@@ -166,6 +169,8 @@ type UE struct {
 	path  path
 	reg   registrar
 	calls map[string]*Call // by Call-ID and our tag
+
+	vouchers vouchers
 
 	refusals Refusals
 }
@@ -261,6 +266,8 @@ func (c *Config) unsafe() string {
 		return "IPsec without a card has no keys"
 	case !c.Lab && !c.Transport.sealed() && c.Scheme == aka.AKAv1MD5:
 		return "AKAv1-MD5 outside IPsec needs Lab (RFC 4169 1: RES is bound to nothing)"
+	case c.Vouching != nil && (c.Vouching.Roots == nil || c.Vouching.Fetch == nil):
+		return "Vouching without Roots and Fetch believes nobody"
 	case c.Password != nil:
 		return c.Password.unsafe(c)
 	}

@@ -1,0 +1,104 @@
+package node
+
+import (
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"sync"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/proto/passport"
+)
+
+// voucher signs PASSporTs for the home network with a key of this node (RFC 8224 5). The key lives as long as its certificate, a day at most,
+// and is replaced after two thirds of that, or when another intermediate issues; a certificate can be fetched until it ends, so that what was
+// signed with the key before can still be verified. Safe for concurrent use.
+type voucher struct {
+	own  *ca.Own
+	base string // URL of the certificates
+	now  func() time.Time
+
+	mu        sync.Mutex
+	current   *tls.Certificate
+	signer    *passport.Signer
+	published map[string]publication // by the last part of the URL
+}
+
+// publication is what is found at a URL.
+type publication struct {
+	chain []byte // PEM, the signer's first
+	until time.Time
+}
+
+// errNoKey says that the authority has issued something else than a key that signs.
+var errNoKey = errors.New("node: the signing key is not on P-256")
+
+// newVoucher returns a voucher for domain whose certificates are found below base.
+func newVoucher(authority *ca.Authority, domain, host, base string, now func() time.Time) (*voucher, error) {
+	own, err := authority.Signer(passport.SignerURI(domain), host, ca.MaxServiceLife)
+	if err != nil {
+		return nil, err
+	}
+	return &voucher{own: own, base: base, now: now, published: map[string]publication{}}, nil
+}
+
+// Sign implements scscf.Voucher. It fails while the network has no intermediate that issues.
+func (v *voucher) Sign(p *passport.PASSporT) error {
+	s, err := v.key()
+	if err != nil {
+		return err
+	}
+	return s.Sign(p)
+}
+
+// key returns what signs now.
+func (v *voucher) key() (*passport.Signer, error) {
+	certificate, err := v.own.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if certificate == v.current {
+		return v.signer, nil
+	}
+	key, ok := certificate.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errNoKey
+	}
+	sum := sha256.Sum256(certificate.Leaf.Raw)
+	name := base64.RawURLEncoding.EncodeToString(sum[:9])
+	if v.signer, err = passport.NewSigner(key, v.base+name); err != nil {
+		return nil, err
+	}
+	v.current = certificate
+	v.publish(name, certificate)
+	return v.signer, nil
+}
+
+func (v *voucher) publish(name string, certificate *tls.Certificate) {
+	for old, p := range v.published {
+		if v.now().After(p.until) {
+			delete(v.published, old)
+		}
+	}
+	p := publication{until: certificate.Leaf.NotAfter}
+	for _, der := range certificate.Certificate {
+		p.chain = append(p.chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	v.published[name] = p
+}
+
+// Chain returns the certificates that are published under a name, in PEM, nil if there are none.
+func (v *voucher) Chain(name string) []byte {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if p, there := v.published[name]; there && !v.now().After(p.until) {
+		return p.chain
+	}
+	return nil
+}
