@@ -121,13 +121,14 @@ func describes(r hop.Reply) bool {
 type vouched struct {
 	keys     []passport.Fingerprint
 	identity []string
+	withheld bool // its sender does not want to be known
 }
 
 // maxVouched bounds the answers to one request that are told apart.
 const maxVouched = 16
 
 func vouchedIn(m *sip.Message) vouched {
-	v := vouched{keys: passport.Sorted(passport.KeysOf(m.Body()))}
+	v := vouched{keys: passport.Sorted(passport.KeysOf(m.Body())), withheld: withheld(m)}
 	for value := range m.Values(sip.HdrIdentity) {
 		v.identity = append(v.identity, string(value))
 	}
@@ -153,16 +154,17 @@ func (s *SCSCF) judgesOffer(in hop.Inbound, stay *passage) (refused bool) {
 	}
 	s.ownWords(in.Msg, &stay.offered, stay.host)
 	keys := passport.Sorted(passport.KeysOf(in.Msg.Body()))
-	if slices.Equal(keys, stay.offered.keys) {
+	same := slices.Equal(keys, stay.offered.keys)
+	if same && (!withheld(in.Msg) || stay.offered.withheld) {
 		return false
 	}
 	right, may := s.ports.ISC.Media([]byte(stay.host))
-	if !may && s.swaps(stay.host) {
+	if !same && !may && s.swaps(stay.host) {
 		return true
 	}
 	to, _ := sip.PublicIdentity(in.Msg.RequestURI())
 	p := &passport.PASSporT{Orig: senderOf(in.Msg), Dest: []passport.Identity{passport.IdentityOf(to)}, Keys: keys}
-	if may {
+	if !same && may {
 		p.Type, p.Grants = passport.Grant, s.grants(right, stay.odi)
 	}
 	dropVouchers(in.Msg)
@@ -220,19 +222,25 @@ func (s *SCSCF) judgesAnswer(in hop.Inbound, stay *passage) func(hop.Reply) (con
 		keys := passport.Sorted(passport.KeysOf(r.Msg.Body()))
 		behind, others := s.passages.behind(stay, keys)
 		s.ownWords(r.Msg, &behind, stay.host)
-		if behind.keys != nil || len(keys) == 0 && !others {
+		same := behind.keys != nil
+		if same && (!withheld(r.Msg) || behind.withheld) || len(keys) == 0 && !others {
 			return ""
 		}
 		right, may := s.ports.ISC.Media([]byte(stay.host))
+		who := served
+		if withheld(r.Msg) {
+			who = passport.Identity{URI: anonymousURI}
+		}
 		switch {
-		case may:
+		case may, same:
 		case others && s.swaps(stay.host):
 			return "cs.integrity.fingerprint"
 		case !others && s.lacksGrant(stay.host):
 			return "cs.authentication.grant"
 		}
-		p := &passport.PASSporT{Type: passport.Rsp, Orig: caller, Dest: []passport.Identity{served}, Keys: keys}
-		if may {
+		r.Msg.Remove(sip.HdrIdentity)
+		p := &passport.PASSporT{Type: passport.Rsp, Orig: caller, Dest: []passport.Identity{who}, Keys: keys}
+		if may && !same {
 			p.Grants = s.grants(right, stay.odi)
 		}
 		s.seal(r.Msg, p)

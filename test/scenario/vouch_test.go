@@ -118,6 +118,31 @@ func TestVouched_anonymous(t *testing.T) {
 	}
 }
 
+// TestVouched_withheld: a platform that withholds who calls, or who answers, withholds him from what is signed too.
+func TestVouched_withheld(t *testing.T) {
+	c := newCourt(t, lab.Options{Seed: 1})
+	oir := c.platform("oir", []string{proxies, "identity.privacy"}, trigger("originating", "10", "reject"))
+	tir := c.platform("tir", []string{proxies, "identity.privacy"}, trigger("terminating", "10", "reject"))
+	hide := func(m *sip.Message) { m.SetString(sip.HdrPrivacy, "id") }
+	oir.Edit, tir.Answering = func(m *sip.Message) {
+		if m.Method() == sip.INVITE {
+			hide(m)
+		}
+	}, hide
+	c.registers()
+	m := c.calls(describe(keyOfAlice))
+	c.wants(c.verified(m, passport.Plain), "sip:anonymous@anonymous.invalid", c.bob.IMPU, keyOfAlice)
+	c.bob.Answer(200, describe(keyOfBob))
+	r := c.alice.Response(200)
+	if r == nil {
+		t.Fatalf("alice has %s", c.alice.Pending())
+	}
+	p := c.verified(r, passport.Rsp)
+	if p == nil || p.Dest[0].String() != "sip:anonymous@anonymous.invalid" || !p.Covers(keys(keyOfBob)) || strings.Contains(string(r.Get(sip.HdrIdentity)), "bob") {
+		t.Errorf("%+v", p)
+	}
+}
+
 const proxies, mediates = "session.proxy", "session.answer"
 
 // TestVouched_swapped_offer: a platform in the path changes media keys; only one that may have media goes on, by a grant that names it (CS-05).
