@@ -34,6 +34,7 @@ var floorPlan = []row{
 	{"proto/dns", "", "miekg/dns", ""},
 	{"proto/secagree", "", "", ""},
 	{"proto/passport", "", "go-jose", ""},
+	{"proto/oauth", "", "go-jose", ""},
 	{"proto/esp", "proto/aka proto/shard proto/slab", "x/net x/sys", ""},       // its keys are CK and IK as aka's types
 	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", "proto/espnet"}, // the kernel's associations, booked in esp's table
 	{"proto/espnet", "proto/esp proto/shard", "gvisor", "proto/aka"},

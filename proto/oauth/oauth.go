@@ -1,0 +1,178 @@
+// Package oauth is the part of OAuth 2.0 that clients and services of an IMS need between them: access tokens that are signed, short-lived,
+// for one service and bound to a key (RFC 6749, RFC 9068), and the proof of that key with each request (DPoP, RFC 9449).
+//
+// It offers Issuer (signs tokens), Prover (the client's key), Verifier and Resource (who may ask for what). Signatures are go-jose's, ES256 and
+// nothing else. It does not do authorization endpoints, refresh tokens, client registration, nor tokens without a key: a token alone is
+// worth nothing here. Where a client's first credential comes from, and whom a token is issued to, is for others to say.
+//
+// Everything is safe for concurrent use.
+package oauth
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// The limits of a token.
+const (
+	MinLife  = 5 * time.Minute
+	MaxLife  = 10 * time.Minute
+	MaxToken = 4096 // octets
+	window   = 60 * time.Second
+)
+
+// The media types of the two kinds of JWT (RFC 9068 2.1, RFC 9449 4.2).
+const (
+	typToken = "at+jwt"
+	typProof = "dpop+jwt"
+)
+
+// Errors of Verifier.Admit: the reasons of an event. Whoever asks is told no more than RFC 9449 7.1 and RFC 6750 3.1 have words for.
+var (
+	ErrMissing  = errors.New("oauth: no token, or none that is bound to a key")
+	ErrToken    = errors.New("oauth: not a token of this issuer")
+	ErrExpired  = errors.New("oauth: the token is over")
+	ErrAudience = errors.New("oauth: the token is for another service")
+	ErrScope    = errors.New("oauth: the token does not reach so far")
+	ErrProof    = errors.New("oauth: the proof is not of this request")
+	ErrKey      = errors.New("oauth: the proof is of another key than the token")
+	ErrReplay   = errors.New("oauth: the proof was used before")
+)
+
+// Claims are what a token says (RFC 9068 2.2).
+type Claims struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"` // public identity, as a URI
+	Audience string `json:"aud"` // one service, as an https origin
+	Expires  int64  `json:"exp"`
+	IssuedAt int64  `json:"iat"`
+	ID       string `json:"jti"`
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope,omitempty"` // words with spaces between (RFC 6749 3.3)
+	Key      struct {
+		Thumbprint string `json:"jkt"`
+	} `json:"cnf"` // RFC 9449 6.1
+}
+
+// May says whether the scope has a word.
+func (c *Claims) May(word string) bool {
+	for have := range strings.FieldsSeq(c.Scope) {
+		if have == word {
+			return true
+		}
+	}
+	return false
+}
+
+// Issuer signs access tokens.
+type Issuer struct {
+	name   string
+	public *ecdsa.PublicKey
+	signer jose.Signer
+	random io.Reader
+}
+
+// NewIssuer returns an issuer. name is its https URL; key is on P-256; random is for the numbers of tokens.
+func NewIssuer(name string, key *ecdsa.PrivateKey, random io.Reader) (*Issuer, error) {
+	if key.Curve != elliptic.P256() {
+		return nil, errors.New("oauth: ES256 needs a key on P-256")
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType(typToken))
+	if err != nil {
+		return nil, fmt.Errorf("oauth: %w", err)
+	}
+	return &Issuer{name: name, public: &key.PublicKey, signer: signer, random: random}, nil
+}
+
+// Issue signs a token from now on for life, which is brought within MinLife and MaxLife.
+func (i *Issuer) Issue(c Claims, now time.Time, life time.Duration) (token string, lives time.Duration, err error) {
+	life = min(max(life, MinLife), MaxLife)
+	if c.Subject == "" || c.Audience == "" || c.Key.Thumbprint == "" {
+		return "", 0, errors.New("oauth: a token needs a subject, an audience and a key")
+	}
+	if c.ID, err = number(i.random); err != nil {
+		return "", 0, err
+	}
+	c.Issuer, c.IssuedAt, c.Expires = i.name, now.Unix(), now.Add(life).Unix()
+	token, err = sign(i.signer, c)
+	return token, life, err
+}
+
+// Keys returns the public key as a set (RFC 7517 5), for services elsewhere.
+func (i *Issuer) Keys() ([]byte, error) {
+	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.public, Use: "sig", Algorithm: string(jose.ES256)}}})
+}
+
+// Verifier returns the verifier of this issuer's tokens for one service.
+func (i *Issuer) Verifier(audience string, now func() time.Time) *Verifier {
+	return &Verifier{issuer: i.name, audience: audience, key: i.public, now: now}
+}
+
+// number is 128 random bits.
+func number(random io.Reader) (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return "", fmt.Errorf("oauth: randomness: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b[:]), nil
+}
+
+func sign(s jose.Signer, claims any) (string, error) {
+	text, err := json.Marshal(claims)
+	if err != nil {
+		return "", fmt.Errorf("oauth: %w", err)
+	}
+	signed, err := s.Sign(text)
+	if err != nil {
+		return "", fmt.Errorf("oauth: %w", err)
+	}
+	return signed.CompactSerialize()
+}
+
+// open parses a JWT with exactly one signature by ES256, of a type; it verifies with the key that the key function names.
+func open(text, typ string, key func(h jose.Header) *ecdsa.PublicKey, claims any) error {
+	if len(text) > MaxToken {
+		return ErrToken
+	}
+	signed, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil || len(signed.Signatures) != 1 {
+		return ErrToken
+	}
+	h := signed.Signatures[0].Protected
+	if got, _ := h.ExtraHeaders[jose.HeaderType].(string); got != typ {
+		return ErrToken
+	}
+	k := key(h)
+	if k == nil || k.Curve != elliptic.P256() {
+		return ErrToken
+	}
+	payload, err := signed.Verify(k)
+	if err != nil {
+		return ErrToken
+	}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	if d.Decode(claims) != nil || d.More() {
+		return ErrToken
+	}
+	return nil
+}
+
+// thumbprint is the name of a key (RFC 7638).
+func thumbprint(key *ecdsa.PublicKey) (string, error) {
+	sum, err := (&jose.JSONWebKey{Key: key}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("oauth: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum), nil
+}

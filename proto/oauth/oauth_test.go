@@ -1,0 +1,221 @@
+package oauth
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	issuerName = "https://cs.ims.example"
+	mailbox    = "https://mailbox.as.ims.example"
+)
+
+var now = time.Unix(1790000000, 0)
+
+// desk is an issuer, a client with a token, and the verifier of a service.
+type desk struct {
+	t        testing.TB
+	issuer   *Issuer
+	client   *Prover
+	verifier *Verifier
+	token    string
+	at       time.Time
+}
+
+func newDesk(t testing.TB) *desk {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{t: t, at: now}
+	if d.issuer, err = NewIssuer(issuerName, key, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	if d.client, err = NewProver(rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	d.verifier = d.issuer.Verifier(mailbox, func() time.Time { return d.at })
+	d.token = d.issue(mailbox)
+	return d
+}
+
+func (d *desk) issue(audience string) string {
+	d.t.Helper()
+	c := Claims{Subject: "sip:alice@ims.example", Audience: audience, ClientID: "ue", Scope: "mailbox.read mailbox.delete"}
+	c.Key.Thumbprint = d.client.Thumbprint()
+	token, life, err := d.issuer.Issue(c, now, time.Second)
+	if err != nil || life != MinLife {
+		d.t.Fatal(life, err)
+	}
+	return token
+}
+
+// request is one that fits; edits make it another.
+func (d *desk) request(by *Prover, method, at, token string) *http.Request {
+	d.t.Helper()
+	r := httptest.NewRequest(method, at, nil)
+	proof, err := by.Prove(method, at, token, d.at)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "DPoP "+token)
+	r.Header.Set("DPoP", proof)
+	return r
+}
+
+func (d *desk) good() *http.Request {
+	return d.request(d.client, "GET", mailbox+"/messages/1?x=y", d.token)
+}
+
+func TestAdmit(t *testing.T) {
+	d := newDesk(t)
+	c, err := d.verifier.Admit(d.good())
+	if err != nil || c.Subject != "sip:alice@ims.example" || !c.May("mailbox.read") || c.May("mailbox") {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	keys, err := d.issuer.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := NewVerifier(issuerName, mailbox, keys, func() time.Time { return d.at })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elsewhere.Admit(d.good()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAdmitRefuses(t *testing.T) {
+	thief, err := NewProver(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := newDesk(t)
+	for name, c := range map[string]struct {
+		make func(d *desk) *http.Request
+		want error
+	}{
+		"nothing":             {func(*desk) *http.Request { return httptest.NewRequest("GET", mailbox+"/", nil) }, ErrMissing},
+		"as a bearer token":   {func(d *desk) *http.Request { r := d.good(); r.Header.Set("Authorization", "Bearer "+d.token); return r }, ErrMissing},
+		"stolen, no proof":    {func(d *desk) *http.Request { r := d.good(); r.Header.Del("DPoP"); return r }, ErrProof},
+		"stolen, thief's key": {func(d *desk) *http.Request { return d.request(thief, "GET", mailbox+"/", d.token) }, ErrKey},
+		"expired":             {func(d *desk) *http.Request { d.at = now.Add(MinLife); return d.good() }, ErrExpired},
+		"from the future":     {func(d *desk) *http.Request { d.at = now.Add(-time.Hour); return d.good() }, ErrExpired},
+		"for another service": {func(d *desk) *http.Request {
+			return d.request(d.client, "GET", mailbox+"/", d.issue("https://other.as.ims.example"))
+		}, ErrAudience},
+		"of another issuer":    {func(d *desk) *http.Request { return d.request(d.client, "GET", mailbox+"/", stranger.token) }, ErrToken},
+		"proof of another way": {func(d *desk) *http.Request { r := d.good(); r.Method = "DELETE"; return r }, ErrProof},
+		"proof of another URL": {func(d *desk) *http.Request { r := d.good(); r.URL.Path = "/messages/2"; return r }, ErrProof},
+		"proof of another token": {func(d *desk) *http.Request {
+			r := d.good()
+			r.Header.Set("Authorization", "DPoP "+d.issue(mailbox))
+			return r
+		}, ErrProof},
+		"an old proof":             {func(d *desk) *http.Request { r := d.good(); d.at = now.Add(window + 2*time.Second); return r }, ErrProof},
+		"two proofs":               {func(d *desk) *http.Request { r := d.good(); r.Header.Add("DPoP", r.Header.Get("DPoP")); return r }, ErrProof},
+		"a token as its own proof": {func(d *desk) *http.Request { r := d.good(); r.Header.Set("DPoP", d.token); return r }, ErrProof},
+		"a proof as a token": {func(d *desk) *http.Request {
+			r := d.good()
+			r.Header.Set("Authorization", "DPoP "+r.Header.Get("DPoP"))
+			return r
+		}, ErrToken},
+		"alg none": {func(d *desk) *http.Request {
+			r := d.good()
+			e := base64.RawURLEncoding
+			r.Header.Set("Authorization", "DPoP "+e.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt"}`))+"."+strings.Split(d.token, ".")[1]+".")
+			return r
+		}, ErrToken},
+		"replayed": {func(d *desk) *http.Request {
+			r := d.good()
+			if _, err := d.verifier.Admit(r); err != nil {
+				t.Error(err)
+			}
+			return r
+		}, ErrReplay},
+	} {
+		d := newDesk(t)
+		if _, err := d.verifier.Admit(c.make(d)); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+// TestProtect: what who asks is told (RFC 9449 7.1, RFC 6750 3.1).
+func TestProtect(t *testing.T) {
+	for name, c := range map[string]struct {
+		scope  string
+		edit   func(r *http.Request)
+		status int
+		header string
+	}{
+		"served":     {"mailbox.read", func(*http.Request) {}, 200, ""},
+		"no token":   {"mailbox.read", func(r *http.Request) { r.Header.Del("Authorization") }, 401, `DPoP algs="ES256"`},
+		"bad proof":  {"mailbox.read", func(r *http.Request) { r.Header.Del("DPoP") }, 401, `DPoP algs="ES256", error="invalid_dpop_proof"`},
+		"bad token":  {"mailbox.read", func(r *http.Request) { r.Header.Set("Authorization", "DPoP a.b.c") }, 401, `DPoP algs="ES256", error="invalid_token"`},
+		"not so far": {"mailbox.write", func(*http.Request) {}, 403, `DPoP algs="ES256", error="insufficient_scope"`},
+	} {
+		d := newDesk(t)
+		w, r := httptest.NewRecorder(), d.good()
+		c.edit(r)
+		d.verifier.Protect(c.scope, func(w http.ResponseWriter, _ *http.Request, who *Claims) { _, _ = w.Write([]byte(who.Subject)) }).ServeHTTP(w, r)
+		if w.Code != c.status || w.Header().Get("WWW-Authenticate") != c.header || c.status == 200 && w.Body.String() != "sip:alice@ims.example" {
+			t.Errorf("%s: %d %q %s", name, w.Code, w.Header().Get("WWW-Authenticate"), w.Body)
+		}
+	}
+}
+
+// TestProofAtTheTokenEndpoint: each proof is good once.
+func TestProofAtTheTokenEndpoint(t *testing.T) {
+	d := newDesk(t)
+	var p Proofs
+	at := issuerName + "/token"
+	proof, err := d.client.Prove("POST", at, "", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if thumb, err := p.Prove(proof, "POST", at, now); err != nil || thumb != d.client.Thumbprint() {
+		t.Errorf("%s, %v", thumb, err)
+	}
+	if _, err := p.Prove(proof, "POST", at, now); !errors.Is(err, ErrReplay) {
+		t.Error(err)
+	}
+}
+
+func FuzzAdmit(f *testing.F) {
+	d := newDesk(f)
+	r := d.good()
+	f.Add(r.Header.Get("Authorization"), r.Header.Get("DPoP"))
+	f.Add("DPoP a.b.c", "a.b.c")
+	f.Fuzz(func(t *testing.T, authorization, proof string) {
+		r := httptest.NewRequest("GET", mailbox+"/messages/1", nil)
+		r.Header.Set("Authorization", authorization)
+		r.Header.Set("DPoP", proof)
+		if c, err := d.verifier.Admit(r); err == nil && c.Subject != "sip:alice@ims.example" {
+			t.Fatalf("%+v", c)
+		}
+	})
+}
+
+func BenchmarkAdmit(b *testing.B) {
+	d := newDesk(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		r := d.good()
+		b.StartTimer()
+		if _, err := d.verifier.Admit(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
