@@ -13,6 +13,7 @@ type Config struct {
 	Sh           Sh           `toml:"sh"`
 	IS           IS           `toml:"is"`
 	CS           CS           `toml:"cs"`
+	HTTPS        HTTPS        `toml:"https"`
 	Registration Registration `toml:"registration"`
 	Numbering    Numbering    `toml:"numbering"`
 	Budget       Budget       `toml:"budget"`
@@ -358,6 +359,15 @@ type CSWaiver struct {
 	Owner string `toml:"owner"`
 	// Last day on which it holds, such as "2027-03-31".
 	Until string `toml:"until"`
+}
+
+// HTTPS is the half of the door C-S where clients fetch: the certificates of the network's signer, and tokens for services. It needs the
+// authority of the network ("imsafe authority"), whose root is what clients trust.
+type HTTPS struct {
+	// Address and port, over TLS 1.3. Empty: off, and what the network signs cannot be verified by clients.
+	Listen Address `toml:"listen"`
+	// Origin by which clients reach it. Without it, https, "cs." before the home domain, with the port if that is not 443.
+	Origin string `toml:"origin"`
 }
 
 // Registration bounds the lives of registrations at the S-CSCF.

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
+	"net/url"
 	"strings"
 )
 
@@ -43,6 +44,11 @@ func (c *Config) validateIS(f *findings) {
 	serves := c.IS.Listen.IsValid()
 	f.refuse(serves && c.IS.Listen.Port() == 0, "is.listen", "", "%s has no port", c.IS.Listen)
 	f.refuse(serves && (!c.HasRole("hss") || !c.HasRole("scscf")), "is.listen", "let one node have both roles, hss and scscf", "the door to service platforms stands between the S-CSCF and the register beside the HSS, and this process has not both")
+	f.refuse(c.HTTPS.Listen.IsValid() && c.HTTPS.Listen.Port() == 0, "https.listen", "", "%s has no port", c.HTTPS.Listen)
+	f.refuse(c.HTTPS.Listen.IsValid() && !c.HasRole("hss"), "https.listen", "let the node that has the HSS listen", "the authority of the network is beside the HSS, and this process has none")
+	origin, err := url.Parse(c.HTTPS.Origin)
+	f.refuse(c.HTTPS.Origin != "" && (err != nil || origin.Scheme != "https" || "https://"+origin.Host != c.HTTPS.Origin || !strings.EqualFold(origin.Hostname(), "cs."+c.HomeDomain())),
+		"https.origin", "https, cs."+c.HomeDomain()+", and the port if it is not 443", "clients ask nobody but cs.%s, by https, without a path", c.HomeDomain())
 	enrols := c.IS.Enrol.Listen.IsValid()
 	f.refuse(enrols && c.IS.Enrol.Listen.Port() == 0, "is.enrol.listen", "", "%s has no port", c.IS.Enrol.Listen)
 	f.refuse(enrols && !c.HasRole("hss"), "is.enrol.listen", "let the node that has the HSS listen", "the register of service platforms is beside the HSS, and this process has none")

@@ -22,6 +22,7 @@ import (
 	hopnode "imsafe/hop/node"
 	"imsafe/iface/clientims"
 	"imsafe/iface/clientservice"
+	"imsafe/iface/clientweb"
 	"imsafe/iface/imsservice"
 	"imsafe/imsbox/charging"
 	"imsafe/imsbox/hss"
@@ -101,6 +102,8 @@ type World struct {
 	Services imsservice.Services
 	// Voucher signs for the home network who calls and with which media keys, for a node that has an S-CSCF; nil: nobody does.
 	Voucher scscf.Voucher
+	// HTTPS is the https origin of the door where clients fetch, for a node that has the authority of the network; "": there is none.
+	HTTPS string
 	// Push finds the S-CSCFs of other processes, for a node that has an HSS; nil where there are none.
 	Push func(serverName string) cx.Client
 	// Digest are the algorithms of SIP Digest for subscribers without a card; empty: off.
@@ -155,7 +158,11 @@ type Core struct {
 	// Pseudonyms are what services know users by.
 	Pseudonyms *imsservice.Pseudonyms
 
+	// Web is the door where clients fetch; nil without it.
+	Web *clientweb.Door
+
 	services *shServices
+	voucher  *voucher
 	owed     func()    // is told that the HSS owes an S-CSCF something; nil: nobody is
 	cx       cx.Server // the HSS of this process, or the one on the wire
 	// elsewhere finds the S-CSCFs of other nodes for our HSS; nil without a wire.
@@ -244,7 +251,10 @@ func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 	s, err := openServices(servicesWorld{domain: w.Domain, approvers: w.Approvers, nodes: w.NodeNames, epoch: w.RestoreEpoch, store: w.Store, keys: w.Keys,
 		random: w.Random, clock: w.Clock, gate: c.Gate, record: w.Record})
 	c.Authority, c.Registry, c.Pseudonyms = s.authority, s.registry, s.pseudonyms
-	return err
+	if err != nil {
+		return err
+	}
+	return c.makeWeb(w)
 }
 
 // uncover is who a service means on Sh: it may know users by the pseudonyms that it sees on ISC.
@@ -258,6 +268,9 @@ func (c *Core) uncover(service, uri string) string {
 func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	if err := c.makeServices(w, n, sealer); err != nil {
 		return err
+	}
+	if w.Voucher == nil && c.voucher != nil {
+		w.Voucher = c.voucher
 	}
 	c.Charging = charging.New(w.Store)
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
@@ -330,7 +343,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
 		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w), Waiver: waiver(w)},
-		pcscf.Ports{Gm: c.Door, Iq: w.Iq, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf))}); err != nil {
+		pcscf.Ports{Gm: c.Door, Iq: w.Iq, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf)), Codes: c.codes()}); err != nil {
 		return err
 	}
 	c.Door.Plug(c.PCSCF)

@@ -122,6 +122,7 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 	if n.SCSCF != nil {
 		err = errors.Join(err,
 			r.Gauge("scscf", "registered_users", "Private identities in memory.", func() float64 { return float64(n.SCSCF.Registered()) }),
+			r.Gauge("scscf", "unvouched", "Messages that went on without a signature of the network that they should have had.", func() float64 { return float64(n.SCSCF.Unvouched()) }),
 			r.Gauge("scscf", "digest_wrong", "Wrong answers to challenges of SIP Digest.", func() float64 { return float64(n.SCSCF.WrongDigests()) }),
 			r.Gauge("charging", "records_lost", "Call records that the store refused.", func() float64 { return float64(n.Charging.Lost()) }))
 	}
@@ -129,6 +130,9 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 		err = errors.Join(err, r.Counters("enrolment", &n.enrolment.Counters),
 			r.Gauge("services", "active", "Service platforms that may do something now.", func() float64 { return float64(n.Registry.ActiveCount()) }),
 			r.Gauge("ca", "ends_seconds", "Unix time at which the intermediate that issues ends; 0 without one.", n.authorityEnds))
+	}
+	if n.Web != nil {
+		err = errors.Join(err, r.Counters("clientweb", &n.Web.Counters))
 	}
 	if n.cx != nil {
 		err = errors.Join(err, r.Counters("diameter", &n.cx.counters))

@@ -124,7 +124,7 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	hss := &remoteHSS{}
-	n.Core, err = Assemble(World{Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
+	n.Core, err = Assemble(World{HTTPS: httpsOrigin(c, o.Sockets), Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Mode: o.Mode, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, CS: c.CS, ListenMedia: listenMedia, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,

@@ -104,7 +104,7 @@ func (n *Node) authorityEnds() float64 {
 // coreHosts are names that no service platform may have: those of the functions and doors of this network.
 func coreHosts(domain string) []string {
 	hosts := []string{imsservice.EnrolmentHost(domain)}
-	for _, function := range []string{"pcscf", "icscf", "scscf", "cscf", "hss", "pcrf", "isc", "core", "ims", "pseudonym"} {
+	for _, function := range []string{"pcscf", "icscf", "scscf", "cscf", "hss", "pcrf", "isc", "core", "ims", "pseudonym", "cs"} {
 		hosts = append(hosts, function+"."+domain)
 	}
 	return hosts

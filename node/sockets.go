@@ -26,6 +26,7 @@ type Sockets struct {
 	Cx         net.Listener   // of the HSS
 	Sh         net.Listener   // the same, for application servers
 	ISC        net.Listener   // where service platforms connect
+	HTTPS      net.Listener   // where clients fetch
 	Enrol      net.Listener   // where service platforms ask to be approved
 	Drop       *nftdrop.Rules // sources that the kernel drops; nil without [ci.drop]
 	Management *net.UnixListener
@@ -76,26 +77,18 @@ func (s *Sockets) listen(c *config.Config, shards int, instead func(netip.AddrPo
 		}
 		*wire.to = ln
 	}
-	if c.IS.Listen.IsValid() {
-		ln, err := tcp(c.IS.Listen.AddrPort, instead)
+	for _, door := range []struct {
+		at config.Address
+		to *net.Listener
+	}{{c.IS.Listen, &s.ISC}, {c.IS.Enrol.Listen, &s.Enrol}, {c.HTTPS.Listen, &s.HTTPS}, {c.Metrics.Listen, &s.Metrics}} {
+		if !door.at.IsValid() {
+			continue
+		}
+		ln, err := tcp(door.at.AddrPort, instead)
 		if err != nil {
 			return err
 		}
-		s.ISC = ln
-	}
-	if c.IS.Enrol.Listen.IsValid() {
-		ln, err := tcp(c.IS.Enrol.Listen.AddrPort, instead)
-		if err != nil {
-			return err
-		}
-		s.Enrol = ln
-	}
-	if c.Metrics.Listen.IsValid() {
-		ln, err := tcp(c.Metrics.Listen.AddrPort, instead)
-		if err != nil {
-			return err
-		}
-		s.Metrics = ln
+		*door.to = ln
 	}
 	if err := s.listenDrop(c); err != nil {
 		return err
@@ -199,7 +192,7 @@ func unixSocket(path string) (*net.UnixListener, error) {
 
 // Close closes what is open. Closing twice is no error.
 func (s *Sockets) Close() {
-	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS, s.Cx, s.Sh, s.ISC, s.Enrol) {
+	for _, ln := range append(append(s.TLS, s.LabTCP...), s.Metrics, s.MwTLS, s.Cx, s.Sh, s.ISC, s.Enrol, s.HTTPS) {
 		if ln != nil {
 			_ = ln.Close()
 		}

@@ -70,6 +70,7 @@ const (
 	CSAvailabilityDTLSConsent       // a handshake binds nobody before its fingerprint fits (RFC 5763 6.2)
 	CSAvailabilityPortBudget        // so much for a port, so many ports for a user (ours)
 	CSAuthenticationGrant           // a platform is an end of media by a signed grant, or not at all (RFC 8224, RFC 8225)
+	CSAuthenticationToken           // who fetches from a service proves the key of his token (RFC 9449)
 	CSAuthorizationGrantLeg         // a grant is of one leg: a platform brings none with it (ours)
 	CSIntegrityFingerprint          // media keys are those that were signed (RFC 8225 5.2.2)
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
@@ -145,6 +146,7 @@ var controlNames = [controlCount]string{
 	CSAvailabilityDTLSConsent:       "cs.availability.dtls-consent",
 	CSAvailabilityPortBudget:        "cs.availability.port-budget",
 	CSAuthenticationGrant:           "cs.authentication.grant",
+	CSAuthenticationToken:           "cs.authentication.token",
 	CSAuthorizationGrantLeg:         "cs.authorization.grant-leg",
 	CSIntegrityFingerprint:          "cs.integrity.fingerprint",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",

@@ -251,6 +251,9 @@ func (r *registrar) request(uri string, expires time.Duration, credentials strin
 	m.SetString(sip.HdrSupported, "path")
 	m.SetString(sip.HdrAuthorization, credentials)
 	m.SetString(sip.HdrUserAgent, u.cfg.UserAgent)
+	if expires > 0 {
+		u.web.ask(m)
+	}
 	return m
 }
 
@@ -276,6 +279,7 @@ func (r *registrar) accept(resp *sip.Message, asked time.Duration) error {
 	}
 	u := r.u
 	u.path.settle()
+	u.web.take(resp, u.shard.Now())
 	if len(identities) == 0 {
 		identities = []string{u.impu}
 	}

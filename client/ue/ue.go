@@ -27,6 +27,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -95,6 +96,10 @@ type Config struct {
 
 	// Vouching is how the other ends of calls are checked; nil: they are not.
 	Vouching *Vouching
+
+	// Web is how services and the home network are reached by HTTPS, with their certificates checked; nil: the client fetches nothing, and asks
+	// for no codes.
+	Web http.RoundTripper
 
 	// Expires is the registration asked for; 0 means 600,000 s (TS 24.229 5.1.1.2.1). The network grants less.
 	Expires time.Duration
@@ -171,6 +176,7 @@ type UE struct {
 	calls map[string]*Call // by Call-ID and our tag
 
 	vouchers vouchers
+	web      *web // nil without Config.Web
 
 	refusals Refusals
 }
@@ -198,6 +204,10 @@ func New(c Config) (*UE, error) {
 	}
 	u.layer = siptxn.New(siptxn.Config{Shard: u.shard, Pool: u.pool, Sealer: shard.NewSealer(key), Kind: 'u', Timers: *c.Timers, Handler: u})
 	u.ctx, u.stop = context.WithCancel(context.Background())
+	var err error
+	if u.web, err = newWeb(u); err != nil {
+		return nil, err
+	}
 	u.reg.init(u)
 	u.path.init(u)
 	return u, nil

@@ -181,6 +181,7 @@ func (g *guard) resumes(m *sip.Message, identifier []byte) *refusal {
 		}
 	}
 	set := view(g.service)
+	set.Add(sip.HdrIdentity) // what vouches for whom the S-CSCF puts back, and judges what the platform brings
 	restore(m, original, &set)
 	bound(m, original, sip.HdrMaxForwards)
 	bound(m, original, sip.HdrMaxBreadth)

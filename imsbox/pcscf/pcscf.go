@@ -48,6 +48,14 @@ type Ports struct {
 	Hop    *hop.Table     // for its own requests
 	Shards []*shard.Shard // its procedures run on these, by the number of the association's
 	Origin secure.Proof   // of what it says itself
+	Codes  Codes          // for clients that want to fetch from services; nil: there are none
+}
+
+// Codes gives a client whose registration was authenticated over a protected path the one-time code that it trades for access tokens (RFC 6749
+// 4.1.3). Code returns the body of the 200, of the type oauth.CodeType, for a public identity and the thumbprint of the client's key; nil where
+// there is none to be had. It does not wait. Safe for concurrent use.
+type Codes interface {
+	Code(impu, jkt string) []byte
 }
 
 // PCSCF is one Proxy-CSCF.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"imsafe/hop"
+	"imsafe/proto/oauth"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/gm"
@@ -25,6 +26,7 @@ type registration struct {
 	stream      bool   // it came over a connection
 	tls         bool   // of TLS
 	wantsKeys   bool   // it is to be protected by security associations
+	jkt         string // thumbprint of the key for which the client wants a code; "": it wants none, or may have none
 }
 
 // registrationOf reads what the answer will be needed for, and refuses a REGISTER of a user other than the
@@ -34,6 +36,9 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 	if via, err := in.Msg.TopVia(); err == nil {
 		reg.stream = !bytes.EqualFold(via.Transport, []byte("UDP"))
 		reg.tls = in.Proof.Protected() && bytes.EqualFold(via.Transport, []byte("TLS"))
+	}
+	if in.Proof.Protected() { // in clear a code would be everybody's
+		reg.jkt = wantsCode(in.Msg)
 	}
 	named, ok := p.privateIdentity(in.Msg)
 	if !ok {
@@ -224,7 +229,8 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 	for v := range r.Msg.Values(sip.HdrServiceRoute) {
 		k.route = append(k.route, string(v))
 	}
-	k.replaceSet(reg.impu, associatedIdentities(r.Msg))
+	set := associatedIdentities(r.Msg)
+	k.replaceSet(reg.impu, set)
 	err := p.ports.Gm.Promote(reg.association, gm.Registration{IMPI: reg.impi, IMPUs: slices.Concat(k.sets...), Expires: granted})
 	if err != nil {
 		// The client went away while it registered: nobody is left to hear the answer, and a call
@@ -238,7 +244,32 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 		r.Msg.SetString(sip.HdrFlowTimer, flowTimer)
 	}
 	p.keep(reg.association, k)
+	p.addCode(reg, set, r.Msg)
 	return r
+}
+
+// wantsCode reads whether a REGISTER takes a code in its 200 (RFC 3261 20.1: Accept), and for which key.
+func wantsCode(m *sip.Message) string {
+	for v := range m.Values(sip.HdrAccept) {
+		kind, params, _ := bytes.Cut(v, []byte{';'})
+		if !bytes.EqualFold(bytes.TrimSpace(kind), []byte(oauth.CodeType)) {
+			continue
+		}
+		if jkt, named := sip.Param(params, oauth.JKT); named {
+			return string(jkt)
+		}
+	}
+	return ""
+}
+
+// addCode gives a client that asked for it a one-time code, in the name of its default public identity.
+func (p *PCSCF) addCode(reg registration, set []string, m *sip.Message) {
+	if p.ports.Codes == nil || reg.jkt == "" || len(set) == 0 {
+		return
+	}
+	if body := p.ports.Codes.Code(set[0], reg.jkt); body != nil {
+		m.SetBody(oauth.CodeType, body)
+	}
 }
 
 // flowTimer is Flow-Timer in seconds. The door closes idle connections much later.

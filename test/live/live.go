@@ -61,6 +61,7 @@ type Node struct {
 	Users    []*User
 	Store    *store.DB
 	ISC      netip.AddrPort // where service platforms connect
+	HTTPS    netip.AddrPort // where clients fetch
 	Dir      string         // of the store
 
 	t       testing.TB
@@ -109,6 +110,9 @@ func (n *Node) start(o Options) error {
 	}
 	if sockets.ISC != nil {
 		n.ISC = netip.MustParseAddrPort(sockets.ISC.Addr().String())
+	}
+	if sockets.HTTPS != nil {
+		n.HTTPS = netip.MustParseAddrPort(sockets.HTTPS.Addr().String())
 	}
 	n.metrics = netip.MustParseAddrPort(sockets.Metrics.Addr().String())
 	tls, lab := sockets.Addresses()

@@ -8,6 +8,9 @@ import (
 	"imsafe/node"
 )
 
+// AnyPort is anyPort for a test's own configuration.
+func AnyPort() config.Address { return anyPort() }
+
 // anyPort is a free port of loopback. A file cannot ask for that: there a port is a promise to clients.
 func anyPort() config.Address {
 	return config.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}

@@ -1,0 +1,222 @@
+// Package clientweb is the half of the C-S door that speaks HTTPS: what clients of the home network fetch of the core, and the tokens by which
+// they may fetch from services.
+//
+// It publishes the certificates of the network's signer (RFC 8224 7), trades the one-time code of a registration for access tokens that are bound to
+// a key (RFC 6749, RFC 9068, RFC 9449), and serves one page of its own that needs one. TLS 1.3 only. Who may have a code is the P-CSCF's to say:
+// the registration has proven the user, so there is no other password here.
+//
+// node assembles it. It imports ca, proto and secure, never a function. Safe for concurrent use.
+package clientweb
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"imsafe/proto/oauth"
+	"imsafe/proto/shard"
+	"imsafe/secure"
+)
+
+// Host is the name of the door in a home network: what stands in its certificate and in the URLs of signers.
+func Host(domain string) string { return "cs." + domain }
+
+// Config is what the door must know.
+type Config struct {
+	Origin string        // https origin of its URLs, as clients reach it
+	Life   time.Duration // of tokens; 0 is 5 minutes, and the package oauth bounds it
+}
+
+// Ports is what is plugged into the door.
+type Ports struct {
+	Gate        *secure.Gate
+	Clock       shard.Clock
+	Random      io.Reader
+	Log         *slog.Logger
+	Certificate func() (*tls.Certificate, error)
+	// Chain returns the certificates of a signer by the last part of their URL, in PEM; nil where there are none.
+	Chain func(name string) []byte
+	// Platform reports whether a host is that of a service platform that is active: tokens are issued for it.
+	Platform func(host []byte) bool
+}
+
+// Counters count what came.
+type Counters struct {
+	Codes   atomic.Uint64 // given out
+	Tokens  atomic.Uint64 // issued
+	Refused atomic.Uint64 // at the token endpoint, and pages without a good token
+}
+
+// Door is the door of one node. The keys of its tokens are of this run.
+type Door struct {
+	Counters Counters
+
+	cfg    Config
+	ports  Ports
+	issuer *oauth.Issuer
+	own    *oauth.Verifier
+	proofs oauth.Proofs
+	codes  codes
+	mux    *http.ServeMux
+}
+
+// New returns a door with a fresh key.
+func New(cfg Config, ports Ports) (*Door, error) {
+	if cfg.Origin == "" || ports.Gate == nil || ports.Clock == nil || ports.Random == nil || ports.Certificate == nil || ports.Chain == nil {
+		return nil, errors.New("clientweb: origin, gate, clock, randomness, certificate and chains are needed")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), ports.Random)
+	if err != nil {
+		return nil, fmt.Errorf("clientweb: key: %w", err)
+	}
+	d := &Door{cfg: cfg, ports: ports, mux: http.NewServeMux(), codes: codes{waiting: map[string]code{}}}
+	if d.issuer, err = oauth.NewIssuer(cfg.Origin, key, ports.Random); err != nil {
+		return nil, err
+	}
+	d.own = d.issuer.Verifier(cfg.Origin, ports.Clock.Wall)
+	d.mux.HandleFunc("GET /certificates/{name}", d.certificates)
+	d.mux.HandleFunc("POST /token", d.token)
+	d.mux.HandleFunc("GET /token/keys", d.keys)
+	d.mux.HandleFunc("GET /registration", d.registration)
+	return d, nil
+}
+
+// Certificates is the URL below which the certificates of signers are found.
+func Certificates(origin string) string { return origin + "/certificates/" }
+
+// The limits of the door. A client sends a few small requests when it registers.
+const (
+	maxConnections = 1024
+	maxBody        = 8 << 10
+	patience       = 10 * time.Second
+)
+
+// Serve takes requests on ln until ctx ends, and closes ln.
+func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
+	server := &http.Server{
+		Handler: d, ReadHeaderTimeout: patience / 2, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(d.ports.Log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	secured := tls.NewListener(netutil.LimitListener(ln, maxConnections), &tls.Config{
+		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"}, Time: d.ports.Clock.Wall,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.ports.Certificate() },
+	})
+	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("clientweb: %w", err)
+	}
+	return nil
+}
+
+// ServeHTTP implements http.Handler.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if "https://"+r.Host != d.cfg.Origin {
+		w.WriteHeader(http.StatusMisdirectedRequest)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	d.mux.ServeHTTP(w, r)
+}
+
+// certificates is for whoever verifies what the network has signed (RFC 8224 7.1, RFC 8555 9.1): everybody, since they are no secret.
+func (d *Door) certificates(w http.ResponseWriter, r *http.Request) {
+	chain := d.ports.Chain(r.PathValue("name"))
+	if chain == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/pem-certificate-chain")
+	_, _ = w.Write(chain)
+}
+
+// keys is for services elsewhere, which verify our tokens (RFC 7517 8.5.1).
+func (d *Door) keys(w http.ResponseWriter, _ *http.Request) {
+	set, err := d.issuer.Keys()
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	_, _ = w.Write(set)
+}
+
+// scopeRegistration is what a token must reach for the page registration.
+const scopeRegistration = "registration.read"
+
+// registration is the page of the door's own: who its reader is to the home network.
+func (d *Door) registration(w http.ResponseWriter, r *http.Request) {
+	who, err := d.own.Admit(r)
+	if err == nil && !who.May(scopeRegistration) {
+		err = oauth.ErrScope
+	}
+	if err != nil && (d.refuses(reasonOf(err)) || who == nil) {
+		d.Counters.Refused.Add(1)
+		oauth.Refuse(w, err)
+		return
+	}
+	answer(w, http.StatusOK, struct {
+		Subject string `json:"sub"`
+		Scope   string `json:"scope"`
+		Expires int64  `json:"exp"`
+	}{who.Subject, who.Scope, who.Expires})
+}
+
+// refuses is the enforcement point of tokens: whoever has none that is his, for here and for now, gets nothing.
+func (d *Door) refuses(reason string) bool {
+	return d.ports.Gate.Refuse(secure.CSAuthenticationToken, secure.Event{Reason: reason})
+}
+
+// reasonOf is an error of the package oauth as the reason of an event.
+func reasonOf(err error) string {
+	for _, known := range []struct {
+		is   error
+		code string
+	}{
+		{oauth.ErrMissing, "token-missing"}, {oauth.ErrToken, "token-foreign"}, {oauth.ErrExpired, "token-expired"}, {oauth.ErrAudience, "token-audience"},
+		{oauth.ErrScope, "token-scope"}, {oauth.ErrProof, "proof-wrong"}, {oauth.ErrKey, "proof-other-key"}, {oauth.ErrReplay, "proof-replayed"},
+	} {
+		if errors.Is(err, known.is) {
+			return known.code
+		}
+	}
+	return "token"
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // who went away needs no answer
+}
+
+// audience reads the resource that a token is wanted for (RFC 8707 2): the origin of this door, or that of an active service platform. It
+// returns the scope that such a token has.
+func (d *Door) audience(resource string) (origin, scope string, known bool) {
+	if resource == "" || resource == d.cfg.Origin {
+		return d.cfg.Origin, scopeRegistration, true
+	}
+	host, ok := strings.CutPrefix(resource, "https://")
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	if !ok || strings.ContainsAny(host, "/?#@") || d.ports.Platform == nil || !d.ports.Platform([]byte(name)) {
+		return "", "", false
+	}
+	return resource, "service.use", true
+}

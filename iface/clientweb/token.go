@@ -1,0 +1,133 @@
+package clientweb
+
+import (
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"imsafe/proto/oauth"
+)
+
+// code is a one-time code that was given out.
+type code struct {
+	subject string
+	jkt     string // thumbprint of the key that it is good for
+	until   time.Duration
+}
+
+// codes are those that wait. They are of this run: none survives a restart, so none can be used again after it. Safe for concurrent use.
+type codes struct {
+	mu      sync.Mutex
+	waiting map[string]code
+}
+
+// The bounds of codes.
+const (
+	codeLife = 60 * time.Second
+	maxCodes = 1 << 16
+)
+
+// Code makes the body of the 200 to a REGISTER that asked for a code: of subject, for the key with that thumbprint. nil where there is none to be
+// had. The caller says so for registrations that were authenticated, on a protected path.
+func (d *Door) Code(subject, jkt string) []byte {
+	var b [16]byte
+	if subject == "" || len(jkt) != base64.RawURLEncoding.EncodedLen(32) {
+		return nil
+	}
+	if _, err := io.ReadFull(d.ports.Random, b[:]); err != nil {
+		return nil
+	}
+	text := base64.RawURLEncoding.EncodeToString(b[:])
+	if !d.codes.add(text, code{subject, jkt, d.ports.Clock.Now() + codeLife}, d.ports.Clock.Now()) {
+		return nil
+	}
+	body, err := json.Marshal(oauth.Code{Code: text, TokenEndpoint: d.cfg.Origin + "/token", ExpiresIn: int(codeLife / time.Second)})
+	if err != nil {
+		return nil
+	}
+	d.Counters.Codes.Add(1)
+	return body
+}
+
+func (c *codes) add(text string, what code, now time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.waiting) >= maxCodes {
+		for k, v := range c.waiting {
+			if v.until <= now {
+				delete(c.waiting, k)
+			}
+		}
+	}
+	if len(c.waiting) >= maxCodes {
+		return false
+	}
+	c.waiting[text] = what
+	return true
+}
+
+// take takes a code out: whether what follows goes well or not, it is used.
+func (c *codes) take(text string, now time.Duration) (code, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	what, there := c.waiting[text]
+	delete(c.waiting, text)
+	return what, there && now < what.until
+}
+
+// token is the token endpoint (RFC 6749 3.2, 4.1.3; RFC 9449 5): a code and the proof of the key that it is for, against a token for one service.
+func (d *Door) token(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil || len(r.URL.RawQuery) > 0 {
+		d.denies(w, "invalid_request")
+		return
+	}
+	if r.PostForm.Get("grant_type") != "authorization_code" {
+		d.denies(w, "unsupported_grant_type")
+		return
+	}
+	origin, scope, known := d.audience(r.PostForm.Get("resource"))
+	if !known {
+		d.denies(w, "invalid_target")
+		return
+	}
+	wall := d.ports.Clock.Wall()
+	thumb, err := "", error(oauth.ErrProof)
+	if values := r.Header.Values("DPoP"); len(values) == 1 {
+		thumb, err = d.proofs.Prove(values[0], r.Method, d.cfg.Origin+"/token", wall)
+	}
+	if err != nil {
+		d.refuses(reasonOf(err)) // whatever the control says: there is no key to bind a token to
+		d.denies(w, "invalid_dpop_proof")
+		return
+	}
+	what, good := d.codes.take(r.PostForm.Get("code"), d.ports.Clock.Now())
+	if !good {
+		d.refuses("code-unknown")
+		d.denies(w, "invalid_grant")
+		return
+	}
+	if subtle.ConstantTimeCompare([]byte(what.jkt), []byte(thumb)) != 1 && d.refuses("code-other-key") {
+		d.denies(w, "invalid_grant")
+		return
+	}
+	c := oauth.Claims{Subject: what.subject, Audience: origin, ClientID: "ue", Scope: scope}
+	c.Key.Thumbprint = thumb
+	text, life, err := d.issuer.Issue(c, wall, d.cfg.Life)
+	if err != nil {
+		d.ports.Log.Error("a token was not issued", "error", err)
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	d.Counters.Tokens.Add(1)
+	answer(w, http.StatusOK, oauth.Token{AccessToken: text, TokenType: "DPoP", ExpiresIn: int(life / time.Second), Scope: scope})
+}
+
+// denies answers a request for a token that gets none (RFC 6749 5.2).
+func (d *Door) denies(w http.ResponseWriter, why string) {
+	d.Counters.Refused.Add(1)
+	answer(w, http.StatusBadRequest, oauth.Token{Error: why})
+}
