@@ -22,6 +22,10 @@ func manifest(name string, scopes string, more ...string) string {
 	if strings.Contains(scopes, "session.fork") {
 		fork = 3
 	}
+	media := ""
+	if strings.Contains(scopes, "media.") {
+		media = ", media_mbps = 1"
+	}
 	return `manifest = 1
 service  = "` + name + `"
 provider = "example"
@@ -30,7 +34,7 @@ endpoint = "sips:` + name + `.as.ims.example:5061"
 psi      = ["sip:` + name + `@ims.example"]
 scopes   = ["` + strings.ReplaceAll(scopes, " ", `", "`) + `", "identity.private"]
 users    = { all = true }
-limits   = { cps = 100, sessions = 100, fork = ` + strconv.Itoa(fork) + ` }
+limits   = { cps = 100, sessions = 100, fork = ` + strconv.Itoa(fork) + media + ` }
 expires  = 2030-01-01
 ` + strings.Join(more, "")
 }
@@ -274,7 +278,7 @@ func TestAnswer(t *testing.T) {
 // TestOriginate: a service calls as itself, is refused, is not answered, and refers.
 func TestOriginate(t *testing.T) {
 	var svc *as.Service
-	s := newStage(t, manifest("caller", "session.originate message.send mwi.notify"), func(x *as.Service) { svc = x })
+	s := newStage(t, manifest("caller", "session.originate media.send media.receive message.send mwi.notify"), func(x *as.Service) { svc = x })
 	background := context.Background()
 	run := func(f func() error) error {
 		done := make(chan error, 1)
@@ -334,7 +338,7 @@ func TestOriginate(t *testing.T) {
 // TestOriginateGivesUp: when its context ends the call is cancelled.
 func TestOriginateGivesUp(t *testing.T) {
 	var svc *as.Service
-	s := newStage(t, manifest("caller", "session.originate"), func(x *as.Service) { svc = x })
+	s := newStage(t, manifest("caller", "session.originate media.send media.receive"), func(x *as.Service) { svc = x })
 	s.bob.NoAnswer()
 	ctx, cancel := context.WithCancel(context.Background())
 	failed := make(chan error, 1)
