@@ -11,11 +11,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"imsafe/client/isim"
 	"imsafe/client/media"
 	"imsafe/client/ue"
+	"imsafe/iface/clientweb"
 	"imsafe/imsbox/hss"
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
@@ -127,6 +129,10 @@ func (d *dev) demo(ctx context.Context, a *app) *report {
 		s.Protection = "as the registrations"
 		return exchangeMessage(ctx, alice, bob, s)
 	})
+	r.do("alice fetches a page that is hers alone", "alice - HTTPS door", func(s *step) error {
+		s.Protection = "TLS 1.3, a token for her registration, bound to her key"
+		return alice.fetches(ctx, d.home()+"/registration", s)
+	})
 	d.echo(ctx, r, &alice)
 	for _, p := range []**actor{&alice, &bob} {
 		r.do("a client takes its registration back", "", func(s *step) error {
@@ -162,6 +168,7 @@ func (d *dev) call(ctx context.Context, r *report, alice, bob **actor) {
 	})
 	r.do("bob answers, each agrees on keys with the anchor", "alice - anchor - bob, voice", func(s *step) error {
 		in.Answer(ue.Voice{Play: media.NewTone(bobHz, -10)})
+		s.Detail = "to bob " + in.Vouched().String()
 		for _, c := range []*ue.Call{out, in} {
 			if _, err := c.Until(ctx, ue.Secured); err != nil {
 				return err
@@ -231,6 +238,25 @@ func exchangeMessage(ctx context.Context, from, to *actor, s *step) error {
 	}
 }
 
+// home is the https origin of the dev system, as its clients reach it.
+func (d *dev) home() string {
+	l := line{Web: d.sockets.HTTPS.Addr().String()}
+	return l.home(d.config.HomeDomain())
+}
+
+// fetches gets the page that says who its reader is to the network.
+func (x *actor) fetches(ctx context.Context, at string, s *step) error {
+	page, err := x.ue.Get(ctx, at)
+	if err != nil {
+		return err
+	}
+	s.Detail = strings.TrimSpace(string(page.Body))
+	if !strings.Contains(s.Detail, `"`+x.IMPU+`"`) {
+		return fmt.Errorf("answered %d: %s", page.Status, s.Detail)
+	}
+	return nil
+}
+
 // actor provisions a subscriber and makes his client.
 func (d *dev) actor(ctx context.Context, name string, transport ue.Transport) (*actor, error) {
 	x := &actor{calls: make(chan *ue.Call, 1), messages: make(chan ue.Message, 1)}
@@ -271,7 +297,8 @@ func (d *dev) actor(ctx context.Context, name string, transport ue.Transport) (*
 		c = ue.Config{Proxy: netip.MustParseAddrPort(sockets.Clear[0].LocalAddr().String()),
 			IPsec: ue.IPsec{NATPort: netip.MustParseAddrPort(sockets.NAT.LocalAddr().String()).Port()}}
 	}
-	x.ue, err = ue.New(ue.Config{Card: card, Proxy: c.Proxy, Transport: transport, RootCAs: c.RootCAs, ServerName: c.ServerName, IPsec: c.IPsec,
+	web := webTransport(d.anchors, clientweb.Host(domain), d.sockets.HTTPS.Addr().String())
+	x.ue, err = ue.New(ue.Config{Web: web, Vouching: &ue.Vouching{Roots: d.anchors, Fetch: ue.Fetch(web), Required: true}, Card: card, Proxy: c.Proxy, Transport: transport, RootCAs: c.RootCAs, ServerName: c.ServerName, IPsec: c.IPsec,
 		Clock: shard.RealClock(), Rand: rand.Reader, Log: d.log.With("ue", name), ListenPacket: mediaPort,
 		OnCall:    func(c *ue.Call) { x.calls <- c },
 		OnMessage: func(m ue.Message) { x.messages <- m }})

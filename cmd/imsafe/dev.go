@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 
 	"imsafe/ca"
 	"imsafe/config"
+	"imsafe/iface/clientweb"
 	"imsafe/node"
 	"imsafe/policy"
 	"imsafe/proto/shard"
@@ -37,6 +39,7 @@ const devLife = 30 * 24 * time.Hour
 type dev struct {
 	config    *config.Config
 	authority *ca.CA
+	anchors   *x509.CertPool // that authority's, and the network's
 	store     *store.DB
 	sockets   *node.Sockets
 	node      *node.Node
@@ -110,9 +113,6 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(d.dir, "ca.pem"), d.authority.PEM(), 0o644); err != nil {
-		return nil, err
-	}
 	level := "error"
 	if v.Verbose {
 		level = "info"
@@ -140,6 +140,9 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if err == nil {
 		err = d.establish()
 	}
+	if err == nil {
+		err = d.trust()
+	}
 	return d, err
 }
 
@@ -158,7 +161,7 @@ func (v *devCmd) config(a *app, dir string) (*config.Config, error) {
 	c.CS.Listen = []config.Address{loopback(20000)}
 	c.HSS.SealingKeyFile = config.SecretFile(filepath.Join(dir, "sealing.key"))
 	c.Metrics.Listen = loopback(9464)
-	c.IS.Enrol.Listen, c.IS.Listen = loopback(8443), loopback(5063)
+	c.IS.Enrol.Listen, c.IS.Listen, c.HTTPS.Listen = loopback(8443), loopback(5063), loopback(8444)
 	approver, err := a.devApprover(dir)
 	if err != nil {
 		return nil, err
@@ -208,7 +211,7 @@ func (d *dev) tellReplaced(a *app) {
 	}
 	clients, lab := d.sockets.Addresses()
 	a.say("taken by another process: %s", strings.Join(d.replaced, ", "))
-	a.say("used instead: SIP over TLS %v, lab %v, metrics %v, enrolment %v, I-S %v\n", clients[0], lab[0], d.sockets.Metrics.Addr(), d.sockets.Enrol.Addr(), d.sockets.ISC.Addr())
+	a.say("used instead: SIP over TLS %v, lab %v, metrics %v, enrolment %v, I-S %v, HTTPS %v\n", clients[0], lab[0], d.sockets.Metrics.Addr(), d.sockets.Enrol.Addr(), d.sockets.ISC.Addr(), d.sockets.HTTPS.Addr())
 }
 
 // explain says how the running system is used.
@@ -220,7 +223,7 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	}
 	if a.json {
 		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ipsec": d.sockets.IPsec[0].Clear[0].LocalAddr().String(), "esp_in_udp": d.sockets.IPsec[0].NAT.LocalAddr().String(), "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
-			"management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "isc": d.sockets.ISC.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
+			"management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "isc": d.sockets.ISC.Addr().String(), "https": d.sockets.HTTPS.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
 		return nil
 	}
 	a.say("\nThe system stays up until Ctrl-C.")
@@ -230,17 +233,20 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	a.say("  IPsec           %v   first REGISTER; ESP in UDP at %v", gm.Clear[0].LocalAddr(), gm.NAT.LocalAddr())
 	a.say("  lab, in clear   %v   UDP and TCP, for test clients with AKAv1-MD5", lab[0])
 	a.say("  I-S             %v   service platforms, over mutual TLS; name %s", d.sockets.ISC.Addr(), node.ISCHost(d.config.HomeDomain()))
+	a.say("  HTTPS           %v   name %s", d.sockets.HTTPS.Addr(), clientweb.Host(d.config.HomeDomain()))
 	a.say("  management      %s", d.config.ManagementSocket())
 	a.say("  metrics         http://%s/metrics", d.sockets.Metrics.Addr())
 	a.say("  accounts")
 	for _, account := range accounts {
 		a.say("    %-8s %s   K %s   OPc %s   %s", account.Name, account.IMPU, account.K, account.OPc, account.Scheme)
 	}
-	overTLS := fmt.Sprintf("--proxy %v --ca %s", tlsAddresses[0], filepath.Join(d.dir, "ca.pem"))
-	inIPsec := fmt.Sprintf("--transport ipsec --proxy %v --nat-port %d", gm.Clear[0].LocalAddr(), netip.MustParseAddrPort(gm.NAT.LocalAddr().String()).Port())
+	trusting := fmt.Sprintf("--ca %s --web %v", filepath.Join(d.dir, "ca.pem"), d.sockets.HTTPS.Addr())
+	overTLS := fmt.Sprintf("--proxy %v %s", tlsAddresses[0], trusting)
+	inIPsec := fmt.Sprintf("--transport ipsec --proxy %v --nat-port %d %s", gm.Clear[0].LocalAddr(), netip.MustParseAddrPort(gm.NAT.LocalAddr().String()).Port(), trusting)
 	a.say("\nLet them talk, in two terminals, one over TLS and one inside IPsec:")
 	a.say("  imsafe ue answer --card %s %s --tone 620 --hear 440", accounts[0].Card, overTLS)
 	a.say("  imsafe ue call %s --card %s %s --tone 440 --hear 620 --for 5s", accounts[0].Name, accounts[1].Card, inIPsec)
+	a.say("\nWho are you to the network? imsafe ue get /registration --card %s %s", accounts[1].Card, inIPsec)
 	d.tellServices(a)
 	a.say("\nWhy did somebody not register? imsafe explain registration NAME@%s --socket %s", d.config.HomeDomain(), d.config.ManagementSocket())
 	a.say("Add somebody: imsafe user add NAME --random --card-out NAME.card --socket %s", d.config.ManagementSocket())

@@ -73,6 +73,17 @@ func (d *dev) establish() error {
 	return authority.Install(signed)
 }
 
+// trust writes down what clients of the dev system trust: the authority of its P-CSCF, and the root of its network.
+func (d *dev) trust() error {
+	anchors, err := d.node.Anchors()
+	if err != nil {
+		return err
+	}
+	d.anchors = d.authority.Pool()
+	d.anchors.AppendCertsFromPEM(anchors)
+	return os.WriteFile(filepath.Join(d.dir, "ca.pem"), append(d.authority.PEM(), anchors...), 0o644)
+}
+
 // enrol lets a service of this repository join the system, as a stranger's would: invited, asked, approved by the dev system's approval key,
 // certified. It returns the service, connected to the I-S door over mutual TLS once it runs.
 func (d *dev) enrol(ctx context.Context, manifest string) (*as.Service, error) {

@@ -25,6 +25,7 @@ type ueCmd struct {
 	Call     ueCallCmd     `cmd:"" help:"Call somebody, play and record."`
 	Answer   ueAnswerCmd   `cmd:"" help:"Wait for calls and answer them."`
 	Message  ueMessageCmd  `cmd:"" help:"Send an instant message, or wait for some."`
+	Get      ueGetCmd      `cmd:"" help:"Fetch a page of a service or of the home network, with a token for the registration."`
 }
 
 // line is how a client finds its network and what it insists on.
@@ -40,9 +41,13 @@ type line struct {
 	Lab        bool          `help:"Allow what only a lab may: signalling in clear and AKAv1-MD5, towards loopback and private addresses." group:"Card and network:"`
 	PlainRTP   bool          `name:"plain-rtp" help:"Offer and accept voice without keys; needs --lab." group:"Card and network:"`
 	AllowTLS12 bool          `name:"allow-tls12" help:"Accept TLS 1.2 with AEAD beside 1.3." group:"Card and network:"`
+	Web        string        `help:"Where the home network is reached by HTTPS, as host:port. Without it: cs. and the home domain of the card, if something needs it. Its root must be in --ca." placeholder:"HOST:PORT" group:"Card and network:"`
+	Vouched    bool          `help:"Refuse calls and answers that the home network does not vouch for." group:"Card and network:"`
 	IMPU       string        `name:"impu" help:"Public identity to register, instead of the first of the card." placeholder:"URI" group:"Card and network:"`
 	Patience   time.Duration `help:"How long registration may take." default:"40s" group:"Card and network:"`
 	Verbose    bool          `short:"v" help:"Show the log of the client." group:"Card and network:"`
+
+	fetches bool // the verb does
 }
 
 // phone is a registered client.
@@ -162,6 +167,7 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 			return nil, err
 		}
 	}
+	l.web(c, p.domain)
 	if l.Verbose {
 		c.Log = trace.NewLogger(p.a.stderr, slog.LevelDebug, false, make([]byte, 32))
 	}

@@ -69,7 +69,7 @@ func (v *ueAnswerCmd) next(p *phone) (*ue.Call, error) {
 func (v *ueAnswerCmd) serve(p *phone, c *ue.Call, nth int) error {
 	a := p.a
 	peer, asserted := c.Peer()
-	a.happened(event{Event: "incoming", Peer: peer, Asserted: asserted})
+	a.happened(event{Event: "incoming", Peer: peer, Asserted: asserted, Vouched: vouched(c)})
 	if v.Reject != 0 {
 		c.Reject(v.Reject)
 		<-c.Done()

@@ -111,7 +111,7 @@ func (v *voice) untilTalking(a *app, ctx context.Context, c *ue.Call) error {
 			a.happened(event{Event: "ringing", Peer: peer})
 		case ue.Answered:
 			answered = true
-			a.happened(event{Event: "answered", Peer: peer, Asserted: asserted, Text: strings.Join(e.Notes, "; ")})
+			a.happened(event{Event: "answered", Peer: peer, Asserted: asserted, Vouched: vouched(c), Text: strings.Join(e.Notes, "; ")})
 		case ue.Secured:
 			secured = true
 			a.happened(event{Event: "secured", Leg: "client - client, voice", Protection: e.Reason})
@@ -123,6 +123,14 @@ func (v *voice) untilTalking(a *app, ctx context.Context, c *ue.Call) error {
 		}
 	}
 	return nil
+}
+
+// vouched says whom the network vouches for; "" where it vouches for nobody, or the client has not asked.
+func vouched(c *ue.Call) string {
+	if v := c.Vouched(); v.By != "" {
+		return v.String()
+	}
+	return ""
 }
 
 // endOf is the error of a call that ended before it was to.

@@ -11,7 +11,8 @@ type event struct {
 	Event string `json:"event"` // registered, ringing, incoming, answered, refused, secured, call, failed, sent, message, deregistered
 
 	Peer       string   `json:"peer,omitempty"`
-	Asserted   bool     `json:"asserted,omitempty"` // the network vouches for Peer
+	Asserted   bool     `json:"asserted,omitempty"` // the network asserts Peer
+	Vouched    string   `json:"vouched,omitempty"`  // whom it has signed for, where the client checks that
 	IMPUs      []string `json:"impus,omitempty"`
 	Scheme     string   `json:"scheme,omitempty"`
 	Leg        string   `json:"leg,omitempty"` // which connection the protection is of
@@ -76,6 +77,9 @@ func (e event) text() string {
 		}
 	}
 	text := strings.Join(parts, "  ")
+	if e.Vouched != "" {
+		text += fmt.Sprintf("\n%-12s  %s", "", printable(e.Vouched))
+	}
 	if e.Protection != "" {
 		text += fmt.Sprintf("\n%-12s  %s: %s", "", e.Leg, e.Protection)
 	}

@@ -194,16 +194,13 @@ func (s *SCSCF) judgesOrigination(in hop.Inbound) (refused bool) {
 	host := in.Proof.Peer()
 	s.ownWords(in.Msg, &vouched{}, host)
 	keys := passport.KeysOf(in.Msg.Body())
-	if len(keys) == 0 {
-		return false
-	}
 	right, may := s.ports.ISC.Media([]byte(host))
-	if !may && s.lacksGrant(host) {
+	if len(keys) > 0 && !may && s.lacksGrant(host) {
 		return true
 	}
 	to, _ := sip.PublicIdentity(in.Msg.RequestURI())
 	p := &passport.PASSporT{Orig: senderOf(in.Msg), Dest: []passport.Identity{passport.IdentityOf(to)}, Keys: keys}
-	if may {
+	if may && len(keys) > 0 {
 		p.Type, p.Grants = passport.Grant, s.grants(right, "")
 	}
 	s.seal(in.Msg, p)
@@ -223,16 +220,17 @@ func (s *SCSCF) judgesAnswer(in hop.Inbound, stay *passage) func(hop.Reply) (con
 		behind, others := s.passages.behind(stay, keys)
 		s.ownWords(r.Msg, &behind, stay.host)
 		same := behind.keys != nil
-		if same && (!withheld(r.Msg) || behind.withheld) || len(keys) == 0 && !others {
+		if same && (!withheld(r.Msg) || behind.withheld) {
 			return ""
 		}
+		silent := len(keys) == 0 && !others // it answers, and there are no media
 		right, may := s.ports.ISC.Media([]byte(stay.host))
 		who := served
 		if withheld(r.Msg) {
 			who = passport.Identity{URI: anonymousURI}
 		}
 		switch {
-		case may, same:
+		case may, same, silent:
 		case others && s.swaps(stay.host):
 			return "cs.integrity.fingerprint"
 		case !others && s.lacksGrant(stay.host):
@@ -240,7 +238,7 @@ func (s *SCSCF) judgesAnswer(in hop.Inbound, stay *passage) func(hop.Reply) (con
 		}
 		r.Msg.Remove(sip.HdrIdentity)
 		p := &passport.PASSporT{Type: passport.Rsp, Orig: caller, Dest: []passport.Identity{who}, Keys: keys}
-		if may && !same {
+		if may && !same && !silent {
 			p.Grants = s.grants(right, stay.odi)
 		}
 		s.seal(r.Msg, p)

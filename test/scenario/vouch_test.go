@@ -399,3 +399,25 @@ func TestVouched_off(t *testing.T) {
 		c.wants(c.verified(r, passport.Rsp), c.alice.IMPU, c.bob.IMPU, keyOfPlatform)
 	}
 }
+
+// TestVouched_without_media: a platform that answers without media needs no grant; it is said who has answered all the same.
+func TestVouched_without_media(t *testing.T) {
+	c := newCourt(t, lab.Options{Seed: 1})
+	p := c.platform("notice", []string{mediates}, "")
+	p.Handle = func(m *sip.Message) {
+		if m.Method() == sip.INVITE {
+			p.Answer(m, 200, lab.Body("application/sdp", []byte("v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 0 UDP/TLS/RTP/SAVP 8\r\n")))
+		}
+	}
+	c.registers()
+	c.alice.Send(sip.INVITE, "sip:notice@"+lab.Domain, describe(keyOfAlice))
+	r := c.alice.Response(200)
+	if r == nil {
+		t.Fatalf("alice has %s", c.alice.Pending())
+	}
+	v := c.verified(r, passport.Rsp)
+	c.wants(v, c.alice.IMPU, "sip:notice@"+lab.Domain, "")
+	if len(v.Keys) > 0 || v.Grants != nil {
+		t.Errorf("%+v", v)
+	}
+}
