@@ -60,8 +60,11 @@ func All() []Attack {
 		rtpInject(),          // CS-02
 		sdpDowngrade(),       // CS-03
 		dtlsRace(),           // CS-04
+		fingerprintSwap(),    // CS-05
 		srtpReuse(),          // CS-06
 		mediaFlood(),         // CS-07
+		grantForge(),         // CS-10
+		mediaRogue(),         // IS-12
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03
 		diameterSpoof(),      // CX-01

@@ -1,0 +1,162 @@
+package attack
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// fingerprintSwap: a service platform in the path puts its own media keys into a call of others.
+func fingerprintSwap() Attack {
+	controls := []secure.ControlID{secure.CSIntegrityFingerprint}
+	return Attack{
+		ID: "cs.sdp.fingerprint-swap", Number: "CS-05", Title: "a service platform in the path replaces the fingerprint of a call's media",
+		Text:     "media keys are as good as the fingerprint they are checked by: who may change it hears the call of two people who believe that nobody does",
+		Services: []Service{Integrity, Confidentiality}, Stride: Tampering, Threats: []Threat{Disclosure, Corruption}, Module: ServicesUser,
+		Source: "RFC 5763 7.1; RFC 8225 5.2.2", Access: []Access{ISC},
+		Approved: []Approved{{Name: taker, Manifest: rights("session.proxy", "session.answer") + asked("terminating", 10, "continue")}},
+		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 3, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "offer", Position: EnrolledPlatform, Controls: controls, Run: swapOffer},
+			{Name: "answer", Position: EnrolledPlatform, Controls: controls, Run: swapAnswer},
+		},
+	}
+}
+
+// taker is a platform that may take calls to carol, and has no right to media.
+const taker = "taker"
+
+// The media keys of honest users, and of the platform.
+const (
+	honestKey   = "11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:01"
+	platformKey = "11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:02"
+)
+
+// keyed is a session description with media keys.
+func keyed(key string) string {
+	return "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVP 8\r\na=rtpmap:8 PCMA/8000\r\n" +
+		"a=setup:actpass\r\na=fingerprint:sha-256 " + key + "\r\n"
+}
+
+// callsKeyed is an INVITE to whom, with media keys.
+func (h *Hand) callsKeyed(whom, callID string) string {
+	return h.Text(Request{Method: "INVITE", URI: whom, CallID: callID, Lines: []string{"Contact: " + h.Contact(), "Content-Type: application/sdp"}, Body: keyed(honestKey)})
+}
+
+// answersKeyed answers an INVITE with 200 and media keys.
+func (h *Hand) answersKeyed(m *sip.Message, key, contact string) error {
+	r := h.pool.NewResponse(m, 200, "")
+	r.SetToTag(h.tag)
+	for v := range m.Values(sip.HdrRecordRoute) {
+		r.Append(sip.HdrRecordRoute, v)
+	}
+	r.SetString(sip.HdrContact, contact)
+	r.SetBody("application/sdp", []byte(keyed(key)))
+	text := string(r.AppendTo(nil))
+	r.Release()
+	return h.Write(text)
+}
+
+// swap puts the platform's key in the place of another's.
+func swap(m *sip.Message) {
+	if strings.Contains(string(m.Body()), honestKey) {
+		m.SetBody("application/sdp", []byte(strings.ReplaceAll(string(m.Body()), honestKey, platformKey)))
+	}
+}
+
+// swapOffer: what carol reads of dave's keys is the platform's.
+func swapOffer(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false) // she answers with keys of her own
+	s, err := f.server(ctx, f.attacker, taker, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			if m.Method() == sip.INVITE {
+				swap(m)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	callID := f.token()
+	var answer *sip.Message
+	status := 0
+	asked := make(chan error, 1)
+	go func() {
+		var err error
+		if answer, err = dave.Ask(ctx, dave.callsKeyed(carol.IMPU, callID)); err == nil {
+			status = answer.Status()
+		}
+		asked <- err
+	}()
+	read := 0
+	_ = within(ctx, soon, func(ctx context.Context) error {
+		m, err := carol.Await(ctx, func(m *sip.Message) bool {
+			return m.IsRequest() && string(m.Get(sip.HdrCallID)) == callID && m.Method() == sip.INVITE
+		})
+		if err != nil {
+			return err
+		}
+		defer m.Release()
+		if strings.Contains(string(m.Body()), platformKey) {
+			read = 1
+		}
+		return carol.answersKeyed(m, honestKey, carol.Contact())
+	})
+	if err := <-asked; err != nil {
+		return err
+	}
+	o.Arrived("the platform changes the keys of %d call to carol", len(s.Seen("INVITE")))
+	o.Users = read
+	o.Peer(read > 0, "carol reads the platform's keys in %d of 1 call", read)
+	o.Wire(status == 200, "dave, who calls her, is answered %d", status)
+	return nil
+}
+
+// swapAnswer: what dave reads of carol's keys is the platform's.
+func swapAnswer(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false) // she answers with keys of her own
+	s, err := f.server(ctx, f.attacker, taker, func(s *Server) {
+		s.EditAnswer = swap
+	})
+	if err != nil {
+		return err
+	}
+	callID := f.token()
+	picksUp := make(chan error, 1)
+	go func() {
+		m, err := carol.Await(ctx, func(m *sip.Message) bool {
+			return m.IsRequest() && string(m.Get(sip.HdrCallID)) == callID && m.Method() == sip.INVITE
+		})
+		if err == nil {
+			defer m.Release()
+			err = carol.answersKeyed(m, honestKey, carol.Contact())
+		}
+		picksUp <- err
+	}()
+	answer, err := dave.Ask(ctx, dave.callsKeyed(carol.IMPU, callID))
+	if err != nil {
+		return err
+	}
+	if err := <-picksUp; err != nil {
+		return err
+	}
+	o.Arrived("the platform passes %d call on; dave is answered %d", len(s.Seen("INVITE")), answer.Status())
+	read := strings.Contains(string(answer.Body()), platformKey)
+	if read {
+		o.Users = 1
+	}
+	o.Peer(read, "dave reads the platform's keys as carol's: %v", read)
+	o.Wire(answer.Status() == 200, "the call stands for dave: he is answered %d", answer.Status())
+	return nil
+}
