@@ -17,7 +17,6 @@ var unproven = map[string]string{
 	"core.authorization.role":   "the roles of today differ in nothing that a peer of one could want of the other",
 	"core.confidentiality.mtls": "its attack reads the wires between nodes, in targets with more than one process",
 	"mgmt.authentication.admin": "its attack needs a second user of the host",
-	"cs.authentication.token":   "test/live has a thief with token and proof; the targets of attacks do not listen for HTTPS yet",
 }
 
 // attackProblems wants every row of the catalogue to name controls that are built, and every control that is built and required to be

@@ -77,6 +77,7 @@ type targetReady struct {
 	Sh         netip.AddrPort `json:"sh"`
 	Enrol      netip.AddrPort `json:"enrol"`
 	ISC        netip.AddrPort `json:"isc"`
+	HTTPS      netip.AddrPort `json:"https"`
 	Media      netip.AddrPort `json:"media"` // the first of MediaPorts
 	MediaPorts int            `json:"media_ports"`
 	// What the door for enrolment proves itself by, in PEM, and invitations to it.
@@ -218,7 +219,8 @@ func (t *target) wires(ready *targetReady, authority *ca.CA, c *config.Config) (
 	for _, wire := range []struct {
 		ln net.Listener
 		at *netip.AddrPort
-	}{{t.sockets.Cx, &ready.Cx}, {t.sockets.Sh, &ready.Sh}, {t.sockets.Enrol, &ready.Enrol}, {t.sockets.ISC, &ready.ISC}} {
+	}{{t.sockets.Cx, &ready.Cx}, {t.sockets.Sh, &ready.Sh}, {t.sockets.Enrol, &ready.Enrol}, {t.sockets.ISC, &ready.ISC},
+		{t.sockets.HTTPS, &ready.HTTPS}} {
 		if wire.ln != nil {
 			*wire.at = netip.MustParseAddrPort(wire.ln.Addr().String())
 			at = append(at, *wire.at)
@@ -282,7 +284,7 @@ func (t *target) config() *config.Config {
 	case attack.Enrol:
 		c.IS.Enrol.Listen = free[0]
 	case attack.ISC:
-		c.IS.Listen = free[0]
+		c.IS.Listen, c.HTTPS.Listen = free[0], free[0]
 		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(t.operator.key())}
 	case attack.Cx:
 		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain}

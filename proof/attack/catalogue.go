@@ -54,6 +54,7 @@ func All() []Attack {
 		screenFailOpen(),     // IS-09
 		registerHarvest(),    // IS-10
 		profileBomb(),        // IS-11
+		mediaRogue(),         // IS-12
 		iscSniff(),           // IS-13
 		iscTamper(),          // IS-14
 		rtpBleed(),           // CS-01
@@ -64,7 +65,7 @@ func All() []Attack {
 		srtpReuse(),          // CS-06
 		mediaFlood(),         // CS-07
 		grantForge(),         // CS-10
-		mediaRogue(),         // IS-12
+		tokenTheft(),         // CS-11
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03
 		diameterSpoof(),      // CX-01

@@ -47,6 +47,7 @@ type Site struct {
 	MediaPorts int
 	Enrol      netip.AddrPort  // where service platforms ask to be approved
 	ISC        netip.AddrPort  // where approved service platforms connect
+	HTTPS      netip.AddrPort  // where clients fetch
 	Node       tls.Certificate // of a node that is neither HSS nor CSCF
 	Roots      *x509.CertPool
 	// EnrolRoots are what the doors for service platforms prove themselves by; Tokens are invitations to enrol.

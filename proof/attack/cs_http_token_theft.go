@@ -1,0 +1,155 @@
+package attack
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"imsafe/client/ue"
+	"imsafe/proto/oauth"
+	"imsafe/secure"
+)
+
+// tokenTheft: somebody has a subscriber's access token, and with it what the subscriber could fetch.
+func tokenTheft() Attack {
+	controls := []secure.ControlID{secure.CSAuthenticationToken}
+	variant := func(name string, run func(context.Context, *Field, *Outcome) error) Variant {
+		return Variant{Name: name, Position: EnrolledPlatform, Controls: controls, Run: run}
+	}
+	return Attack{
+		ID: "cs.http.token-theft", Number: "CS-11", Title: "the access token of a subscriber, used by somebody else",
+		Text:     "tokens pass through logs, proxies and the services they are for: one that is worth something by itself is everybody's who has seen it",
+		Services: []Service{Authentication, Confidentiality}, Stride: Spoofing, Threats: []Threat{Disclosure}, Module: ServicesUser,
+		Source: "RFC 9449 2", Access: []Access{ISC},
+		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
+		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
+		Variants: []Variant{variant("stolen", stolenToken), variant("foreign", foreignToken), variant("replayed", replayedProof)},
+	}
+}
+
+// origin is where the target's clients fetch.
+func (f *Field) origin() string {
+	return "https://" + "cs." + f.Domain + ":" + strconv.Itoa(int(f.HTTPS.Port()))
+}
+
+// web reaches the target by HTTPS, whatever host is asked for.
+func (f *Field) web(n Network) *http.Transport {
+	return &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: f.EnrolRoots, MinVersion: tls.VersionTLS13, Time: f.Clock.Wall},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return n.Dial(ctx, "tcp", netip.Addr{}, f.HTTPS)
+		}}
+}
+
+// reader is an honest subscriber whose telephone fetches, registered.
+func (f *Field) reader(ctx context.Context) (*Party, error) {
+	p, err := f.party(ctx, Carol, func(c *ue.Config) { c.Web = f.web(f.honest) })
+	if err != nil {
+		return nil, err
+	}
+	_, err = p.UE.Register(ctx)
+	return p, err
+}
+
+// shows asks for a page with a token and a proof, from the attacker's address, and says whether it is that of the subscriber.
+func (f *Field) shows(ctx context.Context, o *Outcome, of *Party, at, token, proof string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "DPoP "+token)
+	r.Header.Set("DPoP", proof)
+	answer, err := (&http.Client{Transport: f.web(f.attacker)}).Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	page, err := io.ReadAll(io.LimitReader(answer.Body, 1<<16))
+	if err != nil {
+		return err
+	}
+	read := strings.Contains(string(page), of.IMPU)
+	o.Arrived("the attacker is answered %d", answer.StatusCode)
+	if read {
+		o.Users = 1
+	}
+	o.Wire(answer.StatusCode == http.StatusOK, "the attacker is answered %d", answer.StatusCode)
+	o.Peer(read, "the attacker reads the page of %s: %v", of.Name, read)
+	return nil
+}
+
+// stolenToken: the token without its key; the thief proves one of his own.
+func stolenToken(ctx context.Context, f *Field, o *Outcome) error {
+	of, err := f.reader(ctx)
+	if err != nil {
+		return err
+	}
+	at := f.origin() + "/registration"
+	if _, err := of.UE.Get(ctx, at); err != nil {
+		return err
+	}
+	token, _, err := of.UE.Token(ctx, f.origin(), http.MethodGet, at)
+	if err != nil {
+		return err
+	}
+	proof, err := f.provesOwn(at, token)
+	if err != nil {
+		return err
+	}
+	return f.shows(ctx, o, of, at, token, proof)
+}
+
+// provesOwn is a proof by a key of the attacker's.
+func (f *Field) provesOwn(at, token string) (string, error) {
+	key, err := oauth.NewProver(f.Random)
+	if err != nil {
+		return "", err
+	}
+	return key.Prove(http.MethodGet, at, token, f.Clock.Wall())
+}
+
+// foreignToken: a service goes to the core with the token that a subscriber has shown to it.
+func foreignToken(ctx context.Context, f *Field, o *Outcome) error {
+	of, err := f.reader(ctx)
+	if err != nil {
+		return err
+	}
+	service := "https://" + (&Approved{Name: tap}).host(f.Domain)
+	_, _ = of.UE.Get(ctx, service+"/") // nobody answers there; the token for it is there all the same
+	token, _, err := of.UE.Token(ctx, service, http.MethodGet, service+"/")
+	if err != nil {
+		return err
+	}
+	at := f.origin() + "/registration"
+	proof, err := f.provesOwn(at, token)
+	if err != nil {
+		return err
+	}
+	return f.shows(ctx, o, of, at, token, proof)
+}
+
+// replayedProof: who has seen a whole request sends it again.
+func replayedProof(ctx context.Context, f *Field, o *Outcome) error {
+	of, err := f.reader(ctx)
+	if err != nil {
+		return err
+	}
+	at := f.origin() + "/registration"
+	if _, err := of.UE.Get(ctx, at); err != nil {
+		return err
+	}
+	token, proof, err := of.UE.Token(ctx, f.origin(), http.MethodGet, at)
+	if err != nil {
+		return err
+	}
+	first := Outcome{}
+	if err := f.shows(ctx, &first, of, at, token, proof); err != nil { // the subscriber's own
+		return err
+	}
+	return f.shows(ctx, o, of, at, token, proof)
+}
