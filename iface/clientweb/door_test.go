@@ -1,0 +1,196 @@
+package clientweb
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"imsafe/proto/oauth"
+	"imsafe/proto/shard"
+	"imsafe/secure"
+)
+
+const (
+	origin = "https://origin.example"
+	alice  = "sip:alice@ims.example"
+)
+
+// office is a door under a clock that the test moves, and a client with a key.
+type office struct {
+	*Door
+	t      *testing.T
+	clock  *shard.Fake
+	client *oauth.Prover
+}
+
+func newOffice(t *testing.T) *office {
+	t.Helper()
+	o := &office{t: t, clock: shard.NewFake(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))}
+	var err error
+	if o.client, err = oauth.NewProver(rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	o.restart()
+	return o
+}
+
+// restart is a new process: its clock goes on.
+func (o *office) restart() {
+	o.t.Helper()
+	var err error
+	o.Door, err = New(Config{Origin: origin}, Ports{Gate: secure.NewGate(nil, nil), Clock: o.clock, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Certificate: func() (*tls.Certificate, error) { return nil, io.EOF },
+		Chain: func(name string) []byte {
+			if name == "known" {
+				return []byte("chain")
+			}
+			return nil
+		},
+		Platform: func(host []byte) bool { return string(host) == "mailbox.as.ims.example" }})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *office) code() string {
+	o.t.Helper()
+	var c oauth.Code
+	if err := json.Unmarshal(o.Code(alice, o.client.Thumbprint()), &c); err != nil || c.TokenEndpoint != origin+"/token" {
+		o.t.Fatalf("%+v, %v", c, err)
+	}
+	return c.Code
+}
+
+// trade asks for a token.
+func (o *office) trade(code, resource string, edit func(r *http.Request)) (int, oauth.Token) {
+	o.t.Helper()
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "resource": {resource}}
+	r := httptest.NewRequest(http.MethodPost, origin+"/token", strings.NewReader(form.Encode()))
+	proof, err := o.client.Prove(http.MethodPost, origin+"/token", "", o.clock.Wall())
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("DPoP", proof)
+	if edit != nil {
+		edit(r)
+	}
+	w := httptest.NewRecorder()
+	o.ServeHTTP(w, r)
+	var t oauth.Token
+	_ = json.Unmarshal(w.Body.Bytes(), &t)
+	return w.Code, t
+}
+
+// get fetches a page with a token.
+func (o *office) get(path, token string) int {
+	o.t.Helper()
+	r := httptest.NewRequest(http.MethodGet, origin+path, nil)
+	if token != "" {
+		proof, err := o.client.Prove(http.MethodGet, origin+path, token, o.clock.Wall())
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", proof)
+	}
+	w := httptest.NewRecorder()
+	o.ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestTokenOfACode(t *testing.T) {
+	o := newOffice(t)
+	status, token := o.trade(o.code(), "", nil)
+	if status != 200 || token.TokenType != "DPoP" || token.ExpiresIn != 300 || token.Scope != "registration.read" {
+		t.Fatalf("%d %+v", status, token)
+	}
+	if s := o.get("/registration", token.AccessToken); s != 200 {
+		t.Errorf("its page: %d", s)
+	}
+	if s := o.get("/registration", ""); s != 401 {
+		t.Errorf("without a token: %d", s)
+	}
+	o.clock.Advance(5 * time.Minute)
+	if s := o.get("/registration", token.AccessToken); s != 401 {
+		t.Errorf("after its end: %d", s)
+	}
+	status, other := o.trade(o.code(), "https://mailbox.as.ims.example", nil)
+	if status != 200 || other.Scope != "service.use" {
+		t.Errorf("for a service: %d %+v", status, other)
+	}
+	if s := o.get("/registration", other.AccessToken); s != 401 {
+		t.Errorf("a token for another service: %d", s)
+	}
+}
+
+func TestTokenRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		code     func(o *office) string
+		resource string
+		edit     func(r *http.Request)
+		want     string
+	}{
+		"guessed":           {func(*office) string { return strings.Repeat("A", 22) }, "", nil, "invalid_grant"},
+		"used":              {func(o *office) string { c := o.code(); o.trade(c, "", nil); return c }, "", nil, "invalid_grant"},
+		"too late":          {func(o *office) string { c := o.code(); o.clock.Advance(codeLife); return c }, "", nil, "invalid_grant"},
+		"of another run":    {func(o *office) string { c := o.code(); o.restart(); return c }, "", nil, "invalid_grant"},
+		"for a stranger":    {(*office).code, "https://evil.example", nil, "invalid_target"},
+		"for a path":        {(*office).code, "https://mailbox.as.ims.example/x", nil, "invalid_target"},
+		"in clear":          {(*office).code, "http://mailbox.as.ims.example", nil, "invalid_target"},
+		"with another name": {(*office).code, "https://user@mailbox.as.ims.example", nil, "invalid_target"},
+		"without a proof":   {(*office).code, "", func(r *http.Request) { r.Header.Del("DPoP") }, "invalid_dpop_proof"},
+		"two proofs":        {(*office).code, "", func(r *http.Request) { r.Header.Add("DPoP", r.Header.Get("DPoP")) }, "invalid_dpop_proof"},
+		"in the query":      {(*office).code, "", func(r *http.Request) { r.URL.RawQuery = "grant_type=authorization_code" }, "invalid_request"},
+		"another grant":     {(*office).code, "", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("grant_type=password")) }, "unsupported_grant_type"},
+	} {
+		o := newOffice(t)
+		if status, token := o.trade(c.code(o), c.resource, c.edit); status != 400 || token.Error != c.want || token.AccessToken != "" {
+			t.Errorf("%s: %d %+v, want %s", name, status, token, c.want)
+		}
+	}
+}
+
+// TestCodesAreBounded: no code without a key and a user, and no more than there is room for.
+func TestCodesAreBounded(t *testing.T) {
+	o := newOffice(t)
+	if o.Code("", o.client.Thumbprint()) != nil || o.Code(alice, "short") != nil {
+		t.Error("a code for nobody, or for no key")
+	}
+	for i := range maxCodes {
+		o.codes.waiting[strconv.Itoa(i)] = code{until: o.clock.Now() + codeLife}
+	}
+	if o.Code(alice, o.client.Thumbprint()) != nil {
+		t.Error("there is room without end")
+	}
+	o.clock.Advance(codeLife)
+	if o.Code(alice, o.client.Thumbprint()) == nil {
+		t.Error("codes that are over keep their room")
+	}
+}
+
+func TestPages(t *testing.T) {
+	o := newOffice(t)
+	for _, c := range []struct {
+		method, at string
+		status     int
+	}{
+		{"GET", origin + "/certificates/known", 200}, {"GET", origin + "/certificates/unknown", 404}, {"GET", origin + "/token/keys", 200},
+		{"GET", origin + "/token", 405}, {"GET", "https://elsewhere.example/certificates/known", 421}, {"GET", origin + "/", 404},
+	} {
+		w := httptest.NewRecorder()
+		o.ServeHTTP(w, httptest.NewRequest(c.method, c.at, nil))
+		if w.Code != c.status || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s %s: %d", c.method, c.at, w.Code)
+		}
+	}
+}

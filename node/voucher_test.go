@@ -1,0 +1,173 @@
+package node
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"path"
+	"testing"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/iface/clientweb"
+	"imsafe/proto/passport"
+	"imsafe/proto/shard"
+	"imsafe/store"
+	"imsafe/store/seal"
+)
+
+// notary is a voucher on an authority of its own, with a clock that the test moves.
+type notary struct {
+	*voucher
+	t         *testing.T
+	now       time.Time
+	root      *ca.Root
+	authority *ca.Authority
+}
+
+const signs = "ims.example"
+
+func newNotary(t *testing.T) *notary {
+	t.Helper()
+	n := &notary{t: t, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
+	clock := func() time.Time { return n.now }
+	keys, err := seal.Generate(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.InMemory(shard.RealClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if n.root, err = ca.NewRoot(rand.Reader, clock, signs, 1000*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if n.authority, err = ca.OpenAuthority(signs, ca.Ports{Store: db, Keys: func() *seal.Keyring { return keys }, Random: rand.Reader, Now: clock}); err != nil {
+		t.Fatal(err)
+	}
+	if n.voucher, err = newVoucher(n.authority, signs, clientweb.Host(signs), clientweb.Certificates("https://origin.example"), clock); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// install gives the authority an intermediate.
+func (n *notary) install() {
+	n.t.Helper()
+	request, err := n.authority.Request()
+	if err == nil {
+		request, err = n.root.Sign(request, 900*time.Hour)
+	}
+	if err == nil {
+		err = n.authority.Install(request)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *notary) sign() *passport.PASSporT {
+	n.t.Helper()
+	p := &passport.PASSporT{Orig: passport.Identity{URI: "sip:alice@" + signs}, Dest: []passport.Identity{{TN: "4930"}}, IssuedAt: n.now}
+	if err := n.Sign(p); err != nil {
+		n.t.Fatal(err)
+	}
+	return p
+}
+
+// verify does what a client does: fetch, judge the chain, verify.
+func (n *notary) verify(p *passport.PASSporT) error {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(n.root.Certificate())
+	key, domain, _, err := passport.Chain(n.Chain(path.Base(p.Info)), roots, n.now)
+	if err == nil && domain != signs {
+		n.t.Errorf("signs for %q", domain)
+	}
+	if err != nil {
+		return err
+	}
+	return p.Verify(key)
+}
+
+// TestVoucher: nothing is signed without an intermediate; keys are replaced by time and with the intermediate; what an old one signed verifies
+// until its certificate ends.
+func TestVoucher(t *testing.T) {
+	n := newNotary(t)
+	p := &passport.PASSporT{Orig: passport.Identity{TN: "1"}, Dest: []passport.Identity{{TN: "2"}}, IssuedAt: n.now}
+	if err := n.Sign(p); !errors.Is(err, ca.ErrNone) {
+		t.Errorf("without an intermediate: %v", err)
+	}
+	n.install()
+	first := n.sign()
+	if again := n.sign(); again.Info != first.Info {
+		t.Error("each token has a key of its own")
+	}
+	n.now = n.now.Add(17 * time.Hour)
+	second := n.sign()
+	n.install()
+	third := n.sign()
+	if second.Info == first.Info || third.Info == second.Info {
+		t.Errorf("keys: %s, %s, %s", first.Info, second.Info, third.Info)
+	}
+	for _, p := range []*passport.PASSporT{first, second, third} {
+		if err := n.verify(p); err != nil {
+			t.Errorf("%s: %v", p.Info, err)
+		}
+	}
+	n.now = n.now.Add(8 * time.Hour)
+	if err := n.verify(first); err == nil || n.Chain(path.Base(first.Info)) != nil {
+		t.Errorf("the first key's certificate has ended: %v", err)
+	}
+}
+
+// TestChainOfOthers: neither the certificate of a platform nor that of a server of the core makes a signer, nor one of a stranger's root.
+func TestChainOfOthers(t *testing.T) {
+	n, stranger := newNotary(t), newNotary(t)
+	n.install()
+	stranger.install()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(n.root.Certificate())
+	key, err := ca.NewKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, host := "spiffe://"+signs+"/as/example/evil/1", "evil.as."+signs
+	csr, err := ca.NewRequest(rand.Reader, key, identity, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := n.authority.Service(csr, identity, host, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var platform []byte
+	for _, c := range chain {
+		platform = append(platform, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	own, err := n.authority.Own("isc."+signs, time.Hour).Certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var server []byte
+	for _, der := range own.Certificate {
+		server = append(server, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	good := n.Chain(path.Base(n.sign().Info))
+	for name, text := range map[string][]byte{
+		"a platform": platform, "a server": server, "a stranger": stranger.Chain(path.Base(stranger.sign().Info)), "nothing": nil,
+		"half of it": good[:len(good)/3], "no certificate": []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+	} {
+		if _, _, _, err := passport.Chain(text, roots, n.now); !errors.Is(err, passport.ErrChain) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, _, _, err := passport.Chain(good, roots, n.now.Add(25*time.Hour)); !errors.Is(err, passport.ErrChain) {
+		t.Errorf("tomorrow: %v", err)
+	}
+}
