@@ -311,14 +311,10 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, a := range n.accesses {
 		n.serve(working, outer, a)
 	}
-	n.serveIPsec(working, outer)
-	n.serveMw(working, outer)
-	n.serveCx(working, outer)
-	n.serveSh(working, outer)
-	n.serveISC(working, outer)
-	n.hostServices(working, outer)
-	n.serveEnrolment(working, outer)
-	n.serveDecisions(working, outer)
+	for _, serve := range []func(context.Context, *errgroup.Group){n.serveIPsec, n.serveMw, n.serveCx, n.serveSh, n.serveISC, n.hostServices, n.serveEnrolment,
+		n.serveWeb, n.serveDecisions} {
+		serve(working, outer)
+	}
 	if n.o.Sockets.Management != nil {
 		outer.Go(func() error { return n.managementDoor().Serve(working, n.o.Sockets.Management) })
 	}
