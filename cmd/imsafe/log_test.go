@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"imsafe/node"
+)
+
+// TestLogVerify: the log of decisions is verified beside a node that runs and without one, also against a head that was kept elsewhere.
+func TestLogVerify(t *testing.T) {
+	e := newEnrolment(t)
+	e.refused(exitFailed, []string{"there is no store"}, "log", "verify")
+	stop := e.start()
+	e.do("ca", "new", e.path("root.pem"))
+	invited := jsonOf[node.Invited](e, "service", "invite")
+	e.here(e.request("--ca-fingerprint", invited.CA, "--token", invited.Token)...)
+	report := jsonOf[node.LogReport](e, "log", "verify")
+	if !report.Whole || report.SignedTo != report.Last || report.Head == "" {
+		t.Errorf("while the node runs: %+v", report)
+	}
+	head := e.write("head", report.Head+"\n")
+	stop()
+	e.do("service", "revoke", "echo") // a decision without a node
+	if said := e.do("log", "verify", "--head", head); !strings.Contains(said, "whole") {
+		t.Errorf("without a node: %s", said)
+	}
+	e.refused(exitFailed, []string{"no head"}, "log", "verify", "--head", e.write("nothing", "x"))
+
+	files, err := filepath.Glob(filepath.Join(e.path("store"), "decisions", "*.log"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), `"kind":"revoked","subject":"echo","by":"operator"`) {
+		t.Errorf("nobody has noted the revocation: %s", text)
+	}
+	e.alter(files[0], strings.Replace(string(text), `"revoked"`, `"resumed"`, 1))
+	e.refused(exitFailed, []string{"not whole"}, "log", "verify")
+	if o := e.try("log", "verify", "--json"); o.status != exitFailed || !strings.Contains(o.stdout, `"how": "edited"`) {
+		t.Errorf("%d: %s", o.status, o.stdout)
+	}
+	stop = e.start() // it serves all the same, and does not hide it
+	if o := e.try("log", "verify"); o.status != exitFailed || !strings.Contains(o.stdout, "EDITED at record") {
+		t.Errorf("beside a node: %d: %s", o.status, o.stdout)
+	}
+	stop()
+}
+
+func (e *enrolment) alter(path, text string) {
+	e.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+}
