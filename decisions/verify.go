@@ -100,7 +100,6 @@ type scanner struct {
 	sought   bool   // it stands in the log
 	segments []uint64
 	last     tail
-	before   uint64 // number of the record before last
 	head     uint64 // number of the head in the file
 	end      int64  // octets of the last segment that are good
 	torn     int64  // and those behind them
