@@ -32,6 +32,9 @@ const (
 	Suspended  Kind = "suspended" // what it may do has ended for now
 	Resumed    Kind = "resumed"   // and holds again
 	Revoked    Kind = "revoked"   // and has ended for good
+	Invited    Kind = "invited"   // somebody may ask once
+	Trusted    Kind = "trusted"   // an authority may certify services
+	Retired    Kind = "retired"   // and may not any more
 	Undone     Kind = "undone"    // the decision before could not be carried out
 	Refused    Kind = "refused"   // a control has refused something
 	LetPass    Kind = "let-pass"  // a control that is off would have

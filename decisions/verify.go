@@ -275,20 +275,26 @@ func (s *scanner) fault(how string, n uint64, format string, args ...any) {
 	}
 }
 
-// Contains reports whether a head that was kept elsewhere stands in the log: nobody has put an older state back. A head of records that rotation has
-// taken away since proves nothing any more, and is an error.
+// Errors of Contains.
+var (
+	ErrNoHead  = errors.New("decisions: this is no head that this node has signed")
+	ErrRotated = errors.New("decisions: this head is older than the oldest record that is kept")
+)
+
+// Contains reports whether a head that was kept elsewhere stands in the log: nobody has put an older state back. ErrNoHead; ErrRotated for one that
+// proves nothing any more.
 func Contains(d disk.Disk, key ed25519.PublicKey, head []byte) (bool, error) {
 	head = bytes.TrimSpace(head)
 	r, ok := parse(head)
 	if !ok || r.Kind != signedHead || !proves(head, key) {
-		return false, errors.New("decisions: this is no head that this node has signed")
+		return false, ErrNoHead
 	}
 	s, err := scanFor(d, key, head)
 	switch {
 	case err != nil:
 		return false, err
 	case r.N < s.First:
-		return false, fmt.Errorf("decisions: head %d is older than record %d, the oldest that is kept", r.N, s.First)
+		return false, ErrRotated
 	}
 	return s.sought, nil
 }

@@ -53,7 +53,7 @@ func Tables() []store.TableSpec {
 		store.TableSpec{Table: scscf.TableIdentity, Name: "registered_identities", Quiet: true},
 		store.TableSpec{Table: scscf.TableServiceProfile, Name: "filter_criteria", Quiet: true},
 		store.TableSpec{Table: charging.TableCall, Name: "calls", Quiet: true},
-		store.TableSpec{Table: TableDecisionKey, Name: "decision_key", Quiet: true},
+		store.TableSpec{Table: TableDecisions, Name: "decisions", Quiet: true},
 	)
 }
 

@@ -23,12 +23,15 @@ import (
 	"imsafe/store/disk"
 )
 
-// TableDecisionKey keeps the key that signs the log of decisions: its public half in clear, so that everybody who may read the store can verify,
-// the other half sealed.
-const TableDecisionKey store.Table = 168
+// TableDecisions keeps the key that signs the log of decisions, its public half in clear, so that everybody who may read the store can verify, the
+// other half sealed; and beside it a head, so that who can write the files of the log cannot put an older state of them back.
+const TableDecisions store.Table = 168
 
-// decisionKey is the key of the one record.
-const decisionKey = "signing"
+// The keys of its two records.
+const (
+	decisionKey  = "signing"
+	decisionHead = "head"
+)
 
 // recordEvery is how often decisions that wait are written.
 const recordEvery = 200 * time.Millisecond
@@ -65,14 +68,14 @@ func (w decisionsWorld) open() (*decisions.Log, *decisions.Report, error) {
 
 // key reads the signing key, or makes it.
 func (w decisionsWorld) key() (ed25519.PrivateKey, error) {
-	rec, err := w.store.Get(TableDecisionKey, []byte(decisionKey))
+	rec, err := w.store.Get(TableDecisions, []byte(decisionKey))
 	if errors.Is(err, store.ErrNotFound) {
 		return w.newKey()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("node: key of the decisions: %w", err)
 	}
-	seed, err := w.keys.Keyring().Open(nil, uint8(TableDecisionKey), []byte(decisionKey), rec.Value[ed25519.PublicKeySize:])
+	seed, err := w.keys.Keyring().Open(nil, uint8(TableDecisions), []byte(decisionKey), rec.Value[ed25519.PublicKeySize:])
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("node: key of the decisions: %w", err)
 	}
@@ -84,9 +87,9 @@ func (w decisionsWorld) newKey() (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: key of the decisions: %w", err)
 	}
-	sealed, err := w.keys.Keyring().Seal(nil, w.random, uint8(TableDecisionKey), []byte(decisionKey), private.Seed())
+	sealed, err := w.keys.Keyring().Seal(nil, w.random, uint8(TableDecisions), []byte(decisionKey), private.Seed())
 	if err == nil {
-		err = w.store.Apply("decisions", store.Op{Table: TableDecisionKey, Key: []byte(decisionKey), Value: append(public, sealed...), Cond: store.IfAbsent})
+		err = w.store.Apply("decisions", store.Op{Table: TableDecisions, Key: []byte(decisionKey), Value: append(public, sealed...), Cond: store.IfAbsent})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("node: key of the decisions: %w", err)
@@ -96,7 +99,7 @@ func (w decisionsWorld) newKey() (ed25519.PrivateKey, error) {
 
 // resealDecisions seals the signing key anew if it is under an older sealing key, and says how many were: 0 or 1.
 func (o *Operations) resealDecisions() (int, error) {
-	rec, err := o.Store.Get(TableDecisionKey, []byte(decisionKey))
+	rec, err := o.Store.Get(TableDecisions, []byte(decisionKey))
 	if errors.Is(err, store.ErrNotFound) {
 		return 0, nil
 	}
@@ -108,18 +111,50 @@ func (o *Operations) resealDecisions() (int, error) {
 	if keyring.Current(sealed) {
 		return 0, nil
 	}
-	fresh, err := keyring.Reseal(nil, o.Random, uint8(TableDecisionKey), []byte(decisionKey), sealed)
+	fresh, err := keyring.Reseal(nil, o.Random, uint8(TableDecisions), []byte(decisionKey), sealed)
 	if err != nil {
 		return 0, err
 	}
-	return 1, o.Store.Apply("decisions", store.Op{Table: TableDecisionKey, Key: []byte(decisionKey), Value: append(append([]byte(nil), public...), fresh...),
+	return 1, o.Store.Apply("decisions", store.Op{Table: TableDecisions, Key: []byte(decisionKey), Value: append(append([]byte(nil), public...), fresh...),
 		Cond: store.IfVersion, Version: rec.Version})
 }
 
 // openDecisions opens the log of this node. Before the functions, whose decisions it takes.
 func (n *Node) openDecisions() (err error) {
-	w := decisionsWorld{disk: n.o.Decisions, store: n.o.Store, keys: n.keys, random: n.o.Random, clock: n.o.Clock}
-	n.decisions, n.decisionsFound, err = w.open()
+	w := n.decisionsWorld()
+	if n.decisions, n.decisionsFound, err = w.open(); n.decisions == nil || err != nil {
+		return err
+	}
+	if err = w.compareAnchor(n.decisionsFound); err == nil {
+		err = w.anchor(n.decisions)
+	}
+	if err != nil {
+		err = errors.Join(err, n.decisions.Close())
+	}
+	return err
+}
+
+func (n *Node) decisionsWorld() decisionsWorld {
+	return decisionsWorld{disk: n.o.Decisions, store: n.o.Store, keys: n.keys, random: n.o.Random, clock: n.o.Clock}
+}
+
+// anchor keeps the last head in the store.
+func (w decisionsWorld) anchor(log *decisions.Log) error {
+	return w.store.Apply("decisions", store.Op{Table: TableDecisions, Key: []byte(decisionHead), Value: []byte(log.Head())})
+}
+
+// compareAnchor looks for the head of the store in the log.
+func (w decisionsWorld) compareAnchor(r *decisions.Report) error {
+	rec, err := w.store.Get(TableDecisions, []byte(decisionHead))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = w.compare(r, string(rec.Value))
+	}
+	if errors.Is(err, decisions.ErrRotated) {
+		return nil
+	}
 	return err
 }
 
@@ -158,7 +193,8 @@ func (n *Node) closeDecisions() error {
 	if n.decisions == nil {
 		return nil
 	}
-	return n.decisions.Close()
+	err := n.decisions.Close()
+	return errors.Join(err, n.decisionsWorld().anchor(n.decisions))
 }
 
 // refusedAtServices is a sink that writes down what controls of the I-S door have refused.
@@ -190,10 +226,13 @@ func (s *refusedAtServices) Refused(e secure.Event) {
 	s.log.Note(d)
 }
 
-// recorded writes a deed of the register into a log.
-func recorded(log *decisions.Log) func(imsservice.Deed) error {
+// recorded writes a deed of the register into a log, and keeps the head over it.
+func (w decisionsWorld) recorded(log *decisions.Log) func(imsservice.Deed) error {
 	return func(d imsservice.Deed) error {
-		return log.Record(decisions.Decision{Kind: decisions.Kind(d.What), Subject: d.Service, By: d.By, Detail: d.Detail})
+		if err := log.Record(decisions.Decision{Kind: decisions.Kind(d.What), Subject: d.Service, By: d.By, Detail: d.Detail}); err != nil {
+			return err
+		}
+		return w.anchor(log)
 	}
 }
 
@@ -202,7 +241,7 @@ func (n *Node) recorder() func(imsservice.Deed) error {
 	if n.decisions == nil {
 		return nil
 	}
-	return recorded(n.decisions)
+	return n.decisionsWorld().recorded(n.decisions)
 }
 
 // record is recorded for a store that no node uses: the log is opened for the one decision.
@@ -211,7 +250,7 @@ func (w decisionsWorld) record(d imsservice.Deed) error {
 	if err != nil || log == nil {
 		return err
 	}
-	return errors.Join(recorded(log)(d), log.Close())
+	return errors.Join(w.recorded(log)(d), log.Close(), w.anchor(log))
 }
 
 // VerifyLog is the input of log.verify.
@@ -240,8 +279,7 @@ func (n *Node) verifyLog(_ context.Context, in VerifyLog) (out LogReport, err er
 		return out, err
 	}
 	out.Head = n.decisions.Head()
-	w := decisionsWorld{disk: n.o.Decisions, store: n.o.Store}
-	if err := w.compare(r, in.Head); err != nil {
+	if err := n.decisionsWorld().compareGiven(r, in.Head); err != nil {
 		return out, err
 	}
 	if !r.Whole() && !n.tampered(r) {
@@ -261,18 +299,24 @@ func (w decisionsWorld) compare(r *decisions.Report, head string) error {
 		return err
 	}
 	there, err := decisions.Contains(w.disk, key, []byte(head))
-	if err != nil {
-		return &management.Error{Code: "log.head", Message: err.Error(), Hint: "give a line that `imsafe log verify` has printed as the head"}
-	}
-	if !there {
+	if err == nil && !there {
 		r.Fault = &decisions.Fault{How: decisions.Cut, Record: r.Last + 1, Text: "the head that was kept elsewhere is not there: an older state was put back"}
 	}
-	return nil
+	return err
+}
+
+// compareGiven is compare for a head that an operator brings.
+func (w decisionsWorld) compareGiven(r *decisions.Report, head string) error {
+	err := w.compare(r, head)
+	if errors.Is(err, decisions.ErrNoHead) || errors.Is(err, decisions.ErrRotated) {
+		return &management.Error{Code: "log.head", Message: err.Error(), Hint: "give a line that `imsafe log verify` has printed as the head"}
+	}
+	return err
 }
 
 // public reads the public half of the signing key.
 func (w decisionsWorld) public() (ed25519.PublicKey, error) {
-	rec, err := w.store.Get(TableDecisionKey, []byte(decisionKey))
+	rec, err := w.store.Get(TableDecisions, []byte(decisionKey))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, ErrNoDecisions
 	}
@@ -294,7 +338,7 @@ func (o *Operations) verifyLog(_ context.Context, in VerifyLog) (out LogReport, 
 	}
 	r, err := decisions.Verify(w.disk, key)
 	if err == nil {
-		err = w.compare(r, in.Head)
+		err = errors.Join(w.compareGiven(r, in.Head), w.compareAnchor(r))
 	}
 	if err != nil {
 		return out, err

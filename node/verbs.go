@@ -38,6 +38,8 @@ type Operations struct {
 	// EndDialogs ends the dialogs that a service takes part in, and says how many; nil without a running door.
 	EndDialogs func(ctx context.Context, service string) (int, error)
 
+	// Record writes down what is decided beside the register; nil where no log is kept.
+	Record func(imsservice.Deed) error
 	// Decisions is where the log of decisions stands; nil for none.
 	Decisions disk.Disk
 
@@ -71,7 +73,7 @@ func (n *Node) registered() int {
 // operations are those of this node.
 func (n *Node) operations() *Operations {
 	o := &Operations{HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(), Clock: n.o.Clock,
-		Authority: n.Authority, Registry: n.Registry, Pseudonyms: n.Pseudonyms, SharedSets: n.sharedSets, Decisions: n.o.Decisions,
+		Authority: n.Authority, Registry: n.Registry, Pseudonyms: n.Pseudonyms, SharedSets: n.sharedSets, Decisions: n.o.Decisions, Record: n.recorder(),
 		Status: func() Status {
 			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,
 				Registered: n.registered()}

@@ -33,7 +33,7 @@ func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st *s
 		return nil, err
 	}
 	return &Operations{HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain(), Clock: clock, Authority: s.authority,
-		Registry: s.registry, Pseudonyms: s.pseudonyms, SharedSets: s.sharedSets, Decisions: dir, EnrolAt: c.IS.Enrol.Listen.String(), ConnectAt: c.IS.Listen.String()}, nil
+		Registry: s.registry, Pseudonyms: s.pseudonyms, SharedSets: s.sharedSets, Decisions: dir, Record: kept.record, EnrolAt: c.IS.Enrol.Listen.String(), ConnectAt: c.IS.Listen.String()}, nil
 }
 
 // indexOf is the array index of a node in sequence numbers (TS 33.102 C.1.1.1).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -59,6 +60,9 @@ func (o *Operations) inviteService(_ context.Context, in InviteService) (out Inv
 		return out, err
 	}
 	life := time.Duration(in.Seconds) * time.Second
+	if err := o.note(imsservice.DeedInvited, "for "+life.String()); err != nil {
+		return out, err
+	}
 	if out.Token, err = o.Registry.Invite(life); err != nil {
 		return out, err
 	}
@@ -245,13 +249,42 @@ type AuthorityText struct {
 	PEM string `json:"pem"`
 }
 
+// note writes down what an operator is about to do.
+func (o *Operations) note(what, detail string) error {
+	if o.Record == nil {
+		return nil
+	}
+	return o.Record(imsservice.Deed{What: what, By: imsservice.ByOperator, Detail: detail})
+}
+
+// doing writes down what an operator does, and if it comes to nothing, that.
+func (o *Operations) doing(what, detail string, do func() error) error {
+	if err := o.note(what, detail); err != nil {
+		return err
+	}
+	err := do()
+	if err != nil {
+		err = errors.Join(err, o.note(imsservice.DeedUndone, detail))
+	}
+	return err
+}
+
+// authorityOf names the first of some certificates by its serial number.
+func authorityOf(text string) string {
+	certs, err := ca.ParseCertificates([]byte(text))
+	if err != nil || len(certs) == 0 {
+		return "authority that is none"
+	}
+	return "authority " + certs[0].SerialNumber.Text(16)
+}
+
 func (o *Operations) requestAuthority(context.Context, None) (AuthorityText, error) {
 	text, err := o.Authority.Request()
 	return AuthorityText{string(text)}, err
 }
 
 func (o *Operations) installAuthority(ctx context.Context, in AuthorityText) (AuthorityView, error) {
-	if err := o.Authority.Install([]byte(in.PEM)); err != nil {
+	if err := o.doing(imsservice.DeedTrusted, authorityOf(in.PEM), func() error { return o.Authority.Install([]byte(in.PEM)) }); err != nil {
 		return AuthorityView{}, err
 	}
 	return o.showAuthority(ctx, None{})
@@ -263,7 +296,7 @@ type RetireAuthority struct {
 }
 
 func (o *Operations) retireAuthority(ctx context.Context, in RetireAuthority) (AuthorityView, error) {
-	if err := o.Authority.Retire(in.Serial); err != nil {
+	if err := o.doing(imsservice.DeedRetired, "authority "+in.Serial, func() error { return o.Authority.Retire(in.Serial) }); err != nil {
 		return AuthorityView{}, err
 	}
 	return o.showAuthority(ctx, None{})

@@ -23,7 +23,14 @@ func TestLogVerify(t *testing.T) {
 	}
 	head := e.write("head", report.Head+"\n")
 	stop()
+	log := filepath.Join(e.path("store"), "decisions")
+	before, now := e.path("before"), e.path("now")
+	e.copyTo(before, log)
 	e.do("service", "revoke", "echo") // a decision without a node
+	e.copyTo(now, log)
+	e.copyTo(log, before)
+	e.refused(exitFailed, []string{"not whole"}, "log", "verify") // the store knows that there was more
+	e.copyTo(log, now)
 	if said := e.do("log", "verify", "--head", head); !strings.Contains(said, "whole") {
 		t.Errorf("without a node: %s", said)
 	}
@@ -37,8 +44,10 @@ func TestLogVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(text), `"kind":"revoked","subject":"echo","by":"operator"`) {
-		t.Errorf("nobody has noted the revocation: %s", text)
+	for _, deed := range []string{`"kind":"trusted","by":"operator","detail":"authority `, `"kind":"invited"`, `"kind":"revoked","subject":"echo","by":"operator"`} {
+		if !strings.Contains(string(text), deed) {
+			t.Errorf("%s is not in %s", deed, text)
+		}
 	}
 	e.alter(files[0], strings.Replace(string(text), `"revoked"`, `"resumed"`, 1))
 	e.refused(exitFailed, []string{"not whole"}, "log", "verify")
@@ -50,6 +59,17 @@ func TestLogVerify(t *testing.T) {
 		t.Errorf("beside a node: %d: %s", o.status, o.stdout)
 	}
 	stop()
+}
+
+// copyTo makes a directory what another one is.
+func (e *enrolment) copyTo(to, from string) {
+	e.t.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		e.t.Fatal(err)
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		e.t.Fatal(err)
+	}
 }
 
 func (e *enrolment) alter(path, text string) {

@@ -19,10 +19,14 @@ const (
 	DeedResumed   = "resumed"
 	DeedRevoked   = "revoked"
 	DeedUndone    = "undone" // the disk has refused the change
+
+	DeedInvited = "invited" // somebody may ask once
+	DeedTrusted = "trusted" // an authority may certify services
+	DeedRetired = "retired" // and may not any more
 )
 
-// byOperator is who has decided what comes over the operator's door.
-const byOperator = "operator"
+// ByOperator is who has decided what comes over the operator's door.
+const ByOperator = "operator"
 
 // record writes a deed down. What nobody could prove later does not happen.
 func (r *Registry) record(d Deed) error {

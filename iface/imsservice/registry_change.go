@@ -273,7 +273,7 @@ func (r *Registry) set(name string, state State, may func(*entry) bool) error {
 	if state == StateSuspended {
 		what = DeedSuspended
 	}
-	return r.change(Deed{what, name, byOperator, ""}, next, nil)
+	return r.change(Deed{what, name, ByOperator, ""}, next, nil)
 }
 
 // Revoke ends a service for good: none of its keys is accepted again, for this or any other service. ErrUnknownService.
@@ -292,7 +292,7 @@ func (r *Registry) Revoke(name string) error {
 		revoked = append(revoked, "key "+string(next.Pending.Key))
 	}
 	next.State, next.Pending, next.Epoch = StateRevoked, nil, r.cfg.RestoreEpoch
-	return r.change(Deed{DeedRevoked, name, byOperator, ""}, next, revoked)
+	return r.change(Deed{DeedRevoked, name, ByOperator, ""}, next, revoked)
 }
 
 // RevokeCertificate ends one certificate of a service by its serial number in hexadecimal, and the key of an instance if one is named, so
@@ -314,5 +314,5 @@ func (r *Registry) RevokeCertificate(name, serial, instance string) error {
 		}
 		return k.Instance == instance
 	})
-	return r.change(Deed{DeedRevoked, name, byOperator, strings.TrimSpace("certificate " + serial + " " + instance)}, next, revoked)
+	return r.change(Deed{DeedRevoked, name, ByOperator, strings.TrimSpace("certificate " + serial + " " + instance)}, next, revoked)
 }
