@@ -177,7 +177,11 @@ func (r *Registry) issue(s *isc.Service, der []byte, instance string) ([]*x509.C
 	if err != nil {
 		return nil, err
 	}
-	return chain, r.record(Deed{DeedGranted, s.Name(), isc.FingerprintOf(chain[0].RawSubjectPublicKeyInfo).String(), "certificate " + chain[0].SerialNumber.Text(16)})
+	key := isc.FingerprintOf(chain[0].RawSubjectPublicKeyInfo)
+	if err := r.record(Deed{DeedGranted, s.Name(), key.String(), "certificate " + chain[0].SerialNumber.Text(16)}); err != nil {
+		return nil, err
+	}
+	return chain, nil
 }
 
 // EncodeChain returns certificates in PEM.

@@ -84,6 +84,7 @@ type house struct {
 	cfg       imsservice.RegistryConfig
 	gate      *secure.Gate
 	told      []string
+	record    func(imsservice.Deed) error
 }
 
 func newHouse(t testing.TB) *house {
@@ -135,7 +136,7 @@ func newHouse(t testing.TB) *house {
 func (h *house) open() {
 	h.t.Helper()
 	var err error
-	h.Registry, err = imsservice.OpenRegistry(h.cfg, imsservice.RegistryPorts{Store: h.store, Authority: h.authority, Random: rand.Reader, Clock: h.clock, Gate: h.gate})
+	h.Registry, err = imsservice.OpenRegistry(h.cfg, imsservice.RegistryPorts{Store: h.store, Authority: h.authority, Random: rand.Reader, Clock: h.clock, Gate: h.gate, Record: h.record})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,7 @@ func logRewrite() Attack {
 				return lines
 			}),
 			variant("cut", func(lines [][]byte, at int) [][]byte { return lines[:at] }),
+			{Name: "rollback", Position: LocalAccount, Controls: controls, Run: rollsBack},
 		},
 	}
 }
@@ -85,6 +87,66 @@ func rewritesLog(change func(lines [][]byte, at int) [][]byte) func(context.Cont
 		o.Peer(passed > 0, "whoever verifies hears %q", strings.TrimSpace(said))
 		return f.operate(ctx, VerifyLog, "") // as it was: else it was not the change that was found
 	}
+}
+
+// rollsBack keeps all files, has more decided, and puts them back as they were: a whole log with valid heads, of before.
+func rollsBack(ctx context.Context, f *Field, o *Outcome) error {
+	if f.files == nil {
+		return errors.New("attack: the target shows no log of decisions")
+	}
+	if _, _, err := f.decided(ctx); err != nil {
+		return err
+	}
+	before, err := f.allFiles()
+	if err != nil {
+		return err
+	}
+	if err := f.operate(ctx, Suspend, tap); err != nil { // what is to be denied
+		return err
+	}
+	after, err := f.allFiles()
+	if err != nil {
+		return err
+	}
+	verified := f.swapped(ctx, before)
+	now, err := f.allFiles()
+	if err != nil {
+		return err
+	}
+	back := maps.EqualFunc(now, before, bytes.Equal)
+	if back && !maps.EqualFunc(after, before, bytes.Equal) {
+		o.Arrived("%d files are what they were before the platform was suspended", len(before))
+	}
+	o.Wire(verified == nil && back, "a log that does not have the suspension is taken for the log: %v", verified == nil)
+	o.Peer(verified == nil, "whoever verifies hears %v", verified)
+	return f.swapped(ctx, after)
+}
+
+// swapped writes files and has the log verified.
+func (f *Field) swapped(ctx context.Context, files map[string][]byte) error {
+	for name, text := range files {
+		if err := f.files.Write(name, text); err != nil {
+			return err
+		}
+	}
+	return f.operate(ctx, VerifyLog, "")
+}
+
+// allFiles reads the log: its records and its head.
+func (f *Field) allFiles() (map[string][]byte, error) {
+	names, err := f.files.List()
+	all := map[string][]byte{}
+	for _, name := range names {
+		if name != "head" && !strings.HasSuffix(name, ".log") {
+			continue
+		}
+		text, err := f.files.Read(name)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = text
+	}
+	return all, err
 }
 
 // decided has decisions made, and returns the file in which they stand, once they are signed.
