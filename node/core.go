@@ -101,7 +101,7 @@ type World struct {
 	// Services are the service platforms that may be asked, for a node that has an S-CSCF; nil: none.
 	Services imsservice.Services
 	// Voucher signs for the home network who calls and with which media keys, for a node that has an S-CSCF; nil: nobody does.
-	Voucher scscf.Voucher
+	Voucher pcscf.Voucher
 	// HTTPS is the https origin of the door where clients fetch, for a node that has the authority of the network; "": there is none.
 	HTTPS string
 	// Push finds the S-CSCFs of other processes, for a node that has an HSS; nil where there are none.
@@ -269,15 +269,12 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	if err := c.makeServices(w, n, sealer); err != nil {
 		return err
 	}
-	if w.Voucher == nil && c.voucher != nil {
-		w.Voucher = c.voucher
-	}
 	c.Charging = charging.New(w.Store)
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: numbering(w), Routes: routes(w), EmergencyIdentity: emergencyIdentity(w)},
 		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
-			Origin: mint.Origin(string(n.scscf)), Random: w.Random, ISC: c.isc(), Voucher: w.Voucher}); err != nil {
+			Origin: mint.Origin(string(n.scscf)), Random: w.Random, ISC: c.isc(), Voucher: c.vouches(w)}); err != nil {
 		return err
 	}
 	if c.Services != nil {
@@ -343,7 +340,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
 		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w), Waiver: waiver(w)},
-		pcscf.Ports{Gm: c.Door, Iq: w.Iq, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf)), Codes: c.codes()}); err != nil {
+		pcscf.Ports{Gm: c.Door, Iq: w.Iq, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf)), Codes: c.codes(), Voucher: c.vouches(w)}); err != nil {
 		return err
 	}
 	c.Door.Plug(c.PCSCF)

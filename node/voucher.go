@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type voucher struct {
 // publication is what is found at a URL.
 type publication struct {
 	chain []byte // PEM, the signer's first
+	key   *ecdsa.PublicKey
 	until time.Time
 }
 
@@ -76,21 +78,33 @@ func (v *voucher) key() (*passport.Signer, error) {
 		return nil, err
 	}
 	v.current = certificate
-	v.publish(name, certificate)
+	v.publish(name, certificate, &key.PublicKey)
 	return v.signer, nil
 }
 
-func (v *voucher) publish(name string, certificate *tls.Certificate) {
+func (v *voucher) publish(name string, certificate *tls.Certificate, key *ecdsa.PublicKey) {
 	for old, p := range v.published {
 		if v.now().After(p.until) {
 			delete(v.published, old)
 		}
 	}
-	p := publication{until: certificate.Leaf.NotAfter}
+	p := publication{key: key, until: certificate.Leaf.NotAfter}
 	for _, der := range certificate.Certificate {
 		p.chain = append(p.chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
 	v.published[name] = p
+}
+
+// Genuine implements pcscf.Voucher: by a key of this node.
+func (v *voucher) Genuine(p *passport.PASSporT) bool {
+	name, ours := strings.CutPrefix(p.Info, v.base)
+	if !ours {
+		return false
+	}
+	v.mu.Lock()
+	known, there := v.published[name]
+	v.mu.Unlock()
+	return there && !v.now().After(known.until) && p.Verify(known.key) == nil
 }
 
 // Chain returns the certificates that are published under a name, in PEM, nil if there are none.

@@ -45,6 +45,14 @@ func (c *Core) makeWeb(w World) (err error) {
 	return err
 }
 
+// vouches is who signs for the network; nil where nobody does.
+func (c *Core) vouches(w World) pcscf.Voucher {
+	if w.Voucher == nil && c.voucher != nil {
+		return c.voucher
+	}
+	return w.Voucher
+}
+
 // codes is the door as the P-CSCF asks it; nil without one.
 func (c *Core) codes() pcscf.Codes {
 	if c.Web == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"imsafe/hop"
+	"imsafe/proto/passport"
 	"imsafe/proto/sdp"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/iq"
@@ -54,7 +55,11 @@ func (c *call) negotiate(in hop.Inbound, from iq.Side, initial bool) (n *negotia
 		return nil, refusalOf(err)
 	}
 	n.x = x
+	keys := passport.KeysOf(in.Msg.Body())
 	describe(in.Msg, offer)
+	if from == iq.Core {
+		c.p.vouchAnew(in.Msg, keys)
+	}
 	return n, 0
 }
 
@@ -85,6 +90,9 @@ func (n *negotiation) response(r hop.Reply) hop.Reply {
 	c := n.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n.from == iq.Access {
+		defer c.p.vouchAnew(r.Msg, passport.KeysOf(r.Msg.Body()))
+	}
 	tag := c.calleeTag(r.Msg, n.from)
 	body, has := descriptionOf(r.Msg)
 	answered := n.initial && r.Status()/100 == 2

@@ -48,7 +48,9 @@ type Ports struct {
 	Hop    *hop.Table     // for its own requests
 	Shards []*shard.Shard // its procedures run on these, by the number of the association's
 	Origin secure.Proof   // of what it says itself
-	Codes  Codes          // for clients that want to fetch from services; nil: there are none
+	// Voucher signs the media keys of the anchor where those behind it were signed; nil: nobody does.
+	Voucher Voucher
+	Codes   Codes // for clients that want to fetch from services; nil: there are none
 }
 
 // Codes gives a client whose registration was authenticated over a protected path the one-time code that it trades for access tokens (RFC 6749

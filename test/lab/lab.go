@@ -17,7 +17,7 @@ import (
 
 	"imsafe/config"
 	"imsafe/hop"
-	"imsafe/imsbox/scscf"
+	"imsafe/imsbox/pcscf"
 	"imsafe/policy"
 	"imsafe/proto/shard"
 	"imsafe/refpoint/iq"
@@ -47,7 +47,7 @@ type Options struct {
 	// Wide makes the budgets of the nodes so wide that nobody reaches them: for attacks that others must stop.
 	Wide bool
 	// Voucher signs for the nodes who calls, with which media keys; nil: nobody does.
-	Voucher scscf.Voucher
+	Voucher pcscf.Voucher
 	// Emergency is who answers emergency calls, a SIP URI; "" is nobody.
 	Emergency string
 	// Budget is what each user may send; the zero value sets no bounds.

@@ -32,6 +32,15 @@ func keys(key string) []passport.Fingerprint {
 	return []passport.Fingerprint{{Algorithm: "sha-256", Digest: strings.ReplaceAll(key, ":", "")}}
 }
 
+// sealKeeper is who signs for the network of a world.
+type sealKeeper struct {
+	*passport.Signer
+	key *ecdsa.PrivateKey
+}
+
+// Genuine implements pcscf.Voucher.
+func (s sealKeeper) Genuine(p *passport.PASSporT) bool { return p.Verify(&s.key.PublicKey) == nil }
+
 // court is a stage whose nodes sign, and who can check that.
 type court struct {
 	*stage
@@ -44,9 +53,11 @@ func newCourt(t *testing.T, o lab.Options) *court {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Voucher, err = passport.NewSigner(key, "https://cs.ims.example/certificates/1"); err != nil {
+	signer, err := passport.NewSigner(key, "https://cs.ims.example/certificates/1")
+	if err != nil {
 		t.Fatal(err)
 	}
+	o.Voucher = sealKeeper{signer, key}
 	return &court{newStage(t, o), key}
 }
 
