@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"imsafe/imsbox/pcscf"
 	"imsafe/policy"
 	"imsafe/proto/passport"
 	"imsafe/proto/sip"
+	"imsafe/refpoint/iq/iqtest"
 	"imsafe/secure"
 	"imsafe/test/lab"
 )
@@ -41,6 +44,15 @@ type sealKeeper struct {
 // Genuine implements pcscf.Voucher.
 func (s sealKeeper) Genuine(p *passport.PASSporT) bool { return p.Verify(&s.key.PublicKey) == nil }
 
+// forgetful is one who knows nothing of what it has signed.
+type forgetful struct{ pcscf.Voucher }
+
+// Genuine implements pcscf.Voucher.
+func (forgetful) Genuine(*passport.PASSporT) bool { return false }
+
+// strangerSeed is the seed of a world where the P-CSCF does not know what the S-CSCF has signed, as if another network had.
+const strangerSeed = 666
+
 // court is a stage whose nodes sign, and who can check that.
 type court struct {
 	*stage
@@ -57,7 +69,9 @@ func newCourt(t *testing.T, o lab.Options) *court {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Voucher = sealKeeper{signer, key}
+	if o.Voucher = (sealKeeper{signer, key}); o.Anchor != nil && o.Seed == strangerSeed {
+		o.Voucher = forgetful{o.Voucher}
+	}
 	return &court{newStage(t, o), key}
 }
 
@@ -430,5 +444,38 @@ func TestVouched_without_media(t *testing.T) {
 	c.wants(v, c.alice.IMPU, "sip:notice@"+lab.Domain, "")
 	if len(v.Keys) > 0 || v.Grants != nil {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestVouched_anchored: with an anchor between them, each end is shown the anchor's keys, and they are signed: if those behind it were.
+func TestVouched_anchored(t *testing.T) {
+	for _, genuine := range []bool{true, false} {
+		o := lab.Options{Seed: 1, Anchor: iqtest.NewFake(1000), Wide: true}
+		if !genuine {
+			o.Seed = strangerSeed
+		}
+		c := newCourt(t, o)
+		c.registers()
+		m := c.calls(describe(keyOfAlice))
+		p, shown := c.verified(m, passport.Plain), passport.KeysOf(m.Body())
+		c.wants(p, c.alice.IMPU, c.bob.IMPU, "")
+		if len(shown) == 0 || shown[0] == keys(keyOfAlice)[0] {
+			t.Fatalf("bob is shown %v: there is no anchor", shown)
+		}
+		if p.Covers(shown) != genuine {
+			t.Errorf("genuine %v: bob is shown %v, and signed is %v", genuine, shown, p.Keys)
+		}
+		c.bob.Answer(200, describe(keyOfBob), func(m *sip.Message) {
+			m.SetBody("application/sdp", bytes.ReplaceAll(m.Body(), []byte("actpass"), []byte("active")))
+		})
+		r := c.alice.Response(200)
+		if r == nil {
+			t.Fatalf("alice has %s", c.alice.Pending())
+		}
+		a := c.verified(r, passport.Rsp)
+		c.wants(a, c.alice.IMPU, c.bob.IMPU, "")
+		if shown := passport.KeysOf(r.Body()); len(shown) == 0 || a.Covers(shown) != genuine {
+			t.Errorf("genuine %v: alice is shown %v, and signed is %v", genuine, shown, a.Keys)
+		}
 	}
 }
