@@ -176,8 +176,7 @@ func (s *Service) Registered(f func(context.Context, *Registration) error) { s.r
 // Connected says whether there is a way to the core.
 func (s *Service) Connected() bool {
 	connected := false
-	_ = s.do(func() error { connected = !s.flow.IsZero(); return nil })
-	return connected
+	return s.do(func() error { connected = !s.flow.IsZero(); return nil }) == nil && connected
 }
 
 // Protections words which protections hold between the service and the core.

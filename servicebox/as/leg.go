@@ -168,7 +168,9 @@ func (l *Leg) confirmed(m *sip.Message) {
 // Remote returns what the other end has described last: its offer or its answer.
 func (l *Leg) Remote() []byte {
 	var body []byte
-	_ = l.svc.do(func() error { body = slices.Clone(l.remote); return nil })
+	if l.svc.do(func() error { body = slices.Clone(l.remote); return nil }) != nil {
+		return nil
+	}
 	return body
 }
 
@@ -179,7 +181,8 @@ func (l *Leg) Offers(f func(offer []byte) []byte) {
 }
 
 // Next returns the next event of the leg, Ended at last.
-func (l *Leg) Next(ctx context.Context) (e Event, err error) {
+func (l *Leg) Next(ctx context.Context) (Event, error) {
+	var e Event // the shard's until it says so
 	found := false
 	ready := func() bool {
 		if !found {
@@ -247,11 +250,11 @@ func (l *Leg) end() {
 	l.svc.shard.Disarm(&l.resend)
 	delete(l.svc.legs, legName{l.dialog.callID, l.dialog.localTag})
 	l.events.put(Event{Kind: Ended})
+	l.svc.happened(&l.waits) // before the context ends: who waits for the leg is told of the leg
 	if l.session != nil {
-		l.session.cancel(ErrGone)
 		l.session.put(Event{Kind: Ended})
+		l.session.end()
 	}
-	l.svc.happened(&l.waits)
 	if l.peer != nil {
 		l.peer.leave()
 	}

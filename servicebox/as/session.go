@@ -48,8 +48,12 @@ type Session struct {
 	leg      *Leg
 	events   events
 	waits    waits
+	under    waits // whatever its handler waits for
 	noAnswer shard.Timer
 }
+
+// sessionOf finds the session that a context is of.
+type sessionOf struct{}
 
 // phase of a session, on the shard.
 type phase uint8
@@ -85,7 +89,8 @@ func (s *Session) Service() *Service { return s.svc }
 func (s *Service) newSession(tx *siptxn.Server, m *sip.Message) *Session {
 	x := &Session{svc: s, tx: tx, request: m.Clone(), method: m.Method(), Called: string(m.RequestURI()), Message: slices.Clone(m.Body()),
 		Type: string(m.Get(sip.HdrContentType))}
-	x.ctx, x.cancel = context.WithCancelCause(s.ctx)
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	x.ctx, x.cancel = context.WithValue(ctx, sessionOf{}, x), cancel
 	x.Caller, _ = sip.PublicIdentity(m.Get(sip.HdrPAssertedIdentity))
 	x.CallerHidden = hidden(m)
 	x.serves(m)
@@ -156,7 +161,8 @@ func (x *Session) put(e Event) {
 
 // Next returns the next event of a session that goes on or was answered, Ended at last. What was not looked at when the handler returns is
 // nobody's.
-func (x *Session) Next(ctx context.Context) (e Event, err error) {
+func (x *Session) Next(ctx context.Context) (Event, error) {
+	var e Event // the shard's until it says so
 	found := false
 	ready := func() bool {
 		if !found {
@@ -189,15 +195,25 @@ func (x *Session) giveUp() {
 	} else if !open {
 		x.reply(487, nil)
 	}
-	x.cancel(ErrGone)
-	x.put(Event{Kind: Gone, Status: 487})
+	x.put(Event{Kind: Gone, Status: 487}) // before the context ends: who waits for an event gets it
+	x.end()
 }
 
 // hungUp says that the dialog in which the service stays is over.
 func (x *Session) hungUp() {
 	delete(x.svc.follow, string(x.request.Get(sip.HdrCallID)))
 	x.put(Event{Kind: Ended})
+	x.end()
+}
+
+// end ends the context of the handler. Who waits under it is woken here and not by the function that context runs: a simulation must know
+// of it.
+func (x *Session) end() {
 	x.cancel(ErrGone)
+	for _, w := range x.under {
+		x.svc.work.wake(w, ErrGone)
+	}
+	x.under = nil
 }
 
 // settle gives back what a session held when nothing more can come to it.

@@ -31,13 +31,16 @@ func (w *work) add(n int) {
 	}
 }
 
-// Idle waits until no handler is at work: each has returned, or waits for an event of its session. It is for tests in virtual time.
-func (s *Service) Idle() {
+// Idle waits until no handler is at work: each has returned, or waits for an event of its session. It reports whether one was. It is for
+// tests in virtual time.
+func (s *Service) Idle() (worked bool) {
 	s.work.mu.Lock()
 	defer s.work.mu.Unlock()
 	for s.work.running > 0 {
+		worked = true
 		s.work.changed.Wait()
 	}
+	return worked
 }
 
 // start runs a handler on a goroutine of its own.
@@ -73,7 +76,6 @@ var errDefect = errors.New("as: a defect in the handler")
 
 // wait is one handler that waits for something to be ready on the shard.
 type wait struct {
-	ctx   context.Context
 	ready func() bool
 	done  chan struct{}
 	over  atomic.Bool
@@ -99,8 +101,6 @@ func (s *Service) happened(list *waits) {
 		case w.over.Load():
 		case w.ready():
 			s.work.wake(w, nil)
-		case w.ctx.Err() != nil: // here and not by the function that context runs: a simulation must know of it
-			s.work.wake(w, context.Cause(w.ctx))
 		}
 		return w.over.Load()
 	})
@@ -109,13 +109,19 @@ func (s *Service) happened(list *waits) {
 // await runs begin on the shard and waits there until ready, which is asked again whenever something has happened to those of list. It returns
 // the error of begin, that of ctx, or ErrClosed.
 func (s *Service) await(ctx context.Context, list *waits, begin func() error, ready func() bool) error {
-	w := &wait{ctx: ctx, ready: ready, done: make(chan struct{})}
+	w := &wait{ready: ready, done: make(chan struct{})}
 	entered := s.enter(func() {
+		if w.over.Load() {
+			return
+		}
 		if err := begin(); err != nil || ready() {
 			s.work.wake(w, err)
 			return
 		}
 		*list = append(*list, w)
+		if x, ok := ctx.Value(sessionOf{}).(*Session); ok {
+			x.under = append(slices.DeleteFunc(x.under, func(w *wait) bool { return w.over.Load() }), w)
+		}
 	})
 	if !entered {
 		return ErrClosed

@@ -190,6 +190,7 @@ func (p *pipe) Local() netip.AddrPort { return p.s.platform.Address }
 func (s *Service) Receive(_ netip.AddrPort, data []byte) {
 	if s.up {
 		s.Deliver(s.flow, data)
+		s.Idle() // what its handlers send is sent before anything else happens
 	}
 }
 
@@ -199,9 +200,12 @@ func (s *Service) Step(now time.Duration) time.Duration {
 		return shard.Never
 	}
 	s.Idle()
-	next := s.Shard().Step(now)
-	s.Idle()
-	return min(next, s.Shard().Step(now))
+	for {
+		next := s.Shard().Step(now)
+		if !s.Idle() {
+			return next
+		}
+	}
 }
 
 // Kill ends the process of the service at once, as kill -9 does: what it had to say is not heard, its connection is closed.
@@ -261,6 +265,7 @@ const slice = 50 * time.Millisecond
 
 // Advance lets time pass.
 func (n *Net) Advance(d time.Duration) {
+	n.idle()
 	for d > 0 {
 		n.World.Advance(min(d, slice))
 		d -= slice
@@ -270,11 +275,21 @@ func (n *Net) Advance(d time.Duration) {
 
 // Settle lets everybody do what is to be done at this moment.
 func (n *Net) Settle() {
+	n.idle()
 	for again := true; again; {
 		n.World.Settle()
 		again = false
 		for _, u := range n.ues {
 			again = u.react() || again
+		}
+	}
+}
+
+// idle waits until no handler is at work: one that the test itself has started, or woken, may be.
+func (n *Net) idle() {
+	for _, s := range n.services {
+		if s.up {
+			s.Idle()
 		}
 	}
 }
