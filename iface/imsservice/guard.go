@@ -42,6 +42,12 @@ type refusal struct {
 	retry   string // Retry-After, in seconds
 }
 
+// warning words a refusal for people (RFC 3261 20.43). Its agent is the platform that was refused: a platform before it in the chain, which
+// sees the answer too, must not take it for its own.
+func (r *refusal) warning(s *isc.Service) string {
+	return "399 " + s.Manifest.Host() + ` "` + r.control + " " + r.reason + `"`
+}
+
 // event is what a refusal tells.
 func (g *guard) event(reason string) secure.Event { return event(g.service, reason, g.source) }
 

@@ -225,7 +225,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	to, refusal := g.admit(&in)
 	if refusal != nil {
 		in.Msg.Release()
-		p.deny(tx, m, refusal)
+		p.deny(tx, m, s, refusal)
 		return
 	}
 	if who := p.known[tx.Flow()]; who != nil && m.Method() == sip.INVITE {
@@ -236,10 +236,10 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 }
 
 // deny answers a request that the guard has refused, and says why to the platform: it is no secret before him what he may not.
-func (p *Port) deny(tx *siptxn.Server, m *sip.Message, r *refusal) {
+func (p *Port) deny(tx *siptxn.Server, m *sip.Message, s *isc.Service, r *refusal) {
 	answer := p.door.ports.Pool.NewResponse(m, r.status, "")
 	if r.reason != "" {
-		answer.SetString(sip.HdrWarning, `399 `+string(p.door.cfg.Home)+` "`+r.control+" "+r.reason+`"`)
+		answer.SetString(sip.HdrWarning, r.warning(s))
 	}
 	if r.retry != "" {
 		answer.SetString(sip.HdrRetryAfter, r.retry)

@@ -177,7 +177,7 @@ func (d *Door) judgeAnswer(x *hop.Exchange, s *isc.Service, stay *visit, r hop.R
 	}
 	r.Msg.Release()
 	refused := x.Respond(why.status, "")
-	refused.Msg.SetString(sip.HdrWarning, `399 `+string(d.cfg.Home)+` "`+why.control+" "+why.reason+`"`)
+	refused.Msg.SetString(sip.HdrWarning, why.warning(s))
 	return refused
 }
 

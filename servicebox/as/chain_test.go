@@ -169,6 +169,36 @@ func TestChainWithoutOne(t *testing.T) {
 	})
 }
 
+// TestChainRefusesAnother: what one service was refused is not taken by those before it for a refusal of their own.
+func TestChainRefusesAnother(t *testing.T) {
+	c := newChain(t, "reject")
+	var seen []as.Event
+	for _, name := range []string{"one", "three"} {
+		c.do[name] = func(ctx context.Context, x *as.Session) error {
+			e, err := x.Try(ctx)
+			seen = append(seen, e)
+			return err
+		}
+	}
+	c.services["four"].Take("session.answer")
+	c.do["four"] = func(ctx context.Context, x *as.Session) error {
+		_, err := x.Answer(ctx, []byte(answer))
+		return err
+	}
+	call := c.alice.Call("bob").Fails(403)
+	if notes := strings.Join(call.Notes(), ""); !strings.Contains(notes, "scope=session.answer") {
+		t.Errorf("alice is told %s", notes)
+	}
+	for _, e := range seen {
+		if e.Kind != as.Failed || e.Err != nil {
+			t.Errorf("%+v", e)
+		}
+	}
+	if !c.services["one"].Grants("session.answer") || !c.services["three"].Grants("session.answer") {
+		t.Error("a service thinks that it has lost a scope")
+	}
+}
+
 // TestChainSilence: a service that does not say a word is passed over after a while.
 func TestChainSilence(t *testing.T) {
 	c := newChain(t, "continue")

@@ -89,15 +89,16 @@ func (s *Service) needs(scope isc.Scope) error {
 	return &Denied{Control: control, Reason: "scope=" + scope.String(), Scope: scope.String(), Here: true}
 }
 
-// denial reads a refusal of the core from its answer: 403 with a Warning 399 that names the control (RFC 3261 20.43). nil if it is none.
+// denial reads a refusal of the core from its answer: 403 with a Warning 399 that names the control, and this service as whom it is about
+// (RFC 3261 20.43): one further on in the chain may have been refused as well. nil if it is none.
 func (s *Service) denial(m *sip.Message) error {
 	if m.Status() != 403 {
 		return nil
 	}
-	_, text, quoted := strings.Cut(string(m.Get(sip.HdrWarning)), `"`)
+	of, text, quoted := strings.Cut(string(m.Get(sip.HdrWarning)), `"`)
 	text, closed := strings.CutSuffix(text, `"`)
 	id, reason, _ := strings.Cut(text, " ")
-	if !quoted || !closed || !strings.HasPrefix(id, "is.") {
+	if !quoted || !closed || !strings.HasPrefix(id, "is.") || strings.TrimSpace(of) != "399 "+s.host {
 		return nil
 	}
 	d := &Denied{Control: id, Reason: reason}

@@ -129,6 +129,19 @@ func less(granted, scopes []string) (left []string) {
 	return left
 }
 
+// Take takes scopes away from a service that runs, which is not told.
+func (s *Service) Take(scopes ...string) {
+	s.net.t.Helper()
+	s.granted = less(s.granted, scopes)
+	granted, err := isc.ParseScopes(s.granted)
+	if err != nil {
+		s.net.t.Fatal(err)
+	}
+	changed := *s.platform.Service // as a new approval would: what is in use is not changed
+	changed.Granted = granted
+	s.platform.Service = &changed
+}
+
 // Service approves a service and connects it. manifest is a file's name or the text itself; its domain becomes that of the core, and its users
 // all of them. setup gives it its handlers.
 func (n *Net) Service(manifest string, setup func(*as.Service), grants ...Grant) *Service {
