@@ -100,9 +100,10 @@ func (p *Port) affords(f siptransport.Flow, m *sip.Message, a *association) (sta
 	}
 	ok, over, reason := true, &b.n.OverRequests, "requests"
 	switch {
-	case !a.proof.Registered() && p.door.isEmergency(m):
-		if ok, over, reason = b.help.take(&s, now).Granted(), &b.n.OverEmergency, "emergency"; ok {
-			b.calling.Add(s.address, now+emergencyLife)
+	case p.door.isEmergency(m):
+		ok = b.help.take(&s, now).Granted() || a.proof.Registered() && b.clients.Take(b.client(a.ref), now).Granted()
+		if over, reason = &b.n.OverEmergency, "emergency"; ok {
+			b.calls(&s, a, now)
 		}
 	case a.proof.Registered() || a.emergency:
 		ok, over, reason = b.clients.Take(b.client(a.ref), now).Granted(), &b.n.OverClient, "client"
@@ -122,6 +123,15 @@ func (p *Port) affords(f siptransport.Flow, m *sip.Message, a *association) (sta
 		return status, more
 	}
 	return p.affordsVector(f, m, a, &s, by)
+}
+
+// calls notes who calls for help: what belongs to the call is heard for a while.
+func (b *budgets) calls(s *source, a *association, now time.Duration) {
+	if a.proof.Registered() {
+		b.calling.Add(b.userOf(a), now+helpLife)
+		return
+	}
+	b.calling.Add(s.address, now+emergencyLife)
 }
 
 // busy is the answer to what is over a budget: 503 with Retry-After over a connection (RFC 3261 21.5.4). Over UDP there is none: the address

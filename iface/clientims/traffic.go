@@ -1,6 +1,8 @@
 package clientims
 
 import (
+	"time"
+
 	"imsafe/proto/budget"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -9,8 +11,8 @@ import (
 )
 
 // What a user may carry in his signalling. A call and each message have a record; what stands in their headers, in requests within a dialog and in
-// answers has none. Without a bound two clients would have a free channel there. Who calls for help is not counted, and REGISTERs carry nothing to
-// anybody.
+// answers has none. Without a bound two clients would have a free channel there. Who calls for help is not counted for a while, and REGISTERs carry
+// nothing to anybody.
 
 // shapes reports how a request of a registered client is refused that carries too much: 0 if it is not. Who has spent his octets may still hang up
 // (lighten).
@@ -36,12 +38,18 @@ func (p *Port) lighten(m *sip.Message, user budget.Key) {
 	}
 }
 
+// helpLife is for how long the octets of a user are not counted after an emergency call has begun.
+const helpLife = 30 * time.Minute
+
 // tooLarge is the reason for a message whose headers alone are too many.
 const tooLarge = "headers"
 
 // carries counts a message, and says why it is too much; "" if it is not.
 func (p *Port) carries(m *sip.Message, user budget.Key) (reason string) {
 	b, size := p.door.budgets, m.Size()
+	if b.calling.Has(user, p.shard.Now()) {
+		return ""
+	}
 	if size-len(m.Body()) > b.headers {
 		reason = tooLarge
 	}

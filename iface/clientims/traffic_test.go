@@ -114,8 +114,29 @@ func TestTraffic_octets(t *testing.T) {
 	if b.send(other, "OPTIONS", large); other.answers()["200"] != 1 {
 		t.Error("somebody else is refused")
 	}
-	b.advance(time.Minute)
+	b.sos(w)
+	for range 3 {
+		if b.send(w, "OPTIONS", large, large); w.answers()["503"]+w.answers()["513"] > 0 {
+			t.Error("who calls for help is refused what belongs to the call")
+		}
+	}
+	b.advance(helpLife + time.Minute)
 	if b.send(w, "OPTIONS", large); w.answers()["200"] != 1 {
 		t.Error("a minute later she is still refused")
+	}
+}
+
+// TestBudget_of_a_client_that_calls_for_help: whatever his telephone has sent before, an emergency call is heard.
+func TestBudget_of_a_client_that_calls_for_help(t *testing.T) {
+	b := newBench(t, overTLS)
+	w := b.user("alice")
+	for range 300 {
+		b.send(w, "OPTIONS")
+	}
+	if n := w.answers(); n["503"] != 100 {
+		t.Fatalf("the budget of a client: %v", n)
+	}
+	if b.sos(w); w.answers()["200"] != 1 {
+		t.Error("a call for help is refused")
 	}
 }
