@@ -112,7 +112,8 @@ func (s *soak) visit() {
 	defer cancel()
 	var pair [2]*live.UE
 	for k := range pair {
-		x, end, err := s.n.Visitor(s.users[i+k], transport, nil)
+		device := fmt.Sprintf("urn:uuid:00000000-0000-4000-8000-%012d", i+k) // the same each time: what it left behind is replaced
+		x, end, err := s.n.Visitor(s.users[i+k], transport, func(c *ue.Config) { c.InstanceID = device })
 		if err != nil {
 			s.t.Fatal(err)
 		}
