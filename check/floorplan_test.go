@@ -39,7 +39,7 @@ var floorPlan = []row{
 	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", "proto/espnet"}, // the kernel's associations, booked in esp's table
 	{"proto/espnet", "proto/esp proto/shard", "gvisor", "proto/aka"},
 	{"proto/nftdrop", "", "nftables x/sys", ""}, // the kernel drops sources: it knows addresses and ports, nothing of SIP
-	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls pion/transport x/net x/sys", ""},
+	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls pion/stun pion/transport x/net x/sys", ""},
 
 	// The words of security, and the table that says which controls are on.
 	{"secure/internal/seal", "", "", ""},
@@ -138,6 +138,7 @@ var modules = map[string]string{
 	"pion/rtp":       "github.com/pion/rtp",
 	"pion/sdp":       "github.com/pion/sdp/v3",
 	"pion/srtp":      "github.com/pion/srtp/v3",
+	"pion/stun":      "github.com/pion/stun/v3",
 	"pion/transport": "github.com/pion/transport/v5",
 	"prometheus":     "github.com/prometheus/client_golang",
 	"rapid":          "pgregory.net/rapid",
@@ -178,7 +179,7 @@ var bans = []ban{
 	{"*", "goleak rapid txtar", "for tests only"},
 	{"*", "sqlite", "SQL stays behind store"},
 	{"*", "gvisor", "its API moves, so only proto/espnet touches it"},
-	{"*", "pion/dtls pion/srtp pion/rtp pion/rtcp pion/transport", "media protocols stay in proto/rtpport and the client"},
+	{"*", "pion/dtls pion/srtp pion/rtp pion/rtcp pion/stun pion/transport", "media protocols stay in proto/rtpport and the client"},
 	{"*", "go-jose", "tokens are read and signed on the ground floor alone"},
 	{"*", "prometheus", "hot paths count in plain atomics; trace exports them"},
 	{"*", "go-toml", "configuration is read in config, once, whole; manifests in refpoint/isc"},

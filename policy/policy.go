@@ -125,7 +125,7 @@ var rows = []Row{
 	{secure.CSConfidentialityNoLearn, CS, Confidentiality, "media go where the descriptions say; no address is learned from a packet", "ours", "communication security", Required, true},
 	{secure.CSConfidentialityMediaFloor, CS, Confidentiality, "DTLS-SRTP; SDES only where the signalling is confidential; RTP in clear only by a named waiver", "TS 33.328; RFC 5764; RFC 4568", "data confidentiality", Required, true},
 	{secure.CSConfidentialityKeyFresh, CS, Confidentiality, "fresh keys for each leg of each call, and no index twice under one", "RFC 3711 9.1", "data confidentiality", Required, true},
-	{secure.CSAvailabilityDTLSConsent, CS, Availability, "no ClientHello binds an end before cookie and fingerprint fit", "RFC 5763 6.2; RFC 6347 4.2.1", "availability", Required, true},
+	{secure.CSAvailabilityDTLSConsent, CS, Availability, "no ClientHello binds an end before cookie and fingerprint fit; with ICE nothing is sent before an authentic check, nor long after the last", "RFC 5763 6.2; RFC 6347 4.2.1; RFC 7675", "availability", Required, true},
 	{secure.CSAvailabilityPortBudget, CS, Availability, "packets of a port are bounded before any cipher runs, ports by user", "ours", "availability", Required, true},
 	{secure.CSAuthenticationGrant, CS, Authentication, "a service platform is an end of media only as its manifest says, and the core signs that; clients refuse a peer outside it", "RFC 8224; RFC 8225; ours", "authentication", Required, true},
 	{secure.CSAuthenticationToken, CS, Authentication, "tokens come from a registration, live minutes, are for one service and bound to a key that each request proves", "RFC 9068; RFC 9449", "authentication", Required, true},

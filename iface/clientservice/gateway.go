@@ -179,11 +179,14 @@ func (g *Gateway) open(st *stream, side iq.Side, m iq.Medium) (*end, error) {
 			e.crypto = append(e.crypto, key)
 		}
 	}
-	var tlsID [16]byte
-	if _, err := io.ReadFull(g.ports.Random, tlsID[:]); err != nil {
+	var names [16 + 4 + 16]byte
+	if _, err := io.ReadFull(g.ports.Random, names[:]); err != nil {
 		return nil, err
 	}
-	e.tlsID = hex.EncodeToString(tlsID[:])
+	e.tlsID = hex.EncodeToString(names[:16])
+	if side == iq.Access { // RFC 8839 5.4: 24 bits of ufrag and 128 of password at least
+		e.ufrag, e.password = hex.EncodeToString(names[16:20]), hex.EncodeToString(names[20:])
+	}
 	if err := e.listen(m.Families[side], m.Separate[side]); err != nil {
 		return nil, err
 	}

@@ -88,6 +88,9 @@ func (l *legs) start(r iq.Remote) error {
 }
 
 func (l *legs) startOne(leg *rtpport.Leg, a sdp.Agreed, r iq.Remote) error {
+	if r.ICE != "" && l.end.password != "" {
+		leg.UseICE(rtpport.ICE{Ufrag: l.end.ufrag, Password: l.end.password, Remote: r.ICE})
+	}
 	var err error
 	if a.Keying == sdp.SDES {
 		err = leg.StartSDES(a, r.Local, r.Peer)
@@ -228,7 +231,7 @@ func (f *far) retype(t iq.Types) {
 
 // same reports whether a far end is told again where it was and with the keys it had: these go on.
 func same(a, b *iq.Remote) bool {
-	return a.Media == b.Media && a.Control == b.Control && a.Keying == b.Keying && a.Local == b.Local && a.Peer == b.Peer &&
+	return a.Media == b.Media && a.Control == b.Control && a.Keying == b.Keying && a.ICE == b.ICE && a.Local == b.Local && a.Peer == b.Peer &&
 		slices.Equal(a.Fingerprints, b.Fingerprints)
 }
 

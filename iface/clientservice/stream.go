@@ -57,6 +57,8 @@ type end struct {
 	certificate *rtpport.Certificate
 	crypto      []sdp.Crypto
 	tlsID       string
+	ufrag       string // of ICE
+	password    string
 	pool        *pool
 	number      uint16
 	media       *rtpport.Port
@@ -66,7 +68,7 @@ type end struct {
 
 // describe is what the description of this end says.
 func (e *end) describe() iq.End {
-	d := iq.End{Media: e.media.Local(), Control: e.media.Local(), Fingerprints: []sdp.Fingerprint{e.certificate.Fingerprint()}, TLSID: e.tlsID, Crypto: e.crypto}
+	d := iq.End{Media: e.media.Local(), Control: e.media.Local(), Fingerprints: []sdp.Fingerprint{e.certificate.Fingerprint()}, TLSID: e.tlsID, Crypto: e.crypto, Ufrag: e.ufrag, Password: e.password}
 	if e.control != nil {
 		d.Control = e.control.Local()
 	}

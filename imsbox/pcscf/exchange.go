@@ -81,6 +81,9 @@ func (c *call) offerMedium(from iq.Side, md *medium, o *sdp.Media) (sdp.Media, e
 	e := &md.ends[to]
 	m.Address, m.Port, m.RTCPMux = e.Media.Addr(), e.Media.Port(), true
 	m.Proto = c.protoOf(to, md, o)
+	if to == iq.Access && (md.proto[to] == "" || md.remote[to].ICE != "") {
+		m.ICE = iceOf(e)
+	}
 	agreed := md.proto[to] != ""
 	if strings.Contains(m.Proto, "TLS") || !agreed || md.remote[to].Keying == sdp.DTLSSRTP {
 		m.Setup, m.Fingerprints, m.TLSID = sdp.ActPass, e.Fingerprints, e.TLSID
@@ -225,9 +228,10 @@ func (c *call) configure(md *medium, side iq.Side, tag string, r *iq.Remote, pro
 	}
 	b := iq.Branch(0)
 	if side == iq.Core {
-		b = c.branch(tag)
+		b, r.ICE = c.branch(tag), ""
 	} else {
 		r.Confidential, r.Waived = c.standing.confidential, c.standing.waived
+		stays(r, &md.remote[side])
 	}
 	if c.p.ports.Iq.Configure(c.session, md.number, side, b, *r) != nil {
 		return false
@@ -242,6 +246,9 @@ func (c *call) accept(side iq.Side, md *medium, o, a *sdp.Media) sdp.Media {
 	m := onward(a)
 	m.Proto, m.MID = o.Proto, o.MID
 	m.Address, m.Port, m.RTCPMux = e.Media.Addr(), e.Media.Port(), o.RTCPMux
+	if r.ICE != "" {
+		m.ICE = iceOf(e)
+	}
 	switch r.Keying {
 	case sdp.DTLSSRTP:
 		m.Setup, m.Fingerprints = sdp.Passive, e.Fingerprints
@@ -310,8 +317,9 @@ func (c *call) offererOf(side iq.Side, md *medium, o *sdp.Media) (iq.Remote, boo
 			return r, false
 		}
 	}
+	stays(&r, before)
 	held := r.Media.Addr().IsUnspecified()
-	moved := before.Media.IsValid() && (before.Media != r.Media && !held || before.Keying != r.Keying ||
+	moved := before.Media.IsValid() && (before.Media != r.Media && !held || before.Keying != r.Keying || side == iq.Access && before.ICE != r.ICE ||
 		!slices.Equal(before.Fingerprints, r.Fingerprints) || r.Keying == sdp.SDES && !slices.Contains(o.Crypto, before.Peer))
 	if moved {
 		e, err := c.p.ports.Iq.Renew(c.session, md.number, side, c.request(side, o))
@@ -327,6 +335,14 @@ func (c *call) offererOf(side iq.Side, md *medium, o *sdp.Media) (iq.Remote, boo
 		return chooseSuite(r, o.Crypto, md.ends[side].Crypto)
 	}
 	return r, true
+}
+
+// stays: a far end with ICE says the address that it has found to be the best once it has found it (RFC 8839 4.2.2). Its checks have told it
+// before; it has not moved.
+func stays(r, before *iq.Remote) {
+	if r.ICE != "" && r.ICE == before.ICE {
+		r.Media, r.Control = before.Media, before.Control
+	}
 }
 
 // chooseSuite takes the best suite that both have, and answers with the tag of the offer (RFC 4568 5.1.2).
@@ -355,6 +371,7 @@ func (c *call) write(side iq.Side, d *sdp.Session) ([]byte, error) {
 			break
 		}
 	}
+	lite(d)
 	b, err := d.Marshal()
 	if err != nil || w.body == nil || bytes.Equal(b, w.body) {
 		w.body = b

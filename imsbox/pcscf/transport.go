@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -39,6 +40,9 @@ func disabled(m *sdp.Media) sdp.Media {
 // place reads where a far end receives (RFC 3550 11, RFC 3605, RFC 5761).
 func place(m *sdp.Media, mux bool) iq.Remote {
 	r := iq.Remote{Media: netip.AddrPortFrom(m.Address.Unmap(), m.Port)}
+	if m.ICE.Ufrag != "" && m.ICE.Password != "" && !m.ICE.Lite {
+		r.ICE = m.ICE.Ufrag // two lite halves would check nothing
+	}
 	switch {
 	case mux:
 		r.Control = r.Media
@@ -48,6 +52,28 @@ func place(m *sdp.Media, mux bool) iq.Remote {
 		r.Control = netip.AddrPortFrom(r.Media.Addr(), m.Port+1)
 	}
 	return r
+}
+
+// iceOf is our half of ICE, the lite one, with the one address that the end has (RFC 8839 5.1, RFC 8445 5.2).
+func iceOf(e *iq.End) sdp.ICE {
+	candidate := func(component int, at netip.AddrPort) string {
+		return fmt.Sprintf("1 %d UDP %d %v %d typ host", component, 126<<24|65535<<8|(256-component), at.Addr(), at.Port())
+	}
+	ice := sdp.ICE{Ufrag: e.Ufrag, Password: e.Password, Candidates: []string{candidate(1, e.Media)}}
+	if e.Control != e.Media {
+		ice.Candidates = append(ice.Candidates, candidate(2, e.Control))
+	}
+	return ice
+}
+
+// lite says in a description with ICE that ours is the lite half (RFC 8839 5.3).
+func lite(d *sdp.Session) {
+	for i := range d.Media {
+		if d.Media[i].ICE.Ufrag != "" {
+			d.Other = append(d.Other, sdp.Attribute{Key: "ice-lite"})
+			return
+		}
+	}
 }
 
 // typesOf are the payload types of a description: who reads it may send them (RFC 3264 5.1).

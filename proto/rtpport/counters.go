@@ -9,7 +9,7 @@ type Drop uint8
 const (
 	DropSource      Drop = iota // not from the agreed address
 	DropEarly                   // before Start, or media before the handshake finished
-	DropSTUN                    // ICE is not run here
+	DropSTUN                    // no check of the peer, or of nobody: ICE is off
 	DropUnknown                 // first octet of nothing we speak
 	DropAlert                   // DTLS alert in clear: anybody could have sent it
 	DropHandshake               // DTLS record that belongs to no attempt, or over the bounds
@@ -22,13 +22,14 @@ const (
 	DropHold                    // authenticated, but we are on hold
 	DropReused                  // to be sent under a key and an index that were used before
 	DropRate                    // from the agreed address, and more than the leg may get
+	DropConsent                 // to be sent to a peer that has not shown that it receives, or not lately
 	DropRace                    // a ClientHello beside another one: none of them is believed before its fingerprint is (it is not dropped)
 	drops
 )
 
 // String returns the label.
 func (d Drop) String() string {
-	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused", "rate", "race"}
+	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused", "rate", "consent", "race"}
 	if d < drops {
 		return names[d]
 	}

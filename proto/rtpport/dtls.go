@@ -97,6 +97,13 @@ func (l *Leg) handshake(ctx context.Context) error {
 // asClient says hello again with a fresh random when an attempt leads to nothing.
 func (l *Leg) asClient(ctx context.Context) (result, error) {
 	var last error
+	if l.ice.on { // nothing goes to an address that has shown nothing
+		select {
+		case <-l.ice.shown:
+		case <-ctx.Done():
+			return result{}, handshakeError(last)
+		}
+	}
 	for {
 		l.dtls.mu.Lock()
 		a := l.dtls.begin(l, [32]byte{}, true, l.cfg.Handshake/perHandshake)
@@ -126,7 +133,7 @@ func (l *Leg) asClient(ctx context.Context) (result, error) {
 // asServer waits for attempts that the reader begins, after those of the hellos that came too early.
 func (l *Leg) asServer(ctx context.Context, kept []early) (result, error) {
 	for _, hello := range kept {
-		if hello.from == l.agreed.Remote {
+		if hello.from == l.address() {
 			l.dtls.packet(l, hello.b)
 		}
 	}

@@ -53,7 +53,7 @@ func (p *pipe) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 	select {
 	case d := <-p.in:
-		return copy(b, d), net.UDPAddrFromAddrPort(p.l.agreed.Remote), nil
+		return copy(b, d), net.UDPAddrFromAddrPort(p.l.address()), nil
 	case <-p.done:
 		return 0, nil, net.ErrClosed
 	case <-expired:
@@ -63,7 +63,7 @@ func (p *pipe) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // WriteTo sends to the agreed address, whatever it is asked.
 func (p *pipe) WriteTo(b []byte, _ net.Addr) (int, error) {
-	if err := p.l.in.write(b, p.l.agreed.Remote); err != nil {
+	if err := p.l.in.write(b, p.l.address()); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -91,7 +91,7 @@ func (p *Port) deliver(b []byte, from netip.AddrPort) {
 func (l *Leg) peer() netip.AddrPort {
 	select {
 	case <-l.started:
-		return l.agreed.Remote
+		return l.address()
 	default:
 		return netip.AddrPort{}
 	}

@@ -6,7 +6,9 @@ import (
 
 // relay hands on a packet that is known to be the peer's, as the peer wrote it: header, extensions, padding and all.
 func (l *Leg) relay(at int, ssrc uint32, b []byte) {
-	l.rx.note(at, ssrc, l.cfg.Clock.Now())
+	now := l.cfg.Clock.Now()
+	l.rx.note(at, ssrc, now)
+	l.authentic(now)
 	l.counters.PacketsIn.Add(1)
 	l.counters.OctetsIn.Add(uint64(len(b)))
 	if l.deaf.Load() {
@@ -22,6 +24,7 @@ func (l *Leg) relayControl(b []byte) {
 		l.counters.drop(DropMalformed)
 		return
 	}
+	l.authentic(l.cfg.Clock.Now())
 	l.counters.ControlIn.Add(1)
 	l.cfg.Relay(b, true)
 }
@@ -45,7 +48,7 @@ func isCompound(b []byte) bool {
 }
 
 // Forward seals a packet that another leg has relayed and sends it: RTP, or control. On hold RTP goes nowhere. Errors: ErrNotReady,
-// ErrClosed, ErrPayload, ErrReused; a datagram that the socket refuses is counted, not returned. It keeps no reference to b. Safe for
+// ErrClosed, ErrPayload, ErrReused, ErrConsent; a datagram that the socket refuses is counted, not returned. It keeps no reference to b. Safe for
 // concurrent use: after a fork several legs feed one.
 func (l *Leg) Forward(b []byte, control bool) error {
 	select {
@@ -57,6 +60,10 @@ func (l *Leg) Forward(b []byte, control bool) error {
 	}
 	if len(b) < rtpHeader && !control || len(b) < 8 || len(b) > maxPacket-64 {
 		return ErrPayload
+	}
+	if !l.consents() {
+		l.counters.drop(DropConsent)
+		return ErrConsent
 	}
 	s := &l.tx
 	s.mu.Lock()

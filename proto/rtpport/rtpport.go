@@ -8,11 +8,11 @@
 //
 // The order is the point: a packet costs a comparison before it costs a cipher, and nothing is learned from it, counted as
 // media or handed on before its SRTP tag was verified. The address of the peer is the one of the SDP and never changes by
-// itself. Media keys exist only after the peer's certificate matched the fingerprint of the SDP, in constant time; certificate
+// itself: only a check of ICE, which takes the password of the description, moves it. Media keys exist only after the peer's certificate matched the fingerprint of the SDP, in constant time; certificate
 // and keys are made for one leg and die with it.
 //
 // A leg ends media (Config.Receive, WriteFrame) or relays them (Config.Relay, Forward): the media anchor of the C-S door stands on two
-// such legs. It does not decode audio (client/media, servicebox/media) and does not run ICE. It has no clock of its own for RTCP: the owner calls Tick. The handshake runs in real time (pion keeps its own
+// such legs. Of ICE it is the lite half, on request. It does not decode audio (client/media, servicebox/media). It has no clock of its own for RTCP: the owner calls Tick. The handshake runs in real time (pion keeps its own
 // timers), so simulations leave it out.
 //
 // It imports proto/sdp and proto/shard (the Clock); the client, the media services and the C-S door import it.
@@ -43,6 +43,7 @@ var (
 	ErrNotReady    = errors.New("rtpport: no keys yet")
 	ErrClosed      = errors.New("rtpport: leg closed")
 	ErrStarted     = errors.New("rtpport: leg was started before")
+	ErrConsent     = errors.New("rtpport: the peer has not shown that it receives, or not lately")
 	ErrConfig      = errors.New("rtpport: configuration incomplete")
 	ErrKeying      = errors.New("rtpport: keying not allowed on this leg")
 	ErrPayload     = errors.New("rtpport: payload too long or too short")
@@ -121,6 +122,7 @@ type Leg struct {
 	astray     atomic.Pointer[netip.AddrPort] // where a laboratory without DropSource sends
 	profile    atomic.Uint32
 	dtls       attempts
+	ice        ice
 	rate       spent    // the reader's
 	rx         receiver // Run's goroutine alone
 	tx         sender
@@ -332,7 +334,11 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 			return
 		}
 	}
-	if from != l.agreed.Remote {
+	if kind == kindSTUN {
+		l.stun(b, from)
+		return
+	}
+	if from != l.address() {
 		if l.refuses(DropSource) || kind != kindRTP && kind != kindRTCP {
 			return
 		}
@@ -341,9 +347,6 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 	switch kind {
 	case kindDTLS:
 		l.dtls.packet(l, b)
-		return
-	case kindSTUN:
-		l.counters.drop(DropSTUN)
 		return
 	}
 	if (kind == kindRTP || kind == kindRTCP) && !l.rate.take(&l.cfg.Rate, l.cfg.Clock, len(b)) && l.refuses(DropRate) {

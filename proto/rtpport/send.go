@@ -122,7 +122,7 @@ func appendRTP(dst []byte, h *rtp.Header, stamp uint32, payload []byte) []byte {
 }
 
 func (l *Leg) send(b []byte) {
-	to := l.agreed.Remote
+	to := l.address()
 	if learned := l.astray.Load(); learned != nil {
 		to = *learned
 	}

@@ -80,6 +80,8 @@ type End struct {
 	Fingerprints []sdp.Fingerprint
 	TLSID        string
 	Crypto       []sdp.Crypto // fresh keys, one of each suite that was asked for
+	// Ufrag and Password are those of its half of ICE, which is the lite one (RFC 8445 2.5). Of the access only.
+	Ufrag, Password string
 }
 
 // Stream is a reserved medium.
@@ -98,10 +100,12 @@ type Remote struct {
 	// goes with the description, the P-CSCF leaves only those that the grant names as well.
 	Fingerprints []sdp.Fingerprint
 	Local, Peer  sdp.Crypto // SDES: with which the anchor seals, and opens
-	Types        Types      // that it may send
-	Waived       bool       // a waiver allows this end RTP in clear
-	Confidential bool       // its signalling is: keys may stand in its description
-	Kilobits     uint64     // a second, that it may send by the other's description; 0: as many as its kind
+	// ICE is the far end's ufrag if it does ICE: then it goes where its checks, keyed by End.Password, come from. "": where Media says.
+	ICE          string
+	Types        Types  // that it may send
+	Waived       bool   // a waiver allows this end RTP in clear
+	Confidential bool   // its signalling is: keys may stand in its description
+	Kilobits     uint64 // a second, that it may send by the other's description; 0: as many as its kind
 }
 
 // Types is a set of RTP payload types.

@@ -101,6 +101,9 @@ func (f *Fake) end(m iq.Medium, side iq.Side) (iq.End, error) {
 	f.next += 2
 	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), f.next)
 	e := iq.End{Media: at, Control: at, TLSID: strconv.Itoa(int(f.next)), Fingerprints: []sdp.Fingerprint{sdp.NewFingerprint(binary.BigEndian.AppendUint16(nil, f.next))}}
+	if side == iq.Access {
+		e.Ufrag, e.Password = "u"+e.TLSID, "a password of the fake "+e.TLSID
+	}
 	if m.Separate[side] {
 		e.Control = netip.AddrPortFrom(at.Addr(), f.next+1)
 	}

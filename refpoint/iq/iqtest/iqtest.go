@@ -83,6 +83,9 @@ func testReserve(t *testing.T, h Harness) {
 				t.Errorf("RTCP of the %v side is at %v beside %v", iq.Side(side), e.Control, e.Media)
 			}
 		}
+		if a, c := st.Ends[iq.Access], st.Ends[iq.Core]; len(a.Ufrag) < 4 || len(a.Password) < 22 || c.Ufrag+c.Password != "" {
+			t.Errorf("ICE: %q for the client, %q for the core", a.Ufrag, c.Ufrag) // RFC 8839 5.4
+		}
 		if len(st.Ends[iq.Access].Crypto) != 2 || len(st.Ends[iq.Core].Crypto) != 0 {
 			t.Errorf("%d keys for the client, %d for the core", len(st.Ends[iq.Access].Crypto), len(st.Ends[iq.Core].Crypto))
 		}

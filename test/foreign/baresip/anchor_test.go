@@ -45,6 +45,22 @@ func TestBaresipsThroughTheAnchor(t *testing.T) {
 	}
 }
 
+// TestBaresipWithICEThroughTheAnchor: the anchor goes where the checks of a full agent come from, and sends nothing before.
+func TestBaresipWithICEThroughTheAnchor(t *testing.T) {
+	users := live.NewUsers("soft", 2, live.MD5)
+	n := houseWith(t, anchored, users...)
+	free := n.Media.Free()
+	alice, bob := start(t, n, users[0], aliceHz, "dtls_srtp;medianat=ice"), start(t, n, users[1], bobHz, "srtp-mand")
+	registered(t, n, 2)
+	alice.command("dial", bob.IMPU)
+	alice.wait("CALL_ESTABLISHED")
+	bob.wait("CALL_ESTABLISHED")
+	bob.wantTone(aliceHz)
+	alice.wantTone(bobHz)
+	bob.command("hangup", "")
+	gone(t, n, free)
+}
+
 // TestBaresipAndAClientOfOursThroughTheAnchor: one has keys in its description, the other by DTLS.
 func TestBaresipAndAClientOfOursThroughTheAnchor(t *testing.T) {
 	softphone, own := live.NewUsers("soft", 1, live.MD5)[0], live.NewUsers("ours", 1, live.AKAv2)[0]

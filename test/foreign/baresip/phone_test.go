@@ -68,6 +68,7 @@ module			aubridge.so
 module			sndfile.so
 module			srtp.so
 module			dtls_srtp.so
+module			ice.so
 module_tmp		uuid.so
 module_tmp		account.so
 module_app		menu.so
@@ -122,7 +123,16 @@ func modules(program string) string {
 	return filepath.Join(filepath.Dir(filepath.Dir(program)), "lib", "baresip", "modules")
 }
 
-func tail(s string) string { return s[max(0, len(s)-6000):] }
+func tail(s string) string {
+	var keep []string
+	for _, l := range strings.Split(s, "\n") {
+		if !strings.Contains(l, "bit/s") || len(l) < 100 {
+			keep = append(keep, l)
+		}
+	}
+	s = strings.Join(keep, "\n")
+	return s[max(0, len(s)-6000):]
+}
 
 func freePort(t *testing.T) int {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
