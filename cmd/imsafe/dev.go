@@ -232,6 +232,7 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	gm := d.sockets.IPsec[0]
 	a.say("  IPsec           %v   first REGISTER; ESP in UDP at %v", gm.Clear[0].LocalAddr(), gm.NAT.LocalAddr())
 	a.say("  lab, in clear   %v   UDP and TCP, for test clients with AKAv1-MD5", lab[0])
+	a.say("  media           %v   the anchor's ports, %d from there on", d.config.CS.Listen[0], d.config.CS.Ports)
 	a.say("  I-S             %v   service platforms, over mutual TLS; name %s", d.sockets.ISC.Addr(), node.ISCHost(d.config.HomeDomain()))
 	a.say("  HTTPS           %v   name %s", d.sockets.HTTPS.Addr(), clientweb.Host(d.config.HomeDomain()))
 	a.say("  management      %s", d.config.ManagementSocket())

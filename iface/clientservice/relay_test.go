@@ -23,6 +23,7 @@ type client struct {
 	conn   *net.UDPConn
 	keying sdp.Keying
 	key    sdp.Crypto
+	told   func(*rtpport.Frame) // in the place of heard, for benchmarks; set while nothing comes
 	mu     sync.Mutex
 	heard  [][]byte
 }
@@ -53,6 +54,10 @@ func newClient(t testing.TB, address string, keying sdp.Keying) *client {
 }
 
 func (c *client) hear(f *rtpport.Frame) {
+	if c.told != nil {
+		c.told(f)
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = append(c.heard, bytes.Clone(f.Payload))
