@@ -58,6 +58,8 @@ type Options struct {
 	Decisions   disk.Disk   // where the log of decisions is kept (DecisionsDir); nil for none
 	// Services are compiled in; each is asked when an operator has approved it, as any other.
 	Services []*as.Service
+	// Page is served beside the metrics, which have /metrics; nil for none. It looks at the Host itself.
+	Page http.Handler
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
 	Overload  overload.Config // what is too much to do; the zero value takes the defaults
@@ -489,6 +491,12 @@ func (n *Node) serveMetrics(ctx context.Context, ln net.Listener) error {
 	handler, err := n.metrics()
 	if err != nil {
 		return errors.Join(err, ln.Close())
+	}
+	if n.o.Page != nil {
+		mux := http.NewServeMux()
+		mux.Handle("/metrics", handler)
+		mux.Handle("/", n.o.Page)
+		handler = mux
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })

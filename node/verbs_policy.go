@@ -32,7 +32,10 @@ type NamedWeakening struct {
 }
 
 // showPolicy tells how each control stands.
-func (n *Node) showPolicy(context.Context, None) (PolicyReport, error) {
+func (n *Node) showPolicy(context.Context, None) (PolicyReport, error) { return n.Policy(), nil }
+
+// Policy tells how each control stands, and what it has refused. Safe for concurrent use.
+func (n *Node) Policy() PolicyReport {
 	var out PolicyReport
 	for _, row := range policy.Rows() {
 		r := PolicyRow{Control: row.Control.String(), Door: string(row.Door), Service: string(row.Service), Mechanism: row.Mechanism,
@@ -44,7 +47,7 @@ func (n *Node) showPolicy(context.Context, None) (PolicyReport, error) {
 	for _, w := range n.policy.Weakenings() {
 		out.Weakenings = append(out.Weakenings, NamedWeakening{w.Name, w.Meaning})
 	}
-	return out, nil
+	return out
 }
 
 // effective is the policy with what the configuration weakens by name.

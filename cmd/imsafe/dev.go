@@ -30,6 +30,7 @@ type devCmd struct {
 	Dir     string `help:"Keep the system in this directory instead of a temporary one." type:"path"`
 	Domain  string `help:"Home domain." default:"ims.mnc001.mcc001.3gppnetwork.org"`
 	Verbose bool   `short:"v" help:"Show the log of the node."`
+	proofs
 }
 
 // devLife is how long the certificates of a dev system are good for.
@@ -135,9 +136,14 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if err != nil {
 		return nil, err
 	}
+	page, err := v.page(a, d.config.HomeDomain())
+	if err != nil {
+		return nil, err
+	}
 	d.node, err = node.New(node.Options{Config: d.config, Decisions: kept, Clock: clock, Random: rand.Reader, Log: d.log, Store: d.store, Keyring: keyring,
-		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: &certificate, Sockets: d.sockets, Policy: policy.Default()})
+		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: &certificate, Sockets: d.sockets, Policy: policy.Default(), Page: page.handler})
 	if err == nil {
+		page.show(d.node)
 		err = d.establish()
 	}
 	if err == nil {
@@ -236,6 +242,7 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	a.say("  I-S             %v   service platforms, over mutual TLS; name %s", d.sockets.ISC.Addr(), node.ISCHost(d.config.HomeDomain()))
 	a.say("  HTTPS           %v   name %s", d.sockets.HTTPS.Addr(), clientweb.Host(d.config.HomeDomain()))
 	a.say("  management      %s", d.config.ManagementSocket())
+	a.say("  page            http://%s/   what its controls refuse, and what is proven", d.sockets.Metrics.Addr())
 	a.say("  metrics         http://%s/metrics", d.sockets.Metrics.Addr())
 	a.say("  accounts")
 	for _, account := range accounts {

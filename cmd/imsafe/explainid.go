@@ -95,14 +95,8 @@ func (v *explainIDCmd) evidence() (*evidence.Case, *tables.Set, string, error) {
 		return nil, nil, "", err
 	}
 	c.Subject, c.Records = kept.Subject, kept.Records
-	for _, r := range c.Records {
-		why, err := runner.Stale(r, l.build)
-		if err != nil {
-			return nil, nil, "", err
-		}
-		if why != "" {
-			c.Stale[r.Key()] = why
-		}
+	if c.Stale, err = staleness(c, l.build, set); err != nil {
+		return nil, nil, "", err
 	}
 	return c, set, dir, nil
 }

@@ -12,11 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
-	"imsafe/proof/runner"
 	"imsafe/proof/tables"
 )
 
@@ -141,7 +139,6 @@ func asErrors(all []string) []error {
 
 // since finds what is another now than it was: program, configuration, rows, tables, and how old the records are.
 func (f *verification) since(a *app, c *evidence.Case, set *tables.Set, program, configuration string) error {
-	c.Stale = map[string]string{}
 	if c.Subject.Program != program {
 		f.Changed = append(f.Changed, fmt.Sprintf("the program: the bundle is about %.12s, this is %.12s", c.Subject.Program, program))
 	}
@@ -163,20 +160,14 @@ func (f *verification) since(a *app, c *evidence.Case, set *tables.Set, program,
 			f.Changed = append(f.Changed, "the table "+name+": this program has another")
 		}
 	}
-	now := time.Now()
-	for _, r := range c.Records {
-		why, err := runner.Stale(r, program)
-		if err != nil {
-			return err
-		}
-		if at, err := time.Parse(time.RFC3339Nano, r.Start); why == "" && (err != nil || now.Sub(at) > time.Duration(set.Limits.Days)*24*time.Hour) {
-			why = fmt.Sprintf("it is older than %d days", set.Limits.Days)
-		}
-		if why == "" && sum != c.Subject.Configuration {
-			why = "the configuration is another than the one that the bundle is about"
-		}
-		if why != "" {
-			c.Stale[r.Key()] = why
+	if c.Stale, err = staleness(c, program, set); err != nil {
+		return err
+	}
+	if sum != c.Subject.Configuration {
+		for _, r := range c.Records {
+			if c.Stale[r.Key()] == "" {
+				c.Stale[r.Key()] = "the configuration is another than the one that the bundle is about"
+			}
 		}
 	}
 	slices.Sort(f.Changed)

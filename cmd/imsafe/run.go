@@ -43,6 +43,7 @@ func (a *app) credentials() string { return a.getenv("CREDENTIALS_DIRECTORY") }
 
 type runCmd struct {
 	configFile
+	proofs
 	Service  []string `help:"Run this service inside the node, instead of as a program of its own: echo.service.toml or telephony.service.toml. It is asked when it is approved. May be repeated." type:"existingfile" placeholder:"FILE" group:"Services:"`
 	Settings string   `help:"telephony: the file with its users' settings." type:"path" placeholder:"FILE" group:"Services:"`
 }
@@ -64,7 +65,11 @@ func (v *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return runNode(a, c, log, services...)
+	page, err := v.page(a, c.HomeDomain())
+	if err != nil {
+		return err
+	}
+	return runNode(a, c, log, page, services...)
 }
 
 // services makes those that run inside.
@@ -88,7 +93,7 @@ func (v *runCmd) services(a *app, log *slog.Logger) (list []*as.Service, err err
 	return list, nil
 }
 
-func runNode(a *app, c *config.Config, log *slog.Logger, services ...*as.Service) (err error) {
+func runNode(a *app, c *config.Config, log *slog.Logger, page *livePage, services ...*as.Service) (err error) {
 	load := func() (*seal.Keyring, error) { return node.LoadKeyring(c, a.credentials()) }
 	keyring, err := load()
 	if err != nil {
@@ -118,10 +123,11 @@ func runNode(a *app, c *config.Config, log *slog.Logger, services ...*as.Service
 		return err
 	}
 	n, err := node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
-		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services})
+		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services, Page: page.handler})
 	if err != nil {
 		return err
 	}
+	page.show(n)
 	tls, lab := sockets.Addresses()
 	log.Info("node runs", "node", c.Node.Name, "domain", c.HomeDomain(), "tls", tls, "lab_udp", lab, "lab", c.Node.Lab)
 	defer log.Info("node has stopped", "node", c.Node.Name)

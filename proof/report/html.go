@@ -43,7 +43,7 @@ type page struct {
 
 func helpers() template.FuncMap {
 	return template.FuncMap{
-		"sign":    sign,
+		"sign":    Sign,
 		"class":   class,
 		"anchor":  anchor,
 		"join":    func(all []string) string { return strings.Join(all, ", ") },

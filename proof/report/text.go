@@ -12,8 +12,8 @@ import (
 	"imsafe/proof/evidence"
 )
 
-// sign stands before a state, so that colour is never the only difference.
-func sign(s evidence.State) string {
+// Sign stands before a state, so that colour is never the only difference.
+func Sign(s evidence.State) string {
 	return map[evidence.State]string{evidence.StateProven: "✓", evidence.StateClaimed: "~", evidence.StateStale: "↻", evidence.StateGap: "✗",
 		evidence.StateNone: "–"}[s]
 }
@@ -56,7 +56,7 @@ func (p *printer) table(r *Report) {
 			if i%len(cells.Services()) == 0 {
 				fmt.Fprint(w, c.Door)
 			}
-			fmt.Fprintf(w, "\t%s %s %d/%d", sign(c.State), c.State, c.Proven, c.Total)
+			fmt.Fprintf(w, "\t%s %s %d/%d", Sign(c.State), c.State, c.Proven, c.Total)
 			if (i+1)%len(cells.Services()) == 0 {
 				fmt.Fprintln(w)
 			}
@@ -84,7 +84,7 @@ func (p *printer) wholes(title string, all []cells.Whole, name func(*cells.Whole
 	p.columns(func(w io.Writer) {
 		for i := range all {
 			x := &all[i]
-			fmt.Fprintf(w, "  %s %s\t%d/%d\t%s\n", sign(x.State), x.State, x.Proven, x.Total, name(x))
+			fmt.Fprintf(w, "  %s %s\t%d/%d\t%s\n", Sign(x.State), x.State, x.Proven, x.Total, name(x))
 		}
 	})
 }
@@ -93,7 +93,7 @@ func (p *printer) x805(r *Report) {
 	p.line("\nX.805: %d slots, %d with an attack%s", r.X805.Slots, r.X805.Tried, marked(r.X805.Mark))
 	for _, s := range []evidence.State{evidence.StateProven, evidence.StateClaimed, evidence.StateStale, evidence.StateGap, evidence.StateNone} {
 		if n := r.X805.States[s]; n > 0 {
-			p.line("  %s %-7s %d", sign(s), s, n)
+			p.line("  %s %-7s %d", Sign(s), s, n)
 		}
 	}
 }
