@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -132,24 +133,29 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if d.sockets, err = node.Listen(d.config, node.Shards(d.config), d.instead); err != nil {
 		return nil, err
 	}
+	return d, v.assemble(a, d, clock, keyring, &certificate)
+}
+
+// assemble makes the node, and what shows it.
+func (v *devCmd) assemble(a *app, d *dev, clock shard.Clock, keyring *seal.Keyring, certificate *tls.Certificate) error {
 	kept, err := node.DecisionsDir(d.config)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	page, err := v.page(a, d.config.HomeDomain())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.node, err = node.New(node.Options{Config: d.config, Decisions: kept, Clock: clock, Random: rand.Reader, Log: d.log, Store: d.store, Keyring: keyring,
-		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: &certificate, Sockets: d.sockets, Policy: policy.Default(), Page: page.handler})
-	if err == nil {
-		page.show(d.node)
-		err = d.establish()
+		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: certificate, Sockets: d.sockets, Policy: policy.Default(), Page: page.handler})
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = d.trust()
+	page.show(d.node)
+	if err := d.establish(); err != nil {
+		return err
 	}
-	return d, err
+	return d.trust()
 }
 
 // config is the configuration of a dev system: a lab on loopback.
