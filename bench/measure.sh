@@ -72,8 +72,11 @@ target esp esp 25062 e AKAv1-MD5 '"esp":{"port":25063},' 127.96.0.0/11
 [ -f "$dir/sealing.key" ] || "$imsafe" key new "$dir/sealing.key" >/dev/null
 for s in udp tls esp; do
 	case " $* " in
-	*" $s "* | *"-$s "* | *" memory "* | *" mix "* | *" search "*) [ -f "$dir/$s.there" ] || { "$imsafe" user import -c "$dir/imsafe.toml" "$dir/$s.csv"; touch "$dir/$s.there"; } ;;
+	*" $s "* | *"-$s "*) ;;
+	*" memory "* | *" mix "* | *" search "*) [ $s = udp ] || continue ;;
+	*) continue ;;
 	esac
+	[ -f "$dir/$s.there" ] || { "$imsafe" user import -c "$dir/imsafe.toml" "$dir/$s.csv"; touch "$dir/$s.there"; }
 done
 
 node_on= load_on= # a processor each, where there are two
@@ -91,8 +94,8 @@ load() { # TARGET SCENARIO MORE...
 for step; do
 	start
 	case $step in
-	memory) load udp message --prepare ;;
-	memory-esp) load esp message --prepare ;;
+	memory) load udp message --prepare --settle 75s ;;
+	memory-esp) load esp message --prepare --settle 75s ;;
 	udp | tls | esp) for scenario in re-registration call message; do load "$step" $scenario; done ;;
 	mix) load udp mix ;;
 	search) load udp mix --search ;;

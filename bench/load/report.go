@@ -52,12 +52,13 @@ type CountedFailure struct {
 
 // GeneratorReport is what the generator says of itself.
 type GeneratorReport struct {
-	Workers int     `json:"workers"`
-	Late    Latency `json:"late"`    // from the time of an arrival to its first octet
-	CPU     float64 `json:"cpu_us"`  // of its own, for each scenario
-	Busy    float64 `json:"busy"`    // share of its workers' processors
-	Lost    uint64  `json:"lost"`    // datagrams that this host dropped before they were read, or refused to send
-	Starved uint64  `json:"starved"` // arrivals for which no UE was free
+	Workers     int     `json:"workers"`
+	Late        Latency `json:"late"`        // from the time of an arrival to its first octet
+	CPU         float64 `json:"cpu_us"`      // of its own, for each scenario
+	Allocations float64 `json:"allocations"` // for each scenario, of everything in its process
+	Busy        float64 `json:"busy"`        // share of its workers' processors
+	Lost        uint64  `json:"lost"`        // datagrams that this host dropped before they were read, or refused to send
+	Starved     uint64  `json:"starved"`     // arrivals for which no UE was free
 }
 
 // Where the generator is the bottleneck: it was late, busy, lost datagrams itself, or had no UE for an arrival.
@@ -168,7 +169,7 @@ func (r *Report) WriteText(out io.Writer) error {
 
 func (r *Report) generator(w io.Writer) {
 	g := &r.Generator
-	fmt.Fprintf(w, "generator: %.1f us for each scenario, %.0f %% busy, late %d us (p50), %d us (p99), %d us (most)\n", g.CPU, 100*g.Busy, g.Late.P50, g.Late.P99, g.Late.Max)
+	fmt.Fprintf(w, "generator: %.1f us and %.2f allocations for each scenario, %.0f %% busy, late %d us (p50), %d us (p99), %d us (most)\n", g.CPU, g.Allocations, 100*g.Busy, g.Late.P50, g.Late.P99, g.Late.Max)
 	fmt.Fprintf(w, "network: %d challenges, %d resynchronisations, %d retransmissions, %d stray responses, %d malformed\n", r.Network["challenges"],
 		r.Network["resynchronisations"], r.Network["retransmissions"], r.Network["stray_responses"], r.Network["malformed"])
 }

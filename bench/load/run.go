@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ type Settings struct {
 	Seed     uint64        `json:"seed"`        // of arrivals and choices
 	PIDs     []int         `json:"pids"`        // processes under test; their children count too
 	Window   int           `json:"window"`      // registrations on their way at once while UEs are prepared; default 64
+	Settle   time.Duration `json:"settle_ns"`   // between the last registration and the sample of memory: transactions live for 32 s; default nothing
 	MaxLate  time.Duration `json:"max_late_ns"` // the generator was the bottleneck if one arrival in a hundred was later; default 50 ms
 }
 
@@ -193,6 +195,11 @@ func (g *Generator) Prepare(ctx context.Context, s *Settings) (*Prepared, error)
 	}
 	p.Registered, p.Seconds = g.registered(), (g.clock() - began).Seconds()
 	p.Done += p.Registered
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(s.Settle):
+	}
 	after, err := sample(pids)
 	p.Processes = used(before, after)
 	for i := range after {
@@ -229,12 +236,12 @@ func (g *Generator) Run(ctx context.Context, s Settings) (*Report, error) {
 	before, own, err := g.measure(ctx, l.measure, pids)
 	if err == nil {
 		var after []Process
-		var ownAfter time.Duration
+		var ownAfter self
 		after, ownAfter, err = g.measure(ctx, l.end, pids)
 		if err == nil {
-			r.Processes, r.Generator.Busy = used(before, after), (ownAfter-own).Seconds()/s.Time.Seconds()/float64(len(g.workers))
+			r.Processes, r.Generator.Busy = used(before, after), (ownAfter.cpu-own.cpu).Seconds()/s.Time.Seconds()/float64(len(g.workers))
 		}
-		own = ownAfter - own
+		own = self{ownAfter.cpu - own.cpu, ownAfter.allocations - own.allocations}
 	}
 	if err := errors.Join(err, <-done); err != nil {
 		return nil, err
@@ -244,16 +251,24 @@ func (g *Generator) Run(ctx context.Context, s Settings) (*Report, error) {
 }
 
 // measure waits for a moment and samples the processes and ourselves.
-func (g *Generator) measure(ctx context.Context, at time.Duration, pids []int) ([]Process, time.Duration, error) {
+func (g *Generator) measure(ctx context.Context, at time.Duration, pids []int) ([]Process, self, error) {
 	select {
 	case <-ctx.Done():
-		return nil, 0, ctx.Err()
+		return nil, self{}, ctx.Err()
 	case <-time.After(at - g.clock()):
 	}
 	all, err := sample(pids)
 	var u syscall.Rusage
 	err = errors.Join(err, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
-	return all, time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return all, self{time.Duration(u.Utime.Nano() + u.Stime.Nano()), m.Mallocs}, err
+}
+
+// self is what the generator has taken so far.
+type self struct {
+	cpu         time.Duration
+	allocations uint64
 }
 
 func (g *Generator) lost() (n uint64) {
@@ -264,7 +279,7 @@ func (g *Generator) lost() (n uint64) {
 }
 
 // sum adds up what the workers saw.
-func (g *Generator) sum(r *Report, own time.Duration, lost uint64) {
+func (g *Generator) sum(r *Report, own self, lost uint64) {
 	all := stats{Failures: map[Failure]uint64{}}
 	for _, w := range g.workers {
 		all.merge(&w.stats)
@@ -273,7 +288,8 @@ func (g *Generator) sum(r *Report, own time.Duration, lost uint64) {
 	r.fill(&all)
 	r.Generator.Workers, r.Generator.Lost = len(g.workers), lost
 	if n := float64(r.Offered); n > 0 {
-		r.Generator.CPU = float64(own.Microseconds()) / n
+		r.Generator.CPU = float64(own.cpu.Microseconds()) / n
+		r.Generator.Allocations = float64(own.allocations) / n
 		for _, p := range r.Processes {
 			r.CPU += (p.User + p.System) * 1e6 / n
 		}

@@ -36,6 +36,9 @@ type worker struct {
 	ues     []ue
 	number  int
 
+	fired    func(timer int32) // made once: a method as a value is an allocation
+	received func(i int32, data []byte)
+
 	domain, registrar               []byte
 	sentProtocol, mark              string
 	contactParams                   string
@@ -69,6 +72,7 @@ func newWorker(t *Target, number int, mark string, subscribers []Subscriber, fir
 	k.auth, k.cnonce, k.register = []byte("auth"), []byte("0a4f113b"), []byte("REGISTER")
 	k.nc = []byte("00000001") // each challenge is answered once
 	k.autsText = make([]byte, 0, 32)
+	w.fired, w.received = w.fire, w.receive
 	w.stats.Failures = map[Failure]uint64{}
 	for i := first; i < len(subscribers); i += step {
 		w.ues = append(w.ues, ue{sub: &subscribers[i], addr: t.Clients.At(i), proxy: t.Proxies[i%len(t.Proxies)], play: -1})
@@ -129,7 +133,7 @@ func (w *worker) run(ctx context.Context, l *load) error {
 	w.stats = stats{Failures: map[Failure]uint64{}}
 	for ctx.Err() == nil {
 		w.now = w.clock()
-		w.wheel.advance(w.now, w.fire)
+		w.wheel.advance(w.now, w.fired)
 		for w.now < l.end || w.ending == 0 {
 			kind, at, ok := w.arrivals.due(min(w.now, l.end))
 			if !ok {
@@ -178,9 +182,7 @@ func (w *worker) wind(*load) {
 }
 
 func (w *worker) poll(wait time.Duration) error {
-	return w.wire.poll(wait, func(i int32, data []byte) {
-		w.receive(i, data)
-	})
+	return w.wire.poll(wait, w.received)
 }
 
 // prepare registers UEs until so many are, with at most window of them on their way.
@@ -190,7 +192,7 @@ func (w *worker) prepare(ctx context.Context, count, window int, patience, think
 	w.failures = 0
 	for tries := 0; ctx.Err() == nil && (len(w.registered.members) < count || w.underWay > 0); {
 		w.now = w.clock()
-		w.wheel.advance(w.now, w.fire)
+		w.wheel.advance(w.now, w.fired)
 		for w.underWay < window && len(w.registered.members)+w.underWay < count && w.beginPlay(Registration, w.now) {
 			tries++
 		}

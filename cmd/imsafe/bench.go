@@ -91,6 +91,7 @@ type benchRunCmd struct {
 	Search    bool          `help:"Look for the highest rate at which at most 0.1 % of each scenario fail."`
 	Precision float64       `help:"With --search: how close, as a share of the rate." default:"0.05"`
 	Prepare   bool          `help:"Only register everybody, and report what that took."`
+	Settle    time.Duration `help:"How long to wait after that until memory is looked at: transactions live for 32 s." default:"0s"`
 	Out       string        `help:"Write the report as JSON into this file, in place of what is there." type:"path"`
 }
 
@@ -131,6 +132,7 @@ func (v *benchRunCmd) Run(a *app) (err error) {
 	settings := load.Settings{Mix: mix, Rate: v.Rate, Time: v.Time, Warm: v.Warm, Hold: v.Hold, Ring: v.Ring, Card: v.Card, Patience: v.Patience, Seed: v.Seed, PIDs: v.PID}
 	result := &benchResult{Runs: []*load.Report{}}
 	if v.Prepare {
+		settings.Settle = v.Settle
 		settings.Mix = load.Mix{load.Message: 1} // everybody
 	}
 	stop := a.progress(fmt.Sprintf("registering %d UEs", len(subscribers)))
