@@ -55,7 +55,7 @@ const (
 // comparisons starts what is needed, and says what is compared with what.
 func (h *house) comparisons(ctx context.Context) (all []*Comparison, err error) {
 	if h.kamailio = peer.Find("kamailio"); h.kamailio == "" {
-		return nil, errors.New("Kamailio is not there (Debian: kamailio kamailio-ims-modules kamailio-presence-modules)")
+		return nil, errors.New("there is no Kamailio (Debian: kamailio kamailio-ims-modules kamailio-presence-modules)")
 	}
 	if h.modules, err = kamailio.Modules(); err != nil {
 		return nil, err
@@ -201,7 +201,7 @@ func (h *house) start(ctx context.Context, s *system, name, at string, passwords
 	s.pids = append(s.pids, k.PID())
 	if err := answers(ctx, at); err != nil {
 		log, _ := os.ReadFile(k.Log)
-		return fmt.Errorf("Kamailio as %s: %w\n%s", name, err, log[max(0, len(log)-4096):])
+		return fmt.Errorf("%s of Kamailio: %w\n%s", name, err, log[max(0, len(log)-4096):])
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func TestStreams(t *testing.T) {
 
 // TestESP does the same inside security associations.
 func TestESP(t *testing.T) {
-	_, g := against(t, 100, "AKAv1-MD5", func(n *live.Node, target *Target) {
+	_, g := against(t, 300, "AKAv1-MD5", func(n *live.Node, target *Target) {
 		target.Transport, target.Proxies, target.ESP.Port = ESP, []netip.AddrPort{n.Gm}, n.NAT
 	})
 	r := offer(t, g, quick(Mix{Registration: 1, Reregistration: 1, Deregistration: 1, Call: 2, Message: 2}))
@@ -142,8 +142,14 @@ func TestESP(t *testing.T) {
 		}
 	}
 	w := g.workers[0]
-	if sets := len(w.registered.members); w.engine.Len() != sets {
-		t.Errorf("%d sets of associations of %d UEs", w.engine.Len(), sets)
+	sets := 0
+	for i := range w.ues {
+		if i%uesOfEngine == 0 {
+			sets += w.ues[i].security.engine.Len()
+		}
+	}
+	if sets != len(w.registered.members) {
+		t.Errorf("%d sets of associations of %d UEs", sets, len(w.registered.members))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 // security is a UE's half of ipsec-3gpp (TS 33.203 7): what it offered last, the four associations it uses, and those that an answered
 // challenge has made and that the network has not yet confirmed.
 type security struct {
+	engine         *esp.Engine
 	ports          [2]uint16 // protected: the client's is another for each offer
 	offered        secagree.List
 	current, fresh associations
@@ -43,7 +44,7 @@ const firstPort, portsOfOffers, serverPort = 32768, 16384, 32767
 // agreement writes Security-Client: again what was offered, if that has been challenged, else something new. With associations the list
 // of the network goes with it.
 func (w *worker) agreement(b build, u *ue) build {
-	if w.engine == nil {
+	if !w.seals {
 		return b
 	}
 	s := u.security
@@ -52,7 +53,7 @@ func (w *worker) agreement(b build, u *ue) build {
 		if s.ports[esp.Client]++; s.ports[esp.Client] < firstPort || s.ports[esp.Client] >= firstPort+portsOfOffers {
 			s.ports[esp.Client] = firstPort
 		}
-		spi, err := w.engine.Reserve(u.addr.Addr())
+		spi, err := s.engine.Reserve(u.addr.Addr())
 		if err != nil {
 			return b // and the network will ask for it
 		}
@@ -67,7 +68,7 @@ func (w *worker) agreement(b build, u *ue) build {
 
 // verify repeats the network's list in a request that goes by associations.
 func (w *worker) verify(b build, u *ue) build {
-	if w.engine == nil || !u.security.current.stands {
+	if !w.seals || !u.security.current.stands {
 		return b
 	}
 	return b.o(u.security.current.verify)
@@ -75,7 +76,7 @@ func (w *worker) verify(b build, u *ue) build {
 
 // protect makes the associations of a challenge. It returns what is wrong.
 func (w *worker) protect(u *ue, m *sip.Message, o *aka.Opened) string {
-	if w.engine == nil {
+	if !w.seals {
 		return ""
 	}
 	s := u.security
@@ -92,7 +93,7 @@ func (w *worker) protect(u *ue, m *sip.Message, o *aka.Opened) string {
 	if !sound {
 		return "Security-Server with no pair of algorithms"
 	}
-	s.fresh.ref, err = w.engine.Install(&esp.Agreement{Role: esp.UE, Local: u.addr.Addr(), Peer: u.proxy.Addr(), Here: ends(&own), There: ends(&chosen), Transform: transform,
+	s.fresh.ref, err = s.engine.Install(&esp.Agreement{Role: esp.UE, Local: u.addr.Addr(), Peer: u.proxy.Addr(), Here: ends(&own), There: ends(&chosen), Transform: transform,
 		CK: o.CK, IK: o.IK, Tunnel: true, PeerPort: w.target.ESP.Port})
 	if err != nil {
 		return "associations that cannot be made"
@@ -110,49 +111,55 @@ func ends(e *secagree.Entry) esp.Ends {
 // conclude ends a registration's dealings with associations: those of a challenge that was answered well take the place of those before.
 // After a failure nobody knows what the network has, so it is begun anew, in clear.
 func (w *worker) conclude(u *ue, registered bool) {
-	if w.engine == nil {
+	if !w.seals {
 		return
 	}
 	s := u.security
 	if s.fresh.stands {
-		w.end(&s.current)
+		s.end(&s.current)
 		s.current, s.fresh = s.fresh, s.current
 		s.offered = secagree.List{}
 	}
 	w.release(u)
 	if !registered {
-		w.end(&s.current)
+		s.end(&s.current)
 	}
 }
 
-func (w *worker) end(s *associations) {
-	if s.stands {
-		w.engine.Remove(s.ref)
-		s.stands = false
+func (s *security) end(a *associations) {
+	if a.stands {
+		s.engine.Remove(a.ref)
+		a.stands = false
 	}
 }
 
 // release gives back the SPIs of an offer that came to nothing.
 func (w *worker) release(u *ue) {
 	if e, ok := u.security.offered.IPsec(); ok {
-		w.engine.Release(u.addr.Addr(), [2]uint32{esp.Client: e.SPIC, esp.Server: e.SPIS})
+		u.security.engine.Release(u.addr.Addr(), [2]uint32{esp.Client: e.SPIC, esp.Server: e.SPIS})
 	}
 	u.security.offered = secagree.List{}
 }
 
+// uesOfEngine is how many UEs share an engine, which has room for 256 addresses of its own.
+const uesOfEngine = 250
+
 // secure prepares UEs for associations.
 func (w *worker) secure() {
-	w.engine = esp.New(esp.Config{Random: rand.Reader, Max: 4 * MaxSubscribers})
+	w.seals = true
 	w.profile = secagree.Profile{Suites: []secagree.Suite{{Mechanism: secagree.IPsec3GPP, Alg: w.target.ESP.Integrity, EAlg: w.target.ESP.Cipher}}}
+	var engine *esp.Engine
 	for i := range w.ues {
-		w.ues[i].security = &security{ports: [2]uint16{esp.Client: firstPort, esp.Server: serverPort}}
+		if i%uesOfEngine == 0 {
+			engine = esp.New(esp.Config{Random: rand.Reader, Max: 4 * uesOfEngine})
+		}
+		w.ues[i].security = &security{engine: engine, ports: [2]uint16{esp.Client: firstPort, esp.Server: serverPort}}
 	}
 }
 
 // sealedWire is a packetWire whose UEs seal what they send as soon as they have associations: ESP in UDP, from the same port.
 type sealedWire struct {
 	*packetWire
-	engine *esp.Engine
 	ues    []ue
 	port   uint16 // of the P-CSCF for ESP in UDP
 	packet []byte
@@ -167,7 +174,7 @@ func (w *sealedWire) send(u *ue, i int32, b []byte) {
 		return
 	}
 	var err error
-	if w.packet, _, err = w.engine.SealUDP(w.packet[:0], s.ref, esp.Client, b); err == nil {
+	if w.packet, _, err = u.security.engine.SealUDP(w.packet[:0], s.ref, esp.Client, b); err == nil {
 		w.sendTo(u.addr, netip.AddrPortFrom(u.proxy.Addr(), w.port), w.packet)
 	}
 }
@@ -179,7 +186,7 @@ func (w *sealedWire) open(i int32, from netip.AddrPort, data []byte) ([]byte, bo
 	}
 	var d esp.Datagram
 	u := &w.ues[i]
-	if w.engine.Open(data, from, u.addr.Addr(), &d) != esp.Accepted {
+	if u.security.engine.Open(data, from, u.addr.Addr(), &d) != esp.Accepted {
 		return nil, false
 	}
 	if d.Protocol == tcp {
@@ -205,7 +212,7 @@ func (w *sealedWire) reset(u *ue, d *esp.Datagram) {
 	segment[12], segment[13] = 5<<4, rst|ack
 	binary.BigEndian.PutUint16(segment[16:], checksum(d.Local.Addr(), d.Peer.Addr(), segment))
 	var err error
-	if w.packet, _, err = w.engine.Seal(w.packet[:0], d.Agreement, d.Side, tcp, segment); err == nil {
+	if w.packet, _, err = u.security.engine.Seal(w.packet[:0], d.Agreement, d.Side, tcp, segment); err == nil {
 		w.sendTo(u.addr, netip.AddrPortFrom(u.proxy.Addr(), w.port), w.packet)
 	}
 }

@@ -94,7 +94,7 @@ func (w *worker) open(k, workers int) (err error) {
 		if err != nil {
 			return err
 		}
-		sealed := &sealedWire{packetWire: packets, engine: w.engine, ues: w.ues, port: w.target.ESP.Port}
+		sealed := &sealedWire{packetWire: packets, ues: w.ues, port: w.target.ESP.Port}
 		packets.opener, w.wire = sealed.open, sealed
 	}
 	return err

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"imsafe/proto/esp"
 	"imsafe/proto/secagree"
 	"imsafe/proto/sip"
 )
@@ -31,7 +30,7 @@ type worker struct {
 	clock   func() time.Duration
 	wire    wire
 	pool    *sip.Pool
-	engine  *esp.Engine // with ESP
+	seals   bool // ESP
 	profile secagree.Profile
 	ues     []ue
 	number  int
@@ -86,14 +85,14 @@ func newWorker(t *Target, number int, mark string, subscribers []Subscriber, fir
 // sentBy is the address in the Via of u, contactAt that of his Contact.
 // With associations the one is the protected server port from the first protected message on, the other from the beginning.
 func (w *worker) sentBy(u *ue) netip.AddrPort {
-	if w.engine != nil && u.security.using().stands {
+	if w.seals && u.security.using().stands {
 		return w.contactAt(u)
 	}
 	return u.addr
 }
 
 func (w *worker) contactAt(u *ue) netip.AddrPort {
-	if w.engine != nil {
+	if w.seals {
 		return netip.AddrPortFrom(u.addr.Addr(), serverPort)
 	}
 	return u.addr
@@ -101,7 +100,7 @@ func (w *worker) contactAt(u *ue) netip.AddrPort {
 
 // routeTo is where the P-CSCF of u takes requests: with associations, its protected server port.
 func (w *worker) routeTo(u *ue) netip.AddrPort {
-	if w.engine != nil {
+	if w.seals {
 		return netip.AddrPortFrom(u.proxy.Addr(), u.security.using().port)
 	}
 	return u.proxy

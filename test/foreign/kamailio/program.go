@@ -55,7 +55,7 @@ type Program struct {
 func Modules() (string, error) {
 	found, err := filepath.Glob("/usr/lib/*/kamailio/modules/ims_registrar_pcscf.so")
 	if err == nil && len(found) == 0 {
-		err = errors.New("Kamailio's IMS modules are not there (Debian: kamailio-ims-modules)")
+		err = errors.New("no IMS modules of Kamailio (Debian: kamailio-ims-modules)")
 	}
 	if err != nil {
 		return "", err
