@@ -43,7 +43,7 @@ nat_port = 25063
 [hss]
 sealing_key_file = "$dir/sealing.key"
 [metrics]
-listen = ""
+listen = "127.0.0.1:25064"
 [log]
 level = "error"
 [budget]
@@ -94,8 +94,8 @@ load() { # TARGET SCENARIO MORE...
 for step; do
 	start
 	case $step in
-	memory) load udp message --prepare --settle 75s ;;
-	memory-esp) load esp message --prepare --settle 75s ;;
+	memory) load udp message --prepare --settle 150s ;;
+	memory-esp) load esp message --prepare --settle 150s ;;
 	udp | tls | esp) for scenario in re-registration call message; do load "$step" $scenario; done ;;
 	mix) load udp mix ;;
 	search) load udp mix --search ;;
