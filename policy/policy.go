@@ -84,7 +84,7 @@ var rows = []Row{
 	{secure.CIIntegrityReplay, CI, Integrity, "anti-replay on every association, all SPIs of both sides distinct", "TS 33.203 6.3, 7.1", "data integrity", Required, true},
 	{secure.CIIntegritySecAgree, CI, Integrity, "what was offered and chosen is said again under protection and compared by meaning", "TS 33.203 7.2, Annex H; RFC 3329 2.3.1", "data integrity", Required, true},
 	{secure.CIIntegrityFramer, CI, Integrity, "strict stream framing, close on doubt", "RFC 3261 18.3", "data integrity", Required, true},
-	{secure.CIIntegrityRebuild, CI, Integrity, "each message is rebuilt from its index", "RFC 3261 7.3", "data integrity", Absent, true},
+	{secure.CIIntegrityRebuild, CI, Integrity, "each message is rebuilt from its index; what does not fit into it is refused", "RFC 3261 7.3", "data integrity", Required, false},
 	{secure.CIIntegrityDigestBinding, CI, Integrity, "a Digest nonce belongs to one TLS connection, its count only rises", "TS 33.203 N.2.1.2, Q.3; RFC 7616 3.3", "data integrity", Required, true},
 	{secure.CIIntegrityDialogOwner, CI, Integrity, "a dialog belongs to its association", "TS 33.203 7.1", "data integrity", Required, true},
 	{secure.CIConfidentialityESP, CI, Confidentiality, "ESP encrypts; null encryption in the profile legacy or by a device exception only", "TS 33.203 6.2", "data confidentiality", Required, true},

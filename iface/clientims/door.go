@@ -141,7 +141,7 @@ func (d *Door) openAccess(a Access, g *Gm) *accessPorts {
 		if p.paths == nil {
 			p.paths = NewPaths()
 		}
-		layer := siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind,
+		layer := siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind, Unsound: d.unsound,
 			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign}
 		if a.Protected {
 			layer.Report = p.report

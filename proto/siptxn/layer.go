@@ -88,6 +88,8 @@ type Config struct {
 	// octets the request had as it came (0: nothing came, a timer repeats the answer), and the answer. False keeps it back, and counts it;
 	// the transaction goes on as if it had left. nil lets all leave. b is lent.
 	MayAnswer func(to siptransport.Flow, request int, b []byte) bool
+	// Unsound is told of each request that is refused for its form (sip.Validate), before the answer leaves; it may be nil.
+	Unsound func(from siptransport.Flow, r *sip.Reject)
 	// Report is asked about each response to a client that understands overload control (RFC 7339 5.2): what it is told in its Via, if
 	// anything. nil, or false, is a server that does not. From other Vias it is taken off.
 	Report func(to siptransport.Flow, offered overload.Algorithms) (overload.Report, bool)

@@ -29,6 +29,9 @@ func (l *Layer) receiveRequest(f siptransport.Flow, m *sip.Message) {
 	reply := replyFlow(f, &via)
 	if reject := sip.Validate(m); reject != nil {
 		l.n.Malformed.Add(1)
+		if l.cfg.Unsound != nil {
+			l.cfg.Unsound(f, reject)
+		}
 		l.refuse(reply, f, m, key[:prefix], stateless{status: reject.Status, reason: reject.Reason})
 		return
 	}
