@@ -35,6 +35,14 @@ func TestLogVerify(t *testing.T) {
 		t.Errorf("without a node: %s", said)
 	}
 	e.refused(exitFailed, []string{"no head"}, "log", "verify", "--head", e.write("nothing", "x"))
+	stop = e.start()
+	e.do("key", "rotate", "--keep-old", e.path("old.key")) // what signs the log is sealed anew with all the rest
+	stop()
+	stop = e.start()
+	if said := e.do("log", "verify", "--head", head); !strings.Contains(said, "whole") {
+		t.Errorf("under a new sealing key: %s", said)
+	}
+	stop()
 
 	files, err := filepath.Glob(filepath.Join(e.path("store"), "decisions", "*.log"))
 	if err != nil || len(files) != 1 {
