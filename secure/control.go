@@ -61,6 +61,7 @@ const (
 	ISIntegrityODI                  // a request comes back with its sealed original dialog identifier (TS 24.229 5.4.3.4)
 	ISIntegrityFailClosed           // default handling is obeyed: what screens fails closed (TS 29.228 B.2.2)
 	ISConfidentialityHeaderMin      // a platform sees the headers that its manifest names
+	ISAvailabilityDeadline          // deadlines and caps for the connections of platforms (ours)
 	ISAvailabilityQuota             // rate and sessions of each platform (RFC 7339)
 	CSIntegritySRTPVerify           // a media packet is verified before it is passed on (RFC 3711 3.3, RFC 7714)
 	CSIntegritySRTPReplay           // a replay window for each source of each leg (RFC 3711 3.3.2)
@@ -137,6 +138,7 @@ var controlNames = [controlCount]string{
 	ISIntegrityODI:                  "is.integrity.odi",
 	ISIntegrityFailClosed:           "is.integrity.fail-closed",
 	ISConfidentialityHeaderMin:      "is.confidentiality.header-min",
+	ISAvailabilityDeadline:          "is.availability.deadline",
 	ISAvailabilityQuota:             "is.availability.quota",
 	CSIntegritySRTPVerify:           "cs.integrity.srtp-verify",
 	CSIntegritySRTPReplay:           "cs.integrity.srtp-replay",

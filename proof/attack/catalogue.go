@@ -57,6 +57,7 @@ func All() []Attack {
 		mediaRogue(),         // IS-12
 		iscSniff(),           // IS-13
 		iscTamper(),          // IS-14
+		iscStall(),           // IS-15
 		rtpBleed(),           // CS-01
 		rtpInject(),          // CS-02
 		sdpDowngrade(),       // CS-03

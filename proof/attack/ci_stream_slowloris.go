@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,27 +23,46 @@ func streamSlowloris() Attack {
 	}
 }
 
-func openAndWait(ctx context.Context, f *Field, o *Outcome) error {
-	const times = 600
-	var ended counter
+// stalls are connections that were opened and are not used.
+const stalls = 600
+
+// stall opens them, each with one octet of a handshake, and counts those that the target ends. over closes them.
+func (f *Field) stall(ctx context.Context, to netip.AddrPort) (ended *counter, over func(), err error) {
+	ended = &counter{}
 	var all sync.WaitGroup
-	defer all.Wait()
-	for range times {
-		conn, err := f.attacker.Dial(ctx, "tcp", Elsewhere(0), f.TLS)
-		if err != nil {
-			return fmt.Errorf("attack: %w", err)
+	var conns []net.Conn
+	over = func() {
+		for _, c := range conns {
+			_ = c.Close()
 		}
-		defer conn.Close()
-		_, _ = conn.Write([]byte{0x16}) // of a handshake; who is turned away already needs none
+		all.Wait()
+	}
+	for range stalls {
+		conn, err := f.attacker.Dial(ctx, "tcp", Elsewhere(0), to)
+		if err != nil {
+			over()
+			return nil, nil, fmt.Errorf("attack: %w", err)
+		}
+		conns = append(conns, conn)
+		_, _ = conn.Write([]byte{0x16}) // who is turned away already needs none
 		all.Go(func() { ended.end(conn) })
 	}
-	o.Arrived("%d connections, each with one octet of a handshake", times)
-	err := within(ctx, time.Second, func(ctx context.Context) error {
+	return ended, over, nil
+}
+
+func openAndWait(ctx context.Context, f *Field, o *Outcome) error {
+	ended, over, err := f.stall(ctx, f.TLS)
+	if err != nil {
+		return err
+	}
+	defer over()
+	o.Arrived("%d connections, each with one octet of a handshake", stalls)
+	err = within(ctx, time.Second, func(ctx context.Context) error {
 		_, err := f.Carol(ctx)
 		return err
 	})
 	n, _ := ended.seen()
-	o.Wire(n < times/10, "the edge ended %d of %d", n, times)
+	o.Wire(n < stalls/10, "the edge ended %d of %d", n, stalls)
 	if err != nil {
 		o.Users = 1
 		o.Peer(true, "carol cannot connect and register: %v", err)
