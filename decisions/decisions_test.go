@@ -308,7 +308,7 @@ func TestLog_disk(t *testing.T) {
 
 // TestLog_power: whatever is left after a power cut, all that was acknowledged is there, and the log is whole.
 func TestLog_power(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		d := newDesk(t, func(o *Options) { o.SegmentBytes, o.Segments = 3000, 5 })
 		random := rand.New(rand.NewPCG(seed, 1))
 		for range 3 {
