@@ -165,7 +165,7 @@ func (s *SCSCF) judgesOffer(in hop.Inbound, stay *passage) (refused bool) {
 	to, _ := sip.PublicIdentity(in.Msg.RequestURI())
 	p := &passport.PASSporT{Orig: senderOf(in.Msg), Dest: []passport.Identity{passport.IdentityOf(to)}, Keys: keys}
 	if !same && may {
-		p.Type, p.Grants = passport.Grant, s.grants(right, stay.odi)
+		p.Type, p.Grants = passport.Grant, s.grants(right, stay.odi, in.Msg.Body())
 	}
 	dropVouchers(in.Msg)
 	s.seal(in.Msg, p)
@@ -201,7 +201,7 @@ func (s *SCSCF) judgesOrigination(in hop.Inbound) (refused bool) {
 	to, _ := sip.PublicIdentity(in.Msg.RequestURI())
 	p := &passport.PASSporT{Orig: senderOf(in.Msg), Dest: []passport.Identity{passport.IdentityOf(to)}, Keys: keys}
 	if may && len(keys) > 0 {
-		p.Type, p.Grants = passport.Grant, s.grants(right, "")
+		p.Type, p.Grants = passport.Grant, s.grants(right, "", in.Msg.Body())
 	}
 	s.seal(in.Msg, p)
 	return false
@@ -239,23 +239,38 @@ func (s *SCSCF) judgesAnswer(in hop.Inbound, stay *passage) func(hop.Reply) (con
 		r.Msg.Remove(sip.HdrIdentity)
 		p := &passport.PASSporT{Type: passport.Rsp, Orig: caller, Dest: []passport.Identity{who}, Keys: keys}
 		if may && !same && !silent {
-			p.Grants = s.grants(right, stay.odi)
+			p.Grants = s.grants(right, stay.odi, r.Msg.Body())
 		}
 		s.seal(r.Msg, p)
 		return ""
 	}
 }
 
-// grants makes the claims of a grant of what the operator has granted.
-func (s *SCSCF) grants(right isc.MediaRight, odi string) *passport.Grants {
-	g := &passport.Grants{Service: right.Service, Scope: slices.Clone(right.Scope), ID: s.jti(),
-		Media: []passport.Media{{Class: "audio", Kbps: right.Kbps}}}
+// grants makes the claims of a grant of what the operator has granted, for the media of a session description.
+func (s *SCSCF) grants(right isc.MediaRight, odi string, description []byte) *passport.Grants {
+	g := &passport.Grants{Service: right.Service, Scope: slices.Clone(right.Scope), ID: s.jti(), Media: mediaOf(description, right.Kbps)}
 	if odi != "" {
 		sum := sha256.Sum256([]byte(odi))
 		g.Session = base64.RawURLEncoding.EncodeToString(sum[:16])
 	}
 	return g
 }
+
+// mediaOf lists the classes of media in a session description (RFC 8866 5.14), each once.
+func mediaOf(description []byte, kbps int) (all []passport.Media) {
+	for line := range bytes.Lines(description) {
+		class, is := bytes.CutPrefix(line, []byte("m="))
+		name, _, whole := bytes.Cut(class, []byte{' '})
+		if !is || !whole || len(all) == maxClasses || slices.ContainsFunc(all, func(m passport.Media) bool { return m.Class == string(name) }) {
+			continue
+		}
+		all = append(all, passport.Media{Class: string(name), Kbps: kbps})
+	}
+	return all
+}
+
+// maxClasses bounds the classes of a grant: audio, video, text, application, message, image.
+const maxClasses = 6
 
 // jti is the number of a grant: 128 random bits.
 func (s *SCSCF) jti() string {

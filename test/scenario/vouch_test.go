@@ -204,7 +204,7 @@ func TestVouched_swapped_offer(t *testing.T) {
 				}
 				g := c.verified(m, passport.Grant)
 				c.wants(g, c.alice.IMPU, c.bob.IMPU, keyOfPlatform)
-				if g.Grants.Service != "spiffe://"+lab.Domain+"/as/example/mitm" || !g.Grants.May("send") || g.Grants.May("record") || g.Grants.Session == "" {
+				if g.Grants.Service != "spiffe://"+lab.Domain+"/as/example/mitm" || !g.Grants.May("send") || len(g.Grants.Media) != 1 || g.Grants.Media[0] != (passport.Media{Class: "audio", Kbps: 1000}) || g.Grants.May("record") || g.Grants.Session == "" {
 					t.Errorf("%+v", g.Grants)
 				}
 				if m.Count(sip.HdrIdentity) != 1 {
