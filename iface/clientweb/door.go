@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ type Ports struct {
 type Counters struct {
 	Codes   atomic.Uint64 // given out
 	Tokens  atomic.Uint64 // issued
+	Limited atomic.Uint64 // connections of sources that had their share
 	Refused atomic.Uint64 // at the token endpoint, and pages without a good token
 }
 
@@ -112,7 +114,8 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	secured := tls.NewListener(netutil.LimitListener(ln, maxConnections), &tls.Config{
+	secured := tls.NewListener(&fairListener{Listener: netutil.LimitListener(ln, maxConnections), open: map[netip.Addr]int{},
+		limited: func() { d.Counters.Limited.Add(1) }}, &tls.Config{
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"}, Time: d.ports.Clock.Wall,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.ports.Certificate() },
 	})
