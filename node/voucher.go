@@ -27,7 +27,13 @@ type voucher struct {
 	current   *tls.Certificate
 	signer    *passport.Signer
 	published map[string]publication // by the last part of the URL
+	recent    map[string]struct{}    // what was signed last: it needs no look at the signature
+	order     []string               // of recent, a ring
+	next      int
 }
+
+// maxRecent is how many tokens are remembered: those of the calls that are under way in this moment, for the P-CSCF of the same process.
+const maxRecent = 4096
 
 // publication is what is found at a URL.
 type publication struct {
@@ -45,7 +51,7 @@ func newVoucher(authority *ca.Authority, domain, host, base string, now func() t
 	if err != nil {
 		return nil, err
 	}
-	return &voucher{own: own, base: base, now: now, published: map[string]publication{}}, nil
+	return &voucher{own: own, base: base, now: now, published: map[string]publication{}, recent: map[string]struct{}{}}, nil
 }
 
 // Sign implements scscf.Voucher. It fails while the network has no intermediate that issues.
@@ -54,7 +60,24 @@ func (v *voucher) Sign(p *passport.PASSporT) error {
 	if err != nil {
 		return err
 	}
-	return s.Sign(p)
+	if err := s.Sign(p); err != nil {
+		return err
+	}
+	v.remember(p.Token())
+	return nil
+}
+
+func (v *voucher) remember(token string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.order) < maxRecent {
+		v.order = append(v.order, token)
+	} else {
+		delete(v.recent, v.order[v.next])
+		v.order[v.next] = token
+		v.next = (v.next + 1) % maxRecent
+	}
+	v.recent[token] = struct{}{}
 }
 
 // key returns what signs now.
@@ -103,8 +126,9 @@ func (v *voucher) Genuine(p *passport.PASSporT) bool {
 	}
 	v.mu.Lock()
 	known, there := v.published[name]
+	_, recent := v.recent[p.Token()]
 	v.mu.Unlock()
-	return there && !v.now().After(known.until) && p.Verify(known.key) == nil
+	return there && !v.now().After(known.until) && (recent || p.Verify(known.key) == nil)
 }
 
 // Chain returns the certificates that are published under a name, in PEM, nil if there are none.

@@ -20,7 +20,7 @@ import (
 // notary is a voucher on an authority of its own, with a clock that the test moves.
 type notary struct {
 	*voucher
-	t         *testing.T
+	t         testing.TB
 	now       time.Time
 	root      *ca.Root
 	authority *ca.Authority
@@ -28,7 +28,7 @@ type notary struct {
 
 const signs = "ims.example"
 
-func newNotary(t *testing.T) *notary {
+func newNotary(t testing.TB) *notary {
 	t.Helper()
 	n := &notary{t: t, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
 	clock := func() time.Time { return n.now }
@@ -169,5 +169,59 @@ func TestChainOfOthers(t *testing.T) {
 	}
 	if _, _, _, err := passport.Chain(good, roots, n.now.Add(25*time.Hour)); !errors.Is(err, passport.ErrChain) {
 		t.Errorf("tomorrow: %v", err)
+	}
+}
+
+// TestGenuine: what this node has signed is known as such, remembered or not; what somebody else has signed, or changed, is not.
+func TestGenuine(t *testing.T) {
+	n, stranger := newNotary(t), newNotary(t)
+	n.install()
+	stranger.install()
+	first := n.sign()
+	for range maxRecent {
+		n.remember(first.Token() + "x") // pushes the first out
+	}
+	parse := func(token string) *passport.PASSporT {
+		p, err := passport.Parse(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if _, remembered := n.recent[first.Token()]; remembered || len(n.recent) > maxRecent {
+		t.Errorf("remembered: %v, of %d", remembered, len(n.recent))
+	}
+	if !n.Genuine(parse(first.Token())) || !n.Genuine(parse(n.sign().Token())) {
+		t.Error("its own are not known")
+	}
+	token := []byte(first.Token())
+	if token[len(token)-10] ^= 1; n.Genuine(parse(string(token))) {
+		t.Error("a changed signature is taken")
+	}
+	if n.Genuine(parse(stranger.sign().Token())) {
+		t.Error("a stranger's is taken")
+	}
+	n.now = n.now.Add(25 * time.Hour)
+	if n.Genuine(parse(first.Token())) {
+		t.Error("its certificate has ended")
+	}
+}
+
+func BenchmarkGenuine(b *testing.B) {
+	n := newNotary(b)
+	n.install()
+	p := n.sign()
+	for _, remembered := range []bool{true, false} {
+		if !remembered {
+			clear(n.recent)
+		}
+		b.Run(map[bool]string{true: "remembered", false: "verified"}[remembered], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !n.Genuine(p) {
+					b.Fatal("not genuine")
+				}
+			}
+		})
 	}
 }
