@@ -144,7 +144,7 @@ func (s *SCSCF) divert(x *hop.Exchange, in hop.Inbound, c chain, up hop.Up) hop.
 	if s.barsRoute(in, c.user.served) {
 		return x.Refuse(in, 403, "")
 	}
-	s.diverts(in.Msg, c.target)
+	s.diverts(in.Msg, c.target, string(in.Msg.RequestURI()))
 	c.unregistered = c.onward == toNobody
 	c.when, c.onward, c.cursor = cx.OriginatingCDIV, toHome, filter.Cursor{Version: c.filter.Version()}
 	return s.serve(x, in, c, up)

@@ -83,9 +83,9 @@ func withheld(m *sip.Message) bool {
 }
 
 // diverts signs that the called user's network sends an INVITE elsewhere (RFC 8946 4.1): only beside what vouches for the caller.
-func (s *SCSCF) diverts(m *sip.Message, from string) {
+func (s *SCSCF) diverts(m *sip.Message, from, target string) {
 	was, ok := sip.PublicIdentity([]byte(from))
-	to, known := sip.PublicIdentity(m.RequestURI())
+	to, known := sip.PublicIdentity([]byte(target))
 	if m.Method() != sip.INVITE || !m.Has(sip.HdrIdentity) || !ok || !known || was == to {
 		return
 	}

@@ -159,6 +159,7 @@ func (s *SCSCF) deliver(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 		}
 	}
 	offer := s.dialogs.Offer(in.Msg, 1)
+	s.diverts(in.Msg, string(in.Msg.RequestURI()), user.served) // from a temporary GRUU to whose it is
 	s.address(in, user)
 	name, vouch, about := s.addIOI(in, rf.Terminating), s.answers(in, user), in
 	return s.early(x, in, user, func(up hop.Up) hop.Reply {

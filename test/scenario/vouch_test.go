@@ -479,3 +479,30 @@ func TestVouched_anchored(t *testing.T) {
 		}
 	}
 }
+
+// TestVouched_temporary: a call to a temporary GRUU (RFC 5627 3.1.2) is for whoever it belongs to, and that is signed.
+func TestVouched_temporary(t *testing.T) {
+	c := newCourt(t, lab.Options{Seed: 1})
+	if r, err := c.alice.Register(); err != nil || r.Status() != 200 {
+		t.Fatal(err)
+	}
+	r, err := c.bob.Register(lab.Header("Supported", "path, gruu"),
+		lab.Header("Contact", "<sip:bob@"+c.bob.Address.String()+`>;+sip.instance="<urn:uuid:00000000-0000-1000-8000-000a95a0e128>"`))
+	if err != nil || r.Status() != 200 {
+		t.Fatal(err)
+	}
+	_, temporary, found := strings.Cut(string(r.Get(sip.HdrContact)), `temp-gruu="`)
+	temporary, _, _ = strings.Cut(temporary, `"`)
+	if !found {
+		t.Fatalf("no temporary GRUU in %s", r.Get(sip.HdrContact))
+	}
+	c.alice.Send(sip.INVITE, temporary, describe(keyOfAlice))
+	m := c.bob.Request("INVITE")
+	if m == nil {
+		t.Fatalf("alice has %s", c.alice.Pending())
+	}
+	p, d := c.verified(m, passport.Plain), c.verified(m, passport.Div)
+	if p == nil || d == nil || !p.For(d.Div) || !d.For(passport.IdentityOf(c.bob.IMPU)) {
+		t.Errorf("%+v, %+v", p, d)
+	}
+}
