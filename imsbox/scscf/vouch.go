@@ -51,8 +51,11 @@ func (s *SCSCF) Unvouched() uint64 { return s.unvouched.Load() }
 // vouches signs the INVITE of a served caller (RFC 8224 5.1). dest is the Request-URI, which has been read as the called user's identity by now.
 func (s *SCSCF) vouches(in hop.Inbound) {
 	in.Msg.Remove(sip.HdrIdentity)
+	if in.Msg.Method() != sip.INVITE || s.ports.Voucher == nil {
+		return
+	}
 	to, ok := sip.PublicIdentity(in.Msg.RequestURI())
-	if in.Msg.Method() != sip.INVITE || !ok {
+	if !ok {
 		return
 	}
 	s.seal(in.Msg, &passport.PASSporT{Orig: senderOf(in.Msg), Dest: []passport.Identity{passport.IdentityOf(to)}, Keys: passport.KeysOf(in.Msg.Body())})
@@ -84,9 +87,12 @@ func withheld(m *sip.Message) bool {
 
 // diverts signs that the called user's network sends an INVITE elsewhere (RFC 8946 4.1): only beside what vouches for the caller.
 func (s *SCSCF) diverts(m *sip.Message, from, target string) {
+	if m.Method() != sip.INVITE || !m.Has(sip.HdrIdentity) {
+		return
+	}
 	was, ok := sip.PublicIdentity([]byte(from))
 	to, known := sip.PublicIdentity([]byte(target))
-	if m.Method() != sip.INVITE || !m.Has(sip.HdrIdentity) || !ok || !known || was == to {
+	if !ok || !known || was == to {
 		return
 	}
 	s.seal(m, &passport.PASSporT{Type: passport.Div, Orig: senderOf(m), Div: passport.IdentityOf(was), Dest: []passport.Identity{passport.IdentityOf(to)}})
@@ -94,7 +100,7 @@ func (s *SCSCF) diverts(m *sip.Message, from, target string) {
 
 // answers returns what signs the session descriptions that a called user answers with (RFC 9970): a hop.Up, for the final response too.
 func (s *SCSCF) answers(in hop.Inbound, callee user) hop.Up {
-	if in.Msg.Method() != sip.INVITE {
+	if in.Msg.Method() != sip.INVITE || s.ports.Voucher == nil {
 		return func(r hop.Reply) hop.Reply { return r }
 	}
 	caller := senderOf(in.Msg)
@@ -121,14 +127,15 @@ func describes(r hop.Reply) bool {
 type vouched struct {
 	keys     []passport.Fingerprint
 	identity []string
-	withheld bool // its sender does not want to be known
+	sender   passport.Identity // as the other party may know him
+	withheld bool              // he does not want to be known
 }
 
 // maxVouched bounds the answers to one request that are told apart.
 const maxVouched = 16
 
 func vouchedIn(m *sip.Message) vouched {
-	v := vouched{keys: passport.Sorted(passport.KeysOf(m.Body())), withheld: withheld(m)}
+	v := vouched{keys: passport.Sorted(passport.KeysOf(m.Body())), sender: senderOf(m), withheld: withheld(m)}
 	for value := range m.Values(sip.HdrIdentity) {
 		v.identity = append(v.identity, string(value))
 	}
@@ -155,7 +162,7 @@ func (s *SCSCF) judgesOffer(in hop.Inbound, stay *passage) (refused bool) {
 	s.ownWords(in.Msg, &stay.offered, stay.host)
 	keys := passport.Sorted(passport.KeysOf(in.Msg.Body()))
 	same := slices.Equal(keys, stay.offered.keys)
-	if same && (!withheld(in.Msg) || stay.offered.withheld) {
+	if same && senderOf(in.Msg) == stay.offered.sender {
 		return false
 	}
 	right, may := s.ports.ISC.Media([]byte(stay.host))

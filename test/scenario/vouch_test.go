@@ -506,3 +506,21 @@ func TestVouched_temporary(t *testing.T) {
 		t.Errorf("%+v, %+v", p, d)
 	}
 }
+
+// TestVouched_asserted: a platform that may assert another caller (RFC 3325) is believed, and he is signed.
+func TestVouched_asserted(t *testing.T) {
+	c := newCourt(t, lab.Options{Seed: 1})
+	p := c.platform("office", []string{proxies, "identity.private", "identity.assert:sip:office@" + lab.Domain}, trigger("originating", "10", "reject"))
+	office := "sip:office@" + lab.Domain
+	p.Edit = func(m *sip.Message) {
+		if m.Method() == sip.INVITE {
+			m.SetString(sip.HdrPAssertedIdentity, "<"+office+">")
+		}
+	}
+	c.registers()
+	m := c.calls(describe(keyOfAlice))
+	if m.Count(sip.HdrIdentity) != 1 {
+		t.Errorf("%d fields", m.Count(sip.HdrIdentity))
+	}
+	c.wants(c.verified(m, passport.Plain), office, c.bob.IMPU, keyOfAlice)
+}
