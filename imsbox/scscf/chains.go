@@ -164,16 +164,17 @@ func (p *passages) note(stay *passage, v vouched) {
 	}
 }
 
-// behind returns the session description from behind the platform that has these media keys, and whether there were any.
-func (p *passages) behind(stay *passage, keys []passport.Fingerprint) (found vouched, others bool) {
+// behind returns the session description from behind the platform that has these media keys, which may be none, whether there was such a one,
+// and whether there was any.
+func (p *passages) behind(stay *passage, keys []passport.Fingerprint) (found vouched, same, others bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, v := range stay.answers {
 		if slices.Equal(v.keys, keys) {
-			return v, true
+			return v, true, true
 		}
 	}
-	return vouched{}, len(stay.answers) > 0
+	return vouched{}, false, len(stay.answers) > 0
 }
 
 // stayOf returns the stay that a number stands for, nil if there is none any more. What does not change in it may be read.

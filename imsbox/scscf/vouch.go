@@ -224,9 +224,8 @@ func (s *SCSCF) judgesAnswer(in hop.Inbound, stay *passage) func(hop.Reply) (con
 			return ""
 		}
 		keys := passport.Sorted(passport.KeysOf(r.Msg.Body()))
-		behind, others := s.passages.behind(stay, keys)
+		behind, same, others := s.passages.behind(stay, keys)
 		s.ownWords(r.Msg, &behind, stay.host)
-		same := behind.keys != nil
 		if same && (!withheld(r.Msg) || behind.withheld) {
 			return ""
 		}

@@ -199,6 +199,23 @@ func TestChainRefusesAnother(t *testing.T) {
 	}
 }
 
+// TestChainAnsweredWithoutMedia: an answer that declines the media passes the services before the one that gave it: none of them has changed
+// a key.
+func TestChainAnsweredWithoutMedia(t *testing.T) {
+	c := newChain(t, "reject")
+	c.do["four"] = func(ctx context.Context, x *as.Session) error {
+		leg, err := x.Answer(ctx, as.Decline(x.Message))
+		if err != nil {
+			return err
+		}
+		return leg.Wait(ctx)
+	}
+	call := c.alice.Call("bob").Answered()
+	c.wantAsked(everyone)
+	call.Hangup()
+	c.over()
+}
+
 // TestChainSilence: a service that does not say a word is passed over after a while.
 func TestChainSilence(t *testing.T) {
 	c := newChain(t, "continue")
