@@ -276,6 +276,25 @@ func TestAnswer(t *testing.T) {
 	s.over()
 }
 
+// TestRequires: a call that requires what the service does not have is refused by name (RFC 3261 8.2.2.3).
+func TestRequires(t *testing.T) {
+	s := newStage(t, manifest("menu", "session.answer"), func(svc *as.Service) {
+		svc.Handle(as.Terminating, func(ctx context.Context, x *as.Session) error {
+			leg, err := x.Answer(ctx, []byte(answer))
+			if err != nil {
+				return err
+			}
+			return leg.Wait(ctx)
+		})
+	})
+	call := s.alice.Call("menu", astest.Header("Require", "precondition, 100rel")).Fails(420)
+	if got := string(call.Answer.Get(sip.HdrUnsupported)); got != "precondition" {
+		t.Errorf("unsupported: %q", got)
+	}
+	s.alice.Call("menu", astest.Header("Require", "100rel")).Answered().Hangup()
+	s.over()
+}
+
 // TestOriginate: a service calls as itself, is refused, is not answered, and refers.
 func TestOriginate(t *testing.T) {
 	var svc *as.Service

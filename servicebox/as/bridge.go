@@ -49,12 +49,7 @@ func (s *Session) bridge(o *onward, a, b *Leg) error {
 	case limited && n == 0:
 		s.reply(483, nil)
 		return ErrDecided
-	case s.request.Has(sip.HdrRequire): // the two halves agree on nothing that this one does not understand
-		s.reply(420, func(r *sip.Message) {
-			for v := range s.request.Values(sip.HdrRequire) {
-				r.Append(sip.HdrUnsupported, v)
-			}
-		})
+	case s.requires(): // the two halves agree on nothing that this one does not understand
 		return ErrDecided
 	case !a.founds():
 		s.reply(400, nil)

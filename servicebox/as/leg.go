@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"imsafe/proto/shard"
@@ -60,6 +61,9 @@ func (s *Session) Answer(ctx context.Context, sdp []byte, notes ...string) (*Leg
 		if s.method != sip.INVITE {
 			return ErrDecided
 		}
+		if s.requires("100rel") { // it is about provisional responses, of which there are none
+			return ErrDecided
+		}
 		if !leg.founds() {
 			s.reply(400, nil)
 			return ErrDecided
@@ -80,6 +84,25 @@ func (s *Session) Answer(ctx context.Context, sdp []byte, notes ...string) (*Leg
 		return leg, nil
 	}
 	return nil, ErrNoAck
+}
+
+// requires refuses a call that requires an extension which the service does not have, and reports whether it did (RFC 3261 8.2.2.3).
+func (s *Session) requires(known ...string) bool {
+	var unknown []string
+	for v := range s.request.Values(sip.HdrRequire) {
+		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, string(v)) }) {
+			unknown = append(unknown, string(v))
+		}
+	}
+	if len(unknown) == 0 {
+		return false
+	}
+	s.reply(420, func(r *sip.Message) {
+		for _, v := range unknown {
+			r.AppendString(sip.HdrUnsupported, v)
+		}
+	})
+	return true
 }
 
 // setSDP gives a message a session description; nil is none.

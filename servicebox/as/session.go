@@ -146,7 +146,9 @@ func (x *Session) over(err error) {
 	case x.phase == deciding && err != nil:
 		x.reply(deniedStatus(err), nil)
 	case x.phase == deciding:
-		x.goOn(onward{targets: []string{x.Called}})
+		if x.goOn(onward{targets: []string{x.Called}}) != nil {
+			x.reply(503, nil)
+		}
 	case x.holding:
 		x.release()
 	}
