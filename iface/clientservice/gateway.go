@@ -120,6 +120,9 @@ func (g *Gateway) Reserve(id iq.Session, m iq.Medium) (iq.Stream, error) {
 	return r, err
 }
 
+// maxStreams is how many media a session may have: voice, video, a second of each.
+const maxStreams = 4
+
 func (g *Gateway) reserve(id iq.Session, st *stream, m iq.Medium) (iq.Stream, error) {
 	for side := range st.ends {
 		e, err := g.open(st, iq.Side(side), m)
@@ -133,6 +136,9 @@ func (g *Gateway) reserve(id iq.Session, st *stream, m iq.Medium) (iq.Stream, er
 	s, err := g.session(id, m.User)
 	if err != nil {
 		return iq.Stream{}, err
+	}
+	if len(s.streams) >= maxStreams && g.overBudget("streams", m.User) {
+		return iq.Stream{}, iq.ErrUser
 	}
 	st.session, st.number = s, len(s.streams)
 	s.streams = append(s.streams, st)
@@ -209,26 +215,31 @@ func (g *Gateway) Renew(id iq.Session, number int, side iq.Side, m iq.Medium) (i
 	if err != nil {
 		return iq.End{}, err
 	}
-	if !g.replace(id, number, st, e) {
+	unused, renewed := g.replace(id, number, st, e)
+	for _, old := range unused {
+		old.close()
+	}
+	if !renewed {
 		e.close()
 		return iq.End{}, iq.ErrGone
 	}
 	return e.describe(), nil
 }
 
-// replace puts a new end in the place of another, whose legs go on until a far end was told of the new one.
-func (g *Gateway) replace(id iq.Session, number int, st *stream, e *end) bool {
+// replace puts a new end in the place of another, whose legs go on until a far end was told of the new one. One that no far end was told of
+// is returned, to be closed: who moves again and again holds no more than two.
+func (g *Gateway) replace(id iq.Session, number int, st *stream, e *end) (unused []closer, renewed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.stream(id, number) != st {
-		return false
+		return nil, false
 	}
 	st.old = append(st.old, st.ends[e.side])
 	st.ends[e.side] = e
 	if e.side == iq.Core {
 		g.cores[e.media.Local()] = st
 	}
-	return true
+	return st.left(), true
 }
 
 // stream finds one. g.mu is held.

@@ -2,6 +2,7 @@ package pcscf
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 
@@ -51,6 +52,9 @@ func (c *call) offer(from iq.Side, body []byte) ([]byte, *exchange, error) {
 	}
 	for i := range offer.Media {
 		m, err := c.offerMedium(from, &c.media[i], &offer.Media[i])
+		if errors.Is(err, iq.ErrUser) && c.session != 0 {
+			m, err = disabled(&offer.Media[i]), nil // more media than a call may have
+		}
 		if err != nil {
 			return nil, nil, err
 		}

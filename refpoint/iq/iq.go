@@ -119,7 +119,8 @@ func (s *Types) Has(t uint8) bool { return s[t/64&1]&(1<<(t%64)) != 0 }
 
 // Gateway is what the P-CSCF may ask of the anchor (server side of the contract).
 type Gateway interface {
-	// Reserve makes ports and certificates for a medium, in a new session if s is 0. ErrFull, ErrUser, ErrFamily, ErrGone. After an
+	// Reserve makes ports and certificates for a medium, in a new session if s is 0. ErrFull, ErrUser (also for more media than a session
+	// may have), ErrFamily, ErrGone. After an
 	// error nothing was made.
 	Reserve(s Session, m Medium) (Stream, error)
 
@@ -167,7 +168,7 @@ func (e Error) Error() string { return "iq: " + string(e) }
 // The refusals of Gateway.
 const (
 	ErrFull    = Error("there is no port left")
-	ErrUser    = Error("the user holds as many sessions as one may")
+	ErrUser    = Error("the user holds as many sessions, or the session as many media, as one may")
 	ErrFamily  = Error("the anchor has no address of this family")
 	ErrGone    = Error("the session is gone")
 	ErrKeying  = Error("this end may not be keyed like that")

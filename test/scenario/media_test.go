@@ -510,6 +510,21 @@ func TestMedia_in_a_dialog_of_another_kind(t *testing.T) {
 	a.idle()
 }
 
+// More media than a call may have are switched off, and the call goes on.
+func TestMedia_more_than_a_call_may_have(t *testing.T) {
+	a := anchor(t, nil)
+	one := string(dtls(4000, "actpass"))
+	_, medium, _ := strings.Cut(one, "t=0 0\r\n")
+	a.alice.Send(sip.INVITE, a.bob.IMPU, body([]byte(one+strings.Repeat(medium, 9))))
+	d, err := sdp.Parse(a.bob.Request("INVITE").Body(), sdp.Limits{})
+	if err != nil || len(d.Media) != 10 || d.Media[3].Port == 0 || d.Media[4].Port != 0 || d.Media[9].Port != 0 {
+		t.Errorf("%v, %+v", err, d)
+	}
+	a.bob.Answer(486)
+	a.alice.Response(486)
+	a.idle()
+}
+
 // In a body of several parts the description is found, and the rest stays.
 func TestMedia_in_a_body_of_several_parts(t *testing.T) {
 	a := anchor(t, nil)

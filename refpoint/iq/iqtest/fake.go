@@ -131,6 +131,8 @@ func (f *Fake) Reserve(id iq.Session, m iq.Medium) (iq.Stream, error) {
 		return iq.Stream{}, iq.ErrGone
 	case id == 0 && f.PerUser > 0 && f.holding(m.User) >= f.PerUser:
 		return iq.Stream{}, iq.ErrUser
+	case known && len(s.streams) == 4:
+		return iq.Stream{}, iq.ErrUser
 	case f.free < 2:
 		return iq.Stream{}, iq.ErrFull
 	}
@@ -180,11 +182,17 @@ func (f *Fake) Renew(id iq.Session, number int, side iq.Side, m iq.Medium) (iq.E
 		return iq.End{}, iq.ErrGone
 	}
 	e, err := f.end(m, side)
-	if err == nil {
-		st.Ends[side] = e
-		st.renewed++
+	if err != nil {
+		return e, err
 	}
-	return e, err
+	st.Ends[side] = e
+	if f.free += st.renewed; st.Access.Media.IsValid() { // one that no far end was told of goes back
+		st.renewed = 1
+	} else {
+		f.free++
+		st.renewed = 0
+	}
+	return e, nil
 }
 
 // Configure implements iq.Gateway.

@@ -101,6 +101,15 @@ func testStreams(t *testing.T, h Harness) {
 	if b.Session != a.Session || a.Number != 0 || b.Number != 1 {
 		t.Errorf("streams %d and %d of sessions %d and %d", a.Number, b.Number, a.Session, b.Session)
 	}
+	before, err := h.Free(), error(nil)
+	for range 10 {
+		if _, err = h.Gateway.Reserve(a.Session, Voice("alice")); err != nil {
+			break
+		}
+	}
+	if used := before - h.Free(); !errors.Is(err, iq.ErrUser) || used > 8 {
+		t.Errorf("%d pairs of ports for the media of one session, %v", used, err)
+	}
 }
 
 func testBounds(t *testing.T, h Harness) {
@@ -225,6 +234,14 @@ func testRenew(t *testing.T, h Harness) {
 	st := reserve(t, h, 0, Voice("alice"))
 	if err := h.Gateway.Configure(st.Session, 0, iq.Access, 0, Peer(9)); err != nil {
 		t.Fatal(err)
+	}
+	for range 3 { // who moves again before he was told of the first
+		if _, err := h.Gateway.Renew(st.Session, 0, iq.Access, Voice("alice")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if used := before - h.Free(); used != 3 {
+		t.Errorf("%d pairs of ports for one who moves again and again", used)
 	}
 	for range 5 {
 		e, err := h.Gateway.Renew(st.Session, 0, iq.Access, Voice("alice"))
