@@ -3,6 +3,7 @@ package live_test
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +118,73 @@ func TestAnchoredCall(t *testing.T) {
 			out.Hangup()
 			<-in.Done()
 			idle(t, ctx, node, free)
+		})
+	}
+}
+
+// TestAnchoredCall_of_a_client_that_is_lost: the other end is told, and the ports come back.
+func TestAnchoredCall_of_a_client_that_is_lost(t *testing.T) {
+	node := live.Start(t, live.Options{Configure: anchors})
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	free := node.Media.Free()
+	parties := registeredUEs(t, ctx, node, ue.TLS, ue.TLS)
+	_, in := talk(t, ctx, parties[0], parties[1])
+	node.Door.Disconnect(netip.MustParseAddr("127.0.0.1"))
+	idle(t, ctx, node, free)
+	in.Hangup() // whoever has no connection has to find out himself
+}
+
+// TestAnchoredCalls_in_clear: a node without a waiver refuses them, one with it lets them be, and says so when it starts.
+func TestAnchoredCalls_in_clear(t *testing.T) {
+	for name, waived := range map[string]bool{"refused": false, "waived": true} {
+		t.Run(name, func(t *testing.T) {
+			users := live.NewUsers("plain", 2, live.AKAv2)
+			node := live.Start(t, live.Options{Configure: func(c *config.Config) {
+				anchors(c)
+				if waived {
+					c.CS.Waivers = []config.CSWaiver{{Identities: []string{users[0].IMPU, users[1].IMPU}, Owner: "the laboratory", Until: "2099-12-31"}}
+				}
+			}})
+			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			defer cancel()
+			if err := node.Provision(ctx, users...); err != nil {
+				t.Fatal(err)
+			}
+			free := node.Media.Free()
+			var parties []*live.UE
+			for _, u := range users {
+				x, err := node.UE(u, ue.TLS, func(c *ue.Config) { c.Lab, c.PlainRTP = true, true })
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := x.Register(ctx); err != nil {
+					t.Fatal(err)
+				}
+				parties = append(parties, x)
+			}
+			if !waived {
+				call, err := parties[0].Call(ctx, users[1].IMPU, ue.Voice{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				<-call.Done()
+				if code := call.Result().Code; code != 488 {
+					t.Errorf("a call in clear ended with %d", code)
+				}
+				idle(t, ctx, node, free)
+				return
+			}
+			out, in := talk(t, ctx, parties[0], parties[1])
+			if p := out.Media().Protection; p != "RTP in clear" {
+				t.Errorf("the call is %s", p)
+			}
+			out.Hangup()
+			<-in.Done()
+			idle(t, ctx, node, free)
+			if log := string(node.Log()); !strings.Contains(log, "media-waiver") || strings.Contains(log, users[0].IMPU) {
+				t.Errorf("the log does not say that there is a waiver, or for whom: %s", log)
+			}
 		})
 	}
 }
