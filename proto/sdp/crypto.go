@@ -18,7 +18,7 @@ type Suite uint8
 // Suites, the best first. The 32-bit tag, F8 and NULL do not exist here.
 const (
 	NoSuite       Suite = iota
-	AEADAES256GCM       // RFC 7714 14.3
+	AEADAES256GCM       // RFC 7714 14.1
 	AEADAES128GCM
 	AESCM128SHA1 // RFC 4568 6.2.1, with a tag of 80 bits
 )

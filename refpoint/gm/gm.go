@@ -52,7 +52,7 @@ type Door interface {
 	Address(a secure.Association) string
 
 	// Confidential reports whether nobody reads on the way what goes over a: TLS, or security associations that all encrypt. Keys may stand
-	// in a description then (RFC 4568 7.1).
+	// in a description then (RFC 4568 8.3).
 	Confidential(a secure.Association) bool
 
 	// Alive reports whether a can carry a request now.
