@@ -6,6 +6,7 @@
 #   make fuzz     every fuzz target for FUZZTIME, within FUZZBUDGET seconds
 #   make attack   every attack of the catalogue on a target of its own, with its controls on and off; evidence in .cache/evidence
 #   make soak     a node for SOAK (an hour) with clients that come and go, calls and floods: what it holds must not grow; prints a table
+#   make prove    the same, and what follows from it: a signed bundle with a page for people in .cache/proof
 #   make bench    the benchmarks of the hot paths, in benchstat's form
 #   make generate rewrite the generated documents
 #   make vuln     known weaknesses of the modules we use (asks the Go vulnerability database)
@@ -25,7 +26,7 @@ BENCHCOUNT  ?= 1
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: build setup test check fuzz soak bench generate vuln attack clean
+.PHONY: build setup test check fuzz soak bench generate vuln attack prove clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/imsafe ./cmd/imsafe
@@ -75,6 +76,9 @@ vuln:
 
 attack: build
 	bin/imsafe attack run --evidence .cache/evidence
+
+prove: build
+	bin/imsafe prove --out .cache/proof --key .cache/runner.key
 
 clean:
 	rm -rf bin .cache

@@ -24,6 +24,11 @@ import (
 // insideEnv tells this program that it is in a network of its own.
 const insideEnv = "IMSAFE_OWN_NETWORK"
 
+// exitNoNetwork is how the process inside says that it cannot use the network that it was given (EX_OSERR of sysexits.h).
+const exitNoNetwork = 71
+
+const onTheHost = "attacks run on the host's loopback, and those that need raw sockets do not run"
+
 // elsewhere is an end of which all has been said: by the process that did the work, or by the object that was printed.
 type elsewhere struct{ status int }
 
@@ -42,7 +47,11 @@ func (e elsewhere) Error() string { return fmt.Sprintf("exit status %d", e.statu
 // no inside to be had, which is said.
 func (a *app) inOwnNetwork() error {
 	if a.getenv(insideEnv) != "" {
-		return loopbackUp()
+		if err := loopbackUp(); err != nil { // some hosts give the namespace and not its rights
+			fmt.Fprintln(a.stderr, "no network of our own:", err)
+			return elsewhere{exitNoNetwork}
+		}
+		return nil
 	}
 	if a.args == nil {
 		return nil
@@ -58,7 +67,7 @@ func (a *app) inOwnNetwork() error {
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}
 	if err := cmd.Start(); err != nil {
-		fmt.Fprintf(a.stderr, "no network of our own (%v): attacks run on the host's loopback, and those that need raw sockets do not run\n", err)
+		fmt.Fprintf(a.stderr, "no network of our own: %v\n%s\n", err, onTheHost)
 		return nil
 	}
 	stop := context.AfterFunc(a.ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })
@@ -68,7 +77,11 @@ func (a *app) inOwnNetwork() error {
 	if err != nil && !errors.As(err, &ended) {
 		return err
 	}
-	return elsewhere{cmd.ProcessState.ExitCode()}
+	if status := cmd.ProcessState.ExitCode(); status != exitNoNetwork {
+		return elsewhere{status}
+	}
+	fmt.Fprintln(a.stderr, onTheHost)
+	return nil
 }
 
 // loopbackUp switches lo on: in a new namespace it is there and off.

@@ -40,6 +40,13 @@ func TestOwnNetwork(t *testing.T) {
 			t.Errorf("exit status %d, %+v\n%s", status, results, stderr)
 		}
 	}
+	// Some hosts give the namespace and not the rights in it: the process inside says so, and the one outside goes on by itself.
+	unable := exec.Command(os.Args[0], "attack", "run", "CI-20")
+	unable.Env = append(os.Environ(), asProgram+"=yes", insideEnv+"=yes")
+	unable.SysProcAttr = peer.Unshared(unix.CLONE_NEWUSER)
+	if err := unable.Run(); unable.ProcessState == nil || unable.ProcessState.ExitCode() != exitNoNetwork {
+		t.Errorf("inside, without a right to switch loopback on: %v", err)
+	}
 	refused := exec.Command("/bin/sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" attack run CI-20 --json`, os.Args[0])
 	refused.SysProcAttr = peer.Unshared(unix.CLONE_NEWUSER)
 	results, stderr, status := asks(t, refused)
