@@ -149,11 +149,14 @@ func (w *worker) secure() {
 	w.seals = true
 	w.profile = secagree.Profile{Suites: []secagree.Suite{{Mechanism: secagree.IPsec3GPP, Alg: w.target.ESP.Integrity, EAlg: w.target.ESP.Cipher}}}
 	var engine *esp.Engine
+	var b [2]byte
+	_, _ = rand.Read(b[:])                                                   // never fails
+	first := firstPort + binary.BigEndian.Uint16(b[:])%uint16(portsOfOffers) // the network may still hold those of a run before
 	for i := range w.ues {
 		if i%uesOfEngine == 0 {
 			engine = esp.New(esp.Config{Random: rand.Reader, Max: 4 * uesOfEngine})
 		}
-		w.ues[i].security = &security{engine: engine, ports: [2]uint16{esp.Client: firstPort, esp.Server: serverPort}}
+		w.ues[i].security = &security{engine: engine, ports: [2]uint16{esp.Client: first, esp.Server: serverPort}}
 	}
 }
 
