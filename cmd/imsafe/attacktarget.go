@@ -28,6 +28,7 @@ import (
 	"imsafe/proof/attack"
 	"imsafe/proof/evidence"
 	"imsafe/proto/aka"
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/secure"
 	"imsafe/store"
@@ -201,7 +202,7 @@ func (t *target) start(a *app) (*targetReady, error) {
 		return nil, err
 	}
 	if t.node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
-		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places()}); err != nil {
+		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places(), Overload: t.tooMuch()}); err != nil {
 		return nil, err
 	}
 	ready.places(t, c)
@@ -307,6 +308,15 @@ func (t *target) config() *config.Config {
 	c.Metrics.Listen = config.Address{}
 	c.Timers.Drain = config.Of(100 * time.Millisecond)
 	return &c
+}
+
+// tooMuch is when there is too much to do. A target shares the machine with attackers and honest clients: but for the row that overloads it, what
+// they take away is no overload.
+func (t *target) tooMuch() overload.Config {
+	if t.setup.Small {
+		return overload.Config{}
+	}
+	return overload.Config{Target: 500 * time.Millisecond, Enter: 2 * time.Second}
 }
 
 // places is what a small target has room for.

@@ -25,6 +25,7 @@ import (
 	"imsafe/config"
 	"imsafe/node"
 	"imsafe/policy"
+	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
 	"imsafe/servicebox/as"
@@ -35,6 +36,9 @@ import (
 
 // Domain is the home domain of every live node: test network 001/01 (TS 23.003 13.2).
 const Domain = "ims.mnc001.mcc001.3gppnetwork.org"
+
+// shared is when too much is too much where the machine is shared with other tests: what they take away is no overload of the node.
+var shared = overload.Config{Target: 500 * time.Millisecond, Enter: 2 * time.Second}
 
 // Options of a Node. The zero value is a node with two shards, the defaults of production and no subscribers.
 type Options struct {
@@ -128,7 +132,7 @@ func (n *Node) start(o Options) error {
 		return errors.Join(err, n.Store.Close())
 	}
 	n.Node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
-		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport, Services: o.Services})
+		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport, Services: o.Services, Overload: shared})
 	if err != nil {
 		sockets.Close()
 		return errors.Join(err, n.Store.Close())
