@@ -175,7 +175,7 @@ type proving struct {
 func (p *proving) subject(v *proveRunCmd) error {
 	s := &p.of.Subject
 	*s = evidence.Subject{Program: p.launcher.build, Commit: p.launcher.commit, Pack: attack.PackVersion, Seeds: []uint64{1}, Modes: []string{"direct"},
-		Missing: map[string]string{}}
+		Missing: map[string]string{}, Repeated: []string{}}
 	if v.Full {
 		s.Seeds, s.Modes, p.bound = []uint64{1, 2, 3}, []string{"direct", "strict"}, 0
 	}
@@ -232,6 +232,10 @@ func (p *proving) run() error {
 					continue
 				}
 				results, err := r.Run(p.app.ctx, x)
+				if why := inconclusive(results); err == nil && why != "" {
+					s.Repeated = append(s.Repeated, why)
+					results, err = r.Run(p.app.ctx, x)
+				}
 				if p.app.ctx.Err() != nil {
 					return context.Cause(p.app.ctx)
 				}
@@ -247,6 +251,19 @@ func (p *proving) run() error {
 	}
 	s.End = evidence.Time(clock.Wall())
 	return nil
+}
+
+// inconclusive says what proves nothing: it is no finding about the target, and on a busy host happens now and then. Such an attack is run once more,
+// and the report says so. What was found is never tried again.
+func inconclusive(results []runner.Result) string {
+	for _, result := range results {
+		for _, record := range result.Records {
+			if record.Verdict == evidence.Inconclusive {
+				return result.Name() + ": " + record.Reason
+			}
+		}
+	}
+	return ""
 }
 
 // tell says on standard error how an attack went, while the others wait.

@@ -11,6 +11,7 @@ import (
 	"imsafe/proof/attack"
 	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
+	"imsafe/proof/runner"
 )
 
 // prover is a person who proves, in a directory of his own.
@@ -226,5 +227,16 @@ func TestProve_usage(t *testing.T) {
 	}
 	if _, known := attack.Find("CI-07"); !known {
 		t.Error("the attack of these tests is gone")
+	}
+}
+
+// TestInconclusive: what proves nothing may be tried again; a finding, good or bad, may not.
+func TestInconclusive(t *testing.T) {
+	for verdict, again := range map[evidence.Verdict]bool{evidence.Inconclusive: true, evidence.Blocked: false, evidence.Succeeded: false,
+		evidence.Degraded: false, evidence.NotRunHere: false} {
+		results := []runner.Result{{Attack: "a", Access: "tls", Records: []*evidence.Record{{Verdict: evidence.Blocked}, {Verdict: verdict, Reason: "why"}}}}
+		if said := inconclusive(results); (said != "") != again || again && said != "a/tls: why" {
+			t.Errorf("%s: %q", verdict, said)
+		}
 	}
 }

@@ -62,6 +62,7 @@ type Subject struct {
 	Seeds         []uint64          `json:"seeds"`
 	Modes         []string          `json:"modes"`
 	Missing       map[string]string `json:"missing"`              // why there are no records of an attack, by its id
+	Repeated      []string          `json:"repeated"`             // attacks that were run once more, with what made the first time prove nothing
 	Configuration string            `json:"configuration_sha256"` // of what the report is about: the default one, or an operator's
 	Named         string            `json:"configuration"`        // "default", or the name of its file
 	Weakenings    []Weakening       `json:"weakenings"`

@@ -28,7 +28,7 @@ func load(t *testing.T) *tables.Set {
 // ideal is a case in which every attack of the catalogue is blocked by its controls and succeeds without them. Each test has one of its own.
 func ideal() *evidence.Case {
 	c := &evidence.Case{Attacks: runner.Catalogue(), Policy: runner.Policy(), Subject: evidence.Subject{Program: strings.Repeat("ab", 32), Commit: "unknown",
-		Pack: "test", Start: "2026-11-25T20:00:00Z", End: "2026-11-25T20:05:00Z", Seeds: []uint64{1}, Modes: []string{"direct"}, Missing: map[string]string{},
+		Pack: "test", Start: "2026-11-25T20:00:00Z", End: "2026-11-25T20:05:00Z", Seeds: []uint64{1}, Modes: []string{"direct"}, Missing: map[string]string{}, Repeated: []string{},
 		Configuration: strings.Repeat("cd", 32), Named: "default", Weakenings: []evidence.Weakening{}}}
 	for i := range c.Attacks {
 		a := &c.Attacks[i]

@@ -158,6 +158,9 @@ func (p *printer) trouble(r *Report) {
 			p.line("  and %d more, which the page names", more)
 		}
 	}
+	for _, text := range r.Subject.Repeated {
+		p.line("\nRun once more, because the first time proved nothing: %s", text)
+	}
 	p.line("\nTables that nobody has compared with the standard yet: %d of %d", len(r.Unverified()), len(r.Tables))
 	p.line("%s", r.Sentence())
 }
