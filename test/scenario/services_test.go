@@ -501,6 +501,44 @@ func TestServices_quota(t *testing.T) {
 	}
 }
 
+// TestServices_neighbours: a platform that hangs, floods or is dead costs nobody else time. While it does, calls that another one is asked
+// about are set up in the same moment as before.
+func TestServices_neighbours(t *testing.T) {
+	messages := "[[trigger]]\ncase = \"originating\"\nmethods = [\"MESSAGE\"]\npriority = 10\non_failure = \"reject\"\n"
+	calls := strings.Replace(messages, "MESSAGE", "INVITE", 1)
+	for name, misbehave := range map[string]func(s *stage, bad *lab.Platform){
+		"hangs": func(s *stage, bad *lab.Platform) { bad.Handle = func(*sip.Message) {} },
+		"dead":  func(s *stage, bad *lab.Platform) { bad.Dead = true },
+		"floods": func(s *stage, bad *lab.Platform) {
+			for range 500 {
+				bad.Begin(bad.NewRequest(sip.MESSAGE, s.bob.IMPU, "sip:bad@"+lab.Domain))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, lab.Options{Seed: 1})
+			good := s.platform("good", []string{"session.proxy"}, calls)
+			bad := s.platform("bad", []string{"session.proxy", "message.send"}, messages)
+			s.registers()
+			misbehave(s, bad)
+			for range 20 { // these wait for it
+				s.alice.Send(sip.MESSAGE, s.bob.IMPU)
+			}
+			for i := range 10 {
+				before := s.w.Clock.Now()
+				s.calls()
+				s.talk()
+				if took := s.w.Clock.Now() - before; took > 20*time.Millisecond {
+					t.Errorf("call %d takes %s", i, took)
+				}
+			}
+			if len(good.Seen) != 30 {
+				t.Errorf("the other was asked %d times, want 3 for each call", len(good.Seen))
+			}
+		})
+	}
+}
+
 // TestServices_breaker: who does not answer is not asked for a while, so that nobody waits for him.
 func TestServices_breaker(t *testing.T) {
 	s := newStage(t, lab.Options{Seed: 1})
