@@ -94,7 +94,7 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	d := &Door{cfg: cfg, ports: ports, visits: newVisits(), quotas: newQuotas(), lines: newLines()}
 	for _, sh := range ports.Shards {
 		p := &Port{door: d, shard: sh, known: map[siptransport.Flow]*peer{}}
-		p.layer = siptxn.New(siptxn.Config{Shard: sh, Pool: ports.Pool, Sealer: ports.Sealer, Kind: kind, Timers: cfg.Timers, Handler: p,
+		p.layer = siptxn.New(siptxn.Config{Shard: sh, Pool: ports.Pool, Sealer: ports.Sealer, Kind: kind, Timers: cfg.Timers, Handler: p, Report: p.report, Heard: p.heard,
 			Limits: cfg.Limits, Foreign: d.foreign})
 		d.port = append(d.port, p)
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"imsafe/proto/overload"
 	"imsafe/refpoint/isc"
 )
 
@@ -29,6 +30,7 @@ type quota struct {
 	rest    time.Duration // of the breaker
 	closed  time.Duration // until then nothing is sent
 	probing bool          // one request finds out whether the platform is back
+	feedback
 }
 
 func newQuotas() *quotas { return &quotas{of: map[string]*quota{}} }
@@ -44,8 +46,12 @@ func (q *quotas) enter(s *isc.Service, dialogs int, asked bool, now time.Duratio
 		a = &quota{tokens: float64(limits.CPS), filled: now}
 		q.of[s.Manifest.Host()] = a
 	}
-	a.tokens = min(a.tokens+(now-a.filled).Seconds()*float64(limits.CPS), float64(limits.CPS))
+	rate := a.rate(&limits, now)
+	a.tokens = min(a.tokens+(now-a.filled).Seconds()*rate, float64(limits.CPS))
 	a.filled = now
+	if !asked {
+		defer func() { a.note(reason != "", now) }()
+	}
 	open := asked && a.failed >= breakAfter // the breaker
 	switch {
 	case open && (now < a.closed || a.probing):
@@ -54,11 +60,33 @@ func (q *quotas) enter(s *isc.Service, dialogs int, asked bool, now time.Duratio
 		return "cps"
 	case a.open+dialogs >= limits.Sessions:
 		return "sessions"
+	case asked && a.holdsBack(now):
+		return "feedback"
 	}
 	a.tokens--
 	a.open++
 	a.probing = a.probing || open // its time is over: one request may try
 	return ""
+}
+
+// report is what a platform is told of its budget.
+func (q *quotas) report(s *isc.Service, algorithm overload.Algorithm, now time.Duration) overload.Report {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.of[s.Manifest.Host()]
+	if a == nil {
+		return overload.Report{Algorithm: algorithm}
+	}
+	return a.report(&s.Manifest.Limits, algorithm, now)
+}
+
+// heard takes down what a platform says that it can take. An older word than the last is none (RFC 7339 4.4).
+func (q *quotas) heard(host string, r overload.Report, now time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if a := q.of[host]; a != nil && (r.Seq == 0 || r.Seq >= a.said.Seq) {
+		a.said, a.until = r, now+r.Validity
+	}
 }
 
 // leave gives back what enter took, but for the rate.

@@ -31,6 +31,8 @@ type Platform struct {
 	Answering func(m *sip.Message)
 	// Dead platforms hear nothing.
 	Dead bool
+	// Via is added to the Via of its requests.
+	Via string
 	// Seen are the requests that came, Heard the responses, oldest first.
 	Seen, Heard []*sip.Message
 
@@ -195,7 +197,7 @@ func (p *Platform) Begin(m *sip.Message) {
 	if m.Method() == sip.CANCEL && via != nil { // goes the way of what it cancels: a proxy without state derives its branch
 		branch = "z9hG4bKp" + strconv.Itoa(p.branch-1)
 	}
-	m.PrependString(sip.HdrVia, "SIP/2.0/TLS "+p.Service.Manifest.Host()+";branch="+branch)
+	m.PrependString(sip.HdrVia, "SIP/2.0/TLS "+p.Service.Manifest.Host()+";branch="+branch+p.Via)
 	p.Send(m)
 }
 

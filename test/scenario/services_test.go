@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -498,6 +499,52 @@ func TestServices_quota(t *testing.T) {
 	}
 	if refused != 50 {
 		t.Errorf("%d of 150 refused, its limit is 100 a second", refused)
+	}
+}
+
+// TestServices_feedback: a platform that understands overload control is told when it asks for more than was approved (RFC 7415), and what it
+// says that it can take is not exceeded (RFC 7339).
+func TestServices_feedback(t *testing.T) {
+	s := newStage(t, lab.Options{Seed: 1, Wide: true})
+	p := s.platform("wake", []string{"session.proxy", "message.send"}, trigger("originating", "10", "continue"))
+	s.registers()
+	write := func() string {
+		p.Begin(p.NewRequest(sip.MESSAGE, "sip:nobody@"+lab.Domain, "sip:wake@"+lab.Domain))
+		s.w.Settle()
+		return string(p.Heard[len(p.Heard)-1].Get(sip.HdrVia))
+	}
+	p.Via = `;oc;oc-algo="loss,rate"`
+	if via := write(); !strings.Contains(via, `;oc=0;oc-algo="rate";oc-validity=0;`) {
+		t.Errorf("before it is told %s", via)
+	}
+	for range 150 {
+		p.Begin(p.NewRequest(sip.MESSAGE, "sip:nobody@"+lab.Domain, "sip:wake@"+lab.Domain))
+	}
+	if via := write(); !strings.Contains(via, `;oc=100;oc-algo="rate";oc-validity=500;`) {
+		t.Errorf("when it has asked for too much it is told %s", via)
+	}
+	s.w.Advance(5 * time.Second)
+
+	asked := len(p.Seen)
+	p.Handle = func(m *sip.Message) {
+		p.Answer(m, 486, func(r *sip.Message) {
+			r.ReplaceFirst(sip.HdrVia, append(bytes.TrimSuffix(bytes.Clone(r.Get(sip.HdrVia)), []byte(`;oc;oc-algo="loss"`)), `;oc=50;oc-algo="loss";oc-validity=60000`...))
+		})
+	}
+	for range 21 {
+		s.alice.Send(sip.MESSAGE, s.bob.IMPU)
+		s.w.Settle()
+	}
+	if n := len(p.Seen) - asked; n != 11 {
+		t.Errorf("it is asked %d of 21 times, when it takes every second one after the first", n)
+	}
+	delivered := 0
+	for s.bob.Request("MESSAGE") != nil {
+		s.bob.Answer(200)
+		delivered++
+	}
+	if delivered != 10 {
+		t.Errorf("bob has %d messages: where it is not asked default handling goes on", delivered)
 	}
 }
 
