@@ -28,7 +28,7 @@ func theLauncher(t *testing.T) *launcher {
 	return l
 }
 
-// everyAttack is which rows run here: `make attack` runs all of them, without the race detector, which makes a target of a row slow.
+// everyAttack is how many of the rows run here, those whose places end a group of six: `make attack` runs all of them, without the race detector, which makes a target of a row slow.
 const everyAttack = 6
 
 // TestAttacks runs rows of the catalogue. With its controls on, an attack is blocked by the one that is named; with all of them off, it
@@ -36,7 +36,7 @@ const everyAttack = 6
 func TestAttacks(t *testing.T) {
 	l := theLauncher(t)
 	for i, x := range attack.All() {
-		if i%everyAttack != 0 {
+		if i%everyAttack != 5 {
 			continue
 		}
 		t.Run(x.ID, func(t *testing.T) {
