@@ -40,7 +40,9 @@ func (s *SCSCF) tellPlatforms(t *shard.Task, a *assignment, sets []uint8, kind c
 	started := t.Shard().Start(func(t *shard.Task) {
 		defer m.Release()
 		for i := range users {
-			s.tellPlatformsOf(t, &reg, &users[i], kind, m)
+			if heard := s.tellPlatformsOf(t, &reg, &users[i], kind, m); !heard && kind != cx.Deregistration {
+				s.abandon(t, &reg, users[i].set)
+			}
 		}
 	})
 	if !started {
@@ -57,12 +59,14 @@ func (s *SCSCF) ownRegister(impu string) *sip.Message {
 	return m
 }
 
-// tellPlatformsOf tells those of one service profile.
-func (s *SCSCF) tellPlatformsOf(t *shard.Task, reg *registration, user *identity, kind cx.RegistrationTypes, m *sip.Message) {
+// tellPlatformsOf tells those of one service profile. It is false if one was not there without which there is to be no registration (default
+// handling SESSION_TERMINATED).
+func (s *SCSCF) tellPlatformsOf(t *shard.Task, reg *registration, user *identity, kind cx.RegistrationTypes, m *sip.Message) (heard bool) {
 	f, sound := s.filterOf(t, user.profile)
 	if !sound {
-		return
+		return true
 	}
+	heard = true
 	var servers []cx.ApplicationServer
 	e := f.Evaluate(filter.Request{Message: m, Case: cx.OriginatingRegistered, Registration: kind})
 	for c := e.Next(); c != nil; c = e.Next() {
@@ -70,11 +74,43 @@ func (s *SCSCF) tellPlatformsOf(t *shard.Task, reg *registration, user *identity
 	}
 	for i := range servers {
 		r := s.ports.Hop.Originate(t, s.cfg.Name, isc.Name, hop.Inbound{Msg: s.thirdParty(t, reg, user, &servers[i], m), Proof: s.ports.Origin})
-		// todo TS 24.229 5.4.1.7: with default handling SESSION_TERMINATED a platform that is not there ends the registration
+		if servers[i].DefaultHandling == cx.SessionTerminated && (r.Msg == nil || silent(r.Status())) {
+			heard = false
+		}
 		if r.Msg != nil {
 			r.Msg.Release()
 		}
 	}
+	return heard
+}
+
+// abandon ends a registration that a platform had to be told of and was not (TS 24.229 5.4.1.7, 5.4.1.5). A later registration is another one.
+func (s *SCSCF) abandon(t *shard.Task, told *registration, set uint8) {
+	insist(t, func() (done bool) {
+		reg, exists := s.lookup(t, told.impi)
+		impu := reg.firstOf(set)
+		if !exists || reg.epoch != told.epoch || impu == "" {
+			return true
+		}
+		reg.alive(t.Now())
+		a := leaving(reg, eventRejected, set)
+		_, err := s.ports.Cx.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPI: cx.IMPI(reg.impi), IMPUs: []cx.IMPU{cx.IMPU(impu)},
+			ServerName: s.ServerName(), Type: cx.AdministrativeDeregistration, Batch: &a.batch})
+		if err != nil {
+			a.batch.Settle(err) // the HSS has given the user to another: only our own record goes
+		}
+		return s.finish(t, a) == nil
+	})
+}
+
+// firstOf returns the first identity of a set that is no range, "" if there is none.
+func (r *registration) firstOf(set uint8) string {
+	for _, id := range r.identities {
+		if id.set == set && !id.wildcard {
+			return id.impu
+		}
+	}
+	return ""
 }
 
 // thirdParty makes the REGISTER for one platform (TS 24.229 5.4.1.7).

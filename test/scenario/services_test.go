@@ -647,6 +647,27 @@ func TestServices_third_party_registration(t *testing.T) {
 	}
 }
 
+// TestServices_untold: without a platform that must be told of registrations there are none (TS 24.229 5.4.1.7); without another one there are.
+func TestServices_untold(t *testing.T) {
+	for handling, want := range map[string]bool{"continue": true, "reject": false} {
+		t.Run(handling, func(t *testing.T) {
+			s := newStage(t, lab.Options{Seed: 1})
+			p := s.platform("audit", []string{"session.proxy"}, "[[trigger]]\ncase = \"registration\"\npriority = 10\non_failure = \""+handling+"\"\n")
+			p.Handle = func(m *sip.Message) { p.Answer(m, 200) }
+			s.registers()
+			p.Dead = true
+			if r, err := s.alice.Register(); err != nil || r.Status() != 200 {
+				t.Fatal(r, err)
+			}
+			s.w.Advance(10 * time.Second)
+			s.bob.Send(sip.MESSAGE, s.alice.IMPU)
+			if got := s.alice.Request("MESSAGE") != nil; got != want {
+				t.Errorf("alice is reached: %v, want %v; bob has %s", got, want, s.bob.Pending())
+			}
+		})
+	}
+}
+
 // TestServices_ended: the dialogs of a platform end with it: whoever is left hears a BYE.
 func TestServices_ended(t *testing.T) {
 	for name, c := range map[string]struct {
