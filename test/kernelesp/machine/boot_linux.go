@@ -57,7 +57,7 @@ func UserMode(t *testing.T) Machine {
 	t.Helper()
 	uml := peer.Need(t, "linux.uml")
 	return Machine{Name: "User-Mode Linux", Device: "vec0", modules: "/usr/lib/uml/modules", patience: 90 * time.Second, command: func(dir, root string) *exec.Cmd {
-		cmd := exec.Command(uml, "mem=256M", "umid=imsafe", "uml_dir="+dir, "initrd="+root, "rdinit=/init", "quiet",
+		cmd := exec.Command(uml, "mem=512M", "umid=imsafe", "uml_dir="+dir, "initrd="+root, "rdinit=/init", "quiet",
 			"con=null", "con0=null,fd:1", "ssl=null", "vec0:transport=tap,ifname=peer0,depth=128,gro=1")
 		cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(dir))
 		return cmd
