@@ -194,7 +194,9 @@ func FuzzRecords(f *testing.F) {
 		case 4:
 			var s cx.ServiceProfile
 			if s, err = decodeServiceProfile(b); err == nil {
-				again = encodeServiceProfile(&s)
+				if again = encodeServiceProfile(&s); b[0] != again[0] {
+					return // it is written in the present form from now on
+				}
 			}
 		case 5:
 			var list []sharedEntry
