@@ -11,6 +11,7 @@ import (
 	"imsafe/ca"
 	"imsafe/iface/imsservice"
 	"imsafe/node"
+	"imsafe/servicebox/link"
 )
 
 const echoManifest = `manifest = 1
@@ -161,8 +162,8 @@ func TestEnrolmentOfAService(t *testing.T) {
 // certified looks at what was written beside the key.
 func (e *enrolment) certified() {
 	e.t.Helper()
-	at := filesOf(e.manifest, "a")
-	text, err := os.ReadFile(at.chain)
+	at := link.FilesOf(e.manifest, "a")
+	text, err := os.ReadFile(at.Chain)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func (e *enrolment) certified() {
 	if err != nil || len(chain) != 2 || chain[0].DNSNames[0] != "echo.as."+testDomain || time.Until(chain[0].NotAfter) > 24*time.Hour {
 		e.t.Errorf("the certificate: %v, %v", chain, err)
 	}
-	info, err := os.Stat(at.key)
+	info, err := os.Stat(at.Key)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		e.t.Errorf("the key: %v, %v", info, err)
 	}

@@ -104,13 +104,13 @@ func (v *serviceProxyCmd) open(a *app) (*isc.Manifest, *link.Dialer, error) {
 
 // sealingKey is the key of what the proxy puts into messages: made of the platform's private key, so that a dialog outlives a restart.
 func (v *serviceProxyCmd) sealingKey() (key [32]byte, err error) {
-	text, err := os.ReadFile(filesOf(v.Manifest, v.Instance).key)
+	text, err := os.ReadFile(link.FilesOf(v.Manifest, v.Instance).Key)
 	if err != nil {
 		return key, err
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return key, fmt.Errorf("%s holds no key", filesOf(v.Manifest, v.Instance).key)
+		return key, fmt.Errorf("%s holds no key", link.FilesOf(v.Manifest, v.Instance).Key)
 	}
 	if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
 		return key, err

@@ -15,6 +15,7 @@ import (
 	"imsafe/ca"
 	"imsafe/iface/imsservice"
 	"imsafe/refpoint/isc"
+	"imsafe/servicebox/link"
 )
 
 type serviceRenewCmd struct {
@@ -67,8 +68,8 @@ func (v *serviceRenewCmd) renew(a *app) (*requested, error) {
 	if err != nil {
 		return nil, usage{fmt.Errorf("%s:\n%w", v.Manifest, err)}
 	}
-	at := filesOf(v.Manifest, v.Instance)
-	old, err := tls.LoadX509KeyPair(at.chain, at.key)
+	at := link.FilesOf(v.Manifest, v.Instance)
+	old, err := tls.LoadX509KeyPair(at.Chain, at.Key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: `imsafe service request` makes a key and fetches the first certificate", err)
 	}
@@ -79,14 +80,14 @@ func (v *serviceRenewCmd) renew(a *app) (*requested, error) {
 		key, err = ca.NewKey(rand.Reader)
 	}
 	if err != nil || !ok {
-		return nil, errors.Join(err, fmt.Errorf("%s holds no key that can sign", at.key))
+		return nil, errors.Join(err, fmt.Errorf("%s holds no key that can sign", at.Key))
 	}
 	request, err := ca.NewRequest(rand.Reader, key, m.Identity(v.Instance), m.Host())
 	if err != nil {
 		return nil, err
 	}
-	e := &enrolee{verb: &serviceRequestCmd{To: v.To, CA: at.root, Instance: v.Instance}, app: a, manifest: m, request: request, files: at}
-	e.told = requested{Service: m.Service, Key: at.key}
+	e := &enrolee{verb: &serviceRequestCmd{To: v.To, CA: at.Root, Instance: v.Instance}, app: a, manifest: m, request: request, files: at}
+	e.told = requested{Service: m.Service, Key: at.Key}
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
 		return nil, err
@@ -106,7 +107,7 @@ func (v *serviceRenewCmd) renew(a *app) (*requested, error) {
 		err = errors.New("the core has not approved it")
 	}
 	if err == nil && v.NewKey {
-		err = replaceKey(at.key, key)
+		err = replaceKey(at.Key, key)
 	}
 	if err == nil {
 		err = e.write(&issued)

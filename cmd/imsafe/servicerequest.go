@@ -16,13 +16,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"imsafe/ca"
 	"imsafe/iface/imsservice"
 	"imsafe/refpoint/isc"
+	"imsafe/servicebox/link"
 )
 
 type serviceRequestCmd struct {
@@ -34,15 +34,6 @@ type serviceRequestCmd struct {
 	Instance      string        `help:"Name of this instance of the service." default:"a"`
 	Wait          bool          `help:"Wait until it is approved, and write the certificates."`
 	Poll          time.Duration `help:"How often to ask while waiting." default:"3s" hidden:""`
-}
-
-// files are what stands beside the manifest.
-type files struct{ key, chain, root string }
-
-// filesOf names them after the manifest and the instance.
-func filesOf(manifest, instance string) files {
-	base := strings.TrimSuffix(strings.TrimSuffix(manifest, ".toml"), ".service") + "." + instance
-	return files{key: base + ".key", chain: base + ".crt", root: filepath.Join(filepath.Dir(manifest), "core-ca.crt")}
 }
 
 // requested is what the verb prints as JSON.
@@ -69,8 +60,8 @@ func (v *serviceRequestCmd) Run(a *app) error {
 	if _, ok := m.Instance(m.Identity(v.Instance)); !ok {
 		return usage{fmt.Errorf("%q is no name of an instance: lower-case letters, digits and hyphens", v.Instance)}
 	}
-	at := filesOf(v.Manifest, v.Instance)
-	key, err := platformKey(a, at.key)
+	at := link.FilesOf(v.Manifest, v.Instance)
+	key, err := platformKey(a, at.Key)
 	if err != nil {
 		return err
 	}
@@ -83,7 +74,7 @@ func (v *serviceRequestCmd) Run(a *app) error {
 		return err
 	}
 	e := &enrolee{verb: v, app: a, manifest: m, text: text, request: request, files: at}
-	e.told = requested{Service: m.Service, Fingerprint: isc.FingerprintOf(csr.RawSubjectPublicKeyInfo).String(), Key: at.key}
+	e.told = requested{Service: m.Service, Fingerprint: isc.FingerprintOf(csr.RawSubjectPublicKeyInfo).String(), Key: at.Key}
 	return e.run()
 }
 
@@ -123,7 +114,7 @@ type enrolee struct {
 	manifest *isc.Manifest
 	text     []byte
 	request  []byte
-	files    files
+	files    link.Files
 	told     requested
 }
 
@@ -144,7 +135,7 @@ func (e *enrolee) run() error {
 		}
 		e.told.Sent = true
 	}
-	a.say("key of %s, instance %s (%s):\n\n    %s\n", e.told.Service, e.verb.Instance, e.files.key, e.told.Fingerprint)
+	a.say("key of %s, instance %s (%s):\n\n    %s\n", e.told.Service, e.verb.Instance, e.files.Key, e.told.Fingerprint)
 	if !e.verb.Wait && e.told.Sent {
 		a.say("Read it to the operator, who approves it: imsafe service approve %s --fingerprint %s --key FILE", e.told.Service, e.told.Fingerprint)
 		a.say("Then fetch the certificate: the same command without --token.")
@@ -196,11 +187,11 @@ func (e *enrolee) write(issued *imsservice.Issued) error {
 	if isc.FingerprintOf(chain[0].RawSubjectPublicKeyInfo).String() != e.told.Fingerprint {
 		return errors.New("the certificate is about another key than ours")
 	}
-	if err := errors.Join(os.WriteFile(e.files.chain, []byte(issued.Chain), 0o644), os.WriteFile(e.files.root, []byte(issued.Root), 0o644)); err != nil {
+	if err := errors.Join(os.WriteFile(e.files.Chain, []byte(issued.Chain), 0o644), os.WriteFile(e.files.Root, []byte(issued.Root), 0o644)); err != nil {
 		return err
 	}
-	e.told.Certificate, e.told.CA, e.told.RenewAt = e.files.chain, e.files.root, &issued.RenewAt
-	e.app.say("approved: %s and %s are written; renew it at %s", e.files.chain, e.files.root, issued.RenewAt.Local().Format(time.DateTime))
+	e.told.Certificate, e.told.CA, e.told.RenewAt = e.files.Chain, e.files.Root, &issued.RenewAt
+	e.app.say("approved: %s and %s are written; renew it at %s", e.files.Chain, e.files.Root, issued.RenewAt.Local().Format(time.DateTime))
 	e.finish()
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/refpoint/iq"
 	"imsafe/secure"
+	"imsafe/test/peer"
 )
 
 // client is an honest end with a socket of its own.
@@ -225,7 +226,7 @@ func TestRelay(t *testing.T) {
 
 func TestRelay_between_IPv4_and_IPv6(t *testing.T) {
 	if c, err := net.ListenPacket("udp6", "[::1]:0"); err != nil {
-		t.Skipf("this machine has no IPv6: %v", err)
+		peer.Missing(t, "loopback with IPv6: "+err.Error())
 	} else {
 		_ = c.Close()
 	}

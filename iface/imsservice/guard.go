@@ -179,6 +179,7 @@ func (g *guard) resumes(m *sip.Message, identifier []byte) *refusal {
 		return nil // a lab without the identifier's control: there is nothing to measure it against
 	}
 	g.veil.reunite(m, original)
+	recontact(m, original)
 	for _, judge := range []func(m, original *sip.Message) *refusal{
 		g.method, g.assertions, g.sender, g.target, g.path, g.body, g.history,
 	} {

@@ -62,11 +62,14 @@ func view(s *isc.Service) sip.HeaderSet {
 // conceal takes off a message on its way to a platform what the platform may not see. It is the enforcement point of least data.
 func (d *Door) conceal(s *isc.Service, m *sip.Message) {
 	set, v := view(s), d.veil(s)
-	body := tellingBody(s, m)
-	if (body || !m.Within(&set) || v.finds(m)) && d.ports.Gate.Refuse(secure.ISConfidentialityHeaderMin, event(s, "hidden-header", noSource)) {
+	body, device := tellingBody(s, m), !s.SeesHeader(isc.HeadersDevice) && m.NamesDevice()
+	if (body || device || !m.Within(&set) || v.finds(m)) && d.ports.Gate.Refuse(secure.ISConfidentialityHeaderMin, event(s, "hidden-header", noSource)) {
 		m.Keep(&set)
 		if body {
 			m.SetBody("", nil)
+		}
+		if device {
+			m.DropDevice()
 		}
 		v.cover(m)
 	}
@@ -80,6 +83,18 @@ func tellingBody(s *isc.Service, m *sip.Message) bool {
 		return !s.SeesHeader(isc.HeadersLocation|isc.HeadersDevice) || !s.May(isc.IdentityPrivate)
 	}
 	return m.Method() == sip.NOTIFY && bytes.EqualFold(kind, []byte("application/reginfo+xml")) && !s.May(isc.IdentityPrivate)
+}
+
+// recontact gives a request that has returned the Contact that it went out with, if it still leads to the same place: the platform was perhaps not
+// shown all of it.
+func recontact(m, original *sip.Message) {
+	was := original.Get(sip.HdrContact)
+	m.Rewrite(sip.HdrContact, func(v []byte) []byte {
+		if was == nil || !bytes.Equal(uriOf(v), uriOf(was)) {
+			return v
+		}
+		return was
+	})
 }
 
 // restore puts back into a request that has returned what its platform was not shown, as it was in the request that went out.

@@ -151,7 +151,7 @@ func (d *Door) lineTo(x *hop.Exchange, s *isc.Service) (line, bool) {
 func (d *Door) admitResponse(s *isc.Service, stay *visit, of parties, m *sip.Message) {
 	d.readResponse(s, of, m)
 	g := guard{door: d, service: s}
-	rewrite(m, sip.HdrPAssertedIdentity, stay.reconnect)
+	m.Rewrite(sip.HdrPAssertedIdentity, stay.reconnect)
 	for id := range m.Values(sip.HdrPAssertedIdentity) {
 		if !stay.connects(id) && !g.speaksFor(id) && g.forges("connected-identity") != nil {
 			m.Remove(sip.HdrPAssertedIdentity)

@@ -93,7 +93,7 @@ func (v *veil) each(m *sip.Message, change func(uri []byte) (string, bool)) {
 		}
 	}
 	for _, h := range identified {
-		rewrite(m, h, func(value []byte) []byte {
+		m.Rewrite(h, func(value []byte) []byte {
 			addr, err := sip.ParseNameAddr(value)
 			if err != nil {
 				return value
@@ -115,24 +115,6 @@ func nameAddr(uri string, params []byte) []byte {
 	return out
 }
 
-// rewrite changes the values of a field, if one is to be changed.
-func rewrite(m *sip.Message, h sip.HeaderID, change func([]byte) []byte) {
-	var values [][]byte
-	same := true
-	for v := range m.Values(h) {
-		changed := change(v)
-		same = same && bytes.Equal(changed, v)
-		values = append(values, bytes.Clone(changed))
-	}
-	if same {
-		return
-	}
-	m.Remove(h)
-	for _, v := range values {
-		m.Append(h, v)
-	}
-}
-
 // reunite gives those whose pseudonym has come back what else original says of them, display names for example: the parties of the
 // session, and who was asserted.
 func (v *veil) reunite(m, original *sip.Message) {
@@ -143,7 +125,7 @@ func (v *veil) reunite(m, original *sip.Message) {
 		reparty(m, h, original.Get(h))
 	}
 	for _, h := range []sip.HeaderID{sip.HdrPAssertedIdentity, sip.HdrHistoryInfo} {
-		rewrite(m, h, func(value []byte) []byte {
+		m.Rewrite(h, func(value []byte) []byte {
 			for was := range original.Values(h) {
 				if sameUser(value, was) {
 					return was
@@ -156,7 +138,7 @@ func (v *veil) reunite(m, original *sip.Message) {
 
 // reparty gives a party of a message the name that was is written with; the tag stays.
 func reparty(m *sip.Message, h sip.HeaderID, was []byte) {
-	rewrite(m, h, func(value []byte) []byte {
+	m.Rewrite(h, func(value []byte) []byte {
 		now, err := sip.ParseNameAddr(value)
 		before, wrong := sip.ParseNameAddr(was)
 		if err != nil || wrong != nil || !bytes.Equal(now.URI, before.URI) || len(before.Display) == 0 {

@@ -97,7 +97,7 @@ func leaks(m *sip.Message, table []private, asked privacy) (kind string) {
 	switch {
 	case asked&^privacyCritical != 0:
 		return "privacy"
-	case namesDevice(m):
+	case m.NamesDevice():
 		return "device"
 	case carriesLocation(m):
 		return "location"
@@ -116,8 +116,8 @@ func withhold(m *sip.Message, table []private, asked privacy) {
 			m.Remove(onDemand[i].header)
 		}
 	}
-	if namesDevice(m) {
-		dropDevice(m)
+	if m.NamesDevice() {
+		m.DropDevice()
 	}
 	if m.Has(sip.HdrHistoryInfo) {
 		withholdHistory(m, asked)
@@ -141,87 +141,6 @@ func vouchesForNobody(m *sip.Message) bool {
 		}
 	}
 	return true
-}
-
-// ofDevice are the parameters of Contact that are for the registrar (RFC 5626 4.1, 4.2): the number of the device, and of its flow. A
-// GRUU stays: it is made so that it gives nothing away (RFC 5627, TS 24.229 5.4.7A).
-var ofDevice = []string{"+sip.instance", "reg-id", "pub-gruu", "temp-gruu"}
-
-func namesDevice(m *sip.Message) bool {
-	for v := range m.Values(sip.HdrContact) {
-		addr, err := sip.ParseNameAddr(v)
-		if err != nil {
-			return !bytes.Equal(v, []byte{'*'}) // what can't be read is for nobody
-		}
-		for _, name := range ofDevice {
-			if _, has := sip.Param(addr.Params, name); has {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// dropDevice writes each Contact again without what is for the registrar. One that can't be read is dropped.
-func dropDevice(m *sip.Message) {
-	n := m.Count(sip.HdrContact)
-	for range n { // the first goes, and comes back as the last
-		var b [512]byte
-		addr, err := sip.ParseNameAddr(m.Get(sip.HdrContact))
-		clean := appendWithoutDevice(b[:0], addr)
-		switch {
-		case err != nil:
-			m.RemoveFirst(sip.HdrContact)
-		case n == 1:
-			m.Set(sip.HdrContact, clean)
-		default:
-			m.RemoveFirst(sip.HdrContact)
-			m.Append(sip.HdrContact, clean)
-		}
-	}
-}
-
-func appendWithoutDevice(b []byte, addr sip.NameAddr) []byte {
-	b = append(append(append(b, '<'), addr.URI...), '>')
-	for param := range splitParams(addr.Params) {
-		name, _, _ := bytes.Cut(param, []byte{'='})
-		if !isOfDevice(bytes.TrimSpace(name)) {
-			b = append(append(b, ';'), param...)
-		}
-	}
-	return b
-}
-
-func isOfDevice(name []byte) bool {
-	for _, n := range ofDevice {
-		if bytes.EqualFold(name, []byte(n)) {
-			return true
-		}
-	}
-	return false
-}
-
-// splitParams yields what stands between the semicolons of parameters, those inside quotes apart.
-func splitParams(params []byte) func(yield func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		start, quoted := 0, false
-		for i := 0; i < len(params); i++ {
-			switch c := params[i]; {
-			case c == '"':
-				quoted = !quoted
-			case c == '\\' && quoted:
-				i++
-			case c == ';' && !quoted:
-				if param := bytes.TrimSpace(params[start:i]); len(param) > 0 && !yield(param) {
-					return
-				}
-				start = i + 1
-			}
-		}
-		if param := bytes.TrimSpace(params[start:]); len(param) > 0 {
-			yield(param)
-		}
-	}
 }
 
 // hideContact puts an address of this P-CSCF in the place of Contact, for who does not want the other party to learn where he is reached (RFC

@@ -1,7 +1,6 @@
 package pcscf
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -40,18 +39,6 @@ func TestWithoutLocation(t *testing.T) {
 	}
 }
 
-func TestSplitParams(t *testing.T) {
-	for in, want := range map[string][]string{`a=1;b="x;\";y" ; c`: {"a=1", `b="x;\";y"`, "c"}, "": nil, ";;": nil, `a="`: {`a="`}, `a="\`: {`a="\`}} {
-		var got []string
-		for p := range splitParams([]byte(in)) {
-			got = append(got, string(p))
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: %q, want %q", in, got, want)
-		}
-	}
-}
-
 // FuzzWithhold: whatever a client writes, the other party does not read the number of its device or its place.
 func FuzzWithhold(f *testing.F) {
 	for _, seed := range [][3]string{{`<sip:a@b>;+sip.instance="<urn:gsma:imei:secret>"`, "multipart/mixed;boundary=b", "--b\r\nContent-Type: application/pidf+xml\r\n\r\nx"},
@@ -65,7 +52,7 @@ func FuzzWithhold(f *testing.F) {
 		m.SetString(sip.HdrContact, contact)
 		m.SetBody(kind, []byte(body))
 		p.withholdRequest(m, 0)
-		if namesDevice(m) {
+		if m.NamesDevice() {
 			t.Errorf("%q becomes %q", contact, m.Get(sip.HdrContact))
 		}
 		if isType(m.Get(sip.HdrContentType), typeLocation) {

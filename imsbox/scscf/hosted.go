@@ -58,6 +58,9 @@ func leadsTo(nameAddr, host []byte) bool {
 
 // hostOf returns the platform that a request inside a dialog comes from or goes to next, nil if none.
 func (s *SCSCF) hostOf(in hop.Inbound) []byte {
+	if s.ports.ISC == nil {
+		return nil
+	}
 	if fromPlatform(in) {
 		return []byte(in.Proof.Peer())
 	}
@@ -66,10 +69,19 @@ func (s *SCSCF) hostOf(in hop.Inbound) []byte {
 		target = addr.URI
 	}
 	uri, err := sip.ParseURI(target)
-	if err != nil || s.ports.ISC == nil || !s.ports.ISC.Hosts(uri.Host) {
+	if err != nil || !s.ports.ISC.Hosts(uri.Host) {
 		return nil
 	}
 	return bytes.Clone(uri.Host)
+}
+
+// noteHosted reads a request inside a dialog of a platform; of all others there is nothing to be noted.
+func (s *SCSCF) noteHosted(in hop.Inbound) dialog.Note {
+	host := s.hostOf(in)
+	if host == nil {
+		return dialog.Note{}
+	}
+	return s.hosted.Note(host, in.Msg)
 }
 
 // EndPlatform ends the dialogs that the platform at host takes part in, by a BYE to each end but its own, and returns how many those were.

@@ -75,7 +75,7 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 	})
 	if control := judged(r); control != "" {
 		r.Msg.Release()
-		r = warnsOf(x.Respond(403, ""), s.cfg.HomeDomain, control)
+		r = warnsOf(x.Respond(403, ""), stay.host, control)
 	}
 	confirmed := r.Status()/100 == 2 && in.Msg.Method() == sip.INVITE
 	s.hosts(offer, []byte(stay.host), before, r)
@@ -121,7 +121,7 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	s.stay(in)
 	if stay != nil && s.judgesOffer(in, stay) {
-		return warnsOf(x.Refuse(in, 403, ""), s.cfg.HomeDomain, "cs.integrity.fingerprint")
+		return warnsOf(x.Refuse(in, 403, ""), stay.host, "cs.integrity.fingerprint")
 	}
 	goOn := s.divert
 	if c.onward == toHome || string(in.Msg.RequestURI()) == c.target {
@@ -223,7 +223,7 @@ func (s *SCSCF) passThrough(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	note := s.hosted.Note(s.hostOf(in), in.Msg)
+	note := s.noteHosted(in)
 	r := x.Forward(next, in, nil)
 	s.hosted.Answered(note, r)
 	return r

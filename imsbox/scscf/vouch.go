@@ -309,10 +309,10 @@ func (s *SCSCF) lacksGrant(host string) bool {
 	return s.ports.Gate.Refuse(secure.CSAuthenticationGrant, secure.Event{Reason: "no-grant", Subject: host})
 }
 
-// warnsOf says to a platform why its message went no further.
-func warnsOf(r hop.Reply, home, control string) hop.Reply {
+// warnsOf says to the platform at host why its message went no further: the agent is whom it is about, as at the door.
+func warnsOf(r hop.Reply, host, control string) hop.Reply {
 	if r.Msg != nil {
-		r.Msg.SetString(sip.HdrWarning, `399 `+home+` "`+control+` scope=`+strings.Join([]string{"media.send", "media.receive", "media.mix"}, "|")+`"`)
+		r.Msg.SetString(sip.HdrWarning, `399 `+host+` "`+control+` scope=`+strings.Join([]string{"media.send", "media.receive", "media.mix"}, "|")+`"`)
 	}
 	return r
 }

@@ -121,7 +121,7 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	c.devices = devices
 	s.dropOwnRoute(in)
 	if fromPlatform(in) && !s.hasReturned(in) && s.judgesOrigination(in) {
-		return warnsOf(x.Refuse(in, 403, ""), s.cfg.HomeDomain, "cs.authentication.grant")
+		return warnsOf(x.Refuse(in, 403, ""), in.Proof.Peer(), "cs.authentication.grant")
 	}
 	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)
@@ -197,7 +197,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method() == sip.BYE && !s.extras.has(in.Msg) {
 		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), role, s.ports.Clock.Wall())
 	}
-	note, hosted := s.dialogs.Note(half(role), in.Msg), s.hosted.Note(s.hostOf(in), in.Msg)
+	note, hosted := s.dialogs.Note(half(role), in.Msg), s.noteHosted(in)
 	r := x.Forward(next, in, nil)
 	s.dialogs.Answered(note, r)
 	s.hosted.Answered(hosted, r)

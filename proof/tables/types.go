@@ -68,11 +68,7 @@ func (p *Profile) Factor(name string) []Step {
 // Step finds a value of a factor by its name.
 func (p *Profile) Step(factor, name string) (Step, bool) {
 	steps := p.Factor(factor)
-	i := slices.IndexFunc(steps, func(s Step) bool { return s.Name == name })
-	if i < 0 {
-		return Step{}, false
-	}
-	return steps[i], true
+	return first(steps, func(s Step) bool { return s.Name == name })
 }
 
 // Level is a named value.
@@ -237,11 +233,7 @@ type Attacks struct {
 
 // Find returns the row of an attack.
 func (a *Attacks) Find(id string) (AttackFactors, bool) {
-	i := slices.IndexFunc(a.Attacks, func(f AttackFactors) bool { return f.ID == id })
-	if i < 0 {
-		return AttackFactors{}, false
-	}
-	return a.Attacks[i], true
+	return first(a.Attacks, func(f AttackFactors) bool { return f.ID == id })
 }
 
 // Effect is what a control changes in a rating.
@@ -261,11 +253,7 @@ type Effects struct {
 
 // Find returns the effect of a control.
 func (e *Effects) Find(id string) (Effect, bool) {
-	i := slices.IndexFunc(e.Controls, func(f Effect) bool { return f.ID == id })
-	if i < 0 {
-		return Effect{}, false
-	}
-	return e.Controls[i], true
+	return first(e.Controls, func(f Effect) bool { return f.ID == id })
 }
 
 // Associations are the five of 3GPP.
@@ -343,4 +331,13 @@ func (s *Set) fit() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// first returns the first of a list that is meant.
+func first[T any](list []T, is func(T) bool) (found T, there bool) {
+	i := slices.IndexFunc(list, is)
+	if i < 0 {
+		return found, false
+	}
+	return list[i], true
 }

@@ -155,6 +155,25 @@ func (m *Message) removeIf(i int, gone func(at int) bool) int {
 	return n
 }
 
+// Rewrite puts what change makes of each value of h in its place. Where nothing changes the fields stay as they are. v is valid during the
+// call of change only.
+func (m *Message) Rewrite(h HeaderID, change func(v []byte) []byte) {
+	var values [][]byte
+	same := true
+	for v := range m.Values(h) {
+		now := change(v)
+		same = same && bytes.Equal(now, v)
+		values = append(values, bytes.Clone(now))
+	}
+	if same {
+		return
+	}
+	m.Remove(h)
+	for _, v := range values {
+		m.Append(h, v)
+	}
+}
+
 // Keep removes every field that is not in allow and returns how many those were. Content-Length is no field.
 func (m *Message) Keep(allow *HeaderSet) int {
 	m.check()

@@ -10,23 +10,23 @@ import (
 	"strings"
 )
 
-// files are what lies beside a manifest.
-type files struct{ key, chain, root string }
+// Files are what lies beside a manifest: the key of an instance, its certificates, and the core's root.
+type Files struct{ Key, Chain, Root string }
 
-// filesOf names them after manifest and instance, as `imsafe service request` does.
-func filesOf(manifest, instance string) files {
+// FilesOf names them after manifest and instance.
+func FilesOf(manifest, instance string) Files {
 	base := strings.TrimSuffix(strings.TrimSuffix(manifest, ".toml"), ".service") + "." + instance
-	return files{key: base + ".key", chain: base + ".crt", root: filepath.Join(filepath.Dir(manifest), "core-ca.crt")}
+	return Files{Key: base + ".key", Chain: base + ".crt", Root: filepath.Join(filepath.Dir(manifest), "core-ca.crt")}
 }
 
 func (d *Dialer) roots() (*x509.CertPool, error) {
-	text, err := os.ReadFile(d.files.root)
+	text, err := os.ReadFile(d.files.Root)
 	if err != nil {
 		return nil, fmt.Errorf("link: the core's root: %w; `imsafe service request` fetches it", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("link: %s holds no certificate", d.files.root)
+		return nil, fmt.Errorf("link: %s holds no certificate", d.files.Root)
 	}
 	return pool, nil
 }
@@ -42,7 +42,7 @@ func (d *Dialer) certificate() (*tls.Certificate, error) {
 	if err := d.private(); err != nil {
 		return nil, err
 	}
-	pair, err := tls.LoadX509KeyPair(d.files.chain, d.files.key)
+	pair, err := tls.LoadX509KeyPair(d.files.Chain, d.files.Key)
 	if err != nil {
 		return nil, fmt.Errorf("link: %w; `imsafe service request` without --token fetches the certificate", err)
 	}
@@ -50,7 +50,7 @@ func (d *Dialer) certificate() (*tls.Certificate, error) {
 		return nil, err
 	}
 	if _, ok := pair.PrivateKey.(*ecdsa.PrivateKey); !ok {
-		return nil, fmt.Errorf("link: %s is no ECDSA key", d.files.key)
+		return nil, fmt.Errorf("link: %s is no ECDSA key", d.files.Key)
 	}
 	return &pair, nil
 }
@@ -64,21 +64,21 @@ func (d *Dialer) ours(leaf *x509.Certificate) error {
 	}
 	switch now := d.o.Clock.Wall(); {
 	case !named || leaf.VerifyHostname(d.manifest.Host()) != nil:
-		return fmt.Errorf("link: %s is not the certificate of %s", d.files.chain, d.manifest.Identity(d.o.Instance))
+		return fmt.Errorf("link: %s is not the certificate of %s", d.files.Chain, d.manifest.Identity(d.o.Instance))
 	case now.After(leaf.NotAfter):
-		return fmt.Errorf("link: %s ended at %s; `imsafe service renew` fetches another", d.files.chain, leaf.NotAfter)
+		return fmt.Errorf("link: %s ended at %s; `imsafe service renew` fetches another", d.files.Chain, leaf.NotAfter)
 	}
 	return nil
 }
 
 // private refuses a key that others may read.
 func (d *Dialer) private() error {
-	info, err := os.Stat(d.files.key)
+	info, err := os.Stat(d.files.Key)
 	if err != nil {
 		return fmt.Errorf("link: no key: %w; `imsafe service request` makes one", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("link: %s may be read by others (%v): chmod 600", d.files.key, info.Mode().Perm())
+		return fmt.Errorf("link: %s may be read by others (%v): chmod 600", d.files.Key, info.Mode().Perm())
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ type Pipe interface {
 type Dialer struct {
 	o        Options
 	manifest *isc.Manifest
-	files    files
+	files    Files
 	streams  *siptransport.Streams
 	state    atomic.Pointer[tls.ConnectionState]
 	counters Counters
@@ -76,7 +76,7 @@ func Open(path string, m *isc.Manifest, o Options) (*Dialer, error) {
 	if o.Clock == nil {
 		o.Clock = shard.RealClock()
 	}
-	d := &Dialer{o: o, manifest: m, files: filesOf(path, o.Instance)}
+	d := &Dialer{o: o, manifest: m, files: FilesOf(path, o.Instance)}
 	if d.o.Core == "" {
 		d.o.Core = d.coreName() + ":5061"
 	}

@@ -83,11 +83,11 @@ func (d *Dialer) renew(ctx context.Context) (err error) {
 	if err := d.ours(leaf); err != nil {
 		return err
 	}
-	next := d.files.chain + ".new"
+	next := d.files.Chain + ".new"
 	if err := os.WriteFile(next, chain, 0o644); err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	return os.Rename(next, d.files.chain)
+	return os.Rename(next, d.files.Chain)
 }
 
 // key reads the key, which does not leave this machine.
@@ -95,7 +95,7 @@ func (d *Dialer) key() (*ecdsa.PrivateKey, error) {
 	if err := d.private(); err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(d.files.key)
+	text, err := os.ReadFile(d.files.Key)
 	if err != nil {
 		return nil, fmt.Errorf("link: %w", err)
 	}
@@ -107,7 +107,7 @@ func (d *Dialer) key() (*ecdsa.PrivateKey, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("link: %s is no ECDSA key", d.files.key)
+	return nil, fmt.Errorf("link: %s is no ECDSA key", d.files.Key)
 }
 
 // request is for the same names: one URI and the host of the endpoint.

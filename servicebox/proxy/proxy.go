@@ -53,12 +53,12 @@ func (t *Translator) ToServer(m *sip.Message) error {
 		if err := t.popVia(m); err != nil {
 			return err
 		}
-		t.each(m, sip.HdrRecordRoute, t.localise)
+		m.Rewrite(sip.HdrRecordRoute, t.localise)
 		return nil
 	}
 	own := t.takeOwn(m)
-	t.each(m, sip.HdrRoute, t.localise)
-	t.each(m, sip.HdrRecordRoute, t.localise)
+	m.Rewrite(sip.HdrRoute, t.localise)
+	m.Rewrite(sip.HdrRecordRoute, t.localise)
 	if own != "" {
 		m.PrependString(sip.HdrRoute, "<"+own+">")
 	}
@@ -75,33 +75,18 @@ func (t *Translator) ToCore(m *sip.Message) error {
 		if err := t.popVia(m); err != nil {
 			return err
 		}
-		t.each(m, sip.HdrRecordRoute, t.globalise)
-		t.each(m, sip.HdrContact, t.globaliseContact)
+		m.Rewrite(sip.HdrRecordRoute, t.globalise)
+		m.Rewrite(sip.HdrContact, t.globaliseContact)
 		return nil
 	}
-	t.each(m, sip.HdrRoute, t.globalise)
+	m.Rewrite(sip.HdrRoute, t.globalise)
 	if route := m.Get(sip.HdrRoute); route != nil && t.isOurs(route) {
 		m.RemoveFirst(sip.HdrRoute) // a server that has the proxy for its outbound proxy
 	}
-	t.each(m, sip.HdrRecordRoute, t.globalise)
-	t.each(m, sip.HdrContact, t.globaliseContact)
+	m.Rewrite(sip.HdrRecordRoute, t.globalise)
+	m.Rewrite(sip.HdrContact, t.globaliseContact)
 	t.pushVia(m, "TLS", t.c.Host)
 	return nil
-}
-
-// each replaces the values of a field.
-func (t *Translator) each(m *sip.Message, h sip.HeaderID, change func([]byte) []byte) {
-	if !m.Has(h) {
-		return
-	}
-	var values [][]byte
-	for v := range m.Values(h) {
-		values = append(values, change(bytes.Clone(v)))
-	}
-	m.Remove(h)
-	for _, v := range values {
-		m.Append(h, v)
-	}
 }
 
 // localise gives an entry of the core the proxy's address; the platform's own becomes the server's again.

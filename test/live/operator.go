@@ -29,7 +29,7 @@ import (
 // Operator is a running node with a door for enrolment, and who operates it: approves service platforms with a key that the node has not.
 type Operator struct {
 	*Node
-	Context  context.Context // of 30 seconds, or of the test if that is less
+	Context  context.Context // of 30 seconds from the start
 	approver ed25519.PrivateKey
 	client   *management.Client
 }

@@ -13,6 +13,7 @@ import (
 func named(m *sip.Message) {
 	v := string(m.Get(sip.HdrFrom))
 	m.SetString(sip.HdrFrom, `"Alice" `+v)
+	m.SetString(sip.HdrContact, `"Alice" `+string(m.Get(sip.HdrContact))+`;+sip.instance="<urn:gsma:imei:90420156-025763-0>"`)
 }
 
 // blind fails if a platform has seen one of these words in what was said to it.
@@ -71,8 +72,8 @@ func TestServices_pseudonyms(t *testing.T) {
 			s.talk()
 			calls = append(calls, caller(out.Seen[len(out.Seen)-3]), caller(screen.Seen[len(screen.Seen)-3]))
 		}
-		blind(t, out, s.alice.IMPU, s.bob.IMPU, `"Alice"`)
-		blind(t, screen, s.alice.IMPU, s.bob.IMPU, `"Alice"`)
+		blind(t, out, s.alice.IMPU, s.bob.IMPU, `"Alice"`, "imei")
+		blind(t, screen, s.alice.IMPU, s.bob.IMPU, `"Alice"`, "imei")
 		if calls[0] == "" || calls[0] != calls[2] || calls[1] != calls[3] || calls[0] == calls[1] {
 			t.Errorf("the caller is known as %v", calls)
 		}
