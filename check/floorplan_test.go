@@ -31,6 +31,7 @@ var floorPlan = []row{
 	{"proto/overload", "proto/sip", "", ""}, // for the parameters of a Via
 	{"proto/siptxn", "proto/sip proto/shard proto/siptransport proto/overload", "", ""},
 	{"proto/diameter", "proto/shard", "x/net x/sys", ""},
+	{"proto/xmltree", "", "", ""},
 	{"proto/dns", "", "miekg/dns", ""},
 	{"proto/secagree", "", "", ""},
 	{"proto/passport", "", "go-jose", ""},
@@ -63,8 +64,9 @@ var floorPlan = []row{
 	// Reference points: contracts, their wire forms and their contract tests.
 	// Triggers are filter criteria, so isc knows cx; a manifest is a document of its own, which is read where it is checked.
 	{"refpoint/isc", "refpoint/cx proto/sip proto/sdp proto/shard secure", "go-toml", ""},
-	{"refpoint/sh", "refpoint/cx proto/shard", "", ""}, // its filter criteria and charging functions are those of Cx
+	{"refpoint/sh", "refpoint/cx proto/shard proto/xmltree", "", ""}, // its filter criteria and charging functions are those of Cx
 	{"refpoint/sh/shtest", "refpoint/sh proto/shard", "", ""},
+	{"refpoint/cx", "proto/sip proto/sdp proto/shard proto/aka proto/xmltree secure", "", ""},
 	{"refpoint/*", "proto/sip proto/sdp proto/shard proto/aka secure", "", ""},
 	{"refpoint/*/*wire", "^ proto/sip proto/sdp proto/shard proto/aka proto/diameter secure", "", ""},
 	{"refpoint/*/*test", "^ proto/* secure", "", ""},

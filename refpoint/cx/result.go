@@ -6,22 +6,22 @@ import (
 	"log/slog"
 )
 
-// Result is the outcome of an operation: a Result-Code of the Diameter base protocol or an
-// Experimental-Result-Code of 3GPP (TS 29.229 6.2). The two number ranges overlap, so the value
-// keeps them apart; the zero value is no result.
+// Result is the outcome of an operation of Cx or Sh: a Result-Code of the Diameter base protocol or an Experimental-Result-Code of 3GPP,
+// whose numbers the two reference points share (TS 29.229 6.2, TS 29.329 6.2). The two number ranges overlap, so the value keeps
+// them apart; the zero value is no result.
 type Result uint32
 
-// experimental marks an Experimental-Result-Code of vendor 10415.
-const experimental Result = 1 << 31
+// Experimental marks an Experimental-Result-Code of vendor 10415.
+const Experimental Result = 1 << 31
 
 // Results that are not failures.
 const (
 	ResultSuccess                    Result = 2001                // DIAMETER_SUCCESS
 	ResultLimitedSuccess             Result = 2002                // DIAMETER_LIMITED_SUCCESS
-	ResultFirstRegistration                 = experimental | 2001 // DIAMETER_FIRST_REGISTRATION
-	ResultSubsequentRegistration            = experimental | 2002 // DIAMETER_SUBSEQUENT_REGISTRATION
-	ResultUnregisteredService               = experimental | 2003 // DIAMETER_UNREGISTERED_SERVICE
-	ResultSuccessServerNameNotStored        = experimental | 2004 // DIAMETER_SUCCESS_SERVER_NAME_NOT_STORED
+	ResultFirstRegistration                 = Experimental | 2001 // DIAMETER_FIRST_REGISTRATION
+	ResultSubsequentRegistration            = Experimental | 2002 // DIAMETER_SUBSEQUENT_REGISTRATION
+	ResultUnregisteredService               = Experimental | 2003 // DIAMETER_UNREGISTERED_SERVICE
+	ResultSuccessServerNameNotStored        = Experimental | 2004 // DIAMETER_SUCCESS_SERVER_NAME_NOT_STORED
 )
 
 // Results that are failures; they travel as *ResultError.
@@ -33,17 +33,17 @@ const (
 	ResultAVPNotAllowed             Result = 5008 // DIAMETER_AVP_NOT_ALLOWED
 	ResultAVPOccursTooManyTimes     Result = 5009 // DIAMETER_AVP_OCCURS_TOO_MANY_TIMES
 	ResultUnableToComply            Result = 5012 // DIAMETER_UNABLE_TO_COMPLY
-	ResultUserUnknown                      = experimental | 5001
-	ResultIdentitiesDontMatch              = experimental | 5002
-	ResultIdentityNotRegistered            = experimental | 5003
-	ResultRoamingNotAllowed                = experimental | 5004
-	ResultIdentityAlreadyRegistered        = experimental | 5005
-	ResultAuthSchemeNotSupported           = experimental | 5006
-	ResultInAssignmentType                 = experimental | 5007
-	ResultTooMuchData                      = experimental | 5008
-	ResultNotSupportedUserData             = experimental | 5009
-	ResultFeatureUnsupported               = experimental | 5011
-	ResultServingNodeFeatureUnsup          = experimental | 5012
+	ResultUserUnknown                      = Experimental | 5001
+	ResultIdentitiesDontMatch              = Experimental | 5002
+	ResultIdentityNotRegistered            = Experimental | 5003
+	ResultRoamingNotAllowed                = Experimental | 5004
+	ResultIdentityAlreadyRegistered        = Experimental | 5005
+	ResultAuthSchemeNotSupported           = Experimental | 5006
+	ResultInAssignmentType                 = Experimental | 5007
+	ResultTooMuchData                      = Experimental | 5008
+	ResultNotSupportedUserData             = Experimental | 5009
+	ResultFeatureUnsupported               = Experimental | 5011
+	ResultServingNodeFeatureUnsup          = Experimental | 5012
 )
 
 var resultNames = map[Result]string{
@@ -61,19 +61,26 @@ var resultNames = map[Result]string{
 	ResultInAssignmentType:       "assignment type does not fit the state",
 	ResultTooMuchData:            "too much data", ResultNotSupportedUserData: "user data not supported",
 	ResultFeatureUnsupported: "feature not supported", ResultServingNodeFeatureUnsup: "serving node lacks the feature",
+	// of Sh
+	Experimental | 4100: "user data not available", Experimental | 4101: "prior update in progress",
+	Experimental | 5100: "user data not recognized", Experimental | 5101: "operation not allowed",
+	Experimental | 5102: "user data cannot be read", Experimental | 5103: "user data cannot be modified",
+	Experimental | 5104: "user data cannot be notified", Experimental | 5105: "transparent data out of sync",
+	Experimental | 5106: "data of the subscription absent", Experimental | 5107: "no subscription to the data",
+	Experimental | 5108: "DSAI not available",
 }
 
 // Code returns the number as it stands in the AVP.
-func (r Result) Code() uint32 { return uint32(r &^ experimental) }
+func (r Result) Code() uint32 { return uint32(r &^ Experimental) }
 
 // Experimental says whether the number is an Experimental-Result-Code of 3GPP.
-func (r Result) Experimental() bool { return r&experimental != 0 }
+func (r Result) Experimental() bool { return r&Experimental != 0 }
 
 // MakeResult is the inverse of Code and Experimental, for a wire form.
-func MakeResult(code uint32, exp bool) Result {
-	r := Result(code) &^ experimental
-	if exp {
-		r |= experimental
+func MakeResult(code uint32, experimental bool) Result {
+	r := Result(code) &^ Experimental
+	if experimental {
+		r |= Experimental
 	}
 	return r
 }
@@ -87,16 +94,16 @@ func (r Result) String() string {
 		return s
 	}
 	if r.Experimental() {
-		return fmt.Sprintf("experimental result %d", r.Code())
+		return fmt.Sprintf("Experimental result %d", r.Code())
 	}
 	return fmt.Sprintf("result %d", r.Code())
 }
 
-// ResultError is the one error that crosses Cx. Inner detail stays inside.
+// ResultError is the one error that crosses Cx and Sh. Inner detail stays inside.
 type ResultError struct{ Result Result }
 
 // Error names the result.
-func (e *ResultError) Error() string { return "cx: " + e.Result.String() }
+func (e *ResultError) Error() string { return "diameter: " + e.Result.String() }
 
 // Is makes errors.Is compare results, so that an error decoded from a wire equals the sentinel.
 func (e *ResultError) Is(target error) bool {

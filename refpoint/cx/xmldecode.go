@@ -1,354 +1,164 @@
 package cx
 
 import (
-	"bytes"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
-	"strings"
+
+	"imsafe/proto/xmltree"
 )
 
-// The limits of a profile in XML. A profile beyond them is refused whole.
-const (
-	MaxProfileSize     = 256 << 10 // octets of XML
-	maxProfileDepth    = 16        // nested elements; Annex E needs 9
-	maxProfileElements = 20000
-	maxProfileText     = 4096 // octets of one value
-)
+// MaxProfileSize is the most octets of XML that a profile has. One beyond this, or the limits below, is refused whole.
+const MaxProfileSize = 256 << 10
+
+// limits are those of a profile; Annex E needs nine levels.
+func limits() xmltree.Limits {
+	return xmltree.Limits{Octets: MaxProfileSize, Depth: 16, Elements: 20000, Text: 4096}
+}
 
 // ErrProfile is wrapped by every error of DecodeProfile.
 var ErrProfile = errors.New("cx: user profile")
 
-func profileError(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrProfile, fmt.Errorf(format, args...))
-}
-
-// DecodeProfile reads the XML form of TS 29.228 Annex E. It is strict where a mistake could change a
-// user's rights: no DTD, no entities of its own, no element twice that stands once in the schema, no
-// unknown element outside an Extension, no value out of its range. Elements that a later release put
-// into an Extension, or that stand in a foreign namespace, are skipped. Criteria come back ordered by
-// priority. Every error wraps ErrProfile and names the element.
+// DecodeProfile reads the XML form of TS 29.228 Annex E, as strictly as xmltree does, and no value out of its range. Elements that a later
+// release put into an Extension, or that stand in a foreign namespace, are skipped. Criteria come back ordered by priority. Every error
+// wraps ErrProfile and names the element.
 func DecodeProfile(data []byte) (*UserProfile, error) {
-	root, err := parseTree(data)
-	if err != nil {
-		return nil, err
-	}
-	if root.name != "IMSSubscription" {
-		return nil, profileError("the root is %q, not IMSSubscription", root.name)
-	}
 	p := &UserProfile{}
-	err = root.each([]string{"ServiceProfile", "ReferenceLocationInformation"}, func(e *element) error {
-		switch e.name {
-		case "PrivateID":
-			p.IMPI = IMPI(e.text)
-		case "IMSI":
-			p.IMSI = e.text
-		case "ReferenceLocationInformation":
-			return e.referenceLocation(&p.ReferenceLocation)
-		case "ServiceProfile":
-			s, err := e.serviceProfile()
-			p.ServiceProfiles = append(p.ServiceProfiles, s)
-			return err
-		default:
-			return errUnknownElement
-		}
-		return nil
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case p.IMPI == "":
-		return nil, profileError("PrivateID is missing")
-	case len(p.ServiceProfiles) == 0:
-		return nil, profileError("ServiceProfile is missing")
+	if err := p.read(data); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProfile, err)
 	}
 	return p, nil
 }
 
-// DecodeCriterion reads one filter criterion, an InitialFilterCriteria element, as strictly as DecodeProfile. Every error wraps ErrProfile.
-func DecodeCriterion(data []byte) (InitialFilterCriteria, error) {
-	root, err := parseTree(data)
+func (p *UserProfile) read(data []byte) error {
+	root, err := xmltree.Parse(data, limits())
+	if err != nil {
+		return err
+	}
+	if root.Name != "IMSSubscription" {
+		return fmt.Errorf("the root is %q, not IMSSubscription", root.Name)
+	}
+	err = root.Each([]string{"ServiceProfile", "ReferenceLocationInformation"}, func(e *xmltree.Element) error {
+		switch e.Name {
+		case "PrivateID":
+			return xmltree.String(e, &p.IMPI)
+		case "IMSI":
+			return xmltree.String(e, &p.IMSI)
+		case "ReferenceLocationInformation":
+			return referenceLocation(e, &p.ReferenceLocation)
+		case "ServiceProfile":
+			s, err := serviceProfile(e)
+			p.ServiceProfiles = append(p.ServiceProfiles, s)
+			return err
+		}
+		return xmltree.ErrUnknown
+	})
 	switch {
 	case err != nil:
-		return InitialFilterCriteria{}, err
-	case root.name != "InitialFilterCriteria":
-		return InitialFilterCriteria{}, profileError("the root is %q, not InitialFilterCriteria", root.name)
-	}
-	return root.criterion()
-}
-
-// element is a parsed element. Text is kept of leaves only.
-type element struct {
-	name string
-	text string
-	kids []*element
-}
-
-// parseTree reads one document into memory, within the limits.
-func parseTree(data []byte) (*element, error) {
-	if len(data) > MaxProfileSize {
-		return nil, profileError("%d octets, at most %d", len(data), MaxProfileSize)
-	}
-	d := xml.NewDecoder(bytes.NewReader(data))
-	d.Entity = map[string]string{} // only the five of XML
-	d.CharsetReader = func(charset string, _ io.Reader) (io.Reader, error) {
-		return nil, fmt.Errorf("encoding %q, only UTF-8", charset)
-	}
-	t := tree{}
-	for {
-		tok, err := d.Token()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, profileError("%w", err)
-		}
-		switch tok := tok.(type) {
-		case xml.Directive:
-			err = profileError("a document type is not allowed")
-		case xml.StartElement:
-			err = t.start(tok.Name)
-		case xml.EndElement:
-			err = t.end()
-		case xml.CharData:
-			err = t.chars(tok)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if t.root == nil {
-		return nil, profileError("no element")
-	}
-	return t.root, nil
-}
-
-// tree is a document while it is read.
-type tree struct {
-	root     *element
-	open     []*element
-	elements int
-}
-
-func (t *tree) start(name xml.Name) error {
-	if t.elements++; t.elements > maxProfileElements || len(t.open) >= maxProfileDepth {
-		return profileError("more than %d elements or %d levels", maxProfileElements, maxProfileDepth)
-	}
-	e := &element{name: name.Local}
-	if name.Space != "" {
-		e.name = "" // foreign namespace: kept as a nameless element, which everybody skips
-	}
-	if len(t.open) > 0 {
-		top := t.open[len(t.open)-1]
-		top.kids = append(top.kids, e)
-	} else if t.root == nil {
-		t.root = e
-	} else {
-		return profileError("a second root")
-	}
-	t.open = append(t.open, e)
-	return nil
-}
-
-func (t *tree) end() error {
-	top := t.open[len(t.open)-1]
-	t.open = t.open[:len(t.open)-1]
-	top.text = strings.TrimSpace(top.text)
-	if len(top.kids) > 0 && top.text != "" {
-		return profileError("text beside the elements of %s", top.name)
+		return err
+	case p.IMPI == "":
+		return errors.New("PrivateID is missing")
+	case len(p.ServiceProfiles) == 0:
+		return errors.New("ServiceProfile is missing")
 	}
 	return nil
 }
 
-func (t *tree) chars(text xml.CharData) error {
-	if len(t.open) == 0 {
-		if len(bytes.TrimSpace(text)) > 0 {
-			return profileError("text outside the root")
-		}
-		return nil
-	}
-	top := t.open[len(t.open)-1]
-	if len(top.text)+len(text) > maxProfileText {
-		return profileError("the text of %s is longer than %d octets", top.name, maxProfileText)
-	}
-	top.text += string(text)
-	return nil
-}
-
-// errUnknownElement is what a visitor returns for a name it does not know.
-var errUnknownElement = errors.New("unknown element")
-
-// each visits the children, those inside nested Extensions too (Annex E nests one per release). An
-// element outside repeatable may stand once. Unknown elements are skipped inside an Extension only.
-func (e *element) each(repeatable []string, visit func(*element) error) error {
-	var seen []string
-	var walk func(*element, bool, int) error
-	walk = func(parent *element, strict bool, depth int) error {
-		extended := false
-		for _, k := range parent.kids {
-			switch {
-			case k.name == "":
-				continue
-			case k.name == "Extension":
-				if extended {
-					return profileError("two Extensions in %s", parent.name)
-				}
-				extended = true
-				if err := walk(k, false, depth+1); err != nil {
-					return err
-				}
-				continue
-			case !slices.Contains(repeatable, k.name):
-				if slices.Contains(seen, k.name) {
-					return profileError("%s stands twice in %s", k.name, e.name)
-				}
-				seen = append(seen, k.name)
-			}
-			err := visit(k)
-			if err == errUnknownElement {
-				if !strict {
-					continue
-				}
-				return profileError("unknown element %s in %s", k.name, e.name)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return walk(e, true, 0)
-}
-
-// number reads an integer from least to most.
-func (e *element) number(to *int, least, most int) error {
-	n, err := strconv.Atoi(e.text)
-	if err != nil || n < least || n > most || len(e.kids) > 0 {
-		return profileError("%s is %q, not a number from %d to %d", e.name, e.text, least, most)
-	}
-	*to = n
-	return nil
-}
-
-// boolean reads xs:boolean.
-func (e *element) boolean(to *bool) error {
-	switch e.text {
-	case "1", "true":
-		*to = true
-	case "0", "false":
-		*to = false
-	default:
-		return profileError("%s is %q, not a boolean", e.name, e.text)
-	}
-	return nil
-}
-
-func (e *element) referenceLocation(to **ReferenceLocation) error {
+func referenceLocation(e *xmltree.Element, to **ReferenceLocation) error {
 	if *to != nil {
 		return nil // more than one: the first is taken (table E.2 note 5)
 	}
 	r := &ReferenceLocation{}
 	*to = r
-	return e.each(nil, func(k *element) error {
-		switch k.name {
+	return e.Each(nil, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "AccessType":
-			r.AccessType = k.text
+			return xmltree.String(k, &r.AccessType)
 		case "AccessInfo":
-			r.AccessInfo = k.text
+			return xmltree.String(k, &r.AccessInfo)
 		case "AccessValue":
-			r.AccessValue = k.text
-		default:
-			return errUnknownElement
+			return xmltree.String(k, &r.AccessValue)
 		}
-		return nil
+		return xmltree.ErrUnknown
 	})
 }
 
-func (e *element) serviceProfile() (ServiceProfile, error) {
+func serviceProfile(e *xmltree.Element) (ServiceProfile, error) {
 	s := ServiceProfile{SubscribedMediaProfile: -1}
 	repeatable := []string{"PublicIdentity", "InitialFilterCriteria", "SharedIFCSetID"}
-	err := e.each(repeatable, func(k *element) error {
-		switch k.name {
+	err := e.Each(repeatable, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "PublicIdentity":
-			p, err := k.publicIdentity()
+			p, err := publicIdentity(k)
 			s.PublicIdentities = append(s.PublicIdentities, p)
 			return err
 		case "CoreNetworkServicesAuthorization":
-			return k.servicesAuthorization(&s)
+			return servicesAuthorization(k, &s)
 		case "InitialFilterCriteria":
-			c, err := k.criterion()
+			c, err := ReadCriterion(k)
 			s.Criteria = append(s.Criteria, c)
 			return err
 		case "SharedIFCSetID":
-			var id int
-			err := k.number(&id, 0, 1<<31-1)
+			id, err := k.Number(0, 1<<31-1)
 			s.SharedIFCSetIDs = append(s.SharedIFCSetIDs, id)
 			return err
 		}
-		return errUnknownElement
+		return xmltree.ErrUnknown
 	})
 	if err == nil && len(s.PublicIdentities) == 0 {
-		err = profileError("PublicIdentity is missing in ServiceProfile")
+		err = errors.New("PublicIdentity is missing in ServiceProfile")
 	}
 	slices.SortStableFunc(s.Criteria, func(a, b InitialFilterCriteria) int { return a.Priority - b.Priority })
 	return s, err
 }
 
-func (e *element) servicesAuthorization(s *ServiceProfile) error {
-	return e.each(nil, func(k *element) error {
-		switch k.name {
+func servicesAuthorization(e *xmltree.Element, s *ServiceProfile) error {
+	return e.Each(nil, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "SubscribedMediaProfileId":
-			return k.number(&s.SubscribedMediaProfile, 0, 1<<31-1)
+			return xmltree.Integer(k, &s.SubscribedMediaProfile, 0, 1<<31-1)
 		case "ListOfServiceIds":
 			s.AllowedServiceIDs = []string{}
-			return k.each([]string{"ServiceId"}, func(id *element) error {
-				if id.name != "ServiceId" {
-					return errUnknownElement
+			return k.Each([]string{"ServiceId"}, func(id *xmltree.Element) error {
+				if id.Name != "ServiceId" {
+					return xmltree.ErrUnknown
 				}
-				s.AllowedServiceIDs = append(s.AllowedServiceIDs, id.text)
-				return nil
+				s.AllowedServiceIDs = append(s.AllowedServiceIDs, "")
+				return xmltree.String(id, &s.AllowedServiceIDs[len(s.AllowedServiceIDs)-1])
 			})
 		}
-		return errUnknownElement
+		return xmltree.ErrUnknown
 	})
 }
 
-func (e *element) publicIdentity() (PublicIdentity, error) {
+func publicIdentity(e *xmltree.Element) (PublicIdentity, error) {
 	p := PublicIdentity{ServicePriorityLevel: -1}
-	err := e.each([]string{"ExtendedPriority"}, func(k *element) error {
-		switch k.name {
+	err := e.Each([]string{"ExtendedPriority"}, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "BarringIndication":
-			return k.boolean(&p.Barred)
+			return xmltree.Boolean(k, &p.Barred)
 		case "Identity":
-			p.Identity = IMPU(k.text)
+			return xmltree.String(k, &p.Identity)
 		case "IdentityType":
-			var n int
-			err := k.number(&n, 0, int(WildcardedIMPU))
-			p.Type = IdentityType(n)
-			return err
+			return xmltree.Integer(k, &p.Type, 0, int(WildcardedIMPU))
 		case "WildcardedPSI":
-			p.WildcardedPSI = IMPU(k.text)
+			return xmltree.String(k, &p.WildcardedPSI)
 		case "DisplayName":
-			p.DisplayName = k.text
+			return xmltree.String(k, &p.DisplayName)
 		case "AliasIdentityGroupID":
-			p.AliasGroupID = k.text
+			return xmltree.String(k, &p.AliasGroupID)
 		case "WildcardedIMPU":
-			p.WildcardedIMPU = IMPU(k.text)
+			return xmltree.String(k, &p.WildcardedIMPU)
 		case "ServiceLevelTraceInfo":
-			p.ServiceLevelTraceInfo = k.text
+			return xmltree.String(k, &p.ServiceLevelTraceInfo)
 		case "ServicePriorityLevel":
-			return k.number(&p.ServicePriorityLevel, 0, 4)
+			return xmltree.Integer(k, &p.ServicePriorityLevel, 0, 4)
 		case "ExtendedPriority":
-			return k.extendedPriority(&p)
+			return extendedPriority(k, &p)
 		case "MaxNumOfAllowedSimultRegistrations":
-			return k.number(&p.MaxRegistrations, 1, 1<<16)
-		default:
-			return errUnknownElement
+			return xmltree.Integer(k, &p.MaxRegistrations, 1, 1<<16)
 		}
-		return nil
+		return xmltree.ErrUnknown
 	})
 	// The identity of a range is the range: the element that stands in its place says nothing (TS 29.228 B.2.1).
 	switch {
@@ -358,164 +168,151 @@ func (e *element) publicIdentity() (PublicIdentity, error) {
 		p.Identity = p.WildcardedIMPU
 	}
 	if err == nil && p.Identity == "" {
-		err = profileError("Identity is missing in PublicIdentity")
+		err = errors.New("Identity is missing in PublicIdentity")
 	}
 	return p, err
 }
 
-func (e *element) extendedPriority(p *PublicIdentity) error {
+func extendedPriority(e *xmltree.Element, p *PublicIdentity) error {
 	var x ExtendedPriority
-	err := e.each(nil, func(k *element) error {
-		switch k.name {
+	err := e.Each(nil, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "PriorityNamespace":
-			x.Namespace = k.text
+			return xmltree.String(k, &x.Namespace)
 		case "PriorityLevel":
-			x.Level = k.text
-		default:
-			return errUnknownElement
+			return xmltree.String(k, &x.Level)
 		}
-		return nil
+		return xmltree.ErrUnknown
 	})
 	p.ExtendedPriorities = append(p.ExtendedPriorities, x)
 	return err
 }
 
-func (e *element) criterion() (InitialFilterCriteria, error) {
+// ReadCriterion reads one filter criterion, an InitialFilterCriteria element: Sh has it in the same form (TS 29.328 Annex D).
+func ReadCriterion(e *xmltree.Element) (InitialFilterCriteria, error) {
 	c := InitialFilterCriteria{Priority: -1}
-	err := e.each(nil, func(k *element) error {
-		switch k.name {
+	err := e.Each(nil, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "Priority":
-			return k.number(&c.Priority, 0, 1<<31-1)
+			return xmltree.Integer(k, &c.Priority, 0, 1<<31-1)
 		case "TriggerPoint":
-			t, err := k.triggerPoint()
+			t, err := triggerPoint(k)
 			c.Trigger = t
 			return err
 		case "ApplicationServer":
-			return k.applicationServer(&c.Server)
+			return applicationServer(k, &c.Server)
 		case "ProfilePartIndicator":
-			var n int
-			err := k.number(&n, 0, 1)
+			n, err := k.Number(0, 1)
 			c.Part = ProfilePart(n + 1)
 			return err
 		}
-		return errUnknownElement
+		return xmltree.ErrUnknown
 	})
 	switch {
 	case err != nil:
 	case c.Priority < 0:
-		err = profileError("Priority is missing in InitialFilterCriteria")
+		err = errors.New("Priority is missing in InitialFilterCriteria")
 	case c.Server.ServerName == "":
-		err = profileError("ServerName is missing in InitialFilterCriteria")
+		err = errors.New("ServerName is missing in InitialFilterCriteria")
 	}
 	return c, err
 }
 
-func (e *element) applicationServer(s *ApplicationServer) error {
-	return e.each(nil, func(k *element) error {
-		switch k.name {
+func applicationServer(e *xmltree.Element, s *ApplicationServer) error {
+	return e.Each(nil, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "ServerName":
-			s.ServerName = k.text
+			return xmltree.String(k, &s.ServerName)
 		case "DefaultHandling":
-			var n int
-			err := k.number(&n, 0, int(SessionTerminated))
-			s.DefaultHandling = DefaultHandling(n)
-			return err
+			return xmltree.Integer(k, &s.DefaultHandling, 0, int(SessionTerminated))
 		case "ServiceInfo":
-			s.ServiceInfo = k.text
+			return xmltree.String(k, &s.ServiceInfo)
 		case "IncludeRegisterRequest":
 			s.IncludeRegisterRequest = true
+			return nil
 		case "IncludeRegisterResponse":
 			s.IncludeRegisterResponse = true
-		default:
-			return errUnknownElement
+			return nil
 		}
-		return nil
+		return xmltree.ErrUnknown
 	})
 }
 
-func (e *element) triggerPoint() (*TriggerPoint, error) {
+func triggerPoint(e *xmltree.Element) (*TriggerPoint, error) {
 	t, hasType := &TriggerPoint{}, false
-	err := e.each([]string{"SPT"}, func(k *element) error {
-		switch k.name {
+	err := e.Each([]string{"SPT"}, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "ConditionTypeCNF":
 			hasType = true
-			return k.boolean(&t.CNF)
+			return xmltree.Boolean(k, &t.CNF)
 		case "SPT":
-			s, err := k.spt()
+			s, err := spt(k)
 			t.SPTs = append(t.SPTs, s)
 			return err
 		}
-		return errUnknownElement
+		return xmltree.ErrUnknown
 	})
 	if err == nil && (!hasType || len(t.SPTs) == 0) {
-		err = profileError("ConditionTypeCNF or SPT is missing in TriggerPoint")
+		err = errors.New("ConditionTypeCNF or SPT is missing in TriggerPoint")
 	}
 	return t, err
 }
 
-func (e *element) spt() (SPT, error) {
+func spt(e *xmltree.Element) (SPT, error) {
 	var s SPT
 	choose := func(kind SPTKind) error {
 		if s.Kind != 0 {
-			return profileError("two conditions in one SPT")
+			return errors.New("two conditions in one SPT")
 		}
 		s.Kind = kind
 		return nil
 	}
-	err := e.each([]string{"Group", "RegistrationType"}, func(k *element) error {
-		switch k.name {
+	err := e.Each([]string{"Group", "RegistrationType"}, func(k *xmltree.Element) error {
+		switch k.Name {
 		case "ConditionNegated":
-			return k.boolean(&s.Negated)
+			return xmltree.Boolean(k, &s.Negated)
 		case "Group":
-			var g int
-			err := k.number(&g, 0, 1<<31-1)
+			g, err := k.Number(0, 1<<31-1)
 			s.Groups = append(s.Groups, g)
 			return err
 		case "RequestURI":
-			s.Pattern = k.text
-			return choose(SPTRequestURI)
+			return errors.Join(choose(SPTRequestURI), xmltree.String(k, &s.Pattern))
 		case "Method":
-			s.Pattern = k.text
-			return choose(SPTMethod)
+			return errors.Join(choose(SPTMethod), xmltree.String(k, &s.Pattern))
 		case "SIPHeader":
-			return errors.Join(choose(SPTSIPHeader), k.pair("Header", &s))
+			return errors.Join(choose(SPTSIPHeader), pair(k, "Header", &s))
 		case "SessionCase":
-			var n int
-			err := k.number(&n, 0, int(OriginatingCDIV))
-			s.Case = SessionCase(n)
-			return errors.Join(choose(SPTSessionCase), err)
+			return errors.Join(choose(SPTSessionCase), xmltree.Integer(k, &s.Case, 0, int(OriginatingCDIV)))
 		case "SessionDescription":
-			return errors.Join(choose(SPTSessionDescription), k.pair("Line", &s))
+			return errors.Join(choose(SPTSessionDescription), pair(k, "Line", &s))
 		case "RegistrationType":
-			var n int
-			err := k.number(&n, 0, 2)
+			n, err := k.Number(0, 2)
 			s.Registrations |= 1 << n
 			return err
 		}
-		return errUnknownElement
+		return xmltree.ErrUnknown
 	})
 	switch {
 	case err != nil:
 	case s.Kind == 0:
-		err = profileError("an SPT without a condition")
+		err = errors.New("an SPT without a condition")
 	case len(s.Groups) == 0:
-		err = profileError("an SPT without a Group")
+		err = errors.New("an SPT without a Group")
 	case s.Registrations != 0 && (s.Kind != SPTMethod || s.Pattern != "REGISTER"):
-		err = profileError("RegistrationType without Method REGISTER") // TS 29.228 B.2.3
+		err = errors.New("RegistrationType without Method REGISTER") // TS 29.228 B.2.3
 	}
 	return s, err
 }
 
-func (e *element) pair(first string, s *SPT) error {
-	return e.each(nil, func(k *element) error {
-		switch k.name {
+func pair(e *xmltree.Element, first string, s *SPT) error {
+	return e.Each(nil, func(k *xmltree.Element) error {
+		switch k.Name {
 		case first:
-			s.Pattern = k.text
+			return xmltree.String(k, &s.Pattern)
 		case "Content":
-			s.Content, s.HasContent = k.text, true
-		default:
-			return errUnknownElement
+			s.HasContent = true
+			return xmltree.String(k, &s.Content)
 		}
-		return nil
+		return xmltree.ErrUnknown
 	})
 }

@@ -24,7 +24,7 @@ func TestResultNumbers(t *testing.T) {
 }
 
 func TestResultError(t *testing.T) {
-	wrapped := fmt.Errorf("asking: %w", &ResultError{MakeResult(5102, true)})
+	wrapped := fmt.Errorf("asking: %w", &ResultError{Result: MakeResult(5102, true)})
 	if !errors.Is(wrapped, ErrUserDataCannotBeRead) || errors.Is(wrapped, ErrUserDataCannotBeModified) {
 		t.Error("results do not compare")
 	}

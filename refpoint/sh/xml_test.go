@@ -96,13 +96,13 @@ func TestEmptyPartsAreLeftOut(t *testing.T) {
 }
 
 // repository makes a document with one set of transparent data.
-func repository(content string) string {
+func repositoryData(content string) string {
 	return `<Sh-Data><RepositoryData><ServiceIndication>s</ServiceIndication><SequenceNumber>0</SequenceNumber>` + content + `</RepositoryData></Sh-Data>`
 }
 
 func TestDecodeDataRefuses(t *testing.T) {
 	ims := func(content string) string { return `<Sh-Data><Sh-IMS-Data>` + content + `</Sh-IMS-Data></Sh-Data>` }
-	if _, err := DecodeData([]byte(repository(`<ServiceData><a/></ServiceData>`))); err != nil {
+	if _, err := DecodeData([]byte(repositoryData(`<ServiceData><a/></ServiceData>`))); err != nil {
 		t.Fatalf("the sound twin of the cases below: %v", err)
 	}
 	for name, doc := range map[string]string{
@@ -111,25 +111,25 @@ func TestDecodeDataRefuses(t *testing.T) {
 		"another namespace":               `<Sh-Data xmlns="urn:x"/>`,
 		"two roots":                       "<Sh-Data/><Sh-Data/>",
 		"a document type":                 "<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><Sh-Data/>",
-		"a document type inside":          repository(`<ServiceData><!DOCTYPE x></ServiceData>`),
-		"an entity of its own":            repository(`<ServiceData>&e;</ServiceData>`),
+		"a document type inside":          repositoryData(`<ServiceData><!DOCTYPE x></ServiceData>`),
+		"an entity of its own":            repositoryData(`<ServiceData>&e;</ServiceData>`),
 		"another encoding":                `<?xml version="1.0" encoding="UTF-16"?><Sh-Data/>`,
-		"a processing instruction":        repository(`<ServiceData><?php evil ?></ServiceData>`),
+		"a processing instruction":        repositoryData(`<ServiceData><?php evil ?></ServiceData>`),
 		"one before the root":             `<?xml-stylesheet href="x"?><Sh-Data/>`,
 		"too large":                       "<Sh-Data>" + strings.Repeat(" ", MaxDataSize) + "</Sh-Data>",
 		"too deep":                        strings.Repeat("<Extension>", 60),
-		"too deep inside":                 repository(`<ServiceData>` + strings.Repeat("<a>", 40) + strings.Repeat("</a>", 40) + `</ServiceData>`),
-		"too many elements":               "<Sh-Data><Extension>" + strings.Repeat("<x/>", maxDataElements) + "</Extension></Sh-Data>",
-		"a text too long":                 ims("<SCSCFName>" + strings.Repeat("x", maxDataText+1) + "</SCSCFName>"),
+		"too deep inside":                 repositoryData(`<ServiceData>` + strings.Repeat("<a>", 40) + strings.Repeat("</a>", 40) + `</ServiceData>`),
+		"too many elements":               "<Sh-Data><Extension>" + strings.Repeat("<x/>", limits().Elements) + "</Extension></Sh-Data>",
+		"a text too long":                 ims("<SCSCFName>" + strings.Repeat("x", limits().Text+1) + "</SCSCFName>"),
 		"an unknown element":              "<Sh-Data><Surprise/></Sh-Data>",
 		"text between elements":           "<Sh-Data>hello<Sh-IMS-Data/></Sh-Data>",
 		"IMS data twice":                  "<Sh-Data><Sh-IMS-Data/><Sh-IMS-Data/></Sh-Data>",
-		"service data twice":              repository(`<ServiceData/><ServiceData/>`),
-		"service data elsewhere":          repository(`<x:ServiceData xmlns:x="urn:x">a</x:ServiceData>`),
-		"a prefix from outside":           `<Sh-Data xmlns:p="urn:p">` + repository(`<ServiceData><p:a/></ServiceData>`)[len("<Sh-Data>"):],
-		"a prefix on service data":        repository(`<ServiceData xmlns:p="urn:p"><p:a/></ServiceData>`),
-		"a prefix of an attribute":        repository(`<ServiceData><a p:b="1"/></ServiceData>`),
-		"an attribute twice":              repository(`<ServiceData><a b="1" b="2"/></ServiceData>`),
+		"service data twice":              repositoryData(`<ServiceData/><ServiceData/>`),
+		"service data elsewhere":          repositoryData(`<x:ServiceData xmlns:x="urn:x">a</x:ServiceData>`),
+		"a prefix from outside":           `<Sh-Data xmlns:p="urn:p">` + repositoryData(`<ServiceData><p:a/></ServiceData>`)[len("<Sh-Data>"):],
+		"a prefix on service data":        repositoryData(`<ServiceData xmlns:p="urn:p"><p:a/></ServiceData>`),
+		"a prefix of an attribute":        repositoryData(`<ServiceData><a p:b="1"/></ServiceData>`),
+		"an attribute twice":              repositoryData(`<ServiceData><a b="1" b="2"/></ServiceData>`),
 		"no service indication":           `<Sh-Data><RepositoryData><SequenceNumber>0</SequenceNumber></RepositoryData></Sh-Data>`,
 		"no sequence number":              `<Sh-Data><RepositoryData><ServiceIndication>s</ServiceIndication></RepositoryData></Sh-Data>`,
 		"a sequence number too large":     `<Sh-Data><RepositoryData><ServiceIndication>s</ServiceIndication><SequenceNumber>65536</SequenceNumber></RepositoryData></Sh-Data>`,
@@ -166,7 +166,7 @@ func TestCheckServiceData(t *testing.T) {
 func FuzzDecodeData(f *testing.F) {
 	f.Add([]byte(foreignData))
 	f.Add(wantData().AppendXML(nil))
-	f.Add([]byte(repository(`<ServiceData><a b="&amp;"><![CDATA[]]></a></ServiceData>`)))
+	f.Add([]byte(repositoryData(`<ServiceData><a b="&amp;"><![CDATA[]]></a></ServiceData>`)))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		d, err := DecodeData(doc)
 		if err != nil {

@@ -1,142 +1,97 @@
 package sh
 
 import (
-	"bytes"
-	"encoding/xml"
-	"strconv"
-
+	"imsafe/proto/xmltree"
 	"imsafe/refpoint/cx"
 )
 
 // AppendXML appends the XML form of TS 29.328 Annex D to dst: the content of the User-Data AVP. The form is deterministic. Text that XML
 // cannot carry is replaced by U+FFFD. ServiceData is written as it is: it was checked when it came in (CheckServiceData).
 func (d *Data) AppendXML(dst []byte) []byte {
-	w := xmlWriter{buf: append(dst, `<?xml version="1.0" encoding="UTF-8"?>`...)}
-	w.open("Sh-Data")
+	w := &xmltree.Writer{Buf: append(dst, xmltree.Declaration...)}
+	w.Open("Sh-Data")
 	if p := d.Identifiers; p != nil {
-		w.identifiers("PublicIdentifiers", p)
+		writeIdentifiers(w, "PublicIdentifiers", p)
 	}
 	for i := range d.Repository {
-		w.repository(&d.Repository[i])
+		writeRepository(w, &d.Repository[i])
 	}
 	if d.IMS != nil {
-		w.ims(d.IMS)
+		writeIms(w, d.IMS)
 	}
-	w.extension(
+	w.Extension(
 		func() {},
 		func() {
 			if len(d.Deleted) > 0 {
-				w.identifiers("DeletedIdentities", &PublicIdentifiers{IMPUs: d.Deleted})
+				writeIdentifiers(w, "DeletedIdentities", &PublicIdentifiers{IMPUs: d.Deleted})
 			}
 		})
-	w.close("Sh-Data")
-	return w.buf
+	w.Close("Sh-Data")
+	return w.Buf
 }
 
-// xmlWriter appends elements without white space between them.
-type xmlWriter struct{ buf []byte }
-
-func (w *xmlWriter) open(name string)  { w.buf = append(append(append(w.buf, '<'), name...), '>') }
-func (w *xmlWriter) close(name string) { w.buf = append(append(append(w.buf, "</"...), name...), '>') }
-
-func (w *xmlWriter) text(name, value string) {
-	w.open(name)
-	b := bytes.NewBuffer(w.buf)
-	_ = xml.EscapeText(b, []byte(value)) // a bytes.Buffer does not fail
-	w.buf = b.Bytes()
-	w.close(name)
-}
-
-func (w *xmlWriter) optional(name, value string) {
-	if value != "" {
-		w.text(name, value)
-	}
-}
-
-func (w *xmlWriter) number(name string, n int) { w.text(name, strconv.Itoa(n)) }
-
-// extension writes the Extension elements that later releases nested into each other; a level that is empty, and has only empty
-// ones below it, is left out.
-func (w *xmlWriter) extension(levels ...func()) {
-	if len(levels) == 0 {
-		return
-	}
-	before := len(w.buf)
-	w.open("Extension")
-	start := len(w.buf)
-	levels[0]()
-	w.extension(levels[1:]...)
-	if len(w.buf) == start {
-		w.buf = w.buf[:before]
-		return
-	}
-	w.close("Extension")
-}
-
-func (w *xmlWriter) identifiers(name string, p *PublicIdentifiers) {
-	w.open(name)
+func writeIdentifiers(w *xmltree.Writer, name string, p *PublicIdentifiers) {
+	w.Open(name)
 	for _, id := range p.IMPUs {
-		w.text("IMSPublicIdentity", string(id))
+		w.Text("IMSPublicIdentity", string(id))
 	}
 	for _, n := range p.MSISDNs {
-		w.text("MSISDN", n)
+		w.Text("MSISDN", n)
 	}
-	w.extension(
-		func() { w.optional("WildcardedPSI", string(p.WildcardedPSI)) },
-		func() { w.optional("WildcardedIMPU", string(p.WildcardedIMPU)) })
-	w.close(name)
+	w.Extension(
+		func() { w.Optional("WildcardedPSI", string(p.WildcardedPSI)) },
+		func() { w.Optional("WildcardedIMPU", string(p.WildcardedIMPU)) })
+	w.Close(name)
 }
 
-func (w *xmlWriter) repository(r *RepositoryData) {
-	w.open("RepositoryData")
-	w.text("ServiceIndication", r.ServiceIndication)
-	w.number("SequenceNumber", int(r.SequenceNumber))
+func writeRepository(w *xmltree.Writer, r *RepositoryData) {
+	w.Open("RepositoryData")
+	w.Text("ServiceIndication", r.ServiceIndication)
+	w.Number("SequenceNumber", int(r.SequenceNumber))
 	if r.ServiceData != nil {
-		w.open("ServiceData")
-		w.buf = append(w.buf, r.ServiceData...)
-		w.close("ServiceData")
+		w.Raw("ServiceData", r.ServiceData)
 	}
-	w.close("RepositoryData")
+	w.Close("RepositoryData")
 }
 
-func (w *xmlWriter) ims(d *IMSData) {
-	w.open("Sh-IMS-Data")
+func writeIms(w *xmltree.Writer, d *IMSData) {
+	w.Open("Sh-IMS-Data")
 	if d.SCSCFName != nil {
-		w.text("SCSCFName", *d.SCSCFName)
+		w.Text("SCSCFName", *d.SCSCFName)
 	}
 	if d.Criteria != nil {
-		w.open("IFCs")
+		w.Open("IFCs")
 		for i := range *d.Criteria {
-			w.buf = cx.AppendCriterion(w.buf, &(*d.Criteria)[i])
+			cx.WriteCriterion(w, &(*d.Criteria)[i])
 		}
-		w.close("IFCs")
+		w.Close("IFCs")
 	}
 	if d.UserState != nil {
-		w.number("IMSUserState", int(*d.UserState))
+		w.Number("IMSUserState", int(*d.UserState))
 	}
 	if c := d.Charging; c != nil {
-		w.open("ChargingInformation")
-		w.optional("PrimaryEventChargingFunctionName", c.PrimaryECF)
-		w.optional("SecondaryEventChargingFunctionName", c.SecondaryECF)
-		w.optional("PrimaryChargingCollectionFunctionName", c.PrimaryCCF)
-		w.optional("SecondaryChargingCollectionFunctionName", c.SecondaryCCF)
-		w.close("ChargingInformation")
+		w.Open("ChargingInformation")
+		w.Optional("PrimaryEventChargingFunctionName", c.PrimaryECF)
+		w.Optional("SecondaryEventChargingFunctionName", c.SecondaryECF)
+		w.Optional("PrimaryChargingCollectionFunctionName", c.PrimaryCCF)
+		w.Optional("SecondaryChargingCollectionFunctionName", c.SecondaryCCF)
+		w.Close("ChargingInformation")
 	}
-	w.extension(
+	w.Extension(
 		func() {
 			if d.PSIActivation != nil {
-				w.number("PSIActivation", oneIf(*d.PSIActivation)) // 1 is ACTIVE here
+				w.Number("PSIActivation", oneIf(*d.PSIActivation)) // 1 is ACTIVE here
 			}
 		},
 		func() {
 			for _, x := range d.DSAI {
-				w.open("DSAI")
-				w.text("DSAI-Tag", x.Tag)
-				w.number("DSAI-Value", oneIf(!x.Active)) // and INACTIVE here (TS 29.328 table D.1)
-				w.close("DSAI")
+				w.Open("DSAI")
+				w.Text("DSAI-Tag", x.Tag)
+				w.Number("DSAI-Value", oneIf(!x.Active)) // and INACTIVE here (TS 29.328 table D.1)
+				w.Close("DSAI")
 			}
 		})
-	w.close("Sh-IMS-Data")
+	w.Close("Sh-IMS-Data")
 }
 
 func oneIf(v bool) int {

@@ -1,7 +1,9 @@
-package sh
+package xmltree
 
 import (
 	"encoding/xml"
+	"errors"
+	"fmt"
 	"io"
 )
 
@@ -17,11 +19,11 @@ func checkInner(inner []byte) error {
 			return nil
 		}
 		if err != nil {
-			return dataError("%w", err)
+			return err
 		}
 		switch tok := tok.(type) {
 		case xml.ProcInst:
-			return dataError("a processing instruction is not allowed")
+			return errInstruction
 		case xml.StartElement:
 			own, err := declared(tok.Attr)
 			if err != nil {
@@ -29,11 +31,11 @@ func checkInner(inner []byte) error {
 			}
 			scopes = append(scopes, own)
 			if p, ok := undeclared(scopes, tok); !ok {
-				return dataError("the prefix %q is not declared inside", p)
+				return fmt.Errorf("the prefix %q is not declared inside", p)
 			}
 		case xml.EndElement:
 			if len(scopes) == 0 {
-				return dataError("an end without a start")
+				return errors.New("an end without a start")
 			}
 			scopes = scopes[:len(scopes)-1]
 		}
@@ -45,7 +47,7 @@ func declared(attrs []xml.Attr) (prefixes []string, err error) {
 	for i, a := range attrs {
 		for _, b := range attrs[:i] {
 			if a.Name == b.Name {
-				return nil, dataError("the attribute %s stands twice", a.Name.Local)
+				return nil, fmt.Errorf("the attribute %s stands twice", a.Name.Local)
 			}
 		}
 		if a.Name.Space == "xmlns" {
