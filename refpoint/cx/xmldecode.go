@@ -168,7 +168,7 @@ func publicIdentity(e *xmltree.Element) (PublicIdentity, error) {
 		p.Identity = p.WildcardedIMPU
 	}
 	if err == nil && p.Identity == "" {
-		err = errors.New("Identity is missing in PublicIdentity")
+		err = errors.New("an Identity is missing in PublicIdentity")
 	}
 	return p, err
 }
@@ -211,7 +211,7 @@ func ReadCriterion(e *xmltree.Element) (InitialFilterCriteria, error) {
 	switch {
 	case err != nil:
 	case c.Priority < 0:
-		err = errors.New("Priority is missing in InitialFilterCriteria")
+		err = errors.New("a Priority is missing in InitialFilterCriteria")
 	case c.Server.ServerName == "":
 		err = errors.New("ServerName is missing in InitialFilterCriteria")
 	}
