@@ -3,18 +3,13 @@ package diameter
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"imsafe/proto/aka"
 	"imsafe/proto/diameter"
@@ -75,53 +70,21 @@ func (everything) PushProfile(*shard.Task, *cx.PushProfileRequest) (*cx.PushProf
 // nothing else. It returns the port, too.
 func cxPair(t *testing.T, keylog io.Writer) (*cxwire.Server, *cxwire.Client, *shard.Shard, int) {
 	t.Helper()
-	ca := newAuthority(t)
-	sh := shard.New(shard.Config{Clock: shard.RealClock()})
-	shards := []*shard.Shard{sh}
+	b := newTable(t, keylog)
+	shards := []*shard.Shard{b.on}
 	server, err := cxwire.NewServer(cxwire.ServerConfig{HSS: everything{}, Shards: shards, Hosts: map[string]string{"sip:s": ours}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b.must(err)
 	client, err := cxwire.NewClient(cxwire.ClientConfig{Realm: realm, SCSCF: everything{}, ServerName: "sip:s", Shards: shards})
-	if err != nil {
-		t.Fatal(err)
-	}
-	up := make(chan struct{}, 2)
-	make1 := func(host, other string, serial int64, app diameter.ApplicationConfig, role diameter.Role, dial func(context.Context) (net.Conn, error)) *diameter.Node {
-		conf := ca.leaf(host, serial)
-		conf.KeyLogWriter = keylog
-		n, err := diameter.New(diameter.Config{Identities: diameter.Identities{Host: host, Realm: realm}, Product: "imsafe", Shard: sh, TLS: conf,
-			Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Random: rand.Reader, Sleep: time.Sleep,
-			Applications: []diameter.ApplicationConfig{app}, Changed: func(_ string, is bool) {
-				if is {
-					up <- struct{}{}
-				}
-			},
-			Peers: []diameter.PeerConfig{{Host: other, Realm: realm, Role: role, Dial: dial}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	hss := make1(theirs, ours, 2, server.Application(), cxwire.RoleCSCF(), nil)
-	cscf := make1(ours, theirs, 3, client.Application(), cxwire.RoleHSS(), dialPort(port))
+	b.must(err)
+	ln, port := b.listen()
+	hss := b.node(theirs, 2, server.Application(), diameter.PeerConfig{Host: ours, Role: cxwire.RoleCSCF()})
+	cscf := b.node(ours, 3, client.Application(), diameter.PeerConfig{Host: theirs, Role: cxwire.RoleHSS(), Dial: dialPort(port)})
 	server.Bind(hss)
 	client.Bind(cscf)
-	ctx, cancel := context.WithCancel(context.Background())
-	var running, shardRuns sync.WaitGroup
-	shardRuns.Go(func() { _ = sh.Run(context.Background()) })
-	running.Go(func() { _ = hss.Run(ctx) })
-	running.Go(func() { _ = hss.Serve(ctx, ln, true) })
-	running.Go(func() { _ = cscf.Run(ctx) })
-	t.Cleanup(func() { cancel(); running.Wait(); sh.Close(); shardRuns.Wait() })
-	<-up
-	<-up
-	return server, client, sh, port
+	b.run(t, ln, hss, cscf)
+	<-b.up
+	<-b.up
+	return server, client, b.on, port
 }
 
 // Every command of Cx with every AVP that we send, read by tshark in a capture of what the wire had.

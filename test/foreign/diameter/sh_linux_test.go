@@ -2,17 +2,12 @@ package diameter
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"imsafe/proto/diameter"
 	"imsafe/proto/shard"
@@ -57,44 +52,21 @@ func (everySh) PushNotification(*shard.Task, *sh.PushNotificationRequest) error 
 // shPair is both sides of Sh, joined by mutual TLS over loopback, whose keys go to keylog for the reader of a capture.
 func shPair(t *testing.T, keylog io.Writer) (*shwire.Server, *shwire.Client, *shard.Shard, int) {
 	t.Helper()
-	ca := newAuthority(t)
-	on := shard.New(shard.Config{Clock: shard.RealClock()})
-	shards := []*shard.Shard{on}
+	b := newTable(t, keylog)
+	shards := []*shard.Shard{b.on}
 	server, err := shwire.NewServer(shwire.ServerConfig{HSS: everySh{}, Shards: shards, Service: func(string) string { return "service" }})
-	ca.must(err)
+	b.must(err)
 	client, err := shwire.NewClient(shwire.ClientConfig{Realm: realm, AS: everySh{}, Shards: shards})
-	ca.must(err)
-	up := make(chan struct{}, 2)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	ca.must(err)
-	port := ln.Addr().(*net.TCPAddr).Port
-	end := func(host string, serial int64, app diameter.ApplicationConfig, p diameter.PeerConfig) *diameter.Node {
-		conf := ca.leaf(host, serial)
-		conf.KeyLogWriter = keylog
-		n, err := diameter.New(diameter.Config{Identities: diameter.Identities{Host: host, Realm: realm}, Product: "imsafe", Shard: on, TLS: conf,
-			Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Random: rand.Reader, Sleep: time.Sleep,
-			Applications: []diameter.ApplicationConfig{app}, Peers: []diameter.PeerConfig{p}, Changed: func(_ string, is bool) {
-				if is {
-					up <- struct{}{}
-				}
-			}})
-		ca.must(err)
-		return n
-	}
-	hss := end(theirs, 2, server.Application(), diameter.PeerConfig{Host: ours, Realm: realm, Role: shwire.RoleAS()})
-	as := end(ours, 3, client.Application(), diameter.PeerConfig{Host: theirs, Realm: realm, Role: shwire.RoleHSS(), Dial: dialPort(port)})
+	b.must(err)
+	ln, port := b.listen()
+	hss := b.node(theirs, 2, server.Application(), diameter.PeerConfig{Host: ours, Role: shwire.RoleAS()})
+	as := b.node(ours, 3, client.Application(), diameter.PeerConfig{Host: theirs, Role: shwire.RoleHSS(), Dial: dialPort(port)})
 	server.Bind(hss)
 	client.Bind(as)
-	ctx, cancel := context.WithCancel(context.Background())
-	var running, shardRuns sync.WaitGroup
-	shardRuns.Go(func() { _ = on.Run(context.Background()) })
-	running.Go(func() { _ = hss.Run(ctx) })
-	running.Go(func() { _ = hss.Serve(ctx, ln, true) })
-	running.Go(func() { _ = as.Run(ctx) })
-	t.Cleanup(func() { cancel(); running.Wait(); on.Close(); shardRuns.Wait() })
-	<-up
-	<-up
-	return server, client, on, port
+	b.run(t, ln, hss, as)
+	<-b.up
+	<-b.up
+	return server, client, b.on, port
 }
 
 // Every command of Sh with every AVP that we send, read by tshark in a capture of what the wire had.
