@@ -294,18 +294,7 @@ func (p *Port) mayAnswer(to siptransport.Flow, request int, answer []byte) bool 
 
 // Sheds is the enforcement point of deadlines and of connections per source (siptransport.Options.Shed). Safe for concurrent use.
 func (d *Door) Sheds(peer netip.AddrPort, why error) bool {
-	reason := "idle"
-	switch why {
-	case siptransport.ErrHandshake:
-		reason = "handshake"
-	case siptransport.ErrFirstMessage:
-		reason = "first-message"
-	case siptransport.ErrUnfinished:
-		reason = "unfinished"
-	case siptransport.ErrLimit:
-		reason = "connections"
-	}
-	return d.ports.Gate.Refuse(secure.CIAvailabilityDeadline, secure.Event{Reason: reason, Source: peer.Addr().Unmap()})
+	return d.ports.Gate.Refuse(secure.CIAvailabilityDeadline, secure.Event{Reason: siptransport.ShedReason(why), Source: peer.Addr().Unmap()})
 }
 
 // provenAt notes where the client of an association is.

@@ -73,18 +73,7 @@ func (d *Door) Plain(peer netip.AddrPort) bool {
 
 // Sheds is the enforcement point of deadlines and of connections per source (siptransport.Options.Shed).
 func (d *Door) Sheds(peer netip.AddrPort, why error) bool {
-	reason := "idle"
-	switch why {
-	case siptransport.ErrHandshake:
-		reason = "handshake"
-	case siptransport.ErrFirstMessage:
-		reason = "first-message"
-	case siptransport.ErrUnfinished:
-		reason = "unfinished"
-	case siptransport.ErrLimit:
-		reason = "connections"
-	}
-	return d.ports.Gate.Refuse(secure.ISAvailabilityDeadline, event(nil, reason, peer.Addr().Unmap()))
+	return d.ports.Gate.Refuse(secure.ISAvailabilityDeadline, event(nil, siptransport.ShedReason(why), peer.Addr().Unmap()))
 }
 
 // chains reports whether the peer's certificate leads to one of roots and is good for both ends of a connection.

@@ -28,6 +28,21 @@ var (
 	ErrLimit        = errors.New("siptransport: too many connections")
 )
 
+// ShedReason is the reason code of what Options.Shed is asked about.
+func ShedReason(why error) string {
+	switch why {
+	case ErrHandshake:
+		return "handshake"
+	case ErrFirstMessage:
+		return "first-message"
+	case ErrUnfinished:
+		return "unfinished"
+	case ErrLimit:
+		return "connections"
+	}
+	return "idle"
+}
+
 // Options are the bounds and hooks of one interface. The zero value means the defaults named at each field. One Options, and
 // one Counters, may serve several sockets.
 type Options struct {
