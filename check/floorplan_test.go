@@ -26,6 +26,7 @@ var floorPlan = []row{
 	{"proto/slab", "", "", ""},
 	{"proto/budget", "", "", ""},
 	{"proto/sdp", "", "pion/sdp", ""},
+	{"proto/g711", "", "", ""},
 	{"proto/aka", "", "", ""},
 	{"proto/siptransport", "proto/sip proto/shard", "x/net x/sys", ""},
 	{"proto/overload", "proto/sip", "", ""}, // for the parameters of a Via
@@ -67,6 +68,7 @@ var floorPlan = []row{
 	{"refpoint/sh", "refpoint/cx proto/shard proto/xmltree", "", ""}, // its filter criteria and charging functions are those of Cx
 	{"refpoint/sh/shtest", "refpoint/sh proto/shard", "", ""},
 	{"refpoint/cx", "proto/sip proto/sdp proto/shard proto/aka proto/xmltree secure", "", ""},
+	{"refpoint/mr", "proto/g711", "", ""}, // frames have a law; what a call may agree on is in descriptions, which pass unread
 	{"refpoint/*", "proto/sip proto/sdp proto/shard proto/aka secure", "", ""},
 	{"refpoint/*/*wire", "^ proto/sip proto/sdp proto/shard proto/aka proto/diameter secure", "", ""},
 	{"refpoint/*/*test", "^ proto/* secure", "", ""},
@@ -87,8 +89,8 @@ var floorPlan = []row{
 	{"imsbox/*", "imsbox/dialog hop refpoint/* secure policy store proto/*", "", ""},
 	// A service is a stranger to the core: of its contracts the kit knows the manifest alone.
 	{"servicebox/link", "refpoint/isc proto/*", "", "ca"},
-	{"servicebox/as", "servicebox/link refpoint/isc proto/*", "", "servicebox/as/astest test/lab"},
-	{"servicebox/media", "hop refpoint/* secure proto/*", "", ""},
+	{"servicebox/as", "servicebox/link refpoint/isc refpoint/mr proto/*", "", "servicebox/as/astest test/lab"},
+	{"servicebox/media", "refpoint/mr proto/*", "", ""}, // it ends media, and knows nothing of SIP, scopes or the core
 	// The core in a bottle is test/lab: one simulation, for the tests of services as for our own. Only tests import astest.
 	{"servicebox/as/astest", "servicebox/as test/lab node client/* config hop refpoint/* secure proto/*", "", ""},
 	{"servicebox/proxy", "servicebox/link proto/*", "", ""},
