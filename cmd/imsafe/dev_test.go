@@ -26,7 +26,7 @@ func TestDev_once(t *testing.T) {
 		t.Errorf("done %v, replaced %v", r.Done, r.Replaced)
 	}
 	protected := map[string]string{"alice - P-CSCF": "IPsec ESP in UDP, null/aes-gcm", "bob - P-CSCF": "IPsec ESP in UDP, null/aes-gcm", "alice - anchor - bob, voice": "DTLS-SRTP AEAD_AES_256_GCM",
-		"alice - HTTPS door": "TLS 1.3", "echo - core": "mutual TLS 1.3", "alice - core - echo": "I-S: mutual TLS 1.3"}
+		"alice - HTTPS door": "TLS 1.3", "echo - core": "mutual TLS 1.3", "alice - core - echo": "I-S: mutual TLS 1.3", "alice - anchor - echo, voice": "DTLS-SRTP AEAD_AES_256_GCM"}
 	for _, s := range r.Steps {
 		if want := protected[s.Leg]; s.Error != "" || !strings.HasPrefix(s.Protection, want) {
 			t.Errorf("%s: protection %q, want %q, error %q", s.What, s.Protection, want, s.Error)

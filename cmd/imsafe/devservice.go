@@ -9,14 +9,17 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"imsafe/ca"
+	"imsafe/client/media"
 	"imsafe/client/ue"
 	"imsafe/config"
 	"imsafe/iface/management"
@@ -127,12 +130,15 @@ func (d *dev) enrol(ctx context.Context, manifest string) (*as.Service, error) {
 	return as.Open(path, as.At(invited.Connect), as.Renewing(invited.Listen), as.Log(d.log))
 }
 
-// echo lets the service echo join, and alice call it: it answers with what it knows of the protections of each leg. There are no media
-// between clients and services yet, so she hangs up when she has been told.
+// echo lets the service echo join, and alice call it: it answers with what it knows of the protections of each leg, and gives back what she
+// says.
 func (d *dev) echo(ctx context.Context, r *report, alice **actor) {
 	var svc *as.Service
 	r.do("a service joins: echo, invited, approved, certified", "echo - core", func(s *step) (err error) {
 		if svc, err = d.enrol(ctx, echo.Manifest(d.config.HomeDomain())); err != nil {
+			return err
+		}
+		if err := new(mediaFlag).serve(svc, netip.AddrFrom4([4]byte{127, 0, 0, 1})); err != nil {
 			return err
 		}
 		echo.Setup(svc)
@@ -144,9 +150,10 @@ func (d *dev) echo(ctx context.Context, r *report, alice **actor) {
 		s.Detail = svc.Manifest().Identity("a")
 		return nil
 	})
-	r.do("alice calls echo, which answers", "alice - core - echo", func(s *step) error {
-		call, err := (*alice).ue.Call(ctx, "sip:echo@"+d.config.HomeDomain(), ue.Voice{})
-		if err != nil {
+	const hz = 500
+	var call *ue.Call
+	r.do("alice calls echo, which answers", "alice - core - echo", func(s *step) (err error) {
+		if call, err = (*alice).ue.Call(ctx, "sip:echo@"+d.config.HomeDomain(), ue.Voice{Play: media.NewTone(hz, -10)}); err != nil {
 			return err
 		}
 		answered, err := call.Until(ctx, ue.Answered)
@@ -157,15 +164,25 @@ func (d *dev) echo(ctx context.Context, r *report, alice **actor) {
 		if len(answered.Notes) == 0 {
 			return errors.New("it says nothing")
 		}
+		return nil
+	})
+	r.do("alice hears her own tone come back", "alice - anchor - echo, voice", func(s *step) error {
+		if _, err := call.Until(ctx, ue.Secured); err != nil {
+			return err
+		}
+		s.Protection = call.Media().Protection
+		if err := hears(ctx, call, hz); err != nil {
+			return err
+		}
+		heard := call.Media().Heard
+		s.Detail = fmt.Sprintf("%.0f Hz at %.1f dBm0, to her %s", heard.Hz, heard.Level, call.Vouched())
+		call.Hangup()
 		select {
 		case <-call.Done():
+			return call.Result().Err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if end := call.Result(); end.Err != nil && !errors.Is(end.Err, ue.ErrMedia) {
-			return end.Err
-		}
-		return nil
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"runtime"
 
@@ -47,6 +48,7 @@ type runCmd struct {
 	proofs
 	Service  []string `help:"Run this service inside the node, instead of as a program of its own: echo.service.toml or telephony.service.toml. It is asked when it is approved. May be repeated." type:"existingfile" placeholder:"FILE" group:"Services:"`
 	Settings string   `help:"telephony: the file with its users' settings." type:"path" placeholder:"FILE" group:"Services:"`
+	mediaFlag
 }
 
 // Run runs a node until the process is told to stop.
@@ -62,7 +64,7 @@ func (v *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	services, err := v.services(a, log)
+	services, err := v.services(a, c, log)
 	if err != nil {
 		return err
 	}
@@ -74,7 +76,7 @@ func (v *runCmd) Run(a *app) error {
 }
 
 // services makes those that run inside.
-func (v *runCmd) services(a *app, log *slog.Logger) (list []*as.Service, err error) {
+func (v *runCmd) services(a *app, c *config.Config, log *slog.Logger) (list []*as.Service, err error) {
 	for _, path := range v.Service {
 		text, err := a.readText(path)
 		if err != nil {
@@ -86,6 +88,13 @@ func (v *runCmd) services(a *app, log *slog.Logger) (list []*as.Service, err err
 		}
 		setup, err := (&serviceRunCmd{Settings: v.Settings}).setup(svc.Name(), log)
 		if err != nil {
+			return nil, err
+		}
+		var anchor netip.Addr // where the media anchor is
+		if len(c.CS.Listen) > 0 {
+			anchor = c.CS.Listen[0].Addr()
+		}
+		if err := v.serve(svc, anchor); err != nil {
 			return nil, err
 		}
 		setup(svc)

@@ -24,7 +24,8 @@ type serviceRunCmd struct {
 	Enrol    string `help:"Address of its door for enrolment, where the certificate is renewed; without it somebody else must do that." placeholder:"HOST:PORT" env:"IMSAFE_ENROL"`
 	Instance string `help:"Name of this instance of the service." default:"a"`
 	Settings string `help:"telephony: the file with its users' settings, which the operator writes and feature codes change." type:"path" placeholder:"FILE"`
-	Verbose  bool   `short:"v" help:"Log what happens, and not only what goes wrong."`
+	mediaFlag
+	Verbose bool `short:"v" help:"Log what happens, and not only what goes wrong."`
 }
 
 // Run runs one until the process is told to stop.
@@ -52,6 +53,13 @@ func (v *serviceRunCmd) Run(a *app) error {
 	}
 	svc, err := as.Open(v.Manifest, as.At(v.Core), as.Renewing(v.Enrol), as.Instance(v.Instance), as.Log(log))
 	if err != nil {
+		return err
+	}
+	core := v.Core
+	if core == "" {
+		core = "isc." + m.Domain + ":5061"
+	}
+	if err := v.serve(svc, towards(core)); err != nil {
 		return err
 	}
 	setup(svc)

@@ -12,7 +12,8 @@
 // something. What was not granted is a *Denied, whether it is noticed here or by the core.
 //
 // Underneath it is a proxy, a user agent and a back-to-back user agent by RFC 3261 16, 8 and 12 on a shard of its own. It keeps no
-// state over a restart: what is under way then is ended by the timers of others. It speaks no media (servicebox/media) and no Sh.
+// state over a restart: what is under way then is ended by the timers of others. Media that end at a service are the business of a media server
+// (refpoint/mr, servicebox/media): UseMedia, AnswerMedia. It speaks no Sh.
 //
 // Services and node import it. Handlers run on goroutines of their own and may block; the methods of Service, Session and Leg may be called
 // from any goroutine but not from within a How.
@@ -116,6 +117,7 @@ type Service struct {
 	work work
 
 	rights rights
+	media  media
 
 	// On the shard.
 	flow   siptransport.Flow
@@ -225,6 +227,9 @@ func (s *Service) Close() {
 	s.stop()
 	s.wg.Wait()
 	s.shard.Close()
+	if s.media.server != nil {
+		s.media.server.Close()
+	}
 }
 
 // Connect makes f the way to the core. It is for whoever carries the messages: node for a service that is compiled in.

@@ -17,13 +17,15 @@ const (
 	NoAnswer                 // Within has passed, or 408 and 480 after it had rung
 	Failed                   // another failure, or the *Denied in Err
 	Gone                     // the caller has given up
-	Info                     // INFO inside the dialog (RFC 6086): Body, and Digit if it is one
+	Info                     // INFO inside the dialog (RFC 6086): Body, and Digit if it is one; of a Call also a Digit in the media
+	Secured                  // the keys of a Call stand: Reason says which protection it has
+	Tone                     // a tone that a Call listens for is heard: Hz
 	Ended                    // the dialog is over
 )
 
 // String returns the kind in one word.
 func (k Kind) String() string {
-	return [...]string{"nothing", "ringing", "answered", "busy", "no-answer", "failed", "gone", "info", "ended"}[min(k, Ended)]
+	return [...]string{"nothing", "ringing", "answered", "busy", "no-answer", "failed", "gone", "info", "secured", "tone", "ended"}[min(k, Ended)]
 }
 
 // Event is what happened to a session or a leg.
@@ -38,7 +40,8 @@ type Event struct {
 	Err     error  // *Denied if the core has refused it
 	Type    string // Content-Type of Body
 	Body    []byte
-	Digit   byte // of an Info that carries one (application/dtmf-relay); 0 otherwise
+	Digit   byte    // of an Info that carries one (application/dtmf-relay; RFC 4733, or heard); 0 otherwise
+	Hz      float64 // of a Tone
 }
 
 // outcome words a final response.

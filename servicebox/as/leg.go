@@ -18,6 +18,7 @@ type Leg struct {
 	svc     *Service
 	session *Session // whose answer it is; nil for a leg that the service began
 	peer    *Leg     // the other half of a bridge
+	call    *Call    // whose media end here; nil: none
 
 	// On the shard.
 	dialog  dialog
@@ -50,10 +51,14 @@ const methods = "INVITE, ACK, CANCEL, BYE, INFO, UPDATE, OPTIONS, MESSAGE, NOTIF
 // Answer answers a call in the place of whoever was called, with a session description, and returns when the answer is acknowledged. notes
 // are for people, and go along as Warning 399 (RFC 3261 20.43). It needs session.answer.
 func (s *Session) Answer(ctx context.Context, sdp []byte, notes ...string) (*Leg, error) {
-	leg := &Leg{svc: s.svc, session: s}
 	if err := s.svc.needs(isc.SessionAnswer); err != nil {
 		return nil, err
 	}
+	return s.answer(ctx, &Leg{svc: s.svc, session: s}, sdp, notes)
+}
+
+// answer is Answer of a leg that was made for it.
+func (s *Session) answer(ctx context.Context, leg *Leg, sdp []byte, notes []string) (*Leg, error) {
 	begin := func() error {
 		if err := s.open(); err != nil {
 			return err
@@ -273,6 +278,9 @@ func (l *Leg) end() {
 	l.svc.shard.Disarm(&l.resend)
 	delete(l.svc.legs, legName{l.dialog.callID, l.dialog.localTag})
 	l.events.put(Event{Kind: Ended})
+	if l.call != nil {
+		l.call.end()
+	}
 	l.svc.happened(&l.waits) // before the context ends: who waits for the leg is told of the leg
 	if l.session != nil {
 		l.session.put(Event{Kind: Ended})

@@ -1,8 +1,9 @@
-// Package echo is a service that answers, and says which protections hold on each leg.
+// Package echo is a service that answers, gives back what it hears, and says which protections hold on each leg.
 //
-// It has a public service identity, sip:echo@<home domain>. A call to it is answered with a session description in which every medium is
-// declined, until the C-S interface carries media (RFC 3264 6: port 0): the call stands, nothing is heard. What it has to say goes along as
-// Warning 399, which the standard has for text that is to be shown to people (RFC 3261 20.43). A MESSAGE to it is answered by a MESSAGE.
+// It has a public service identity, sip:echo@<home domain>. A call to it is answered with media that end at the service, under DTLS-SRTP, and what the
+// caller says comes back to him. A call with nothing that may be answered is one without media: every medium is declined (RFC 3264 6: port 0), the call stands,
+// nothing is heard. What it has to say goes along as Warning 399, which the standard has for text that is to be shown to people (RFC 3261
+// 20.43). A MESSAGE to it is answered by a MESSAGE.
 //
 // It is written with servicebox/as alone, and is enrolled like anybody's service.
 package echo
@@ -31,13 +32,38 @@ func Setup(svc *as.Service) {
 	svc.HandleMessages(as.Terminating, message)
 }
 
-// call answers, and holds the line until the caller hangs up.
+// call answers, gives back what is heard, and holds the line until the caller hangs up.
 func call(ctx context.Context, s *as.Session) error {
-	leg, err := s.Answer(ctx, as.Decline(s.Message), report(s, as.Keying(s.Message))...)
+	keying := as.Keying(s.Message)
+	if keying == "" || !s.Service().HasMedia() || !s.Grants("media.send") || !s.Grants("media.receive") {
+		return decline(ctx, s, keying)
+	}
+	c, err := s.AnswerMedia(ctx, nil, report(s, keying+", which ends here: what is said comes back")...)
+	if err != nil {
+		return err
+	}
+	if err := c.Loop(); err != nil {
+		c.Hangup()
+		return err
+	}
+	return hold(ctx, s, c.Leg)
+}
+
+// decline answers without media.
+func decline(ctx context.Context, s *as.Session, keying string) error {
+	if keying != "" {
+		keying += ", declined: there is no media server here"
+	}
+	leg, err := s.Answer(ctx, as.Decline(s.Message), report(s, keying)...)
 	if err != nil {
 		return err
 	}
 	leg.Offers(as.Decline)
+	return hold(ctx, s, leg)
+}
+
+// hold waits until somebody hangs up, at last itself.
+func hold(ctx context.Context, s *as.Session, leg *as.Leg) error {
 	if err := s.Service().Sleep(ctx, longest); err == nil {
 		leg.Hangup()
 	}
@@ -69,7 +95,7 @@ func report(s *as.Session, keying string) []string {
 		lines = append(lines, "C-I: the core vouches for "+s.Caller)
 	}
 	if keying != "" {
-		lines = append(lines, "C-S: media offered with "+keying+", declined: there are none yet")
+		lines = append(lines, "C-S: media offered with "+keying)
 	}
 	return lines
 }

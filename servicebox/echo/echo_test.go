@@ -5,11 +5,49 @@ import (
 	"testing"
 	"time"
 
+	"imsafe/refpoint/mr/mrtest"
+	"imsafe/servicebox/as"
 	"imsafe/servicebox/as/astest"
 	"imsafe/servicebox/echo"
 )
 
+// TestCall: what is heard goes back, from the moment in which the answer is acknowledged to the end of the call; then nothing is left.
 func TestCall(t *testing.T) {
+	net, media := astest.New(t), mrtest.NewFake(2)
+	svc := net.Service("echo.service.toml", func(s *as.Service) { s.UseMedia(media); echo.Setup(s) })
+	alice := net.UE("alice").Register()
+	call := alice.Call("echo").Answered()
+	if notes := strings.Join(call.Notes(), "\n"); !strings.Contains(notes, "C-S: media offered with DTLS-SRTP, which ends here") {
+		t.Errorf("it says\n%s", notes)
+	}
+	open := media.Calls()
+	if len(open) != 1 || !open[0].Started() || !open[0].Looping() || open[0].Terms.Record || string(call.Answer.Body()) != string(open[0].Answer()) {
+		t.Fatalf("%d calls are open", len(open))
+	}
+	if again := call.Reoffer(); again.Status != 200 {
+		t.Errorf("the same offer again: %d", again.Status)
+	}
+	call.Hangup()
+	if n := len(media.Calls()); n != 0 {
+		t.Errorf("%d calls are left over", n)
+	}
+	if n := svc.Counters().Failed.Load(); n != 0 {
+		t.Errorf("%d handlers have failed", n)
+	}
+}
+
+// TestNotGranted: without the right to media there are none, and the call stands all the same.
+func TestNotGranted(t *testing.T) {
+	net, media := astest.New(t), mrtest.NewFake(2)
+	net.Service("echo.service.toml", func(s *as.Service) { s.UseMedia(media); echo.Setup(s) }, astest.Without("media.send", "media.receive"))
+	call := net.UE("alice").Register().Call("echo").Answered()
+	if body := string(call.Answer.Body()); !strings.Contains(body, "m=audio 0 ") {
+		t.Errorf("it answers\n%s", body)
+	}
+}
+
+// TestWithoutMediaServer: it says which protections hold, and declines.
+func TestWithoutMediaServer(t *testing.T) {
 	net := astest.New(t)
 	net.Service("echo.service.toml", echo.Setup)
 	alice := net.UE("alice").Register()
