@@ -43,8 +43,8 @@ type attempts struct {
 }
 
 type attempt struct {
-	random [32]byte
-	proven bool // its cookie came back, or it is our own hello: the peer is at its address
+	said   clientHello // the latest of the peer, but for pieces that came after it
+	proven bool        // its cookie came back, or it is our own hello: the peer is at its address
 	pipe   *pipe
 	cancel context.CancelFunc
 }
@@ -111,7 +111,7 @@ func (l *Leg) asClient(ctx context.Context) (result, error) {
 	}
 	for {
 		l.dtls.mu.Lock()
-		a := l.dtls.begin(l, [32]byte{}, true, l.cfg.Handshake/perHandshake)
+		a := l.dtls.begin(l, clientHello{}, true, l.cfg.Handshake/perHandshake)
 		l.dtls.mu.Unlock()
 		if a == nil {
 			return result{}, handshakeError(last)
@@ -166,13 +166,13 @@ func handshakeError(cause error) error {
 
 // begin starts an attempt in a goroutine that handshake waits for: none if the leg has had too many, or if its parallel ones
 // have all been proven. d.mu is held.
-func (d *attempts) begin(l *Leg, random [32]byte, proven bool, limit time.Duration) *attempt {
+func (d *attempts) begin(l *Leg, said clientHello, proven bool, limit time.Duration) *attempt {
 	if !d.open || d.begun == maxAttempts || len(d.list) == maxParallel && !d.evict() {
 		return nil
 	}
 	d.begun++
 	ctx, cancel := context.WithTimeout(d.ctx, limit)
-	a := &attempt{random: random, proven: proven, pipe: newPipe(l), cancel: cancel}
+	a := &attempt{said: said, proven: proven, pipe: newPipe(l), cancel: cancel}
 	d.list = append(d.list, a)
 	d.wg.Go(func() {
 		defer cancel()
@@ -236,49 +236,62 @@ func (d *attempts) close() {
 
 // packet hands a DTLS datagram to the attempt it belongs to, or begins one for a new hello.
 func (d *attempts) packet(l *Leg, b []byte) {
-	random, hello := clientRandom(b)
+	h, isHello := helloOf(b)
 	if clearAlert(b) {
 		l.counters.drop(DropAlert)
 		return
 	}
 	d.mu.Lock()
-	a := d.winner
-	if a == nil {
-		a = d.route(random, hello, b)
+	defer d.mu.Unlock()
+	taken := false
+	switch {
+	case d.winner != nil:
+		taken = d.winner.pipe.put(b)
+	case isHello && !h.begins():
+		taken = d.further(&h, b)
+	case isHello:
+		taken = d.hello(l, &h, b)
+	default:
+		taken = d.flight(b)
 	}
-	if a == nil && hello && l.agreed.Role == sdp.DTLSServer && (len(d.list) == 0 || l.refuses(DropRace)) {
-		a = d.begin(l, random, false, l.cfg.Handshake)
-	}
-	d.mu.Unlock()
-	if a == nil || !a.pipe.put(b) {
+	if !taken {
 		l.counters.drop(DropHandshake)
 	}
 }
 
-// route: a hello goes by its random, anything else to the youngest attempt whose peer is proven. d.mu is held.
-func (d *attempts) route(random [32]byte, hello bool, b []byte) *attempt {
-	for i := len(d.list) - 1; i >= 0; i-- {
+// hello goes by its random, or begins an attempt. d.mu is held.
+func (d *attempts) hello(l *Leg, h *clientHello, b []byte) bool {
+	i := slices.IndexFunc(d.list, func(a *attempt) bool { return a.said.random == h.random })
+	if i >= 0 {
 		a := d.list[i]
-		if hello && a.random == random {
-			a.proven = a.proven || hasCookie(b)
-			return a
-		}
-		if !hello && a.proven {
-			return a
-		}
+		a.proven, a.said = a.proven || h.cookie, *h
+		return a.pipe.put(b)
 	}
-	return nil
-}
-
-// hasCookie reports whether a ClientHello brings a cookie back (RFC 6347 4.2.1). Whether it is the right one
-// the handshake decides; a wrong one only keeps this attempt a little longer.
-func hasCookie(b []byte) bool {
-	const sessionID = 13 + 12 + 2 + 32
-	if len(b) <= sessionID {
+	if l.agreed.Role != sdp.DTLSServer || len(d.list) > 0 && !l.refuses(DropRace) {
 		return false
 	}
-	cookie := sessionID + 1 + int(b[sessionID])
-	return len(b) > cookie && b[cookie] > 0
+	a := d.begin(l, *h, false, l.cfg.Handshake)
+	return a != nil && a.pipe.put(b)
+}
+
+// further is a piece of a hello that says nothing of which: each attempt that it fits gets it. d.mu is held.
+func (d *attempts) further(h *clientHello, b []byte) (taken bool) {
+	for _, a := range d.list {
+		if h.continues(&a.said) {
+			taken = a.pipe.put(b) || taken
+		}
+	}
+	return taken
+}
+
+// flight is anything else: it goes to the youngest attempt whose peer is proven. d.mu is held.
+func (d *attempts) flight(b []byte) bool {
+	for i := len(d.list) - 1; i >= 0; i-- {
+		if d.list[i].proven {
+			return d.list[i].pipe.put(b)
+		}
+	}
+	return false
 }
 
 // clearAlert reports whether a datagram holds an alert of epoch 0. Nothing authenticates it, and believing one would let

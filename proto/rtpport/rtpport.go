@@ -22,7 +22,6 @@ package rtpport
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -377,7 +376,7 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 func (l *Leg) believe(from netip.AddrPort) { l.astray.Store(&from) }
 
 // maxEarly bounds the hellos kept before the SDP is known. They are looked at only after it is.
-const maxEarly = 4
+const maxEarly = 4 // two hellos of two pieces
 
 type early struct {
 	b    []byte
@@ -393,7 +392,7 @@ func (l *Leg) tooEarly(kind kind, b []byte, from netip.AddrPort) bool {
 	default:
 	}
 	l.counters.drop(DropEarly)
-	if _, hello := clientRandom(b); kind != kindDTLS || !hello {
+	if _, hello := helloOf(b); kind != kindDTLS || !hello {
 		return true
 	}
 	if len(l.early) == maxEarly {
@@ -450,14 +449,4 @@ func classify(b []byte) kind {
 		return kindRTP
 	}
 	return kindUnknown
-}
-
-// clientRandom finds the random of a ClientHello record (RFC 6347 4.2.1), to tell two handshakes apart. It decides nothing else.
-func clientRandom(b []byte) (random [32]byte, ok bool) {
-	const record, handshake, version = 13, 12, 2
-	const at = record + handshake + version
-	if len(b) < at+32 || b[0] != 22 || binary.BigEndian.Uint16(b[3:]) != 0 || b[record] != 1 {
-		return random, false
-	}
-	return [32]byte(b[at:]), true
 }

@@ -216,6 +216,63 @@ func TestLeg_forged_hellos_before_the_true_one(t *testing.T) {
 	}
 }
 
+// A client with keys that withstand a quantum computer cuts its hello (RFC 6347 4.2.3): each piece finds its handshake, whatever pieces and hellos
+// are forged in between.
+func TestLeg_hello_in_pieces(t *testing.T) {
+	n := newNetwork()
+	var forged [][]byte
+	for i := range byte(2) {
+		whole := hello(i)
+		forged = append(forged, whole)
+		forged = append(forged, cut(whole)...)
+	}
+	toBob := netip.MustParseAddrPort(bob)
+	n.drop = func(from, to netip.AddrPort, b []byte) bool {
+		if from == toBob || classify(b) != kindDTLS {
+			return false
+		}
+		for _, piece := range cut(b) {
+			n.inject(from, to, piece)
+			for _, f := range forged {
+				n.inject(from, to, f)
+			}
+		}
+		return true
+	}
+	a, b := call(t, n, nil, func(a, b *sdp.Agreed) { a.Role, b.Role = sdp.DTLSClient, sdp.DTLSServer })
+	secured(t, a, b)
+	if err := a.WriteFrame(make([]byte, 160), 160, false); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a frame", func() bool { return b.count() == 1 })
+}
+
+// cut makes two pieces of the ClientHello in a datagram. Records in clear get other numbers, so that no two have the same; what holds no hello is
+// one piece.
+func cut(b []byte) [][]byte {
+	b = bytes.Clone(b)
+	for at := 0; at+recordHeader <= len(b); at += recordHeader + int(binary.BigEndian.Uint16(b[at+11:])) {
+		if binary.BigEndian.Uint16(b[at+3:]) == 0 {
+			binary.BigEndian.PutUint32(b[at+7:], 2*binary.BigEndian.Uint32(b[at+7:]))
+		}
+	}
+	if _, ok := helloOf(b); !ok {
+		return [][]byte{b}
+	}
+	body := b[recordHeader+handshakeHeader:]
+	piece := func(from, to int, number uint32) []byte {
+		p := append(bytes.Clone(b[:recordHeader+handshakeHeader]), body[from:to]...)
+		binary.BigEndian.PutUint32(p[7:], binary.BigEndian.Uint32(p[7:])+number)
+		binary.BigEndian.PutUint16(p[11:], uint16(handshakeHeader+to-from))
+		for i, v := range []int{from, to - from} {
+			p[recordHeader+6+3*i], p[recordHeader+7+3*i], p[recordHeader+8+3*i] = byte(v>>16), byte(v>>8), byte(v)
+		}
+		return p
+	}
+	const half = 40 // octets: the random is in the first piece
+	return [][]byte{piece(0, half, 0), piece(half, len(body), 1)}
+}
+
 func TestLeg_hello_that_came_before_the_answer_is_not_lost(t *testing.T) {
 	n := newNetwork()
 	a, b := newEnd(t, n.listen(alice), nil), newEnd(t, n.listen(bob), nil)
@@ -516,8 +573,7 @@ func FuzzPacket(f *testing.F) {
 	<-e.Ready()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		classify(b)
-		clientRandom(b)
-		hasCookie(b)
+		helloOf(b)
 		clearAlert(b)
 		n.inject(g.Remote, e.Local(), b)
 	})
