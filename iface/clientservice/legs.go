@@ -238,8 +238,8 @@ func same(a, b *iq.Remote) bool {
 // linkTo finds the stream of another session of ours that a far end on the side of the core is. It has to show that stream's certificate:
 // who names a port of ours and does not belong to it gets nothing.
 func (g *Gateway) linkTo(st *stream, side iq.Side, r *iq.Remote) (*stream, error) {
-	if !r.Media.IsValid() || r.Media.Port() == 0 || r.Media.Addr().IsUnspecified() || r.Media.Addr().IsMulticast() {
-		return nil, iq.ErrAddress
+	if !r.Media.IsValid() || r.Media.Port() == 0 || r.Media.Addr().IsMulticast() || r.Media.Addr().IsUnspecified() && (side == iq.Core || r.ICE == "") {
+		return nil, iq.ErrAddress // with ICE nothing is sent before a check has told where (RFC 8839 4.2.5)
 	}
 	if !g.isOurs(r.Media) && !g.isOurs(r.Control) {
 		return nil, nil

@@ -216,15 +216,15 @@ func (c *call) answerMedium(x *exchange, i int, a *sdp.Media, tag string) (sdp.M
 		return sdp.Media{}, false
 	}
 	var open [2]bool
-	open[from] = o.Direction.Sends() && a.Direction.Receives() && !a.Address.IsUnspecified()
-	open[to] = a.Direction.Sends() && o.Direction.Receives() && !o.Address.IsUnspecified() // RFC 3264 8.4: 0.0.0.0 is hold
+	open[from] = o.Direction.Sends() && a.Direction.Receives() && !holds(to, a)
+	open[to] = a.Direction.Sends() && o.Direction.Receives() && !holds(from, o)
 	c.p.ports.Iq.Through(c.session, md.number, open)
 	return c.accept(from, md, o, a), true
 }
 
 // configure tells the anchor one far end. An address that says hold names no far end: that of before stays.
 func (c *call) configure(md *medium, side iq.Side, tag string, r *iq.Remote, proto string) bool {
-	if r.Media.Addr().IsUnspecified() {
+	if r.Media.Addr().IsUnspecified() && (side == iq.Core || r.ICE == "") {
 		r.Media, r.Control = md.remote[side].Media, md.remote[side].Control
 		if !r.Media.IsValid() {
 			return true // on hold from the beginning
@@ -322,8 +322,7 @@ func (c *call) offererOf(side iq.Side, md *medium, o *sdp.Media) (iq.Remote, boo
 		}
 	}
 	stays(&r, before)
-	held := r.Media.Addr().IsUnspecified()
-	moved := before.Media.IsValid() && (before.Media != r.Media && !held || before.Keying != r.Keying || side == iq.Access && before.ICE != r.ICE ||
+	moved := before.Media.IsValid() && (before.Media != r.Media && !holds(side, o) || before.Keying != r.Keying || side == iq.Access && before.ICE != r.ICE ||
 		!slices.Equal(before.Fingerprints, r.Fingerprints) || r.Keying == sdp.SDES && !slices.Contains(o.Crypto, before.Peer))
 	if moved {
 		e, err := c.p.ports.Iq.Renew(c.session, md.number, side, c.request(side, o))
@@ -347,6 +346,12 @@ func stays(r, before *iq.Remote) {
 	if r.ICE != "" && r.ICE == before.ICE {
 		r.Media, r.Control = before.Media, before.Control
 	}
+}
+
+// holds reports whether a medium is on hold by its address (RFC 3264 8.4). A client with ICE that names none has none to tell yet, or hides what
+// it has (RFC 8839 4.2.5): its checks will tell.
+func holds(side iq.Side, m *sdp.Media) bool {
+	return m.Address.IsUnspecified() && (side == iq.Core || !checks(m))
 }
 
 // chooseSuite takes the best suite that both have, and answers with the tag of the offer (RFC 4568 5.1.2).

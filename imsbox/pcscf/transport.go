@@ -40,8 +40,8 @@ func disabled(m *sdp.Media) sdp.Media {
 // place reads where a far end receives (RFC 3550 11, RFC 3605, RFC 5761).
 func place(m *sdp.Media, mux bool) iq.Remote {
 	r := iq.Remote{Media: netip.AddrPortFrom(m.Address.Unmap(), m.Port)}
-	if m.ICE.Ufrag != "" && m.ICE.Password != "" && !m.ICE.Lite {
-		r.ICE = m.ICE.Ufrag // two lite halves would check nothing
+	if checks(m) {
+		r.ICE = m.ICE.Ufrag
 	}
 	switch {
 	case mux:
@@ -53,6 +53,9 @@ func place(m *sdp.Media, mux bool) iq.Remote {
 	}
 	return r
 }
+
+// checks reports whether a far end does the full half of ICE: two lite halves would check nothing.
+func checks(m *sdp.Media) bool { return m.ICE.Ufrag != "" && m.ICE.Password != "" && !m.ICE.Lite }
 
 // iceOf is our half of ICE, the lite one, with the one address that the end has (RFC 8839 5.1, RFC 8445 5.2).
 func iceOf(e *iq.End) sdp.ICE {

@@ -100,7 +100,8 @@ type Remote struct {
 	// goes with the description, the P-CSCF leaves only those that the grant names as well.
 	Fingerprints []sdp.Fingerprint
 	Local, Peer  sdp.Crypto // SDES: with which the anchor seals, and opens
-	// ICE is the far end's ufrag if it does ICE: then it goes where its checks, keyed by End.Password, come from. "": where Media says.
+	// ICE is the far end's ufrag if it does ICE: then the anchor sends to where its checks, keyed by End.Password, come from, and Media may be
+	// 0.0.0.0 or ::, of a client that tells no address (RFC 8839 4.2.5). "": where Media says.
 	ICE          string
 	Types        Types  // that it may send
 	Waived       bool   // a waiver allows this end RTP in clear

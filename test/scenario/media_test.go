@@ -492,6 +492,28 @@ func TestMedia_ICE(t *testing.T) {
 	a.idle()
 }
 
+// A client with ICE that hides its addresses is not on hold: the anchor waits for its checks (RFC 8839 4.2.5).
+func TestMedia_ICE_of_a_client_that_tells_no_address(t *testing.T) {
+	a := anchor(t, nil)
+	hidden := strings.NewReplacer("m=audio 4000", "m=audio 9", "c=IN IP4 10.9.9.9", "c=IN IP4 0.0.0.0").Replace(
+		string(dtls(4000, "actpass", "a=ice-ufrag:abcd", "a=ice-pwd:a password of 22 chars")))
+	_, atAlice := a.answered([]byte(hidden), dtls(5000, "active"))
+	a.open(true, true)
+	for _, address := range []string{"0.0.0.0", "10.9.9.7"} { // once she has a path she tells it, or not
+		a.alice.SendInDialog(sip.INVITE, body([]byte(strings.ReplaceAll(hidden, "c=IN IP4 0.0.0.0", "c=IN IP4 "+address))))
+		a.bob.Request("INVITE")
+		a.bob.Answer(200, body(dtls(5000, "active")))
+		if again := a.medium(a.alice.Response(200)); again.Port != atAlice.Port || again.ICE.Ufrag != atAlice.ICE.Ufrag {
+			t.Errorf("%s: she was given another end: %+v", address, again)
+		}
+		a.alice.SendInDialog(sip.ACK)
+		a.bob.Request("ACK")
+		a.open(true, true)
+	}
+	a.bye()
+	a.idle()
+}
+
 // A dialog that is no call has no media; a description in one would go past the anchor.
 func TestMedia_in_a_dialog_of_another_kind(t *testing.T) {
 	a := anchor(t, nil)

@@ -218,7 +218,7 @@ func (f *Fake) Configure(id iq.Session, number int, side iq.Side, b iq.Branch, r
 
 // judge refuses what every anchor refuses. f.mu is held.
 func (f *Fake) judge(id iq.Session, side iq.Side, r *iq.Remote) error {
-	if !r.Media.IsValid() || r.Media.Port() == 0 || r.Media.Addr().IsUnspecified() {
+	if !r.Media.IsValid() || r.Media.Port() == 0 || r.Media.Addr().IsUnspecified() && (side == iq.Core || r.ICE == "") {
 		return iq.ErrAddress
 	}
 	if int(r.Media.Port()) >= 20000 && r.Media.Addr().IsLoopback() {

@@ -194,12 +194,16 @@ func testAddresses(t *testing.T, h Harness) {
 		return r
 	}
 	core := b.Ends[iq.Core]
+	hidden := at(netip.MustParseAddrPort("0.0.0.0:9"), nil)
+	hidden.ICE = "abcd"
 	for _, c := range []struct {
 		name string
 		side iq.Side
 		r    iq.Remote
 		want error
 	}{
+		{"any address, where checks will tell", iq.Access, hidden, nil},
+		{"any address towards the core", iq.Core, hidden, iq.ErrAddress},
 		{"no address", iq.Access, at(netip.AddrPort{}, nil), iq.ErrAddress},
 		{"any address", iq.Access, at(netip.MustParseAddrPort("0.0.0.0:9"), nil), iq.ErrAddress},
 		{"port 0", iq.Access, at(netip.MustParseAddrPort("127.0.0.1:0"), nil), iq.ErrAddress},
