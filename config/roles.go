@@ -67,10 +67,11 @@ func (c *Config) validateCx(f *findings) {
 	f.refuse(x.Alternate.IsValid() && (x.AlternateName == "" || x.AlternateName == c.CxServerName()), "cx.alternate_name", "say which name stands in its certificate", "the second HSS needs a name of its own")
 	f.refuse(x.Watchdog.Std() < 6*time.Second, "cx.watchdog", "", "%s is less than 6s", x.Watchdog)
 	oneOf(f, "cx.aka", x.AKA, "AKAv1-MD5", "AKAv2-SHA-256")
-	for key, names := range map[string][]string{"cx.name": {x.Name}, "cx.clients": x.Clients, "cx.server_name": {x.ServerName}, "cx.alternate_name": {x.AlternateName}} {
+	for key, names := range map[string][]string{"cx.name": {x.Name}, "cx.clients": x.Clients, "cx.interrogating_clients": x.Interrogating,
+		"cx.server_name": {x.ServerName}, "cx.alternate_name": {x.AlternateName}} {
 		for _, name := range names {
 			bad := !isHost(name)
-			f.refuse(bad && (name != "" || key == "cx.clients"), key, "the host of the Diameter node, such as cscf.ims.example.org", "%q is no domain name", name)
+			f.refuse(bad && (name != "" || strings.HasSuffix(key, "clients")), key, "the host of the Diameter node, such as cscf.ims.example.org", "%q is no domain name", name)
 		}
 	}
 	c.needs(f, "icscf", "hss", "cx.server", x.Server)

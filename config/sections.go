@@ -243,6 +243,9 @@ type Cx struct {
 	Listen Address `toml:"listen"`
 	// For the HSS: names of the nodes whose CSCFs it serves. Others are turned away.
 	Clients []string `toml:"clients"`
+	// For the HSS: names of nodes that have an I-CSCF and no S-CSCF. They may ask where users are, and get neither users nor
+	// vectors (TS 29.228 6.1, 6.3).
+	Interrogating []string `toml:"interrogating_clients"`
 	// For CSCFs: address of the HSS. Empty: it is in this process.
 	Server Address `toml:"server"`
 	// For CSCFs: name of the HSS. Without it, "hss" before the home domain.

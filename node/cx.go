@@ -38,12 +38,6 @@ func (h *remoteHSS) ServerAssignment(t *shard.Task, r *cx.ServerAssignmentReques
 	return h.Client.ServerAssignment(t, &alone)
 }
 
-// The peers' roles: which requests each end takes (TS 29.229 6.1).
-var (
-	cscfRequests = []diameter.Command{diameter.UAR, diameter.LIR, diameter.MAR, diameter.SAR}
-	hssRequests  = []diameter.Command{diameter.RTR, diameter.PPR}
-)
-
 // openCx opens this node's end of Cx, if the configuration has one. hss gets the HSS at the other end.
 func (n *Node) openCx(hss *remoteHSS) (err error) {
 	c, w := n.o.Config, &cxWire{}
@@ -103,9 +97,13 @@ func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
 	}
 	d.Addresses = []netip.Addr{c.Cx.Listen.Addr()}
 	d.Applications = []diameter.ApplicationConfig{w.server.Application()}
-	for _, host := range c.Cx.Clients {
-		d.Peers = append(d.Peers, diameter.PeerConfig{Host: host, Realm: c.HomeDomain(), Role: role("cscf", cscfRequests), Cleartext: c.Cx.LabCleartextKeys})
+	peers := func(hosts []string, role diameter.Role) {
+		for _, host := range hosts {
+			d.Peers = append(d.Peers, diameter.PeerConfig{Host: host, Realm: c.HomeDomain(), Role: role, Cleartext: c.Cx.LabCleartextKeys})
+		}
 	}
+	peers(c.Cx.Clients, cxwire.RoleCSCF())
+	peers(c.Cx.Interrogating, cxwire.RoleICSCF())
 	return nil
 }
 
@@ -133,15 +131,10 @@ func (n *Node) openCxClient(w *cxWire, d *diameter.Config) (err error) {
 // cxPeer is an HSS at an address. That of the lowest priority in service is asked.
 func (n *Node) cxPeer(host string, at config.Address, priority int) diameter.PeerConfig {
 	c := n.o.Config
-	return diameter.PeerConfig{Host: host, Realm: c.HomeDomain(), Priority: priority, Role: role("hss", hssRequests), Cleartext: c.Cx.LabCleartextKeys,
+	return diameter.PeerConfig{Host: host, Realm: c.HomeDomain(), Priority: priority, Role: cxwire.RoleHSS(), Cleartext: c.Cx.LabCleartextKeys,
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", at.String())
 		}}
-}
-
-// role is what a peer may ask for.
-func role(name string, commands []diameter.Command) diameter.Role {
-	return diameter.Role{Name: name, Requests: map[diameter.Application][]diameter.Command{diameter.AppCx: commands}}
 }
 
 // addressOf returns an address that the node is known by: that of its SIP wire, else that of its door.

@@ -62,8 +62,10 @@ type Options struct {
 	Page http.Handler
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
-	Overload  overload.Config // what is too much to do; the zero value takes the defaults
-	Places    int             // procedures of a shard that may be under way at once; 0 takes the default
+	// Owners are who owns this node at its management door; nil: root and the user that runs it. In a lab others may be said, which then are all.
+	Owners   []uint32
+	Overload overload.Config // what is too much to do; the zero value takes the defaults
+	Places   int             // procedures of a shard that may be under way at once; 0 takes the default
 }
 
 // Node is a Core with sockets. Make it with New, run it with Run.
@@ -483,7 +485,15 @@ func (n *Node) managementDoor() *management.Server {
 			roles[uid] = role
 		}
 	}
-	return management.New(management.Config{Roles: roles, Self: uint32(os.Getuid()), Gate: n.Gate, Log: n.o.Log}, n.verbs())
+	return management.New(management.Config{Roles: roles, Owners: n.owners(), Gate: n.Gate, Log: n.o.Log}, n.verbs())
+}
+
+// owners are the user ids that are operators without an entry in the configuration.
+func (n *Node) owners() []uint32 {
+	if n.o.Config.Node.Lab && n.o.Owners != nil {
+		return n.o.Owners
+	}
+	return []uint32{0, uint32(os.Getuid())}
 }
 
 // serveMetrics serves Prometheus until ctx ends. The configuration keeps it on loopback.

@@ -85,7 +85,7 @@ func (n *Node) serveEnrolment(ctx context.Context, group *errgroup.Group) {
 
 // nodeNames are the names by which the nodes of a network know each other.
 func nodeNames(c *config.Config) (names []string) {
-	all := append([]string{c.CxName(), c.ShName(), c.CxServerName(), c.Cx.AlternateName, c.Mw.PCSCF.Certificate, c.Mw.ICSCF.Certificate, c.Mw.SCSCF.Certificate}, c.Cx.Clients...)
+	all := append([]string{c.CxName(), c.ShName(), c.CxServerName(), c.Cx.AlternateName, c.Mw.PCSCF.Certificate, c.Mw.ICSCF.Certificate, c.Mw.SCSCF.Certificate}, append(slices.Clone(c.Cx.Clients), c.Cx.Interrogating...)...)
 	for _, s := range c.Sh.Services {
 		all = append(all, s.Hosts...)
 	}

@@ -38,6 +38,7 @@ type launcher struct {
 var (
 	_ runner.Launcher = (*launcher)(nil)
 	_ runner.Meter    = (*child)(nil)
+	_ attack.Local    = systemNetwork{}
 )
 
 // newLauncher reads this program, to say in every record which one it was.
@@ -160,7 +161,7 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 func (t *child) read() error {
 	r := &t.ready
 	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Sh: r.Sh, Enrol: r.Enrol,
-		ISC: r.ISC, HTTPS: r.HTTPS, Media: r.Media, MediaPorts: r.MediaPorts, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
+		ISC: r.ISC, HTTPS: r.HTTPS, Management: r.Management, Media: r.Media, MediaPorts: r.MediaPorts, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
 		Platforms: map[string]attack.ServicePlatform{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")
@@ -173,6 +174,9 @@ func (t *child) read() error {
 		return err
 	}
 	t.site.Node = other.Certificate
+	if t.site.ICSCF, err = r.ICSCF.platform(); err != nil {
+		return err
+	}
 	for name, c := range r.Platforms {
 		if t.site.Platforms[name], err = c.platform(); err != nil {
 			return err
@@ -338,6 +342,11 @@ func (systemNetwork) Dial(ctx context.Context, network string, from netip.Addr, 
 		d.LocalAddr = net.TCPAddrFromAddrPort(local)
 	}
 	return d.DialContext(ctx, network, to.String())
+}
+
+// DialLocal implements attack.Local.
+func (systemNetwork) DialLocal(ctx context.Context, path string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", path)
 }
 
 // ListenPacket implements attack.Network.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
@@ -81,11 +82,14 @@ type targetReady struct {
 	HTTPS      netip.AddrPort `json:"https"`
 	Media      netip.AddrPort `json:"media"` // the first of MediaPorts
 	MediaPorts int            `json:"media_ports"`
+	Management string         `json:"management"` // the operator's socket
 	// What the door for enrolment proves itself by, in PEM, and invitations to it.
 	EnrolCA string   `json:"enrol_ca,omitempty"`
 	Tokens  []string `json:"tokens,omitempty"`
 	// Of a node that is neither HSS nor CSCF, for an attacker who has broken into one.
 	Node *targetCertificate `json:"node,omitempty"`
+	// Of a node that has an I-CSCF and nothing else.
+	ICSCF *targetCertificate `json:"icscf,omitempty"`
 	// Of services, by their names.
 	Platforms  map[string]*targetCertificate `json:"platforms"`
 	CA         string                        `json:"ca"` // in PEM
@@ -202,10 +206,11 @@ func (t *target) start(a *app) (*targetReady, error) {
 		return nil, err
 	}
 	if t.node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
-		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places(), Overload: t.tooMuch()}); err != nil {
+		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places(), Overload: t.tooMuch(), Owners: t.owners()}); err != nil {
 		return nil, err
 	}
 	ready.places(t, c)
+	ready.Management = c.ManagementSocket()
 	ready.Config, err = t.configSum(c)
 	return ready, err
 }
@@ -252,6 +257,9 @@ func (r *targetReady) nodes(authority *ca.CA, c *config.Config) (*node.Identity,
 	if r.Node, err = certify(authority, "media."+targetDomain); err != nil {
 		return nil, err
 	}
+	if r.ICSCF, err = certify(authority, "icscf."+targetDomain); err != nil {
+		return nil, err
+	}
 	for _, s := range c.Sh.Services {
 		if r.Platforms[s.Name], err = certify(authority, s.Hosts[0]); err != nil {
 			return nil, err
@@ -289,6 +297,7 @@ func (t *target) config() *config.Config {
 		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(t.operator.key())}
 	case attack.Cx:
 		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain}
+		c.Cx.Interrogating = []string{"icscf." + targetDomain}
 	case attack.Sh:
 		c.Sh = shOfTarget(free[0])
 	}
@@ -317,6 +326,15 @@ func (t *target) tooMuch() overload.Config {
 		return overload.Config{}
 	}
 	return overload.Config{Target: 500 * time.Millisecond, Enter: 2 * time.Second}
+}
+
+// owners are who owns the target. Where the operator's door is attacked it is nobody who is here: the attacker is an account like any other then, and
+// the kernel says which.
+func (t *target) owners() []uint32 {
+	if t.setup.Access == attack.Admin {
+		return []uint32{math.MaxUint32 - 1}
+	}
+	return nil
 }
 
 // places is what a small target has room for.

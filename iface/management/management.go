@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,12 +71,12 @@ func (e *Error) Error() string {
 
 // Config is who may call.
 type Config struct {
-	// Roles by user id. Root and the user the node runs as are operators; others need an entry.
+	// Roles by user id. Those who own the node are operators; others need an entry.
 	Roles map[uint32]Role
-	// Self is the user id the node runs as.
-	Self uint32
-	Gate *secure.Gate
-	Log  *slog.Logger
+	// Owners are root and the user id the node runs as.
+	Owners []uint32
+	Gate   *secure.Gate
+	Log    *slog.Logger
 }
 
 // maxInput is how much a call may carry: an import of some 100,000 users.
@@ -123,7 +124,7 @@ func (s *Server) callerOf(c net.Conn) Caller {
 		return Caller{}
 	}
 	caller := Caller{UID: uid, PID: pid, Role: s.cfg.Roles[uid]}
-	if uid == 0 || uid == s.cfg.Self {
+	if slices.Contains(s.cfg.Owners, uid) {
 		caller.Role = Operator
 	}
 	return caller

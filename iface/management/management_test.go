@@ -26,7 +26,7 @@ func serve(t *testing.T, self uint32, verbs map[string]management.Verb) (*manage
 		t.Fatal(err)
 	}
 	gate := secure.NewGate(nil, nil)
-	server := management.New(management.Config{Self: self, Gate: gate, Log: slog.New(slog.DiscardHandler)}, verbs)
+	server := management.New(management.Config{Owners: []uint32{self}, Gate: gate, Log: slog.New(slog.DiscardHandler)}, verbs)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, ln) }()

@@ -19,7 +19,7 @@ import (
 )
 
 // PackVersion names the state of the catalogue. It changes when a row or a driver does: evidence of another version is stale.
-const PackVersion = "7"
+const PackVersion = "8"
 
 // Position is what the attacker holds.
 type Position uint8
@@ -52,7 +52,7 @@ func (p Position) Holds() []string {
 	case CoreNode:
 		return []string{"a valid certificate of another node"}
 	case LocalAccount:
-		return []string{"the right to write the files of the log of decisions"}
+		return []string{"an account on the host: the operator's socket, and the right to write the files of the log of decisions"}
 	}
 	return []string{}
 }
@@ -100,6 +100,7 @@ type Module string
 const (
 	InfrastructureControl  Module = "infrastructure, control"
 	InfrastructureUser     Module = "infrastructure, end-user"
+	InfrastructureAdmin    Module = "infrastructure, management"
 	ServicesManagement     Module = "services, management"
 	ServicesControl        Module = "services, control"
 	ServicesUser           Module = "services, end-user"
@@ -119,6 +120,7 @@ const (
 	Sh    Access = "sh"         // the same between services and the HSS
 	Enrol Access = "enrol"      // not a client's: HTTPS, where service platforms ask to be approved; clients come over TLS
 	ISC   Access = "isc"        // not a client's: SIP between core and service platforms, over mutual TLS; clients come over TLS
+	Admin Access = "management" // not a client's: the operator's socket, of a node that another account owns; clients come over TLS
 	Clear Access = "lab-udp"    // lab only: UDP and TCP
 )
 

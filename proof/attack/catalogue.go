@@ -67,9 +67,11 @@ func All() []Attack {
 		mediaFlood(),         // CS-07
 		grantForge(),         // CS-10
 		tokenTheft(),         // CS-11
+		adminOpen(),          // MG-01
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03
 		diameterSpoof(),      // CX-01
+		diameterForge(),      // CX-02
 		keysSniff(),          // ZB-01
 	}
 }

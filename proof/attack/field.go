@@ -49,6 +49,7 @@ type Site struct {
 	ISC        netip.AddrPort  // where approved service platforms connect
 	HTTPS      netip.AddrPort  // where clients fetch
 	Node       tls.Certificate // of a node that is neither HSS nor CSCF
+	ICSCF      ServicePlatform // a node that has the I-CSCF and no other function
 	Roots      *x509.CertPool
 	// EnrolRoots are what the doors for service platforms prove themselves by; Tokens are invitations to enrol.
 	EnrolRoots *x509.CertPool
@@ -58,6 +59,8 @@ type Site struct {
 	Users     map[string]*User
 	// Premium is a number, as a URI, that pays whoever owns it: Carol.
 	Premium string
+	// Management is the path of the operator's socket.
+	Management string
 }
 
 // The services of a target that is attacked on Sh: the attacker's, whose only user is bob, and an honest one, which may read the documents of
@@ -67,7 +70,7 @@ const (
 	Archive = "archive"
 )
 
-// ServicePlatform is an enrolled service: the name of its instance, and the certificate with it.
+// ServicePlatform is an enrolled service, or a node: the name of its instance, and the certificate with it.
 type ServicePlatform struct {
 	Host        string
 	Certificate tls.Certificate

@@ -12,10 +12,11 @@ import (
 	"imsafe/proto/diameter"
 )
 
-// shLine is a connection to the HSS as an application server has it: capabilities exchanged, requests and answers in any order. It writes
-// Diameter itself.
+// shLine is a connection to the HSS as an application server or another node has it: capabilities exchanged, requests and answers in any
+// order. It writes Diameter itself.
 type shLine struct {
 	f    *Field
+	app  diameter.Application
 	host string
 	conn net.Conn
 	next uint32
@@ -25,6 +26,7 @@ type shLine struct {
 type shAnswer struct {
 	result uint32 // Result-Code, or Experimental-Result-Code of 3GPP
 	data   string // User-Data
+	avps   diameter.AVPs
 }
 
 // service connects in the name of a service with its certificate, and exchanges capabilities.
@@ -33,13 +35,18 @@ func (f *Field) service(ctx context.Context, n Network, name string) (*shLine, e
 	if err != nil {
 		return nil, err
 	}
-	conn, err := n.Dial(ctx, "tcp", netip.Addr{}, f.Sh)
+	return f.diameterPeer(ctx, n, f.Sh, diameter.AppSh, p)
+}
+
+// diameterPeer connects to the HSS as whoever has the certificate, and exchanges capabilities.
+func (f *Field) diameterPeer(ctx context.Context, n Network, at netip.AddrPort, app diameter.Application, p *ServicePlatform) (*shLine, error) {
+	conn, err := n.Dial(ctx, "tcp", netip.Addr{}, at)
 	if err != nil {
 		return nil, err
 	}
 	secured := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: f.Roots, ServerName: "hss." + f.Domain,
 		Certificates: []tls.Certificate{p.Certificate}, Time: f.Clock.Wall})
-	l := &shLine{f: f, host: p.Host, conn: secured, next: 1}
+	l := &shLine{f: f, app: app, host: p.Host, conn: secured, next: 1}
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
@@ -49,10 +56,10 @@ func (f *Field) service(ctx context.Context, n Network, name string) (*shLine, e
 		}
 	}
 	w := l.begin(diameter.CER, diameter.AppCommon, 0)
-	w.Address(diameter.HostIPAddress, f.Sh.Addr())
+	w.Address(diameter.HostIPAddress, at.Addr())
 	w.Unsigned32(diameter.VendorID, 0)
 	w.Text(diameter.ProductName, "service")
-	vendorApplication(&w)
+	l.vendorApplication(&w)
 	answers, err := l.ask(&w)
 	if err == nil && answers[0].result != uint32(diameter.ResultSuccess) {
 		err = fmt.Errorf("attack: the HSS answers capabilities with %d", answers[0].result)
@@ -60,10 +67,10 @@ func (f *Field) service(ctx context.Context, n Network, name string) (*shLine, e
 	return l, err
 }
 
-func vendorApplication(w *diameter.Writer) {
+func (l *shLine) vendorApplication(w *diameter.Writer) {
 	w.Open(diameter.VendorSpecificApplicationID)
 	w.Unsigned32(diameter.VendorID, diameter.Vendor3GPP)
-	w.Unsigned32(diameter.AuthApplicationID, uint32(diameter.AppSh))
+	w.Unsigned32(diameter.AuthApplicationID, uint32(l.app))
 	w.Close()
 }
 
@@ -73,7 +80,7 @@ func (l *shLine) begin(c diameter.Command, app diameter.Application, flags diame
 	w := diameter.Begin(nil, diameter.Header{Flags: diameter.FlagRequest | flags, Command: c, Application: app, HopByHop: l.next, EndToEnd: l.next})
 	if app != diameter.AppCommon {
 		w.Text(diameter.SessionID, fmt.Sprintf("%s;1;%d", l.host, l.next))
-		vendorApplication(&w)
+		l.vendorApplication(&w)
 		w.Enumerated(diameter.AuthSessionState, 1)
 	}
 	w.Text(diameter.OriginHost, l.host)
@@ -160,7 +167,7 @@ func (l *shLine) read() (diameter.Message, error) {
 
 func readAnswer(m diameter.Message) (a shAnswer) {
 	r, _, _ := diameter.ResultOf(m)
-	a.result = uint32(r)
+	a.result, a.avps = uint32(r), m.AVPs()
 	if data, ok := m.Find(diameter.ShUserData); ok {
 		a.data = string(data.Data)
 	}

@@ -1,8 +1,10 @@
 package runner
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -28,6 +30,27 @@ func (l *limiter) Forge(from, to netip.AddrPort) (io.WriteCloser, error) {
 		return nil, err
 	}
 	return &limitedForger{w, l}, nil
+}
+
+var _ attack.Local = (*limiter)(nil)
+
+// DialLocal implements attack.Local within the bounds: the operator's socket of the target, and no other.
+func (l *limiter) DialLocal(ctx context.Context, path string) (net.Conn, error) {
+	if path != l.local || path == "" {
+		return nil, fmt.Errorf("%w: %s is no socket of the target", ErrBounds, path)
+	}
+	network, can := l.network.(attack.Local)
+	if !can {
+		return nil, fmt.Errorf("%w: no sockets of the file system", attack.ErrNotHere)
+	}
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	conn, err := network.DialLocal(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return &limited{Conn: conn, l: l}, nil
 }
 
 type limitedForger struct {

