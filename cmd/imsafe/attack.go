@@ -101,6 +101,7 @@ func controlNames(controls []secure.ControlID) []string {
 
 type attackRunCmd struct {
 	IDs      []string `arg:"" optional:"" name:"id" help:"Dotted ids or numbers of attacks; without one, all."`
+	Mode     string   `help:"How the functions of the targets pass on what they have for each other: direct, strict (each message is written and parsed), wire (the P-CSCF is a node of its own)." enum:"direct,strict,wire" default:"direct"`
 	Evidence string   `help:"Write one record for each run into this directory." type:"path"`
 }
 
@@ -143,7 +144,7 @@ func (v *attackRunCmd) attacks() ([]attack.Attack, error) {
 }
 
 func (v *attackRunCmd) run(a *app, l runner.Launcher, attacks []attack.Attack) error {
-	r := runner.New(runner.Config{Launcher: l, Network: systemNetwork{}, Clock: shard.RealClock(), Random: rand.Reader})
+	r := runner.New(runner.Config{Launcher: l, Network: systemNetwork{}, Clock: shard.RealClock(), Random: rand.Reader, Mode: v.Mode})
 	results := []runner.Result{}
 	for i := range attacks {
 		x := &attacks[i]

@@ -161,7 +161,7 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 func (t *child) read() error {
 	r := &t.ready
 	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Sh: r.Sh, Enrol: r.Enrol,
-		ISC: r.ISC, HTTPS: r.HTTPS, Management: r.Management, Media: r.Media, MediaPorts: r.MediaPorts, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
+		ISC: r.ISC, HTTPS: r.HTTPS, Management: r.Management, Mw: r.Mw, Media: r.Media, MediaPorts: r.MediaPorts, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
 		Platforms: map[string]attack.ServicePlatform{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")
@@ -175,6 +175,9 @@ func (t *child) read() error {
 	}
 	t.site.Node = other.Certificate
 	if t.site.ICSCF, err = r.ICSCF.platform(); err != nil {
+		return err
+	}
+	if t.site.Edge, err = r.Edge.platform(); err != nil {
 		return err
 	}
 	for name, c := range r.Platforms {

@@ -5,11 +5,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	mathrand "math/rand/v2"
 	"net"
@@ -18,6 +20,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"imsafe/ca"
 	"imsafe/config"
@@ -80,6 +84,7 @@ type targetReady struct {
 	Enrol      netip.AddrPort `json:"enrol"`
 	ISC        netip.AddrPort `json:"isc"`
 	HTTPS      netip.AddrPort `json:"https"`
+	Mw         netip.AddrPort `json:"mw"`
 	Media      netip.AddrPort `json:"media"` // the first of MediaPorts
 	MediaPorts int            `json:"media_ports"`
 	Management string         `json:"management"` // the operator's socket
@@ -90,6 +95,8 @@ type targetReady struct {
 	Node *targetCertificate `json:"node,omitempty"`
 	// Of a node that has an I-CSCF and nothing else.
 	ICSCF *targetCertificate `json:"icscf,omitempty"`
+	// Of the node with the P-CSCF, where it is one of its own.
+	Edge *targetCertificate `json:"edge,omitempty"`
 	// Of services, by their names.
 	Platforms  map[string]*targetCertificate `json:"platforms"`
 	CA         string                        `json:"ca"` // in PEM
@@ -130,8 +137,7 @@ func (*attackTargetCmd) Run(a *app) error {
 	}
 	ctx, stop := context.WithCancel(a.ctx)
 	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- t.node.Run(ctx) }()
+	done := t.run(ctx)
 	if err = t.provision(ctx, ready); err == nil {
 		err = output.Encode(ready)
 	}
@@ -147,18 +153,28 @@ func (*attackTargetCmd) Run(a *app) error {
 	return errors.Join(err, <-done, t.defects())
 }
 
-// target is the node and what it stands on.
+// run runs all nodes; what comes at the end is how they ended.
+func (t *target) run(ctx context.Context) <-chan error {
+	var nodes errgroup.Group
+	for _, p := range t.parts {
+		nodes.Go(func() error { return p.node.Run(ctx) })
+	}
+	done := make(chan error, 1)
+	go func() { done <- nodes.Wait() }()
+	return done
+}
+
+// target is the node, or the nodes, and what they stand on.
 type target struct {
-	setup   targetSetup
-	store   *store.DB
-	sockets *node.Sockets
-	node    *node.Node
-	notes   notes
+	setup targetSetup
+	parts []*targetPart
+	node  *node.Node // that has the HSS, and the doors of services
+	notes notes
 
 	operator approver // of service platforms
 }
 
-// start assembles the node: random secrets, free ports of loopback, the controls of the setup off.
+// start assembles the node, or the nodes: random secrets, free ports of loopback, the controls of the setup off.
 func (t *target) start(a *app) (*targetReady, error) {
 	c := t.config()
 	clock := shard.RealClock()
@@ -167,114 +183,128 @@ func (t *target) start(a *app) (*targetReady, error) {
 	if err != nil {
 		return nil, err
 	}
-	keyring, err := seal.Generate(rand.Reader)
+	w := &targetWorld{clock: clock, log: log}
+	if w.keyring, err = seal.Generate(rand.Reader); err != nil {
+		return nil, err
+	}
+	if w.authority, err = ca.New(rand.Reader, clock.Wall, c.HomeDomain(), time.Hour); err != nil {
+		return nil, err
+	}
+	if w.certificate, err = w.authority.Server(time.Hour, []string{"pcscf." + c.HomeDomain()}, []net.IP{net.IPv4(127, 0, 0, 1)}); err != nil {
+		return nil, err
+	}
+	ready := &targetReady{Domain: c.HomeDomain(), CA: string(w.authority.PEM()), Weakenings: weakeningsOf(c), Platforms: map[string]*targetCertificate{}}
+	if t.isSplit() {
+		return ready, t.split(w, ready, c)
+	}
+	p, err := t.part(w, c)
 	if err != nil {
 		return nil, err
 	}
-	authority, err := ca.New(rand.Reader, clock.Wall, c.HomeDomain(), time.Hour)
-	if err != nil {
+	if err := t.wires(ready, w.authority, c, p); err != nil {
 		return nil, err
 	}
-	certificate, err := authority.Server(time.Hour, []string{"pcscf." + c.HomeDomain()}, []net.IP{net.IPv4(127, 0, 0, 1)})
-	if err != nil {
+	if err := p.assemble(t, w); err != nil {
 		return nil, err
 	}
-	if t.store, err = node.OpenStore(c, clock, log); err != nil {
-		return nil, err
-	}
-	if t.sockets, err = node.Listen(c, node.Shards(c), func(taken netip.AddrPort) (netip.AddrPort, bool) { return netip.AddrPortFrom(taken.Addr(), 0), true }); err != nil {
-		return nil, err
-	}
-	tls, clear := t.sockets.Addresses()
-	listeners := append(tls, clear...)
-	for _, s := range t.sockets.IPsec {
-		listeners = append(listeners, addressOf(s.Clear[0]), addressOf(s.NAT))
-	}
-	ready := &targetReady{Domain: c.HomeDomain(), TLS: tls[0], CA: string(authority.PEM()), Weakenings: weakeningsOf(c),
-		Platforms: map[string]*targetCertificate{}}
-	identity, wires, err := t.wires(ready, authority, c)
-	if err != nil {
-		return nil, err
-	}
-	listeners = append(listeners, wires...)
-	effective, err := t.policy(listeners)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := node.DecisionsDir(c)
-	if err != nil {
-		return nil, err
-	}
-	if t.node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: t.store, Keyring: keyring,
-		Certificate: &certificate, Identity: identity, Sockets: t.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places(), Overload: t.tooMuch(), Owners: t.owners()}); err != nil {
-		return nil, err
-	}
-	ready.places(t, c)
-	ready.Management = c.ManagementSocket()
+	t.node = p.node
+	ready.places(t, c, p.sockets)
 	ready.Config, err = t.configSum(c)
 	return ready, err
 }
 
+// targetWorld is what all nodes of a target have in common.
+type targetWorld struct {
+	clock       shard.Clock
+	log         *slog.Logger
+	keyring     *seal.Keyring
+	authority   *ca.CA
+	certificate tls.Certificate // of the P-CSCF
+}
+
+// targetPart is one node of a target, with what it stands on.
+type targetPart struct {
+	config   *config.Config
+	store    *store.DB
+	sockets  *node.Sockets
+	identity *node.Identity
+	node     *node.Node
+}
+
+// part opens store and sockets of a node. Whatever becomes of it, close closes it.
+func (t *target) part(w *targetWorld, c *config.Config) (p *targetPart, err error) {
+	p = &targetPart{config: c}
+	t.parts = append(t.parts, p)
+	if p.store, err = node.OpenStore(c, w.clock, w.log); err != nil {
+		return nil, err
+	}
+	p.sockets, err = node.Listen(c, node.Shards(c), func(taken netip.AddrPort) (netip.AddrPort, bool) { return netip.AddrPortFrom(taken.Addr(), 0), true })
+	return p, err
+}
+
+// assemble makes the node.
+func (p *targetPart) assemble(t *target, w *targetWorld) error {
+	effective, err := t.policy(p.store, p.listeners())
+	if err != nil {
+		return err
+	}
+	kept, err := node.DecisionsDir(p.config)
+	if err != nil {
+		return err
+	}
+	p.node, err = node.New(node.Options{Config: p.config, Decisions: kept, Clock: w.clock, Random: rand.Reader, Log: w.log, Store: p.store, Keyring: w.keyring,
+		Certificate: &w.certificate, Identity: p.identity, Sockets: p.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places(p), Overload: t.tooMuch(),
+		Owners: t.owners()})
+	return err
+}
+
+// listeners are the addresses that the node is open at.
+func (p *targetPart) listeners() []netip.AddrPort {
+	tls, clear := p.sockets.Addresses()
+	all := append(tls, clear...)
+	for _, s := range p.sockets.IPsec {
+		all = append(all, addressOf(s.Clear[0]), addressOf(s.NAT))
+	}
+	for _, ln := range []net.Listener{p.sockets.Cx, p.sockets.Sh, p.sockets.Enrol, p.sockets.ISC, p.sockets.HTTPS, p.sockets.MwTLS} {
+		if ln != nil {
+			all = append(all, netip.MustParseAddrPort(ln.Addr().String()))
+		}
+	}
+	return all
+}
+
 // wires tells where nodes and services find the target, and makes the certificates of those who meet at Cx and Sh.
-func (t *target) wires(ready *targetReady, authority *ca.CA, c *config.Config) (identity *node.Identity, at []netip.AddrPort, err error) {
-	if t.sockets.Cx != nil || t.sockets.Sh != nil {
-		if identity, err = ready.nodes(authority, c); err != nil {
-			return nil, nil, err
+func (t *target) wires(ready *targetReady, authority *ca.CA, c *config.Config, p *targetPart) (err error) {
+	if p.sockets.Cx != nil || p.sockets.Sh != nil {
+		if p.identity, err = ready.nodes(authority, c); err != nil {
+			return err
 		}
 	}
 	for _, wire := range []struct {
 		ln net.Listener
 		at *netip.AddrPort
-	}{{t.sockets.Cx, &ready.Cx}, {t.sockets.Sh, &ready.Sh}, {t.sockets.Enrol, &ready.Enrol}, {t.sockets.ISC, &ready.ISC},
-		{t.sockets.HTTPS, &ready.HTTPS}} {
+	}{{p.sockets.Cx, &ready.Cx}, {p.sockets.Sh, &ready.Sh}, {p.sockets.Enrol, &ready.Enrol}, {p.sockets.ISC, &ready.ISC},
+		{p.sockets.HTTPS, &ready.HTTPS}, {p.sockets.MwTLS, &ready.Mw}} {
 		if wire.ln != nil {
 			*wire.at = netip.MustParseAddrPort(wire.ln.Addr().String())
-			at = append(at, *wire.at)
 		}
 	}
-	return identity, at, nil
+	return nil
 }
 
-// places says where the target is open beside TLS.
-func (r *targetReady) places(t *target, c *config.Config) {
-	if _, clear := t.sockets.Addresses(); len(clear) > 0 {
+// places says where clients find the target.
+func (r *targetReady) places(t *target, c *config.Config, doors *node.Sockets) {
+	r.Management = c.ManagementSocket()
+	tls, clear := doors.Addresses()
+	if r.TLS = tls[0]; len(clear) > 0 {
 		r.Clear = clear[0]
 	}
 	if t.setup.Media {
 		r.Media, r.MediaPorts = c.CS.Listen[0].AddrPort, c.CS.Ports
 	}
-	for _, s := range t.sockets.IPsec {
+	for _, s := range doors.IPsec {
 		r.Gm, r.NAT = addressOf(s.Clear[0]), addressOf(s.NAT)
 	}
-}
-
-// nodes makes the certificate of this node towards others, one of another node for the attacker, and those of services on Sh.
-func (r *targetReady) nodes(authority *ca.CA, c *config.Config) (*node.Identity, error) {
-	own, err := authority.Node(time.Hour, []string{"hss." + targetDomain})
-	if err != nil {
-		return nil, err
-	}
-	if r.Node, err = certify(authority, "media."+targetDomain); err != nil {
-		return nil, err
-	}
-	if r.ICSCF, err = certify(authority, "icscf."+targetDomain); err != nil {
-		return nil, err
-	}
-	for _, s := range c.Sh.Services {
-		if r.Platforms[s.Name], err = certify(authority, s.Hosts[0]); err != nil {
-			return nil, err
-		}
-	}
-	return &node.Identity{Certificate: own, Authority: authority.Pool()}, nil
-}
-
-// certify makes a certificate for a host, to be given away.
-func certify(authority *ca.CA, host string) (*targetCertificate, error) {
-	made, err := authority.Node(time.Hour, []string{host})
-	if err != nil {
-		return nil, err
-	}
-	return inPEM(host, made.PrivateKey, made.Certificate...)
 }
 
 // config is that of a lab on loopback. Port 0 is any that is free.
@@ -338,8 +368,11 @@ func (t *target) owners() []uint32 {
 }
 
 // places is what a small target has room for.
-func (t *target) places() int {
-	if t.setup.Small {
+//
+// Of two nodes the edge is the small one: a request takes one procedure there and three behind it, so a core of the same size would be full first, and
+// knows users no longer by whom they came.
+func (t *target) places(p *targetPart) int {
+	if t.setup.Small && p.config.HasRole("pcscf") {
 		return attack.SmallPlaces
 	}
 	return 0
@@ -398,7 +431,11 @@ func (t *target) configSum(c *config.Config) (string, error) {
 	same.Node.DataDir, same.CS.Listen = "", nil // at random
 	off := slices.Clone(t.setup.Off)
 	slices.Sort(off)
-	return evidence.SumOf(map[string]any{"config": fmt.Sprintf("%+v", same), "off": off})
+	all := map[string]any{"config": fmt.Sprintf("%+v", same), "off": off}
+	if t.isSplit() {
+		all["split"] = true
+	}
+	return evidence.SumOf(all)
 }
 
 func weakeningsOf(c *config.Config) []string {
@@ -411,14 +448,14 @@ func weakeningsOf(c *config.Config) []string {
 
 // mode is how its functions pass on what they have for each other.
 func (t *target) mode() hop.Mode {
-	if t.setup.Mode == "strict" {
+	if t.setup.Mode == attack.Strict {
 		return hop.Strict
 	}
 	return hop.Direct
 }
 
 // policy is the default one without the controls of the setup. That works in a lab alone.
-func (t *target) policy(listeners []netip.AddrPort) (policy.Effective, error) {
+func (t *target) policy(st *store.DB, listeners []netip.AddrPort) (policy.Effective, error) {
 	var off []secure.ControlID
 	for _, name := range t.setup.Off {
 		control, known := secure.ControlByName(name)
@@ -430,17 +467,17 @@ func (t *target) policy(listeners []netip.AddrPort) (policy.Effective, error) {
 	if off == nil {
 		return policy.Default(), nil
 	}
-	return lab.Without(policy.Default(), lab.Ground{Lab: t.store.Meta().Lab, Listeners: listeners}, off...)
+	return lab.Without(policy.Default(), lab.Ground{Lab: st.Meta().Lab, Listeners: listeners}, off...)
 }
 
 // provision makes the subscribers.
 func (t *target) provision(ctx context.Context, ready *targetReady) error {
-	if t.sockets.Enrol != nil || t.sockets.ISC != nil {
+	if ready.Enrol.IsValid() || ready.ISC.IsValid() {
 		if err := t.authorise(ready); err != nil {
 			return err
 		}
 	}
-	if t.sockets.ISC != nil {
+	if ready.ISC.IsValid() {
 		if err := t.approve(ctx, ready); err != nil {
 			return err
 		}
@@ -494,8 +531,10 @@ func newTargetAccount(name string, setup *targetSetup) (*targetAccount, *hss.Sub
 // defects are procedures that ended with a panic: the attack has found one.
 func (t *target) defects() error {
 	panics := uint64(0)
-	for _, sh := range t.node.Shards {
-		panics += sh.Stats().Panics
+	for _, p := range t.parts {
+		for _, sh := range p.node.Shards {
+			panics += sh.Stats().Panics
+		}
 	}
 	if panics > 0 {
 		return fmt.Errorf("%d procedures of the target ended with a defect; its log says which", panics)
@@ -504,11 +543,13 @@ func (t *target) defects() error {
 }
 
 func (t *target) close() {
-	if t.sockets != nil {
-		t.sockets.Close()
-	}
-	if t.store != nil {
-		_ = t.store.Close() // nothing of it is wanted
+	for _, p := range t.parts {
+		if p.sockets != nil {
+			p.sockets.Close()
+		}
+		if p.store != nil {
+			_ = p.store.Close() // nothing of it is wanted
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ type proveCmd struct {
 const proofDir = "imsafe-proof"
 
 type proveRunCmd struct {
-	Full      bool          `help:"Three seeds and every mode, with no limit of time."`
+	Full      bool          `help:"Three seeds and every mode: functions that call each other, that write and parse each message, and that stand on two nodes. No limit of time."`
 	Only      []string      `help:"Dotted ids or numbers of attacks, with commas; the others read as not run." placeholder:"ID"`
 	Out       string        `help:"Directory for bundles; each gets one of its own in it." default:"imsafe-proof" type:"path" placeholder:"DIR"`
 	Key       string        `help:"The runner's key; it is made if it is not there. Default: runner.key in the directory imsafe of the user's configuration." type:"path" placeholder:"FILE"`
@@ -174,10 +174,10 @@ type proving struct {
 // subject says what is proven.
 func (p *proving) subject(v *proveRunCmd) error {
 	s := &p.of.Subject
-	*s = evidence.Subject{Program: p.launcher.build, Commit: p.launcher.commit, Pack: attack.PackVersion, Seeds: []uint64{1}, Modes: []string{"direct"},
+	*s = evidence.Subject{Program: p.launcher.build, Commit: p.launcher.commit, Pack: attack.PackVersion, Seeds: []uint64{1}, Modes: []string{attack.Direct},
 		Missing: map[string]string{}, Repeated: []string{}}
 	if v.Full {
-		s.Seeds, s.Modes, p.bound = []uint64{1, 2, 3}, []string{"direct", "strict"}, 0
+		s.Seeds, s.Modes, p.bound = []uint64{1, 2, 3}, []string{attack.Direct, attack.Strict, attack.Wire}, 0
 	}
 	p.of.Attacks, p.of.Policy, p.of.Weaker = runner.Catalogue(), runner.Policy(), runner.Weaker()
 	var err error

@@ -193,10 +193,17 @@ func (p *Port) peerOf(f siptransport.Flow) *Peer {
 	return nil
 }
 
+// nobody is who speaks on a flow of nobody's. Packet lets none through, but where the laboratory has switched that off.
+var nobody = Peer{Name: "nobody.invalid"}
+
 // Request implements siptxn.Handler: a request of another node walks to the function it names.
 func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
-	peer, to, known := p.peerOf(tx.Flow()), hop.Name(""), false
-	if to, known = p.target(m); !known || peer == nil {
+	peer := p.peerOf(tx.Flow())
+	if peer == nil {
+		peer = &nobody
+	}
+	to, known := p.target(m)
+	if !known {
 		_ = p.layer.Reply(tx, 404, "")
 		return
 	}
@@ -212,8 +219,11 @@ func (p *Port) target(m *sip.Message) (hop.Name, bool) { return p.w.ports.Table.
 // Ack implements siptxn.Handler.
 func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
 	peer := p.peerOf(f)
+	if peer == nil {
+		peer = &nobody
+	}
 	to, known := p.target(m)
-	if !known || peer == nil {
+	if !known {
 		m.Release()
 		return
 	}

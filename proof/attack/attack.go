@@ -121,7 +121,15 @@ const (
 	Enrol Access = "enrol"      // not a client's: HTTPS, where service platforms ask to be approved; clients come over TLS
 	ISC   Access = "isc"        // not a client's: SIP between core and service platforms, over mutual TLS; clients come over TLS
 	Admin Access = "management" // not a client's: the operator's socket, of a node that another account owns; clients come over TLS
+	Mw    Access = "mw"         // not a client's: SIP between nodes, over mutual TLS, of a target whose P-CSCF is a node of its own; clients come over TLS
 	Clear Access = "lab-udp"    // lab only: UDP and TCP
+)
+
+// The modes of a target: how its functions pass on what they have for each other. In wire the P-CSCF is a node of its own.
+const (
+	Direct = "direct"
+	Strict = "strict"
+	Wire   = "wire"
 )
 
 // QuickT1 is what a target with quick timers takes for T1 (RFC 3261 17.1.1.1).
@@ -188,7 +196,9 @@ type Variant struct {
 	Controls []secure.ControlID
 	// NoAblation says why the controls cannot be switched off; "" if they can.
 	NoAblation string
-	Run        func(ctx context.Context, f *Field, o *Outcome) error
+	// NotWire says why it is not run against a target on two nodes; "" if it is.
+	NotWire string
+	Run     func(ctx context.Context, f *Field, o *Outcome) error
 }
 
 // Accesses are the ways to the edge by which a variant is run, each for itself: that one holds says nothing of the others.

@@ -73,6 +73,7 @@ func All() []Attack {
 		diameterSpoof(),      // CX-01
 		diameterForge(),      // CX-02
 		keysSniff(),          // ZB-01
+		mwIntrude(),          // ZB-03
 	}
 }
 

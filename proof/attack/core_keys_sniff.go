@@ -21,9 +21,12 @@ func keysSniff() Attack {
 		Text:     "whoever has CK and IK reads and forges everything inside the associations that they made",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: InfrastructureControl,
 		Source: "TS 33.203 6.1.1", Access: both(),
-		Bounds: Bounds{Packets: 1, Bytes: 1, Conns: 1, Time: 3 * time.Second},
-		Variants: []Variant{{Name: "gm", Position: OnPath, Run: sniffKeys, Controls: []secure.ControlID{secure.CIConfidentialityKeyEgress},
-			NoAblation: "nothing in the program writes these keys into a message, so there is nothing to switch on"}},
+		Bounds: Bounds{Packets: 20, Bytes: 20_000, Conns: 1, Time: 3 * time.Second},
+		Variants: []Variant{
+			{Name: "gm", Position: OnPath, Run: sniffKeys, Controls: []secure.ControlID{secure.CIConfidentialityKeyEgress},
+				NoAblation: "nothing in the program writes these keys into a message, so there is nothing to switch on"},
+			{Name: "mw", Position: CoreNode, Access: []Access{Mw}, Run: asksForKeys, Controls: []secure.ControlID{secure.CoreConfidentialityMTLS}},
+		},
 	}
 }
 
@@ -55,6 +58,36 @@ func sniffKeys(ctx context.Context, f *Field, o *Outcome) error {
 	o.Arrived("%d registrations read", times)
 	o.Users = min(found, 1)
 	o.Wire(found > 0, "%d registrations, %d octets from the edge, %d keys looked for, %d found", times, octets, challenges, found)
+	return nil
+}
+
+// asksForKeys is the edge, broken into: its clients come over TLS, so that it has no need of keys. In the name of alice it asks for a challenge as a
+// client in clear would get one, beside which a P-CSCF is told CK and IK.
+func asksForKeys(ctx context.Context, f *Field, o *Outcome) error {
+	h, heard, err := f.onMw(ctx, &f.Edge)
+	if err != nil {
+		return err
+	}
+	const times = 5
+	last := 0
+	for range times {
+		alice := f.Users[Alice]
+		r := Registering{User: alice, IMPU: alice.IMPU, IMPI: alice.IMPI, Contact: "<sip:alice@192.0.2.1>", Expires: 600, Lines: f.ofEdge()}
+		answer, err := h.Ask(ctx, h.Registers(r, h.NoResponse(alice.IMPI)))
+		if err != nil {
+			return err
+		}
+		last = answer.Status()
+	}
+	h.Close()
+	o.Arrived("%d REGISTERs of the edge, the last answered %d", times, last)
+	keys, err := keysIn(heard.String(), f.Users[Alice])
+	if err != nil {
+		return err
+	}
+	found := leaks(heard.String(), keys)
+	o.Users = min(found, 1)
+	o.Wire(found > 0, "%d challenges and %d octets from the core, the last answer is %d; %d keys of alice in them", len(keys)/3, heard.Len(), last, found)
 	return nil
 }
 

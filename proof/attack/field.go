@@ -48,6 +48,8 @@ type Site struct {
 	Enrol      netip.AddrPort  // where service platforms ask to be approved
 	ISC        netip.AddrPort  // where approved service platforms connect
 	HTTPS      netip.AddrPort  // where clients fetch
+	Mw         netip.AddrPort  // where the node with I-CSCF and S-CSCF takes the one with the P-CSCF
+	Edge       ServicePlatform // that one
 	Node       tls.Certificate // of a node that is neither HSS nor CSCF
 	ICSCF      ServicePlatform // a node that has the I-CSCF and no other function
 	Roots      *x509.CertPool

@@ -29,6 +29,7 @@ type Variant struct {
 	Access     []string `json:"access"`
 	Controls   []string `json:"controls"` // in the order in which they act
 	NoAblation string   `json:"no_ablation"`
+	NotWire    string   `json:"not_wire"` // why it is not run in mode wire; "" if it is
 }
 
 // Control is a row of the policy as a bundle keeps it.

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// Wire is the mode in which a target stands on more than one node.
+const Wire = "wire"
+
 // Trial is a variant of an attack over one access, in one mode, with one seed: with every control on, and with its layers off one by one.
 type Trial struct {
 	Attack   *Attack
@@ -50,6 +53,9 @@ func (c *Case) Trials() []Trial {
 			v := &a.Variants[j]
 			for _, access := range v.Access {
 				for _, mode := range c.Subject.Modes {
+					if mode == Wire && v.NotWire != "" {
+						continue
+					}
 					for _, seed := range c.Subject.Seeds {
 						t := Trial{Attack: a, Variant: v, Access: access, Mode: mode, Seed: seed, Controls: v.Controls, Excused: v.NoAblation != ""}
 						t.gather(records)

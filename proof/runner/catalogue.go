@@ -18,7 +18,7 @@ func Catalogue() []evidence.Attack {
 		for i := range a.Variants {
 			v := &a.Variants[i]
 			row.Variants = append(row.Variants, evidence.Variant{Name: v.Name, Position: v.Position.String(), Access: texts(a.Accesses(v)),
-				Controls: layers(v.Controls), NoAblation: v.NoAblation})
+				Controls: layers(v.Controls), NoAblation: v.NoAblation, NotWire: v.NotWire})
 		}
 		all = append(all, row)
 	}

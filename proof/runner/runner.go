@@ -33,7 +33,7 @@ type Config struct {
 	Clock    shard.Clock
 	Random   io.Reader
 	Seed     uint64 // of Random, for the record; 0 is 1
-	Mode     string // of the targets: "direct", or "strict"; "" is direct
+	Mode     string // of the targets: attack.Direct, Strict or Wire; "" is direct
 }
 
 // Runner runs attacks, one at a time.
@@ -63,6 +63,9 @@ func (r *Result) Name() string { return path.Join(r.Attack, r.Variant, r.Access)
 func (r *Runner) Run(ctx context.Context, a *attack.Attack) ([]Result, error) {
 	var results []Result
 	for i := range a.Variants {
+		if r.cfg.Mode == attack.Wire && a.Variants[i].NotWire != "" {
+			continue
+		}
 		for _, access := range a.Accesses(&a.Variants[i]) {
 			c := &trial{attack: a, variant: &a.Variants[i], access: access}
 			result, err := r.try(ctx, c)
@@ -156,7 +159,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	defer stop()
 	site := target.Site()
 	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, clock: r.cfg.Clock, local: site.Management, media: site.Media, mediaPorts: site.MediaPorts,
-		targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol, site.ISC, site.HTTPS}}
+		targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol, site.ISC, site.HTTPS, site.Mw}}
 	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random,
 		Honest: r.cfg.Network, Attacker: bounds, Operate: target.Operate, Files: target.Files()})
 	if err != nil {
@@ -244,7 +247,7 @@ func tally(events []evidence.Event) string {
 func (r *Runner) open(c *trial, off []secure.ControlID, target Target) *run {
 	a, v := c.attack, c.variant
 	what := target.What()
-	what.Profile, what.Mode = string(c.access), cmp.Or(r.cfg.Mode, "direct")
+	what.Profile, what.Mode = string(c.access), cmp.Or(r.cfg.Mode, attack.Direct)
 	return &run{Record: evidence.Record{Attack: a.ID, Number: a.Number, Variant: v.Name, PackVersion: attack.PackVersion, Seed: cmp.Or(r.cfg.Seed, 1),
 		Start: evidence.Time(r.cfg.Clock.Wall()), Target: what, Position: v.Position.String(), Credentials: v.Position.Holds(),
 		ControlsOff: names(off), NoAblation: v.NoAblation, Oracles: []evidence.Oracle{}, Events: []evidence.Event{}}}

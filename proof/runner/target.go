@@ -19,7 +19,7 @@ type Setup struct {
 	Profile string             // of IPsec, by its name; "" is strict
 	Tight   bool               // budgets of C-I are attack.TightSource and so on; else nobody reaches them
 	Small   bool               // one shard, with room for attack.SmallPlaces procedures
-	Mode    string             // "strict": each hop between functions encodes and parses; "" and "direct": none does
+	Mode    string             // attack.Strict: each hop between functions encodes and parses; attack.Wire: the P-CSCF is a node of its own
 	Cast    []string           // names of the lab subscribers, whose keys the target makes
 	// Approved are the service platforms that its operator has approved.
 	Approved []attack.Approved
