@@ -369,13 +369,15 @@ func (t *target) owners() []uint32 {
 
 // places is what a small target has room for.
 //
-// Of two nodes the edge is the small one: a request takes one procedure there and three behind it, so a core of the same size would be full first, and
-// knows users no longer by whom they came.
+// Of two nodes the edge is the small one. A request to another client takes two procedures there, on its way in and on its way out, so it has twice the room.
 func (t *target) places(p *targetPart) int {
-	if t.setup.Small && p.config.HasRole("pcscf") {
-		return attack.SmallPlaces
+	switch {
+	case !t.setup.Small || !p.config.HasRole("pcscf"):
+		return 0
+	case t.isSplit():
+		return 2 * attack.SmallPlaces
 	}
-	return 0
+	return attack.SmallPlaces
 }
 
 // anchor lets media be anchored, at ports that no other target of the same run is likely to have: it takes others where it finds one taken.

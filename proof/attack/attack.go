@@ -154,6 +154,11 @@ const SmallPlaces = 200
 // both are the accesses of production.
 func both() []Access { return []Access{TLS, IPsec} }
 
+// tooLarge are the accesses by which a variant is not run over two nodes, whose core adds its header fields to a message that a driver must read.
+func tooLarge() map[Access]string {
+	return map[Access]string{IPsec: "there the message has more than 1300 octets, so the edge turns to TCP (RFC 3261 18.1.1), which the driver does not speak inside ESP"}
+}
+
 // Bounds are what one run may cost. The runner enforces them; a driver that needs more has a defect.
 type Bounds struct {
 	Packets int           // writes of all sockets of the attacker
@@ -196,8 +201,8 @@ type Variant struct {
 	Controls []secure.ControlID
 	// NoAblation says why the controls cannot be switched off; "" if they can.
 	NoAblation string
-	// NotWire says why it is not run against a target on two nodes; "" if it is.
-	NotWire string
+	// NotWire says why it is not run against a target on two nodes, by the access; it is run over those that are not there.
+	NotWire map[Access]string
 	Run     func(ctx context.Context, f *Field, o *Outcome) error
 }
 

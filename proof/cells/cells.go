@@ -9,6 +9,7 @@
 package cells
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -206,11 +207,12 @@ type Conclusion struct {
 	Unknown   []string `json:"unknown"`      // trials whose runs prove nothing, or are not there
 	Elsewhere []string `json:"not_run_here"` // trials that the host refuses
 	Excused   []string `json:"excused"`      // trials without a switch by nature
+	NotWire   []string `json:"not_on_nodes"` // trials that are not run against a target on two nodes, where others are
 }
 
 // Conclude sums up.
 func Conclude(b *evidence.Board, table []Cell) Conclusion {
-	c := Conclusion{Failed: []string{}, Stale: []string{}, Unknown: []string{}, Elsewhere: []string{}, Excused: []string{}}
+	c := Conclusion{Failed: []string{}, Stale: []string{}, Unknown: []string{}, Elsewhere: []string{}, Excused: []string{}, NotWire: notWire(b)}
 	for _, x := range table {
 		if x.State == evidence.StateProven {
 			c.Proven++
@@ -233,4 +235,24 @@ func Conclude(b *evidence.Board, table []Cell) Conclusion {
 		}
 	}
 	return c
+}
+
+// notWire names what mode wire leaves out, with the reason; nothing where that mode was not asked for.
+func notWire(b *evidence.Board) []string {
+	all := []string{}
+	if !slices.Contains(b.Case.Subject.Modes, evidence.Wire) {
+		return all
+	}
+	for i := range b.Case.Attacks {
+		a := &b.Case.Attacks[i]
+		for j := range a.Variants {
+			v := &a.Variants[j]
+			for _, access := range v.Access {
+				if why := v.NotWire[access]; why != "" {
+					all = append(all, a.Number+" "+path.Join(a.ID, v.Name, access)+": "+why)
+				}
+			}
+		}
+	}
+	return all
 }

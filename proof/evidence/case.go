@@ -29,7 +29,8 @@ type Variant struct {
 	Access     []string `json:"access"`
 	Controls   []string `json:"controls"` // in the order in which they act
 	NoAblation string   `json:"no_ablation"`
-	NotWire    string   `json:"not_wire"` // why it is not run in mode wire; "" if it is
+	// NotWire says why it is not run in mode wire, by the access.
+	NotWire map[string]string `json:"not_wire"`
 }
 
 // Control is a row of the policy as a bundle keeps it.

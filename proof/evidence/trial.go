@@ -53,7 +53,7 @@ func (c *Case) Trials() []Trial {
 			v := &a.Variants[j]
 			for _, access := range v.Access {
 				for _, mode := range c.Subject.Modes {
-					if mode == Wire && v.NotWire != "" {
+					if mode == Wire && v.NotWire[access] != "" {
 						continue
 					}
 					for _, seed := range c.Subject.Seeds {

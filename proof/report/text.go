@@ -146,7 +146,7 @@ func (p *printer) trouble(r *Report) {
 		title string
 		all   []string
 	}{{"Failed", c.Failed}, {"Stale", c.Stale}, {"Without evidence", c.Unknown}, {"Not run here", c.Elsewhere},
-		{"Blocked, and by nature without a switch (not counted)", c.Excused}} {
+		{"Blocked, and by nature without a switch (not counted)", c.Excused}, {"Not run over two nodes", c.NotWire}} {
 		if len(list.all) == 0 {
 			continue
 		}

@@ -18,7 +18,7 @@ func Catalogue() []evidence.Attack {
 		for i := range a.Variants {
 			v := &a.Variants[i]
 			row.Variants = append(row.Variants, evidence.Variant{Name: v.Name, Position: v.Position.String(), Access: texts(a.Accesses(v)),
-				Controls: layers(v.Controls), NoAblation: v.NoAblation, NotWire: v.NotWire})
+				Controls: layers(v.Controls), NoAblation: v.NoAblation, NotWire: notWire(v)})
 		}
 		all = append(all, row)
 	}
@@ -30,6 +30,14 @@ func door(id string) string {
 	first, _, _ := strings.Cut(id, ".")
 	return map[string]string{"ci": string(policy.CI), "is": string(policy.IS), "cs": string(policy.CS), "core": string(policy.Core),
 		"mgmt": string(policy.Management)}[first]
+}
+
+func notWire(v *attack.Variant) map[string]string {
+	all := map[string]string{}
+	for access, why := range v.NotWire {
+		all[string(access)] = why
+	}
+	return all
 }
 
 func texts[T ~string](all []T) []string {

@@ -63,10 +63,10 @@ func (r *Result) Name() string { return path.Join(r.Attack, r.Variant, r.Access)
 func (r *Runner) Run(ctx context.Context, a *attack.Attack) ([]Result, error) {
 	var results []Result
 	for i := range a.Variants {
-		if r.cfg.Mode == attack.Wire && a.Variants[i].NotWire != "" {
-			continue
-		}
 		for _, access := range a.Accesses(&a.Variants[i]) {
+			if r.cfg.Mode == attack.Wire && a.Variants[i].NotWire[access] != "" {
+				continue
+			}
 			c := &trial{attack: a, variant: &a.Variants[i], access: access}
 			result, err := r.try(ctx, c)
 			if err != nil {
