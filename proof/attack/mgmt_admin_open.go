@@ -19,7 +19,7 @@ func adminOpen() Attack {
 	return Attack{
 		ID: "mgmt.admin.open", Number: "MG-01", Title: "an account of the host without a role calls the operator's door",
 		Text:     "whoever gets any shell on the host reads who is a subscriber, takes subscribers away and makes some of his own",
-		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Disclosure, Destruction}, Module: InfrastructureAdmin,
+		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal, Disclosure}, Module: InfrastructureAdmin,
 		Source: "ITU-T X.805 8.1; OWASP ASVS V4.3.1", Access: []Access{Admin},
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 10, Time: 3 * time.Second},
 		Variants: []Variant{{Name: "open", Position: LocalAccount, Controls: []secure.ControlID{secure.ManagementAuthenticationAdmin}, Run: callsOperator}},

@@ -156,7 +156,11 @@ func Associations(b *evidence.Board, t *tables.Associations) []Whole {
 	for _, a := range t.Associations {
 		w := Whole{Number: a.Number, Name: a.Name, What: a.What}
 		for _, id := range a.Controls {
-			w.add(b.Control(id))
+			s := b.Control(id)
+			if _, built := b.Case.Find(id); !built && t.Missing[id] != "" {
+				s.Why = t.Missing[id]
+			}
+			w.add(s)
 		}
 		all = append(all, w.closed())
 	}

@@ -119,7 +119,7 @@ func Make(c *evidence.Case, s *tables.Set) (*Report, error) {
 	for _, n := range s.Sources() {
 		sum := evidence.Sum(s.Files()[n.File])
 		sums[n.File] = sum
-		r.Tables = append(r.Tables, Table{n.File, n.Document, n.Edition, n.Where, string(n.Status), n.VerifiedBy, n.Mark(), n.Note, sum})
+		r.Tables = append(r.Tables, Table{n.File, n.Document, n.Edition, n.Where, string(n.Status), n.VerifiedBy, n.Mark(), n.Remark(), sum})
 	}
 	r.TablesSum, err = evidence.SumOf(sums)
 	return r, err

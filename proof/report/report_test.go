@@ -374,6 +374,41 @@ func TestSlots(t *testing.T) {
 	}
 }
 
+// TestSlots_judged: of each slot that no attack is aimed at a person has said what that means, of no other, and what is claimed has controls of the
+// slot's own dimension.
+func TestSlots_judged(t *testing.T) {
+	r, set := compute(t, ideal()), load(t)
+	for _, m := range r.X805.Modules {
+		for _, cell := range m.Cells {
+			for _, s := range cell.Slots {
+				at := strings.Join([]string{m.Layer + ", " + m.Plane, cell.Dimension, s.Threat}, ", ")
+				j := set.X805.Judge(m.Layer+", "+m.Plane, cell.Dimension, s.Threat)
+				switch {
+				case len(s.Attacks) > 0 && j != nil:
+					t.Errorf("%s: %v fill it, so what is said of it (%q) is of no more use", at, s.Attacks, j.Why)
+				case len(s.Attacks) == 0 && j == nil:
+					t.Errorf("%s: nobody has judged it", at)
+				case j != nil && (string(s.State) != j.Answer || s.Why != j.Why || s.State == evidence.StateProven):
+					t.Errorf("%s is %s (%s), judged %s", at, s.State, s.Why, j.Answer)
+				}
+			}
+		}
+	}
+	c := ideal()
+	for i := range c.Policy { // what is claimed of a part that is not built is a gap
+		if c.Policy[i].ID == "core.integrity.decision-log" {
+			c.Policy[i].Level = "absent"
+		}
+	}
+	for _, m := range compute(t, c).X805.Modules {
+		for _, cell := range m.Cells {
+			if cell.Dimension == "non-repudiation" && cell.State != evidence.StateGap {
+				t.Errorf("without the log of decisions %s, %s is %s", m.Layer, m.Plane, cell.State)
+			}
+		}
+	}
+}
+
 // TestThreats: every attack fills a slot: a dimension of one of its controls counters one of its threats.
 func TestThreats(t *testing.T) {
 	filled := map[string]bool{}

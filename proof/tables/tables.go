@@ -55,6 +55,20 @@ type Source struct {
 	Status     Status `toml:"status"`
 	VerifiedBy string `toml:"verified_by"` // person and date; empty until then
 	Note       string `toml:"note"`
+	// Compared says which of its figures have been compared with what others have published of the text, and where. It takes no mark away.
+	Compared []string `toml:"compared"`
+}
+
+// Remark is what is to be known of the table: its note, and what was compared.
+func (s *Source) Remark() string {
+	all := []string{}
+	if s.Note != "" {
+		all = append(all, s.Note)
+	}
+	for _, c := range s.Compared {
+		all = append(all, "Compared: "+c+".")
+	}
+	return strings.Join(all, " ")
 }
 
 // Mark is what must stand beside whatever is computed from the table; "" if nothing must.

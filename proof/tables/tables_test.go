@@ -44,6 +44,10 @@ func TestRead_refuses(t *testing.T) {
 		"an asset nobody has":    {tables.AttacksFile, `asset = "topology"`, `asset = "crown jewels"`, "crown jewels"},
 		"an effect that is none": {tables.EffectsFile, `value = "none"`, `value = "nine"`, `"nine"`},
 		"an impact of nine":      {tables.JudgementFile, `impact = 1 `, `impact = 9 `, "impact 9"},
+		"a slot judged twice":    {tables.X805File, "threats = [\"destruction\", \"removal\"]\nanswer = \"claimed\"", "threats = [\"destruction\", \"destruction\"]\nanswer = \"claimed\"", "judged twice"},
+		"no slot":                {tables.X805File, `threats = ["removal", "disclosure"]`, `threats = ["interruption", "disclosure"]`, "no slot"},
+		"claimed by nothing":     {tables.X805File, `controls = ["is.integrity.sh-write"]`, `controls = []`, "names its controls"},
+		"green by judgement":     {tables.X805File, `answer = "gap"`, `answer = "proven"`, "none of claimed"},
 		"a position of our own":  {tables.PositionsFile, `opportunity = "difficult"`, `opportunity = "boring"`, "boring"},
 	} {
 		files, err := tables.Default()

@@ -149,31 +149,72 @@ type Module struct {
 // Name is "services, control" and so on, as the catalogue writes it.
 func (m *Module) Name() string { return m.Layer + ", " + m.Plane }
 
-// Claim is a control that is there in a whole dimension.
-type Claim struct {
-	Control   string `toml:"control"`
-	Dimension string `toml:"dimension"`
-	Why       string `toml:"why"`
-}
-
-// Exclusion is a slot that does not apply.
-type Exclusion struct {
-	Module    string `toml:"module"`
-	Dimension string `toml:"dimension"`
-	Threat    string `toml:"threat"`
-	Reason    string `toml:"reason"`
+// Judged is what a person has said of slots that no attack is aimed at.
+type Judged struct {
+	Modules   []string `toml:"modules"` // "services, control" and so on
+	Dimension string   `toml:"dimension"`
+	Threats   []string `toml:"threats"`
+	Answer    string   `toml:"answer"`   // claimed, gap or n/a
+	Controls  []string `toml:"controls"` // of claimed: what is there, of this dimension
+	Why       string   `toml:"why"`
 }
 
 // X805 is the model: modules, dimensions, threats.
 type X805 struct {
 	Source
-	Layers     []string    `toml:"layers"`
-	Planes     []string    `toml:"planes"`
-	Threats    []string    `toml:"threats"`
-	Dimensions []Counters  `toml:"dimensions"`
-	Modules    []Module    `toml:"modules"`
-	Claims     []Claim     `toml:"claims"`
-	Excluded   []Exclusion `toml:"not_applicable"`
+	Layers     []string   `toml:"layers"`
+	Planes     []string   `toml:"planes"`
+	Threats    []string   `toml:"threats"`
+	Dimensions []Counters `toml:"dimensions"`
+	Modules    []Module   `toml:"modules"`
+	Judged     []Judged   `toml:"judged"`
+}
+
+// The answers of a judgement.
+const (
+	AnswerClaimed = "claimed"
+	AnswerGap     = "gap"
+	AnswerNone    = "n/a"
+)
+
+// Judge returns what is said of a slot; nil if nobody has judged it.
+func (x *X805) Judge(module, dimension, threat string) *Judged {
+	for i := range x.Judged {
+		if j := &x.Judged[i]; j.Dimension == dimension && slices.Contains(j.Modules, module) && slices.Contains(j.Threats, threat) {
+			return j
+		}
+	}
+	return nil
+}
+
+// fit refuses a judgement of no slot, or of one that is judged twice.
+func (x *X805) fit() error {
+	seen := map[[3]string]bool{}
+	for i := range x.Judged {
+		j := &x.Judged[i]
+		switch claimed := j.Answer == AnswerClaimed; {
+		case !claimed && j.Answer != AnswerGap && j.Answer != AnswerNone:
+			return fmt.Errorf("tables: %s: a judgement of %q is none of claimed, gap, n/a", X805File, j.Answer)
+		case claimed != (len(j.Controls) > 0):
+			return fmt.Errorf("tables: %s: %s, %s: what is claimed names its controls, and nothing else does", X805File, j.Dimension, j.Why)
+		case j.Why == "":
+			return fmt.Errorf("tables: %s: a judgement of %s without a reason", X805File, j.Dimension)
+		}
+		d := slices.IndexFunc(x.Dimensions, func(c Counters) bool { return c.Name == j.Dimension })
+		for _, module := range j.Modules {
+			for _, threat := range j.Threats {
+				at := [3]string{module, j.Dimension, threat}
+				if d < 0 || !slices.Contains(x.Dimensions[d].Counters, threat) || !slices.ContainsFunc(x.Modules, func(m Module) bool { return m.Name() == module }) {
+					return fmt.Errorf("tables: %s: a judgement of %q, which is no slot", X805File, at)
+				}
+				if seen[at] {
+					return fmt.Errorf("tables: %s: %q is judged twice", X805File, at)
+				}
+				seen[at] = true
+			}
+		}
+	}
+	return nil
 }
 
 // Asset is what can be harmed.
@@ -265,6 +306,7 @@ type Associations struct {
 		What     string   `toml:"what"`
 		Controls []string `toml:"controls"`
 	} `toml:"associations"`
+	Missing map[string]string `toml:"missing"` // why a control is not built, and what will bring it
 }
 
 // Layers are the risks by layer.
@@ -286,7 +328,7 @@ type Limits struct {
 
 // fit checks that the tables fit each other: that every name that one uses stands in the other.
 func (s *Set) fit() error {
-	var errs []error
+	errs := []error{s.X805.fit()}
 	miss := func(file, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("tables: %s: %s", file, fmt.Sprintf(format, args...)))
 	}

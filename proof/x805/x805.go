@@ -2,7 +2,8 @@
 // dimension counters.
 //
 // An attack fills the slots of its own module, of the dimensions of the controls that stopped it, and of its threats, and no others. A slot has the
-// state of the worst trial in it; without one it is a gap, claimed where a control is there in the whole dimension, or n/a with a reason.
+// state of the worst trial in it. Of one without a trial a person has said whether a control is there all the same (claimed), nothing is (gap), or
+// it does not apply (n/a), and why; it is never proven.
 //
 // It does no input or output, and imports proof/evidence and proof/tables. Everything in it is a function of a Board and a table.
 package x805
@@ -188,18 +189,18 @@ func settle(b *evidence.Board, t *tables.X805, at place, f *filled) Slot {
 		}
 		return f.Slot
 	}
-	for _, x := range t.Excluded {
-		if x.Module == at.module && x.Dimension == at.dimension && x.Threat == at.threat && x.Reason != "" {
-			empty.State, empty.Why = evidence.StateNone, x.Reason
+	j := t.Judge(at.module, at.dimension, at.threat)
+	if j == nil {
+		empty.State, empty.Why = evidence.StateGap, "no attack of the catalogue is aimed here, and nobody has judged what that means"
+		return empty
+	}
+	empty.State, empty.Why = evidence.State(j.Answer), j.Why
+	for _, id := range j.Controls {
+		if control, known := b.Case.Find(id); !known || !control.Built() || control.Dimension != at.dimension {
+			empty.State, empty.Why = evidence.StateGap, id+" is said to be here, and the policy has no such control of this dimension"
 			return empty
 		}
+		empty.Controls = append(empty.Controls, id)
 	}
-	for _, c := range t.Claims {
-		if control, known := b.Case.Find(c.Control); known && control.Built() && c.Dimension == at.dimension {
-			empty.State, empty.Why, empty.Controls = evidence.StateClaimed, c.Why, []string{c.Control}
-			return empty
-		}
-	}
-	empty.State, empty.Why = evidence.StateGap, "no attack of the catalogue is aimed here"
 	return empty
 }
