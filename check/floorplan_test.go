@@ -119,7 +119,8 @@ var floorPlan = []row{
 	{"test/foreign/*", "*", "x/sync x/sys x/net", ""},
 	{"test/kernelesp/handset", "proto/aka", "", ""}, // a foreign client: what it shared with ours it could not judge
 	{"test/kernelesp/*", "*", "x/sync x/sys x/net", ""},
-	{"bench/load", "client/* proto/*", "x/sys", "*"}, // it acts from outside: any IMS may be at the other end
+	{"bench/load", "client/* proto/*", "x/sys", "*"},                         // it acts from outside: any IMS may be at the other end
+	{"bench/media", "bench/load proto/sdp", "x/sys pion/rtp pion/srtp", "*"}, // likewise: any relay
 	{"bench/*", "*", "x/sync x/sys x/net", ""},
 }
 
@@ -167,7 +168,7 @@ var bans = []ban{
 	{"servicebox/*", "imsbox/* iface/* hop refpoint/* policy", "a service knows the SDK and nothing of the core, as a stranger's would"},
 	{"client/*", "imsbox/* iface/* hop refpoint/* policy node store", "the client shares nothing with the core but proto: it must not share its bugs"},
 	{"proof/attack", "imsbox/* iface/* servicebox/* hop refpoint/* policy node store", "the attacker must not share the defence's bugs"},
-	{"bench/load", "*", "the generator must not share the core's bugs, nor favour it"},
+	{"bench/load bench/media", "*", "the generator must not share the core's bugs, nor favour it"},
 	{"*", "secure/mint", "only doors, the node listener and tests make proofs; anyone else could forge one"},
 	{"*", "policy/lab", "only the prove and attack verbs and tests may switch a control off"},
 	{"*", "secure/internal/*", "the sealed type is reached through secure"},
@@ -193,7 +194,7 @@ var bans = []ban{
 // standardBans are parts of the standard library that the house does without.
 var standardBans = []struct{ pkg, except, why string }{
 	{"C", "", "the binary is static Go; C would bring its memory errors"},
-	{"unsafe", "proto/siptransport proto/rtpport proto/slab bench/load", "only batched system calls and the slabs need it"},
+	{"unsafe", "proto/siptransport proto/rtpport proto/slab bench/load bench/media", "only batched system calls and the slabs need it"},
 	{"plugin", "", "assembly is an explicit list in node"},
 	{"expvar", "", "it registers itself on the default HTTP server"},
 	{"net/http/pprof", "", "it registers itself, and a heap profile holds keys"},

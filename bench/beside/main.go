@@ -39,10 +39,21 @@ type options struct {
 }
 
 func main() {
-	if err := run(); err != nil {
+	if err := dispatch(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "beside:", err)
 		os.Exit(1)
 	}
+}
+
+// dispatch looks at the first argument: a verb, or the flags of comparisons with Kamailio.
+func dispatch(arguments []string) error {
+	switch {
+	case len(arguments) > 0 && arguments[0] == mediaVerb:
+		return measureMedia(arguments[1:])
+	case len(arguments) == 2 && arguments[0] == anchorVerb:
+		return beAnchor(arguments[1])
+	}
+	return run()
 }
 
 func run() error {
@@ -95,11 +106,7 @@ func outside() error {
 		}
 		os.Args = slices.Insert(os.Args, 1, "-imsafe", program)
 	}
-	code, err := kamailio.Enter()
-	if err == nil && code != 0 {
-		err = errors.New("it failed inside: see above")
-	}
-	return err
+	return enter()
 }
 
 // Comparison is one scenario offered to two systems.

@@ -299,7 +299,7 @@ func TestProcessStat(t *testing.T) {
 	if err != nil || len(own) == 0 || own[0] != os.Getpid() {
 		t.Errorf("our family is %v, %v", own, err)
 	}
-	if all, err := sample(own[:1]); err != nil || all[0].Resident == 0 {
+	if all, err := Sample(own[:1]); err != nil || all[0].Resident == 0 {
 		t.Errorf("we are %+v, %v", all, err)
 	}
 }

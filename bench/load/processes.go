@@ -91,8 +91,8 @@ func family(pids []int) ([]int, error) {
 	return all, nil
 }
 
-// sample reads all of pids.
-func sample(pids []int) ([]Process, error) {
+// Sample reads all of pids.
+func Sample(pids []int) ([]Process, error) {
 	all := make([]Process, 0, len(pids))
 	for _, pid := range pids {
 		p, err := readProcess(pid)
@@ -104,8 +104,8 @@ func sample(pids []int) ([]Process, error) {
 	return all, nil
 }
 
-// used is what was taken between two samples of the same processes.
-func used(before, after []Process) []Process {
+// Used is what was taken between two samples of the same processes.
+func Used(before, after []Process) []Process {
 	all := make([]Process, len(after))
 	for i, p := range after {
 		p.User, p.System = p.User-before[i].User, p.System-before[i].System

@@ -182,7 +182,7 @@ func (g *Generator) Prepare(ctx context.Context, s *Settings) (*Prepared, error)
 	if err != nil {
 		return nil, err
 	}
-	before, err := sample(pids)
+	before, err := Sample(pids)
 	if err != nil {
 		return nil, err
 	}
@@ -200,8 +200,8 @@ func (g *Generator) Prepare(ctx context.Context, s *Settings) (*Prepared, error)
 		return nil, ctx.Err()
 	case <-time.After(s.Settle):
 	}
-	after, err := sample(pids)
-	p.Processes = used(before, after)
+	after, err := Sample(pids)
+	p.Processes = Used(before, after)
 	for i := range after {
 		p.Grown += int64(after[i].Resident) - int64(before[i].Resident)
 	}
@@ -239,7 +239,7 @@ func (g *Generator) Run(ctx context.Context, s Settings) (*Report, error) {
 		var ownAfter self
 		after, ownAfter, err = g.measure(ctx, l.end, pids)
 		if err == nil {
-			r.Processes, r.Generator.Busy = used(before, after), (ownAfter.cpu-own.cpu).Seconds()/s.Time.Seconds()/float64(len(g.workers))
+			r.Processes, r.Generator.Busy = Used(before, after), (ownAfter.cpu-own.cpu).Seconds()/s.Time.Seconds()/float64(len(g.workers))
 		}
 		own = self{ownAfter.cpu - own.cpu, ownAfter.allocations - own.allocations}
 	}
@@ -257,7 +257,7 @@ func (g *Generator) measure(ctx context.Context, at time.Duration, pids []int) (
 		return nil, self{}, ctx.Err()
 	case <-time.After(at - g.clock()):
 	}
-	all, err := sample(pids)
+	all, err := Sample(pids)
 	var u syscall.Rusage
 	err = errors.Join(err, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	var m runtime.MemStats
