@@ -167,14 +167,13 @@ func (o *mediaOptions) compareRelays(ctx context.Context) (*RelayComparison, err
 }
 
 func (o *mediaOptions) one(ctx context.Context, start func() (media.Relay, error)) (_ *media.Run, err error) {
+	pin(0, 0) // what this thread starts stays on the first processor, and knows of no other
 	relay, err := start()
+	pin(0, 1)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, relay.Close()) }()
-	for _, pid := range relay.PIDs() {
-		pin(pid, 0)
-	}
 	return media.Measure(ctx, relay, o.Settings)
 }
 

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -59,7 +60,8 @@ type Gateway struct {
 	counters Counters
 	ctx      context.Context //nolint:containedctx // the life of all legs
 	cancel   context.CancelFunc
-	wg       sync.WaitGroup // of ports and legs
+	poller   *rtpport.Poller // reads all ports
+	wg       sync.WaitGroup  // of legs, and of ports that the poller cannot read
 	seed     maphash.Seed
 
 	mu       sync.Mutex // guards the fields below, and sessions and streams but for their atomics. Never held while a leg is closed
@@ -87,6 +89,10 @@ func New(c Config, p Ports) (*Gateway, error) {
 		}
 		g.pools = append(g.pools, pool)
 	}
+	var err error
+	if g.poller, err = rtpport.NewPoller(threads(), g.portFailed); err != nil {
+		return nil, fmt.Errorf("clientservice: %w", err)
+	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -108,7 +114,12 @@ func (g *Gateway) Close() {
 	}
 	g.cancel()
 	g.wg.Wait()
+	g.poller.Close()
 }
+
+// threads is how many read ports: all processors but one. A thread that waits for packets keeps its place at Go's scheduler for some time, and
+// signalling must not wait for it.
+func threads() int { return max(1, runtime.GOMAXPROCS(0)-1) }
 
 // Reserve implements iq.Gateway.
 func (g *Gateway) Reserve(id iq.Session, m iq.Medium) (iq.Stream, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
 
@@ -118,7 +119,7 @@ func (e *end) bind(p *pool, port uint16, separate bool) bool {
 	if err != nil {
 		return false
 	}
-	e.media = e.g.serve(rtpport.NewPort(conn))
+	e.media = e.g.serve(conn)
 	if !separate {
 		return true
 	}
@@ -127,16 +128,24 @@ func (e *end) bind(p *pool, port uint16, separate bool) bool {
 		e.media = nil
 		return false
 	}
-	e.control = e.g.serve(rtpport.NewPort(conn))
+	e.control = e.g.serve(conn)
 	return true
 }
 
-// serve reads a port until it is closed.
-func (g *Gateway) serve(p *rtpport.Port) *rtpport.Port {
+// serve makes a port that is read until it is closed: with all others, or where a poller cannot do it by itself.
+func (g *Gateway) serve(conn net.PacketConn) *rtpport.Port {
+	if p, err := g.poller.NewPort(conn); err == nil {
+		return p
+	}
+	p := rtpport.NewPort(conn)
 	g.wg.Go(func() {
 		if err := p.Serve(); err != nil {
-			g.ports.Log.Warn("a media port failed", "error", err)
+			g.portFailed(p, err)
 		}
 	})
 	return p
+}
+
+func (g *Gateway) portFailed(_ *rtpport.Port, err error) {
+	g.ports.Log.Warn("a media port failed", "error", err)
 }

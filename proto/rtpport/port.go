@@ -20,9 +20,14 @@ type Port struct {
 	mu     sync.Mutex // guards changes of legs
 	legs   atomic.Pointer[[]*Leg]
 	closed atomic.Bool
+
+	descriptor *descriptor // of a port that a poller reads, with the thread that does
+	thread     *thread
+	failures   int // in a row; the thread's
 }
 
-// NewPort makes a port of a socket, which it owns from now on. Serve reads it.
+// NewPort makes a port of a socket, which it owns from now on. Serve reads it; Poller.NewPort makes one that is
+// read with others.
 func NewPort(conn net.PacketConn) *Port {
 	p := &Port{conn: conn, wire: newPacketReader(conn), local: addrPort(conn.LocalAddr())}
 	p.legs.Store(&[]*Leg{})
@@ -51,7 +56,7 @@ func (p *Port) Remove(l *Leg) {
 	p.legs.Store(&list)
 }
 
-// Serve reads until the port is closed (nil) or the socket fails. One goroutine, one buffer, no allocation per packet.
+// Serve reads until the port is closed (nil) or the socket fails. It is for ports of NewPort: others are read by their poller. One goroutine, one buffer, no allocation per packet.
 func (p *Port) Serve() error {
 	b := make([]byte, maxPacket)
 	for failed := 0; ; {
@@ -99,7 +104,12 @@ func (l *Leg) peer() netip.AddrPort {
 
 // Close closes the socket, which ends Serve. The legs are their owner's. Twice is harmless.
 func (p *Port) Close() {
-	if !p.closed.Swap(true) {
+	switch {
+	case p.closed.Swap(true):
+	case p.descriptor != nil:
+		p.thread.remove(p)
+		_ = p.descriptor.close()
+	default:
 		_ = p.conn.Close() // nothing is left to do about its error
 	}
 }

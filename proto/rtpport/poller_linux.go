@@ -1,0 +1,287 @@
+package rtpport
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// thread is one of a poller: an epoll instance, and what it reads.
+type thread struct {
+	epoll, wake int
+	failed      func(*Port, error)
+	ended       atomic.Bool
+
+	mu    sync.Mutex // guards ports
+	ports []*Port    // by descriptor
+
+	// The rest is run's.
+	events [256]unix.EpollEvent
+	ready  [256]*Port
+	buffer []byte
+}
+
+func newThread(failed func(*Port, error)) (_ *thread, err error) {
+	t := &thread{epoll: -1, wake: -1, failed: failed, buffer: make([]byte, maxPacket)}
+	if t.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
+		t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	}
+	if err == nil {
+		err = unix.EpollCtl(t.epoll, unix.EPOLL_CTL_ADD, t.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(t.wake)})
+	}
+	if err != nil {
+		t.close()
+		return nil, fmt.Errorf("rtpport: epoll: %w", err)
+	}
+	return t, nil
+}
+
+// add lets the thread read a port, which nobody else uses yet.
+func (t *thread) add(p *Port) error {
+	fd := p.descriptor.number
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for fd >= len(t.ports) {
+		t.ports = append(t.ports, nil)
+	}
+	if err := unix.EpollCtl(t.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+		return fmt.Errorf("rtpport: epoll: %w", err)
+	}
+	t.ports[fd] = p
+	return nil
+}
+
+// remove takes a port off before its descriptor closes, when another port may get its number.
+func (t *thread) remove(p *Port) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if fd := p.descriptor.number; fd < len(t.ports) && t.ports[fd] == p {
+		t.ports[fd] = nil
+		_ = unix.EpollCtl(t.epoll, unix.EPOLL_CTL_DEL, fd, nil) // nothing is left to do about its error
+	}
+}
+
+// run hears until stop.
+func (t *thread) run() {
+	gathering := false
+	began := time.Now()
+	for !t.ended.Load() {
+		n, err := t.wait(gathering)
+		if err != nil {
+			return // the epoll instance is gone: nothing can be heard any more
+		}
+		now := time.Now()
+		if gathering {
+			gathering = n > 1
+		} else {
+			gathering = now.Sub(began) < gather
+		}
+		began = now
+		t.round(n)
+		if gathering {
+			sleep(gather - time.Since(began))
+		}
+	}
+}
+
+// wait returns how many ports have something. While the thread gathers it has slept, and does not wait; where nothing came in that time it waits
+// the next time.
+func (t *thread) wait(gathering bool) (int, error) {
+	if gathering {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(t.epoll), uintptr(unsafe.Pointer(&t.events[0])), uintptr(len(t.events)), 0, 0, 0)
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), nil
+	}
+	n, err := unix.EpollWait(t.epoll, t.events[:], -1)
+	if err == unix.EINTR {
+		return 0, nil
+	}
+	return n, err
+}
+
+// round reads one packet of each port that has something. The rest of what a port has comes in the next round.
+func (t *thread) round(n int) {
+	t.mu.Lock()
+	for i := range n {
+		t.ready[i] = nil
+		if fd := int(t.events[i].Fd); fd < len(t.ports) {
+			t.ready[i] = t.ports[fd]
+		}
+	}
+	t.mu.Unlock()
+	for _, p := range t.ready[:n] {
+		if p != nil {
+			t.hear(p)
+		}
+	}
+}
+
+// hear reads one packet of a port. That there is none any more, or that the port has closed meanwhile, is no failure.
+func (t *thread) hear(p *Port) {
+	n, from, err := p.descriptor.read(t.buffer)
+	switch err {
+	case nil:
+		p.failures = 0
+		p.deliver(t.buffer[:n], from)
+	case unix.EAGAIN, unix.EINTR, net.ErrClosed:
+	default:
+		if p.failures++; p.failures > maxFailures {
+			t.remove(p)
+			if t.failed != nil {
+				t.failed(p, err)
+			}
+		}
+	}
+}
+
+// stop makes run end.
+func (t *thread) stop() {
+	t.ended.Store(true)
+	one := [8]byte{1}
+	_, _ = unix.Write(t.wake, one[:]) // it can be full only if somebody has written
+}
+
+// close gives the descriptors back, when run has ended.
+func (t *thread) close() {
+	for _, fd := range []int{t.epoll, t.wake} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// sleep sleeps, in the system call: the timers of Go's run time would wake another thread.
+func sleep(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&t, nil) // a signal ends it early, which does no harm
+}
+
+// descriptor is a socket that is no part of the run time's poller: that would be woken for each packet as well. It neither waits nor allocates.
+type descriptor struct {
+	mu     sync.RWMutex // held while fd is in use: once it is closed its number may be another socket's
+	fd     int          // -1: closed
+	number int          // what fd is until then
+	v6     bool
+}
+
+// newDescriptor shares the socket of u, which may be closed then.
+func newDescriptor(u *net.UDPConn) (*descriptor, error) {
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return nil, ErrUnpollable
+	}
+	d := &descriptor{fd: -1}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		var sa unix.Sockaddr
+		if sa, failed = unix.Getsockname(int(fd)); failed == nil {
+			_, d.v6 = sa.(*unix.SockaddrInet6)
+			d.fd, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+		}
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rtpport: socket: %w", err)
+	}
+	d.number = d.fd
+	return d, nil
+}
+
+func (d *descriptor) read(b []byte) (int, netip.AddrPort, error) {
+	var sa unix.RawSockaddrInet6
+	size := uint32(unix.SizeofSockaddrInet6)
+	d.mu.RLock()
+	if d.fd < 0 {
+		d.mu.RUnlock()
+		return 0, netip.AddrPort{}, net.ErrClosed
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(d.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT,
+		uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	d.mu.RUnlock()
+	if errno != 0 {
+		return 0, netip.AddrPort{}, errno
+	}
+	return int(n), peerOf(&sa), nil
+}
+
+func (d *descriptor) write(b []byte, to netip.AddrPort) error {
+	var sa unix.RawSockaddrInet6
+	size := d.peer(&sa, to)
+	if size == 0 {
+		return unix.EAFNOSUPPORT
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.fd < 0 {
+		return net.ErrClosed
+	}
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(d.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL,
+			uintptr(unsafe.Pointer(&sa)), size)
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return errno
+		}
+	}
+}
+
+func (d *descriptor) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fd := d.fd
+	d.fd = -1
+	return unix.Close(fd)
+}
+
+// peerOf reads a socket address of the kernel. A description names no zone, so one that has one is nobody's that was agreed on.
+func peerOf(sa *unix.RawSockaddrInet6) netip.AddrPort {
+	port := swapped(sa.Port)
+	if sa.Family == unix.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(sa)).Addr), port)
+	}
+	a := netip.AddrFrom16(sa.Addr).Unmap()
+	if sa.Scope_id != 0 {
+		a = a.WithZone(strconv.FormatUint(uint64(sa.Scope_id), 10))
+	}
+	return netip.AddrPortFrom(a, port)
+}
+
+// peer writes a socket address for the kernel and returns its length; 0 if the socket cannot reach it.
+func (d *descriptor) peer(sa *unix.RawSockaddrInet6, to netip.AddrPort) uintptr {
+	a := to.Addr()
+	switch {
+	case d.v6:
+		*sa = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: swapped(to.Port()), Addr: a.As16()}
+		if zone, err := strconv.ParseUint(a.Zone(), 10, 32); err == nil {
+			sa.Scope_id = uint32(zone)
+		}
+		return unix.SizeofSockaddrInet6
+	case a.Is4() || a.Is4In6():
+		*(*unix.RawSockaddrInet4)(unsafe.Pointer(sa)) = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: swapped(to.Port()), Addr: a.As4()}
+		return unix.SizeofSockaddrInet4
+	}
+	return 0
+}
+
+// swapped turns network order into the host's and back.
+func swapped(v uint16) uint16 {
+	p := (*[2]byte)(unsafe.Pointer(&v))
+	return uint16(p[0])<<8 | uint16(p[1])
+}

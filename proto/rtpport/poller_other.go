@@ -1,0 +1,20 @@
+//go:build !linux
+
+package rtpport
+
+import "net"
+
+// thread and descriptor are for systems with epoll.
+type (
+	thread     struct{}
+	descriptor struct{ udpSocket }
+)
+
+func newThread(func(*Port, error)) (*thread, error)   { return nil, ErrUnpollable }
+func newDescriptor(*net.UDPConn) (*descriptor, error) { return nil, ErrUnpollable }
+func (*thread) add(*Port) error                       { return ErrUnpollable }
+func (*thread) remove(*Port)                          {}
+func (*thread) run()                                  {}
+func (*thread) stop()                                 {}
+func (*thread) close()                                {}
+func (*descriptor) close() error                      { return nil }
