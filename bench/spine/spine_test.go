@@ -15,10 +15,7 @@ const window = 64
 // measure lets scenario run b.N times, by many clients at once, and reports what it cost the node.
 func measure(b *testing.B, clients []*client, s *server, scenario func(c *client, turn int) bool) {
 	b.Helper()
-	if file := os.Getenv("IMSAFE_PROFILE"); file != "" {
-		s.ask(b, "profile "+file+"\ncpu", "cpu")
-		defer s.ask(b, "stop\ncpu", "cpu")
-	}
+	defer s.profiles(b, "")()
 	var next, failed atomic.Int64
 	before, began := s.cpu(b), time.Now()
 	b.ResetTimer()
@@ -83,4 +80,14 @@ func BenchmarkCallTwoShards(b *testing.B) {
 	measure(b, callers, s, func(c *client, turn int) bool { return all[c].call(turn) })
 	fmt.Sscan(s.ask(b, "handovers", "handovers"), &p1, &f1)
 	b.ReportMetric((f1-f0)/(p1-p0), "handovers/packet")
+}
+
+// profiles begins a profile of the node, if one is asked for, and returns what ends it.
+func (s *server) profiles(b *testing.B, suffix string) (end func()) {
+	file := os.Getenv("IMSAFE_PROFILE")
+	if file == "" {
+		return func() {}
+	}
+	s.ask(b, "profile "+file+suffix+"\ncpu", "cpu")
+	return func() { s.ask(b, "stop\ncpu", "cpu") }
 }

@@ -106,6 +106,19 @@ func (p *Port) refusesLoad(k overload.Class, f siptransport.Flow) bool {
 	return p.door.ports.Overloaded(secure.Event{Reason: k.String(), Source: f.Peer.Addr().Unmap()})
 }
 
+// How long a 503 may wait for others over the same connection. Who is turned away is to come back in seconds, so he loses nothing. Most of what a
+// refusal costs is the system call that it leaves with; and a client that does not heed Retry-After, but waits for answers before it sends
+// on, comes less often. It is shorter than what makes somebody take a connection for dead.
+const (
+	shortPatience = 200 * time.Millisecond
+	longPatience  = time.Second // half is turned away, or more
+)
+
+// patience grows with what is turned away (siptxn.Config.Patience).
+func (p *Port) patience() time.Duration {
+	return min(max(shortPatience, 2*longPatience*time.Duration(p.load.Loss())/100), longPatience)
+}
+
 // comeLater adds when to come again: the later the more is turned away, and not all at once (RFC 3261 21.5.4). RFC 7339 5.10.2 leaves it out, since a
 // proxy that obeys stops for all its users; a client is one user's, and without it he would go to another P-CSCF (TS 24.229 5.1.2A.1.6).
 func (p *Port) comeLater(r *sip.Message) {

@@ -46,6 +46,8 @@ type Conn struct {
 	readErr  error
 	readFn   func(fd uintptr) bool
 
+	deferred *deferred // of the shard: set while its timer runs
+
 	ending atomic.Bool // err is set: what is still to be read is nobody's business
 
 	mu       sync.Mutex // guards what follows; is not held while anything blocks

@@ -3,6 +3,7 @@ package siptransport
 import (
 	"crypto/tls"
 	"net/netip"
+	"time"
 )
 
 // Sender is the local half of a flow: one UDP socket, or one stream connection. Implementations of this package may be
@@ -30,6 +31,20 @@ type Flow struct {
 
 // Send sends b over the flow; see Sender.SendTo.
 func (f Flow) Send(b []byte) error { return f.Via.SendTo(f.Peer, b) }
+
+// Patient is what a Sender may offer besides: SendLater is SendTo for what may wait, so that several such messages leave with one system call. b
+// leaves within the time, earlier with anything else that goes the same way. On the shard of the Sender only.
+type Patient interface {
+	SendLater(peer netip.AddrPort, b []byte, within time.Duration) error
+}
+
+// SendLater sends b over the flow within a time; see Patient. A Sender that is not patient sends it now.
+func (f Flow) SendLater(b []byte, within time.Duration) error {
+	if p, ok := f.Via.(Patient); ok {
+		return p.SendLater(f.Peer, b, within)
+	}
+	return f.Send(b)
+}
 
 // IsZero reports whether f is no flow at all.
 func (f Flow) IsZero() bool { return f.Via == nil }

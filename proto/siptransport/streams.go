@@ -22,6 +22,7 @@ type Streams struct {
 	framing  *sip.Pool // memory of the framers
 	outbufs  outbufs
 	inbounds sync.Pool // *inbound
+	deferred sync.Pool // *deferred
 
 	mu         sync.Mutex // guards what follows
 	conns      map[*Conn]struct{}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"net/netip"
+	"time"
 
 	"imsafe/proto/overload"
 	"imsafe/proto/shard"
@@ -95,6 +96,9 @@ type Config struct {
 	Report func(to siptransport.Flow, offered overload.Algorithms) (overload.Report, bool)
 	// Heard takes what a server tells us; nil means that we do not ask it to, since we would not act by it (RFC 7339 5.1).
 	Heard func(from siptransport.Flow, r overload.Report)
+	// Patience is how long a 503 of the Screener may wait for others that go the same way, over transports where its reader does not ask again
+	// meanwhile (siptransport.Patient). nil lets each leave at once.
+	Patience func() time.Duration
 	// NoRPort leaves rport out of the Via that Send and SendAck write. It stands there over unreliable transports only
 	// (RFC 3581).
 	NoRPort bool

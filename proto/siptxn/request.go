@@ -133,7 +133,7 @@ func (l *Layer) begin(f, reply siptransport.Flow, m *sip.Message, hash uint64, k
 	if l.screener != nil {
 		if status, more := l.screener.Screen(f, m); status != 0 {
 			l.n.Screened.Add(1)
-			l.refuse(reply, f, m, key[:prefix], stateless{status: status, more: more, owed: f.Via.Reliable()})
+			l.refuse(reply, f, m, key[:prefix], stateless{status: status, more: more, owed: f.Via.Reliable(), late: status == 503 && l.cfg.Patience != nil})
 			return
 		}
 	}
@@ -214,6 +214,7 @@ type stateless struct {
 	retryAfter int    // seconds
 	more       func(*sip.Message)
 	owed       bool // it is sent whatever the budget says
+	late       bool // and may wait for others
 }
 
 // refuse answers a request without a transaction, within the budget, or drops it: an ACK has no answer (RFC 3261 17.1.1.3). It takes
@@ -235,7 +236,13 @@ func (l *Layer) refuse(reply, f siptransport.Flow, m *sip.Message, prefix []byte
 // reply answers m without a transaction. It takes over m.
 func (l *Layer) reply(reply, f siptransport.Flow, m *sip.Message, prefix []byte, a stateless) {
 	r := l.response(f, m, prefix, a)
-	l.answer(reply, m.Received(), l.emit(r))
+	if a.late && f.Via.Reliable() {
+		if err := reply.SendLater(l.emit(r), l.cfg.Patience()); err != nil {
+			l.n.SendErrors.Add(1)
+		}
+	} else {
+		l.answer(reply, m.Received(), l.emit(r))
+	}
 	r.Release()
 	m.Release()
 }

@@ -522,6 +522,42 @@ func TestScreen(t *testing.T) {
 	})
 }
 
+// patient is a Sender that says what may wait.
+type patient struct {
+	*sender
+	late []time.Duration
+}
+
+func (p *patient) SendLater(peer netip.AddrPort, b []byte, within time.Duration) error {
+	p.late = append(p.late, within)
+	return p.SendTo(peer, b)
+}
+
+// TestScreen_patience: a 503 waits where the one who reads it does not ask again meanwhile, and nothing else does.
+func TestScreen_patience(t *testing.T) {
+	for _, c := range []struct {
+		status   int
+		reliable bool
+		late     int
+	}{{503, true, 1}, {503, false, 0}, {403, true, 0}} {
+		r := newRig(t, func(c1 *Config) {
+			c1.Handler = strict{c1.Handler.(*user), c.status}
+			c1.Patience = func() time.Duration { return time.Second }
+		})
+		s := &patient{sender: r.udp}
+		if c.reliable {
+			s.sender = r.tcp
+		}
+		r.do(func() { r.l.Input(siptransport.Flow{Via: s, Peer: alice}, []byte(text("INVITE", "1"))) })
+		if len(s.late) != c.late || c.late > 0 && s.late[0] != time.Second {
+			t.Errorf("%+v: %v", c, s.late)
+		}
+		if !strings.HasPrefix(s.last().data, fmt.Sprintf("SIP/2.0 %d ", c.status)) {
+			t.Errorf("%+v: %q", c, s.last().data)
+		}
+	}
+}
+
 func TestServerLimits(t *testing.T) {
 	busyNow := "0.00 SIP/2.0 503 Service Unavailable"
 	t.Run("in all", func(t *testing.T) {

@@ -1,0 +1,53 @@
+package siptransport
+
+import (
+	"net/netip"
+	"time"
+
+	"imsafe/proto/shard"
+)
+
+// lateOctets is how many octets of a connection may wait for others: then they leave.
+const lateOctets = 8 << 10
+
+// deferred is the timer of a connection with octets that may wait.
+type deferred struct {
+	timer shard.Timer
+	c     *Conn
+}
+
+var _ Patient = (*Conn)(nil)
+
+// SendLater implements Patient. Most of what a small message costs is its system call, with the way through the kernel behind it.
+func (c *Conn) SendLater(_ netip.AddrPort, b []byte, within time.Duration) error {
+	c.mu.Lock()
+	err := c.gather(b)
+	full := c.pend.len() >= lateOctets && c.open && !c.writing && !c.queued
+	c.queued = c.queued || full
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	c.s.n.MessagesOut.Add(1)
+	switch {
+	case full:
+		if !c.sh.Exec((*connFlush)(c)) {
+			c.flush()
+		}
+	case c.deferred == nil:
+		if c.deferred, _ = c.s.deferred.Get().(*deferred); c.deferred == nil {
+			c.deferred = new(deferred)
+		}
+		c.deferred.c = c
+		c.sh.Arm(&c.deferred.timer, within, c.deferred)
+	}
+	return nil
+}
+
+// Run implements shard.Event: the time is over. If something else went meanwhile there is nothing to do.
+func (l *deferred) Run(*shard.Shard) {
+	c := l.c
+	l.c, c.deferred = nil, nil
+	c.s.deferred.Put(l)
+	c.flush()
+}
