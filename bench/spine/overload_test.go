@@ -3,7 +3,9 @@ package spine
 import (
 	"fmt"
 	"net"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -251,9 +253,9 @@ func row(b *testing.B, s *server, all []*loader, o *overload, times float64, sec
 	o.drive(all, before*times, time.Second)
 	o.reset()
 	profiled := s.profiles(b, fmt.Sprintf("-%gx", times))
-	cpu, own := s.cpu(b), cpuOfThis()
+	cpu, own, idle := s.cpu(b), cpuOfThis(), idleOf(0)
 	offered := o.drive(all, before*times, time.Duration(seconds)*time.Second)
-	cpu, own = s.cpu(b)-cpu, cpuOfThis()-own
+	cpu, own, idle = s.cpu(b)-cpu, cpuOfThis()-own, idleOf(0)-idle
 	profiled()
 	took, refused, held, odd := o.seen()
 	p50, p99 := time.Duration(0), time.Duration(0)
@@ -272,9 +274,9 @@ func row(b *testing.B, s *server, all []*loader, o *overload, times float64, sec
 	good := float64(len(took)) / float64(seconds) / best
 	useful := float64(len(took)) * each.Seconds() / cpu.Seconds()
 	share := func(d time.Duration) float64 { return 100 * d.Seconds() / float64(seconds) }
-	b.Logf("%2gx of %.0f and %.0f/s, %v each: %d/s offered, %d/s carried (%.0f %%), %d/s turned away, %d/s not taken, %d odd, p50 %v, p99 %v; processor of the node %.0f %%, useful %.0f %% of that; of the users %.0f %%; afterwards %d of %d",
+	b.Logf("%2gx of %.0f and %.0f/s, %v each: %d/s offered, %d/s carried (%.0f %%), %d/s turned away, %d/s not taken, %d odd, p50 %v, p99 %v; processor of the node %.0f %%, idle %.0f %%, useful %.0f %% of that; of the users %.0f %%; afterwards %d of %d",
 		times, before, after, each.Round(time.Microsecond), offered/seconds, len(took)/seconds, 100*good, refused/seconds, held/seconds, odd,
-		p50.Round(time.Millisecond), p99.Round(time.Millisecond), share(cpu), 100*useful, share(own), len(whole), later)
+		p50.Round(time.Millisecond), p99.Round(time.Millisecond), share(cpu), share(idle), 100*useful, share(own), len(whole), later)
 	b.ReportMetric(100*useful, fmt.Sprintf("%%useful-%gx", times))
 	b.ReportMetric(100*good, fmt.Sprintf("%%goodput-%gx", times))
 }
@@ -284,4 +286,18 @@ func cpuOfThis() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// idleOf is how long a processor had nothing to do, for anybody.
+func idleOf(cpu int) time.Duration {
+	text, _ := os.ReadFile("/proc/stat")
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, fmt.Sprintf("cpu%d ", cpu)); ok {
+			fields := strings.Fields(rest) // user, nice, system, idle, iowait in hundredths
+			var idle, waiting int64
+			_, _ = fmt.Sscan(fields[3]+" "+fields[4], &idle, &waiting)
+			return time.Duration(idle+waiting) * 10 * time.Millisecond
+		}
+	}
+	return 0
 }
