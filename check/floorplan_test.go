@@ -53,6 +53,7 @@ var floorPlan = []row{
 	// Services of the house.
 	{"config", "proto/secagree proto/budget", "go-toml", ""}, // the names of algorithms, and what a sound rate is
 	{"trace", "secure", "prometheus", "proto/aka"},
+	{"trace/ladder", "", "", ""}, // it draws what it is told, and knows no SIP
 	{"store", "store/disk store/journal", "", "store/sqlite sqlite"},
 	{"store/disk", "", "x/sys", ""},
 	{"store/journal", "store/disk", "", ""},
@@ -106,9 +107,9 @@ var floorPlan = []row{
 	{"proof/*", "proof/evidence proof/tables", "", ""}, // they compute, from evidence and tables alone
 
 	// What stands on top. Only these see the whole.
-	{"node", "proto/* secure secure/mint policy config trace store store/* ca refpoint/* refpoint/*/*wire hop hop/node " +
+	{"node", "proto/* secure secure/mint policy config trace trace/ladder store store/* ca refpoint/* refpoint/*/*wire hop hop/node " +
 		"decisions iface/* imsbox/* servicebox/* client/*", "prometheus x/sync x/sys x/net", ""},
-	{"web", "node trace secure policy proof/evidence", "", ""},
+	{"web", "node trace trace/ladder secure policy proof/evidence", "", "test/live client/*"},
 	// The doctor words what others found: the answers of a running node, the view of the HSS. The machine is behind an interface of
 	// its own, and doctor/host is that machine.
 	{"doctor", "config node imsbox/hss proto/aka proto/sip proto/siptransport", "", "ca"},

@@ -28,7 +28,7 @@ type Exchange struct {
 	task  *shard.Task
 	root  *Exchange // itself; in a fork, the exchange the request came in by
 	self  Name      // the function that is being served
-	ups   []Up      // of the functions above, outermost first
+	ups   []step    // through the functions above, outermost first
 
 	open      []canceller // what a CANCEL must reach: client transactions and forks
 	cancelled bool
@@ -76,12 +76,13 @@ func (x *Exchange) Forward(to Name, in Inbound, up Up) Reply {
 	in.From = x.self
 	in.Msg = x.cross(in.Msg)
 
-	outer := x.self
+	outer, seen := x.self, x.sent(to, in)
 	x.self = to
-	x.ups = append(x.ups, up)
+	x.ups = append(x.ups, step{up, seen})
 	r := e.function.Serve(x, in)
 	x.ups = x.ups[:len(x.ups)-1]
 	x.self = outer
+	x.answers(seen, r.Msg)
 
 	if r.Msg != nil {
 		r.Msg = x.cross(r.Msg)
@@ -151,9 +152,10 @@ func (x *Exchange) Provisional(r Reply) { x.climb(x.ups, r) }
 
 // climb takes a response through the functions above, innermost first, and out of the edge: a provisional
 // one, or a further 2xx of a fork after the first has been answered (RFC 3261 16.7 step 5).
-func (x *Exchange) climb(ups []Up, r Reply) {
+func (x *Exchange) climb(ups []step, r Reply) {
 	for i := len(ups) - 1; i >= 0; i-- {
-		if up := ups[i]; up != nil {
+		x.answers(ups[i].seen, r.Msg)
+		if up := ups[i].up; up != nil {
 			r = up(r)
 		}
 		if r.Msg == nil {

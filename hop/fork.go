@@ -33,7 +33,7 @@ const (
 // for the same target while it is being forked already (RFC 5393 4): the loop of two users whose devices send to each other.
 func (x *Exchange) Fork(in Inbound, branches []Branch, up Up) Reply {
 	if len(branches) == 1 || in.Msg.Method() == sip.ACK {
-		x.ups = append(x.ups, up)
+		x.ups = append(x.ups, step{up: up})
 		defer func() { x.ups = x.ups[:len(x.ups)-1] }()
 		return branches[0].Serve(x, in)
 	}
@@ -144,7 +144,7 @@ func (f *fork) group(in Inbound, branches []Branch, breadth int, others bool) {
 
 func (f *fork) start(b Branch, in Inbound) {
 	p := f.parent
-	child := &Exchange{table: p.table, root: p.root, self: p.self, ups: append(p.ups[:len(p.ups):len(p.ups)], f.up)}
+	child := &Exchange{table: p.table, root: p.root, self: p.self, ups: append(p.ups[:len(p.ups):len(p.ups)], step{up: f.up})}
 	if p.request != nil {
 		child.request = p.request.Clone()
 	}

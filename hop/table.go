@@ -28,6 +28,7 @@ type Table struct {
 	functions map[Name]entry
 	tagKey    [16]byte
 	forks     *forks
+	witness   Witness // nil for none
 }
 
 // entry keeps the name beside its function, so that a look-up by octets hands out a Name without making one.

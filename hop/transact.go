@@ -17,7 +17,7 @@ const timerC = 185 * time.Second
 // wakes the procedure.
 type branch struct {
 	exchange *Exchange
-	ups      []Up // of the functions the response climbs through
+	ups      []step // of the functions the response climbs through
 	admit    func(*sip.Message)
 	layer    *siptxn.Layer
 	client   *siptxn.Client

@@ -44,6 +44,7 @@ import (
 	"imsafe/secure/mint"
 	"imsafe/store"
 	"imsafe/store/seal"
+	"imsafe/trace/ladder"
 )
 
 // Tables names every table of the house: what store.Open needs.
@@ -91,6 +92,7 @@ type World struct {
 	Sink   secure.Sink                 // hears every refusal; nil for none
 	Record func(imsservice.Deed) error // writes down what the register decides; nil for nobody
 	Story  clientims.Story             // hears how clients fare that register; nil for none
+	Tape   *Tape                       // draws what passes between functions; nil for nobody. It is a Sink, too
 	Mode   hop.Mode
 	Node   uint16 // number of this node, in every token it issues
 	Shards int
@@ -201,6 +203,9 @@ func Assemble(w World) (*Core, error) {
 	}
 	c.Table = hop.NewTable(w.Mode, c.Pool, c.Gate, tags)
 	c.sealer = shard.NewSealer(sealing)
+	if w.Tape != nil {
+		c.Table.Watch(w.Tape)
+	}
 	return c, c.build(w, c.sealer)
 }
 
@@ -273,7 +278,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: numbering(w), Routes: routes(w), EmergencyIdentity: emergencyIdentity(w)},
-		scscf.Ports{Cx: c.cx, Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
+		scscf.Ports{Cx: w.Tape.cx(c.cx, ladder.SCSCF, c.HSS == nil), Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
 			Origin: mint.Origin(string(n.scscf)), Random: w.Random, ISC: c.isc(), Voucher: c.vouches(w)}); err != nil {
 		return err
 	}
@@ -320,7 +325,7 @@ func (c *Core) isc() isc.Door {
 func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
 	if c.ICSCF, err = icscf.New(icscf.Config{Name: n.icscf, Domain: w.Domain, VisitedNetworkID: w.Domain, SCSCFs: []icscf.Server{{Name: n.scscf}},
 		DerivePrivate: len(w.Digest) > 0},
-		icscf.Ports{Cx: c.cx}); err != nil {
+		icscf.Ports{Cx: w.Tape.cx(c.cx, ladder.ICSCF, c.HSS == nil)}); err != nil {
 		return err
 	}
 	return errors.Join(c.Table.Plug(n.icscf, c.ICSCF), c.Table.Plug(n.home, c.ICSCF))
@@ -328,7 +333,7 @@ func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
 
 func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	if c.Door, err = clientims.New(clientims.Config{PCSCF: n.pcscf, Emergency: emergency(w), Budgets: w.Budgets}, clientims.Ports{Table: c.Table,
-		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story, Load: c.Load, Overloaded: c.overloaded, Drop: w.Drop}); err != nil {
+		Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Story: w.Story, Load: c.Load, Overloaded: c.overloaded, Drop: w.Drop, Watch: w.Tape.watch()}); err != nil {
 		return err
 	}
 	if err = c.makeMedia(&w); err != nil {
@@ -340,7 +345,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
 		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w), Waiver: waiver(w)},
-		pcscf.Ports{Gm: c.Door, Iq: w.Iq, Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf)), Codes: c.codes(), Voucher: c.vouches(w)}); err != nil {
+		pcscf.Ports{Gm: c.Door, Iq: w.Tape.iq(w.Iq), Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf)), Codes: c.codes(), Voucher: c.vouches(w)}); err != nil {
 		return err
 	}
 	c.Door.Plug(c.PCSCF)

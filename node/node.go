@@ -38,6 +38,7 @@ import (
 	"imsafe/store/disk"
 	"imsafe/store/seal"
 	"imsafe/trace"
+	"imsafe/trace/ladder"
 )
 
 // Options is what a Node is made of. Everything is open already: New reads no file and opens no socket.
@@ -58,6 +59,8 @@ type Options struct {
 	Decisions   disk.Disk   // where the log of decisions is kept (DecisionsDir); nil for none
 	// Services are compiled in; each is asked when an operator has approved it, as any other.
 	Services []*as.Service
+	// Ladders is how many stories of calls and registrations are kept for whoever is logged in to the page; 0: none, and nothing is paid for them.
+	Ladders int
 	// Page is served beside the metrics, which have /metrics; nil for none. It looks at the Host itself.
 	Page http.Handler
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
@@ -75,6 +78,8 @@ type Node struct {
 	keys     *Keys
 	refusals *trace.Refusals
 	stories  *stories
+	ladders  *ladder.Ring // nil: none are kept
+	tape     *Tape
 	policy   policy.Effective // with what the configuration weakens
 	accesses []*access
 	esp      *esp.Engine // of ipsec-3gpp; nil without it
@@ -120,6 +125,10 @@ func New(o Options) (*Node, error) {
 		started: o.Clock.Wall(), startedAt: o.Clock.Now()}
 	n.stories = newStories(o.Clock, n.refusals, func() *clientims.Door { return n.Door })
 	c, meta := o.Config, o.Store.Meta()
+	if o.Ladders > 0 {
+		n.ladders = ladder.NewRing(o.Ladders)
+		n.tape = NewTape(n.ladders, o.Clock, c.HomeDomain(), func() *clientims.Door { return n.Door })
+	}
 	var err error
 	if n.policy, err = effective(&o); err != nil {
 		return nil, err
@@ -129,7 +138,7 @@ func New(o Options) (*Node, error) {
 	}
 	hss := &remoteHSS{}
 	n.Core, err = Assemble(World{HTTPS: httpsOrigin(c, o.Sockets), Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
-		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Mode: o.Mode, Node: c.Node.Number,
+		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Tape: n.tape, Mode: o.Mode, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, CS: c.CS, ListenMedia: listenMedia, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
 		Drop:         o.Sockets.dropper(),
@@ -178,11 +187,17 @@ func New(o Options) (*Node, error) {
 	return n, errors.Join(n.beginDecisions(), n.openMw(), n.openCx(hss), n.openSh())
 }
 
-// sink is who hears of refusals: the stories and behind them the log, and whoever the options name.
+// Ladders are the stories that are kept; nil if none are.
+func (n *Node) Ladders() *ladder.Ring { return n.ladders }
+
+// sink is who hears of refusals: the stories and behind them the log, the ladders, and whoever the options name.
 func (n *Node) sink() secure.Sink {
 	all := sinks{n.stories}
 	if n.decisions != nil {
 		all = append(all, newRefusedAtServices(n.decisions))
+	}
+	if n.tape != nil {
+		all = append(all, n.tape)
 	}
 	if n.o.Sink != nil {
 		all = append(all, n.o.Sink)

@@ -63,6 +63,7 @@ type Ports struct {
 	Sealer *shard.Sealer
 	Gate   *secure.Gate
 	Story  Story // nil for none
+	Watch  Watch // nil for none
 	// Load says what each shard turns away; nil makes controllers that nobody feeds, so nothing is. Overloaded is the enforcement point.
 	Load       []*overload.Controller
 	Overloaded func(secure.Event) bool

@@ -103,6 +103,14 @@ func (p *Port) forget(ref secure.Association, why gm.Reason) {
 
 // Screen implements siptxn.Screener: a stranger's request is answered, and nothing is kept of it.
 func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int, more func(*sip.Message)) {
+	status, more = p.screen(f, m)
+	if watch := p.door.ports.Watch; watch != nil && status != 0 {
+		watch.Turned(p.access.Profile, p.sealed(), f.Peer.Addr().Unmap(), m, status)
+	}
+	return status, more
+}
+
+func (p *Port) screen(f siptransport.Flow, m *sip.Message) (status int, more func(*sip.Message)) {
 	a, known := p.recognise(f, m)
 	p.screened = screened{association: a, known: known}
 	if !known && p.access.gm != nil && p.access.Protected {

@@ -50,6 +50,8 @@ type Options struct {
 	Configure func(*config.Config)
 	// Services are compiled into the node.
 	Services []*as.Service
+	// Ladders is how many stories of calls and registrations the node keeps.
+	Ladders int
 	// LogLevel is that of the log which Log returns.
 	LogLevel slog.Level
 }
@@ -132,7 +134,7 @@ func (n *Node) start(o Options) error {
 		return errors.Join(err, n.Store.Close())
 	}
 	n.Node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
-		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport, Services: o.Services, Overload: shared})
+		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport, Services: o.Services, Overload: shared, Ladders: o.Ladders})
 	if err != nil {
 		sockets.Close()
 		return errors.Join(err, n.Store.Close())
