@@ -143,7 +143,10 @@ func TestMutation_control(t *testing.T) {
 				r.Events, r.Verdict, r.Oracles[0].Reached = []evidence.Event{}, evidence.Succeeded, true
 			}
 		}
-		after := states(cells.Table(evidence.NewBoard(c)))
+		board := evidence.NewBoard(c)
+		table := cells.Table(board)
+		after := states(table)
+		namesThem(t, p.ID, whole, cells.Conclude(board, table).Failed)
 		dependent := depend(whole, p.ID)
 		for name, was := range before {
 			switch now := after[name]; {
@@ -159,6 +162,19 @@ func TestMutation_control(t *testing.T) {
 	}
 	if green < 20 {
 		t.Errorf("only %d controls were tried", green)
+	}
+}
+
+// namesThem wants what failed to be the attacks that the control must stop first, all of them, and no other.
+func namesThem(t *testing.T, control string, c *evidence.Case, failed []string) {
+	t.Helper()
+	for _, a := range c.Attacks {
+		first := slices.ContainsFunc(a.Variants, func(v evidence.Variant) bool { return v.NoAblation == "" && v.Controls[0] == control })
+		layer := slices.ContainsFunc(a.Variants, func(v evidence.Variant) bool { return slices.Contains(v.Controls, control) })
+		named := slices.ContainsFunc(failed, func(said string) bool { return strings.Contains(said, " "+a.ID) })
+		if first && !named || named && !layer {
+			t.Errorf("%s is off: %s is named %v, and must it be stopped by that: %v", control, a.ID, named, layer)
+		}
 	}
 }
 
