@@ -549,3 +549,34 @@ func TestPage(t *testing.T) {
 		t.Errorf("a title becomes a script: %v", err)
 	}
 }
+
+// TestCosts: what a control costs in operation is measured for each that has a switch, the layers of one attack each for itself; of the others it is said
+// why not. Too few runs rate nothing.
+func TestCosts(t *testing.T) {
+	c := ideal()
+	for _, r := range c.Records { // each control makes the user wait for a tenth of a millisecond
+		r.Before.P99 = int64(1000 - 100*len(r.ControlsOff))
+		r.Before.CPU = r.Before.P99
+	}
+	measured := 0
+	for _, cost := range compute(t, c).Register.Costs {
+		p, _ := c.Find(cost.Control)
+		_, rated := cost.Values["operation"]
+		reason := strings.Join(cost.Missing, "; ")
+		switch {
+		case !tried(c, cost.Control):
+			if cost.Runs > 0 || !strings.Contains(reason, "operation (") {
+				t.Errorf("%s has no switch and %d runs without it: %s", cost.Control, cost.Runs, reason)
+			}
+			continue
+		case cost.Runs == 0 || cost.OnMicros-cost.OffMicros != 100 || cost.CPUOn-cost.CPUOff != 100:
+			t.Errorf("%s (%s): %+v", cost.Control, p.Level, cost)
+		case rated != cost.Enough, !rated && !strings.Contains(reason, "say something"):
+			t.Errorf("%s is rated %v after %d runs: %s", cost.Control, rated, cost.Runs, reason)
+		}
+		measured++
+	}
+	if measured < 60 {
+		t.Errorf("%d controls are measured", measured)
+	}
+}

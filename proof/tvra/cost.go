@@ -1,6 +1,7 @@
 package tvra
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -49,7 +50,7 @@ func costs(b *evidence.Board, s *tables.Set) []Cost {
 					c.Values[d.Name] = value
 					continue
 				}
-				c.Missing = append(c.Missing, d.Name)
+				c.Missing = append(c.Missing, d.Name+" ("+c.unmeasured(b, &s.Cost)+")")
 			default:
 				c.Missing = append(c.Missing, d.Name)
 			}
@@ -60,19 +61,36 @@ func costs(b *evidence.Board, s *tables.Set) []Cost {
 	return all
 }
 
-// waits compares honest service before the attack, with the control on and with it alone off.
+// unmeasured says why there is no figure for what a control costs in operation.
+func (c *Cost) unmeasured(b *evidence.Board, t *tables.Cost) string {
+	switch standing := b.Control(c.Control); {
+	case c.Runs > 0:
+		return fmt.Sprintf("%d runs with and without it, %d say something", c.Runs, t.Operation.Runs)
+	case standing.Excused:
+		return "it has no switch, so nothing runs without it"
+	case standing.Trials == 0:
+		return "no attack tries it"
+	}
+	return "no run without it"
+}
+
+// waits compares honest service before the attack, with the control on and with it off. Of an attack with several layers two runs that follow each other
+// differ in one control.
 func (c *Cost) waits(b *evidence.Board) {
 	var on, off, cpuOn, cpuOff []int64
 	for i := range b.Trials {
 		t := &b.Trials[i]
-		if len(t.Runs) < 2 || len(t.Controls) != 1 || t.Controls[0] != c.Control || t.Runs[0] == nil || t.Runs[1] == nil {
+		layer := slices.Index(t.Controls, c.Control)
+		if layer < 0 || len(t.Runs) < layer+2 || t.Runs[layer] == nil || t.Runs[layer+1] == nil {
 			continue
 		}
-		if t.Runs[0].Before.Well() && t.Runs[1].Before.Well() {
-			on, off = append(on, t.Runs[0].Before.P99), append(off, t.Runs[1].Before.P99)
-			if a, b := t.Runs[0].Before.CPU, t.Runs[1].Before.CPU; a > 0 && b > 0 {
-				cpuOn, cpuOff = append(cpuOn, a), append(cpuOff, b)
-			}
+		with, without := &t.Runs[layer].Before, &t.Runs[layer+1].Before
+		if !with.Well() || !without.Well() {
+			continue
+		}
+		on, off = append(on, with.P99), append(off, without.P99)
+		if with.CPU > 0 && without.CPU > 0 {
+			cpuOn, cpuOff = append(cpuOn, with.CPU), append(cpuOff, without.CPU)
 		}
 	}
 	c.Runs, c.OnMicros, c.OffMicros = len(on), median(on), median(off)
