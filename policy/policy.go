@@ -130,6 +130,8 @@ var rows = []Row{
 	{secure.CSAvailabilityPortBudget, CS, Availability, "packets of a port are bounded before any cipher runs, ports by user", "ours", "availability", Required, true},
 	{secure.CSAuthenticationGrant, CS, Authentication, "a service platform is an end of media only as its manifest says, and the core signs that; clients refuse a peer outside it", "RFC 8224; RFC 8225; ours", "authentication", Required, true},
 	{secure.CSAuthenticationToken, CS, Authentication, "tokens come from a registration, live minutes, are for one service and bound to a key that each request proves", "RFC 9068; RFC 9449", "authentication", Required, true},
+	{secure.CSConfidentialityHTTPS, CS, Confidentiality, "TLS 1.3 alone where clients fetch: what begins as anything else is not read", "TS 33.222 5.3; TS 33.310 6.2a", "data confidentiality", Required, true},
+	{secure.CSIntegrityHTTPS, CS, Integrity, "the same door: no octet that is not under the tag of a record", "TS 33.222 5.3; TS 33.310 6.2a", "data integrity", Required, true},
 	{secure.CSAuthorizationGrantLeg, CS, Authorization, "one grant for one leg: platforms mint none and bring none from another call", "ours", "access control", Required, true},
 	{secure.CSIntegrityFingerprint, CS, Integrity, "the fingerprints of a session description are the signed ones; who is no end of media changes none", "RFC 8225 5.2.2", "data integrity", Required, true},
 	{secure.CoreAuthenticationMTLS, Core, Authentication, "mutual TLS 1.3 between nodes, SIP and Diameter", "TS 33.210, 33.310", "authentication", Required, true},

@@ -72,6 +72,8 @@ const (
 	CSAvailabilityPortBudget        // so much for a port, so many ports for a user (ours)
 	CSAuthenticationGrant           // a platform is an end of media by a signed grant, or not at all (RFC 8224, RFC 8225)
 	CSAuthenticationToken           // who fetches from a service proves the key of his token (RFC 9449)
+	CSConfidentialityHTTPS          // what clients fetch goes under TLS alone (TS 33.222)
+	CSIntegrityHTTPS                // the same wire: no octet that is not under the tag of a record
 	CSAuthorizationGrantLeg         // a grant is of one leg: a platform brings none with it (ours)
 	CSIntegrityFingerprint          // media keys are those that were signed (RFC 8225 5.2.2)
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
@@ -149,6 +151,8 @@ var controlNames = [controlCount]string{
 	CSAvailabilityPortBudget:        "cs.availability.port-budget",
 	CSAuthenticationGrant:           "cs.authentication.grant",
 	CSAuthenticationToken:           "cs.authentication.token",
+	CSConfidentialityHTTPS:          "cs.confidentiality.https",
+	CSIntegrityHTTPS:                "cs.integrity.https",
 	CSAuthorizationGrantLeg:         "cs.authorization.grant-leg",
 	CSIntegrityFingerprint:          "cs.integrity.fingerprint",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",

@@ -2,7 +2,7 @@
 // they may fetch from services.
 //
 // It publishes the certificates of the network's signer (RFC 8224 7), trades the one-time code of a registration for access tokens that are bound to
-// a key (RFC 6749, RFC 9068, RFC 9449), and serves one page of its own that needs one. TLS 1.3 only. Who may have a code is the P-CSCF's to say:
+// a key (RFC 6749, RFC 9068, RFC 9449), and serves one page of its own that needs one. TLS 1.3 only: what begins as anything else is not read. Who may have a code is the P-CSCF's to say:
 // the registration has proven the user, so there is no other password here.
 //
 // node assembles it. It imports ca, proto and secure, never a function. Safe for concurrent use.
@@ -114,11 +114,11 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	secured := tls.NewListener(&fairListener{Listener: netutil.LimitListener(ln, maxConnections), open: map[netip.Addr]int{},
-		limited: func() { d.Counters.Limited.Add(1) }}, &tls.Config{
+	secured := &tlsFirst{door: d, Listener: &fairListener{Listener: netutil.LimitListener(ln, maxConnections), open: map[netip.Addr]int{},
+		limited: func() { d.Counters.Limited.Add(1) }}, config: &tls.Config{
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"}, Time: d.ports.Clock.Wall,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.ports.Certificate() },
-	})
+	}}
 	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("clientweb: %w", err)
 	}

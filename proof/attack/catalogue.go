@@ -67,6 +67,9 @@ func All() []Attack {
 		mediaFlood(),         // CS-07
 		grantForge(),         // CS-10
 		tokenTheft(),         // CS-11
+		httpSniff(),          // CS-12
+		httpTamper(),         // CS-13
+		codeTheft(),          // CS-14
 		adminOpen(),          // MG-01
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03

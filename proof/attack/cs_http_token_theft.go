@@ -21,7 +21,7 @@ func tokenTheft() Attack {
 	controls := []secure.ControlID{secure.CSAuthenticationToken}
 	variant := func(name string, run func(context.Context, *Field, *Outcome) error) Variant {
 		return Variant{Name: name, Position: EnrolledPlatform, Controls: controls, Run: run,
-			NotWire: map[Access]string{ISC: "clients fetch at the node that has the authority of the network, and a P-CSCF on a node of its own gives no codes for it"}}
+			NotWire: notOnNodes()}
 	}
 	return Attack{
 		ID: "cs.http.token-theft", Number: "CS-11", Title: "the access token of a subscriber, used by somebody else",
