@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,6 +19,7 @@ import (
 	"imsafe/proto/secagree"
 	"imsafe/proto/shard"
 	"imsafe/proto/siptransport"
+	"imsafe/proto/siptxn"
 	"imsafe/proto/xfrm"
 )
 
@@ -163,9 +165,18 @@ func (n *Node) openIPsec(s *IPsecSockets) (err error) {
 	return n.listenSealed(g, n.track(g.Sealed()))
 }
 
+// asks is for how long a client is asked whether it takes a connection for what is too large for a datagram. T1 is what an answer takes
+// (TS 24.229 7.7): one that has not come by then, as from a client without TCP, is waited for in vain, and the request goes as a datagram
+// (RFC 3261 18.1.1). There must be time left for that before its transaction is over.
+func asks(t siptxn.Timers) time.Duration {
+	const briefly = 500 * time.Millisecond
+	return min(max(t.T1, briefly), t.F/2)
+}
+
 // listenSealed opens TCP on the protected server port, and the way to those of clients.
 func (n *Node) listenSealed(g *gmAccess, a *access) (err error) {
 	a.options.MaxPerSource, a.options.Admit = math.MaxInt, nil // the source is a client that proved its keys; two connections are all its ports allow
+	a.options.Dialing = asks(timers(n.o.Config.Timers.Gm))
 	g.streams = siptransport.NewStreams(a.options)
 	all, err := n.espTCP.ListenEach(netip.AddrPortFrom(g.Local, g.ServerPort), len(n.Shards))
 	for _, l := range all {

@@ -110,13 +110,13 @@ func (p *Port) refusesLoad(k overload.Class, f siptransport.Flow) bool {
 // refusal costs is the system call that it leaves with; and a client that does not heed Retry-After, but waits for answers before it sends
 // on, comes less often. It is shorter than what makes somebody take a connection for dead.
 const (
-	shortPatience = 200 * time.Millisecond
-	longPatience  = time.Second // half is turned away, or more
+	patience = 20 * time.Millisecond // for each percent that is turned away
+	longest  = time.Second
 )
 
-// patience grows with what is turned away (siptxn.Config.Patience).
+// patience grows with what is turned away; without an overload there is none (siptxn.Config.Patience).
 func (p *Port) patience() time.Duration {
-	return min(max(shortPatience, 2*longPatience*time.Duration(p.load.Loss())/100), longPatience)
+	return min(time.Duration(p.load.Loss())*patience, longest)
 }
 
 // comeLater adds when to come again: the later the more is turned away, and not all at once (RFC 3261 21.5.4). RFC 7339 5.10.2 leaves it out, since a

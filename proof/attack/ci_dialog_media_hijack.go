@@ -21,7 +21,7 @@ func mediaHijack() Attack {
 		ID: "ci.dialog.media-hijack", Number: "CI-31", Title: "a call of others, turned to the attacker's address",
 		Text:     "who can say where media go hears what they say, and both of them hear him",
 		Services: []Service{Integrity, Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure, Corruption}, Module: ServicesControl,
-		Source: "TS 33.203 7.1; RFC 3261 12.2, 14", Access: []Access{TLS},
+		Source: "TS 33.203 7.1; RFC 3261 12.2, 14", Access: both(),
 		Bounds: Bounds{Packets: 60, Bytes: 80_000, Conns: 3, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Position: Subscriber, Run: turnMedia, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}},

@@ -52,6 +52,7 @@ type Conn struct {
 
 	mu       sync.Mutex // guards what follows; is not held while anything blocks
 	nc       net.Conn   // nil while dialling
+	giveUp   func()     // ends dialling; nil if that has not begun
 	raw      syscall.RawConn
 	tls      *tls.Conn
 	wire     *wire // what the TLS layer writes to
@@ -116,6 +117,16 @@ func (c *Conn) Close() {
 	}
 }
 
+// shut is Close at the end of everything: whoever has not answered our call by now is not waited for.
+func (c *Conn) shut() {
+	c.mu.Lock()
+	if c.dialled && c.nc == nil {
+		c.kill(ErrClosed, &c.s.n.ClosedLocal)
+	}
+	c.mu.Unlock()
+	c.Close()
+}
+
 // SendTo copies b into what leaves with the next flush. A peer that lets MaxQueue octets wait is closed.
 func (c *Conn) SendTo(_ netip.AddrPort, b []byte) error {
 	c.mu.Lock()
@@ -167,6 +178,8 @@ func (c *Conn) kill(err error, cause *atomic.Uint64) {
 	c.open, c.dead = false, true
 	if c.nc != nil {
 		_ = c.nc.Close()
+	} else if c.giveUp != nil {
+		c.giveUp()
 	}
 	c.pend = c.s.outbufs.release(c.pend)
 	if !c.writing { // else the goroutine that writes rest gives it back

@@ -38,9 +38,9 @@ type Patient interface {
 	SendLater(peer netip.AddrPort, b []byte, within time.Duration) error
 }
 
-// SendLater sends b over the flow within a time; see Patient. A Sender that is not patient sends it now.
+// SendLater sends b over the flow within a time; see Patient. A Sender that is not patient, and one without time, sends it now.
 func (f Flow) SendLater(b []byte, within time.Duration) error {
-	if p, ok := f.Via.(Patient); ok {
+	if p, ok := f.Via.(Patient); ok && within > 0 {
 		return p.SendLater(f.Peer, b, within)
 	}
 	return f.Send(b)

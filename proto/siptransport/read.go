@@ -130,6 +130,11 @@ func (c *Conn) establish(ctx context.Context) (*tls.ConnectionState, error) {
 	if c.dialled {
 		ctx, cancel := context.WithTimeout(ctx, c.s.o.Dialing)
 		defer cancel()
+		c.mu.Lock()
+		if c.giveUp = cancel; c.err != nil {
+			cancel()
+		}
+		c.mu.Unlock()
 		nc, err := c.dialer(ctx)
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrDial, err)

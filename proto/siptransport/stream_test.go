@@ -528,6 +528,24 @@ func TestDialThatFails(t *testing.T) {
 			}
 		})
 	}
+	t.Run("given up", func(t *testing.T) {
+		dialler := NewStreams(Options{})
+		r, dialling, cut := newRecorder(), make(chan struct{}), make(chan error, 1)
+		dialler.DialBy(context.Background(), testShard(t, 1, 0), nobody, r, func(ctx context.Context) (net.Conn, error) {
+			close(dialling)
+			<-ctx.Done()
+			cut <- ctx.Err()
+			return nil, ctx.Err()
+		})
+		await(t, dialling)
+		if err := dialler.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := await(t, cut); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		await(t, r.closed)
+	})
 	t.Run("too many", func(t *testing.T) {
 		s := listen(t, Options{})
 		dialler := NewStreams(Options{MaxConns: 1})

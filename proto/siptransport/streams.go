@@ -187,7 +187,8 @@ func (s *Streams) remove(c *Conn) {
 	s.running.Done()
 }
 
-// Close ends all connections and refuses new ones: what is gathered may still be written until ctx ends. It returns when all
+// Close ends all connections and refuses new ones: what is gathered may still be written until ctx ends, but for a connection that is still
+// dialled. It returns when all
 // goroutines are gone, with ctx.Err() if connections had to be cut off.
 func (s *Streams) Close(ctx context.Context) error {
 	s.mu.Lock()
@@ -198,7 +199,7 @@ func (s *Streams) Close(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	for _, c := range all {
-		c.Close()
+		c.shut()
 	}
 	gone := make(chan struct{})
 	go func() {
