@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -14,6 +15,7 @@ import (
 // atomic operations, allocates nothing and never waits, so it may be called on a shard.
 type Sampler struct {
 	log     *slog.Logger
+	level   slog.Level
 	message string
 	name    string // of the attribute that holds the kind
 	kinds   []sampled
@@ -32,7 +34,11 @@ type sampled struct {
 // NewSampler returns a sampler for the kinds, whose lines say message and have the kind under the
 // attribute name. Kinds are constants of the program, never a stranger's text.
 func NewSampler(log *slog.Logger, message, name string, kinds []string) *Sampler {
-	s := &Sampler{log: log, message: message, name: name, kinds: make([]sampled, len(kinds))}
+	return newSampler(log, slog.LevelWarn, message, name, kinds)
+}
+
+func newSampler(log *slog.Logger, level slog.Level, message, name string, kinds []string) *Sampler {
+	s := &Sampler{log: log, level: level, message: message, name: name, kinds: make([]sampled, len(kinds))}
 	for i, k := range kinds {
 		s.kinds[i].kind = k
 	}
@@ -66,12 +72,13 @@ func (s *Sampler) Flush() {
 		k.mu.Lock()
 		reason, source := k.reason, k.source
 		k.mu.Unlock()
-		s.log.Warn(s.message, s.name, k.kind, "count", n, "reason", reason, "peer", source)
+		s.log.Log(context.Background(), s.level, s.message, s.name, k.kind, "count", n, "reason", reason, "peer", source)
 	}
 }
 
-// Refusals is the sink of a node's gate: it samples refusals by control.
-type Refusals struct{ sampler *Sampler }
+// Refusals is the sink of a node's gate: it samples refusals by control. What a control takes off the messages of honest people all day long is
+// no warning: it is written for who looks for it, at the level of debugging.
+type Refusals struct{ refused, routine *Sampler }
 
 var _ secure.Sink = (*Refusals)(nil)
 
@@ -81,7 +88,7 @@ func NewRefusals(log *slog.Logger) *Refusals {
 	for _, c := range secure.Controls() {
 		names = append(names, c.String())
 	}
-	return &Refusals{NewSampler(log, "refused", "control", names)}
+	return &Refusals{NewSampler(log, "refused", "control", names), newSampler(log, slog.LevelDebug, "withheld", "control", names)}
 }
 
 // Refused notes the event; it implements secure.Sink. The event's subject is not kept.
@@ -89,12 +96,18 @@ func (r *Refusals) Refused(e secure.Event) {
 	if e.Control == secure.ControlNone {
 		return
 	}
-	reason := e.Reason
-	if !e.Enforced {
+	sampler, reason := r.refused, e.Reason
+	switch {
+	case !e.Enforced:
 		reason = "let through, control off: " + reason
+	case e.Control == secure.CIConfidentialityPrivacyEgress:
+		sampler = r.routine // each telephone says what it is
 	}
-	r.sampler.Note(int(e.Control)-1, reason, e.Source)
+	sampler.Note(int(e.Control)-1, reason, e.Source)
 }
 
 // Flush writes the lines, see [Sampler.Flush].
-func (r *Refusals) Flush() { r.sampler.Flush() }
+func (r *Refusals) Flush() {
+	r.refused.Flush()
+	r.routine.Flush()
+}

@@ -77,3 +77,23 @@ func TestRefusalsNameTheControl(t *testing.T) {
 		t.Error("the subject is in the log")
 	}
 }
+
+// TestRefusals_routine: what telephones say of themselves is taken off each message, and no warning; with the control off it is one.
+func TestRefusals_routine(t *testing.T) {
+	said := func(level slog.Level, off ...secure.ControlID) string {
+		var out strings.Builder
+		r := NewRefusals(NewLogger(&out, level, false, nil))
+		secure.NewGate(off, r).Refuse(secure.CIConfidentialityPrivacyEgress, secure.Event{Reason: "device"})
+		r.Flush()
+		return out.String()
+	}
+	if out := said(slog.LevelInfo); out != "" {
+		t.Error(out)
+	}
+	if out := said(slog.LevelDebug); !strings.Contains(out, "level=DEBUG msg=withheld control=ci.confidentiality.privacy-egress count=1 reason=device") {
+		t.Error(out)
+	}
+	if out := said(slog.LevelInfo, secure.CIConfidentialityPrivacyEgress); !strings.Contains(out, "level=WARN msg=refused") {
+		t.Error(out)
+	}
+}
