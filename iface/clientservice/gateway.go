@@ -90,7 +90,7 @@ func New(c Config, p Ports) (*Gateway, error) {
 		g.pools = append(g.pools, pool)
 	}
 	var err error
-	if g.poller, err = rtpport.NewPoller(threads(), g.portFailed); err != nil {
+	if g.poller, err = rtpport.NewPoller(rtpport.PollerConfig{Threads: threads(), Failed: g.portFailed, Unsent: func() { g.counters.Unsent.Add(1) }}); err != nil {
 		return nil, fmt.Errorf("clientservice: %w", err)
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())

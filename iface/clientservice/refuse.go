@@ -114,6 +114,7 @@ type Counters struct {
 	Relayed  atomic.Uint64 // packets, RTP and RTCP
 	Gated    atomic.Uint64 // authenticated packets that no gate was open for
 	Refused  atomic.Uint64 // packets that a check found bad
+	Unsent   atomic.Uint64 // packets that the system did not send
 }
 
 // Counters returns those of the anchor, live.

@@ -47,14 +47,14 @@ func Drops() []Drop {
 
 // Counters count packets. All fields only grow. Safe for concurrent use.
 type Counters struct {
-	dropped [drops]atomic.Uint64
-
 	PacketsIn, OctetsIn   atomic.Uint64 // authenticated RTP, payload octets
 	PacketsOut, OctetsOut atomic.Uint64
 	ControlIn, ControlOut atomic.Uint64 // RTCP packets
 	Byes                  atomic.Uint64 // RTCP BYE from the peer
 	Lost                  atomic.Uint64 // as of the last report we made: expected minus received
 	SendErrors            atomic.Uint64
+
+	dropped [drops]atomic.Uint64
 }
 
 func (c *Counters) drop(d Drop) { c.dropped[d].Add(1) }

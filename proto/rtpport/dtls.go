@@ -91,10 +91,8 @@ func (l *Leg) handshake(ctx context.Context) error {
 	d.conn = won.conn
 	d.mu.Unlock()
 	d.wg.Go(func() { l.drain(won.conn) })
-	select {
-	case <-l.closed:
+	if l.closed.is() {
 		_ = won.conn.Close() // Close came before conn was known to it
-	default:
 	}
 	return nil
 }
@@ -385,7 +383,7 @@ func (l *Leg) key(conn *dtls.Conn) error {
 		return fmt.Errorf("%w: keys: %w", ErrHandshake, err)
 	}
 	l.rx.accept()
-	close(l.ready)
+	l.ready.set()
 	return nil
 }
 

@@ -27,22 +27,26 @@ var checks = Rate{Packets: 50}
 
 // ice is the state of a leg. All but the atomics are the reader's.
 type ice struct {
-	on       bool
+	on     bool
+	chosen bool                           // the peer has nominated a path
+	path   atomic.Pointer[netip.AddrPort] // where the peer is; nil before its first check
+	heard  atomic.Int64                   // when it last said something authentic, on Config.Clock
+
+	*checked // of a leg with ICE
+}
+
+type checked struct {
 	username []byte // "ours:theirs" (RFC 8445 7.2.2)
 	key      stun.MessageIntegrity
 	spent    spent
-	chosen   bool // the peer has nominated a path
 	in, out  stun.Message
-
-	path  atomic.Pointer[netip.AddrPort] // where the peer is; nil before its first check
-	heard atomic.Int64                   // when it last said something authentic, on Config.Clock
-	shown chan struct{}                  // closed with the first check
+	shown    chan struct{} // closed with the first check
 }
 
 // UseICE lets the peer choose its path by checks. Before Start.
 func (l *Leg) UseICE(c ICE) {
-	l.ice.shown = make(chan struct{})
-	l.ice.on, l.ice.username, l.ice.key = true, []byte(c.Ufrag+":"+c.Remote), stun.NewShortTermIntegrity(c.Password)
+	l.ice.on = true
+	l.ice.checked = &checked{username: []byte(c.Ufrag + ":" + c.Remote), key: stun.NewShortTermIntegrity(c.Password), shown: make(chan struct{})}
 }
 
 // address is where the peer is: where its description says, or with ICE where it has shown that it receives.
@@ -50,7 +54,7 @@ func (l *Leg) address() netip.AddrPort {
 	if p := l.ice.path.Load(); p != nil {
 		return *p
 	}
-	return l.agreed.Remote
+	return l.remote
 }
 
 // consents reports whether the peer may be sent media. Without ICE its description says so.

@@ -26,12 +26,21 @@ type Poller struct {
 // interrupts. It is a fortieth of the time between two packets of a voice, and less than what a scheduler adds.
 const gather = 500 * time.Microsecond
 
-// NewPoller starts so many threads, at least one. failed, which may be nil, is told of a port whose socket has failed for good, and that is read no
-// more. Close ends them.
-func NewPoller(threads int, failed func(*Port, error)) (*Poller, error) {
+// PollerConfig is what a poller is made of.
+type PollerConfig struct {
+	// Threads that read; at least one.
+	Threads int
+	// Failed, if not nil, is told of a port whose socket has failed for good, and that is read no more.
+	Failed func(*Port, error)
+	// Unsent, if not nil, is told of each packet that the system refused after Port.Send had taken it.
+	Unsent func()
+}
+
+// NewPoller starts the threads. Close ends them.
+func NewPoller(c PollerConfig) (*Poller, error) {
 	p := &Poller{}
-	for range max(threads, 1) {
-		t, err := newThread(failed)
+	for range max(c.Threads, 1) {
+		t, err := newThread(&c)
 		if err != nil {
 			p.Close()
 			return nil, err
@@ -54,7 +63,6 @@ func (p *Poller) NewPort(conn net.PacketConn) (*Port, error) {
 		return nil, err
 	}
 	port := &Port{wire: d, descriptor: d, local: addrPort(u.LocalAddr())}
-	port.legs.Store(&[]*Leg{})
 	port.thread = p.threads[int(p.next.Add(1))%len(p.threads)]
 	if err := port.thread.add(port); err != nil {
 		_ = d.close() // its error matters less

@@ -10,7 +10,7 @@ type (
 	descriptor struct{ udpSocket }
 )
 
-func newThread(func(*Port, error)) (*thread, error)   { return nil, ErrUnpollable }
+func newThread(*PollerConfig) (*thread, error)        { return nil, ErrUnpollable }
 func newDescriptor(*net.UDPConn) (*descriptor, error) { return nil, ErrUnpollable }
 func (*thread) add(*Port) error                       { return ErrUnpollable }
 func (*thread) remove(*Port)                          {}

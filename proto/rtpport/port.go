@@ -18,8 +18,9 @@ type Port struct {
 	local netip.AddrPort
 
 	mu     sync.Mutex // guards changes of legs
-	legs   atomic.Pointer[[]*Leg]
+	legs   atomic.Pointer[listeners]
 	closed atomic.Bool
+	plain  []byte // the reader's: where packets of all its legs are opened
 
 	descriptor *descriptor // of a port that a poller reads, with the thread that does
 	thread     *thread
@@ -29,9 +30,7 @@ type Port struct {
 // NewPort makes a port of a socket, which it owns from now on. Serve reads it; Poller.NewPort makes one that is
 // read with others.
 func NewPort(conn net.PacketConn) *Port {
-	p := &Port{conn: conn, wire: newPacketReader(conn), local: addrPort(conn.LocalAddr())}
-	p.legs.Store(&[]*Leg{})
-	return p
+	return &Port{conn: conn, wire: newPacketReader(conn), local: addrPort(conn.LocalAddr())}
 }
 
 // Local is the address of the socket.
@@ -44,21 +43,41 @@ func (p *Port) Send(b []byte, to netip.AddrPort) error { return p.wire.write(b, 
 func (p *Port) Add(l *Leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := append(slices.Clone(*p.legs.Load()), l)
-	p.legs.Store(&list)
+	p.legs.Store(listen(append(p.legs.Load().all(), l)))
 }
 
 // Remove takes a leg off.
 func (p *Port) Remove(l *Leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := slices.DeleteFunc(slices.Clone(*p.legs.Load()), func(x *Leg) bool { return x == l })
-	p.legs.Store(&list)
+	p.legs.Store(listen(slices.DeleteFunc(p.legs.Load().all(), func(x *Leg) bool { return x == l })))
+}
+
+// listeners are the legs of a port, of which there is seldom more than one. They do not change; nil are none.
+type listeners struct {
+	first *Leg
+	more  []*Leg
+}
+
+func listen(all []*Leg) *listeners {
+	if len(all) == 0 {
+		return nil
+	}
+	return &listeners{all[0], all[1:]}
+}
+
+// all returns a copy.
+func (s *listeners) all() []*Leg {
+	if s == nil {
+		return nil
+	}
+	return append([]*Leg{s.first}, s.more...)
 }
 
 // Serve reads until the port is closed (nil) or the socket fails. It is for ports of NewPort: others are read by their poller. One goroutine, one buffer, no allocation per packet.
 func (p *Port) Serve() error {
 	b := make([]byte, maxPacket)
+	p.plain = make([]byte, 0, maxPacket)
 	for failed := 0; ; {
 		n, from, err := p.wire.read(b)
 		switch {
@@ -80,26 +99,29 @@ const maxFailures = 1000
 
 // deliver finds the leg for a source. Where there is none the first leg counts the stranger.
 func (p *Port) deliver(b []byte, from netip.AddrPort) {
-	legs := *p.legs.Load()
-	for _, l := range legs {
-		if l.peer() == from {
-			l.Deliver(b, from)
-			return
+	legs := p.legs.Load()
+	if legs == nil {
+		return
+	}
+	l := legs.first
+	if l.peer() != from {
+		for _, other := range legs.more {
+			if other.peer() == from {
+				l = other
+				break
+			}
 		}
 	}
-	if len(legs) > 0 {
-		legs[0].Deliver(b, from)
-	}
+	l.rx.plain = p.plain
+	l.packet(b, from)
 }
 
 // peer is the agreed address of a leg, zero before Start.
 func (l *Leg) peer() netip.AddrPort {
-	select {
-	case <-l.started:
-		return l.address()
-	default:
+	if !l.started.is() {
 		return netip.AddrPort{}
 	}
+	return l.address()
 }
 
 // Close closes the socket, which ends Serve. The legs are their owner's. Twice is harmless.

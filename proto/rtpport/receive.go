@@ -30,12 +30,20 @@ type receiver struct {
 
 	mu   sync.Mutex // guards what reports read: the contents of srcs. Only Run's goroutine adds to it
 	srcs []source
+	few  [maxSources]source // its room
 }
 
 // accept makes room for packets, when there are keys.
 func (r *receiver) accept() {
-	r.plain = make([]byte, 0, maxPacket)
-	r.srcs = make([]source, 0, maxSources)
+	r.srcs = r.few[:0]
+}
+
+// room is where packets are opened: that of whoever reads the port, or the leg's own.
+func (r *receiver) room() []byte {
+	if r.plain == nil {
+		r.plain = make([]byte, 0, maxPacket)
+	}
+	return r.plain
 }
 
 // expect takes down which payload types were agreed on.
@@ -80,7 +88,7 @@ func (l *Leg) rtp(b []byte) {
 		return
 	}
 	if r.srtp != nil {
-		out, err := r.srtp.DecryptRTP(r.plain, b, &r.header)
+		out, err := r.srtp.DecryptRTP(r.room(), b, &r.header)
 		if err != nil {
 			if !l.unverified(err, b) {
 				return
@@ -192,7 +200,7 @@ func (l *Leg) rtcp(b []byte) {
 		return
 	}
 	if r.srtp != nil {
-		out, err := r.srtp.DecryptRTCP(r.plain, b, &r.control)
+		out, err := r.srtp.DecryptRTCP(r.room(), b, &r.control)
 		if err != nil {
 			l.counters.drop(reason(err))
 			return

@@ -51,11 +51,10 @@ func isCompound(b []byte) bool {
 // ErrClosed, ErrPayload, ErrReused, ErrConsent; a datagram that the socket refuses is counted, not returned. It keeps no reference to b. Safe for
 // concurrent use: after a fork several legs feed one.
 func (l *Leg) Forward(b []byte, control bool) error {
-	select {
-	case <-l.closed:
+	switch {
+	case l.closed.is():
 		return ErrClosed
-	case <-l.ready:
-	default:
+	case !l.ready.is():
 		return ErrNotReady
 	}
 	if len(b) < rtpHeader && !control || len(b) < 8 || len(b) > maxPacket-64 {
@@ -81,7 +80,7 @@ func (l *Leg) Forward(b []byte, control bool) error {
 			return ErrReused
 		}
 		var err error
-		if out, err = s.srtp.EncryptRTP(s.sealed, b, &s.parsed); err != nil {
+		if out, err = s.srtp.EncryptRTP(s.room(len(b)), b, &s.parsed); err != nil {
 			return err // the key has done its 2^48 packets (RFC 3711 9.2)
 		}
 	}
@@ -97,7 +96,7 @@ func (l *Leg) forwardControl(b []byte) error {
 	out := b
 	if s.srtp != nil {
 		var err error
-		if out, err = s.srtp.EncryptRTCP(s.sealed, b, &s.control); err != nil {
+		if out, err = s.srtp.EncryptRTCP(s.room(len(b)), b, &s.control); err != nil {
 			return err
 		}
 	}
@@ -109,7 +108,10 @@ func (l *Leg) forwardControl(b []byte) error {
 // freshness sees to it that no two packets are sealed under one key with one index (RFC 3711 9.1): their XOR would be that of what they
 // say. A relay needs it, because sources and numbers are the far ends': two of them, after a fork, a transfer or by intent, may have the
 // same.
-type freshness struct{ list []used }
+type freshness struct {
+	list  []used
+	first [1]used // room for list: there is seldom more than one
+}
 
 // used is what one source has sent: its highest index, and which of the 128 up to it.
 type used struct {
@@ -127,6 +129,9 @@ func (f *freshness) take(ssrc uint32, seq uint16) bool {
 	if u == nil {
 		if len(f.list) == maxFar {
 			return false
+		}
+		if f.list == nil {
+			f.list = f.first[:0]
 		}
 		f.list = append(f.list, used{ssrc: ssrc, top: uint64(seq), seen: [2]uint64{1}})
 		return true

@@ -100,31 +100,33 @@ type Frame struct {
 }
 
 // Leg is one end of one medium.
+//
+// What each packet looks at stands together, in front: a relay has thousands of legs, and finds little of any of them in the processor's cache.
 type Leg struct {
-	cfg      Config
-	in       packetReader
-	local    netip.AddrPort
-	counters Counters
+	started latch // by Start
+	hearing latch // when the handshake takes packets, or there is none
+	ready   latch // when frames may be sent
+	closed  latch
 
-	started chan struct{} // closed by Start
-	hearing chan struct{} // closed when the handshake takes packets, or there is none
-	ready   chan struct{} // closed when frames may be sent
-	closed  chan struct{}
-	closing sync.Once
-
-	mu     sync.Mutex // guards the fields below until started is closed; they do not change afterwards
-	agreed sdp.Agreed
-	keys   *exchanged // of SDES, until they are in use
-	early  []early    // ClientHellos that came before Start (RFC 5763 6.7: the answer may be slower than the hello)
-
+	remote     netip.AddrPort                 // of agreed
 	mute, deaf atomic.Bool                    // hold: do not send, do not deliver
 	astray     atomic.Pointer[netip.AddrPort] // where a laboratory without DropSource sends
-	profile    atomic.Uint32
-	dtls       attempts
+	in         packetReader
 	ice        ice
 	rate       spent    // the reader's
 	rx         receiver // Run's goroutine alone
+	counters   Counters
+	cfg        Config
 	tx         sender
+
+	local   netip.AddrPort
+	closing sync.Once
+	mu      sync.Mutex // guards the fields below until started; they do not change afterwards
+	agreed  sdp.Agreed
+	keys    *exchanged // of SDES, until they are in use
+	early   []early    // ClientHellos that came before Start (RFC 5763 6.7: the answer may be slower than the hello)
+	profile atomic.Uint32
+	dtls    attempts
 }
 
 // New makes a leg. Nothing is sent and nothing accepted before Start.
@@ -143,7 +145,7 @@ func New(c Config) (*Leg, error) {
 	}
 	l := &Leg{
 		cfg: c, in: ownersSocket(c.Send), local: c.Local,
-		started: make(chan struct{}), hearing: make(chan struct{}), ready: make(chan struct{}), closed: make(chan struct{}),
+		started: newLatch(), hearing: newLatch(), ready: newLatch(), closed: newLatch(),
 	}
 	if c.Conn != nil {
 		l.in, l.local = newPacketReader(c.Conn), addrPort(c.Conn.LocalAddr())
@@ -186,9 +188,7 @@ func (l *Leg) StartSDES(a sdp.Agreed, local, remote sdp.Crypto) error {
 func (l *Leg) Limit(r Rate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.started:
-	default:
+	if !l.started.is() {
 		l.cfg.Rate = r
 	}
 }
@@ -196,17 +196,15 @@ func (l *Leg) Limit(r Rate) {
 func (l *Leg) start(a sdp.Agreed, keys *exchanged) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.started:
+	if l.started.is() {
 		return ErrStarted
-	default:
 	}
 	l.keys = keys
 	a.Remote = netip.AddrPortFrom(a.Remote.Addr().Unmap(), a.Remote.Port())
-	l.agreed = a
+	l.agreed, l.remote = a, a.Remote
 	l.rx.expect(&a)
 	l.Hold(a.Send, a.Receive)
-	close(l.started)
+	l.started.set()
 	return nil
 }
 
@@ -218,10 +216,10 @@ func (l *Leg) Hold(send, receive bool) {
 }
 
 // Ready is closed when WriteFrame may be used.
-func (l *Leg) Ready() <-chan struct{} { return l.ready }
+func (l *Leg) Ready() <-chan struct{} { return l.ready.c }
 
 // Done is closed when the leg is closed.
-func (l *Leg) Done() <-chan struct{} { return l.closed }
+func (l *Leg) Done() <-chan struct{} { return l.closed.c }
 
 // Profile is the SRTP profile in use; 0 without keys.
 func (l *Leg) Profile() Profile { return Profile(l.profile.Load()) }
@@ -239,12 +237,11 @@ func (l *Leg) Run(ctx context.Context) error {
 	if l.cfg.Conn != nil {
 		read = l.read()
 	} else {
-		<-l.closed
+		<-l.closed.c
 	}
-	select {
-	case <-l.closed: // ours: what the socket says now is only its end
+	if l.closed.is() { // ours: what the socket says now is only its end
 		read = nil
-	default:
+	} else {
 		l.Close()
 	}
 	err := <-keyed
@@ -258,8 +255,8 @@ func (l *Leg) Run(ctx context.Context) error {
 // secure waits for Start and makes the keys. An error closes the socket, which ends the reader.
 func (l *Leg) secure(ctx context.Context) error {
 	select {
-	case <-l.started:
-	case <-l.closed:
+	case <-l.started.c:
+	case <-l.closed.c:
 		return nil
 	}
 	switch l.agreed.Keying {
@@ -272,12 +269,8 @@ func (l *Leg) secure(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Handshake)
 	defer cancel()
 	err := l.handshake(ctx)
-	select {
-	case <-l.closed:
-		if !errors.Is(err, ErrFingerprint) {
-			return nil // closed by its owner meanwhile
-		}
-	default:
+	if l.closed.is() && !errors.Is(err, ErrFingerprint) {
+		return nil // closed by its owner meanwhile
 	}
 	if err != nil {
 		l.Close()
@@ -288,8 +281,24 @@ func (l *Leg) secure(ctx context.Context) error {
 // begin lets media in and out.
 func (l *Leg) begin() {
 	l.rx.accept()
-	close(l.ready)
+	l.ready.set()
 	l.listen()
+}
+
+// latch is what happens once: a channel for who waits for it, and a word for who only looks, as each packet does.
+type latch struct {
+	over atomic.Bool
+	c    chan struct{}
+}
+
+func newLatch() latch { return latch{c: make(chan struct{})} }
+
+func (x *latch) is() bool { return x.over.Load() }
+
+// set lets it happen. Once.
+func (x *latch) set() {
+	x.over.Store(true)
+	close(x.c)
 }
 
 // Deliver takes a datagram that came to the port of a leg without a socket of its own. One goroutine at a time; b is lent.
@@ -326,12 +335,8 @@ const maxPacket = 2048
 // packet is the first decision about a datagram. Everything up to the tag is reading and comparing.
 func (l *Leg) packet(b []byte, from netip.AddrPort) {
 	kind := classify(b)
-	select {
-	case <-l.hearing:
-	default:
-		if l.tooEarly(kind, b, from) {
-			return
-		}
+	if !l.hearing.is() && l.tooEarly(kind, b, from) {
+		return
 	}
 	if kind == kindSTUN {
 		l.stun(b, from)
@@ -353,13 +358,9 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 	}
 	switch kind {
 	case kindRTP, kindRTCP:
-		select {
-		case <-l.ready:
-		default:
-			l.counters.drop(DropEarly) // no RTP before DTLS has finished
-			return
-		}
 		switch {
+		case !l.ready.is():
+			l.counters.drop(DropEarly) // no RTP before DTLS has finished
 		case kind == kindRTCP:
 			l.rtcp(b)
 		case l.cfg.ControlOnly:
@@ -386,10 +387,8 @@ type early struct {
 func (l *Leg) tooEarly(kind kind, b []byte, from netip.AddrPort) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.hearing:
+	if l.hearing.is() {
 		return false // meanwhile
-	default:
 	}
 	l.counters.drop(DropEarly)
 	if _, hello := helloOf(b); kind != kindDTLS || !hello {
@@ -408,7 +407,7 @@ func (l *Leg) listen() []early {
 	defer l.mu.Unlock()
 	kept := l.early
 	l.early = nil
-	close(l.hearing)
+	l.hearing.set()
 	return kept
 }
 
@@ -416,7 +415,7 @@ func (l *Leg) listen() []early {
 func (l *Leg) Close() {
 	l.closing.Do(func() {
 		l.bye()
-		close(l.closed)
+		l.closed.set()
 		l.dtls.close()
 		if l.cfg.Conn != nil {
 			_ = l.cfg.Conn.Close() // nothing is left to do about its error

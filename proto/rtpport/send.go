@@ -57,9 +57,19 @@ func (s *sender) init(random io.Reader) error {
 	}
 	s.cname = base64.RawStdEncoding.EncodeToString(b[10:22])
 	s.jitter = rand.New(rand.NewPCG(binary.BigEndian.Uint64(b[22:]), binary.BigEndian.Uint64(b[30:])))
-	s.plain, s.sealed = make([]byte, 0, maxPacket), make([]byte, 0, maxPacket)
 	return nil
 }
+
+// room is where a packet of n octets is sealed. It grows to what the leg sends: a voice is short, and there are many.
+func (s *sender) room(n int) []byte {
+	if n += overhead; cap(s.sealed) < n {
+		s.sealed = make([]byte, 0, (n+63)&^63)
+	}
+	return s.sealed
+}
+
+// overhead is more than SRTP and SRTCP add to a packet.
+const overhead = 64
 
 func (s *sender) secure(c *srtp.Context) {
 	s.mu.Lock()
@@ -71,11 +81,10 @@ func (s *sender) secure(c *srtp.Context) {
 // first frame after silence. On hold it only moves the time. Errors: ErrNotReady before the keys stand, ErrClosed, ErrPayload;
 // a datagram that the socket refuses is counted, not returned. It keeps no reference to payload.
 func (l *Leg) WriteFrame(payload []byte, samples uint32, mark bool) error {
-	select {
-	case <-l.closed:
+	switch {
+	case l.closed.is():
 		return ErrClosed
-	case <-l.ready:
-	default:
+	case !l.ready.is():
 		return ErrNotReady
 	}
 	if len(payload) > maxPacket/2 {
@@ -96,7 +105,7 @@ func (l *Leg) WriteFrame(payload []byte, samples uint32, mark bool) error {
 	out := s.plain
 	if s.srtp != nil {
 		var err error
-		if out, err = s.srtp.EncryptRTP(s.sealed, s.plain, &s.parsed); err != nil {
+		if out, err = s.srtp.EncryptRTP(s.room(len(s.plain)), s.plain, &s.parsed); err != nil {
 			return err // the key has done its 2^48 packets (RFC 3711 9.2)
 		}
 	}
@@ -137,9 +146,7 @@ const reportInterval = 5 * time.Second
 // Tick sends the RTCP reports that are due on Config.Clock. Call it every 20 ms or less often; without it there are no reports,
 // and nothing else suffers. Without rtcp-mux no reports are sent: their port is not ours to open.
 func (l *Leg) Tick() {
-	select {
-	case <-l.ready:
-	default:
+	if !l.ready.is() {
 		return
 	}
 	now := l.cfg.Clock.Now()
@@ -192,9 +199,7 @@ func (l *Leg) control(packets []rtcp.Packet) {
 
 // bye says that we leave (RFC 3550 6.6), if anybody could have heard us.
 func (l *Leg) bye() {
-	select {
-	case <-l.ready:
-	default:
+	if !l.ready.is() {
 		return
 	}
 	s := &l.tx
