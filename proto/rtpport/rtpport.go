@@ -285,6 +285,12 @@ func (l *Leg) begin() {
 	l.listen()
 }
 
+// touch reads a word of each part of the leg that a packet will ask for. See thread.fetch.
+func (l *Leg) touch() uint32 {
+	return uint32(l.remote.Port()) + uint32(l.rate.packets) + uint32(l.rx.tag) + l.rx.few[0].ssrc + uint32(l.counters.PacketsIn.Load()) +
+		l.cfg.Rate.Packets + uint32(l.cfg.ReplayWindow)
+}
+
 // latch is what happens once: a channel for who waits for it, and a word for who only looks, as each packet does.
 type latch struct {
 	over atomic.Bool
