@@ -100,7 +100,8 @@ var floorPlan = []row{
 
 	// The wing that proves the house.
 	{"proof/attack", "secure proto/* client/*", "", ""},
-	{"proof/runner", "secure policy proto/shard proof/evidence proof/attack", "", ""},
+	{"proof/runner", "secure policy proto/shard proof/evidence proof/attack proof/target", "", ""},
+	{"proof/target", "proof/attack proto/aka", "go-toml", ""}, // whom attacks may be aimed at
 	{"proof/evidence", "", "", ""},
 	{"proof/tables", "", "go-toml", ""},
 	{"proof/report", "proof/evidence proof/tables proof/cells proof/tvra proof/x805", "", "proof/runner"},

@@ -132,6 +132,9 @@ func (u *UE) SendMessage(ctx context.Context, target, contentType string, body [
 				return ErrNotRegistered
 			}
 			m := u.request(sip.MESSAGE, target, callID, tag, seq)
+			if u.cfg.ContactInMessages {
+				m.SetString(sip.HdrContact, u.contact())
+			}
 			m.SetBody(contentType, body)
 			if credentials != "" {
 				m.SetString(sip.HdrProxyAuthorization, credentials)

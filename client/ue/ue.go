@@ -93,6 +93,9 @@ type Config struct {
 	Local netip.Addr
 	// PlainRTP offers and accepts media without keys; needs Lab.
 	PlainRTP bool
+	// ContactInMessages writes Contact into instant messages too, as handsets do and RFC 3428 9 does not want: some P-CSCFs know a client by
+	// nothing else. It needs Lab.
+	ContactInMessages bool
 
 	// Vouching is how the other ends of calls are checked; nil: they are not.
 	Vouching *Vouching
@@ -270,7 +273,7 @@ func (c *Config) unsafe() string {
 		return "TLS without the name of the server proves nothing"
 	case c.Lab && !c.Proxy.Addr().Unmap().IsLoopback() && !c.Proxy.Addr().Unmap().IsPrivate():
 		return "the lab profile is for loopback and private addresses"
-	case !c.Lab && (c.Transport == UDP || c.Transport == TCP || c.PlainRTP):
+	case !c.Lab && (c.Transport == UDP || c.Transport == TCP || c.PlainRTP || c.ContactInMessages):
 		return "clear signalling or media need Lab"
 	case c.Transport.sealed() && c.Card == nil:
 		return "IPsec without a card has no keys"

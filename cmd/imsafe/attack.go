@@ -18,12 +18,15 @@ import (
 )
 
 type attackCmd struct {
-	List   attackListCmd   `cmd:"" help:"The catalogue: what is attacked, from where, and what must stop it."`
-	Run    attackRunCmd    `cmd:"" help:"Run attacks against targets that are started for it, with the controls on and off; exit 0 only if all were blocked by name, 3 if some cannot run on this host."`
-	Target attackTargetCmd `cmd:"" hidden:"" help:"Be a target. For attack run, which starts it."`
+	List    attackListCmd    `cmd:"" help:"The catalogue: what is attacked, from where, and what must stop it."`
+	Run     attackRunCmd     `cmd:"" help:"Run attacks against targets that are started for it, with the controls on and off; exit 0 only if all were blocked by name, 3 if some cannot run on this host."`
+	Profile attackProfileCmd `cmd:"" help:"Print a target file to begin with."`
+	Target  attackTargetCmd  `cmd:"" hidden:"" help:"Be a target. For attack run, which starts it."`
 }
 
-type attackListCmd struct{}
+type attackListCmd struct {
+	Target string `help:"Say which rows can be aimed at the system that this file describes, and why the others cannot (docs/target.md)." type:"path" placeholder:"FILE"`
+}
 
 // attackRow is a row of the catalogue as JSON.
 type attackRow struct {
@@ -48,7 +51,10 @@ type attackVariant struct {
 }
 
 // Run prints the catalogue.
-func (*attackListCmd) Run(a *app) error {
+func (v *attackListCmd) Run(a *app) error {
+	if v.Target != "" {
+		return v.list(a)
+	}
 	if a.json {
 		rows := []attackRow{}
 		for _, x := range attack.All() {
@@ -102,6 +108,7 @@ func controlNames(controls []secure.ControlID) []string {
 type attackRunCmd struct {
 	IDs      []string `arg:"" optional:"" name:"id" help:"Dotted ids or numbers of attacks; without one, all."`
 	Mode     string   `help:"How the functions of the targets pass on what they have for each other: direct, strict (each message is written and parsed), wire (the P-CSCF is a node of its own)." enum:"direct,strict,wire" default:"direct"`
+	Target   string   `help:"Aim them at a system that is not started for it: the file gives addresses on loopback or in private ranges, lab subscribers, what may be sent, and whose leave there is (docs/target.md). Exit 0 if nothing got through, 1 if something did, 3 if of a row nothing can be said." type:"path" placeholder:"FILE"`
 	Evidence string   `help:"Write one record for each run into this directory." type:"path"`
 }
 
@@ -113,6 +120,9 @@ var (
 
 // Run runs the attacks.
 func (v *attackRunCmd) Run(a *app) error {
+	if v.Target != "" {
+		return v.aim(a)
+	}
 	attacks, err := v.attacks()
 	if err != nil {
 		return err
@@ -204,21 +214,28 @@ func (v *attackRunCmd) tellAll(a *app, results []runner.Result) {
 
 // keep writes the records of a result.
 func (v *attackRunCmd) keep(result *runner.Result) error {
-	if v.Evidence == "" {
-		return nil
-	}
 	for _, record := range result.Records {
-		b, err := evidence.Canonical(record)
-		if err != nil {
+		if err := v.keepRecord(record); err != nil {
 			return err
 		}
-		path := filepath.Join(v.Evidence, filepath.FromSlash(record.Name()))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return fmt.Errorf("the evidence cannot be kept: %w", err)
-		}
-		if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
-			return fmt.Errorf("the evidence cannot be kept: %w", err)
-		}
+	}
+	return nil
+}
+
+func (v *attackRunCmd) keepRecord(record *evidence.Record) error {
+	if v.Evidence == "" || record == nil {
+		return nil
+	}
+	b, err := evidence.Canonical(record)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(v.Evidence, filepath.FromSlash(record.Name()))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("the evidence cannot be kept: %w", err)
+	}
+	if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("the evidence cannot be kept: %w", err)
 	}
 	return nil
 }

@@ -123,6 +123,8 @@ const (
 	Admin Access = "management" // not a client's: the operator's socket, of a node that another account owns; clients come over TLS
 	Mw    Access = "mw"         // not a client's: SIP between nodes, over mutual TLS, of a target whose P-CSCF is a node of its own; clients come over TLS
 	Clear Access = "lab-udp"    // lab only: UDP and TCP
+	UDP   Access = "udp"        // of a target that is not ours, in clear
+	TCP   Access = "tcp"        // the same
 )
 
 // The modes of a target: how its functions pass on what they have for each other. In wire the P-CSCF is a node of its own.
@@ -186,7 +188,10 @@ type Attack struct {
 	Small    bool     // the target has room for SmallPlaces procedures, so that a run needs few packets
 	Media    bool     // the target anchors media
 	Digest   bool     // the target admits subscribers without a card, who are in the cast then
+	Premium  bool     // it takes a number that pays whoever owns it
 	Approved []Approved
+	// Carried are further accesses by which it can be aimed at a target that is not ours. A row for both accesses of production is carried by all.
+	Carried  []Access
 	Bounds   Bounds
 	Variants []Variant
 }
@@ -203,7 +208,9 @@ type Variant struct {
 	NoAblation string
 	// NotWire says why it is not run against a target on two nodes, by the access; it is run over those that are not there.
 	NotWire map[Access]string
-	Run     func(ctx context.Context, f *Field, o *Outcome) error
+	// Ours says why it can be aimed at imsafe alone; "" if any system can be asked, and the witnesses understand what it does.
+	Ours string
+	Run  func(ctx context.Context, f *Field, o *Outcome) error
 }
 
 // Accesses are the ways to the edge by which a variant is run, each for itself: that one holds says nothing of the others.

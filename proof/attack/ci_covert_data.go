@@ -17,7 +17,7 @@ func covertData() Attack {
 		ID: "ci.covert.data", Number: "CI-39", Title: "data in the headers of signalling",
 		Text:     "what stands in headers is in no record: two clients have a free channel, at the cost of everybody's signalling",
 		Services: []Service{Availability}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesUser,
-		Source: "Kim et al., Li et al., CCS 2015", Access: both(), Tight: true, Quick: true,
+		Source: "Kim et al., Li et al., CCS 2015", Access: both(), Carried: []Access{UDP, TCP}, Tight: true, Quick: true,
 		Bounds: Bounds{Packets: 200, Bytes: 400_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "many", Position: Subscriber, Run: carryMuch, Controls: controls},

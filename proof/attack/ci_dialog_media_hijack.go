@@ -21,7 +21,7 @@ func mediaHijack() Attack {
 		ID: "ci.dialog.media-hijack", Number: "CI-31", Title: "a call of others, turned to the attacker's address",
 		Text:     "who can say where media go hears what they say, and both of them hear him",
 		Services: []Service{Integrity, Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure, Corruption}, Module: ServicesControl,
-		Source: "TS 33.203 7.1; RFC 3261 12.2, 14", Access: both(),
+		Source: "TS 33.203 7.1; RFC 3261 12.2, 14", Access: both(), Carried: []Access{UDP, TCP},
 		Bounds: Bounds{Packets: 60, Bytes: 80_000, Conns: 3, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Position: Subscriber, Run: turnMedia, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}},
@@ -35,7 +35,7 @@ func turnMedia(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	ear, err := f.attacker.ListenPacket(f.TLS.Addr())
+	ear, err := f.attacker.ListenPacket(f.here())
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func turnMedia(ctx context.Context, f *Field, o *Outcome) error {
 // callsUp calls a party, who answers, and acknowledges. The call stands when it returns without an error.
 func (h *Hand) callsUp(ctx context.Context, p *Party) (*ue.Call, error) {
 	r := Request{Method: "INVITE", URI: p.IMPU, CallID: h.f.token(), Lines: []string{"Contact: " + h.Contact(), "Content-Type: application/sdp"},
-		Body: describes(netip.AddrPortFrom(h.f.TLS.Addr(), 9))}
+		Body: describes(netip.AddrPortFrom(h.f.here(), 9))}
 	if err := h.Write(h.Text(r)); err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ func digestCrack() Attack {
 		ID: "ci.digest.crack", Number: "CI-27", Title: "passwords tried one by one",
 		Text:     "whoever finds it is that user, from anywhere",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
-		Source: "TS 33.203 Annex N; RFC 7616 5", Access: []Access{TLS}, Digest: true,
+		Source: "TS 33.203 Annex N; RFC 7616 5", Access: []Access{TLS}, Carried: []Access{UDP, TCP}, Digest: true,
 		Bounds:   Bounds{Packets: 130, Bytes: 130_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{{Name: "online", Position: OffPath, Run: guess, Controls: []secure.ControlID{secure.CIAuthenticationDigestPolicy}}},
 	}

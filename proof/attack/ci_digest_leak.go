@@ -16,7 +16,7 @@ func digestLeak() Attack {
 		ID: "ci.digest.leak", Number: "CI-28", Title: "a client that challenges whoever talks with it",
 		Text:     "softphones and gateways answer whoever asks, at the end of a call above all; from one response a weak password is guessed at leisure",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
-		Source: "CVE-2021-41158; sippts leak", Access: []Access{TLS}, Digest: true,
+		Source: "CVE-2021-41158; sippts leak", Access: []Access{TLS}, Carried: []Access{UDP, TCP}, Digest: true,
 		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: challengeCaller,
 			Controls: []secure.ControlID{secure.CIConfidentialityDigestRealm}}},

@@ -15,7 +15,7 @@ func digestLift() Attack {
 		ID: "ci.digest.lift", Number: "CI-29", Title: "a response moved to another message and connection",
 		Text:     "a response is good for one request on one connection; good for more, it is a password",
 		Services: []Service{Integrity}, Stride: Spoofing, Threats: []Threat{Corruption}, Module: ServicesControl,
-		Source: "TS 33.203 Q.3; RFC 7616 3.3", Access: []Access{TLS}, Digest: true,
+		Source: "TS 33.203 Q.3; RFC 7616 3.3", Access: []Access{TLS}, Carried: []Access{UDP, TCP}, Digest: true,
 		Bounds:   Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OnPath, Run: liftResponse, Controls: []secure.ControlID{secure.CIIntegrityDigestBinding}}},
 	}

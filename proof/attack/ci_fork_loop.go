@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"imsafe/proto/sip"
@@ -34,7 +35,7 @@ func multiply(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	for i := range devices - 1 {
-		contact := fmt.Sprintf("<sip:device%d@%s;transport=tls>;+sip.instance=\"<urn:x-lab:%d>\"", i, mallory.conn.LocalAddr(), i)
+		contact := fmt.Sprintf("<sip:device%d@%s;transport=%s>;+sip.instance=\"<urn:x-lab:%d>\"", i, mallory.conn.LocalAddr(), strings.ToLower(mallory.proto), i)
 		answer, err := mallory.RegisterAs(ctx, Registering{User: mallory.User, Contact: contact, Expires: 600})
 		if err != nil || answer.Status() != 200 {
 			return fmt.Errorf("attack: device %d is not registered: %d, %w", i, statusOf(answer), err)

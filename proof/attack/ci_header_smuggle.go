@@ -143,6 +143,6 @@ func unformedHeaders(ctx context.Context, f *Field, o *Outcome) error {
 	forged := bytes.Count(heard.Bytes(), []byte("forged"))
 	o.Users = min(forged, 1)
 	o.Peer(forged > 0, "among the octets that carol's telephone receives the forged identity stands %d times; %d of %d messages are refused", forged, refused, len(all))
-	o.Wire(refused < len(all), "%d of %d messages are taken", len(all)-refused, len(all))
+	o.Wire(!f.Foreign && refused < len(all), "%d of %d messages are taken", len(all)-refused, len(all))
 	return nil
 }

@@ -22,8 +22,9 @@ func inviteFlood() Attack {
 		Source: "CVE-2020-28327; CVE-2021-41145", Access: both(), Small: true,
 		Bounds: Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 5, Time: 3 * time.Second},
 		Variants: []Variant{
-			{Name: "calls", Position: Subscriber, Run: floodInvites, Controls: []secure.ControlID{secure.CIAvailabilityBudgetUser}},
-			{Name: "held", Position: Subscriber, Run: holdPlaces, NotWire: map[Access]string{TLS: blindCore, IPsec: blindCore},
+			{Name: "calls", Position: Subscriber, Run: floodInvites, Controls: []secure.ControlID{secure.CIAvailabilityBudgetUser},
+				Ours: "what tells that the core has walked for a call is imsafe's own answer"},
+			{Name: "held", Position: Subscriber, NotWire: map[Access]string{TLS: blindCore, IPsec: blindCore}, Run: holdPlaces,
 				Controls: []secure.ControlID{secure.CIAvailabilityBudgetUser, secure.CIAvailabilityOverload}},
 		},
 	}

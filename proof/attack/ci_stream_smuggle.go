@@ -17,7 +17,7 @@ func streamSmuggle() Attack {
 		ID: "ci.stream.smuggle", Number: "CI-23", Title: "a second message hidden in the first",
 		Text:     "what one function has judged would not be what the next one reads",
 		Services: []Service{Integrity, Authentication}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesControl,
-		Source: "RFC 3261 18.3", Access: []Access{TLS},
+		Source: "RFC 3261 18.3", Access: []Access{TLS}, Carried: []Access{TCP},
 		Bounds:   Bounds{Packets: 120, Bytes: 120_000, Conns: 14, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: hideMessages, Controls: []secure.ControlID{secure.CIIntegrityFramer}}},
 	}

@@ -16,7 +16,7 @@ func subscribeIntrude() Attack {
 		ID: "ci.subscribe.intrude", Number: "CI-35", Title: "another user's registration, watched; and a storm of notifications",
 		Text:     "when a telephone is on, where it is reached and what it can is its owner's; and each change, told to many, costs many times what it cost to make",
 		Services: []Service{Confidentiality, Availability}, Stride: Disclosing, Threats: []Threat{Disclosure, Interruption}, Module: ApplicationsUser,
-		Source: "CVE-2021-41157; RFC 3680 4.5, 4.10", Access: both(),
+		Source: "CVE-2021-41157; RFC 3680 4.5, 4.10", Access: both(), Carried: []Access{UDP, TCP},
 		Bounds: Bounds{Packets: 160, Bytes: 200_000, Conns: 3, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "watch", Position: Subscriber, NotWire: tooLarge(), Controls: []secure.ControlID{secure.CIAuthorizationSubscribe}, Run: watchAlice},

@@ -15,7 +15,7 @@ func tollFraud() Attack {
 		ID: "ci.toll.fraud", Number: "CI-32", Title: "calls to a premium number: dialled, by REFER, by redirection",
 		Text:     "a stolen subscription, or a telephone that does as it is told, earns money for whoever owns the number, and its owner is charged",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesControl,
-		Source: "ITU-T E.156; RFC 3515 5", Access: both(),
+		Source: "ITU-T E.156; RFC 3515 5", Access: both(), Premium: true,
 		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "dial", Position: Subscriber, Controls: controls, Run: dialPremium},

@@ -23,12 +23,12 @@ func userEnumerate() Attack {
 
 // tryNames asks once in the name of each user, and in as many of nobody's that are as long, each from an address of its own.
 func tryNames(ctx context.Context, f *Field, o *Outcome) error {
-	ask := func(name string) (status int, err error) {
+	ask := func(impi, impu string) (status int, err error) {
 		h, err := f.Stranger(ctx)
 		if err != nil {
 			return 0, err
 		}
-		m, err := h.RegisterAs(ctx, Registering{IMPI: name + "@" + f.Domain, IMPU: "sip:" + name + "@" + f.Domain, Expires: 600})
+		m, err := h.RegisterAs(ctx, Registering{IMPI: impi, IMPU: impu, Expires: 600})
 		if err != nil {
 			return 0, err
 		}
@@ -37,11 +37,14 @@ func tryNames(ctx context.Context, f *Field, o *Outcome) error {
 	right, tried := 0, 0
 	var heard []string
 	for _, name := range []string{Alice, Bob, Carol, Mallory} {
-		known, err := ask(name)
+		u := f.Users[name]
+		known, err := ask(u.IMPI, u.IMPU)
 		if err != nil {
 			return err
 		}
-		nobody, err := ask(strings.Repeat("x", len(name)-2) + f.token()[:2])
+		private, _, _ := strings.Cut(u.IMPI, "@")
+		name := strings.Repeat("x", max(len(private)-2, 0)) + f.token()[:2] + "@" + f.Domain
+		nobody, err := ask(name, "sip:"+name)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -63,6 +64,39 @@ type Site struct {
 	Premium string
 	// Management is the path of the operator's socket.
 	Management string
+	// Foreign targets are none that the runner has started. Hands do towards them what telephones do: they are reached where they are, and their
+	// requests take the Service-Route (TS 24.229 5.1.2A).
+	Foreign  bool
+	UDP, TCP netip.AddrPort      // of a foreign target
+	Name     string              // of a foreign target's P-CSCF in its certificate; the default is pcscf of the domain
+	Scheme   aka.DigestAlgorithm // of challenges in clear, of a foreign target
+}
+
+// At is where an access begins; the zero AddrPort if the target has no such door.
+func (s *Site) At(a Access) netip.AddrPort {
+	switch a {
+	case TLS:
+		return s.TLS
+	case IPsec:
+		return s.Gm
+	case Clear:
+		return s.Clear
+	case UDP:
+		return s.UDP
+	case TCP:
+		return s.TCP
+	case Cx:
+		return s.Cx
+	case Sh:
+		return s.Sh
+	case Mw:
+		return s.Mw
+	case ISC:
+		return s.ISC
+	case Enrol:
+		return s.Enrol
+	}
+	return netip.AddrPort{}
 }
 
 // The services of a target that is attacked on Sh: the attacker's, whose only user is bob, and an honest one, which may read the documents of
@@ -89,7 +123,7 @@ func (s *Site) Who(impu string) string {
 }
 
 // ServerName is the name of the P-CSCF in its certificate.
-func (s *Site) ServerName() string { return "pcscf." + s.Domain }
+func (s *Site) ServerName() string { return cmp.Or(s.Name, "pcscf."+s.Domain) }
 
 // Network opens sockets. The attacker's is limited by the runner.
 type Network interface {
@@ -114,6 +148,7 @@ type Field struct {
 	attacker Network
 	hands    []*Hand
 	parties  []*Party
+	answers  answers
 }
 
 // Means are what a Field is made of.
@@ -178,8 +213,11 @@ func Elsewhere(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, byte(100 + n/200), byte(n%200 + 1), 1})
 }
 
-// StrangerAt is Stranger from an address of his own.
+// StrangerAt is Stranger from an address of his own. Beyond loopback he has none but this host's.
 func (f *Field) StrangerAt(ctx context.Context, from netip.Addr) (*Hand, error) {
+	if !f.edge().Addr().IsLoopback() {
+		from = netip.Addr{}
+	}
 	return f.handAt(ctx, f.attacker, from, nil, nil)
 }
 
@@ -249,17 +287,25 @@ func (f *Field) handAt(ctx context.Context, n Network, from netip.Addr, u *User,
 	if err != nil {
 		return nil, fmt.Errorf("attack: no connection to the target: %w", err)
 	}
-	h := newHand(f, conn, proto, u, heard)
+	h := makeHand(f, conn, proto)
+	h.User, h.heard, h.hostile = u, heard, n == f.attacker
 	f.hands = append(f.hands, h)
+	go h.read()
 	return h, nil
 }
+
+// edge is where the access of the run begins.
+func (f *Field) edge() netip.AddrPort { return f.At(f.access) }
 
 // connect opens the access. c may ask for another TLS than the best.
 func (f *Field) connect(ctx context.Context, n Network, from netip.Addr, c *tls.Config) (net.Conn, string, error) {
 	switch f.access {
-	case Clear:
-		conn, err := n.Dial(ctx, "udp", from, f.Clear)
+	case Clear, UDP:
+		conn, err := n.Dial(ctx, "udp", from, f.edge())
 		return conn, "UDP", err
+	case TCP:
+		conn, err := n.Dial(ctx, "tcp", from, f.TCP)
+		return conn, "TCP", err
 	case IPsec:
 		conn, err := f.dialSealed(ctx, n, from)
 		return conn, "UDP", err

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,11 @@ type Hand struct {
 	heard    *bytes.Buffer // all that comes, if not nil; to be read after Close
 	// serves, if not nil, is asked for each message first; one that it takes does not wait in the inbox. It runs on the reader.
 	serves func(*sip.Message) bool
-	pongs  chan struct{} // if not nil, told of a pong (RFC 5626 4.4.1)
+	// hostile hands are the attacker's: what they are answered is counted.
+	hostile bool
+	bound   []Registering            // what it has registered, and may have to take back
+	routes  atomic.Pointer[[]string] // Service-Route of the last registration, at a foreign target
+	pongs   chan struct{}            // if not nil, told of a pong (RFC 5626 4.4.1)
 
 	lastAuthorization string // that answered a challenge: what a reader of the connection has
 
@@ -50,14 +55,7 @@ var (
 	ErrClosed  = errors.New("attack: the target closed the connection")
 )
 
-func newHand(f *Field, conn net.Conn, proto string, u *User, heard *bytes.Buffer) *Hand {
-	h := makeHand(f, conn, proto)
-	h.User, h.heard = u, heard
-	go h.read()
-	return h
-}
-
-// makeHand is newHand without a reader.
+// makeHand makes a hand whose reader has still to be started.
 func makeHand(f *Field, conn net.Conn, proto string) *Hand {
 	return &Hand{f: f, conn: conn, proto: proto, tag: f.token(), instance: f.token(), pool: sip.NewPool(sip.Limits{}),
 		inbox: make(chan *sip.Message, heardAtMost), gone: make(chan struct{})}
@@ -129,6 +127,7 @@ func (h *Hand) take(raw []byte) {
 	if err != nil {
 		return
 	}
+	h.learns(m)
 	if h.serves != nil && h.serves(m) {
 		m.Release()
 		return
@@ -140,6 +139,23 @@ func (h *Hand) take(raw []byte) {
 	case h.inbox <- m:
 	default:
 		m.Release()
+	}
+}
+
+// learns takes from an answer what a telephone takes, and what the record wants to know.
+func (h *Hand) learns(m *sip.Message) {
+	if m.IsRequest() || m.Status() < 200 {
+		return
+	}
+	if h.hostile {
+		h.f.answers.add(m)
+	}
+	if h.f.Foreign && m.Status() == 200 && bytes.HasSuffix(m.Get(sip.HdrCSeq), []byte("REGISTER")) {
+		var routes []string
+		for v := range m.Values(sip.HdrServiceRoute) {
+			routes = append(routes, "Route: "+string(v))
+		}
+		h.routes.Store(&routes)
 	}
 }
 
@@ -261,9 +277,25 @@ func (h *Hand) Text(r Request) string {
 		from + ";tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
 	if r.Method != "REGISTER" {
 		head = append(head, h.sealedLines()...)
+		head = append(head, h.preloaded(&r)...)
 	}
 	head = append(head, r.Lines...)
 	return strings.Join(head, "\r\n") + fmt.Sprintf("\r\nContent-Length: %d\r\n\r\n%s", len(r.Body), r.Body)
+}
+
+// preloaded are what a telephone writes at a foreign target and a driver does not: Contact, by which some know it, and the Route of an initial request
+// (TS 24.229 5.1.2A.1.1), if the driver names none.
+func (h *Hand) preloaded(r *Request) (lines []string) {
+	names := func(header string) bool {
+		return slices.ContainsFunc(r.Lines, func(line string) bool { return strings.HasPrefix(line, header+": ") })
+	}
+	if h.f.Foreign && !names("Contact") {
+		lines = append(lines, "Contact: "+h.Contact())
+	}
+	if routes := h.routes.Load(); routes != nil && r.ToTag == "" && !names("Route") {
+		lines = append(lines, *routes...)
+	}
+	return lines
 }
 
 // Message writes an instant message with further header lines (RFC 3428).
@@ -274,6 +306,9 @@ func (h *Hand) Message(to, body string, lines ...string) string {
 // Contact is where the hand is reached, as a value of Contact. All hands of a user are one device that connects again: a new binding
 // takes the place of the former.
 func (h *Hand) Contact() string {
+	if h.User != nil && h.f.Foreign {
+		return fmt.Sprintf("<sip:%s@%s;transport=%s>;+sip.instance=\"<urn:x-lab:%s>\"", h.Name, h.conn.LocalAddr(), strings.ToLower(h.proto), h.Name)
+	}
 	if h.User != nil {
 		return fmt.Sprintf("<sip:%s@192.0.2.1;transport=%s>;+sip.instance=\"<urn:x-lab:%s>\"", h.Name, strings.ToLower(h.proto), h.Name)
 	}
@@ -336,12 +371,29 @@ func (h *Hand) RegisterAs(ctx context.Context, r Registering) (*sip.Message, err
 	if err != nil || answer.Status() != 401 || r.User == nil {
 		return answer, err
 	}
-	authorization, err := h.Respond(r.User, r.IMPI, answer)
-	if err != nil {
-		return nil, err
+	// A foreign S-CSCF may challenge once more, if the answer was faster than its own store.
+	for again := 0; ; again++ {
+		authorization, err := h.Respond(r.User, r.IMPI, answer)
+		if err != nil {
+			return nil, err
+		}
+		h.lastAuthorization = authorization
+		answer, err = h.Ask(ctx, h.Registers(r, authorization))
+		if err == nil && answer.Status() == 200 && r.Expires > 0 {
+			h.binds(r)
+		}
+		if err != nil || answer.Status() != 401 || !h.f.Foreign || r.User.Password != "" || again == 2 {
+			return answer, err
+		}
 	}
-	h.lastAuthorization = authorization
-	return h.Ask(ctx, h.Registers(r, authorization))
+}
+
+// binds notes a registration that stands, each once.
+func (h *Hand) binds(r Registering) {
+	same := func(other Registering) bool { return other.IMPU == r.IMPU && other.Contact == r.Contact }
+	if !slices.ContainsFunc(h.bound, same) {
+		h.bound = append(h.bound, r)
+	}
 }
 
 // Registers writes one REGISTER.

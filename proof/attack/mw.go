@@ -22,8 +22,10 @@ func (f *Field) onMw(ctx context.Context, p *ServicePlatform) (h *Hand, heard *b
 		return nil, nil, err
 	}
 	heard = new(bytes.Buffer)
-	h = newHand(f, secured, "TLS", nil, heard)
+	h = makeHand(f, secured, "TLS")
+	h.heard, h.hostile = heard, true
 	f.hands = append(f.hands, h)
+	go h.read()
 	return h, heard, nil
 }
 

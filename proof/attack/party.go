@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"time"
 
 	"imsafe/client/isim"
@@ -32,10 +34,15 @@ func (f *Field) party(ctx context.Context, name string, change func(*ue.Config))
 		ended: make(chan struct{})}
 	c := ue.Config{Proxy: f.TLS, RootCAs: f.Roots, ServerName: f.ServerName(), Clock: f.Clock, Rand: f.Random,
 		ListenPacket: f.honest.ListenPacket, OnCall: p.rings, OnMessage: p.reads}
-	if f.access == IPsec {
-		c.Transport, c.Proxy, c.IPsec.NATPort, c.RootCAs, c.ServerName = ue.IPsecUDP, f.Gm, f.NAT.Port(), nil, ""
-	}
 	var err error
+	switch f.access {
+	case IPsec:
+		c.Transport, c.Proxy, c.IPsec.NATPort, c.RootCAs, c.ServerName = ue.IPsecUDP, f.Gm, f.NAT.Port(), nil, ""
+	case UDP, TCP:
+		if err = f.unprotected(ctx, &c); err != nil {
+			return nil, err
+		}
+	}
 	if u.Password != "" {
 		c.Password = &ue.Password{Identity: isim.Identity{IMPI: u.IMPI, HomeDomain: f.Domain, IMPUs: []string{u.IMPU}}, Secret: ue.Secret(u.Password)}
 	} else if c.Card, err = f.card(u); err != nil {
@@ -53,6 +60,25 @@ func (f *Field) party(ctx context.Context, name string, change func(*ue.Config))
 		_ = p.UE.Run(ctx) // what it could not do shows in the baseline
 	}()
 	return p, nil
+}
+
+// unprotected makes c a telephone that has neither TLS nor IPsec towards a foreign target.
+func (f *Field) unprotected(ctx context.Context, c *ue.Config) error {
+	c.Lab, c.PlainRTP, c.ContactInMessages, c.Transport, c.Proxy, c.Scheme, c.RootCAs, c.ServerName = true, true, true, ue.UDP, f.edge(), f.Scheme, nil, ""
+	c.Dial = func(ctx context.Context, peer netip.AddrPort) (net.Conn, error) {
+		return f.honest.Dial(ctx, "tcp", netip.Addr{}, peer)
+	}
+	if f.access == TCP {
+		c.Transport = ue.TCP
+	}
+	towards, err := f.honest.Dial(ctx, "udp", netip.Addr{}, f.edge()) // nothing is sent: it tells which address of this host leads there
+	if err != nil {
+		return err
+	}
+	defer func() { _ = towards.Close() }()
+	local, err := netip.ParseAddrPort(towards.LocalAddr().String())
+	c.Local = local.Addr()
+	return err
 }
 
 // rings takes a call that comes in. It is not answered before somebody asks for it.
@@ -136,8 +162,7 @@ func (p *Party) Talk(ctx context.Context, q *Party) (out, in *ue.Call, err error
 		return nil, nil, fmt.Errorf("%s cannot call: %w", p.Name, err)
 	}
 	if in, err = q.Rung(ctx); err != nil {
-		out.Hangup()
-		return nil, nil, err
+		return nil, nil, errors.Join(err, unanswered(out))
 	}
 	in.Ring()
 	if _, err = out.Until(ctx, ue.Ringing); err == nil {
@@ -152,6 +177,17 @@ func (p *Party) Talk(ctx context.Context, q *Party) (out, in *ue.Call, err error
 		return nil, nil, fmt.Errorf("%s and %s do not get a call: %w", p.Name, q.Name, err)
 	}
 	return out, in, nil
+}
+
+// unanswered gives a call up that has not rung. If the network has ended it, the error says how.
+func unanswered(out *ue.Call) error {
+	select {
+	case <-out.Done():
+		return out.Result().Err
+	default:
+		out.Hangup()
+		return nil
+	}
 }
 
 // Part ends a call and waits until it is over at both ends.

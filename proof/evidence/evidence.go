@@ -26,6 +26,8 @@ const (
 	Degraded     Verdict = "degraded"     // the goal was not reached, but honest service suffered
 	Inconclusive Verdict = "inconclusive" // the run proves nothing; Reason says why
 	NotRunHere   Verdict = "not run here" // this host refuses what the attack needs
+
+	NotApplicable Verdict = "not applicable" // of a foreign target: it gives not what the attack needs
 )
 
 // The kinds of oracles.
@@ -82,8 +84,14 @@ type Factors struct {
 	Users  int   `json:"users_reached"` // whom a run that succeeded has reached
 }
 
+// Foreign is the kind of a record about a system that the runner has not started. Its counters cannot be read and its controls have no switch, so
+// it shows what was seen from outside and proves no control and no cell.
+const Foreign = "foreign"
+
 // Record is one run. Times are RFC 3339 in UTC; sets are sorted.
 type Record struct {
+	Kind        string `json:"kind,omitempty"`    // Foreign, or ""
+	Allowed     string `json:"allowed,omitempty"` // by whom, of a foreign target
 	Attack      string `json:"attack"`
 	Number      string `json:"number"`
 	Variant     string `json:"variant"`
@@ -117,6 +125,8 @@ type Record struct {
 	Factors Factors           `json:"factors"`
 	Covers  map[string]string `json:"covers"` // hashes of what makes this record stale when it changes
 	Signed  bool              `json:"signed"` // false: nobody vouches for this record yet
+
+	Left string `json:"left,omitempty"` // what could not be taken back at a foreign target
 }
 
 // Time writes t as records have it.

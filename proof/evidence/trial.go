@@ -150,6 +150,9 @@ func (r *Record) refusedBy(control string) bool {
 
 // contradiction says what of a record does not fit its verdict.
 func contradiction(r *Record) string {
+	if r.Kind != "" {
+		return "it is of a system that the runner has not started, so nothing in it tells what a control did"
+	}
 	if r.Verdict != Blocked && r.Verdict != Succeeded {
 		return ""
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -28,6 +29,7 @@ type limiter struct {
 	media      netip.AddrPort
 	mediaPorts int
 	clock      shard.Clock
+	rate       int // packets in a second; 0 for as fast as it goes
 
 	mu      sync.Mutex
 	conns   int
@@ -35,6 +37,7 @@ type limiter struct {
 	bytes   int
 	back    int           // octets that came
 	over    error         // the first time that more was wanted
+	next    time.Duration // when the rate lets the next packet go
 	first   time.Duration // when the attacker opened his first socket and wrote his last octet
 	last    time.Duration
 }
@@ -126,20 +129,33 @@ func (l *limiter) open() error {
 	return nil
 }
 
-// spend takes one write of n octets out of the budget.
+// spend takes one write of n octets out of the budget, and waits until the rate lets it go.
 func (l *limiter) spend(n int) error {
+	wait, err := l.take(n)
+	if wait > 0 && err == nil {
+		<-time.After(wait)
+	}
+	return err
+}
+
+func (l *limiter) take(n int) (wait time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.packets+1 > l.bounds.Packets:
-		return l.exceeds("%d packets", l.bounds.Packets)
+		return 0, l.exceeds("%d packets", l.bounds.Packets)
 	case l.bytes+n > l.bounds.Bytes:
-		return l.exceeds("%d octets", l.bounds.Bytes)
+		return 0, l.exceeds("%d octets", l.bounds.Bytes)
 	}
 	l.packets++
 	l.bytes += n
 	l.last = l.clock.Now()
-	return nil
+	if l.rate > 0 {
+		l.next = max(l.next, l.last) + time.Second/time.Duration(l.rate)
+		wait = l.next - l.last - time.Second/time.Duration(l.rate)
+		l.last += wait
+	}
+	return wait, nil
 }
 
 // exceeds notes that more than a bound was wanted. With the lock held.
@@ -149,6 +165,13 @@ func (l *limiter) exceeds(bound string, n int) error {
 		l.over = err
 	}
 	return err
+}
+
+// lift ends the bounds: what the attacker writes from now on takes back what he has bound. The rate stays.
+func (l *limiter) lift() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bounds = attack.Bounds{Packets: math.MaxInt, Bytes: math.MaxInt, Conns: math.MaxInt}
 }
 
 // exceeded is the first time that the attack wanted more than it may; nil if it never did.

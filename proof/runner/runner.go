@@ -37,7 +37,10 @@ type Config struct {
 }
 
 // Runner runs attacks, one at a time.
-type Runner struct{ cfg Config }
+type Runner struct {
+	cfg      Config
+	unserved int // runs in a row in which a foreign target did not serve honest users
+}
 
 // New makes a Runner.
 func New(cfg Config) *Runner { return &Runner{cfg: cfg} }

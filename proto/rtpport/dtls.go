@@ -63,10 +63,8 @@ func (l *Leg) handshake(ctx context.Context) error {
 	d.mu.Lock()
 	d.open, d.ended, d.ctx, d.cancel = true, make(chan result, maxParallel), actx, cancel
 	d.mu.Unlock()
-	select {
-	case <-l.closed: // before there was something to cancel
+	if l.closed.is() { // before there was something to cancel
 		cancel()
-	default:
 	}
 	kept := l.listen()
 
