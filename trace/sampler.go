@@ -100,8 +100,8 @@ func (r *Refusals) Refused(e secure.Event) {
 	switch {
 	case !e.Enforced:
 		reason = "let through, control off: " + reason
-	case e.Control == secure.CIConfidentialityPrivacyEgress:
-		sampler = r.routine // each telephone says what it is
+	case e.Control.Routine():
+		sampler = r.routine
 	}
 	sampler.Note(int(e.Control)-1, reason, e.Source)
 }
