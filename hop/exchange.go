@@ -29,6 +29,7 @@ type Exchange struct {
 	root  *Exchange // itself; in a fork, the exchange the request came in by
 	self  Name      // the function that is being served
 	ups   []step    // through the functions above, outermost first
+	room  [4]step   // for them: as many functions as a request within one home passes, without a fork
 
 	open      []canceller // what a CANCEL must reach: client transactions and forks
 	cancelled bool

@@ -97,7 +97,7 @@ type Retransmitter interface{ Again(toTag []byte) bool }
 // another procedure answers 503.
 func (t *Table) Begin(sh *shard.Shard, edge Edge, from, to Name, in Inbound, request *sip.Message) *Exchange {
 	x := &Exchange{table: t, edge: edge, self: from, request: request}
-	x.root = x
+	x.root, x.ups = x, x.room[:0]
 	if !sh.Start(func(task *shard.Task) { x.walk(task, to, in) }) {
 		in.Msg.Release()
 		x.end(503)

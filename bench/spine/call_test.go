@@ -121,7 +121,7 @@ func (p pair) message(int) bool {
 }
 
 // pairs registers clients and pairs them.
-func pairs(b *testing.B, s *server) ([]*client, map[*client]pair) {
+func pairs(b testing.TB, s *server) ([]*client, map[*client]pair) {
 	b.Helper()
 	callers, called := crew(b, s, 0, window), crew(b, s, window, window)
 	all := map[*client]pair{}

@@ -18,7 +18,7 @@ import (
 
 // client is one user on a connection of his own. It is as cheap as can be: it reads of an answer what it needs.
 type client struct {
-	b      *testing.B
+	b      testing.TB
 	name   string
 	conn   net.Conn
 	via    string // its transport
@@ -33,7 +33,7 @@ type client struct {
 	sealed *sealed // inside security associations
 }
 
-func newClient(b *testing.B, s *server, user int) *client {
+func newClient(b testing.TB, s *server, user int) *client {
 	conn, err := net.Dial("udp", s.address.String())
 	if err != nil {
 		b.Fatal(err)
@@ -42,7 +42,7 @@ func newClient(b *testing.B, s *server, user int) *client {
 }
 
 // newTLSClient makes a client whose answers come in a TLS record each: it never has two requests open.
-func newTLSClient(b *testing.B, s *server, user int) *client {
+func newTLSClient(b testing.TB, s *server, user int) *client {
 	conn, err := tls.Dial("tcp", s.secured.String(), &tls.Config{RootCAs: s.trusted, ServerName: "pcscf." + domain})
 	if err != nil {
 		b.Fatal(err)
@@ -50,7 +50,7 @@ func newTLSClient(b *testing.B, s *server, user int) *client {
 	return clientOn(b, conn, "TLS", conn.LocalAddr().(*net.TCPAddr).AddrPort(), user)
 }
 
-func clientOn(b *testing.B, conn net.Conn, via string, local netip.AddrPort, user int) *client {
+func clientOn(b testing.TB, conn net.Conn, via string, local netip.AddrPort, user int) *client {
 	b.Cleanup(func() { conn.Close() })
 	k, op := key("k", user), key("op", user)
 	return &client{b: b, name: fmt.Sprintf("u%05d", user), conn: conn, via: via, scheme: scheme(user), card: aka.NewMilenage(k, aka.DeriveOPc(k, op)),

@@ -17,7 +17,7 @@ import (
 // sealed is a client's half of ipsec-3gpp: a connection that is in clear until there are associations, and sealed from then on.
 type sealed struct {
 	net.Conn // of the unprotected port
-	b        *testing.B
+	b        testing.TB
 	pcscf    netip.Addr
 	udp      *net.UDPConn // ESP in UDP
 	engine   *esp.Engine
@@ -33,8 +33,8 @@ type sealed struct {
 }
 
 // newSealedClient makes a client that protects itself by a pair of algorithms. Its ports are its own: all have one address.
-func newSealedClient(suite secagree.Suite) func(*testing.B, *server, int) *client {
-	return func(b *testing.B, s *server, user int) *client {
+func newSealedClient(suite secagree.Suite) func(testing.TB, *server, int) *client {
+	return func(b testing.TB, s *server, user int) *client {
 		clear, err := net.Dial("udp", s.gm.String())
 		if err != nil {
 			b.Fatal(err)

@@ -4,7 +4,7 @@
 //
 //	go test ./bench/spine -bench . -benchtime 20000x
 //
-// IMSAFE_PROFILE=file writes the node's CPU profile of the last benchmark there.
+// IMSAFE_PROFILE=file writes the node's CPU profile of the last benchmark there, and to file.allocs what it allocated, and where.
 package spine
 
 import (
@@ -15,6 +15,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -175,7 +177,7 @@ func provision(n *node.Node) error {
 	return nil
 }
 
-// obey answers "cpu" and "handovers", starts a profile on "profile FILE", ends it on "stop", and returns at the end of the input.
+// obey answers "cpu", "allocations" and "handovers", writes a profile of allocations on "heap FILE", starts a profile on "profile FILE", ends it on "stop", and returns at the end of the input.
 func obey(n *node.Node) {
 	var profile *os.File
 	lines := bufio.NewScanner(os.Stdin)
@@ -185,16 +187,35 @@ func obey(n *node.Node) {
 			var u syscall.Rusage
 			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 			fmt.Println("cpu", (time.Duration(u.Utime.Nano()) + time.Duration(u.Stime.Nano())).Nanoseconds())
+		case "allocations":
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Println("allocations", m.Mallocs, m.TotalAlloc)
+		case "heap":
+			heap(rest)
+			fmt.Println("heap")
 		case "handovers":
 			packets, foreign := n.Handovers()
 			fmt.Println("handovers", packets, foreign)
 		case "profile":
+			runtime.MemProfileRate = 512
 			profile, _ = os.Create(rest)
 			_ = pprof.StartCPUProfile(profile)
 		case "stop":
 			pprof.StopCPUProfile()
 			_ = profile.Close()
 		}
+	}
+}
+
+// heap writes what was allocated since the start, and where.
+func heap(name string) {
+	file, err := os.Create(name)
+	if err == nil {
+		err = errors.Join(pprof.Lookup("allocs").WriteTo(file, 0), file.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 	}
 }
 
@@ -217,7 +238,7 @@ type server struct {
 	cmd              *exec.Cmd
 }
 
-func start(b *testing.B, env ...string) *server {
+func start(b testing.TB, env ...string) *server {
 	b.Helper()
 	dir := filepath.Join(b.TempDir(), "store")
 	cmd := exec.Command(os.Args[0])
@@ -254,7 +275,7 @@ func start(b *testing.B, env ...string) *server {
 	return s
 }
 
-func (s *server) ask(b *testing.B, question, answer string) string {
+func (s *server) ask(b testing.TB, question, answer string) string {
 	b.Helper()
 	if question != "" {
 		fmt.Fprintln(s.in, question)
@@ -268,7 +289,13 @@ func (s *server) ask(b *testing.B, question, answer string) string {
 	return ""
 }
 
-func (s *server) cpu(b *testing.B) time.Duration {
+// allocations are what the node has allocated since its start: objects and octets.
+func (s *server) allocations(b testing.TB) (objects, octets uint64) {
+	fmt.Sscan(s.ask(b, "allocations", "allocations"), &objects, &octets)
+	return objects, octets
+}
+
+func (s *server) cpu(b testing.TB) time.Duration {
 	var ns int64
 	fmt.Sscan(s.ask(b, "cpu", "cpu"), &ns)
 	return time.Duration(ns)

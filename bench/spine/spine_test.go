@@ -17,6 +17,7 @@ func measure(b *testing.B, clients []*client, s *server, scenario func(c *client
 	b.Helper()
 	defer s.profiles(b, "")()
 	var next, failed atomic.Int64
+	objects, octets := s.allocations(b)
 	before, began := s.cpu(b), time.Now()
 	b.ResetTimer()
 	var all sync.WaitGroup
@@ -33,14 +34,17 @@ func measure(b *testing.B, clients []*client, s *server, scenario func(c *client
 	b.StopTimer()
 	b.ReportMetric(float64((s.cpu(b)-before).Microseconds())/float64(b.N), "us-cpu/op")
 	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "op/s")
+	objectsAfter, octetsAfter := s.allocations(b)
+	b.ReportMetric(float64(objectsAfter-objects)/float64(b.N), "node-allocs/op")
+	b.ReportMetric(float64(octetsAfter-octets)/float64(b.N), "node-B/op")
 	if failed.Load() > 0 {
 		b.Errorf("%d of %d failed", failed.Load(), b.N)
 	}
 }
 
-func crew(b *testing.B, s *server, first, n int) []*client { return crewOf(b, s, first, n, newClient) }
+func crew(b testing.TB, s *server, first, n int) []*client { return crewOf(b, s, first, n, newClient) }
 
-func crewOf(b *testing.B, s *server, first, n int, make func(*testing.B, *server, int) *client) []*client {
+func crewOf(b testing.TB, s *server, first, n int, make func(testing.TB, *server, int) *client) []*client {
 	b.Helper()
 	pin(1)
 	var all []*client
@@ -83,11 +87,11 @@ func BenchmarkCallTwoShards(b *testing.B) {
 }
 
 // profiles begins a profile of the node, if one is asked for, and returns what ends it.
-func (s *server) profiles(b *testing.B, suffix string) (end func()) {
+func (s *server) profiles(b testing.TB, suffix string) (end func()) {
 	file := os.Getenv("IMSAFE_PROFILE")
 	if file == "" {
 		return func() {}
 	}
 	s.ask(b, "profile "+file+suffix+"\ncpu", "cpu")
-	return func() { s.ask(b, "stop\ncpu", "cpu") }
+	return func() { s.ask(b, "stop\nheap "+file+suffix+".allocs", "heap") }
 }

@@ -174,7 +174,10 @@ func dropAgreement(m *sip.Message) {
 
 // dropToken takes one token out of a list.
 func dropToken(m *sip.Message, h sip.HeaderID, token string) {
-	var rest []byte
+	if !m.HasToken(h, token) {
+		return
+	}
+	rest := make([]byte, 0, 128)
 	for v := range m.Values(h) {
 		if bytes.EqualFold(v, []byte(token)) {
 			continue

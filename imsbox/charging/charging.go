@@ -71,13 +71,16 @@ func (c *Charging) Stop(callID string, role rf.Role, at time.Time) {
 
 func (c *Charging) put(t Type, s rf.Session, status int, at time.Time) {
 	key := Key(s.CallID, s.Role, at, t)
-	op := store.Op{Table: TableCall, Key: key, Value: appendRecord(nil, t, s, status, at)}
+	op := store.Op{Table: TableCall, Key: key, Value: appendRecord(make([]byte, 0, recordRoom), t, s, status, at)}
 	c.store.ApplyAsync(string(key[:keyOfHalf]), []store.Op{op}, func(err error) {
 		if err != nil {
 			c.lost.Add(1)
 		}
 	})
 }
+
+// recordRoom is what a record takes as a rule, and keySize what its key does: written there they are not moved while they grow.
+const recordRoom, keySize = 512, keyOfHalf + 8 + 8
 
 // keyOfHalf is how many octets of a key name the half of the call; they are its partition too.
 const keyOfHalf = 17
@@ -87,7 +90,7 @@ const keyOfHalf = 17
 // call, or over the end of one, the time is in the key.
 func Key(callID string, role rf.Role, at time.Time, t Type) []byte {
 	sum := sha256.Sum256([]byte(callID))
-	key := append(sum[:16:16], byte(role))
+	key := append(append(make([]byte, 0, keySize), sum[:16]...), byte(role))
 	return append(binary.BigEndian.AppendUint64(key, uint64(at.UnixNano())), t...)
 }
 

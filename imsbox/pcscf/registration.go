@@ -373,9 +373,12 @@ func (p *PCSCF) kept(a secure.Association) (k kept, found bool) {
 	if !found {
 		return kept{}, false
 	}
-	lines := strings.Split(string(bytes.TrimSuffix(octets, []byte{'\n'})), "\n")
-	k = kept{contact: lines[0], edge: lines[1]}
-	for _, line := range lines[2:] {
+	text := string(bytes.TrimSuffix(octets, []byte{'\n'}))
+	k.contact, text, _ = strings.Cut(text, "\n")
+	var rest bool
+	k.edge, text, rest = strings.Cut(text, "\n")
+	for line := ""; rest; {
+		line, text, rest = strings.Cut(text, "\n")
 		if set, isSet := strings.CutPrefix(line, " "); isSet {
 			k.sets = append(k.sets, strings.Split(set, " "))
 		} else {

@@ -3,6 +3,7 @@ package scscf
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,9 @@ import (
 const registrationFormat = 5
 
 var errRecord = errors.New("scscf: registration record is damaged")
+
+// encodedRoom is what the record of a user with one device takes, and a little more: encoded there, it is not moved while it grows.
+const encodedRoom = 1024
 
 // encode appends r in the form that memory and store share: times are moved by shift, which is 0 in memory and
 // leads to unix time in the store.
@@ -81,7 +85,9 @@ func decodeRegistration(octets []byte, shift time.Duration) (registration, error
 		r.siblings = append(r.siblings, d.text())
 	}
 	r.epoch, r.version, r.reauthAt = d.number(), d.number(), d.time(shift)
-	for range d.count() {
+	count := d.count()
+	r.identities = slices.Grow(r.identities, count)
+	for range count {
 		id := identity{impu: d.text()}
 		marks := d.number()
 		id.set, id.wildcard, id.barred = uint8(marks>>2), marks>>1&1 == 1, marks&1 == 1

@@ -50,7 +50,7 @@ type contact struct {
 }
 
 // emergency reports whether the binding is of an emergency registration: it stands beside the device's ordinary one (TS 24.229 5.1.6).
-func (c *contact) emergency() bool { return sip.EmergencyURI([]byte(c.uri)) }
+func (c *contact) emergency() bool { return strings.Contains(c.uri, ";") && sip.EmergencyURI([]byte(c.uri)) }
 
 // indexOf returns where the binding is that c replaces or removes, -1 if nowhere: that of the same device and flow (RFC 5626 6), else
 // that of the same URI (RFC 3261 10.3 compares as URIs). A device without reg-id has one binding: a handset that comes back with a
@@ -85,7 +85,8 @@ func (r *registration) setOf(impu string) (set uint8, known bool) {
 }
 
 // bound returns the bindings of a set.
-func (r *registration) bound(set uint8) (contacts []contact) {
+func (r *registration) bound(set uint8) []contact {
+	contacts := make([]contact, 0, len(r.contacts))
 	for _, c := range r.contacts {
 		if c.set == set {
 			contacts = append(contacts, c)
@@ -182,15 +183,17 @@ func (r *registration) alive(now time.Duration) bool {
 
 // echoed returns the Contact parameters that are echoed: all but those that are the registrar's to write.
 func echoed(params []byte) string {
-	var kept []byte
+	var kept strings.Builder
+	kept.Grow(len(params) + 1)
 	for name, p := range eachParam(string(params)) {
 		switch strings.ToLower(name) {
 		case "expires", "pub-gruu", "temp-gruu", "temp-gruu-cookie":
 		default:
-			kept = append(append(kept, ';'), p...)
+			kept.WriteByte(';')
+			kept.WriteString(p)
 		}
 	}
-	return string(kept)
+	return kept.String()
 }
 
 // eachParam yields the parameters of a list, each with its name. A semicolon inside quotes separates nothing.
@@ -325,7 +328,7 @@ func (s *SCSCF) recordOps(t *shard.Task, a *assignment) []cx.Change {
 	var value []byte
 	var expires int64
 	if len(a.contacts) > 0 {
-		value = a.encode(nil, monotonic(t))
+		value = a.encode(make([]byte, 0, encodedRoom), monotonic(t))
 		expires = a.lastExpiry(t).UnixMilli()
 	}
 	ops := make([]cx.Change, 0, len(a.identities)+1)
@@ -387,10 +390,12 @@ func (s *SCSCF) disown(identities []identity, owners []byte) {
 func (r *registration) shared() bool { return len(r.siblings) > 1 }
 
 func (s *SCSCF) remember(r *registration) {
+	var room [encodedRoom]byte
 	// The tables have no limit; ErrTooLarge cannot come, since a REGISTER is smaller than a record may be.
-	_ = s.users.Put([]byte(r.impi), r.encode(nil, 0))
+	_ = s.users.Put([]byte(r.impi), r.encode(room[:0], 0))
+	owners := r.owners()
 	for _, id := range r.identities {
-		_ = s.owners.Put([]byte(id.impu), r.owners())
+		_ = s.owners.Put([]byte(id.impu), owners)
 	}
 	s.verify(r.impi, r.version)
 }

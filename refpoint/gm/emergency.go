@@ -1,6 +1,7 @@
 package gm
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -21,16 +22,15 @@ func (e *Emergency) Is(requestURI []byte) bool {
 	if err != nil {
 		return false
 	}
-	user := uri.User
 	switch {
-	case strings.EqualFold(string(uri.Scheme), "urn"):
+	case bytes.EqualFold(uri.Scheme, []byte("urn")):
 		service := strings.ToLower(string(uri.Opaque))
 		return service == "service:sos" || strings.HasPrefix(service, "service:sos.")
-	case uri.IsSIP() && !strings.EqualFold(string(uri.Host), e.Domain):
+	case uri.IsSIP() && !bytes.EqualFold(uri.Host, []byte(e.Domain)):
 		return false
 	case !uri.IsSIP() && !uri.IsTel():
 		return false
 	}
-	number, _, _ := strings.Cut(string(user), ";")
-	return slices.Contains(e.Numbers, number)
+	number, _, _ := bytes.Cut(uri.User, []byte{';'})
+	return slices.ContainsFunc(e.Numbers, func(n string) bool { return n == string(number) })
 }
