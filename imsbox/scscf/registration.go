@@ -50,7 +50,9 @@ type contact struct {
 }
 
 // emergency reports whether the binding is of an emergency registration: it stands beside the device's ordinary one (TS 24.229 5.1.6).
-func (c *contact) emergency() bool { return strings.Contains(c.uri, ";") && sip.EmergencyURI([]byte(c.uri)) }
+func (c *contact) emergency() bool {
+	return strings.Contains(c.uri, ";") && sip.EmergencyURI([]byte(c.uri))
+}
 
 // indexOf returns where the binding is that c replaces or removes, -1 if nowhere: that of the same device and flow (RFC 5626 6), else
 // that of the same URI (RFC 3261 10.3 compares as URIs). A device without reg-id has one binding: a handset that comes back with a
