@@ -113,7 +113,7 @@ func BenchmarkColdSubscriber(b *testing.B) {
 
 // BenchmarkMemory reports what a subscription takes in the cache after a registration.
 func BenchmarkMemory(b *testing.B) {
-	const users = 2000
+	const users = 20000
 	for range b.N {
 		h := newHouse(b)
 		for i := range users {

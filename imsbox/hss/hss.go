@@ -183,12 +183,13 @@ func (c Config) withDefaults() (Config, error) {
 
 // HSS is the server.
 type HSS struct {
-	cfg     Config
-	ports   Ports
-	log     *slog.Logger
-	cache   *cache
-	getters getters
-	counts  counters
+	cfg      Config
+	ports    Ports
+	log      *slog.Logger
+	cache    *cache
+	getters  getters
+	expanded expanded
+	counts   counters
 
 	wildcards wildcards
 	outbox    outbox

@@ -16,6 +16,7 @@ import (
 // draw is the reservation of a private identity, guarded by volatile.mu. SEQ next up to limit (exclusive)
 // are ours.
 type draw struct {
+	impi        string
 	next, limit uint64
 	busy        bool // somebody reserves
 	waiting     []shard.Waker
@@ -104,7 +105,7 @@ func (h *HSS) lastResync(impi string) *Resynced {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if d := u.draws[impi]; d != nil {
+	if d := u.drawn(impi); d != nil {
 		return d.resynced
 	}
 	return nil
@@ -115,12 +116,22 @@ func accepted(next, seen uint64) bool { return next > seen && next-seen <= aka.D
 
 // drawOf returns the reservation of a private identity. mu is held.
 func (v *volatile) drawOf(impi string) *draw {
-	d := v.draws[impi]
+	d := v.drawn(impi)
 	if d == nil {
-		d = &draw{}
-		v.draws[impi] = d
+		d = &draw{impi: impi}
+		v.draws = append(v.draws, d)
 	}
 	return d
+}
+
+// drawn is drawOf for one that may not be there: nil. mu is held.
+func (v *volatile) drawn(impi string) *draw {
+	for _, d := range v.draws {
+		if d.impi == impi {
+			return d
+		}
+	}
+	return nil
 }
 
 // beginReserving makes the caller the one who reserves, or waits until another has done so and returns false:

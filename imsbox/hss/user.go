@@ -35,7 +35,7 @@ type volatile struct {
 	server   string     // S-CSCF of the pending authentication
 	reassign bool       // S-CSCF reassignment pending flag (TS 29.228 3.1)
 	pending  []pending
-	draws    map[string]*draw // by private identity
+	draws    []*draw // one for each private identity that drew: a few, so they are looked through
 
 	writing bool          // an application server changes data of the subscription
 	writers []shard.Waker // those that wait for it, in the order in which they came
@@ -158,7 +158,7 @@ func newUser(id string, rec store.Record, old *user) (*user, error) {
 	if old != nil {
 		u.volatile = old.volatile
 	} else {
-		u.volatile = &volatile{draws: map[string]*draw{}}
+		u.volatile = &volatile{}
 	}
 	return u, nil
 }
