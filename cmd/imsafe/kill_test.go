@@ -156,7 +156,7 @@ func TestKilled(t *testing.T) {
 
 	// A chain: telephony of alice, telephony of bob, who forwards, and echo.
 	k.write("settings.json", fmt.Sprintf(`{"sip:bob@%s": {"unconditional": "sip:echo@%s"}}`, testDomain, testDomain))
-	said := k.do(k.client("call", "alice.card", "bob", "--mute")...)
+	said := k.do(k.client("call", "alice.card", "bob", "--tone", "500", "--hear", "500", "--for", "2s")...)
 	if text := events(t, said)["answered"].Text; !strings.Contains(text, "mutual TLS 1.3") {
 		t.Errorf("forwarded to echo, which says %q", text)
 	}

@@ -27,7 +27,7 @@ type ueCallCmd struct {
 	voice
 	Target string        `arg:"" help:"Whom to call: a sip or tel URI, or a name in the home domain."`
 	Ring   time.Duration `help:"How long to let it ring." default:"60s"`
-	Mute   bool          `help:"It is enough that the call is answered, also by somebody who declines the voice: a service without media." group:"Voice:"`
+	Mute   bool          `help:"It is enough that the call is answered, also by somebody who declines the voice: a service without media. Without --for it ends then." group:"Voice:"`
 }
 
 // maxWAV is an hour: a file to be played is read whole.
@@ -56,6 +56,9 @@ func (v *ueCallCmd) Run(a *app) error {
 				return rec.Close()
 			}
 			return errors.Join(notAnswered(err, v.Ring), rec.Close())
+		}
+		if v.Mute && v.For == 0 && v.Play == "" { // it was answered
+			return errors.Join(leave(c), rec.Close())
 		}
 		return errors.Join(v.talk(a, c, rec), rec.Close())
 	})
