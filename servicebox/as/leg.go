@@ -193,6 +193,9 @@ func (l *Leg) confirmed(m *sip.Message) {
 	l.svc.happened(&l.waits)
 }
 
+// Service returns the service.
+func (l *Leg) Service() *Service { return l.svc }
+
 // Remote returns what the other end has described last: its offer or its answer.
 func (l *Leg) Remote() []byte {
 	var body []byte

@@ -145,6 +145,9 @@ func (c *Call) Secure() { c.tell(mr.Event{Kind: mr.Secured, Protection: "DTLS-SR
 // Press tells of a digit.
 func (c *Call) Press(digit byte) { c.tell(mr.Event{Kind: mr.Digit, Digit: digit}) }
 
+// Tone tells of a tone.
+func (c *Call) Tone(hz float64) { c.tell(mr.Event{Kind: mr.Tone, Hz: hz}) }
+
 // Lose ends the channel from the other side.
 func (c *Call) Lose(err error) {
 	c.tell(mr.Event{Kind: mr.Lost, Err: err})
