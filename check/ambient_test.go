@@ -32,7 +32,8 @@ var top = mayReach{"node cmd/* test/* test/kernelesp/* test/foreign/* bench/* we
 
 var theMachine = mayReach{"doctor/host", "it is the machine that the doctor is handed"}
 
-var theService = mayReach{"servicebox/as servicebox/as/astest servicebox/link", "Open makes a program of a service, in one line; InProcess is handed all of it"}
+var theService = mayReach{"servicebox/as servicebox/as/astest servicebox/link servicebox/media",
+	"Open makes a program of a service, in one line, and media.At a media server; InProcess and media.New are handed all of it"}
 
 // abilities are what is handed down. Tests may take all of it, but see sleepProblems.
 var abilities = []ability{

@@ -2,6 +2,8 @@ package imsservice
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 
 	"imsafe/proto/sip"
 	"imsafe/refpoint/isc"
@@ -73,6 +75,17 @@ func (d *Door) conceal(s *isc.Service, m *sip.Message) {
 		}
 		v.cover(m)
 	}
+}
+
+// tellMedia says to a platform that has asked for media which of them its grants allow, by a feature-capability indicator (RFC 6809): what the
+// operator left out its media server is to refuse, and of a recording nobody else hears.
+func tellMedia(s *isc.Service, m *sip.Message) {
+	asked := s.Manifest.Asked
+	if m.Method() != sip.INVITE || !slices.ContainsFunc([]isc.Scope{isc.MediaSend, isc.MediaReceive, isc.MediaRecord, isc.MediaMix}, asked.Has) {
+		return
+	}
+	right, _ := s.Media()
+	m.SetString(sip.HdrFeatureCaps, `*;+g.imsafe.media="`+strings.Join(right.Scope, ",")+`"`)
 }
 
 // tellingBody reports whether the body says what the platform may not see: the REGISTER of a user, with his location and device (TS 24.229

@@ -63,6 +63,7 @@ func (d *Door) visitBy(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.Repl
 	}
 	parties := partiesOf(in.Msg)
 	d.conceal(s, in.Msg)
+	tellMedia(s, in.Msg)
 	l, reachable := d.lineTo(x, s)
 	if !reachable {
 		d.quotas.outcome(host, false, sh.Now())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ func (h *hum) Next(dst []byte, law g711.Codec) ([]byte, bool) {
 func speaks(t *testing.T, room int, handle func(context.Context, *as.Call) error, grants ...astest.Grant) (*stage, *mrtest.Fake, *[]error) {
 	t.Helper()
 	media, ends := mrtest.NewFake(room), &[]error{}
+	var mu sync.Mutex // of ends: calls end at the same time
 	s := newStage(t, manifest("talk", mediates), func(svc *as.Service) {
 		svc.UseMedia(media)
 		svc.Handle(as.Terminating, func(ctx context.Context, x *as.Session) error {
@@ -38,6 +40,8 @@ func speaks(t *testing.T, room int, handle func(context.Context, *as.Call) error
 			if err == nil {
 				err = handle(ctx, c)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			*ends = append(*ends, err)
 			return err
 		})
@@ -162,7 +166,14 @@ func TestMedia_scopes(t *testing.T) {
 		}
 		astest.Denied(t, (*ends)[0], scope)
 	}
-	s, _, ends := speaks(t, 1, func(context.Context, *as.Call) error { return nil }, astest.Without("media.send", "media.receive", "media.mix"))
+	// One elsewhere is told by the core what the operator left out.
+	s, _, ends := speaks(t, 1, func(ctx context.Context, c *as.Call) error { _, err := c.Record(ctx, time.Second); return err }, astest.Unknown("media.record"))
+	s.alice.Call("talk").Answered()
+	astest.Denied(t, (*ends)[0], "media.record")
+	if s.service.Grants("media.record") || !s.service.Grants("media.send") {
+		t.Error("it believes what it was not told")
+	}
+	s, _, ends = speaks(t, 1, func(context.Context, *as.Call) error { return nil }, astest.Without("media.send", "media.receive", "media.mix"))
 	s.alice.Call("talk").Fails(403)
 	astest.Denied(t, (*ends)[0], "media.send")
 }

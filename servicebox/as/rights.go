@@ -3,6 +3,7 @@ package as
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,27 @@ func (r *rights) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refused = nil
+}
+
+// learn takes what the core says of media, in a Feature-Caps of an INVITE: the scp of the service's grants. It says what was left out, and what was
+// given back.
+func (r *rights) learn(m *sip.Message) {
+	for v := range m.Values(sip.HdrFeatureCaps) {
+		_, list, found := strings.Cut(string(v), `*;+g.imsafe.media="`)
+		list, closed := strings.CutSuffix(list, `"`)
+		if !found || !closed {
+			continue
+		}
+		r.mu.Lock()
+		if r.refused == nil {
+			r.refused = map[string]bool{}
+		}
+		for _, scope := range []isc.Scope{isc.MediaSend, isc.MediaReceive, isc.MediaRecord, isc.MediaMix} {
+			name := strings.TrimPrefix(scope.String(), "media.")
+			r.refused[scope.String()] = !slices.Contains(strings.Split(list, ","), name)
+		}
+		r.mu.Unlock()
+	}
 }
 
 // Counters say what a service did. They only grow. Safe for concurrent use.

@@ -225,3 +225,23 @@ func TestReoffer(t *testing.T) {
 func TestContract(t *testing.T) {
 	mrtest.Run(t, func(t *testing.T) mr.Server { return newServer(t, func(c *Config) { c.Calls = 2 }) })
 }
+
+func TestAt(t *testing.T) {
+	s, err := At("127.0.0.1", 1)
+	if err != nil || s.Free() != 1 {
+		t.Fatal(err)
+	}
+	c, err := s.Open([]byte(mrtest.Offer), all(nil))
+	if err != nil || !strings.Contains(string(c.Answer()), "IN IP4 127.0.0.1") {
+		t.Errorf("%v", err)
+	}
+	s.Close()
+	if s, err = At("127.0.0.1:41300", 0); err != nil || s.Free() != DefaultCalls || s.cfg.First != 41300 {
+		t.Errorf("with ports: %v", err)
+	}
+	for _, bad := range []string{"", "nowhere", "0.0.0.0", "::", "127.0.0.1:65500"} {
+		if _, err := At(bad, 200); err == nil {
+			t.Errorf("%q is an address", bad)
+		}
+	}
+}

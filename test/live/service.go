@@ -2,8 +2,6 @@ package live
 
 import (
 	"crypto/rand"
-	"net"
-	"net/netip"
 	"testing"
 
 	"imsafe/proto/shard"
@@ -16,15 +14,11 @@ import (
 // approved its manifest (Operator.Enrol).
 func Echo(t testing.TB) (*as.Service, *media.Server) {
 	t.Helper()
-	clock := shard.RealClock()
-	svc, err := as.InProcess(as.Parts{Manifest: []byte(echo.Manifest(Domain)), Clock: clock, Rand: rand.Reader})
+	svc, err := as.InProcess(as.Parts{Manifest: []byte(echo.Manifest(Domain)), Clock: shard.RealClock(), Rand: rand.Reader})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := media.New(media.Config{Address: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Clock: clock, Rand: rand.Reader,
-		Listen: func(at netip.AddrPort) (net.PacketConn, error) {
-			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-		}})
+	server, err := media.At("127.0.0.1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
