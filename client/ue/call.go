@@ -84,6 +84,7 @@ type Call struct {
 	server    *siptxn.Server // until the final response
 	answer    []byte         // SDP for the 200; nil if the INVITE had no offer
 	answering bool           // a 2xx waits for its ACK
+	checking  bool           // a new offer waits for the certificates of who has signed it
 	accepted  siptxn.ServerRef
 	ackSeq    uint32
 	resend    shard.Timer // of that 2xx (RFC 3261 13.3.1.4)

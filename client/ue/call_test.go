@@ -436,16 +436,20 @@ func TestCall_cannot_be_ended_by_guessing(t *testing.T) {
 	ended(t, ca)
 }
 
-// reinvite sends a new offer to bob inside the call, as alice or whoever sits on the path would.
-func reinvite(t *testing.T, f *fake, seq int, edit func(string) string) (code string) {
+// reinvite sends a new offer to bob inside the call, as alice or whoever sits on the path would, with more header lines.
+func reinvite(t *testing.T, f *fake, seq int, edit func(string) string, more ...func(body string) string) (code string) {
 	t.Helper()
 	ack := f.received("ACK ")[0]
 	invite := f.received("INVITE ")[0]
 	body := edit(invite[strings.Index(invite, "\r\n\r\n")+4:])
 	branch := fmt.Sprintf("z9hG4bKre%d", seq)
-	f.inject(impuOf(bob), "INVITE "+strings.Fields(ack)[1]+" SIP/2.0", "Via: SIP/2.0/TLS 127.0.0.1:9;branch="+branch,
-		"From: "+header(ack, "From"), "To: "+header(ack, "To"), "Call-ID: "+header(ack, "Call-ID"), fmt.Sprintf("CSeq: %d INVITE", seq),
-		"Contact: "+header(invite, "Contact"), "Max-Forwards: 70", "Content-Type: application/sdp", fmt.Sprintf("Content-Length: %d", len(body)), "", body[:len(body)-2])
+	lines := []string{"INVITE " + strings.Fields(ack)[1] + " SIP/2.0", "Via: SIP/2.0/TLS 127.0.0.1:9;branch=" + branch,
+		"From: " + header(ack, "From"), "To: " + header(ack, "To"), "Call-ID: " + header(ack, "Call-ID"), fmt.Sprintf("CSeq: %d INVITE", seq),
+		"Contact: " + header(invite, "Contact"), "Max-Forwards: 70"}
+	for _, line := range more {
+		lines = append(lines, line(body))
+	}
+	f.inject(impuOf(bob), append(lines, "Content-Type: application/sdp", fmt.Sprintf("Content-Length: %d", len(body)), "", body[:len(body)-2])...)
 	until(t, "an answer", func() bool {
 		for _, m := range f.received("SIP/2.0 ") {
 			if strings.Contains(m, branch) && m[8] != '1' {

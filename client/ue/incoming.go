@@ -1,9 +1,9 @@
 package ue
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
@@ -138,11 +138,7 @@ func (c *Call) checked(v Vouched, err error) {
 		return
 	}
 	if err != nil {
-		code := 438
-		var why *vouchError
-		if errors.As(err, &why) {
-			code = why.code
-		}
+		code := codeOf(err)
 		c.u.log.Warn("caller refused", "code", code, "error", err)
 		c.u.respond(c.server, code, c.dialogFields)
 		c.end(Event{Code: code, Reason: "refused here", Err: err})
@@ -325,13 +321,42 @@ func (c *Call) ended(tx *siptxn.Server, m *sip.Message) {
 	c.end(Event{Code: 200, Reason: reason})
 }
 
-// reinvite takes a new offer for the standing call (RFC 3261 14.2): hold and resume. Media that move elsewhere or change their keys
-// are refused with 488, and the call goes on as it was: that is how calls are taken over (CI-31 of the attack list).
+// reinvite takes a new offer for the standing call (RFC 3261 14.2), when it is known whether what vouches for it is sound: a signature that is false
+// is refused like one of a first INVITE. An offer that nobody has signed can change nothing that matters: see renegotiate.
 func (c *Call) reinvite(tx *siptxn.Server, m *sip.Message) {
-	if c.phase != standing || c.answering {
+	if c.phase != standing || c.answering || c.checking {
 		c.u.respond(tx, 500, func(r *sip.Message) { r.SetString(sip.HdrRetryAfter, strconv.Itoa(5)) })
 		return
 	}
+	said := c.u.claimOf(m)
+	if len(said.tokens) == 0 && said.broken == nil {
+		c.renegotiate(tx, m)
+		return
+	}
+	said.within, said.with = true, c.Vouched().Identity
+	c.checking = true
+	c.u.vouch(said, func(_ Vouched, err error) {
+		c.checking = false
+		switch {
+		case c.phase != standing:
+			c.u.respond(tx, 481, nil)
+		case err != nil:
+			c.u.log.Warn("new offer refused", "error", err)
+			c.u.respond(tx, codeOf(err), warns("what vouches for the media keys is not sound"))
+		default:
+			c.renegotiate(tx, m)
+		}
+	})
+}
+
+// warns says why a request is refused (RFC 3261 20.43).
+func warns(why string) func(*sip.Message) {
+	return func(r *sip.Message) { r.SetString(sip.HdrWarning, `399 ue "`+why+`"`) }
+}
+
+// renegotiate lets a standing call hold and resume. Media that move elsewhere or change their keys are refused with 488, signed or not, and the call
+// goes on as it was: that is how calls are taken over (CI-31 of the attack list).
+func (c *Call) renegotiate(tx *siptxn.Server, m *sip.Message) {
 	var body []byte
 	var err error
 	before := c.voice.onHold()
@@ -342,7 +367,7 @@ func (c *Call) reinvite(tx *siptxn.Server, m *sip.Message) {
 	}
 	if err != nil {
 		c.u.log.Info("new offer refused", "error", err)
-		c.u.respond(tx, 488, nil)
+		c.u.respond(tx, 488, warns(strings.TrimPrefix(err.Error(), "ue: ")))
 		return
 	}
 	c.dialog.refresh(m)

@@ -74,6 +74,15 @@ func (e *vouchError) Error() string { return fmt.Sprintf("%v: %s", ErrVouched, e
 // Unwrap leads to ErrVouched and the cause.
 func (e *vouchError) Unwrap() []error { return []error{ErrVouched, e.cause} }
 
+// codeOf is the status that refuses an INVITE for err (RFC 8224 6.2.2).
+func codeOf(err error) int {
+	var why *vouchError
+	if errors.As(err, &why) {
+		return why.code
+	}
+	return 438
+}
+
 func unvouched(code int, reason string, cause error) *vouchError {
 	return &vouchError{code, reason, cause}
 }
@@ -87,6 +96,8 @@ type claim struct {
 	called []passport.Identity // who we are
 	sender passport.Identity   // whom the network asserts (RFC 3325); zero: nobody
 	broken error               // an Identity field that cannot be read
+	within bool                // it is a request in a dialog,
+	with   string              // in which the network has vouched for him; "": for nobody
 }
 
 // maxIdentity bounds the Identity fields that are read: a voucher, and five diversions.
@@ -298,6 +309,8 @@ func (c *claim) vouches(sound []*passport.PASSporT) (v Vouched, err error) {
 	switch {
 	case !main.Covers(c.keys):
 		return v, unvouched(438, "the media keys are not the signed ones", nil)
+	case c.with != "" && who.String() != c.with && main.Grants == nil:
+		return v, unvouched(438, "the token is of somebody who is not in the call", nil)
 	case !nobody && c.sender != (passport.Identity{}) && who != c.sender && !c.answer:
 		return v, unvouched(438, "the token is of another caller", nil)
 	}
@@ -310,6 +323,9 @@ func (c *claim) vouches(sound []*passport.PASSporT) (v Vouched, err error) {
 			return Vouched{}, unvouched(438, "the token is for another caller", nil)
 		}
 		return v, nil
+	}
+	if c.within {
+		return v, nil // whom it was for was seen when the call began: To names him by what the caller had dialled
 	}
 	v.Diverted, err = c.arrives(main, sound)
 	if err != nil {

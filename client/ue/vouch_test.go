@@ -333,3 +333,58 @@ func TestVouched_replayed(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// TestVouched_reinvite: within a call a false signature is refused as at its beginning, and a true one gives nobody other media keys; an offer that
+// changes none needs no signature.
+func TestVouched_reinvite(t *testing.T) {
+	n, stranger := homeNotary(t), homeNotary(t)
+	f, a, _, calls := pair(t, nil, func(c *Config) { c.Vouching = n.vouching(true) })
+	f.mu.Lock()
+	f.relay = vouches(n.adds(plain), n.adds(rsp))
+	f.mu.Unlock()
+	ca, cb := connect(t, a, calls, Voice{}, Voice{})
+	says := func(by *notary, edit func(*passport.PASSporT)) func(string) string {
+		return func(body string) string {
+			p := passport.PASSporT{Orig: who(alice), Dest: []passport.Identity{who(bob)}, Keys: passport.KeysOf([]byte(body))}
+			if edit != nil {
+				edit(&p)
+			}
+			return "Identity: " + by.sign(p)
+		}
+	}
+	hold := func(s string) string { return strings.Replace(s, "a=sendrecv", "a=sendonly", 1) }
+	swap := func(s string) string {
+		at := strings.Index(s, "sha-256 ") + len("sha-256 ")
+		return s[:at] + strings.Repeat("AA:", 31) + "AA" + s[at+95:]
+	}
+	for i, c := range []struct {
+		name string
+		edit func(string) string
+		say  func(string) string
+		code string
+	}{
+		{"nobody signs what changes no key", hold, nil, "200"},
+		{"the caller's network signs", hold, says(n, nil), "200"},
+		{"dialled by another name", hold, says(n, func(p *passport.PASSporT) { p.Dest = []passport.Identity{{TN: "15550100"}} }), "200"},
+		{"other keys are signed", hold, says(n, func(p *passport.PASSporT) { p.Keys[0].Digest = strings.Repeat("AA", 32) }), "438"},
+		{"a stranger signs", hold, says(stranger, nil), "438"},
+		{"long ago", hold, says(n, func(p *passport.PASSporT) { p.IssuedAt = time.Unix(time.Now().Unix()-3600, 0) }), "403"},
+		{"of somebody else", hold, says(n, func(p *passport.PASSporT) { p.Orig = who("carol") }), "438"},
+		{"no token", hold, func(string) string { return "Identity: forged;info=<https://evil.example/>" }, "438"},
+		{"other keys, and signed", swap, says(n, nil), "488"},
+		{"other keys", swap, nil, "488"},
+	} {
+		var more []func(string) string
+		if c.say != nil {
+			more = append(more, c.say)
+		}
+		if code := reinvite(t, f, 100+i, c.edit, more...); code != c.code {
+			t.Errorf("%s: %s, want %s", c.name, code, c.code)
+		}
+	}
+	if v := cb.Vouched(); v.Identity != impuOf(alice) {
+		t.Errorf("%+v", v)
+	}
+	ca.Hangup()
+	ended(t, ca)
+}

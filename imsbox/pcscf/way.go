@@ -130,6 +130,7 @@ func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 403, "")
 	}
 	p.assertIdentity(in)
+	in.Msg.Remove(sip.HdrIdentity) // it is the S-CSCF that vouches
 	restore := p.checkFromInDialog(in)
 	p.hideContact(in.Msg, d)
 	return p.noted(owner, in, func() hop.Reply {
@@ -157,6 +158,9 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	restore := p.withholdRequest(in.Msg, d)
 	in.Client = client
 	assert := func(r hop.Reply) hop.Reply {
+		if r.Msg != nil {
+			r.Msg.Remove(sip.HdrIdentity)
+		}
 		if restore != nil {
 			r = restore(r)
 		}

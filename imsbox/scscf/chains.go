@@ -61,6 +61,8 @@ type passage struct {
 	odi     string    // the identifier as it goes out
 	offered vouched   // the session description that went out; not changed
 	answers []vouched // those that came from behind the platform
+	later   []vouched // those that went to the platform within the dialog, the latest ones
+	names   []string  // Call-IDs of the dialogs that it is in
 }
 
 // passages are the stays. The identifier is the sealed number of a slot (TS 24.229 5.4.3.2: the S-CSCF's own Route entry carries it): it says
@@ -70,6 +72,7 @@ type passages struct {
 	slots []passageSlot
 	free  []uint32
 	calls map[string][]shard.Place // stays that live as long as a dialog, by Call-ID
+	named map[string][]shard.Place // all stays, by the Call-IDs of their dialogs
 	order []lasting
 }
 
@@ -91,10 +94,12 @@ const (
 	tokenPassage = 'o'            // kind of the sealed token
 )
 
-func newPassages() *passages { return &passages{calls: map[string][]shard.Place{}} }
+func newPassages() *passages {
+	return &passages{calls: map[string][]shard.Place{}, named: map[string][]shard.Place{}}
+}
 
-// open gives a stay its number; false if there are too many.
-func (p *passages) open(stay *passage) (place shard.Place, ok bool) {
+// open gives a stay its number, for a request with a Call-ID; false if there are too many.
+func (p *passages) open(stay *passage, callID string) (place shard.Place, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var slot uint32
@@ -108,7 +113,9 @@ func (p *passages) open(stay *passage) (place shard.Place, ok bool) {
 		return place, false
 	}
 	p.slots[slot].passage = stay
-	return shard.Place{Slot: slot, Gen: p.slots[slot].generation}, true
+	place = shard.Place{Slot: slot, Gen: p.slots[slot].generation}
+	p.call(place, stay, callID)
+	return place, true
 }
 
 // find returns the stay of a number; its fields are read and changed under the lock only.
@@ -224,6 +231,7 @@ func (p *passages) close(place shard.Place) {
 		return
 	}
 	slot := &p.slots[place.Slot]
+	p.uncall(place, slot.passage)
 	slot.passage = nil
 	slot.generation++
 	p.free = append(p.free, place.Slot)

@@ -49,7 +49,7 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 	}
 	c.devices = nil
 	stay := &passage{chain: c, host: string(uri.Host), uses: s.ports.ISC.Returns(uri.Host), offered: vouchedIn(in.Msg)}
-	place, room := s.passages.open(stay)
+	place, room := s.passages.open(stay, string(in.Msg.Get(sip.HdrCallID)))
 	if !room {
 		return x.Respond(503, ""), false
 	}
@@ -131,6 +131,7 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if string(in.Msg.Get(sip.HdrCallID)) == c.callID {
 		return up(goOn(x, in, c, up))
 	}
+	s.passages.also(place, string(in.Msg.Get(sip.HdrCallID)))
 	host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1) // it has answered, and calls on
 	r := up(goOn(x, in, c, up))
 	s.hosted.Confirmed(offer, host, host, hostedCaller, r)
@@ -224,7 +225,7 @@ func (s *SCSCF) passThrough(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 404, "")
 	}
 	note := s.noteHosted(in)
-	r := x.Forward(next, in, nil)
+	r := s.forwardWithin(x, next, in)
 	s.hosted.Answered(note, r)
 	return r
 }

@@ -198,7 +198,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), role, s.ports.Clock.Wall())
 	}
 	note, hosted := s.dialogs.Note(half(role), in.Msg), s.noteHosted(in)
-	r := x.Forward(next, in, nil)
+	r := s.forwardWithin(x, next, in)
 	s.dialogs.Answered(note, r)
 	s.hosted.Answered(hosted, r)
 	return r

@@ -2,6 +2,8 @@ package attack
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ func fingerprintSwap() Attack {
 		Variants: []Variant{
 			{Name: "offer", Position: EnrolledPlatform, Controls: controls, Run: swapOffer},
 			{Name: "answer", Position: EnrolledPlatform, Controls: controls, Run: swapAnswer},
+			{Name: "in-dialog", Position: EnrolledPlatform, Controls: controls, Run: swapWithin},
 		},
 	}
 }
@@ -29,8 +32,9 @@ func fingerprintSwap() Attack {
 // taker is a platform that may take calls to carol, and has no right to media.
 const taker = "taker"
 
-// The media keys of honest users, and of the platform.
+// The media keys of honest users, at first and later, and of the platform.
 const (
+	laterKey    = "11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:03"
 	honestKey   = "11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:01"
 	platformKey = "11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:02"
 )
@@ -159,4 +163,84 @@ func swapAnswer(ctx context.Context, f *Field, o *Outcome) error {
 	o.Peer(read, "dave reads the platform's keys as carol's: %v", read)
 	o.Wire(answer.Status() == 200, "the call stands for dave: he is answered %d", answer.Status())
 	return nil
+}
+
+// swapWithin: the platform passes the call on as it is; when dave's telephone takes other keys, in a re-INVITE, carol reads the platform's.
+func swapWithin(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false) // she answers with keys of her own
+	s, err := f.server(ctx, f.attacker, taker, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			if body := string(m.Body()); m.Method() == sip.INVITE {
+				m.SetBody("application/sdp", []byte(strings.ReplaceAll(body, laterKey, platformKey)))
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	callID := f.token()
+	read := 0
+	picksUp := func() error {
+		return within(ctx, soon, func(ctx context.Context) error {
+			m, err := carol.Await(ctx, func(m *sip.Message) bool {
+				return m.IsRequest() && string(m.Get(sip.HdrCallID)) == callID && m.Method() == sip.INVITE
+			})
+			if err != nil {
+				return err
+			}
+			defer m.Release()
+			if strings.Contains(string(m.Body()), platformKey) {
+				read++
+			}
+			return carol.answersKeyed(m, honestKey, carol.Contact())
+		})
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- picksUp() }()
+	first, err := dave.Ask(ctx, dave.callsKeyed(carol.IMPU, callID))
+	if err := errors.Join(err, <-answered); err != nil {
+		return err
+	}
+	again, err := dave.offersAgain(first, carol.IMPU, keyed(laterKey))
+	if err != nil {
+		return err
+	}
+	go func() { answered <- picksUp() }()
+	second, err := dave.Ask(ctx, again)
+	if err != nil {
+		return err
+	}
+	if err := <-answered; err != nil && !errors.Is(err, ErrSilence) {
+		return err
+	}
+	o.Arrived("the platform passes %d requests on; dave is answered %d, and his other keys %d", len(s.Seen("INVITE")), first.Status(), second.Status())
+	o.Users = read
+	o.Peer(read > 0, "carol reads the platform's keys as dave's in %d of 1 re-INVITE", read)
+	o.Wire(second.Status() == 200, "dave, who takes other keys, is answered %d", second.Status())
+	return nil
+}
+
+// offersAgain acknowledges the answer to a call and returns a re-INVITE with another description.
+func (h *Hand) offersAgain(answer *sip.Message, whom, description string) (string, error) {
+	if answer.Status() != 200 {
+		return "", fmt.Errorf("attack: %s's call is answered %d", h.Name, answer.Status())
+	}
+	target, err := sip.ParseNameAddr(answer.Get(sip.HdrContact))
+	if err != nil {
+		return "", fmt.Errorf("attack: %w", err)
+	}
+	r := Request{Method: "ACK", URI: string(target.URI), To: whom, ToTag: string(answer.ToTag()), CallID: string(answer.Get(sip.HdrCallID)), CSeq: h.number}
+	for v := range answer.Values(sip.HdrRecordRoute) {
+		r.Lines = append([]string{"Route: " + string(v)}, r.Lines...)
+	}
+	if err := h.Write(h.Text(r)); err != nil {
+		return "", err
+	}
+	r.Method, r.CSeq, r.Body = "INVITE", h.number+1, description
+	r.Lines = append(r.Lines, "Contact: "+h.Contact(), "Content-Type: application/sdp")
+	return h.Text(r), nil
 }
