@@ -344,7 +344,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
-		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w), Waiver: waiver(w)},
+		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w), Waiver: waiver(w), Wall: w.Clock.Wall},
 		pcscf.Ports{Gm: c.Door, Iq: w.Tape.iq(w.Iq), Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf)), Codes: c.codes(), Voucher: c.vouches(w)}); err != nil {
 		return err
 	}

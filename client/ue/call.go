@@ -191,10 +191,10 @@ func (c *Call) Result() Event {
 // Peer returns the URI of the other end, and whether the network asserts it (RFC 3325). It does not change.
 func (c *Call) Peer() (uri string, asserted bool) { return c.peer, c.asserted }
 
-// Call begins a call to target, a SIP or tel URI, and returns when the INVITE has left; events tell the rest. Errors: ErrURI,
+// Call begins a call to target, a SIP or tel URI or an emergency service (urn:service:sos, RFC 5031 4.2), and returns when the INVITE has left; events tell the rest. Errors: ErrURI,
 // ErrNotRegistered, ErrBusy, ErrConnect, ErrTooLarge, or the media socket's.
 func (u *UE) Call(ctx context.Context, target string, v Voice) (*Call, error) {
-	if err := checkTarget(target); err != nil {
+	if err := checkTarget(target); err != nil && !isEmergency(target) {
 		return nil, err
 	}
 	var c *Call

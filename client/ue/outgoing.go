@@ -203,6 +203,8 @@ func (c *Call) stands(told Event, answer []byte, v Vouched, err error) {
 	switch {
 	case c.phase != standing:
 		return // hung up meanwhile
+	case err != nil && isEmergency(c.target):
+		c.u.log.Warn("who answers an emergency call is not vouched for", "error", err)
 	case err != nil:
 		c.u.log.Warn("answer refused", "error", err)
 		c.voice.failure = err

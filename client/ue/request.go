@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
@@ -115,6 +116,12 @@ func checkTarget(target string) error {
 		return fmt.Errorf("%w: %q", ErrURI, target)
 	}
 	return nil
+}
+
+// isEmergency reports whether target is an emergency service: "urn:service:sos", or that and one of its kinds.
+func isEmergency(target string) bool {
+	kind, is := strings.CutPrefix(target, "urn:service:sos")
+	return is && strings.Trim(kind, ".abcdefghijklmnopqrstuvwxyz-") == "" && (kind == "" || kind[0] == '.')
 }
 
 // SendMessage sends an instant message (RFC 3428) and returns when it was accepted: nil, *StatusError, ErrURI, ErrNotRegistered,

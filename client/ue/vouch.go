@@ -24,7 +24,7 @@ type Vouching struct {
 	// must end. It is asked for no URL of anybody else: who could name others would learn who is called, and when.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
 	// Required refuses every call that the network does not vouch for: 428 to who calls, BYE to who answers. Without it such a call is one of
-	// which nothing is known. What is signed and false is refused in any case.
+	// which nothing is known. What is signed and false is refused in any case. An emergency call is ended for neither.
 	Required bool
 }
 

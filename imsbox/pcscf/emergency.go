@@ -1,7 +1,11 @@
 package pcscf
 
 import (
+	"strings"
+	"time"
+
 	"imsafe/hop"
+	"imsafe/proto/passport"
 	"imsafe/proto/sip"
 	"imsafe/secure"
 )
@@ -29,4 +33,46 @@ func unanswered(status int) bool {
 		return true
 	}
 	return status/100 == 5
+}
+
+// The media of an emergency call are anchored where this network knows that the other end can do what the anchor does: where one of its own users
+// answers. The call is refused for nothing that the media lack: not for keys in clear, nor for want of a port or of somebody who vouches.
+
+// emergenciesAtHome reports whether a user of this network answers emergency calls.
+func (p *PCSCF) emergenciesAtHome() bool {
+	_, host, _ := strings.Cut(p.answersEmergencies, "@")
+	return host != "" && host == p.cfg.Emergency.Domain
+}
+
+// refusal is the status that refuses an offer: of an emergency call none, whose media are left alone then. c.mu is held.
+func (c *call) refusal(initial bool, status int) int {
+	if !c.urgent || !initial {
+		return status
+	}
+	c.exempt = true
+	if session := c.session; session != 0 {
+		c.session, c.media = 0, nil
+		c.p.calls.mu.Lock()
+		delete(c.p.calls.named, session)
+		c.p.calls.mu.Unlock()
+		c.p.ports.Iq.Release(session)
+	}
+	return 0
+}
+
+// vouchForEmergency signs the media keys of an emergency call, which passes no S-CSCF of the caller: who calls, if he has shown that, and nobody
+// otherwise (RFC 8224 4.1). A call that cannot be signed goes on.
+func (p *PCSCF) vouchForEmergency(m *sip.Message) {
+	to, known := sip.PublicIdentity(m.RequestURI())
+	if p.ports.Voucher == nil || p.cfg.Wall == nil || !known {
+		return
+	}
+	t := &passport.PASSporT{Orig: passport.Identity{URI: "sip:anonymous@" + anonymousHost}, Dest: []passport.Identity{passport.IdentityOf(to)},
+		Keys: passport.KeysOf(m.Body()), IssuedAt: time.Unix(p.cfg.Wall().Unix(), 0)}
+	if who, ok := sip.PublicIdentity(m.Get(sip.HdrPAssertedIdentity)); ok && !wantsAnonymity(m) {
+		t.Orig = passport.IdentityOf(who)
+	}
+	if p.ports.Voucher.Sign(t) == nil {
+		m.Append(sip.HdrIdentity, t.AppendIdentity(nil))
+	}
 }

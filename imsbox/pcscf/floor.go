@@ -50,6 +50,10 @@ func (c *call) allows(side iq.Side, k sdp.Keying) bool {
 		return true
 	case side == iq.Access && k == sdp.PlainRTP && c.standing.waived:
 		return true
+	case side == iq.Access && c.urgent: // whatever the telephone can
+		c.standing.confidential = c.standing.confidential || k == sdp.SDES
+		c.standing.waived = c.standing.waived || k == sdp.PlainRTP
+		return true
 	}
 	if c.belowFloor(k) {
 		return false

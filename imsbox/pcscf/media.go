@@ -29,7 +29,8 @@ type call struct {
 	key      callKey
 	user     string // whose ports they are: the client's default identity
 	family   iq.Family
-	exempt   bool // an emergency call: its media are left alone
+	urgent   bool // an emergency call: it is refused for nothing that its media lack
+	exempt   bool // its media are left alone
 	walking  int  // INVITEs under way; guarded by the table of calls
 	standing floor
 
@@ -65,12 +66,12 @@ func (p *PCSCF) Anchored() int {
 }
 
 // begin takes down a call that an INVITE begins; nil where media are not anchored. A call that is there already is a repetition.
-func (p *PCSCF) begin(in hop.Inbound, client secure.Association, caller, exempt bool) *call {
+func (p *PCSCF) begin(in hop.Inbound, client secure.Association, caller, urgent bool) *call {
 	if p.ports.Iq == nil || in.Msg.Method() != sip.INVITE {
 		return nil
 	}
 	k := callKey{client, caller, string(in.Msg.Get(sip.HdrCallID)), string(in.Msg.FromTag())}
-	c := &call{p: p, key: k, exempt: exempt, user: p.userOf(client), family: p.familyOf(client), standing: p.floorOf(client), due: map[string]*exchange{}}
+	c := &call{p: p, key: k, urgent: urgent, exempt: urgent && !p.emergenciesAtHome(), user: p.userOf(client), family: p.familyOf(client), standing: p.floorOf(client), due: map[string]*exchange{}}
 	t := p.calls
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -23,19 +23,22 @@ type negotiation struct {
 
 // negotiate rewrites the description of a request, if it has one, for the other side. status is that of the refusal, 0 if it goes on.
 func (c *call) negotiate(in hop.Inbound, from iq.Side, initial bool) (n *negotiation, status int) {
-	if c == nil || c.exempt {
+	if c == nil {
+		return nil, 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.exempt {
 		return nil, 0
 	}
 	n = &negotiation{c: c, from: from, method: in.Msg.Method(), initial: initial}
 	if hidesDescription(in.Msg) {
-		return nil, 488
+		return nil, c.refusal(initial, 488)
 	}
 	body, has := descriptionOf(in.Msg)
 	if !has {
 		return n, 0
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.over {
 		return n, 481
 	}
@@ -52,13 +55,16 @@ func (c *call) negotiate(in hop.Inbound, from iq.Side, initial bool) (n *negotia
 	}
 	offer, x, err := c.offer(from, body)
 	if err != nil {
-		return nil, refusalOf(err)
+		return nil, c.refusal(initial, refusalOf(err))
 	}
 	n.x = x
 	keys := passport.KeysOf(in.Msg.Body())
 	describe(in.Msg, offer)
-	if from == iq.Core {
+	switch {
+	case from == iq.Core:
 		c.p.vouchAnew(in.Msg, keys)
+	case c.urgent && initial:
+		c.p.vouchForEmergency(in.Msg)
 	}
 	return n, 0
 }
@@ -182,8 +188,8 @@ func both(first, then hop.Up) hop.Up {
 }
 
 // anchorCall forwards an INVITE that comes from a side and begins a call of a client, and reserves its media until it has failed.
-func (p *PCSCF) anchorCall(x *hop.Exchange, in hop.Inbound, client secure.Association, from iq.Side, exempt bool, forward func(up hop.Up) hop.Reply) hop.Reply {
-	c := p.begin(in, client, from == iq.Access, exempt)
+func (p *PCSCF) anchorCall(x *hop.Exchange, in hop.Inbound, client secure.Association, from iq.Side, urgent bool, forward func(up hop.Up) hop.Reply) hop.Reply {
+	c := p.begin(in, client, from == iq.Access, urgent)
 	if c == nil {
 		return forward(nil)
 	}

@@ -33,10 +33,11 @@ type Config struct {
 	// DerivePrivate lets a client register that names no private identity: it follows from the public one (TS 23.003
 	// 13.4B). For SIP Digest: softphones name it when they are challenged, and not before.
 	DerivePrivate bool
-	Budget        Budget        // what each user may send
-	Emergency     gm.Emergency  // what an emergency call is, and where it goes
-	Waiver        Waiver        // whose media may go in clear
-	RemoveAfter   time.Duration // how long an association outlives its de-registration: 64*T1 on Gm
+	Budget        Budget           // what each user may send
+	Emergency     gm.Emergency     // what an emergency call is, and where it goes
+	Waiver        Waiver           // whose media may go in clear
+	Wall          func() time.Time // of what this function signs itself; nil: it signs nothing of its own
+	RemoveAfter   time.Duration    // how long an association outlives its de-registration: 64*T1 on Gm
 }
 
 // Ports are its reference points: Gm to the clients, Iq to the media anchor, Mw (through hop) to the I- and S-CSCF.

@@ -106,13 +106,14 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	p.assertIdentity(in)
 	restore := p.checkFrom(in)
 	in.Msg.Remove(sip.HdrRoute)
+	in.Msg.Remove(sip.HdrIdentity) // who vouches for him is the network
 	in.Msg.SetRequestURI([]byte(p.cfg.Emergency.URI))
 	in.Msg.SetString(sip.HdrPriority, "emergency")
 	p.addChargingVector(in)
 	if in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, client, towardsCore, 0)
 	}
-	r := p.anchorCall(x, in, client, iq.Access, true, func(hop.Up) hop.Reply { return p.onward(x, in, restore) })
+	r := p.anchorCall(x, in, client, iq.Access, true, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, restore)) })
 	if unanswered(r.Status()) {
 		r.Msg.Release()
 		return p.alternative(x.Respond(380, ""), client)
@@ -172,7 +173,7 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	r := p.noted(client, in, func() hop.Reply {
 		if initial {
-			return p.anchorCall(x, in, client, iq.Core, false, forward)
+			return p.anchorCall(x, in, client, iq.Core, callee != "" && callee == p.answersEmergencies, forward)
 		}
 		return p.anchor(x, in, client, iq.Core, forward)
 	})
