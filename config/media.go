@@ -38,8 +38,8 @@ func (w *CSWaiver) Ends() (time.Time, error) {
 		return time.Time{}, fmt.Errorf("until is %q and not a day such as 2027-03-31", w.Until)
 	case w.Owner == "":
 		return time.Time{}, fmt.Errorf("nobody answers for it: write owner")
-	case len(w.Identities) == 0:
-		return time.Time{}, fmt.Errorf("it is for nobody: write identities")
+	case len(w.Identities) == 0 && !w.IPsec:
+		return time.Time{}, fmt.Errorf("it is for nobody: write identities, or ipsec = true")
 	}
 	return day.AddDate(0, 0, 1), nil
 }
@@ -53,7 +53,11 @@ func (c *Config) mediaWeakenings() (all []Weakening) {
 		all = append(all, Weakening{"media-lab-plain", "clients whose signalling goes in clear may talk in clear: who reads the bearer hears them"})
 	}
 	for _, w := range c.CS.Waivers {
-		all = append(all, Weakening{"media-waiver", fmt.Sprintf("%d identities may talk in clear until %s, for which %s answers", len(w.Identities), w.Until, w.Owner)})
+		whose := fmt.Sprintf("%d identities", len(w.Identities))
+		if w.IPsec {
+			whose = "telephones with security associations"
+		}
+		all = append(all, Weakening{"media-waiver", fmt.Sprintf("%s may talk in clear until %s, for which %s answers", whose, w.Until, w.Owner)})
 	}
 	return all
 }

@@ -358,6 +358,9 @@ type CS struct {
 type CSWaiver struct {
 	// Their public identities, such as "sip:alice@ims.example.org".
 	Identities []string `toml:"identities"`
+	// Everybody who has security associations (IPsec): telephones with a SIM card, most of which know RTP in clear alone, over a radio bearer
+	// that is encrypted.
+	IPsec bool `toml:"ipsec"`
 	// Who answers for it.
 	Owner string `toml:"owner"`
 	// Last day on which it holds, such as "2027-03-31".
@@ -409,6 +412,9 @@ type Numbering struct {
 type NumberPermission struct {
 	// Their public identities, such as "sip:alice@ims.example.org".
 	Identities []string `toml:"identities"`
+	// Everybody who has security associations (IPsec): telephones with a SIM card, most of which know RTP in clear alone, over a radio bearer
+	// that is encrypted.
+	IPsec bool `toml:"ipsec"`
 	// Prefixes, each with "+". "+" is every number.
 	Prefixes []string `toml:"prefixes"`
 }

@@ -41,8 +41,41 @@ func sockets(c *config.Config) (all []socket) {
 		add("mw", "tcp", c.Mw.Listen.AddrPort)
 	}
 	add("cx", "tcp", c.Cx.Listen.AddrPort)
+	add("is", "tcp", c.IS.Listen.AddrPort)
+	add("is.enrol", "tcp", c.IS.Enrol.Listen.AddrPort)
+	add("https", "tcp", c.HTTPS.Listen.AddrPort)
 	add("metrics", "tcp", c.Metrics.Listen.AddrPort)
 	return all
+}
+
+// mediaPorts tries the ports of the media anchor. A node opens them call by call: one that is taken costs a pair, and is the node's own where one runs.
+func (x *examination) mediaPorts() {
+	for _, a := range x.Config.CS.Listen {
+		taken := 0
+		for n := range x.Config.CS.Ports {
+			at := netip.AddrPortFrom(a.Addr(), a.Port()+uint16(n))
+			err := x.host.Bind("udp", at)
+			switch {
+			case errors.Is(err, syscall.EADDRNOTAVAIL):
+				x.breaks(AddressHere, "[cs] %v: this machine has no address %v", a, a.Addr())
+				return
+			case errors.Is(err, syscall.EADDRINUSE):
+				taken++
+			case err != nil:
+				x.unchecked(MediaPorts, lookAgain, "[cs] udp %v: %v", at, err)
+				return
+			}
+		}
+		last := int(a.Port()) + x.Config.CS.Ports - 1
+		switch {
+		case taken == 0 || x.Node != nil || x.Blind:
+			x.fine(MediaPorts, "[cs] of the UDP ports %v to %d %d are taken", a, last, taken)
+		case taken == x.Config.CS.Ports:
+			x.breaks(MediaPorts, "[cs] all UDP ports %v to %d are taken, and no node runs here", a, last)
+		default:
+			x.hint(MediaPorts, "[cs] of the UDP ports %v to %d %d are taken, and no node runs here", a, last, taken)
+		}
+	}
 }
 
 // addresses tries every socket: it must be free, or held where a node runs.

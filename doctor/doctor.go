@@ -124,6 +124,7 @@ func Examine(ctx context.Context, h Host, r Resolver, p *Patient) []Finding {
 	x.files()
 	x.store()
 	x.addresses()
+	x.mediaPorts()
 	x.certificates()
 	x.encapsulation()
 	x.path()

@@ -130,6 +130,7 @@ func newWard(t *testing.T) *ward {
 	c.CI.IPsec.ESP = "on"
 	c.CI.TLS.Listen = []config.Address{{AddrPort: netip.AddrPortFrom(address, 5061)}}
 	c.CI.TLS.CertificateFile, c.CI.TLS.KeyFile = "/etc/crt", "/etc/private"
+	c.CS.Listen = []config.Address{{AddrPort: netip.AddrPortFrom(address, 20000)}}
 	if problems := c.Validate(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -250,6 +251,7 @@ func situations(t *testing.T) []situation {
 			}
 		}
 	}
+	media := func(at netip.AddrPort) bool { return at.Port() >= 20000 }
 	esp5061 := func(at netip.AddrPort) bool { return at.Port() == 5061 }
 	health := func(change func(*node.Health)) func(*ward) {
 		return func(w *ward) { w.runs(); change(w.Node.Health) }
@@ -287,6 +289,10 @@ func situations(t *testing.T) []situation {
 		{"a port for root alone", refuse(syscall.EACCES, esp5061), PortFree, Breaks, "below 1024"},
 		{"a port that cannot be tried", refuse(syscall.EMFILE, esp5061), PortFree, Unchecked, "too many open files"},
 		{"a node that does not listen", func(w *ward) { w.runs(); w.host.bind = func(string, netip.AddrPort) error { return nil } }, PortFree, Breaks, "another configuration"},
+		{"ports for media that others have", refuse(syscall.EADDRINUSE, func(at netip.AddrPort) bool { return media(at) && at.Port() < 20010 }), MediaPorts, Hint, "10 are taken"},
+		{"no port for media", refuse(syscall.EADDRINUSE, media), MediaPorts, Breaks, "all UDP ports"},
+		{"media at an address that is not here", refuse(syscall.EADDRNOTAVAIL, media), AddressHere, Breaks, "[cs] 192.0.2.1:20000"},
+		{"ports for media that cannot be tried", refuse(syscall.EMFILE, media), MediaPorts, Unchecked, "too many open files"},
 
 		{"no certificate", func(w *ward) { delete(w.host.files, "/etc/crt") }, CertFile, Breaks, "/etc/crt"},
 		{"the key of another certificate", func(w *ward) {

@@ -36,6 +36,9 @@ func waiver(w World) pcscf.Waiver {
 		if err != nil {
 			continue
 		}
+		if w.CS.Waivers[i].IPsec && ends.After(all.Associated) {
+			all.Associated = ends
+		}
 		for _, text := range w.CS.Waivers[i].Identities {
 			if identity, ok := sip.PublicIdentity([]byte(text)); ok {
 				all.Ends[identity] = ends

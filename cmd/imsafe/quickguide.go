@@ -22,7 +22,7 @@ type quickGuide struct {
 
 func guide(v *quickstartCmd, c *config.Config) *quickGuide {
 	g := &quickGuide{Domain: c.HomeDomain(), Config: v.path(configName), Zone: zone(v, c.HomeDomain()), Unit: unit(v, c), Next: next(v),
-		Notes: remarks(v)}
+		Notes: remarks(v, c)}
 	if v.Volte {
 		g.PacketCore, g.Telephone = packetCore(v), telephone(v, c.HomeDomain())
 	}
@@ -64,6 +64,7 @@ func zone(v *quickstartCmd, domain string) string {
 	for _, at := range v.Listen {
 		fmt.Fprintf(&b, "pcscf      IN %-5s %v\n", recordOf(at), at)
 	}
+	fmt.Fprintf(&b, "cs         IN %-5s %v\n", recordOf(v.Listen[0]), v.Listen[0])
 	b.WriteString("ns         IN A     192.0.2.53 ; the name server itself: put its address here\n")
 	return b.String()
 }
@@ -93,7 +94,7 @@ func packetCore(v *quickstartCmd) map[string]string {
 		}
 	}
 	lines["srsran"] = "srsRAN: srsEPC of srsRAN 4G has no setting for the P-CSCF and one APN, so telephones cannot find the IMS by it. Use its radio\n(srsENB, or the gNB of srsRAN Project) with Open5GS; subscribers come over with `imsafe user import --format srsran`."
-	lines["route"] = "No NAT between telephones and this machine: exempt this address from masquerading on the packet gateway, and give this machine a\nroute back to their subnet. IP protocol 50 (ESP), UDP 4500 and fragments must come through."
+	lines["route"] = "No NAT between telephones and this machine: exempt this address from masquerading on the packet gateway, and give this machine a\nroute back to their subnet. IP protocol 50 (ESP), UDP 4500, fragments, and the ports for media must come through."
 	return lines
 }
 
@@ -144,16 +145,23 @@ func next(v *quickstartCmd) []string {
 	}
 	if v.Systemd {
 		return []string{"useradd --system --no-create-home imsafe", "systemctl enable --now imsafe", "CREDENTIALS_DIRECTORY=" + v.Dir + " imsafe doctor" + at,
+			"imsafe ca new /media/stick/root.pem" + at + "   # then take the stick away",
 			"imsafe user import subscribers.csv" + at + "   # or --format open5gs|pyhss|srsran"}
 	}
-	return []string{"imsafe doctor" + at, "imsafe user import subscribers.csv" + at + "   # or --format open5gs|pyhss|srsran", "imsafe run" + at}
+	return []string{"imsafe doctor" + at, "imsafe ca new /media/stick/root.pem" + at + "   # then take the stick away",
+		"imsafe user import subscribers.csv" + at + "   # or --format open5gs|pyhss|srsran", "imsafe run" + at}
 }
 
 // remarks are what the operator should know of what was made.
-func remarks(v *quickstartCmd) (all []string) {
+func remarks(v *quickstartCmd, c *config.Config) (all []string) {
 	all = append(all, "Keep a copy of "+v.path(sealingKey)+" away from this host and from the backups: without it no K can be read.")
 	if v.TLS {
 		all = append(all, "Clients over TLS trust "+v.path(authority)+" (imsafe ue --ca). The key of that authority was not kept: when the certificate ends, in 397 days, make a new pair, or use one of your own authority.")
+	}
+	all = append(all, fmt.Sprintf("Calls pass the media anchor: clients reach UDP ports %d to %d, and TCP port %d for the certificates of the network's signer, which is made by imsafe ca new.",
+		firstMediaPort, firstMediaPort+c.CS.Ports-1, httpsPort))
+	if len(c.CS.Waivers) > 0 {
+		all = append(all, "Telephones with a SIM card may have RTP in clear, over their encrypted radio bearer, until "+c.CS.Waivers[0].Until+": a waiver, logged at each start. Without [[cs.waiver]] only those call that can do SRTP.")
 	}
 	switch {
 	case v.Handset:

@@ -100,7 +100,36 @@ func (v *quickstartCmd) configuration() *config.Config {
 	if v.Handset {
 		c.CI.IPsec.Profile = "handset"
 	}
+	v.protectMedia(&c)
 	return &c
+}
+
+// Where media and the pages of the door C-S are. The range lies below the ports that systems give to those who ask for none.
+const (
+	firstMediaPort = 20000
+	httpsPort      = 8443 // no capability is needed for it
+)
+
+// waiverLife is how long telephones may have RTP in clear before somebody has to think about it again.
+const waiverLife = 365 * 24 * time.Hour
+
+// protectMedia lets calls pass the anchor, at one address of each family, and clients fetch what vouches for the media keys. Telephones with a SIM
+// card know RTP in clear alone, most of them: they get a waiver that somebody answers for.
+func (v *quickstartCmd) protectMedia(c *config.Config) {
+	family := map[bool]bool{}
+	for _, at := range v.Listen {
+		if !family[at.Is4()] {
+			family[at.Is4()] = true
+			c.CS.Listen = append(c.CS.Listen, config.Address{AddrPort: netip.AddrPortFrom(at, firstMediaPort)})
+		}
+	}
+	if len(v.Listen) > 0 {
+		c.HTTPS.Listen = config.Address{AddrPort: netip.AddrPortFrom(v.Listen[0], httpsPort)}
+	}
+	if v.Volte {
+		until := shard.RealClock().Wall().Add(waiverLife).Format(time.DateOnly)
+		c.CS.Waivers = []config.CSWaiver{{IPsec: true, Owner: "who ran imsafe quickstart --volte", Until: until}}
+	}
 }
 
 // The names of the files.

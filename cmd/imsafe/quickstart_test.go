@@ -79,7 +79,7 @@ func TestQuickstart_to_a_registered_telephone(t *testing.T) {
 	stop := d.start()
 	defer stop()
 	found := d.examined(exitDone, "doctor")
-	for _, code := range []string{"D-NODE", "D-ESP-RAW", "D-ESP-LOOP", "D-ESP-UDP", "D-FRAGMENTS", "D-CERT", "D-CERT-NAME", "D-STORE", "D-SEALING-KEY", "D-PORT", "D-CLOCK-JUMP"} {
+	for _, code := range []string{"D-NODE", "D-ESP-RAW", "D-ESP-LOOP", "D-ESP-UDP", "D-FRAGMENTS", "D-CERT", "D-CERT-NAME", "D-STORE", "D-SEALING-KEY", "D-PORT", "D-MEDIA-PORTS", "D-CLOCK-JUMP"} {
 		if found[code].Level != doctor.Fine {
 			t.Errorf("%+v", found[code])
 		}
@@ -188,9 +188,10 @@ func TestQuickstart_says_what_others_need(t *testing.T) {
 		words, never []string
 	}{
 		{"telephones", []string{"--volte", "--listen", "2001:db8::1"}, []string{"p-cscf:\n      - 127.0.0.1\n      - 2001:db8::1\n", "ipv4: 127.0.0.1", "QCI", "_sip._udp  IN SRV   0 0 5060 pcscf",
-			"pcscf      IN AAAA  2001:db8::1", "AmbientCapabilities=CAP_NET_RAW\n", "no setting for the P-CSCF", "imsafe doctor -c", "IMSI@" + quickDomain, "must agree on AES-GCM"}, []string{"5061", "LoadCredential=", "weakening, logged"}},
+			"pcscf      IN AAAA  2001:db8::1", "AmbientCapabilities=CAP_NET_RAW\n", "no setting for the P-CSCF", "imsafe doctor -c", "IMSI@" + quickDomain, "must agree on AES-GCM",
+			"UDP ports 20000 to 29999", "TCP port 8443", "RTP in clear, over their encrypted radio bearer", "imsafe ca new", "cs         IN A     127.0.0.1"}, []string{"5061", "LoadCredential=", "weakening, logged"}},
 		{"telephones that can little", []string{"--volte", "--handset"}, []string{"a weakening, logged"}, []string{"must agree on AES-GCM"}},
-		{"clients over TLS", nil, []string{"_sips._tcp IN SRV   0 0 5061 pcscf", "ca.crt", "CapabilityBoundingSet=\n"}, []string{"p-cscf", "CAP_NET_RAW", "5060"}},
+		{"clients over TLS", nil, []string{"_sips._tcp IN SRV   0 0 5061 pcscf", "ca.crt", "CapabilityBoundingSet=\n", "UDP ports 20000 to 29999"}, []string{"p-cscf", "CAP_NET_RAW", "5060", "RTP in clear"}},
 		{"systemd", []string{"--volte", "--tls", "--systemd"}, []string{"LoadCredential=sealing.key:", "LoadCredential=pcscf.key:", "User=imsafe", "CREDENTIALS_DIRECTORY=", "systemctl enable --now imsafe"}, []string{"\nimsafe run"}},
 	} {
 		t.Run(s.name, func(t *testing.T) {
@@ -212,6 +213,9 @@ func TestQuickstart_says_what_others_need(t *testing.T) {
 			c, err := config.Parse(configName, []byte(d.read("etc/"+configName)))
 			if err != nil || c.HomeDomain() != quickDomain || c.Node.Lab {
 				t.Errorf("%+v %v", c, err)
+			}
+			if len(c.CS.Listen) == 0 || c.CS.Listen[0].String() != "127.0.0.1:20000" || c.HTTPS.Listen.String() != "127.0.0.1:8443" || len(c.CS.Waivers) > 0 != slices.Contains(s.args, "--volte") {
+				t.Errorf("[cs] %+v, [https] %+v", c.CS, c.HTTPS)
 			}
 			weak := slices.ContainsFunc(c.Weakenings(), func(w config.Weakening) bool { return w.Name == "ipsec-handset" })
 			if weak != slices.Contains(s.args, "--handset") {

@@ -21,14 +21,19 @@ type floor struct {
 // Waiver says whose media may go in clear. The zero value is nobody's.
 type Waiver struct {
 	Ends map[string]time.Time // public identities, in canonical form, and until when
-	Wall func() time.Time     // needed with Ends
-	Lab  bool                 // everybody's whose signalling goes in clear too: of a laboratory
+	// Associated is until when everybody may who has security associations (TS 33.203): a telephone on a radio bearer that is encrypted.
+	Associated time.Time
+	Wall       func() time.Time // needed with Ends and Associated
+	Lab        bool             // everybody's whose signalling goes in clear too: of a laboratory
 }
 
 // floorOf returns the floor of a client.
 func (p *PCSCF) floorOf(client secure.Association) floor {
 	f := floor{confidential: p.ports.Gm.Confidential(client)}
 	f.waived = p.cfg.Waiver.Lab && !f.confidential
+	if ends := p.cfg.Waiver.Associated; !ends.IsZero() && p.ports.Gm.Address(client) != "" {
+		f.waived = f.waived || p.cfg.Waiver.Wall().Before(ends)
+	}
 	if len(p.cfg.Waiver.Ends) == 0 {
 		return f
 	}

@@ -135,15 +135,36 @@ func TestAnchoredCall_of_a_client_that_is_lost(t *testing.T) {
 	in.Hangup() // whoever has no connection has to find out himself
 }
 
-// TestAnchoredCalls_in_clear: a node without a waiver refuses them, one with it lets them be, and says so when it starts.
+// TestAnchoredCalls_in_clear: a node without a waiver refuses them, one with it lets them be, and says so when it starts. One for telephones with
+// security associations is for nobody else.
 func TestAnchoredCalls_in_clear(t *testing.T) {
-	for name, waived := range map[string]bool{"refused": false, "waived": true} {
+	const nobody, named, telephones = "nobody", "named", "telephones"
+	for name, c := range map[string]struct {
+		waiver    string
+		transport ue.Transport
+		waived    bool
+	}{
+		"refused":                       {nobody, ue.TLS, false},
+		"waived":                        {named, ue.TLS, true},
+		"refused to telephones":         {nobody, ue.IPsecUDP, false},
+		"waived for telephones":         {telephones, ue.IPsecUDP, true},
+		"waived for telephones, by TLS": {telephones, ue.TLS, false},
+	} {
 		t.Run(name, func(t *testing.T) {
-			users := live.NewUsers("plain", 2, live.AKAv2)
-			node := live.Start(t, live.Options{Configure: func(c *config.Config) {
-				anchors(c)
-				if waived {
-					c.CS.Waivers = []config.CSWaiver{{Identities: []string{users[0].IMPU, users[1].IMPU}, Owner: "the laboratory", Until: "2099-12-31"}}
+			scheme, waived := live.AKAv2, c.waived
+			if c.transport != ue.TLS {
+				scheme = live.AKAv1
+			}
+			users := live.NewUsers("plain", 2, scheme)
+			node := live.Start(t, live.Options{Configure: func(to *config.Config) {
+				anchors(to)
+				switch waiver := (config.CSWaiver{Owner: "the laboratory", Until: "2099-12-31"}); c.waiver {
+				case named:
+					waiver.Identities = []string{users[0].IMPU, users[1].IMPU}
+					to.CS.Waivers = append(to.CS.Waivers, waiver)
+				case telephones:
+					waiver.IPsec = true
+					to.CS.Waivers = append(to.CS.Waivers, waiver)
 				}
 			}})
 			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
@@ -154,7 +175,7 @@ func TestAnchoredCalls_in_clear(t *testing.T) {
 			free := node.Media.Free()
 			var parties []*live.UE
 			for _, u := range users {
-				x, err := node.UE(u, ue.TLS, func(c *ue.Config) { c.Lab, c.PlainRTP = true, true })
+				x, err := node.UE(u, c.transport, func(c *ue.Config) { c.Lab, c.PlainRTP = true, true })
 				if err != nil {
 					t.Fatal(err)
 				}
