@@ -25,6 +25,7 @@ type client struct {
 	keying sdp.Keying
 	key    sdp.Crypto
 	told   func(*rtpport.Frame) // in the place of heard, for benchmarks; set while nothing comes
+	stop   func()               // waits until it has ended; twice is harmless
 	mu     sync.Mutex
 	heard  [][]byte
 }
@@ -50,7 +51,8 @@ func newClient(t testing.TB, address string, keying sdp.Keying) *client {
 	}
 	done := make(chan error, 1)
 	go func() { done <- c.Run(t.Context()) }()
-	t.Cleanup(func() { c.Close(); <-done })
+	c.stop = sync.OnceFunc(func() { c.Close(); <-done })
+	t.Cleanup(c.stop)
 	return c
 }
 
@@ -140,13 +142,19 @@ type half struct {
 
 func newHalf(t testing.TB, g *Gateway, c *client) *half {
 	t.Helper()
+	h := reserve(t, g, c)
+	c.join(t, h.Ends[iq.Access], c.remote(h.Ends[iq.Access]))
+	return h
+}
+
+// reserve makes the half that the client joins.
+func reserve(t testing.TB, g *Gateway, c *client) *half {
+	t.Helper()
 	m := iq.Medium{User: c.Local().String(), Kind: "audio", Suites: sdp.Suites()}
 	m.Families[iq.Access] = iq.FamilyOf(c.Local().Addr())
 	st, err := g.Reserve(0, m)
 	must(t, err)
-	r := c.remote(st.Ends[iq.Access])
-	must(t, g.Configure(st.Session, st.Number, iq.Access, 0, r))
-	c.join(t, st.Ends[iq.Access], r)
+	must(t, g.Configure(st.Session, st.Number, iq.Access, 0, c.remote(st.Ends[iq.Access])))
 	return &half{c, st}
 }
 
@@ -166,10 +174,7 @@ func (h *half) through(g *Gateway, access, core bool) {
 func call(t testing.TB, g *Gateway, a, b *client) (*half, *half) {
 	t.Helper()
 	x, y := newHalf(t, g, a), newHalf(t, g, b)
-	must(t, g.Configure(y.Session, 0, iq.Core, 1, x.core()))
-	must(t, g.Configure(x.Session, 0, iq.Core, 5, y.core()))
-	x.through(g, true, true)
-	y.through(g, true, true)
+	link(t, g, x, y)
 	for _, c := range []*client{a, b} {
 		select {
 		case <-c.Ready():
@@ -178,6 +183,15 @@ func call(t testing.TB, g *Gateway, a, b *client) (*half, *half) {
 		}
 	}
 	return x, y
+}
+
+// link lets two halves lead to each other.
+func link(t testing.TB, g *Gateway, x, y *half) {
+	t.Helper()
+	must(t, g.Configure(y.Session, 0, iq.Core, 1, x.core()))
+	must(t, g.Configure(x.Session, 0, iq.Core, 5, y.core()))
+	x.through(g, true, true)
+	y.through(g, true, true)
 }
 
 // talk sends frames both ways until each end has heard some: the other leg of the anchor may get its keys a moment later.

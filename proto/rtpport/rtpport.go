@@ -287,6 +287,9 @@ func (l *Leg) begin() {
 
 // touch reads a word of each part of the leg that a packet will ask for. See thread.fetch.
 func (l *Leg) touch() uint32 {
+	if !l.ready.is() {
+		return 0 // somebody still writes there
+	}
 	return uint32(l.remote.Port()) + uint32(l.rate.packets) + uint32(l.rx.tag) + l.rx.few[0].ssrc + uint32(l.counters.PacketsIn.Load()) +
 		l.cfg.Rate.Packets + uint32(l.cfg.ReplayWindow)
 }
