@@ -30,7 +30,7 @@ const gather = time.Millisecond
 type PollerConfig struct {
 	// Threads that read; at least one.
 	Threads int
-	// Failed, if not nil, is told of a port whose socket has failed for good, and that is read no more.
+	// Failed, if not nil, is told of a port whose socket has failed for good, and that is read no more; of a thread that has, with nil.
 	Failed func(*Port, error)
 	// Unsent, if not nil, is told of each packet that the system refused after Port.Send had taken it.
 	Unsent func()

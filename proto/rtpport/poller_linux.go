@@ -93,8 +93,9 @@ func (t *thread) run() {
 	began := time.Now()
 	for !t.ended.Load() {
 		n, err := t.wait(gathering)
-		if err != nil {
-			return // the epoll instance is gone: nothing can be heard any more
+		if err != nil { // of an epoll instance that is there, nothing is known that could fail
+			t.fail(nil, err)
+			return
 		}
 		now := time.Now()
 		if gathering {
@@ -112,15 +113,15 @@ func (t *thread) run() {
 
 // wait returns how many ports have something. While the thread gathers it has slept, and does not wait; where nothing came in that time it waits
 // the next time.
-func (t *thread) wait(gathering bool) (int, error) {
+func (t *thread) wait(gathering bool) (n int, err error) {
 	if gathering {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(t.epoll), uintptr(unsafe.Pointer(&t.events[0])), uintptr(len(t.events)), 0, 0, 0)
-		if errno != 0 {
-			return 0, errno
+		r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(t.epoll), uintptr(unsafe.Pointer(&t.events[0])), uintptr(len(t.events)), 0, 0, 0)
+		if n = int(r); errno != 0 {
+			n, err = 0, errno
 		}
-		return int(n), nil
+	} else {
+		n, err = unix.EpollWait(t.epoll, t.events[:], -1)
 	}
-	n, err := unix.EpollWait(t.epoll, t.events[:], -1)
 	if err == unix.EINTR {
 		return 0, nil
 	}
@@ -183,12 +184,16 @@ func (t *thread) read(a *arrived) bool {
 	default:
 		if p.failures++; p.failures > maxFailures {
 			t.remove(p)
-			if t.failed != nil {
-				t.failed(p, err)
-			}
+			t.fail(p, err)
 		}
 	}
 	return false
+}
+
+func (t *thread) fail(p *Port, err error) {
+	if t.failed != nil {
+		t.failed(p, err)
+	}
 }
 
 // stop makes run end.
