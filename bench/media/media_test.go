@@ -22,7 +22,6 @@ type plain struct {
 	t     *testing.T
 	socks []*net.UDPConn
 	wrong bool // lead each call's first end to itself
-	keys  [2]Key
 	wg    sync.WaitGroup
 }
 
