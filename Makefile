@@ -5,6 +5,7 @@
 #   make check    format, vet, staticcheck and the tests that hold the house (check/)
 #   make fuzz     every fuzz target for FUZZTIME, within FUZZBUDGET seconds
 #   make attack   every attack of the catalogue on a target of its own, with its controls on and off; evidence in .cache/evidence
+#   make target   attacks aimed at imsafe and at Kamailio's IMS as at foreign systems: what is said, and what is so, must agree (half a minute)
 #   make soak     a node for SOAK (an hour) with clients that come and go, calls and floods: what it holds must not grow; prints a table
 #   make prove    the same, and what follows from it: a signed bundle with a page for people in .cache/proof
 #   make bench    the benchmarks of the hot paths, in benchstat's form
@@ -26,7 +27,7 @@ BENCHCOUNT  ?= 1
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: build setup test check fuzz soak bench generate vuln attack prove clean
+.PHONY: build setup test check fuzz soak bench generate vuln attack target prove clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/imsafe ./cmd/imsafe
@@ -76,6 +77,10 @@ vuln:
 
 attack: build
 	bin/imsafe attack run --evidence .cache/evidence
+
+target:
+	$(GO) test -count=1 -run TestTarget ./test/foreign/kamailio
+	$(GO) test -count=1 -run 'TestAimed|TestAttack_target' ./cmd/imsafe
 
 prove: build
 	bin/imsafe prove --out .cache/proof --key .cache/runner.key

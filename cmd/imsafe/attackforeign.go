@@ -153,7 +153,7 @@ func (v *attackRunCmd) aimAt(ctx context.Context, a *app, t *targetfile.Target, 
 		a.print(results)
 	}
 	v.tellForeigns(a, results)
-	return gotThrough(results)
+	return a.said(gotThrough(results))
 }
 
 // tellForeign is one line for people.
