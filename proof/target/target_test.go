@@ -169,7 +169,7 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		for _, access := range []attack.Access{attack.UDP, attack.TCP, attack.TLS} {
-			at := x.Site.Edge(access)
+			at := x.Site.At(access)
 			if at.IsValid() && !at.Addr().IsLoopback() && (!at.Addr().IsPrivate() || !x.Fence.Holds(at.Addr())) {
 				t.Errorf("%v is a target", at)
 			}
