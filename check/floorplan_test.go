@@ -110,7 +110,7 @@ var floorPlan = []row{
 	// What stands on top. Only these see the whole.
 	{"node", "proto/* secure secure/mint policy config trace trace/ladder store store/* ca refpoint/* refpoint/*/*wire hop hop/node " +
 		"decisions iface/* imsbox/* servicebox/* client/*", "prometheus x/sync x/sys x/net", ""},
-	{"web", "node trace trace/ladder secure policy proof/evidence", "", "test/live client/*"},
+	{"web", "node trace trace/ladder secure policy proof/evidence", "", "test/live test/browser client/*"},
 	// The doctor words what others found: the answers of a running node, the view of the HSS. The machine is behind an interface of
 	// its own, and doctor/host is that machine.
 	{"doctor", "config node imsbox/hss proto/aka proto/sip proto/siptransport", "", "ca"},

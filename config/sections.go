@@ -22,6 +22,7 @@ type Config struct {
 	Store        Store        `toml:"store"`
 	Management   Management   `toml:"management"`
 	Metrics      Metrics      `toml:"metrics"`
+	Page         Page         `toml:"page"`
 	Log          Log          `toml:"log"`
 	Timers       Timers       `toml:"timers"`
 }
@@ -474,6 +475,13 @@ type Management struct {
 type Metrics struct {
 	// Address and port. Empty: off.
 	Listen Address `toml:"listen"`
+}
+
+// Page is what the operator sees in a browser, beside the metrics and with a login (imsafe page).
+type Page struct {
+	// How many of the last calls and registrations are kept with all their messages, in memory, for imsafe trace and the page: identities, headers and
+	// protection, never keys or bodies. It costs some microseconds for each message. 0: none.
+	Ladders int `toml:"ladders"`
 }
 
 // Log goes to standard error.

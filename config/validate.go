@@ -48,6 +48,7 @@ func (c *Config) Validate() Problems {
 	f.refuse(c.Store.Window.Std() > 100*time.Millisecond, "store.window", "", "%s is more than 100ms: every registration would wait that long", c.Store.Window)
 	f.refuse(c.Store.Cache < 1<<20, "store.cache", "", "%s is less than 1MiB", c.Store.Cache)
 	f.refuse(c.Metrics.Listen.IsValid() && !c.Metrics.Listen.Addr().IsLoopback(), "metrics.listen", "listen on 127.0.0.1 and let a server with a login forward to it", "metrics have no login, so they stay on loopback")
+	f.refuse(c.Page.Ladders < 0 || c.Page.Ladders > 1024, "page.ladders", "64 is what one person looks through", "%d is not between 0 and 1024: one may take 100 kB of memory", c.Page.Ladders)
 	oneOf(f, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(f, "log.format", c.Log.Format, "text", "json")
 	return f.problems

@@ -63,6 +63,8 @@ type Options struct {
 	Ladders int
 	// Page is served beside the metrics, which have /metrics; nil for none. It looks at the Host itself.
 	Page http.Handler
+	// PageCode makes a code that lets somebody in to it once, for the verb page.code.
+	PageCode func() (string, error)
 	// Transport are the bounds of the sockets of C-I; the zero value means the defaults. Counters, clock and TLS are the node's.
 	Transport siptransport.Options
 	// Owners are who owns this node at its management door; nil: root and the user that runs it. In a lab others may be said, which then are all.

@@ -251,6 +251,8 @@ func sender(p secure.Proof) string {
 		return "registered as " + p.DefaultIMPU() + ", by its association"
 	case p.Kind() == secure.KindAccess && p.IMPI() != "":
 		return "authenticated as " + p.IMPI() + ", by its association"
+	case p.Kind() == secure.KindAccess && p.Claimed() != "":
+		return "a client whose security associations were made for " + p.Claimed()
 	case p.Kind() == secure.KindAccess:
 		return "a client that has proven nothing yet"
 	case p.Kind() == secure.KindNone:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"slices"
 
 	"imsafe/ca"
 	"imsafe/iface/imsservice"
@@ -97,15 +98,20 @@ func (n *Node) verbs() map[string]management.Verb {
 	verbs["policy"] = verb(management.Viewer, n.showPolicy)
 	verbs["health"] = verb(management.Viewer, n.health)
 	verbs["log.verify"] = verb(management.Viewer, n.verifyLog)
+	verbs["page.code"] = verb(management.Operator, n.pageCode)
+	verbs["trace"] = verb(management.Operator, n.trace)
 	if n.HSS == nil {
 		for name, v := range verbs {
-			if name != "status" && name != "backup" && name != "registration.explain" && name != "policy" && name != "health" && name != "log.verify" {
+			if !slices.Contains(withoutHSS, name) {
 				verbs[name] = management.Verb{Needs: v.Needs, Do: hasNoHSS}
 			}
 		}
 	}
 	return verbs
 }
+
+// withoutHSS are the verbs of a node that has none.
+var withoutHSS = []string{"status", "backup", "registration.explain", "policy", "health", "log.verify", "page.code", "trace"}
 
 func hasNoHSS(context.Context, json.RawMessage) (any, error) {
 	return nil, &management.Error{Code: "node.no-hss", Message: "this node has no HSS", Hint: "ask the node that has it: see roles in its configuration"}
@@ -143,6 +149,8 @@ func (o *Operations) Verbs() map[string]management.Verb {
 		"registration.explain": {Needs: management.Viewer, Do: hasNoNode},
 		"policy":               {Needs: management.Viewer, Do: hasNoNode},
 		"health":               {Needs: management.Viewer, Do: hasNoNode},
+		"page.code":            {Needs: management.Operator, Do: hasNoNode},
+		"trace":                {Needs: management.Operator, Do: hasNoNode},
 
 		"log.verify": verb(management.Viewer, o.verifyLog),
 

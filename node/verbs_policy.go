@@ -17,6 +17,7 @@ type PolicyRow struct {
 	State     string   `json:"state"`                 // on, off, weakened, absent
 	By        []string `json:"weakened_by,omitempty"` // named settings
 	Refused   uint64   `json:"refused"`               // since the node started
+	Passed    uint64   `json:"passed,omitempty"`      // that it would have refused, and is off
 }
 
 // PolicyReport is the answer of the verb policy.
@@ -41,7 +42,7 @@ func (n *Node) Policy() PolicyReport {
 		r := PolicyRow{Control: row.Control.String(), Door: string(row.Door), Service: string(row.Service), Mechanism: row.Mechanism,
 			Clause: row.Clause, Level: row.Level.String()}
 		r.State, r.By = n.policy.State(row.Control)
-		r.Refused, _ = n.Gate.Counts(row.Control)
+		r.Refused, r.Passed = n.Gate.Counts(row.Control)
 		out.Rows = append(out.Rows, r)
 	}
 	for _, w := range n.policy.Weakenings() {

@@ -1,84 +1,100 @@
-// Package web is the page of a running node: what its controls have refused, what weakens them, and what the last proof of this program was worth.
+// Package web is the page of a running node: the twelve cells as they stand now, what stands behind each of them, and the ladders of its last calls and
+// registrations.
 //
-// It is for whoever sits at the machine: it answers on loopback names alone, only reads, has no script and asks nobody else for anything. It
-// serves / and /proof, the page of the proof. What it shows comes from functions that are handed in; they must be safe for concurrent use, and then
-// it is. It imports node for the words of the policy.
+// It is for the operator: it answers on loopback names alone, shows nothing before he has logged in (Login), only reads, and asks nobody else for anything.
+// Its script and its style are its own and all that a browser may load; what changes comes as events of the server. What it shows comes from functions that
+// are handed in; they must be safe for concurrent use, and then it is. It imports node and trace/ladder for their words.
 package web
 
 import (
-	"bytes"
-	"cmp"
 	"embed"
+	"encoding/json"
 	"fmt"
-	"html/template"
+	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"imsafe/node"
+	"imsafe/trace/ladder"
 )
 
-//go:embed page.html
+//go:embed page.html page.css page.js
 var files embed.FS
 
-// Cell is one of the twelve.
-type Cell struct {
-	Door, Service, State, Sign string
-	Proven, Total              int
-}
-
-// Proof is what the newest bundle is worth for this program.
-type Proof struct {
-	Cells    []Cell
-	Sentence string // how it went as a whole
-	Made     string // when, for people; "" if there is no bundle
-	Note     string // what keeps it from being trusted, or why there is none
-	Page     []byte // of the proof, for /proof; nil if there is none
-}
-
-// Config is what the page shows.
+// Config is what the page shows, and what it stands on. All of it is needed but Ladders.
 type Config struct {
-	Domain string
-	Policy func() node.PolicyReport
-	Proof  func() Proof
+	Domain  string
+	Policy  func() node.PolicyReport
+	Proof   func() Proof
+	Ladders func() *ladder.Ring // nil, or returning nil: none are kept
+	Random  io.Reader
+	Now     func() time.Time
+	// Tick delivers the time again and again until stop is called.
+	Tick func(every time.Duration) (ticks <-chan time.Time, stop func())
 }
 
-// Handler serves the page.
-func Handler(c Config) (http.Handler, error) {
-	t, err := template.ParseFS(files, "page.html")
-	if err != nil {
-		return nil, fmt.Errorf("web: %w", err)
+// Page is the page of one node.
+type Page struct {
+	Login *Login // makes the codes with which one logs in
+
+	c       Config
+	mux     *http.ServeMux
+	watcher watcher
+	streams chan struct{} // room for those who watch
+}
+
+// maxStreams is how many may watch at once.
+const maxStreams = 16
+
+// New makes the page.
+func New(c Config) *Page {
+	p := &Page{Login: NewLogin(c.Random, c.Now), c: c, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams)}
+	for _, file := range []string{"page.html", "page.css", "page.js"} {
+		path := "/" + file
+		if file == "page.html" {
+			path = "/{$}"
+		}
+		p.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { own(w, file) })
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { c.live(w, t) })
-	mux.HandleFunc("GET /proof", func(w http.ResponseWriter, r *http.Request) {
-		if page := c.Proof().Page; page != nil {
-			write(w, page)
-			return
-		}
-		http.NotFound(w, r)
-	})
-	return guard(mux), nil
+	p.mux.HandleFunc("POST /login", p.login)
+	p.mux.HandleFunc("POST /logout", p.logout)
+	p.mux.HandleFunc("GET /proof", p.known(p.proof))
+	p.mux.HandleFunc("GET /api/cells", p.known(func(w http.ResponseWriter, _ *http.Request) { answer(w, p.cells()) }))
+	p.mux.HandleFunc("GET /api/live", p.known(p.live))
+	p.mux.HandleFunc("GET /api/ladder/{id}", p.known(p.ladder))
+	p.mux.HandleFunc("GET /api/run", p.known(p.run))
+	return p
 }
 
-// guard refuses names that are not this machine's: a page of somebody else's, whose name leads here, would read what this one shows. It lets nothing
-// be framed, kept or loaded from elsewhere.
-func guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !here(r.Host) {
-			http.Error(w, "this page is for this machine: ask for it by a loopback address", http.StatusMisdirectedRequest)
-			return
-		}
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		next.ServeHTTP(w, r)
-	})
+// The content policies: of the page, which has a script of its own, and of the proof, which has none and brings its style with it.
+const (
+	policyOfPage  = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+	policyOfProof = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+// ServeHTTP implements http.Handler. It refuses names that are not this machine's (a page of somebody else's, whose name leads here, would read what this
+// one shows) and requests that another page has caused. It lets nothing be framed, kept or loaded from elsewhere.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", policyOfPage)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	switch {
+	case !here(r.Host):
+		http.Error(w, "this page is for this machine: ask for it by a loopback address", http.StatusMisdirectedRequest)
+	case foreign(r):
+		http.Error(w, "another page has caused this request", http.StatusForbidden)
+	default:
+		p.mux.ServeHTTP(w, r)
+	}
 }
 
 // here reports whether a Host is a name of loopback.
@@ -93,43 +109,156 @@ func here(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-func write(w http.ResponseWriter, page []byte) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(page) // who has gone needs no answer
+// foreign reports whether a request comes from a page of another origin, by what browsers say of it. What changes something must say where it comes from.
+func foreign(r *http.Request) bool {
+	origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
+	switch {
+	case origin != "":
+		return origin != "http://"+r.Host
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return true
+	}
+	leads := r.URL.Path == "/" && r.Header.Get("Sec-Fetch-Mode") == "navigate" // a link to the page shows nothing to whoever set it
+	return site != "" && site != "same-origin" && site != "none" && !leads
 }
 
-// live is the page as of now.
-func (c *Config) live(w http.ResponseWriter, t *template.Template) {
-	report, proof := c.Policy(), c.Proof()
-	seen := struct {
-		Domain     string
-		Proof      Proof
-		Services   []string
-		Weakenings []node.NamedWeakening
-		Refused    uint64
-		Active     []node.PolicyRow // that have refused something, most first
-		Weak       []node.PolicyRow // that are not as they should be
-		Controls   int
-	}{Domain: c.Domain, Proof: proof, Weakenings: report.Weakenings, Controls: len(report.Rows)}
-	for _, row := range report.Rows {
-		seen.Refused += row.Refused
-		if row.Refused > 0 {
-			seen.Active = append(seen.Active, row)
+// known lets those through who have logged in.
+func (p *Page) known(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !p.Login.admits(r) {
+			http.Error(w, "log in first: imsafe page prints the address with a code", http.StatusUnauthorized)
+			return
 		}
-		if row.State != "on" {
-			seen.Weak = append(seen.Weak, row)
-		}
+		next(w, r)
 	}
-	slices.SortStableFunc(seen.Active, func(a, b node.PolicyRow) int { return cmp.Compare(b.Refused, a.Refused) })
-	for _, cell := range proof.Cells {
-		if cell.Door == proof.Cells[0].Door {
-			seen.Services = append(seen.Services, cell.Service)
-		}
-	}
-	var page bytes.Buffer
-	if err := t.Execute(&page, seen); err != nil {
-		http.Error(w, "the page cannot be made", http.StatusInternalServerError)
+}
+
+// own sends a file of the page.
+func own(w http.ResponseWriter, name string) {
+	text, err := files.ReadFile(name)
+	if err != nil {
+		http.Error(w, "the page cannot be read", http.StatusInternalServerError)
 		return
 	}
-	write(w, page.Bytes())
+	w.Header().Set("Content-Type", mime.TypeByExtension(name[strings.LastIndexByte(name, '.'):]))
+	_, _ = w.Write(text) // who has gone needs no answer
 }
+
+// answer sends v.
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // who has gone needs no answer
+}
+
+// proof sends the page of the proof as it is.
+func (p *Page) proof(w http.ResponseWriter, r *http.Request) {
+	page := p.c.Proof().Page
+	if page == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Security-Policy", policyOfProof)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(page)
+}
+
+// drawn is a story with its drawing.
+type drawn struct {
+	ladder.Story
+	SVG string `json:"svg"`
+}
+
+// The widths that a drawing may have, in CSS pixels.
+const leastWidth, mostWidth = 280, 1600
+
+// draw draws a story as wide as r asks for.
+func draw(s ladder.Story, r *http.Request) drawn {
+	width, err := strconv.Atoi(r.FormValue("width"))
+	if err != nil {
+		width = 900
+	}
+	return drawn{s, s.SVG(min(max(width, leastWidth), mostWidth))}
+}
+
+// ladder sends one story of this node.
+func (p *Page) ladder(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if ring := p.ring(); err == nil && ring != nil {
+		if s, there := ring.Get(id); there {
+			answer(w, draw(s, r))
+			return
+		}
+	}
+	http.Error(w, "that story has gone: the node keeps the last ones only", http.StatusNotFound)
+}
+
+func (p *Page) ring() *ladder.Ring {
+	if p.c.Ladders == nil {
+		return nil
+	}
+	return p.c.Ladders()
+}
+
+// run sends the ladders of one run of an attack.
+func (p *Page) run(w http.ResponseWriter, r *http.Request) {
+	var stories []ladder.Story
+	if of := p.c.Proof().Stories; of != nil {
+		stories = of(r.FormValue("key"))
+	}
+	if stories == nil {
+		http.Error(w, "the bundle has no ladders of that run", http.StatusNotFound)
+		return
+	}
+	all := []drawn{}
+	for _, s := range stories {
+		all = append(all, draw(s, r))
+	}
+	answer(w, all)
+}
+
+// live sends what changes, until whoever watches has gone (server-sent events).
+func (p *Page) live(w http.ResponseWriter, r *http.Request) {
+	select {
+	case p.streams <- struct{}{}:
+		defer func() { <-p.streams }()
+	default:
+		http.Error(w, fmt.Sprintf("%d are watching already", maxStreams), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	ticks, stop := p.c.Tick(lookEvery)
+	defer stop()
+	out := http.NewResponseController(w)
+	last, quiet := "", 0
+	for {
+		now, err := json.Marshal(p.now())
+		if err != nil {
+			return
+		}
+		switch quiet++; {
+		case string(now) != last:
+			_, err = fmt.Fprintf(w, "data: %s\n\n", now)
+			last, quiet = string(now), 0
+		case quiet*int(lookEvery) > int(aliveEvery):
+			_, err = io.WriteString(w, ":\n\n") // so that the other side notices when the node has gone
+			quiet = 0
+		}
+		if err != nil || out.Flush() != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-ticks:
+		}
+		if !p.Login.admits(r) {
+			return // he has logged out, or his time is over
+		}
+	}
+}
+
+// lookEvery is how soon a change is seen, aliveEvery how often somebody is told that there was none.
+const (
+	lookEvery  = 300 * time.Millisecond
+	aliveEvery = 15 * time.Second
+)

@@ -1,73 +1,336 @@
 package web_test
 
 import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"imsafe/node"
+	"imsafe/trace/ladder"
 	"imsafe/web"
 )
 
-func serve(t *testing.T, proof web.Proof) func(method, target, host string) *httptest.ResponseRecorder {
+// pageOf makes a page with what c does not say.
+func pageOf(c web.Config) *web.Page {
+	c.Domain = "ims.example.org"
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Tick == nil {
+		c.Tick = func(every time.Duration) (<-chan time.Time, func()) {
+			t := time.NewTicker(every)
+			return t.C, t.Stop
+		}
+	}
+	if c.Proof == nil {
+		c.Proof = func() web.Proof { return web.Proof{Note: "there is none"} }
+	}
+	if c.Policy == nil {
+		c.Policy = func() node.PolicyReport { return node.PolicyReport{} }
+	}
+	return web.New(c)
+}
+
+// asking is a browser: it keeps its cookie.
+type asking struct {
+	page   *web.Page
+	cookie *http.Cookie
+}
+
+func (a *asking) ask(method, target, body string, more ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Host = "127.0.0.1:9464"
+	if method != "GET" {
+		r.Header.Set("Origin", "http://127.0.0.1:9464")
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		if r.Header.Set(more[i], more[i+1]); more[i] == "Host" {
+			r.Host = more[i+1]
+		}
+	}
+	if a.cookie != nil {
+		r.AddCookie(a.cookie)
+	}
+	w := httptest.NewRecorder()
+	a.page.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		a.cookie = c
+	}
+	return w
+}
+
+// in logs in.
+func in(t *testing.T, page *web.Page) *asking {
 	t.Helper()
-	h, err := web.Handler(web.Config{Domain: "ims.example.org", Proof: func() web.Proof { return proof }, Policy: func() node.PolicyReport {
-		return node.PolicyReport{Rows: []node.PolicyRow{{Control: "a.quiet", State: "on"}, {Control: "a.busy", Mechanism: "turns away", State: "on", Refused: 41},
-			{Control: "a.weak", State: "weakened", By: []string{"soft"}, Refused: 1}}, Weakenings: []node.NamedWeakening{{Name: "soft", Meaning: "<b>softer</b>"}}}
-	}})
+	code, err := page.Login.Code()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(method, target, host string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(method, target, nil)
-		r.Host = host
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		return w
+	a := &asking{page: page}
+	if w := a.ask("POST", "/login", `{"code":"`+code+`"}`); w.Code != http.StatusNoContent || a.cookie == nil {
+		t.Fatalf("the login: %d %s", w.Code, w.Body)
+	}
+	return a
+}
+
+// TestLogin: a code lets in once and for ten minutes; the cookie is for the server alone; what ends, ends.
+func TestLogin(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	page := pageOf(web.Config{Now: func() time.Time { return at }})
+	a := in(t, page)
+	if c := a.cookie; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.Name != "imsafe-9464" || len(c.Value) < 40 {
+		t.Errorf("the cookie: %+v", c)
+	}
+	if w := a.ask("GET", "/api/cells", ""); w.Code != http.StatusOK {
+		t.Errorf("logged in: %d", w.Code)
+	}
+	code, _ := page.Login.Code()
+	late, _ := page.Login.Code()
+	twice := &asking{page: page}
+	if w := twice.ask("POST", "/login", `{"code":"`+code+`"}`); w.Code != http.StatusNoContent {
+		t.Errorf("a second browser: %d", w.Code)
+	}
+	if w := (&asking{page: page}).ask("POST", "/login", `{"code":"`+code+`"}`); w.Code != http.StatusForbidden {
+		t.Errorf("the same code again: %d", w.Code)
+	}
+	at = at.Add(11 * time.Minute)
+	if w := (&asking{page: page}).ask("POST", "/login", `{"code":"`+late+`"}`); w.Code != http.StatusForbidden {
+		t.Errorf("a code of eleven minutes ago: %d", w.Code)
+	}
+	kept := *a.cookie
+	a.ask("POST", "/logout", "")
+	a.cookie = &kept
+	if w := a.ask("GET", "/api/cells", ""); w.Code != http.StatusUnauthorized {
+		t.Errorf("logged out, with the cookie of before: %d", w.Code)
+	}
+	if w := twice.ask("GET", "/api/cells", ""); w.Code != http.StatusOK {
+		t.Errorf("the other browser: %d", w.Code)
+	}
+	at = at.Add(12 * time.Hour)
+	if w := twice.ask("GET", "/api/cells", ""); w.Code != http.StatusUnauthorized {
+		t.Errorf("twelve hours later: %d", w.Code)
 	}
 }
 
-// TestPage: what has been refused, by whom; what is weaker; the cells in words.
-func TestPage(t *testing.T) {
-	ask := serve(t, web.Proof{Made: "yesterday", Sentence: "1 of 12 cells are proven", Page: []byte("the whole"), Cells: []web.Cell{{Door: "C-I",
-		Service: "integrity", State: "proven", Sign: "✓", Proven: 3, Total: 3}, {Door: "I-S", Service: "integrity", State: "gap", Sign: "✗"}}})
-	w := ask("GET", "/", "127.0.0.1:9464")
-	page := w.Body.String()
-	for _, want := range []string{"ims.example.org", "since it started: 42", "a.busy", "a.weak", "by soft", "&lt;b&gt;softer", "✓ proven", "✗ gap", "3 of 3", "/proof",
-		"1 of 12 cells are proven"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("%q is not on the page", want)
+// TestLogin_tries: who tries codes is held up, right ones or wrong ones, and not for ever.
+func TestLogin_tries(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	page := pageOf(web.Config{Now: func() time.Time { return at }})
+	code, _ := page.Login.Code()
+	a := &asking{page: page}
+	for i := range 10 {
+		if w := a.ask("POST", "/login", `{"code":"WRONG"}`); w.Code != http.StatusForbidden {
+			t.Errorf("try %d: %d", i, w.Code)
 		}
 	}
-	if strings.Contains(page, "a.quiet") || strings.Contains(page, "<script") || strings.Index(page, "a.busy") > strings.Index(page, "a.weak") {
-		t.Error("the page has what it should not, or in another order")
+	if w := a.ask("POST", "/login", `{"code":"`+code+`"}`); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
+		t.Errorf("after ten: %d", w.Code)
 	}
-	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") {
-		t.Errorf("the policy of the content: %q", csp)
+	at = at.Add(time.Minute)
+	if w := a.ask("POST", "/login", `{"code":"`+code+`"}`); w.Code != http.StatusNoContent {
+		t.Errorf("a minute later: %d", w.Code)
 	}
-	if w := ask("GET", "/proof", "localhost"); w.Code != http.StatusOK || w.Body.String() != "the whole" {
-		t.Errorf("the proof: %d", w.Code)
+	if w := a.ask("POST", "/login", `{"code":`+strings.Repeat(" ", 4096)); w.Code != http.StatusBadRequest {
+		t.Errorf("what is no code: %d", w.Code)
 	}
 }
 
-// TestPage_refuses: names that are not this machine's, methods that change something, and addresses that are nothing.
+// TestPage_refuses: other names, other origins, other methods; and nothing of the node before a login.
 func TestPage_refuses(t *testing.T) {
-	ask := serve(t, web.Proof{Note: "there is none"})
+	page := pageOf(web.Config{})
+	stranger, friend := &asking{page: page}, in(t, page)
 	for _, c := range []struct {
-		method, target, host string
-		want                 int
+		who            *asking
+		method, target string
+		more           []string
+		want           int
 	}{
-		{"GET", "/", "rebind.example.org:9464", http.StatusMisdirectedRequest}, {"GET", "/proof", "192.0.2.1", http.StatusMisdirectedRequest},
-		{"GET", "/", "", http.StatusMisdirectedRequest}, {"GET", "/", "[::1]:9464", http.StatusOK}, {"GET", "/", "LOCALHOST:1", http.StatusOK},
-		{"POST", "/", "127.0.0.1", http.StatusMethodNotAllowed}, {"GET", "/elsewhere", "127.0.0.1", http.StatusNotFound},
-		{"GET", "/proof", "127.0.0.1", http.StatusNotFound},
+		{stranger, "GET", "/", nil, http.StatusOK}, {stranger, "GET", "/page.js", nil, http.StatusOK}, {stranger, "GET", "/page.css", nil, http.StatusOK},
+		{stranger, "GET", "/api/cells", nil, http.StatusUnauthorized}, {stranger, "GET", "/api/live", nil, http.StatusUnauthorized},
+		{stranger, "GET", "/proof", nil, http.StatusUnauthorized}, {stranger, "GET", "/api/ladder/1", nil, http.StatusUnauthorized}, {stranger, "GET", "/api/run?key=a", nil, http.StatusUnauthorized},
+		{friend, "GET", "/api/cells", nil, http.StatusOK}, {friend, "GET", "/proof", nil, http.StatusNotFound}, {friend, "GET", "/api/ladder/1", nil, http.StatusNotFound},
+		{friend, "GET", "/api/run?key=../x", nil, http.StatusNotFound}, {friend, "GET", "/elsewhere", nil, http.StatusNotFound}, {friend, "POST", "/api/cells", nil, http.StatusMethodNotAllowed},
+		{friend, "GET", "/api/cells", []string{"Host", "rebind.example.org:9464"}, http.StatusMisdirectedRequest}, {friend, "GET", "/", []string{"Host", "192.0.2.1"}, http.StatusMisdirectedRequest},
+		{friend, "GET", "/", []string{"Host", ""}, http.StatusMisdirectedRequest}, {stranger, "GET", "/", []string{"Host", "[::1]:9464"}, http.StatusOK}, {stranger, "GET", "/", []string{"Host", "LOCALHOST"}, http.StatusOK},
+		{friend, "POST", "/logout", []string{"Origin", "http://evil.example.org"}, http.StatusForbidden}, {friend, "POST", "/logout", []string{"Origin", ""}, http.StatusForbidden},
+		{friend, "POST", "/logout", []string{"Origin", "http://127.0.0.1:9999"}, http.StatusForbidden}, {friend, "GET", "/api/cells", []string{"Origin", "null"}, http.StatusForbidden},
+		{friend, "GET", "/api/cells", []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden}, {friend, "GET", "/api/cells", []string{"Sec-Fetch-Site", "same-site"}, http.StatusForbidden},
+		{friend, "GET", "/", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}, http.StatusOK},
+		{friend, "GET", "/page.js", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, http.StatusForbidden},
 	} {
-		if w := ask(c.method, c.target, c.host); w.Code != c.want {
-			t.Errorf("%s %s at %q: %d, want %d", c.method, c.target, c.host, w.Code, c.want)
+		w := c.who.ask(c.method, c.target, "", c.more...)
+		if w.Code != c.want {
+			t.Errorf("%s %s %v: %d, want %d", c.method, c.target, c.more, w.Code, c.want)
+		}
+		csp := w.Header().Get("Content-Security-Policy")
+		for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"} {
+			if !strings.Contains(csp, part) || strings.Contains(csp, "script-src 'unsafe") {
+				t.Errorf("%s: the policy of the content is %q", c.target, csp)
+			}
 		}
 	}
-	if w := ask("GET", "/", "127.0.0.1"); !strings.Contains(w.Body.String(), "there is none") {
-		t.Error("nobody is told that there is no proof")
+}
+
+// TestPage_files: the page loads nothing from elsewhere, and has nothing in it that its own policy forbids.
+func TestPage_files(t *testing.T) {
+	a := &asking{page: pageOf(web.Config{})}
+	for path, kind := range map[string]string{"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css"} {
+		w := a.ask("GET", path, "")
+		if !strings.HasPrefix(w.Header().Get("Content-Type"), kind) {
+			t.Errorf("%s is %s", path, w.Header().Get("Content-Type"))
+		}
+		text := strings.ReplaceAll(w.Body.String(), "http://www.w3.org/2000/svg", "")
+		for _, no := range []string{"http:", "https:", "@import", "url(", "eval(", "innerHTML", "style=", "<style", "onclick=", "javascript:"} {
+			if strings.Contains(text, no) {
+				t.Errorf("%s has %q", path, no)
+			}
+		}
+	}
+}
+
+// seen is what the tests read of what changes.
+type seen struct {
+	Cells []struct {
+		State    string
+		Why      []string
+		Refusing bool
+		Refused  uint64
+	}
+	Refused uint64
+	Ladders []ladder.Head
+}
+
+// TestLive: what changes is told as it happens: a cell refuses, is weaker, is off, is passed.
+func TestLive(t *testing.T) {
+	row := node.PolicyRow{Control: "ci.integrity.a", Door: "C-I", Service: "integrity", Level: "required", State: "on", Refused: 5}
+	proof := web.Proof{Made: "then", Cells: []web.Cell{{Name: "C-I integrity", Door: "C-I", Service: "integrity", State: "proven"}, {Name: "C-S integrity", Door: "C-S", Service: "integrity", State: "proven"}}}
+	rows := make(chan node.PolicyRow, 1)
+	ticks := make(chan time.Time)
+	at := time.Unix(1_800_000_000, 0)
+	page := pageOf(web.Config{Proof: func() web.Proof { return proof }, Now: func() time.Time { return at },
+		Tick: func(time.Duration) (<-chan time.Time, func()) { return ticks, func() {} },
+		Policy: func() node.PolicyReport {
+			select {
+			case row = <-rows:
+			default:
+			}
+			return node.PolicyReport{Rows: []node.PolicyRow{row}}
+		}})
+	server := httptest.NewServer(page)
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	code, _ := page.Login.Code()
+	next := watch(t, server, code)
+	tell := func(change func(*node.PolicyRow)) seen {
+		t.Helper()
+		changed := row
+		change(&changed)
+		rows <- changed
+		ticks <- at
+		return next()
+	}
+	if s := next(); s.Cells[0].State != "proven" || s.Cells[0].Refusing || s.Refused != 5 || s.Ladders != nil {
+		t.Errorf("at first: %+v", s)
+	}
+	if s := tell(func(r *node.PolicyRow) { r.Refused++ }); !s.Cells[0].Refusing || s.Cells[1].Refusing || s.Cells[0].State != "proven" || s.Refused != 6 {
+		t.Errorf("it refuses: %+v", s)
+	}
+	if s := tell(func(r *node.PolicyRow) { r.State, r.By = "weakened", []string{"soft"} }); s.Cells[0].State != "stale" || s.Cells[1].State != "proven" || !strings.Contains(s.Cells[0].Why[0], "soft") {
+		t.Errorf("it is weaker: %+v", s)
+	}
+	if s := tell(func(r *node.PolicyRow) { r.State = "off" }); s.Cells[0].State != "gap" || s.Cells[1].State != "proven" {
+		t.Errorf("it is off: %+v", s)
+	}
+	if s := tell(func(r *node.PolicyRow) { r.Passed = 3 }); s.Cells[0].State != "gap" || !strings.Contains(s.Cells[0].Why[0], "let pass 3") {
+		t.Errorf("an attack got through: %+v", s)
+	}
+	at = at.Add(time.Minute)
+	if s := tell(func(r *node.PolicyRow) { r.State, r.Passed = "on", 0 }); s.Cells[0].State != "proven" || s.Cells[0].Refusing {
+		t.Errorf("a minute later all is well: %+v", s)
+	}
+}
+
+// watch logs in and returns what reads one event.
+func watch(t *testing.T, server *httptest.Server, code string) (next func() seen) {
+	t.Helper()
+	login, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/login", strings.NewReader(`{"code":"`+code+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	login.Header.Set("Origin", server.URL)
+	r, err := http.DefaultClient.Do(login)
+	if err != nil || r.StatusCode != http.StatusNoContent {
+		t.Fatalf("the login: %v", err)
+	}
+	r.Body.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	live, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/api/live", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live.AddCookie(r.Cookies()[0])
+	r, err = http.DefaultClient.Do(live)
+	if err != nil || r.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("what changes: %v", err)
+	}
+	t.Cleanup(func() { r.Body.Close() })
+	lines := bufio.NewReader(r.Body)
+	return func() (s seen) {
+		t.Helper()
+		for {
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, found := bytes.CutPrefix(line, []byte("data: ")); found {
+				if err := json.Unmarshal(text, &s); err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+		}
+	}
+}
+
+// TestCells_unproven: without a proof a cell is claimed at best, and a gap where no control is.
+func TestCells_unproven(t *testing.T) {
+	page := pageOf(web.Config{Policy: func() node.PolicyReport {
+		return node.PolicyReport{Rows: []node.PolicyRow{{Control: "ci.authorization.a", Door: "C-I", Service: "authorization", Level: "required", State: "on"}}}
+	}})
+	var got struct{ Cells []web.Cell }
+	if err := json.Unmarshal(in(t, page).ask("GET", "/api/cells", "").Body.Bytes(), &got); err != nil || len(got.Cells) != 12 {
+		t.Fatalf("%d cells: %v", len(got.Cells), err)
+	}
+	for _, c := range got.Cells {
+		if want := map[bool]string{true: "claimed", false: "gap"}[c.Name == "C-I authentication"]; c.State != want {
+			t.Errorf("%s is %s, want %s", c.Name, c.State, want)
+		}
+	}
+}
+
+// TestLadders: a story is drawn as wide as is asked for, within bounds, and nothing in it is more than text.
+func TestLadders(t *testing.T) {
+	ring := ladder.NewRing(2)
+	at := ring.Add("<script>", ladder.Arrow{From: ladder.UE, To: ladder.PCSCF, What: "REGISTER"}, "sip:a@b")
+	a := in(t, pageOf(web.Config{Ladders: func() *ladder.Ring { return ring }}))
+	for query, want := range map[string]string{"": `width="900"`, "?width=390": `width="390"`, "?width=-1": `width="300"`, "?width=999999": `width="1600"`, "?width=x": `width="900"`} {
+		w := a.ask("GET", "/api/ladder/1"+query, "")
+		var got struct {
+			ladder.Story
+			SVG string
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.ID != at.Story || !strings.Contains(got.SVG, want) || strings.Contains(got.SVG, "<script") {
+			t.Errorf("%s: %v %s", query, err, w.Body)
+		}
 	}
 }

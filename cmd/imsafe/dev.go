@@ -37,6 +37,9 @@ type devCmd struct {
 // devLife is how long the certificates of a dev system are good for.
 const devLife = 30 * 24 * time.Hour
 
+// devLadders is how many calls and registrations the page of a dev system shows.
+const devLadders = 64
+
 // dev is a whole system with random secrets on loopback.
 type dev struct {
 	config    *config.Config
@@ -45,6 +48,7 @@ type dev struct {
 	store     *store.DB
 	sockets   *node.Sockets
 	node      *node.Node
+	page      *livePage
 	log       *slog.Logger
 	dir       string
 	temporary bool
@@ -142,16 +146,13 @@ func (v *devCmd) assemble(a *app, d *dev, clock shard.Clock, keyring *seal.Keyri
 	if err != nil {
 		return err
 	}
-	page, err := v.page(a, d.config.HomeDomain())
-	if err != nil {
-		return err
-	}
+	d.page = v.page(a, d.config.HomeDomain())
 	d.node, err = node.New(node.Options{Config: d.config, Decisions: kept, Clock: clock, Random: rand.Reader, Log: d.log, Store: d.store, Keyring: keyring,
-		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: certificate, Sockets: d.sockets, Policy: policy.Default(), Page: page.handler})
+		Reload: func() (*seal.Keyring, error) { return devKeyring(d.dir) }, Certificate: certificate, Sockets: d.sockets, Policy: policy.Default(), Page: d.page, PageCode: d.page.Login.Code, Ladders: d.config.Page.Ladders})
 	if err != nil {
 		return err
 	}
-	page.show(d.node)
+	d.page.show(d.node)
 	if err := d.establish(); err != nil {
 		return err
 	}
@@ -173,6 +174,7 @@ func (v *devCmd) config(a *app, dir string) (*config.Config, error) {
 	c.CS.Listen = []config.Address{loopback(20000)}
 	c.HSS.SealingKeyFile = config.SecretFile(filepath.Join(dir, "sealing.key"))
 	c.Metrics.Listen = loopback(9464)
+	c.Page.Ladders = devLadders
 	c.IS.Enrol.Listen, c.IS.Listen, c.HTTPS.Listen = loopback(8443), loopback(5063), loopback(8444)
 	approver, err := a.devApprover(dir)
 	if err != nil {
@@ -233,9 +235,13 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	code, err := d.page.Login.Code()
+	if err != nil {
+		return err
+	}
 	if a.json {
 		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ipsec": d.sockets.IPsec[0].Clear[0].LocalAddr().String(), "esp_in_udp": d.sockets.IPsec[0].NAT.LocalAddr().String(), "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
-			"management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "isc": d.sockets.ISC.Addr().String(), "https": d.sockets.HTTPS.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "accounts": accounts})
+			"management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "isc": d.sockets.ISC.Addr().String(), "https": d.sockets.HTTPS.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "page": pageURL(d.sockets.Metrics.Addr().String(), code), "accounts": accounts})
 		return nil
 	}
 	a.say("\nThe system stays up until Ctrl-C.")
@@ -248,7 +254,8 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	a.say("  I-S             %v   service platforms, over mutual TLS; name %s", d.sockets.ISC.Addr(), node.ISCHost(d.config.HomeDomain()))
 	a.say("  HTTPS           %v   name %s", d.sockets.HTTPS.Addr(), clientweb.Host(d.config.HomeDomain()))
 	a.say("  management      %s", d.config.ManagementSocket())
-	a.say("  page            http://%s/   what its controls refuse, and what is proven", d.sockets.Metrics.Addr())
+	a.say("  page            %s", pageURL(d.sockets.Metrics.Addr().String(), code))
+	a.say("                  the twelve cells and the ladder of each call, live; that address lets you in once, imsafe page --socket %s prints another", d.config.ManagementSocket())
 	a.say("  metrics         http://%s/metrics", d.sockets.Metrics.Addr())
 	a.say("  accounts")
 	for _, account := range accounts {

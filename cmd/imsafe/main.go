@@ -43,6 +43,8 @@ type cli struct {
 	Quickstart quickstartCmd `cmd:"" help:"Write a configuration for a private network that works, and say what packet core, DNS and telephones need."`
 	Doctor     doctorCmd     `cmd:"" help:"Find what is wrong, and say what to do."`
 
+	Page    pageCmd    `cmd:"" help:"Print the address of the page of the running node, with a code that lets you in once."`
+	Trace   traceCmd   `cmd:"" help:"Draw the ladder of a call or a registration: each message, what protected it, and which check passed or refused it."`
 	Policy  policyCmd  `cmd:"" help:"Show every control: what it does, where the standard asks for it, and whether it is on."`
 	Explain explainCmd `cmd:"" help:"Tell why something is as it is."`
 	Log     logCmd     `cmd:"" help:"The log of decisions about service platforms."`

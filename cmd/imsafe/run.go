@@ -68,11 +68,7 @@ func (v *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	page, err := v.page(a, c.HomeDomain())
-	if err != nil {
-		return err
-	}
-	return runNode(a, c, log, page, services...)
+	return runNode(a, c, log, v.page(a, c.HomeDomain()), services...)
 }
 
 // services makes those that run inside.
@@ -135,13 +131,17 @@ func runNode(a *app, c *config.Config, log *slog.Logger, page *livePage, service
 		return err
 	}
 	n, err := node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
-		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services, Page: page.handler})
+		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services, Page: page, PageCode: page.Login.Code,
+		Ladders: c.Page.Ladders})
 	if err != nil {
 		return err
 	}
 	page.show(n)
 	tls, lab := sockets.Addresses()
 	log.Info("node runs", "node", c.Node.Name, "domain", c.HomeDomain(), "tls", tls, "lab_udp", lab, "lab", c.Node.Lab)
+	if sockets.Metrics != nil {
+		a.tellPage(page, sockets.Metrics.Addr().String())
+	}
 	defer log.Info("node has stopped", "node", c.Node.Name)
 	return n.Run(a.ctx)
 }

@@ -102,6 +102,9 @@ func (a *Arrow) draw(b *strings.Builder, g grid, i int, stopped bool) {
 		class, i, html.EscapeString(a.sentence()), html.EscapeString(a.sentence()), y-22, g.width, rowHeight)
 	a.line(b, from, to, y, stopped)
 	label := a.What
+	if g.width < narrow {
+		label = initials(label)
+	}
 	if room := max(g.step*2-8, 120) / glyph; g.width < narrow && len(label) > room {
 		label = label[:room-1] + "…"
 	}
@@ -112,6 +115,18 @@ func (a *Arrow) draw(b *strings.Builder, g grid, i int, stopped bool) {
 	}
 	middle = min(max(middle, half), g.width-half)
 	fmt.Fprintf(b, `<text class="what" x="%d" y="%d" text-anchor="middle">%s%s</text></g>`, middle, y-7, a.sign(stopped), html.EscapeString(label))
+}
+
+// initials are how operations of Diameter are called in short: UAR is the User-Authorization-Request.
+func initials(what string) string {
+	if !strings.HasSuffix(what, "-Request") && !strings.HasSuffix(what, "-Answer") {
+		return what
+	}
+	short := ""
+	for word := range strings.SplitSeq(what, "-") {
+		short += word[:1]
+	}
+	return short
 }
 
 // line draws its shaft and its head, or a cross where it was stopped.

@@ -1,0 +1,287 @@
+"use strict";
+// The page of a running node. It shows what the server says, as text; nothing of it is ever read as HTML, and drawings come from the server as SVG whose
+// texts are escaped there. Where one is stands behind the # of the address, so that back, forward and links work.
+
+const main = document.getElementById("main"), line = document.getElementById("line"), leave = document.getElementById("leave");
+let proof = null; // what does not change while somebody looks
+let now = null; // what does
+let events = null;
+let watched = null; // of the ladder that is open: how it is drawn anew
+
+const signs = {proven: "✓", claimed: "~", stale: "↻", gap: "✗", "n/a": "–"};
+const meanings = {
+	proven: "blocked with the control, succeeded without it, and the evidence is fresh", claimed: "a control is there, without proof of this program",
+	stale: "proven once; what it covers is another now", gap: "nothing is there, it is off, or it does not hold",
+};
+const boxes = {"C-I": "client to core", "I-S": "core to services", "C-S": "client to services"};
+
+// make makes an element. Strings become text, arrays are taken apart, null is left out.
+function make(tag, attributes, ...children) {
+	const e = document.createElement(tag);
+	for (const [name, value] of Object.entries(attributes || {})) {
+		if (name.startsWith("on")) e.addEventListener(name.slice(2), value);
+		else if (value === true) e.setAttribute(name, "");
+		else if (value !== null && value !== undefined && value !== false) e.setAttribute(name, value);
+	}
+	for (const c of children.flat(9)) if (c !== null && c !== undefined && c !== false) e.append(c);
+	return e;
+}
+const fill = (e, ...children) => e.replaceChildren(...children.flat(9).filter(c => c !== null && c !== undefined && c !== false && c !== ""));
+const state = s => make("span", {class: "s " + s}, (signs[s] || "") + " " + s);
+const id = text => make("span", {class: "id"}, text);
+const count = (n, one, many) => n + " " + (n === 1 ? one : many || one + "s");
+const clock = t => new Date(t).toLocaleTimeString([], {hour12: false});
+// people names identities in short: without their scheme, and without the domain if it is this network's own; the same user is named once.
+const people = who => [...new Set((who || []).map(w => { const bare = w.replace(/^(sips?|tel):/, ""), end = "@" + proof.domain; return bare.endsWith(end) ? bare.slice(0, -end.length) : bare; }))];
+const link = (kind, ...parts) => "#" + [kind, ...parts.map(encodeURIComponent)].join("/");
+
+async function ask(path) {
+	const r = await fetch(path, {cache: "no-store"});
+	if (r.status === 401) { logIn(); throw new Error("not logged in"); }
+	if (!r.ok) throw new Error((await r.text()).trim());
+	return r.json();
+}
+
+// ---- logging in
+
+async function logIn(wrong) {
+	stop();
+	leave.hidden = true;
+	line.className = ""; line.textContent = "";
+	const input = make("input", {id: "code", autocomplete: "off", autocapitalize: "characters", spellcheck: "false", required: true});
+	const form = make("form", {class: "door-in", onsubmit: e => { e.preventDefault(); redeem(input.value.trim()); }},
+		make("h1", {}, "Who is there?"), make("p", {class: "soft"}, "This page names subscribers and shows their calls, so it is for the operator alone. ",
+			id("imsafe page"), " prints an address with a code that works once, for ten minutes."),
+		make("label", {for: "code"}, "Code"), input, make("button", {}, "Log in"), wrong && make("p", {class: "alarm", role: "alert"}, wrong));
+	fill(main, form);
+	input.focus();
+}
+
+async function redeem(code) {
+	const r = await fetch("login", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({code})});
+	if (!r.ok) return logIn((await r.text()).trim());
+	start();
+}
+
+leave.addEventListener("click", async () => { await fetch("logout", {method: "POST"}); logIn(); });
+
+// ---- what changes
+
+function stop() { if (events) events.close(); events = null; }
+
+async function start() {
+	try { proof = await ask("api/cells"); } catch (e) { return; }
+	leave.hidden = false;
+	document.getElementById("domain").textContent = proof.domain;
+	document.title = "imsafe: " + proof.domain;
+	stop();
+	events = new EventSource("api/live");
+	events.onopen = () => { line.className = "on"; line.textContent = "live"; };
+	events.onerror = () => { line.className = "lost"; line.textContent = "the node does not answer"; if (events.readyState === 2) setTimeout(start, 2000); };
+	events.onmessage = async e => {
+		const before = now;
+		now = JSON.parse(e.data);
+		if (before && before.version !== now.version) { try { proof = await ask("api/cells"); } catch (e) { return; } }
+		if (!before) return show();
+		changed(before);
+	};
+}
+
+// changed brings what is shown up to date without taking away what somebody is reading.
+function changed(before) {
+	const [kind, of] = where();
+	if (kind === "") { const at = scrollY; home(before); scrollTo(0, at); }
+	else if (kind === "cell" || kind === "control") live(of, before);
+	else if (kind === "ladder" && watched) watched();
+}
+
+// ---- where one is
+
+const where = () => location.hash.slice(1).split("/").map(decodeURIComponent);
+
+function show() {
+	if (!now) return;
+	watched = null;
+	const [kind, of, more] = where();
+	const views = {"": () => home(null), cell: () => cell(of), attack: () => attack(of, more), ladder: () => ladder(of), run: () => run(of, more)};
+	(views[kind] || views[""])();
+	scrollTo(0, 0);
+}
+addEventListener("hashchange", () => { if (location.hash.startsWith("#code=")) enter(); else show(); });
+
+const crumbs = (...parts) => make("nav", {class: "crumbs", "aria-label": "Where you are"}, make("a", {href: "#"}, "Twelve cells"),
+	parts.map(([text, href]) => [make("span", {}, "›"), href ? make("a", {href}, text) : make("span", {}, text)]));
+
+// ---- the twelve cells
+
+function home(before) {
+	const good = now.cells.filter(c => c.state === "proven").length;
+	fill(main, 
+		make("h1", {}, good + " of 12 cells are proven, now"),
+		make("p", {class: "soft"}, proof.made ? ["At ", proof.made, ": ", proof.sentence, ". ", proof.page && make("a", {href: "proof"}, "The whole proof")] : "A cell without proof of this program is claimed at best."),
+		proof.note && make("p", {class: "note"}, proof.note),
+		now.weakenings && now.weakenings.length > 0 && make("p", {class: "note"}, make("b", {}, "Weaker than the default: "), now.weakenings.map((w, i) => [i ? "; " : "", make("b", {}, w.name), " (" + w.meaning + ")"])),
+		grid(before),
+		make("ul", {class: "legend"}, Object.entries(meanings).map(([s, what]) => make("li", {}, signs[s] + " " + s + ": " + what)), make("li", {}, "a beating frame: its controls refuse something at this moment")),
+		make("h2", {}, "Refused since it started: " + now.refused),
+		now.active.length ? make("ul", {class: "list"}, now.active.slice(0, 12).map(a => make("li", {}, make("div", {class: "row" + (a.refusing ? " refusing" : "")},
+			make("b", {class: "n"}, String(a.refused)), make("div", {}, a.mechanism, make("div", {class: "soft"}, id(a.control))), a.refusing && make("span", {class: "s refused"}, "now"))))) : make("p", {class: "soft"}, "Nothing."),
+		now.weak.length > 0 && [make("h2", {}, "Controls that are not as they should be"), make("ul", {class: "list"}, now.weak.map(w => make("li", {}, make("div", {class: "row"},
+			make("span", {class: "s " + (w.state === "off" ? "gap" : "claimed")}, w.state), make("div", {}, w.mechanism, make("div", {class: "soft"}, id(w.control), w.weakened_by ? " by " + w.weakened_by.join(", ") : ""))))))],
+		make("h2", {}, "The last calls and registrations"),
+		ladders());
+}
+
+function grid(before) {
+	const box = make("div", {class: "twelve"}, make("span", {class: "head"}));
+	for (const c of proof.cells.slice(0, 4)) box.append(make("span", {class: "head"}, c.service));
+	proof.cells.forEach((c, i) => {
+		const n = now.cells[i];
+		if (i % 4 === 0) box.append(make("span", {class: "door"}, c.door, make("small", {}, boxes[c.door] || "")));
+		const turned = before && before.cells[i] && before.cells[i].state !== n.state;
+		box.append(make("a", {class: "cell " + n.state + (n.refusing ? " refusing" : "") + (turned ? " turned" : ""), href: link("cell", c.name), "data-cell": c.name, title: n.why.join("\n") || null},
+			make("span", {class: "svc"}, c.service), make("span", {class: "mark", "aria-hidden": "true"}, signs[n.state]), make("b", {}, n.state),
+			make("span", {class: "of"}, c.total ? c.proven + " of " + c.total + " proven" : "nothing here"),
+			make("span", {class: "shots"}, n.refused ? n.refused + " refused" + (n.refusing ? ", now" : "") : "\u00a0")));
+	});
+	return box;
+}
+
+function ladders() {
+	if (!now.ladders) return make("p", {class: "soft"}, "None are kept: ladders = 64 in the section [page] of the configuration keeps the last 64.");
+	if (now.ladders.length === 0) return make("p", {class: "soft"}, "Nobody has registered or called yet.");
+	return make("ul", {class: "list", id: "ladders"}, now.ladders.map(h => {
+		const bad = h.refused || h.status >= 400 && h.status !== 401 && h.status !== 407;
+		return make("li", {}, make("a", {class: "row", href: link("ladder", h.id)}, make("b", {}, h.what),
+			make("div", {}, people(h.who).slice(0, 2).join(" → ") || h.call_id, make("div", {class: "why"}, clock(h.began) + ", " + count(h.arrows, "message"), h.refused ? [", ", id(h.refused)] : "")),
+			make("span", {class: "s " + (bad ? "refused" : "passed")}, h.refused && h.status < 300 ? h.status || "refused" : String(h.status || (bad ? "refused" : "…")))));
+	}));
+}
+
+// ---- one cell
+
+function cell(name) {
+	const i = proof.cells.findIndex(c => c.name === name), c = proof.cells[i];
+	if (!c) return home(null);
+	fill(main, crumbs([name]), make("h1", {}, name), make("div", {id: "live"}),
+		make("h2", {}, count(c.mechanisms.length, "mechanism")),
+		make("ul", {class: "list"}, c.mechanisms.map(m => make("li", {}, make("div", {class: "row", "data-control": m.id}, state(m.state),
+			make("div", {}, m.mechanism, make("div", {class: "why"}, id(m.id), ", " + m.clause), m.why && make("div", {class: "why"}, m.why)), make("span", {class: "soft small shot"}))))),
+		make("h2", {}, count(c.attacks.length, "attack") + " tried"),
+		c.attacks.length ? make("ul", {class: "list"}, c.attacks.map(a => make("li", {}, make("a", {class: "row", href: link("attack", name, a.id)}, state(a.state),
+			make("div", {}, make("b", {}, a.number), " " + a.title, make("div", {class: "why"}, outcome(a)), a.why && make("div", {class: "why"}, a.why)), make("span", {class: "go"}, "›"))))) :
+			make("p", {class: "soft"}, id("imsafe prove"), " runs them against this program."));
+	live(name);
+}
+
+const outcome = a => [a.blocked_by.length ? ["✓ blocked by ", a.blocked_by.map((b, i) => [i ? ", " : "", id(b)])] : "not shown to be blocked by name", a.succeeded_without ? " · ✓ succeeded without" : " · no success without was seen"];
+
+// live is what changes of a cell.
+function live(name) {
+	const i = proof.cells.findIndex(c => c.name === name), n = now.cells[i], at = document.getElementById("live");
+	if (!n || !at) return;
+	fill(at, make("p", {}, state(n.state), " ", make("span", {class: "soft"}, meanings[n.state] || ""), n.refusing ? [" ", make("span", {class: "s refused"}, "refusing now")] : ""),
+		n.why.length > 0 && make("p", {class: "alarm"}, n.why.join(". ")), proof.cells[i].why && proof.cells[i].why.length > 0 && make("p", {class: "why"}, proof.cells[i].why.join("; ")) || "");
+	for (const row of document.querySelectorAll("[data-control]")) {
+		const a = now.active.find(a => a.control === row.dataset.control);
+		row.querySelector(".shot").textContent = a ? a.refused + " refused" + (a.refusing ? ", now" : "") : "";
+	}
+}
+
+// ---- one attack
+
+function attack(name, of) {
+	const c = proof.cells.find(c => c.name === name), a = c && c.attacks.find(a => a.id === of);
+	if (!a) return home(null);
+	const groups = new Map();
+	for (const r of a.runs) {
+		const key = r.variant + (r.access ? ", over " + r.access : "");
+		groups.set(key, [...(groups.get(key) || []), r]);
+	}
+	fill(main, crumbs([name, link("cell", name)], [a.number]), make("h1", {}, a.title), make("p", {}, state(a.state), " ", id(a.id)), make("p", {}, a.text),
+		make("p", {class: "soft small"}, a.source), a.why && make("p", {class: "note"}, a.why), make("p", {}, outcome(a)),
+		[...groups].map(([key, runs]) => [make("h2", {}, key), make("div", {class: "pair"}, runs.map(r => trial(name, a, r)))]),
+		a.runs.length === 0 && make("p", {class: "soft"}, "There is no record of it for this program."));
+}
+
+function trial(name, a, r) {
+	const off = r.off && r.off.length > 0;
+	return make("article", {class: "run"}, make("h3", {}, off ? ["Without ", r.off.map((o, i) => [i ? ", " : "", id(o)])] : "With every control on"),
+		make("span", {class: "s " + (r.verdict === "blocked" ? "proven" : r.verdict === "succeeded" ? "gap" : "claimed")}, r.verdict === "blocked" ? "✓ blocked" : r.verdict === "succeeded" ? "! succeeded" : r.verdict),
+		make("dl", {}, [["Must stop it", r.expected && id(r.expected)], ["Arrived", r.delivered], ...(r.oracles || []).map(o => [o.outside ? "Seen outside" : "The gate says", o.saw]), ["Note", r.reason], ["When", r.start.replace("T", " ").slice(0, 19) + " UTC"]]
+			.filter(([, what]) => what).map(([k, what]) => [make("dt", {}, k), make("dd", {}, what)])),
+		r.ladders ? make("a", {href: link("run", name + "|" + a.id, r.key)}, "Its messages: " + count(r.ladders, "ladder")) : make("span", {class: "soft small"}, "The bundle has no ladder of this run."));
+}
+
+// ---- ladders
+
+const width = () => Math.round(Math.min(main.clientWidth + (innerWidth <= 720 ? 28 : 0), 1024)) - 2;
+
+async function ladder(of) {
+	const box = make("div", {});
+	fill(main, crumbs(["Call or registration"]), box);
+	let drawn = -1;
+	const draw = async () => {
+		const head = now.ladders && now.ladders.find(h => String(h.id) === of), print = JSON.stringify(head);
+		if (drawn === print) return;
+		drawn = print;
+		try { fill(box, story(await ask("api/ladder/" + encodeURIComponent(of) + "?width=" + width()))); } catch (e) { fill(box, make("p", {class: "alarm"}, e.message)); }
+	};
+	await draw();
+	watched = draw;
+}
+
+async function run(of, key) {
+	const [name, attackID] = of.split("|");
+	const box = make("div", {});
+	fill(main, crumbs([name, link("cell", name)], [attackID, link("attack", name, attackID)], ["messages"]), make("p", {class: "soft small"}, id(key)), box);
+	try { fill(box, (await ask("api/run?key=" + encodeURIComponent(key) + "&width=" + width())).flatMap(s => story(s))); } catch (e) { fill(box, make("p", {class: "alarm"}, e.message)); }
+}
+
+const covers = {ESP: "esp", TLS: "tls", mTLS: "mtls", "in process": "process", clear: "clear"};
+const said = {esp: "ESP", tls: "TLS", mtls: "mutual TLS", process: "in process, on no wire", clear: "in clear"};
+
+function keys(s) {
+	const used = new Set(s.arrows.map(a => covers[a.cover]).filter(c => c));
+	const sample = c => new DOMParser().parseFromString(`<svg xmlns="http://www.w3.org/2000/svg" width="34" height="8"><line x1="0" y1="4" x2="34" y2="4"/></svg>`, "image/svg+xml").documentElement;
+	return make("ul", {class: "keys"}, Object.entries(said).filter(([c]) => used.has(c)).map(([c, text]) => make("li", {class: c}, document.importNode(sample(c), true), text)),
+		make("li", {}, make("b", {}, "✓"), " a check passed it"), make("li", {}, make("b", {}, "✗"), " a check refused it"), make("li", {}, make("b", {}, "−"), " a check took something off it"), make("li", {}, make("b", {}, "!"), " a check that is off would have refused it"));
+}
+
+function story(s) {
+	const drawing = document.importNode(new DOMParser().parseFromString(s.svg, "image/svg+xml").documentElement, true);
+	const detail = make("div", {class: "detail", hidden: true, "aria-live": "polite"});
+	const choose = g => {
+		for (const other of drawing.querySelectorAll(".chosen")) other.classList.remove("chosen");
+		g.classList.add("chosen");
+		detail.hidden = false;
+		fill(detail, message(s.arrows[Number(g.dataset.arrow)], () => { detail.hidden = true; g.classList.remove("chosen"); g.focus(); }));
+	};
+	drawing.addEventListener("click", e => { const g = e.target.closest(".arrow"); if (g) choose(g); });
+	drawing.addEventListener("keydown", e => { const g = e.target.closest(".arrow"); if (g && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); choose(g); } });
+	return [make("h1", {}, s.what, " ", make("span", {class: "soft"}, people(s.who).slice(0, 2).join(" → "))), make("p", {class: "soft small"}, (s.who || []).map(w => [id(w), ", "]), "Call-ID ", id(s.call_id), s.arrows.length ? ", " + new Date(s.arrows[0].at).toLocaleString([], {hour12: false}) : ""),
+		keys(s), make("div", {class: "ladderbox"}, drawing), s.more ? make("p", {class: "soft"}, "And " + s.more + " more, which were not kept.") : "", detail];
+}
+
+function message(a, shut) {
+	const party = p => p === "peer" ? "the other UE" : p;
+	return [make("h3", {}, a.what, " ", make("span", {class: "soft"}, party(a.from) + " → " + party(a.to))), make("button", {class: "shut", type: "button", "aria-label": "Close", onclick: shut}, "×"),
+		make("dl", {}, [["At", clock(a.at) + "." + a.at.slice(20, 23).replace(/\D/g, "0")], ["Protection", a.cover], ["Sender", a.sender], ...(a.checks || []).map(c => [make("span", {class: "s " + (c.did === "passed" ? "passed" : "refused")}, c.did), [id(c.control), c.reason ? ": " + c.reason : ""]])]
+			.filter(([, what]) => what).map(([k, what]) => [make("dt", {}, k), make("dd", {}, what)])),
+		a.lines && a.lines.length > 0 ? make("p", {class: "lines"}, a.lines.join("\n")) : ""];
+}
+
+let resized = 0;
+addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(() => { const [kind] = where(); if (kind === "ladder" || kind === "run") show(); }, 250); });
+
+// ---- in
+
+// enter takes a code out of the address, where the terminal has put it, and out of the history.
+function enter() {
+	const code = location.hash.slice("#code=".length);
+	history.replaceState(null, "", location.pathname);
+	redeem(code);
+}
+
+if (location.hash.startsWith("#code=")) enter();
+else start();
