@@ -129,7 +129,7 @@ func New(o Options) (*Node, error) {
 	c, meta := o.Config, o.Store.Meta()
 	if o.Ladders > 0 {
 		n.ladders = ladder.NewRing(o.Ladders)
-		n.tape = NewTape(n.ladders, o.Clock, c.HomeDomain(), func() *clientims.Door { return n.Door })
+		n.tape = NewTape(n.ladders, o.Clock, c.HomeDomain(), rolesOf(c), wireCover(c), func() *clientims.Door { return n.Door })
 	}
 	var err error
 	if n.policy, err = effective(&o); err != nil {
@@ -191,6 +191,13 @@ func New(o Options) (*Node, error) {
 
 // Ladders are the stories that are kept; nil if none are.
 func (n *Node) Ladders() *ladder.Ring { return n.ladders }
+
+// Draw lets ladders be drawn, as at the start, or lets it rest.
+func (n *Node) Draw(on bool) {
+	if n.tape != nil {
+		n.tape.rests.Store(!on)
+	}
+}
 
 // sink is who hears of refusals: the stories and behind them the log, the ladders, and whoever the options name.
 func (n *Node) sink() secure.Sink {

@@ -6,8 +6,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"imsafe/config"
 	"imsafe/hop"
 	hopnode "imsafe/hop/node"
 	"imsafe/iface/clientims"
@@ -27,7 +29,12 @@ type Tape struct {
 	ring  *ladder.Ring
 	clock shard.Clock
 	named names
+	local Roles        // functions of this process; the others are reached over a wire
+	wire  ladder.Cover // of that
 	door  func() *clientims.Door
+	rests atomic.Bool  // it draws nothing now
+	until atomic.Int64 // the end of a second, in nanoseconds of the monotonic clock
+	spent atomic.Int64 // what was drawn in it
 
 	mu    sync.Mutex
 	under map[*shard.Task]*procedure    // procedures under way
@@ -68,6 +75,8 @@ const (
 	maxEarly  = 16
 	earlyFor  = 20 * time.Millisecond
 	maxFirsts = 256
+	// maxDrawn bounds what is drawn in a second: a flood finds little of it on the ladders, and costs a few per cent of one processor.
+	maxDrawn = 2000
 )
 
 var (
@@ -76,10 +85,22 @@ var (
 	_ secure.Sink     = (*Tape)(nil)
 )
 
-// NewTape makes a tape for the functions of a home domain. door is asked what protects a client; it may return nil.
-func NewTape(ring *ladder.Ring, clock shard.Clock, domain string, door func() *clientims.Door) *Tape {
-	return &Tape{ring: ring, clock: clock, named: namesOf(domain), door: door, under: map[*shard.Task]*procedure{}, first: map[uint64]secure.Association{},
+// NewTape makes a tape for the functions of a home domain: those of this process, and others over a wire with that cover. door is asked what protects a client; it may return nil.
+func NewTape(ring *ladder.Ring, clock shard.Clock, domain string, local Roles, wire ladder.Cover, door func() *clientims.Door) *Tape {
+	return &Tape{ring: ring, clock: clock, named: namesOf(domain), local: local, wire: wire, door: door, under: map[*shard.Task]*procedure{}, first: map[uint64]secure.Association{},
 		asked: map[uint64]bool{}, media: map[iq.Session]uint64{}}
+}
+
+// may reports whether there is something to be drawn, and room for it.
+func (t *Tape) may() bool {
+	if t.rests.Load() {
+		return false
+	}
+	if now := int64(t.clock.Now()); now >= t.until.Load() {
+		t.until.Store(now + int64(time.Second))
+		t.spent.Store(0)
+	}
+	return t.spent.Add(1) <= maxDrawn
 }
 
 // watch is the tape as the door knows it; nil without one.
@@ -99,6 +120,9 @@ func markOf(seen uint64) ladder.Mark {
 
 // Sent implements hop.Witness.
 func (t *Tape) Sent(task *shard.Task, from, to hop.Name, in hop.Inbound) uint64 {
+	if !t.may() {
+		return 0
+	}
 	m := in.Msg
 	a := ladder.Arrow{At: t.clock.Wall(), From: t.party(from, in.Proof), To: t.party(to, secure.Proof{}), What: string(m.MethodName()), Cover: t.cover(from, to, &in),
 		Sender: sender(in.Proof), Lines: lines(m), Checks: entered(from, m, in.Proof)}
@@ -217,7 +241,7 @@ func (t *Tape) cover(from, to hop.Name, in *hop.Inbound) ladder.Cover {
 		}
 	case secure.KindNode:
 		if from == hopnode.Name {
-			return ladder.MTLS
+			return t.wire
 		}
 	}
 	switch to {
@@ -231,7 +255,29 @@ func (t *Tape) cover(from, to hop.Name, in *hop.Inbound) ladder.Cover {
 	case isc.Name:
 		return ladder.MTLS
 	}
+	if !t.local.Has(t.role(to)) {
+		return t.wire
+	}
 	return ladder.Process
+}
+
+// wireCover is what protects SIP between the nodes of a configuration.
+func wireCover(c *config.Config) ladder.Cover {
+	if c.Mw.Clear {
+		return ladder.Clear
+	}
+	return ladder.MTLS
+}
+
+// role is the function with a name.
+func (t *Tape) role(name hop.Name) Role {
+	switch name {
+	case t.named.pcscf:
+		return RolePCSCF
+	case t.named.scscf:
+		return RoleSCSCF
+	}
+	return RoleICSCF
 }
 
 func coverOf(profile string, sealed bool) ladder.Cover {
@@ -313,6 +359,9 @@ func (t *Tape) who(m *sip.Message, p secure.Proof) (all []string) {
 
 // Turned implements clientims.Watch: an arrow that ends at the door.
 func (t *Tape) Turned(profile string, sealed bool, source netip.Addr, m *sip.Message, status int) {
+	if !t.may() {
+		return
+	}
 	cover := coverOf(profile, sealed)
 	at := t.ring.Add(string(m.Get(sip.HdrCallID)), ladder.Arrow{At: t.clock.Wall(), From: ladder.UE, To: ladder.PCSCF, What: string(m.MethodName()), Cover: cover,
 		Sender: "from " + source.String(), Lines: lines(m)}, t.who(m, secure.Proof{})...)
@@ -327,6 +376,9 @@ func (t *Tape) Turned(profile string, sealed bool, source netip.Addr, m *sip.Mes
 // Refused implements secure.Sink: it finds the message that an event is about. It is the one that the procedure has in its hands that the event names,
 // or else the only one under way; a refusal at the door comes just before its message.
 func (t *Tape) Refused(e secure.Event) {
+	if !t.may() {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var found ladder.Mark

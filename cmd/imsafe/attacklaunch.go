@@ -39,6 +39,7 @@ var (
 	_ runner.Launcher = (*launcher)(nil)
 	_ runner.Meter    = (*child)(nil)
 	_ attack.Local    = systemNetwork{}
+	_ runner.Drawer   = (*child)(nil)
 )
 
 // newLauncher reads this program, to say in every record which one it was.
@@ -238,6 +239,18 @@ func (t *child) Operate(ctx context.Context, verb, service string) error {
 		return fmt.Errorf("the operator cannot %s %s: %s", verb, service, done.Error)
 	}
 	return nil
+}
+
+// Draw implements runner.Drawer.
+func (t *child) Draw(ctx context.Context) error {
+	var done targetDone
+	return t.ask(ctx, targetOrder{Verb: orderDraw}, &done)
+}
+
+// Drawn implements runner.Drawer.
+func (t *child) Drawn(ctx context.Context) (ladders json.RawMessage, err error) {
+	err = t.ask(ctx, targetOrder{Verb: orderDrawn}, &ladders)
+	return ladders, err
 }
 
 // CPU implements runner.Meter: the kernel's account of each thread (proc_pid_schedstat, in nanoseconds).

@@ -19,6 +19,7 @@ import (
 	"imsafe/proof/attack"
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/isc"
+	"imsafe/trace/ladder"
 )
 
 // What of a target has to do with service platforms: its authority, its operator, and those that he has approved before the attack.
@@ -200,6 +201,10 @@ func (t *target) obey(ctx context.Context, line []byte) any {
 	case err != nil:
 	case o.Verb == "":
 		return t.notes.events()
+	case o.Verb == orderDraw:
+		t.draw(true)
+	case o.Verb == orderDrawn:
+		return telling(ladder.Merge(t.draw(false)...))
 	case o.Verb == attack.VerifyLog:
 		err = t.verifyLog(ctx)
 	case o.Verb == attack.Suspend:

@@ -67,6 +67,12 @@ type targetOrder struct {
 	Service string `json:"service,omitempty"`
 }
 
+// The orders that have to do with ladders: begin to draw them, and hand over what was drawn.
+const (
+	orderDraw  = "draw"
+	orderDrawn = "drawn"
+)
+
 // targetDone answers an order that has a verb.
 type targetDone struct {
 	Error string `json:"error,omitempty"`
@@ -254,7 +260,10 @@ func (p *targetPart) assemble(t *target, w *targetWorld) error {
 	}
 	p.node, err = node.New(node.Options{Config: p.config, Decisions: kept, Clock: w.clock, Random: rand.Reader, Log: w.log, Store: p.store, Keyring: w.keyring,
 		Certificate: &w.certificate, Identity: p.identity, Sockets: p.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places(p), Overload: t.tooMuch(),
-		Owners: t.owners()})
+		Owners: t.owners(), Ladders: targetLadders})
+	if err == nil {
+		p.node.Draw(false)
+	}
 	return err
 }
 

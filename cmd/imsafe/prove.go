@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -86,7 +88,7 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	if err != nil {
 		return err
 	}
-	p := &proving{app: a, launcher: l, only: map[string]bool{}, bound: v.Within}
+	p := &proving{app: a, launcher: l, only: map[string]bool{}, bound: v.Within, ladders: evidence.Bundle{}}
 	for _, id := range v.Only {
 		x, known := attack.Find(id)
 		if !known {
@@ -104,6 +106,7 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	if err := b.PutCase(&p.of); err != nil {
 		return err
 	}
+	maps.Copy(b, p.ladders)
 	for name, text := range files {
 		b[evidence.TablesDir+"/"+name] = text
 	}
@@ -169,6 +172,7 @@ type proving struct {
 	only     map[string]bool // attacks; empty is all
 	bound    time.Duration
 	of       evidence.Case
+	ladders  evidence.Bundle // for people
 }
 
 // subject says what is proven.
@@ -219,7 +223,8 @@ func (p *proving) run() error {
 	total := len(all) * len(s.Seeds) * len(s.Modes)
 	for _, mode := range s.Modes {
 		for _, seed := range s.Seeds {
-			r := runner.New(runner.Config{Launcher: p.launcher, Network: systemNetwork{}, Clock: clock, Random: seeded(seed), Seed: seed, Mode: mode})
+			r := runner.New(runner.Config{Launcher: p.launcher, Network: systemNetwork{}, Clock: clock, Random: seeded(seed), Seed: seed, Mode: mode,
+				Drawn: func(of *evidence.Record, ladders json.RawMessage) { p.ladders[laddersDir+"/"+of.Key()] = ladders }})
 			for i := range all {
 				n++
 				x := &all[i]

@@ -13,6 +13,7 @@ package runner
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -26,7 +27,7 @@ import (
 	"imsafe/secure"
 )
 
-// Config is what a Runner is made of. All fields are required.
+// Config is what a Runner is made of. All fields but Drawn are required.
 type Config struct {
 	Launcher Launcher
 	Network  attack.Network
@@ -34,6 +35,8 @@ type Config struct {
 	Random   io.Reader
 	Seed     uint64 // of Random, for the record; 0 is 1
 	Mode     string // of the targets: attack.Direct, Strict or Wire; "" is direct
+	// Drawn is given the ladders of each run whose target draws them, as JSON. They are for people: nothing is judged by them.
+	Drawn func(of *evidence.Record, ladders json.RawMessage)
 }
 
 // Runner runs attacks, one at a time.
@@ -204,6 +207,12 @@ func (r *Runner) strike(ctx context.Context, c *trial, field *attack.Field, targ
 		return err
 	}
 	var o attack.Outcome
+	drawer, draws := target.(Drawer)
+	if draws = draws && r.cfg.Drawn != nil; draws {
+		if err := drawer.Draw(ctx); err != nil {
+			return err
+		}
+	}
 	bounded, cancel := context.WithTimeout(ctx, c.attack.Bounds.Time)
 	record.failed = c.variant.Run(bounded, field, &o)
 	cancel()
@@ -213,6 +222,13 @@ func (r *Runner) strike(ctx context.Context, c *trial, field *attack.Field, targ
 		return nil
 	}
 	record.Events = since(before, after)
+	if draws {
+		ladders, err := drawer.Drawn(ctx)
+		if err != nil {
+			return err
+		}
+		r.cfg.Drawn(&record.Record, ladders)
+	}
 	record.Delivered, record.Factors.Users = o.Delivered, o.Users
 	if o.Delivered == "" && len(record.Events) > 0 {
 		record.Delivered = "the target notes: " + tally(record.Events)

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"imsafe/proof/attack"
@@ -45,6 +46,14 @@ type Target interface {
 type Meter interface {
 	// CPU is the time of processors that it has taken since it started; false if this host does not tell.
 	CPU() (time.Duration, bool)
+}
+
+// Drawer is a Target that can draw what passes between its functions. Drawing costs it time, so it does so during the attack alone.
+type Drawer interface {
+	// Draw begins.
+	Draw(ctx context.Context) error
+	// Drawn ends it and returns the ladders as JSON; nil for none.
+	Drawn(ctx context.Context) (json.RawMessage, error)
 }
 
 // Launcher starts targets. Safe for concurrent use.

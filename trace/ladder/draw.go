@@ -73,7 +73,7 @@ func (s *Story) SVG(width int) string {
 // What a check takes off a message that goes on is refused as well, and is not that.
 func (s *Story) stopped(i int) bool {
 	a := &s.Arrows[i]
-	if a.Status != 0 || a.Worst() != Refused {
+	if a.Status != 0 || !a.has(Refused) {
 		return false
 	}
 	for _, later := range s.Arrows[i+1:] {
@@ -151,10 +151,10 @@ func (a *Arrow) sign(stopped bool) string {
 	switch did := a.Worst(); {
 	case stopped:
 		return "✗ "
-	case did == Refused:
-		return "− " // something was taken off it, and it went on
 	case did == LetPass:
 		return "! "
+	case did == Refused:
+		return "− " // something was taken off it, and it went on
 	case did == Passed:
 		return "✓ "
 	}

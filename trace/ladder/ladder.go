@@ -6,7 +6,10 @@
 // A Ring is safe for concurrent use; a Story that it has handed out belongs to whoever asked.
 package ladder
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Party is a column.
 type Party uint8
@@ -97,14 +100,18 @@ type Arrow struct {
 	Checks []Check   `json:"checks,omitempty"`
 }
 
-// Worst is what matters most of what the checks did: Refused, LetPass, Passed, or "" where none has said anything.
+// Worst is what matters most of what the checks did: LetPass, Refused, Passed, or "" where none has said anything.
 func (a *Arrow) Worst() (worst Did) {
-	for _, c := range a.Checks {
-		if c.Did == Refused || worst == "" || c.Did == LetPass && worst == Passed {
-			worst = c.Did
+	for _, did := range []Did{Passed, Refused, LetPass} {
+		if a.has(did) {
+			worst = did
 		}
 	}
 	return worst
+}
+
+func (a *Arrow) has(did Did) bool {
+	return slices.ContainsFunc(a.Checks, func(c Check) bool { return c.Did == did })
 }
 
 // Story is what belongs together: the messages of one Call-ID, and what was asked of the HSS and of media because of them.

@@ -131,3 +131,22 @@ func TestJSON(t *testing.T) {
 		t.Errorf("%v: %s", err, back.Text())
 	}
 }
+
+// TestMerge: the halves of a call that two nodes have drawn are one, and the hop between them stands once.
+func TestMerge(t *testing.T) {
+	at := func(ms int) time.Time { return time.Unix(1_800_000_000, int64(ms)*1e6) }
+	edge := []Story{{Call: "c", What: "INVITE", Who: []string{"a"}, Arrows: []Arrow{{At: at(0), From: UE, To: PCSCF, What: "INVITE", Cover: TLS},
+		{At: at(1), From: PCSCF, To: SCSCF, What: "INVITE", Cover: MTLS}, {At: at(5), From: SCSCF, To: PCSCF, What: "403 Forbidden", Status: 403, Cover: MTLS}}}}
+	core := []Story{{Call: "c", What: "INVITE", Who: []string{"a", "b"}, Arrows: []Arrow{{At: at(2), From: Node, To: SCSCF, What: "INVITE", Cover: MTLS},
+		{At: at(4), From: SCSCF, To: Node, What: "403 Forbidden", Status: 403, Cover: MTLS}}}, {Call: "other", What: "OPTIONS"}}
+	all := Merge(core, edge)
+	if len(all) != 2 || len(all[0].Who) != 2 {
+		t.Fatalf("%+v", all)
+	}
+	if text := all[0].Text(); strings.Count(text, "INVITE [mTLS]") != 1 || strings.Index(text, "INVITE [TLS]") > strings.Index(text, "INVITE [mTLS]") {
+		t.Errorf("%s", text)
+	}
+	if alone := Merge(edge); len(alone) != 1 || len(alone[0].Arrows) != 3 {
+		t.Errorf("of one node: %+v", alone)
+	}
+}

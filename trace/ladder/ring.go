@@ -181,6 +181,17 @@ func (r *Ring) All() (all []Story) {
 	return all
 }
 
+// Take returns all stories, the oldest first, and forgets them.
+func (r *Ring) Take() (all []Story) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.stories {
+		all = append(all, s.clone())
+	}
+	r.stories = nil
+	return all
+}
+
 // Changed returns a channel that is closed when something is added next.
 func (r *Ring) Changed() <-chan struct{} {
 	r.mu.Lock()
