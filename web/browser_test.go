@@ -3,7 +3,6 @@ package web_test
 import (
 	"context"
 	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,7 +66,8 @@ const eye = `(() => {
 	const pale = seen.filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())).filter(e => { const a = light(getComputedStyle(e).color), b = light(ground(e)); return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5; });
 	const small = seen.filter(e => e.matches("a.cell, a.row, button, .brand")).filter(e => e.offsetHeight < 40);
 	const wide = seen.filter(e => e.getBoundingClientRect().right > innerWidth + 1);
-	return [...pale.map(e => "too pale: " + e.innerText), ...small.map(e => "too small: " + e.innerText), ...wide.map(e => "too wide: " + e.className + " " + e.innerText),
+	const cut = seen.filter(e => e.matches(".row > div, dd, h1, .lines") && e.scrollWidth > e.clientWidth + 1);
+	return [...cut.map(e => "cut off: " + e.innerText), ...pale.map(e => "too pale: " + e.innerText), ...small.map(e => "too small: " + e.innerText), ...wide.map(e => "too wide: " + e.className + " " + e.innerText),
 		...(document.documentElement.scrollWidth > innerWidth ? ["the page is wider than the window"] : [])].slice(0, 5).map(s => s.slice(0, 120));
 })()`
 
@@ -125,7 +125,7 @@ func TestPage_browser(t *testing.T) {
 		tab.Until(`document.querySelectorAll("a.cell.proven").length === 11 && document.querySelectorAll("a.cell.claimed").length === 1`)
 		weak.Store(true)
 		tab.Until(`document.querySelector('[data-cell="C-I confidentiality"]').matches(".stale")`)
-		register(t, n, []ue.Transport{ue.IPsecUDP, ue.TLS}[i%2])
+		register(t, n, window.name, []ue.Transport{ue.IPsecUDP, ue.TLS}[i%2])
 		tab.Until(`document.querySelectorAll("#ladders a").length > ` + string('0'+rune(i)))
 		stranger(t, n)
 		tab.Until(`document.querySelector('[data-cell="C-I authentication"]').matches(".refusing")`)
@@ -159,8 +159,8 @@ func TestPage_browser(t *testing.T) {
 	}
 }
 
-// register lets a new client register.
-func register(t *testing.T, n *live.Node, transport ue.Transport) {
+// register lets a new client register, for a look at that window.
+func register(t *testing.T, n *live.Node, name string, transport ue.Transport) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -168,7 +168,7 @@ func register(t *testing.T, n *live.Node, transport ue.Transport) {
 	if transport == ue.IPsecUDP {
 		scheme = live.AKAv1
 	}
-	u := live.NewUsers("page"+strings.ToLower(time.Now().Format("150405000000")), 1, scheme)
+	u := live.NewUsers("at-the-"+name, 1, scheme)
 	if err := n.Provision(ctx, u...); err != nil {
 		t.Fatal(err)
 	}

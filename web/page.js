@@ -266,7 +266,7 @@ function story(s) {
 function message(a, shut) {
 	const party = p => p === "peer" ? "the other UE" : p;
 	return [make("h3", {}, a.what, " ", make("span", {class: "soft"}, party(a.from) + " → " + party(a.to))), make("button", {class: "shut", type: "button", "aria-label": "Close", onclick: shut}, "×"),
-		make("dl", {}, [["At", clock(a.at) + "." + a.at.slice(20, 23).replace(/\D/g, "0")], ["Protection", a.cover], ["Sender", a.sender], ...(a.checks || []).map(c => [make("span", {class: "s " + (c.did === "passed" ? "passed" : "refused")}, c.did), [id(c.control), c.reason ? ": " + c.reason : ""]])]
+		make("dl", {}, [["At", clock(a.at) + "." + String(new Date(a.at).getMilliseconds()).padStart(3, "0")], ["Protection", a.cover], ["Sender", a.sender], ...(a.checks || []).map(c => [make("span", {class: "s " + (c.did === "passed" ? "passed" : "refused")}, c.did), [id(c.control), c.reason ? ": " + c.reason : ""]])]
 			.filter(([, what]) => what).map(([k, what]) => [make("dt", {}, k), make("dd", {}, what)])),
 		a.lines && a.lines.length > 0 ? make("p", {class: "lines"}, a.lines.join("\n")) : ""];
 }

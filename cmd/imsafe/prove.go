@@ -88,7 +88,7 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	if err != nil {
 		return err
 	}
-	p := &proving{app: a, launcher: l, only: map[string]bool{}, bound: v.Within, ladders: evidence.Bundle{}}
+	p := &proving{app: a, launcher: l, only: map[string]bool{}, bound: v.Within}
 	for _, id := range v.Only {
 		x, known := attack.Find(id)
 		if !known {
@@ -223,8 +223,7 @@ func (p *proving) run() error {
 	total := len(all) * len(s.Seeds) * len(s.Modes)
 	for _, mode := range s.Modes {
 		for _, seed := range s.Seeds {
-			r := runner.New(runner.Config{Launcher: p.launcher, Network: systemNetwork{}, Clock: clock, Random: seeded(seed), Seed: seed, Mode: mode,
-				Drawn: func(of *evidence.Record, ladders json.RawMessage) { p.ladders[laddersDir+"/"+of.Key()] = ladders }})
+			r := runner.New(runner.Config{Launcher: p.launcher, Network: systemNetwork{}, Clock: clock, Random: seeded(seed), Seed: seed, Mode: mode, Drawn: p.drawn})
 			for i := range all {
 				n++
 				x := &all[i]
@@ -256,6 +255,14 @@ func (p *proving) run() error {
 	}
 	s.End = evidence.Time(clock.Wall())
 	return nil
+}
+
+// drawn keeps the ladders of a run; those of an attack that is run once more take their place.
+func (p *proving) drawn(of *evidence.Record, ladders json.RawMessage) {
+	if p.ladders == nil {
+		p.ladders = evidence.Bundle{}
+	}
+	p.ladders[laddersDir+"/"+of.Key()] = ladders
 }
 
 // inconclusive says what proves nothing: it is no finding about the target, and on a busy host happens now and then. Such an attack is run once more,
