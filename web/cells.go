@@ -9,6 +9,7 @@ import (
 
 	"imsafe/node"
 	"imsafe/proof/evidence"
+	"imsafe/secure"
 	"imsafe/trace/ladder"
 )
 
@@ -142,6 +143,7 @@ type nowControl struct {
 	Mechanism string `json:"mechanism"`
 	Refused   uint64 `json:"refused"`
 	Refusing  bool   `json:"refusing"`
+	Routine   bool   `json:"routine"` // it takes something off honest messages
 }
 
 // refusingFor is how long after a refusal a cell shows it.
@@ -168,9 +170,15 @@ func (w *watcher) see(rows []node.PolicyRow, at time.Time) (refusing map[string]
 			w.last[row.Control] = at
 		}
 		w.seen[row.Control] = row.Refused
-		refusing[row.Control] = at.Sub(w.last[row.Control]) < refusingFor
+		refusing[row.Control] = !routine(row.Control) && at.Sub(w.last[row.Control]) < refusingFor
 	}
 	return refusing
+}
+
+// routine reports whether a control takes something off honest messages all day long: that is counted, and no alarm.
+func routine(control string) bool {
+	c, known := secure.ControlByName(control)
+	return known && c.Routine()
 }
 
 // now looks at the node.
@@ -182,9 +190,11 @@ func (p *Page) now() now {
 		out.Cells = append(out.Cells, turn(&c, report.Rows, refusing))
 	}
 	for _, row := range report.Rows {
-		out.Refused += row.Refused
+		if !routine(row.Control) {
+			out.Refused += row.Refused
+		}
 		if row.Refused > 0 {
-			out.Active = append(out.Active, nowControl{row.Control, row.Mechanism, row.Refused, refusing[row.Control]})
+			out.Active = append(out.Active, nowControl{row.Control, row.Mechanism, row.Refused, refusing[row.Control], routine(row.Control)})
 		}
 		if row.State != "on" && row.State != "absent" {
 			row.Refused, row.Passed = 0, 0 // counts are elsewhere, and would make this change all the time
@@ -192,7 +202,7 @@ func (p *Page) now() now {
 		}
 	}
 	slices.SortStableFunc(out.Active, func(a, b nowControl) int {
-		return cmp.Or(btoi(b.Refusing)-btoi(a.Refusing), cmp.Compare(b.Refused, a.Refused))
+		return cmp.Or(btoi(b.Refusing)-btoi(a.Refusing), btoi(a.Routine)-btoi(b.Routine), cmp.Compare(b.Refused, a.Refused))
 	})
 	if ring := p.ring(); ring != nil {
 		out.Ladders = ring.List()
@@ -215,7 +225,9 @@ func turn(c *Cell, rows []node.PolicyRow, refusing map[string]bool) nowCell {
 		if row.Door != c.Door || evidence.ServiceOf(row.Service) != c.Service {
 			continue
 		}
-		n.Refused += row.Refused
+		if !routine(row.Control) {
+			n.Refused += row.Refused
+		}
 		n.Refusing = n.Refusing || refusing[row.Control]
 		if row.Level != "required" {
 			continue

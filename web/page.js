@@ -118,14 +118,14 @@ function home(before) {
 	const good = now.cells.filter(c => c.state === "proven").length;
 	fill(main, 
 		make("h1", {}, good + " of 12 cells are proven, now"),
-		make("p", {class: "soft"}, proof.made ? ["At ", proof.made, ": ", proof.sentence, ". ", proof.page && make("a", {href: "proof"}, "The whole proof")] : "A cell without proof of this program is claimed at best."),
+		make("p", {class: "soft"}, proof.made ? ["At ", proof.made, ": ", proof.sentence.split(": ")[0], ". ", proof.page && make("a", {href: "proof"}, "The whole proof")] : "A cell without proof of this program is claimed at best."),
 		proof.note && make("p", {class: "note"}, proof.note),
 		now.weakenings && now.weakenings.length > 0 && make("p", {class: "note"}, make("b", {}, "Weaker than the default: "), now.weakenings.map((w, i) => [i ? "; " : "", make("b", {}, w.name), " (" + w.meaning + ")"])),
 		grid(before),
 		make("ul", {class: "legend"}, Object.entries(meanings).map(([s, what]) => make("li", {}, signs[s] + " " + s + ": " + what)), make("li", {}, "a beating frame: its controls refuse something at this moment")),
 		make("h2", {}, "Refused since it started: " + now.refused),
 		now.active.length ? make("ul", {class: "list"}, now.active.slice(0, 12).map(a => make("li", {}, make("div", {class: "row" + (a.refusing ? " refusing" : "")},
-			make("b", {class: "n"}, String(a.refused)), make("div", {}, a.mechanism, make("div", {class: "soft"}, id(a.control))), a.refusing && make("span", {class: "s refused"}, "now"))))) : make("p", {class: "soft"}, "Nothing."),
+			make("b", {class: "n"}, String(a.refused)), make("div", {}, a.mechanism, make("div", {class: "soft"}, id(a.control))), a.refusing ? make("span", {class: "s refused"}, "now") : a.routine && make("span", {class: "soft small"}, "taken off"))))) : make("p", {class: "soft"}, "Nothing."),
 		now.weak.length > 0 && [make("h2", {}, "Controls that are not as they should be"), make("ul", {class: "list"}, now.weak.map(w => make("li", {}, make("div", {class: "row"},
 			make("span", {class: "s " + (w.state === "off" ? "gap" : "claimed")}, w.state), make("div", {}, w.mechanism, make("div", {class: "soft"}, id(w.control), w.weakened_by ? " by " + w.weakened_by.join(", ") : ""))))))],
 		make("h2", {}, "The last calls and registrations"),
@@ -271,8 +271,9 @@ function message(a, shut) {
 		a.lines && a.lines.length > 0 ? make("p", {class: "lines"}, a.lines.join("\n")) : ""];
 }
 
-let resized = 0;
-addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(() => { const [kind] = where(); if (kind === "ladder" || kind === "run") show(); }, 250); });
+// A ladder is drawn as wide as the page: anew when that changes.
+let resized = 0, wide = innerWidth;
+addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(() => { const [kind] = where(); if (innerWidth !== wide && (kind === "ladder" || kind === "run")) show(); wide = innerWidth; }, 250); });
 
 // ---- in
 

@@ -133,25 +133,23 @@ type Head struct {
 	Who     []string  `json:"who"`
 	Began   time.Time `json:"began"`
 	Arrows  int       `json:"arrows"`
-	Status  int       `json:"status"` // of the last final response of the first sender
-	Refused string    `json:"refused,omitempty"`
+	Status  int       `json:"status"`            // of the last final response of the first sender
+	Refused string    `json:"refused,omitempty"` // the control by which a message went no further
 }
 
 // Head sums a story up.
 func (s *Story) Head() Head {
 	h := Head{ID: s.ID, Call: s.Call, What: s.What, Who: s.Who, Arrows: len(s.Arrows) + s.More}
-	for i := range s.Arrows {
-		a := &s.Arrows[i]
-		if i == 0 {
+	for at := range s.Arrows {
+		a := &s.Arrows[at]
+		if at == 0 {
 			h.Began = a.At
 		}
 		if a.Status >= 200 && a.To == UE {
 			h.Status = a.Status
 		}
-		for _, c := range a.Checks {
-			if c.Did == Refused {
-				h.Refused = c.Control
-			}
+		if i := slices.IndexFunc(a.Checks, func(c Check) bool { return c.Did == Refused }); i >= 0 && s.stopped(at) {
+			h.Refused = a.Checks[i].Control
 		}
 	}
 	return h
