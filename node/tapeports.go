@@ -46,7 +46,7 @@ func (c *tapedCx) asks(task *shard.Task, what string) func(error) {
 	return func(err error) {
 		a := ladder.Arrow{At: now(), What: what + "-Answer", Status: 200}
 		if err != nil {
-			a.What, a.Status = strings.TrimPrefix(err.Error(), "cx: "), 500
+			a.What, a.Status = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "cx: "), "diameter: "), 500
 		}
 		c.tape.ring.Answer(at, a)
 	}

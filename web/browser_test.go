@@ -32,7 +32,7 @@ func proven(n *node.Node, told *ladder.Ring) web.Proof {
 		}
 	}
 	p.Cells[6].State, p.Cells[6].Why = "claimed", []string{"is.confidentiality.mtls: it was not run here"}
-	run := web.Run{Key: "direct/1/ci.register.wrong-res/on.json", Variant: "guess", Access: "tls", Expected: "ci.authentication.aka", Verdict: "blocked", Delivered: "a REGISTER was answered",
+	run := web.Run{Key: "direct/1/ci.register.wrong-res/on.json", Variant: "guess", Access: "tls", Expected: "ci.authentication.aka", Off: []string{}, Verdict: "blocked", Delivered: "a REGISTER was answered",
 		Oracles: []evidence.Oracle{{Kind: "wire", Outside: true, Saw: "403 after the answer"}, {Kind: "event", Saw: "ci.authentication.aka refused 1 (digest-mismatch)"}}, Start: "2026-11-26T01:00:00Z", Ladders: 1}
 	without := run
 	without.Key, without.Off, without.Verdict, without.Ladders = "off", []string{"ci.authentication.aka"}, "succeeded", 0

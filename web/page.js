@@ -194,8 +194,8 @@ function attack(name, of) {
 	const c = proof.cells.find(c => c.name === name), a = c && c.attacks.find(a => a.id === of);
 	if (!a) return home(null);
 	const groups = new Map();
-	for (const r of a.runs) {
-		const key = r.variant + (r.access ? ", over " + r.access : "");
+	for (const r of [...a.runs].sort((a, b) => a.off.length - b.off.length)) {
+		const key = [r.variant, r.access && "over " + r.access].filter(t => t).join(", ");
 		groups.set(key, [...(groups.get(key) || []), r]);
 	}
 	fill(main, crumbs([name, link("cell", name)], [a.number]), make("h1", {}, a.title), make("p", {}, state(a.state), " ", id(a.id)), make("p", {}, a.text),
@@ -215,7 +215,7 @@ function trial(name, a, r) {
 
 // ---- ladders
 
-const width = () => Math.round(Math.min(main.clientWidth + (innerWidth <= 720 ? 28 : 0), 1024)) - 2;
+const width = () => main.clientWidth - (innerWidth <= 720 ? 0 : 36) - 2; // as the box is that it stands in
 
 async function ladder(of) {
 	const box = make("div", {});

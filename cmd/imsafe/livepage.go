@@ -150,7 +150,7 @@ func cellOf(c *cells.Cell, of *evidence.Case, told map[string][]ladder.Story) we
 		}
 		for _, r := range of.Records {
 			if r.Attack == t.ID {
-				a.Runs = append(a.Runs, web.Run{Key: r.Key(), Variant: r.Variant, Access: r.Target.Profile, Off: r.ControlsOff, Expected: r.Expected, Verdict: string(r.Verdict),
+				a.Runs = append(a.Runs, web.Run{Key: r.Key(), Variant: r.Variant, Access: r.Target.Profile, Off: append([]string{}, r.ControlsOff...), Expected: r.Expected, Verdict: string(r.Verdict),
 					Reason: r.Reason, Delivered: r.Delivered, Oracles: r.Oracles, Start: r.Start, Ladders: len(told[r.Key()])})
 			}
 		}
