@@ -40,6 +40,9 @@ type Tried struct {
 	BlockedBy []string `json:"blocked_by"` // named by the target
 	Succeeded bool     `json:"succeeded_without"`
 	Reached   bool     `json:"succeeded_with"` // it is open
+	// With and Without are what somebody outside the target saw, of the first trial that shows both; "" where none does.
+	With    string `json:"seen_with"`
+	Without string `json:"seen_without"`
 }
 
 // Cell is one interface and one service.
@@ -125,10 +128,23 @@ func tried(b *evidence.Board, a *evidence.Attack) Tried {
 		}
 		t.Succeeded = t.Succeeded || x.Bare() != nil
 		t.Reached = t.Reached || x.Finding == evidence.Open
+		if on, bare := x.On(), x.Bare(); t.With == "" && on != nil && bare != nil {
+			t.With, t.Without = outside(on), outside(bare)
+		}
 	}
 	slices.Sort(t.BlockedBy)
 	t.BlockedBy = slices.Compact(t.BlockedBy)
 	return t
+}
+
+// outside is what the first witness outside the target saw.
+func outside(r *evidence.Record) string {
+	for _, o := range r.Oracles {
+		if o.Outside {
+			return o.Saw
+		}
+	}
+	return ""
 }
 
 // Part is a control or attack of an association or a risk.

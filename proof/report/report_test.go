@@ -545,6 +545,10 @@ func TestPage(t *testing.T) {
 	}
 	c := ideal()
 	c.Attacks[0].Title = "<script>alert(1)</script>"
+	c.Records[0].Oracles[0].Saw = "nobody was deceived"
+	if page, err = compute(t, c).HTML(); err != nil || !strings.Contains(string(page), "<dt>with it</dt><dd>nobody was deceived</dd><dt>without</dt><dd>as seen</dd>") {
+		t.Errorf("what was seen of an attack is not there: %v", err)
+	}
 	if page, err = compute(t, c).HTML(); err != nil || strings.Contains(string(page), "<script") {
 		t.Errorf("a title becomes a script: %v", err)
 	}
