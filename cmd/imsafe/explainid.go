@@ -316,6 +316,8 @@ func (k *knowledge) advice(s *evidence.Standing, attack string) []string {
 	switch s.Finding {
 	case evidence.Open, evidence.Partial:
 		return []string{"this is a hole: do not put it into production", "`imsafe attack run " + attack + " --evidence DIR` keeps all that was seen"}
+	case evidence.Pierced:
+		return []string{"a layer does nothing: the one before it is all that holds", "`imsafe attack run " + attack + "` says which"}
 	case evidence.Accidental, evidence.Dead:
 		return []string{"the row or the control is wrong: docs/attacks.md says what counts", "`imsafe attack run " + attack + " --evidence DIR` keeps all that was seen"}
 	}

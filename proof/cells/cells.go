@@ -222,7 +222,7 @@ func (w *Whole) closed() Whole {
 // Conclusion is what the exit status is made of.
 type Conclusion struct {
 	Proven    int      `json:"cells_proven"` // of twelve
-	Failed    []string `json:"failed"`       // open, partial, accident, dead: trials, with the finding
+	Failed    []string `json:"failed"`       // open, partial, pierced, accident, dead: trials, with the finding
 	Stale     []string `json:"stale"`
 	Unknown   []string `json:"unknown"`      // trials whose runs prove nothing, or are not there
 	Elsewhere []string `json:"not_run_here"` // trials that the host refuses
@@ -242,7 +242,7 @@ func Conclude(b *evidence.Board, table []Cell) Conclusion {
 		t := &b.Trials[i]
 		said := strings.Join([]string{t.Attack.Number, t.Name(), string(t.Finding) + ":", t.Why}, " ")
 		switch t.Finding {
-		case evidence.Open, evidence.Partial, evidence.Accidental, evidence.Dead:
+		case evidence.Open, evidence.Partial, evidence.Pierced, evidence.Accidental, evidence.Dead:
 			c.Failed = append(c.Failed, said)
 		case evidence.Outdated:
 			c.Stale = append(c.Stale, said)

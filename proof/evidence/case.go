@@ -115,6 +115,7 @@ const (
 	ByNature   Finding = "by nature"    // blocked, and there is no switch to show by what
 	Open       Finding = "open"         // it succeeded with every control on
 	Partial    Finding = "partial"      // it missed its goal, and honest service suffered
+	Pierced    Finding = "pierced"      // a layer behind the first does not hold: it succeeded with those before it off
 	Accidental Finding = "accident"     // blocked by another than the named control
 	Dead       Finding = "dead"         // it does not succeed with its controls off
 	Unknown    Finding = "unknown"      // a run proves nothing
@@ -153,7 +154,7 @@ func (f Finding) State() State {
 	switch f {
 	case Proven:
 		return StateProven
-	case Open, Partial:
+	case Open, Partial, Pierced:
 		return StateGap
 	case Outdated:
 		return StateStale

@@ -133,6 +133,8 @@ func (t *Trial) weigh(i int, r *Record) (Finding, string) {
 		return Partial, said
 	case bare && r.Verdict == Succeeded:
 		return Proven, ""
+	case r.Verdict == Succeeded:
+		return Pierced, said
 	case bare && r.Verdict == Blocked:
 		return Dead, said
 	case r.Verdict != Blocked:

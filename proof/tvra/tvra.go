@@ -192,7 +192,7 @@ func mine(b *evidence.Board, a *evidence.Attack, v *evidence.Variant) []*evidenc
 // severity orders findings by what they mean for a rating: an attack that is open outweighs one of which nothing is known.
 func severity(f evidence.Finding) int {
 	return slices.Index([]evidence.Finding{evidence.Proven, evidence.ByNature, evidence.NotRun, evidence.Elsewhere, evidence.Outdated, evidence.Unknown,
-		evidence.Accidental, evidence.Dead, evidence.Partial, evidence.Open}, f)
+		evidence.Accidental, evidence.Dead, evidence.Pierced, evidence.Partial, evidence.Open}, f)
 }
 
 // judge sums up the trials, and finds the quickest run that succeeded.
