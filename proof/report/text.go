@@ -188,8 +188,10 @@ func Changes(before, now *Report) []string {
 	told("layer", wholeStates(before.Layers), wholeStates(now.Layers))
 	told("control", before.controlStates(), now.controlStates())
 	told("risk", before.riskStates(), now.riskStates())
-	if before.TablesSum != now.TablesSum {
-		said = append(said, "the tables are others")
+	told("slot", before.slotStates(), now.slotStates())
+	told("table", before.tableSums(), now.tableSums())
+	if was, is := fmt.Sprint(before.Subject.Modes, " with seeds ", before.Subject.Seeds), fmt.Sprint(now.Subject.Modes, " with seeds ", now.Subject.Seeds); was != is {
+		said = append(said, "run in modes "+is+", were "+was)
 	}
 	if before.Subject.Program != now.Subject.Program {
 		said = append(said, "the program is another")
@@ -228,6 +230,30 @@ func (r *Report) riskStates() map[string]string {
 	all := map[string]string{}
 	for _, e := range r.Register.Entries {
 		all[e.Name()] = fmt.Sprintf("%s %d", e.After.Risk.Band, e.After.Risk.Value)
+	}
+	return all
+}
+
+func (r *Report) slotStates() map[string]string {
+	all := map[string]string{}
+	if r.X805 == nil { // of a report that somebody has cut
+		return all
+	}
+	for _, m := range r.X805.Modules {
+		for _, c := range m.Cells {
+			for _, s := range c.Slots {
+				all[strings.Join([]string{m.Layer, m.Plane, c.Dimension, s.Threat}, ", ")] = string(s.State)
+			}
+		}
+	}
+	return all
+}
+
+// tableSums are the hashes of the tables, as many digits as tell them apart.
+func (r *Report) tableSums() map[string]string {
+	all := map[string]string{}
+	for _, t := range r.Tables {
+		all[t.File] = t.SHA256[:min(len(t.SHA256), 12)]
 	}
 	return all
 }
