@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"imsafe/proof/attack"
+	"imsafe/proof/cells"
 	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
 	"imsafe/proof/runner"
@@ -194,11 +196,13 @@ func TestProve_judgement(t *testing.T) {
 	}
 }
 
-// TestProve_strict: the other mode is one, too, and its records stand beside those of the first.
-func TestProve_strict(t *testing.T) {
+// TestProve_modes: the other modes are some, too, and their records stand beside those of the first. What is not run over two nodes has no trial there,
+// and is named.
+func TestProve_modes(t *testing.T) {
 	l := theLauncher(t)
 	a := newProver(t).app(true)
-	p := &proving{app: a, launcher: l, only: map[string]bool{"ci.identity.asserted": true}}
+	const left = "CI-06 ci.core.direct/route/ipsec-3gpp"
+	p := &proving{app: a, launcher: l, only: map[string]bool{"ci.core.direct": true}}
 	if err := p.subject(&proveRunCmd{Full: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -212,8 +216,12 @@ func TestProve_strict(t *testing.T) {
 			proven[trial.Mode]++
 		}
 	}
-	if proven["direct"] != 2 || proven["strict"] != 2 {
+	if proven[attack.Direct] != 2 || proven[attack.Strict] != 2 || proven[attack.Wire] != 1 {
 		t.Errorf("%v", proven)
+	}
+	board := evidence.NewBoard(&p.of)
+	if said := cells.Conclude(board, cells.Table(board)).NotWire; !slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, left+": ") }) {
+		t.Errorf("%s is not named: %v", left, said)
 	}
 }
 
