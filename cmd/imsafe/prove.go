@@ -46,7 +46,7 @@ type proveRunCmd struct {
 }
 
 var (
-	errProofFailed = errors.New("something failed: an attack got through or did harm, was blocked by another control than the named one, or is dead")
+	errProofFailed = errors.New("something failed: an attack got through or did harm, was blocked by another control than the named one, or is dead; or a layer holds nothing, or nothing tries a required control")
 	errProofHere   = errors.New("this host did not let some attacks run")
 	errProofOpen   = errors.New("nothing failed, but not everything is proven")
 )

@@ -222,7 +222,7 @@ func (w *Whole) closed() Whole {
 // Conclusion is what the exit status is made of.
 type Conclusion struct {
 	Proven    int      `json:"cells_proven"` // of twelve
-	Failed    []string `json:"failed"`       // open, partial, pierced, accident, dead: trials, with the finding
+	Failed    []string `json:"failed"`       // open, partial, pierced, accident, dead: trials, with the finding; and required controls without an attack
 	Stale     []string `json:"stale"`
 	Unknown   []string `json:"unknown"`      // trials whose runs prove nothing, or are not there
 	Elsewhere []string `json:"not_run_here"` // trials that the host refuses
@@ -236,6 +236,11 @@ func Conclude(b *evidence.Board, table []Cell) Conclusion {
 	for _, x := range table {
 		if x.State == evidence.StateProven {
 			c.Proven++
+		}
+	}
+	for i := range b.Case.Policy {
+		if p := &b.Case.Policy[i]; p.Level == "required" && b.Control(p.ID).Trials == 0 {
+			c.Failed = append(c.Failed, p.ID+" is required, and no attack of the catalogue tries it")
 		}
 	}
 	for i := range b.Trials {

@@ -178,6 +178,23 @@ func namesThem(t *testing.T, control string, c *evidence.Case, failed []string) 
 	}
 }
 
+// TestUntried: a required control that no attack tries fails the whole, wherever its door is.
+func TestUntried(t *testing.T) {
+	for _, id := range []string{"core.authorization.role", "mgmt.authentication.admin", "cs.integrity.https"} {
+		c := ideal()
+		for i := range c.Attacks {
+			for j := range c.Attacks[i].Variants {
+				v := &c.Attacks[i].Variants[j]
+				v.Controls = slices.DeleteFunc(slices.Clone(v.Controls), func(other string) bool { return other == id })
+			}
+		}
+		r := compute(t, c)
+		if r.Outcome() != report.Failed || !slices.ContainsFunc(r.Conclusion.Failed, func(said string) bool { return strings.HasPrefix(said, id+" is required") }) {
+			t.Errorf("nothing tries %s: outcome %d, %v", id, r.Outcome(), r.Conclusion.Failed)
+		}
+	}
+}
+
 func tried(c *evidence.Case, control string) bool {
 	return slices.ContainsFunc(c.Attacks, func(a evidence.Attack) bool {
 		return slices.ContainsFunc(a.Variants, func(v evidence.Variant) bool { return v.NoAblation == "" && slices.Contains(v.Controls, control) })
