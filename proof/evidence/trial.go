@@ -23,6 +23,15 @@ type Trial struct {
 	Runs     []*Record // one for each configuration, nil where there is none
 	Excused  bool      // its controls have no switch by nature
 	Controls []string  // the layers, in the order in which they act
+	Hollow   int       // of Pierced: the first layer that does not hold; those before it are shown by the same runs
+}
+
+// Of is what the runs show of one of the layers. A layer before one that does not hold is proven: blocked with it, and not without.
+func (t *Trial) Of(control string) Finding {
+	if i := slices.Index(t.Controls, control); t.Finding == Pierced && i >= 0 && i < t.Hollow {
+		return Proven
+	}
+	return t.Finding
 }
 
 // Name is attack, variant and access.
@@ -100,6 +109,7 @@ func (c *Case) conclude(t *Trial) (Finding, string) {
 	}
 	for i, r := range t.Runs {
 		if finding, why := t.weigh(i, r); finding != Proven {
+			t.Hollow = i
 			return finding, why
 		}
 	}
@@ -212,7 +222,7 @@ func newBoard(c *Case, trials []Trial) *Board {
 	}
 	for i := range c.Attacks {
 		id := c.Attacks[i].ID
-		b.attacks[id] = b.stand(id, func(t *Trial) bool { return t.Attack.ID == id })
+		b.attacks[id] = b.stand(id, func(t *Trial) bool { return t.Attack.ID == id }, func(t *Trial) Finding { return t.Finding })
 	}
 	return b
 }
@@ -234,7 +244,7 @@ func (b *Board) Attack(id string) Standing {
 }
 
 func (b *Board) control(p *Control) Standing {
-	s := b.stand(p.ID, func(t *Trial) bool { return slices.Contains(t.Controls, p.ID) })
+	s := b.stand(p.ID, func(t *Trial) bool { return slices.Contains(t.Controls, p.ID) }, func(t *Trial) Finding { return t.Of(p.ID) })
 	switch {
 	case !p.Built():
 		s.State, s.Why = StateGap, "the policy calls it absent: it is there without an enforcement point of its own, or not at all"
@@ -249,8 +259,8 @@ func (b *Board) control(p *Control) Standing {
 	return s
 }
 
-// stand sums up the trials that a question fits.
-func (b *Board) stand(id string, fits func(*Trial) bool) Standing {
+// stand sums up the trials that a question fits, by what they show of it.
+func (b *Board) stand(id string, fits func(*Trial) bool, shown func(*Trial) Finding) Standing {
 	s := Standing{ID: id, State: StateProven, Finding: Proven}
 	excused := 0
 	for i := range b.Trials {
@@ -262,15 +272,16 @@ func (b *Board) stand(id string, fits func(*Trial) bool) Standing {
 		if !slices.Contains(s.Attacks, t.Attack.ID) {
 			s.Attacks = append(s.Attacks, t.Attack.ID)
 		}
+		finding := shown(t)
 		switch {
-		case t.Finding == Proven:
+		case finding == Proven:
 			s.Proven++
 			continue
-		case t.Finding == ByNature:
+		case finding == ByNature:
 			excused++
 		}
-		if worse := t.Finding.State(); s.Finding == Proven || worse.rank() > s.State.rank() || s.Finding == ByNature {
-			s.State, s.Finding, s.Why = Worst(worse, s.State), t.Finding, t.Name()+": "+t.Why
+		if worse := finding.State(); s.Finding == Proven || worse.rank() > s.State.rank() || s.Finding == ByNature {
+			s.State, s.Finding, s.Why = Worst(worse, s.State), finding, t.Name()+": "+t.Why
 		}
 	}
 	s.Excused = excused > 0 && excused+s.Proven == s.Trials

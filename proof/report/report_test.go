@@ -94,10 +94,10 @@ func depend(c *evidence.Case, control string) map[string]bool {
 		for _, s := range a.Services {
 			inTable(a.Door, s)
 		}
-		// What else must stop this attack is not shown either.
+		// What else must stop this attack is not shown either, but for the layers before this one.
 		for _, v := range a.Variants {
-			if slices.Contains(v.Controls, control) {
-				for _, other := range v.Controls {
+			if k := slices.Index(v.Controls, control); k >= 0 {
+				for _, other := range v.Controls[k:] {
 					q, _ := c.Find(other)
 					inTable(q.Door, q.Service)
 				}

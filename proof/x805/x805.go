@@ -154,7 +154,7 @@ func put(all map[place]*filled, at place, t *evidence.Trial, control string) {
 		f = &filled{}
 		all[at] = f
 	}
-	switch state := t.Finding.State(); {
+	switch state := t.Of(control).State(); {
 	case t.Finding == evidence.ByNature: // it takes no proof away that others give
 		f.nature = t.Name() + ": " + t.Why
 	case state != evidence.StateProven && (f.Why == "" || evidence.Worst(append(f.states, state)...) != evidence.Worst(f.states...)):
