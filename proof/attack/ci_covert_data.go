@@ -14,14 +14,15 @@ import (
 func covertData() Attack {
 	controls := []secure.ControlID{secure.CIAvailabilityTrafficShape}
 	return Attack{
-		ID: "ci.covert.data", Number: "CI-39", Title: "data in the headers of signalling",
-		Text:     "what stands in headers is in no record: two clients have a free channel, at the cost of everybody's signalling",
+		ID: "ci.covert.data", Number: "CI-39", Title: "data in the headers of signalling, or in place of a voice",
+		Text:     "what stands in headers, or comes faster than a voice, is in no record: two clients have a free channel, at the cost of everybody's",
 		Services: []Service{Availability}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesUser,
-		Source: "Kim et al., Li et al., CCS 2015", Access: both(), Carried: []Access{UDP, TCP}, Tight: true, Quick: true,
-		Bounds: Bounds{Packets: 200, Bytes: 400_000, Conns: 2, Time: 3 * time.Second},
+		Source: "Kim et al., Li et al., CCS 2015", Access: both(), Carried: []Access{UDP, TCP}, Tight: true, Quick: true, Media: true,
+		Bounds: Bounds{Packets: 700, Bytes: 700_000, Conns: 4, Time: 4 * time.Second},
 		Variants: []Variant{
 			{Name: "many", Position: Subscriber, Run: carryMuch, Controls: controls},
 			{Name: "large", Position: Subscriber, Run: carryLarge, Controls: controls},
+			{Name: "rtp", Position: Subscriber, Access: []Access{TLS}, Run: carryAsVoice, Controls: []secure.ControlID{secure.CSAvailabilityPortBudget}},
 		},
 	}
 }
@@ -86,4 +87,48 @@ func (h *Hand) hasData(ctx context.Context) (octets int) {
 		}
 	}
 	return octets
+}
+
+// carryAsVoice sends data in the packets of a call, well protected and of the right payload type: more than a voice of any codec has. Carol's telephone
+// does not look at what it plays.
+func carryAsVoice(ctx context.Context, f *Field, o *Outcome) error {
+	mallory, err := f.Mallory(ctx)
+	if err != nil {
+		return err
+	}
+	carol, tap, err := f.tappedParty(ctx, Carol)
+	if err != nil {
+		return err
+	}
+	s, call, err := f.speak(ctx, mallory, carol)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer call.Hangup()
+	const packets, size, voice = 400, 1000, 256_000 / 8 // octets a second that the policy has for audio
+	began := f.Clock.Now()
+	for n := range packets {
+		if err := s.leg.Forward(rtpPacket(chosenSource, uint16(n), make([]byte, size)), false); err != nil {
+			return err
+		}
+		if n%20 == 19 {
+			if err := pause(ctx, 40*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	if err := pause(ctx, soon); err != nil {
+		return err
+	}
+	took := (f.Clock.Now() - began).Seconds()
+	got := len(tap().got()) * size
+	o.Arrived("%d octets of data in %.1f s of a call", packets*size, took)
+	o.Wire(false, "%d packets of %d octets", packets, size)
+	policy := int(voice * (took + 1)) // what a second allows may come at once
+	o.Peer(got > policy, "%d octets have come out at carol's, of whom a voice has %d", got, policy)
+	if got == 0 {
+		return errors.New("attack: carol hears nothing at all")
+	}
+	return nil
 }
