@@ -169,8 +169,8 @@ func (n *Node) openIPsec(s *IPsecSockets) (err error) {
 // (TS 24.229 7.7): one that has not come by then, as from a client without TCP, is waited for in vain, and the request goes as a datagram
 // (RFC 3261 18.1.1). There must be time left for that before its transaction is over.
 func asks(t siptxn.Timers) time.Duration {
-	const briefly = 500 * time.Millisecond
-	return min(max(t.T1, briefly), t.F/2)
+	const atLeast = 2 * time.Second
+	return min(max(t.T1, atLeast), t.F/2)
 }
 
 // listenSealed opens TCP on the protected server port, and the way to those of clients.
