@@ -16,14 +16,28 @@ const window = 64
 func measure(b *testing.B, clients []*client, s *server, scenario func(c *client, turn int) bool) {
 	b.Helper()
 	defer s.profiles(b, "")()
-	var next, failed atomic.Int64
 	objects, octets := s.allocations(b)
 	before, began := s.cpu(b), time.Now()
 	b.ResetTimer()
+	failed := drive(clients, b.N, scenario)
+	b.StopTimer()
+	b.ReportMetric(float64((s.cpu(b)-before).Microseconds())/float64(b.N), "us-cpu/op")
+	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "op/s")
+	objectsAfter, octetsAfter := s.allocations(b)
+	b.ReportMetric(float64(objectsAfter-objects)/float64(b.N), "node-allocs/op")
+	b.ReportMetric(float64(octetsAfter-octets)/float64(b.N), "node-B/op")
+	if failed > 0 {
+		b.Errorf("%d of %d failed", failed, b.N)
+	}
+}
+
+// drive lets scenario run n times, by all clients at once, and returns how often it failed.
+func drive(clients []*client, n int, scenario func(c *client, turn int) bool) int64 {
+	var next, failed atomic.Int64
 	var all sync.WaitGroup
 	for _, c := range clients {
 		all.Go(func() {
-			for turn := next.Add(1); turn <= int64(b.N); turn = next.Add(1) {
+			for turn := next.Add(1); turn <= int64(n); turn = next.Add(1) {
 				if !scenario(c, int(turn)) {
 					failed.Add(1)
 				}
@@ -31,15 +45,7 @@ func measure(b *testing.B, clients []*client, s *server, scenario func(c *client
 		})
 	}
 	all.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64((s.cpu(b)-before).Microseconds())/float64(b.N), "us-cpu/op")
-	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "op/s")
-	objectsAfter, octetsAfter := s.allocations(b)
-	b.ReportMetric(float64(objectsAfter-objects)/float64(b.N), "node-allocs/op")
-	b.ReportMetric(float64(octetsAfter-octets)/float64(b.N), "node-B/op")
-	if failed.Load() > 0 {
-		b.Errorf("%d of %d failed", failed.Load(), b.N)
-	}
+	return failed.Load()
 }
 
 func crew(b testing.TB, s *server, first, n int) []*client { return crewOf(b, s, first, n, newClient) }
