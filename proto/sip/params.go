@@ -63,13 +63,16 @@ func after(s []byte, i int) []byte {
 
 // closeQuote returns the index of the quote that ends the quoted string at the start of s, -1 if it has no end.
 func closeQuote(s []byte) int {
-	for i := 1; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '"':
-			return i
+	for i := 1; i < len(s); {
+		end := bytes.IndexByte(s[i:], '"')
+		if end < 0 {
+			return -1
 		}
+		escape := bytes.IndexByte(s[i:i+end], '\\')
+		if escape < 0 {
+			return i + end
+		}
+		i += escape + 2
 	}
 	return -1
 }
