@@ -30,6 +30,7 @@ func TestNodesApart(t *testing.T) {
 		{"HSS without a certificate", hss + "[cx]\nlisten = \"192.0.2.3:5868\"\nclients = [\"cscf.ims.example.org\"]\n", "mw.certificate_file"},
 		{"HSS for nobody", hss + "[mw]\n" + identity + "[cx]\nlisten = \"192.0.2.3:5868\"\n", "cx.clients"},
 		{"client without a domain", hss + "[mw]\n" + identity + "[cx]\nlisten = \"192.0.2.3:5868\"\nclients = [\"cscf\"]\n", "cx.clients"},
+		{"an I-CSCF without a domain", hss + "[mw]\n" + identity + "[cx]\nlisten = \"192.0.2.3:5868\"\nclients = [\"cscf.ims.example.org\"]\ninterrogating_clients = [\"icscf\"]\n", "cx.interrogating_clients"},
 		{"keys in clear outside a laboratory", cscf + "[cx]\nserver = \"192.0.2.3:3868\"\nlab_cleartext_keys = true\n", "cx.lab_cleartext_keys"},
 		{"two HSSs", hss + "[mw]\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\n", "cx.server"},
 		{"CSCFs that listen for others", cscf + "[mw]\n" + identity + "[cx]\nserver = \"192.0.2.3:5868\"\nlisten = \"192.0.2.2:5868\"\nclients = [\"cscf.ims.example.org\"]\n", "cx.listen"},
