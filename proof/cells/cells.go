@@ -9,6 +9,7 @@
 package cells
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -245,7 +246,7 @@ func Conclude(b *evidence.Board, table []Cell) Conclusion {
 	}
 	for i := range b.Trials {
 		t := &b.Trials[i]
-		said := strings.Join([]string{t.Attack.Number, t.Name(), string(t.Finding) + ":", t.Why}, " ")
+		said := strings.Join([]string{t.Attack.Number, t.Name() + among(b, t), string(t.Finding) + ":", t.Why}, " ")
 		switch t.Finding {
 		case evidence.Open, evidence.Partial, evidence.Pierced, evidence.Accidental, evidence.Dead:
 			c.Failed = append(c.Failed, said)
@@ -280,4 +281,12 @@ func notWire(b *evidence.Board) []string {
 		}
 	}
 	return all
+}
+
+// among tells a trial from the same one in another mode or with another seed, where there are any.
+func among(b *evidence.Board, t *evidence.Trial) string {
+	if len(b.Case.Subject.Modes) < 2 && len(b.Case.Subject.Seeds) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s, seed %d)", t.Mode, t.Seed)
 }
