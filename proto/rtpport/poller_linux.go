@@ -28,7 +28,10 @@ type thread struct {
 	out    *outbox
 	plain  []byte // where packets are opened
 
-	fetched uint32 // nobody's: see fetch
+	gathering bool
+	began     time.Time           // when it last woke
+	pause     func(time.Duration) // sleep, but for tests
+	fetched   uint32              // nobody's: see fetch
 }
 
 // together is how many ports are read, at most, before what they had is looked at.
@@ -47,7 +50,7 @@ type arrived struct {
 const skew = 128
 
 func newThread(c *PollerConfig) (_ *thread, err error) {
-	t := &thread{epoll: -1, wake: -1, failed: c.Failed, out: &outbox{unsent: c.Unsent}, plain: make([]byte, 0, maxPacket)}
+	t := &thread{epoll: -1, wake: -1, failed: c.Failed, out: &outbox{unsent: c.Unsent}, plain: make([]byte, 0, maxPacket), pause: sleep}
 	if t.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
 		t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	}
@@ -89,38 +92,44 @@ func (t *thread) remove(p *Port) {
 
 // run hears until stop.
 func (t *thread) run() {
-	gathering := false
-	began := time.Now()
 	for !t.ended.Load() {
-		n, err := t.wait(gathering)
-		if err != nil { // of an epoll instance that is there, nothing is known that could fail
+		if err := t.step(); err != nil { // of an epoll instance that is there, nothing is known that could fail
 			t.fail(nil, err)
 			return
-		}
-		now := time.Now()
-		if gathering {
-			gathering = n > 1
-		} else {
-			gathering = now.Sub(began) < gather
-		}
-		began = now
-		t.round(n)
-		if gathering && n < together { // else there may be more already
-			sleep(gather - time.Since(began))
 		}
 	}
 }
 
-// wait returns how many ports have something. While the thread gathers it has slept, and does not wait; where nothing came in that time it waits
-// the next time.
-func (t *thread) wait(gathering bool) (n int, err error) {
-	if gathering {
+// step hears what is there. Where nothing is, it pauses first if more than one port had something after the last pause, and else waits: for as
+// long as anything is there, nobody sleeps.
+func (t *thread) step() error {
+	n, err := t.poll(false)
+	if n == 0 && err == nil && t.gathering {
+		t.pause(gather - time.Since(t.began))
+		t.began = time.Now()
+		n, err = t.poll(false)
+		t.gathering = n > 1
+	}
+	if n == 0 && err == nil {
+		n, err = t.poll(true)
+		now := time.Now()
+		t.gathering, t.began = now.Sub(t.began) < gather, now
+	}
+	if err == nil {
+		t.round(n)
+	}
+	return err
+}
+
+// poll returns how many ports have something, and may wait until one has.
+func (t *thread) poll(wait bool) (n int, err error) {
+	if wait {
+		n, err = unix.EpollWait(t.epoll, t.events[:], -1)
+	} else {
 		r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(t.epoll), uintptr(unsafe.Pointer(&t.events[0])), uintptr(len(t.events)), 0, 0, 0)
 		if n = int(r); errno != 0 {
 			n, err = 0, errno
 		}
-	} else {
-		n, err = unix.EpollWait(t.epoll, t.events[:], -1)
 	}
 	if err == unix.EINTR {
 		return 0, nil

@@ -72,7 +72,7 @@ func still(t testing.TB) *thread {
 // hears runs rounds until nothing is left.
 func (t *thread) hears() {
 	for {
-		n, err := t.wait(true)
+		n, err := t.poll(false)
 		if n == 0 || err != nil {
 			return
 		}
@@ -170,7 +170,7 @@ func TestPoller_a_flood_waits_its_turn(t *testing.T) {
 		_, _ = from.WriteToUDPAddrPort(voice(n), ports[0].Local())
 	}
 	_, _ = from.WriteToUDPAddrPort(voice(0), ports[1].Local())
-	n, err := th.wait(true)
+	n, err := th.poll(false)
 	if err != nil || n != 2 {
 		t.Fatalf("%d ports are ready, %v", n, err)
 	}
@@ -179,6 +179,42 @@ func TestPoller_a_flood_waits_its_turn(t *testing.T) {
 	}
 	if th.hears(); heard != [2]int{100, 1} {
 		t.Errorf("in the end %v were heard", heard)
+	}
+}
+
+// TestPoller_a_burst_is_read_at_once: a picture of a video is many packets at one port. It pauses when nothing is left, not before.
+func TestPoller_a_burst_is_read_at_once(t *testing.T) {
+	th := still(t)
+	from := udp(t, "127.0.0.1")
+	heard, paused := 0, []int(nil)
+	th.pause = func(time.Duration) { paused = append(paused, heard) }
+	for range 2 {
+		listens(t, portOn(t, th, "127.0.0.1"), addressOf(from), func([]byte, bool) { heard++ })
+	}
+	say := func(n int) {
+		for i := range n {
+			for _, p := range th.ports {
+				if p != nil {
+					_, _ = from.WriteToUDPAddrPort(voice(uint32(i)), p.Local())
+				}
+			}
+		}
+	}
+	th.gathering = true
+	for _, n := range []int{1, 50} {
+		say(n)
+		for range n {
+			if err := th.step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if heard != 102 || len(paused) != 0 {
+		t.Errorf("%d were heard, with pauses after %v", heard, paused)
+	}
+	th.pause = func(time.Duration) { paused = append(paused, heard); say(1) }
+	if err := th.step(); err != nil || len(paused) != 1 || paused[0] != 102 || heard != 104 || !th.gathering {
+		t.Errorf("%d were heard, with pauses after %v, %v", heard, paused, err)
 	}
 }
 
