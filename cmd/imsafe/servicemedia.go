@@ -15,13 +15,17 @@ type mediaFlag struct {
 }
 
 // serve gives svc a media server at the address of the flag, or at other if it says none; none if its manifest asks for no media, or nobody could
-// be told where to send.
+// be told where to send, of which the log tells.
 func (v *mediaFlag) serve(svc *as.Service, other netip.Addr) error {
 	m, address := svc.Manifest(), v.Media
 	if address == "" && other.IsValid() && !other.IsUnspecified() {
 		address = other.String()
 	}
-	if address == "" || !m.Asked.Has(isc.MediaSend) && !m.Asked.Has(isc.MediaReceive) && !m.Asked.Has(isc.MediaMix) {
+	if !m.Asked.Has(isc.MediaSend) && !m.Asked.Has(isc.MediaReceive) && !m.Asked.Has(isc.MediaMix) {
+		return nil
+	}
+	if address == "" {
+		svc.Log().Warn("no media: at which address do callers reach this machine? name it with --media", "service", m.Service)
 		return nil
 	}
 	server, err := media.At(address, min(m.Limits.MediaMbps*1000/as.CallKbps, m.Limits.Sessions))

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
 	"imsafe/proto/g711"
+	"imsafe/proto/rtpport"
 	"imsafe/proto/sdp"
 	"imsafe/refpoint/mr"
 )
@@ -308,4 +310,29 @@ func TestFrames(t *testing.T) {
 		s.Tick(now)
 	}
 	until(t, "all that was sent", func() bool { return len(p.octets()) == maxQueued*160 })
+}
+
+// FuzzEar: whatever an authenticated peer sends, frames come in order, and no more of them than time can have passed.
+func FuzzEar(f *testing.F) {
+	f.Add([]byte{5, 10, 0, 160, 0x80 | 5, 10, 1, 64})
+	f.Add(bytes.Repeat([]byte{0x55}, 400))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, frames, digits, packets := ear{}, 0, 0, 0
+		e.listen(true, []float64{1000})
+		for ; len(b) >= 6; packets++ {
+			n := min(len(b), 6+int(b[0]))
+			p := rtpport.Frame{Marker: b[1]&1 == 1, Timestamp: uint32(b[2])<<24 | uint32(b[3])<<8 | uint32(b[4]), Payload: b[5:n]}
+			b = b[n:]
+			if digit, pressed := e.event(&p); pressed {
+				digits++
+				if !strings.ContainsRune("0123456789*#ABCD", rune(digit)) {
+					t.Fatalf("digit %q", digit)
+				}
+			}
+			e.take(g711.ALaw(), &p, func(heard *mr.Frame) { frames++; e.digits.hear(heard); e.tones[0].hear(heard) })
+		}
+		if digits > packets || frames > packets*(maxGap/mr.FrameSamples+2) {
+			t.Fatalf("%d packets, %d digits, %d frames", packets, digits, frames)
+		}
+	})
 }
