@@ -19,7 +19,7 @@ import (
 
 type attackCmd struct {
 	List    attackListCmd    `cmd:"" help:"The catalogue: what is attacked, from where, and what must stop it."`
-	Run     attackRunCmd     `cmd:"" help:"Run attacks against targets that are started for it, with the controls on and off; exit 0 only if all were blocked by name, 3 if some cannot run on this host."`
+	Run     attackRunCmd     `cmd:"" help:"Run attacks: against targets that are started for it, with the controls on and off (exit 0 only if all were blocked by name, 3 if some cannot run on this host), or with --target at a system of yours."`
 	Profile attackProfileCmd `cmd:"" help:"Print a target file to begin with."`
 	Target  attackTargetCmd  `cmd:"" hidden:"" help:"Be a target. For attack run, which starts it."`
 }
@@ -120,6 +120,9 @@ var (
 
 // Run runs the attacks.
 func (v *attackRunCmd) Run(a *app) error {
+	if v.Target != "" && v.Mode != "" && v.Mode != "direct" {
+		return usage{errors.New("--mode is for targets that are started for it: how the functions of --target speak with each other is its own")}
+	}
 	if v.Target != "" {
 		return v.aim(a)
 	}

@@ -63,7 +63,7 @@ type cli struct {
 
 	Prove  proveCmd  `cmd:"" help:"Attack this very program, with its controls on and off, and say what is proven."`
 	Risk   riskCmd   `cmd:"" help:"The register of risks (TVRA) of a bundle, with your own judgement of assets and of what you accept, and what has changed since the bundle before. Exit 0 if what remains is minor or accepted, 4 if somebody must decide."`
-	Attack attackCmd `cmd:"" help:"The adversary: attacks on a target that is started for it, with its controls on and off."`
+	Attack attackCmd `cmd:"" help:"The adversary: attacks on a target that is started for it, with its controls on and off, or on a system of yours."`
 
 	Bench benchCmd `cmd:"" help:"Load: many UEs that register, call and send messages, against any IMS, from outside."`
 

@@ -84,7 +84,7 @@ func (c *checker) owner() {
 	}
 	end := o.Until.AsTime(time.UTC).Add(24 * time.Hour)
 	switch today := c.means.Today; {
-	case o.Until.Year == 0:
+	case o.Until.Year <= 1:
 		c.no("owner.until", "the last day on which it is allowed, 2027-01-31 for example")
 	case !today.Before(end):
 		c.no("owner.until", "the leave of %s ended with %s; ask again", cmp.Or(o.Name, "the owner"), o.Until)
@@ -232,7 +232,7 @@ func (c *checker) subscribers() map[string]*attack.User {
 // keys reads K and OPc, or a password. What is wrong is said without what was read.
 func (c *checker) keys(u *attack.User, reference string) error {
 	if !strings.HasPrefix(reference, "file:") && !strings.HasPrefix(reference, "env:") {
-		return errors.New("where they are: file:NAME, for its owner alone, or env:NAME. They never stand in this file")
+		return errors.New("where they are: file:NAME, for its owner alone, or env:NAME; they never stand in this file")
 	}
 	text, err := c.means.Keys(reference)
 	if err != nil {
@@ -253,7 +253,7 @@ func (c *checker) keys(u *attack.User, reference string) error {
 	u.K, wrongK = aka.ParseK(words[0])
 	u.OPc, wrongOPc = aka.ParseOPc(words[1])
 	if wrongK != nil || wrongOPc != nil {
-		return errors.New("K and OPc have 32 hexadecimal digits each")
+		return errors.New("they have 32 hexadecimal digits each, K and OPc")
 	}
 	return nil
 }
