@@ -155,12 +155,16 @@ func (r *Runner) arranged(ctx context.Context, c *trial, t *target.Target, recor
 // givesUp is after how many runs without honest service no more is sent: whoever owns the target has to look at it.
 const givesUp = 3
 
+// slower is how many times the time of a row a foreign target has: the bound is that of a target of the runner's own.
+const slower = 3
+
 // aim does it.
 func (r *Runner) aim(ctx context.Context, c *trial, t *target.Target, record *run) error {
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	honest := fenced{r.cfg.Network, t.Fence}
 	paced := *c.attack
+	paced.Bounds.Time *= slower
 	paced.Bounds.Time += time.Duration(paced.Bounds.Packets) * time.Second / time.Duration(t.Limits.Rate)
 	aimed := *c
 	aimed.attack = &paced

@@ -82,7 +82,7 @@ func (c *checker) owner() {
 	if len(strings.TrimSpace(o.Statement)) < 20 {
 		c.no("owner.statement", "a sentence of the owner's: that it is his system, and that he lets it be attacked. Nothing is attacked without")
 	}
-	end := o.Until.AsTime(time.UTC).Add(24 * time.Hour)
+	end := o.Until.AsTime(c.means.Today.Location()).AddDate(0, 0, 1)
 	switch today := c.means.Today; {
 	case o.Until.Year <= 1:
 		c.no("owner.until", "the last day on which it is allowed, 2027-01-31 for example")
