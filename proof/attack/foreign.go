@@ -56,7 +56,7 @@ func (a *Attack) lacks(v *Variant, s *Site) string {
 		return "it takes certificates of the target's own nodes"
 	case is(IPsec):
 		return "it is about ipsec-3gpp, which is spoken with targets of the runner's own alone"
-	case a.Media:
+	case a.Media && is(TLS): // what goes over every access is about signalling
 		return "it takes a media anchor whose ports are known"
 	case a.Small:
 		return "its load is for a target with little room; one that fills another is more than a test may do"

@@ -40,6 +40,8 @@ func TestPlan(t *testing.T) {
 		{"passwords take one who has one", "ci.digest.lift", "a card, dave", give(nil)},
 		{"toll fraud takes a number", "ci.toll.fraud", "number of carol's", give(nil)},
 		{"service platforms are enrolled by others", "is.as.rogue", "operator has approved", give(nil)},
+		{"media take an anchor", "cs.rtp.bleed", "a media anchor", give(func(s *attack.Site) { s.TLS = s.UDP })},
+		{"and data in headers none", "ci.covert.data", "udp", give(nil)},
 		{"nobody has an account there", "mgmt.log.rewrite", "takes an account", give(nil)},
 		{"less than the row may take", "ci.identity.asserted", "40 packets", func() *target.Target { x := elsewhere(nil); x.Limits.Packets = 10; return x }()},
 	} {
