@@ -25,15 +25,15 @@ func rawOf(nc net.Conn) syscall.RawConn {
 // trySend writes what fd takes at once; no error if that is nothing.
 func trySend(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := unix.Write(int(fd), p)
-		switch err {
-		case nil:
+		n, errno := trySendOnce(fd, p)
+		switch errno {
+		case 0:
 			return n, nil
 		case unix.EINTR:
 		case unix.EAGAIN:
 			return 0, nil
 		default:
-			return 0, err
+			return 0, errno
 		}
 	}
 }
@@ -41,15 +41,15 @@ func trySend(fd uintptr, p []byte) (int, error) {
 // tryRecv reads what fd holds; again says that it holds nothing yet.
 func tryRecv(fd uintptr, p []byte) (n int, again bool, err error) {
 	for {
-		n, err := unix.Read(int(fd), p)
-		switch err {
-		case nil:
+		n, errno := tryRecvOnce(fd, p)
+		switch errno {
+		case 0:
 			return n, false, nil
 		case unix.EINTR:
 		case unix.EAGAIN:
 			return 0, true, nil
 		default:
-			return 0, false, err
+			return 0, false, errno
 		}
 	}
 }
