@@ -78,7 +78,7 @@ func TestGenerations(t *testing.T) {
 	if !peer.InNamespace(t) {
 		return
 	}
-	p := &pcscf{t, machine.Boot(t, machine.UserMode(t), machine.Program{Name: "node", Package: "imsafe/test/kernelesp/pcscf", Test: true})}
+	p := &pcscf{t: t, k: machine.Boot(t, machine.UserMode(t), machine.Program{Name: "node", Package: "imsafe/test/kernelesp/pcscf", Test: true})}
 	suites := secagree.Handset().Suites[:2]
 	users := live.NewUsers("kernel", 8, live.AKAv1)
 	p.sh("cat > /tmp/users <<'EOF'\n" + subscribers(t, users...) + "EOF\n" + usersEnv + "=/tmp/users /opt/node -test.run InGuest -test.timeout 0 >/tmp/log 2>&1 </dev/null &")

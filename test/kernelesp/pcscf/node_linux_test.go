@@ -56,12 +56,14 @@ t4 = "500ms"
 type pcscf struct {
 	t *testing.T
 	k *machine.Kernel
+	// tap, if not nil, puts somebody into the path of the next phone.
+	tap func(esp.Wire) esp.Wire
 }
 
 // prepare writes what the node needs.
 func prepare(t *testing.T, k *machine.Kernel) *pcscf {
 	t.Helper()
-	p := &pcscf{t, k}
+	p := &pcscf{t: t, k: k}
 	p.sh("cat > /tmp/imsafe.toml <<'EOF'\n" + configuration + "EOF\n/opt/imsafe key new /tmp/sealing.key")
 	return p
 }
@@ -166,7 +168,11 @@ func (p *pcscf) phone(t *testing.T, u *live.User, family int, transport ue.Trans
 			if err != nil {
 				return nil, err
 			}
-			return esp.Raw(conn.(*net.IPConn)), nil
+			wire := esp.Raw(conn.(*net.IPConn))
+			if tap := p.tap; tap != nil {
+				wire = tap(wire)
+			}
+			return wire, nil
 		}}})
 	if err != nil {
 		t.Fatal(err)
