@@ -9,6 +9,7 @@
 #   make soak     a node for SOAK (an hour) with clients that come and go, calls and floods: what it holds must not grow; prints a table
 #   make prove    the same, and what follows from it: a signed bundle with a page for people in .cache/proof
 #   make bench    the benchmarks of the hot paths, in benchstat's form
+#   make memory   what a registered user takes of memory, without and with associations, at USERS (100,000)
 #   make generate rewrite the generated documents
 #   make vuln     known weaknesses of the modules we use (asks the Go vulnerability database)
 #   make setup    only the set-up of the tests
@@ -27,7 +28,7 @@ BENCHCOUNT  ?= 1
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: build setup test check fuzz soak bench generate vuln attack target prove clean
+.PHONY: build setup test check fuzz soak bench memory generate vuln attack target prove clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/imsafe ./cmd/imsafe
@@ -66,6 +67,9 @@ soak:
 
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) $(PKG)
+
+memory:
+	bench/measure.sh -u $(or $(USERS),100000) memory memory-esp
 
 generate:
 	$(GO) test -count=1 ./check/ -run 'TestClauses|TestWhere' -update

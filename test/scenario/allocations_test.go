@@ -42,7 +42,7 @@ func TestAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{"call", 348, func(t *testing.T) { call(t, alice, bob) }},
+		{"call", 357, func(t *testing.T) { call(t, alice, bob) }},
 		{"message", 112, func(t *testing.T) {
 			alice.Send(sip.MESSAGE, bob.IMPU)
 			answered(t, bob, alice, "MESSAGE")
