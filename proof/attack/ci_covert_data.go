@@ -18,7 +18,7 @@ func covertData() Attack {
 		Text:     "what stands in headers, or comes faster than a voice, is in no record: two clients have a free channel, at the cost of everybody's",
 		Services: []Service{Availability}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesUser,
 		Source: "Kim et al., Li et al., CCS 2015", Access: both(), Carried: []Access{UDP, TCP}, Tight: true, Quick: true, Media: true,
-		Bounds: Bounds{Packets: 700, Bytes: 700_000, Conns: 4, Time: 4 * time.Second},
+		Bounds: Bounds{Packets: 700, Bytes: 700_000, Conns: 4, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "many", Position: Subscriber, Run: carryMuch, Controls: controls},
 			{Name: "large", Position: Subscriber, Run: carryLarge, Controls: controls},
