@@ -37,6 +37,9 @@ import (
 // Domain is the home domain of every live node: test network 001/01 (TS 23.003 13.2).
 const Domain = "ims.mnc001.mcc001.3gppnetwork.org"
 
+// lifetime is that of a node's certificates: longer than any test.
+const lifetime = 24 * time.Hour
+
 // shared is when too much is too much where the machine is shared with other tests: what they take away is no overload of the node.
 var shared = overload.Config{Target: 500 * time.Millisecond, Enter: 2 * time.Second}
 
@@ -98,11 +101,11 @@ func (n *Node) start(o Options) error {
 	if err != nil {
 		return err
 	}
-	authority, err := ca.New(rand.Reader, clock.Wall, Domain, time.Hour)
+	authority, err := ca.New(rand.Reader, clock.Wall, Domain, lifetime)
 	if err != nil {
 		return err
 	}
-	certificate, err := authority.Server(time.Hour, []string{"pcscf." + Domain}, []net.IP{net.IPv4(127, 0, 0, 1)})
+	certificate, err := authority.Server(lifetime, []string{"pcscf." + Domain}, []net.IP{net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return err
 	}
