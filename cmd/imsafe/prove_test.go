@@ -82,7 +82,7 @@ func TestProve(t *testing.T) {
 			t.Errorf("%s: %s, %s", trial.Name(), trial.Finding, trial.Why)
 		}
 	}
-	if findings[evidence.Proven] != 2 || findings[evidence.ByNature] != 2 {
+	if findings[evidence.Proven] != 3 || findings[evidence.ByNature] != 2 {
 		t.Errorf("%v", findings)
 	}
 	if !strings.Contains(p.stderr.String(), "CI-07") {
@@ -95,7 +95,7 @@ func TestProve(t *testing.T) {
 	t.Run("another's eyes", func(t *testing.T) { p.unpinned(t, dir, r) })
 	t.Run("another program", func(t *testing.T) {
 		found, status := p.verify(mine, strings.Repeat("0", 64))
-		if status != exitIncomplete || len(found.Changed) != 1 || !strings.HasPrefix(found.Changed[0], "the program") || len(found.Report.Conclusion.Stale) != 4 {
+		if status != exitIncomplete || len(found.Changed) != 1 || !strings.HasPrefix(found.Changed[0], "the program") || len(found.Report.Conclusion.Stale) != 5 {
 			t.Errorf("exit status %d, %v, stale %v", status, found.Changed, found.Report.Conclusion.Stale)
 		}
 	})
