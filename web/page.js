@@ -87,8 +87,17 @@ async function start() {
 	};
 }
 
-// changed brings what is shown up to date without taking away what somebody is reading.
+// changed brings what is shown up to date without taking away what somebody is reading, or is about to press: what is put in another's place between
+// down and up of a pointer is not clicked.
+let held = false, waits = null;
+addEventListener("pointerdown", () => { held = true; });
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(() => {
+	held = false;
+	if (waits) { const before = waits; waits = null; changed(before); }
+}));
+
 function changed(before) {
+	if (held) { waits = waits || before; return; }
 	const [kind, of] = where();
 	if (kind === "") { const at = scrollY; home(before); scrollTo(0, at); }
 	else if (kind === "cell" || kind === "control") live(of, before);

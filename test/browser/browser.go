@@ -228,14 +228,25 @@ func (b *Tab) Until(condition string) {
 func (b *Tab) Click(selector string) {
 	b.t.Helper()
 	quoted := strconv.Quote(selector)
-	b.Until("document.querySelector(" + quoted + ")")
-	var at struct{ X, Y float64 }
-	b.Eval(`(() => { const e = document.querySelector(`+quoted+`); e.scrollIntoView({block: "center", behavior: "instant"}); const r = e.getBoundingClientRect();
-		return {x: r.left + r.width / 2, y: r.top + r.height / 2}; })()`, &at)
-	for _, kind := range []string{"mousePressed", "mouseReleased"} {
-		b.call("Input.dispatchMouseEvent", map[string]any{"type": kind, "x": at.X, "y": at.Y, "button": "left", "clickCount": 1}, nil)
+	for range clicks {
+		b.Until("document.querySelector(" + quoted + ")")
+		var at struct{ X, Y float64 }
+		b.Eval(`(() => { const e = document.querySelector(`+quoted+`); e.scrollIntoView({block: "center", behavior: "instant"}); const r = e.getBoundingClientRect();
+			window.pressed = false; e.addEventListener("click", () => { window.pressed = true; }, {once: true, capture: true});
+			return {x: r.left + r.width / 2, y: r.top + r.height / 2}; })()`, &at)
+		for _, kind := range []string{"mousePressed", "mouseReleased"} {
+			b.call("Input.dispatchMouseEvent", map[string]any{"type": kind, "x": at.X, "y": at.Y, "button": "left", "clickCount": 1}, nil)
+		}
+		var pressed bool
+		if b.Eval("window.pressed", &pressed); pressed {
+			return
+		}
 	}
+	b.t.Fatalf("browser: %s cannot be pressed", selector)
 }
+
+// clicks is how often somebody tries to press what has moved away under the pointer.
+const clicks = 5
 
 // Shot takes a picture of the whole page into a PNG file, if IMSAFE_SHOTS names a directory: for whoever wants to look himself.
 func (b *Tab) Shot(name string) {
