@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,7 +66,7 @@ func (w *tap) hold(keep bool) (sent, come [][]byte) {
 	return sent, come
 }
 
-// TestKernelBackEnd_attacks runs the rows of the catalogue that touch ESP, with the kernel's XFRM as the back end: CI-01, CI-10, CI-12 and CI-17.
+// TestKernelBackEnd_attacks runs the rows of the catalogue that touch ESP, with the kernel's XFRM as the back end: CI-01, CI-10 and CI-12.
 // What must stop them is the kernel's here, so it is its counter that must move (RFC 4303 3.4; TS 33.203 7.1), and by as much as was sent; and
 // behind each a message of the client's goes through, once.
 func TestKernelBackEnd_attacks(t *testing.T) {
@@ -105,7 +104,6 @@ func TestKernelBackEnd_attacks(t *testing.T) {
 	t.Run("ci.esp.replay flip", func(t *testing.T) { x.flips(ctx, t) })
 	t.Run("ci.source.spoof", func(t *testing.T) { x.spoofs(ctx, t) })
 	t.Run("ci.port.unprotected", func(t *testing.T) { x.speaksInClear(ctx, t) })
-	t.Run("ci.sa.exhaust", func(t *testing.T) { x.exhausts(ctx, t) })
 	if t.Failed() {
 		t.Log(p.log(), p.counts())
 	}
@@ -291,52 +289,4 @@ func (x *intruder) request(c *net.UDPConn, method, uri string, number int, lines
 	impu := x.alice.user.IMPU
 	return fmt.Sprintf("%[1]s %[2]s SIP/2.0\r\nVia: SIP/2.0/UDP %[3]s;rport;branch=z9hG4bK%[1]s%[4]d\r\nMax-Forwards: 70\r\nFrom: <%[5]s>;tag=x\r\nTo: <%[5]s>\r\n"+
 		"Call-ID: x%[4]d-%[3]s\r\nCSeq: 1 %[1]s\r\nContact: <sip:x@%[3]s>\r\n%[6]sContent-Length: 0\r\n\r\n", method, uri, c.LocalAddr(), number, impu, lines)
-}
-
-// exhausts begins registrations in alice's name from elsewhere (CI-17): one that is challenged asks the kernel for associations. What she has
-// stands, and there are never more than two sets beside it.
-func (x *intruder) exhausts(ctx context.Context, t *testing.T) {
-	c, err := net.DialUDP("udp", &net.UDPAddr{IP: elsewhere.AsSlice()}, net.UDPAddrFromAddrPort(netip.AddrPortFrom(guests[0], 5060)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	const times, set, challenge = 12, 4, "SIP/2.0 401 "
-	before, _ := x.p.standing()
-	challenged, sent := 0, 0
-	for end := time.Now().Add(40 * time.Second); challenged == 0 && time.Now().Before(end); { // a guest that is starved turns strangers away
-		for range times {
-			sent++
-			if _, err := c.Write([]byte(x.request(c, "REGISTER", "sip:"+live.Domain, sent, x.offers(sent)))); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for b := make([]byte, 4096); ; {
-			if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
-				t.Fatal(err)
-			}
-			n, err := c.Read(b)
-			if err != nil {
-				break
-			}
-			if strings.HasPrefix(string(b[:n]), challenge) {
-				challenged++
-			}
-		}
-	}
-	if now, _ := x.p.standing(); now > before+2*set {
-		t.Errorf("%d associations stand, %d before", now, before)
-	}
-	x.says(ctx, t)
-	if t.Logf("%d of %d were challenged", challenged, sent); challenged == 0 {
-		peer.Missing(t, "a processor for the guest: it turned all strangers away, so that nothing was attacked")
-	}
-}
-
-// offers are the lines of a first REGISTER in alice's name.
-func (x *intruder) offers(n int) string {
-	return fmt.Sprintf("Authorization: Digest username=\"%s\",realm=\"%[2]s\",nonce=\"\",uri=\"sip:%[2]s\",response=\"\"\r\n"+
-		"Require: sec-agree\r\nProxy-Require: sec-agree\r\nSupported: path\r\n"+
-		"Security-Client: ipsec-3gpp;alg=%[3]s;ealg=%[4]s;prot=esp;mod=trans;spi-c=%[5]d;spi-s=%[6]d;port-c=%[7]d;port-s=%[8]d\r\n",
-		x.alice.user.IMPI, live.Domain, x.suite.Alg, x.suite.EAlg, 50000+2*n, 50001+2*n, 40000+2*n, 40001+2*n)
 }
