@@ -25,7 +25,7 @@ func TestBench(t *testing.T) {
 	d.do("user", "import", d.path("users.csv"))
 	fromFile := d.write("file.json", text(`{"file":"users.csv"}`))
 	for _, scenario := range []string{"registration", "re-registration", "call", "message", "de-registration=1,registration=1", "mix"} {
-		o := d.try("bench", "run", fromFile, "--scenario", scenario, "--rate", "40", "--time", "500ms", "--warm", "100ms", "--hold", "100ms", "--patience", "20s",
+		o := d.try("bench", "run", fromFile, "--scenario", scenario, "--rate", "40", "--time", "500ms", "--warm", "100ms", "--hold", "100ms", "--patience", "20s", "--seed", "1",
 			"--pid", strconv.Itoa(os.Getpid()), "--out", d.path("report.json"), "--json")
 		var r benchResult
 		decode(t, o.stdout, &r)
