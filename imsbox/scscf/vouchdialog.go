@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"iter"
 	"slices"
 
 	"imsafe/hop"
@@ -197,15 +198,22 @@ func (p *passages) also(place shard.Place, callID string) {
 	}
 }
 
+// staysOf are those of the platform at host in a call. p.mu is held.
+func (p *passages) staysOf(callID, host string) iter.Seq[*passage] {
+	return func(yield func(*passage) bool) {
+		for _, place := range p.named[callID] {
+			if stay := p.find(place); stay != nil && stay.host == host && !yield(stay) {
+				return
+			}
+		}
+	}
+}
+
 // noteWithin takes down a session description that goes to the platform at host within a dialog: the latest ones are remembered.
 func (p *passages) noteWithin(callID, host string, v vouched) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, place := range p.named[callID] {
-		stay := p.find(place)
-		if stay == nil || stay.host != host {
-			continue
-		}
+	for stay := range p.staysOf(callID, host) {
 		if len(stay.later) == maxVouched {
 			stay.later = slices.Delete(stay.later, 0, 1)
 		}
@@ -218,11 +226,7 @@ func (p *passages) noteWithin(callID, host string, v vouched) {
 func (p *passages) saidWithin(callID, host string, keys []passport.Fingerprint) (found vouched, same, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, place := range p.named[callID] {
-		stay := p.find(place)
-		if stay == nil || stay.host != host {
-			continue
-		}
+	for stay := range p.staysOf(callID, host) {
 		for _, list := range [][]vouched{stay.later, stay.answers, {stay.offered}} {
 			for _, v := range slices.Backward(list) {
 				if slices.Equal(v.keys, keys) {

@@ -92,20 +92,11 @@ func (h *Hand) hasData(ctx context.Context) (octets int) {
 // carryAsVoice sends data in the packets of a call, well protected and of the right payload type: more than a voice of any codec has. Carol's telephone
 // does not look at what it plays.
 func carryAsVoice(ctx context.Context, f *Field, o *Outcome) error {
-	mallory, err := f.Mallory(ctx)
+	s, tap, end, err := f.malloryCallsCarol(ctx)
 	if err != nil {
 		return err
 	}
-	carol, tap, err := f.tappedParty(ctx, Carol)
-	if err != nil {
-		return err
-	}
-	s, call, err := f.speak(ctx, mallory, carol)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	defer call.Hangup()
+	defer end()
 	const packets, size, voice = 400, 1000, 256_000 / 8 // octets a second that the policy has for audio
 	began := f.Clock.Now()
 	for n := range packets {

@@ -60,20 +60,11 @@ const offerOfNobody = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.
 
 // drown sends carol far more in a call than a voice call has, all of it well protected.
 func drown(ctx context.Context, f *Field, o *Outcome) error {
-	mallory, err := f.Mallory(ctx)
+	s, tap, end, err := f.malloryCallsCarol(ctx)
 	if err != nil {
 		return err
 	}
-	carol, tap, err := f.tappedParty(ctx, Carol)
-	if err != nil {
-		return err
-	}
-	s, call, err := f.speak(ctx, mallory, carol)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	defer call.Hangup()
+	defer end()
 	const packets = 3000
 	began := f.Clock.Now()
 	for n := range packets {

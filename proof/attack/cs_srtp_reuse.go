@@ -72,20 +72,11 @@ func playAgain(ctx context.Context, f *Field, o *Outcome) error {
 // keystream says two known things with one source and the same numbers, under two keys of mallory's own: before and after he moves. Carol's
 // wire shows whether they left the anchor under one of hers.
 func keystream(ctx context.Context, f *Field, o *Outcome) error {
-	mallory, err := f.Mallory(ctx)
+	s, tap, end, err := f.malloryCallsCarol(ctx)
 	if err != nil {
 		return err
 	}
-	carol, tap, err := f.tappedParty(ctx, Carol)
-	if err != nil {
-		return err
-	}
-	s, call, err := f.speak(ctx, mallory, carol)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	defer call.Hangup()
+	defer end()
 	first, second := bytes.Repeat([]byte{0x11}, 160), bytes.Repeat([]byte{0x2f}, 160)
 	if err := s.say(ctx, first); err != nil {
 		return err

@@ -130,6 +130,23 @@ type speaker struct {
 // voiceOf is what the attacker's half can do.
 func voiceOf() sdp.Capabilities { return sdp.Capabilities{Audio: []sdp.Codec{sdp.PCMA()}} }
 
+// malloryCallsCarol is a call in which mallory's media are what he writes, and carol's pass somebody in the path. end ends it.
+func (f *Field) malloryCallsCarol(ctx context.Context) (s *speaker, tap func() *tapped, end func(), err error) {
+	mallory, err := f.Mallory(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	carol, tap, err := f.tappedParty(ctx, Carol)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s, call, err := f.speak(ctx, mallory, carol)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return s, tap, func() { call.Hangup(); s.close() }, nil
+}
+
 // speak calls an honest party, who answers.
 func (f *Field) speak(ctx context.Context, h *Hand, to *Party) (*speaker, *ue.Call, error) {
 	s := &speaker{hand: h, invite: Request{Method: "INVITE", URI: to.IMPU, FromTag: f.token(), CallID: f.token()}}

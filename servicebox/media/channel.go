@@ -33,10 +33,8 @@ type channel struct {
 	after  []func() // what is told once mu is free
 
 	// What is sent.
-	started bool // the pace has begun
-	start   time.Duration
-	slots   int64 // of 20 ms since then
-	talking bool  // the last slot had a frame: the next is no beginning (RFC 3551 4.1)
+	pace    pace
+	talking bool // the last slot had a frame: the next is no beginning (RFC 3551 4.1)
 	source  mr.Source
 	played  func(error)
 	loop    bool
@@ -152,12 +150,7 @@ func (c *channel) tick(now time.Duration) {
 	if c.closed {
 		return
 	}
-	if !c.started {
-		c.started, c.start = true, now
-	}
-	due := int64((now-c.start)/mr.FrameTime) + 1
-	c.slots = max(c.slots, due-maxBurst)
-	for ; c.slots < due; c.slots++ {
+	for range c.pace.due(now) {
 		c.slot()
 	}
 }

@@ -48,9 +48,7 @@ type mix struct {
 	mu      sync.Mutex // before that of a channel
 	members []*channel
 	frames  []mr.Frame // of this moment, one of each member
-	started bool
-	start   time.Duration
-	slots   int64
+	pace    pace
 	sum     [mr.FrameSamples]int32
 }
 
@@ -82,7 +80,7 @@ func (m *mix) Join(channelOf mr.Channel) error {
 	m.members = append(m.members, c)
 	m.frames = append(m.frames, mr.Frame{})
 	if len(m.members) == 1 {
-		m.started, m.slots = false, 0
+		m.pace = pace{}
 		m.server.mixes(m, true)
 	}
 	return nil
@@ -131,12 +129,7 @@ func (s *Server) mixes(m *mix, on bool) {
 func (m *mix) tick(now time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.started {
-		m.started, m.start = true, now
-	}
-	due := int64((now-m.start)/mr.FrameTime) + 1
-	m.slots = max(m.slots, due-maxBurst)
-	for ; m.slots < due; m.slots++ {
+	for range m.pace.due(now) {
 		m.slot()
 	}
 }
