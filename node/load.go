@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
-	"runtime"
+	"os"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"imsafe/proto/shard"
 )
@@ -17,47 +20,85 @@ const (
 // loadProbe is a piece of work that does nothing: what it shows is how long it had to wait, for a processor and behind what its shard had to do
 // before it.
 type loadProbe struct {
-	core *Core
-	due  time.Duration
-	lost bool   // the shard had no room for it; its age counts all the same
-	seen uint64 // what the shard had done by the last probe
+	core   *Core
+	due    time.Duration
+	waits  bool   // the shard does not have it yet; its age counts all the same
+	passed uint64 // what the shard had done when it was due
 }
 
 // Run implements shard.Event.
 func (p *loadProbe) Run(sh *shard.Shard) { p.core.Waited(sh, max(0, sh.Clock().Now()-p.due)) }
 
-// watchLoad sends a probe to each shard, one at a time, until ctx ends.
+// loadWatch sends a probe to each shard, one at a time. On their way they cross a pipe: what has come for a thousand connections waits in the
+// kernel until the run time asks for it, some hundred at a time, and what comes later waits behind it. So does the octet in the pipe.
+type loadWatch struct {
+	n      *Node
+	probes []loadProbe
+	away   atomic.Bool // an octet is in the pipe: probes belong to whoever reads it
+	to, at *os.File
+}
+
+// watchLoad looks how long work waits until ctx ends.
 func (n *Node) watchLoad(ctx context.Context) error {
-	probes := make([]loadProbe, len(n.Shards))
+	at, to, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	w := &loadWatch{n: n, probes: make([]loadProbe, len(n.Shards)), to: to, at: at}
+	var both errgroup.Group
+	both.Go(func() error { w.hear(); return nil })
+	w.send(ctx)
+	_ = to.Close() // which ends hear
+	_ = both.Wait()
+	return at.Close()
+}
+
+// send lets probes become due until ctx ends.
+func (w *loadWatch) send(ctx context.Context) {
 	for pause := probeEvery; ; {
-		due := n.o.Clock.Now() + pause
+		due := w.n.o.Clock.Now() + pause
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(pause):
 		}
-		runtime.Gosched() // behind those who wait for a processor
+		if w.away.Load() {
+			continue
+		}
 		pause = idleProbe
-		for i := range probes {
-			if n.probe(&probes[i], i, due) {
+		for i := range w.probes {
+			if w.prepare(i, due) {
 				pause = probeEvery
 			}
 		}
+		w.away.Store(true)
+		_, _ = w.to.Write([]byte{0}) // it holds one: the reader is still there
 	}
 }
 
-// probe sends the probe of a shard if none is on its way. It reports whether the shard has something to do.
-func (n *Node) probe(p *loadProbe, i int, due time.Duration) (busy bool) {
-	sh, load := n.Shards[i], n.Load[i]
+// prepare makes the probe of a shard due if none is on its way. It reports whether the shard has something to do.
+func (w *loadWatch) prepare(i int, due time.Duration) (busy bool) {
+	sh, load, p := w.n.Shards[i], w.n.Load[i], &w.probes[i]
 	done := sh.Stats()
-	busy = done.Inline+done.Queued > p.seen || load.Active() || load.Expecting()
-	if load.Expecting() && !p.lost {
-		return busy
-	}
-	if !p.lost {
-		p.core, p.due, p.seen = n.Core, due, done.Inline+done.Queued+1
+	busy = done.Inline+done.Queued > p.passed || load.Active() || load.Expecting()
+	if !load.Expecting() {
+		p.core, p.due, p.passed, p.waits = w.n.Core, due, done.Inline+done.Queued+1, true
 		load.Expect(due)
 	}
-	p.lost = !sh.Post(p)
 	return busy
+}
+
+// hear hands the probes to their shards as they come out of the pipe, until it is closed.
+func (w *loadWatch) hear() {
+	for octet := []byte{0}; ; {
+		if _, err := w.at.Read(octet); err != nil {
+			return
+		}
+		for i := range w.probes {
+			if p := &w.probes[i]; p.waits {
+				p.waits = !w.n.Shards[i].Post(p)
+			}
+		}
+		w.away.Store(false)
+	}
 }

@@ -4,7 +4,7 @@
 //
 //	go test ./bench/spine -bench . -benchtime 20000x
 //
-// IMSAFE_PROFILE=file writes the node's CPU profile of the last benchmark there, and to file.allocs what it allocated, and where.
+// IMSAFE_PROFILE=file writes the node's CPU profile of the last benchmark there, IMSAFE_ALLOCATIONS=file what it allocated, and where.
 package spine
 
 import (
@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -177,7 +178,8 @@ func provision(n *node.Node) error {
 	return nil
 }
 
-// obey answers "cpu", "allocations" and "handovers", writes a profile of allocations on "heap FILE", starts a profile on "profile FILE", ends it on "stop", and returns at the end of the input.
+// obey answers "cpu", "allocations" and "handovers", notes from "count" on what is allocated and writes it on "heap FILE", starts a profile on
+// "profile FILE", ends it on "stop", and returns at the end of the input.
 func obey(n *node.Node) {
 	var profile *os.File
 	lines := bufio.NewScanner(os.Stdin)
@@ -197,8 +199,9 @@ func obey(n *node.Node) {
 		case "handovers":
 			packets, foreign := n.Handovers()
 			fmt.Println("handovers", packets, foreign)
-		case "profile":
+		case "count":
 			runtime.MemProfileRate = 512
+		case "profile":
 			profile, _ = os.Create(rest)
 			_ = pprof.StartCPUProfile(profile)
 		case "stop":
@@ -219,11 +222,16 @@ func heap(name string) {
 	}
 }
 
-// pin keeps the process on one processor, so that server and clients do not share one.
+// pin keeps the process on one processor, so that server and clients do not share one: each of its threads, and those that they make.
 func pin(cpu int) {
 	var set unix.CPUSet
 	set.Set(cpu)
-	_ = unix.SchedSetaffinity(0, &set)
+	threads, _ := os.ReadDir("/proc/self/task")
+	for _, thread := range threads {
+		if id, err := strconv.Atoi(thread.Name()); err == nil {
+			_ = unix.SchedSetaffinity(id, &set)
+		}
+	}
 }
 
 // server is the node's process as the bench sees it.

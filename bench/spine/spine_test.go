@@ -92,12 +92,17 @@ func BenchmarkCallTwoShards(b *testing.B) {
 	b.ReportMetric((f1-f0)/(p1-p0), "handovers/packet")
 }
 
-// profiles begins a profile of the node, if one is asked for, and returns what ends it.
+// profiles begins the profiles of the node that are asked for, and returns what ends them. To count what is allocated makes all of it dearer, so nobody
+// asks for both.
 func (s *server) profiles(b testing.TB, suffix string) (end func()) {
+	if file := os.Getenv("IMSAFE_ALLOCATIONS"); file != "" {
+		s.ask(b, "count\ncpu", "cpu")
+		return func() { s.ask(b, "heap "+file+suffix, "heap") }
+	}
 	file := os.Getenv("IMSAFE_PROFILE")
 	if file == "" {
 		return func() {}
 	}
 	s.ask(b, "profile "+file+suffix+"\ncpu", "cpu")
-	return func() { s.ask(b, "stop\nheap "+file+suffix+".allocs", "heap") }
+	return func() { s.ask(b, "stop\ncpu", "cpu") }
 }

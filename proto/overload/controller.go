@@ -56,15 +56,14 @@ func (c Config) withDefaults() Config {
 
 // How the controller moves.
 const (
-	entering = 4                      // intervals above Enter
-	draining = 500 * time.Millisecond // in which a queue that is too long is to be gone
-	rising   = 1.09                   // what is let in grows by this each interval while there is hardly a queue: tenfold in 1.4 s
-	creeping = 1.01                   // and by this when there is one, but not too long
-	least    = 0.01                   // of what comes is let in, whatever happens
-	quarter  = 0.25                   // of the most that was done lately is let in, however long things wait: what is in the way then are refusals
-	fading   = 0.999                  // what that was, from one interval to the next
-	hardly   = 0.02                   // of all that comes: a class that is less is not worth turning away
-	memory   = 0.9                    // of the mix of classes from one interval to the next
+	entering = 4     // intervals above Enter
+	pull     = 6.0   // a second: how fast a wait goes back to what is wanted
+	rising   = 1.09  // what is let in grows by this each interval while there is hardly a queue: tenfold in 1.4 s
+	least    = 0.01  // of what comes is let in, whatever happens
+	quarter  = 0.25  // of the most that was done lately is let in, however long things wait: what is in the way then are refusals
+	fading   = 0.999 // what that was, from one interval to the next
+	hardly   = 0.02  // of all that comes: a class that is less is not worth turning away
+	memory   = 0.9   // of the mix of classes from one interval to the next
 )
 
 // Controller says what a shard turns away. It measures by the shortest wait of an interval: a burst leaves a moment without a queue behind it,
@@ -111,10 +110,9 @@ func (c *Controller) Expecting() bool { return c.due.Load() != 0 }
 // Observe notes how long a piece of work has waited until now.
 func (c *Controller) Observe(wait time.Duration, now time.Duration) {
 	c.due.Store(0)
-	if c.low = max(wait, 0); c.seen {
-		c.low = min(c.low, max(wait, 0))
+	if wait = max(wait, 0); !c.seen || wait < c.low {
+		c.low, c.seen = wait, true
 	}
-	c.seen = true
 	c.look(now)
 }
 
@@ -213,14 +211,7 @@ func (c *Controller) decide(wait time.Duration, now time.Duration) {
 		}
 		c.active, c.keep, c.calm = true, 1, 0
 	}
-	switch {
-	case wait > c.cfg.Target:
-		c.keep *= c.correction(wait)
-	case wait > c.cfg.Target/2:
-		c.keep *= creeping
-	default:
-		c.keep *= rising
-	}
+	c.keep *= c.correction(wait)
 	c.keep = min(max(c.keep, least, c.floor()), 1)
 	if c.keep < 1 || wait > c.cfg.Target {
 		c.calm = now
@@ -231,14 +222,18 @@ func (c *Controller) decide(wait time.Duration, now time.Duration) {
 	}
 }
 
-// correction is by how much less must be let in. A queue grows by what comes above what is done: a wait that is longer by s after each second
-// means that 1/(1-s) times as much was let in as could be done. What is wanted is less than can be done, by so much that the queue is short
-// again after a while. Half of the way is gone at each look, since waits are noisy.
+// correction is by how much more or less must be let in. A queue grows by what comes above what is done, so how fast the wait grows says how many
+// times too much was let in, whatever the server can do; what the wait itself is says how much of it is to go. Both are weighed so that a wait
+// that is too long comes back to what is wanted without passing it by (a second-order system, critically damped, whose pull is one for
+// each wait). A pause of the machine makes a wait longer at once and shorter at once: its two corrections undo each other.
 func (c *Controller) correction(wait time.Duration) float64 {
-	slope := min(max(float64(wait-c.was)/float64(c.cfg.Interval), -1), 0.95)
-	admitted := 1 / (1 - slope)
-	wanted := max(0.2, 1-float64(wait-c.cfg.Target)/float64(draining))
-	return min(math.Sqrt(wanted/admitted), 1.1)
+	dt := c.cfg.Interval.Seconds()
+	longer, above := (wait - c.was).Seconds(), (wait - c.cfg.Target).Seconds()
+	factor := math.Exp(-2*pull*longer - pull*pull*dt*above)
+	if wait <= c.cfg.Target/4 && longer <= 0 { // hardly a queue: its length does not say how much more could be done
+		return max(factor, rising)
+	}
+	return factor
 }
 
 // floor is what is let in at least: what may not be turned away, and a quarter of what the server has done lately. To turn away more would take longer

@@ -200,6 +200,33 @@ func TestNoOscillation(t *testing.T) {
 	}
 }
 
+// TestPauses is a flood on a machine that others use as well: the server stands still again and again, which looks as if far too much had been let
+// in. What it can do beside that it does.
+func TestPauses(t *testing.T) {
+	const capacity, pause, every = 2000.0, 60 * time.Millisecond, 700 * time.Millisecond
+	for _, times := range []float64{1.5, 2, 5} {
+		t.Run(fmt.Sprintf("%gx", times), func(t *testing.T) {
+			p := newPlant(New(Config{}), time.Second/capacity, time.Second/capacity/25)
+			flood := func(d time.Duration) {
+				for end := p.now + d; p.now < end; {
+					p.run(every, [classes]float64{Fresh: capacity * times})
+					p.free = max(p.free, p.now) + pause
+				}
+			}
+			flood(5 * time.Second)
+			p.forget()
+			begun := p.now
+			flood(30 * time.Second)
+			done := float64(p.served[Fresh]) / (p.now - begun).Seconds()
+			possible := capacity * (1 - pause.Seconds()/every.Seconds()) * (1 - (times-1)/24)
+			t.Logf("%.0f %% of what is possible, wait p50 %v, p99 %v", 100*done/possible, p.quantile(0.5), p.quantile(0.99))
+			if done < 0.9*possible || p.quantile(0.5) > 50*time.Millisecond {
+				t.Errorf("%.0f/s are served, %.0f/s could be; half waits for %v", done, possible, p.quantile(0.5))
+			}
+		})
+	}
+}
+
 // TestOrder holds the order in which work is turned away, and that a flood of the less important does not touch the rest.
 func TestOrder(t *testing.T) {
 	const capacity = 2000.0
