@@ -160,7 +160,7 @@ func (n *Node) openIPsec(s *IPsecSockets) (err error) {
 	clear := n.track(g.Clear())
 	clear.listener = s.Stream
 	for i, conn := range s.Clear {
-		clear.sockets = append(clear.sockets, siptransport.NewDatagrams(n.Shards[i], conn, clear.options))
+		clear.sockets = append(clear.sockets, n.datagrams(i, conn, clear.options))
 	}
 	return n.listenSealed(g, n.track(g.Sealed()))
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imsafe/proto/shard"
+	"imsafe/proto/siptransport"
 )
 
 // probeEvery is how often it is looked how long work waits. A node that nobody asks for anything looks less often.
@@ -74,6 +76,13 @@ func (w *loadWatch) send(ctx context.Context) {
 		w.away.Store(true)
 		_, _ = w.to.Write([]byte{0}) // it holds one: the reader is still there
 	}
+}
+
+// datagrams makes the Sender of a packet socket of a shard. What lies in the socket no probe sees; the kernel says since when.
+func (n *Node) datagrams(shard int, conn net.PacketConn, o siptransport.Options) *siptransport.Datagrams {
+	d := siptransport.NewDatagrams(n.Shards[shard], conn, o)
+	d.Waits(n.Load[shard].Queue().Waited)
+	return d
 }
 
 // prepare makes the probe of a shard due if none is on its way. It reports whether the shard has something to do.

@@ -74,7 +74,7 @@ func (n *Node) openMw() (err error) {
 	}
 	options := siptransport.Options{Clock: n.o.Clock, Counters: &w.counters}
 	for i, conn := range s.MwClear {
-		socket := siptransport.NewDatagrams(n.Shards[i], conn, options)
+		socket := n.datagrams(i, conn, options)
 		w.wire.Port(n.Shards[i]).SendBy(socket.Flow)
 		w.packets = append(w.packets, socket)
 	}

@@ -169,7 +169,7 @@ func New(o Options) (*Node, error) {
 		lab.Paths = clientims.NewPaths()
 		a := n.open(lab)
 		for shard, conn := range conns {
-			socket := siptransport.NewDatagrams(n.Shards[shard], conn, a.options)
+			socket := n.datagrams(shard, conn, a.options)
 			a.ports[shard].SendBy(socket)
 			a.sockets = append(a.sockets, socket)
 		}

@@ -91,6 +91,8 @@ type Controller struct {
 	owed   [classes]float64 // the part of a piece of work that is left over
 	turned time.Duration    // when it last made up its mind
 
+	queues []*Queue
+
 	due atomic.Int64 // when the probe was due that has not been seen yet; 0: none
 
 	loss atomic.Uint32 // of all work, in percent
@@ -114,6 +116,39 @@ func (c *Controller) Observe(wait time.Duration, now time.Duration) {
 		c.low, c.seen = wait, true
 	}
 	c.look(now)
+}
+
+// Queue is a place where work waits before the shard, and where no probe comes: a socket. What waits there longest is what counts.
+type Queue struct {
+	c    *Controller
+	low  time.Duration // shortest wait in the interval
+	seen bool
+}
+
+// Queue adds a queue. Before there is work.
+func (c *Controller) Queue() *Queue {
+	q := &Queue{c: c}
+	c.queues = append(c.queues, q)
+	return q
+}
+
+// Waited notes how long a piece of work had waited in it when it came to the shard. On the shard.
+func (q *Queue) Waited(wait time.Duration, now time.Duration) {
+	if wait = max(wait, 0); !q.seen || wait < q.low {
+		q.low, q.seen = wait, true
+	}
+	q.c.look(now)
+}
+
+// longest is the longest of the waits of an interval: that of the probe, or of work in one of the queues. It forgets those.
+func (c *Controller) longest(wait time.Duration) time.Duration {
+	for _, q := range c.queues {
+		if q.seen {
+			wait = max(wait, q.low)
+		}
+		q.low, q.seen = 0, false
+	}
+	return wait
 }
 
 // Came notes a piece of work that is not to be turned away, whoever sent it holds himself back.
@@ -182,6 +217,7 @@ func (c *Controller) look(now time.Duration) {
 	if due := time.Duration(c.due.Load()); due > 0 && !c.seen {
 		wait = max(0, now-due) // it has not even been seen yet
 	}
+	wait = c.longest(wait)
 	c.low, c.seen, c.ends = 0, false, now+c.cfg.Interval
 	for k, n := range c.count {
 		c.mix[k] = memory*c.mix[k] + (1-memory)*float64(n)

@@ -320,3 +320,22 @@ func TestBursts(t *testing.T) {
 		}
 	}
 }
+
+// TestQueue is a socket whose datagrams wait, which no probe sees.
+func TestQueue(t *testing.T) {
+	c := New(Config{})
+	idle, busy := c.Queue(), c.Queue()
+	for now := time.Duration(0); now < time.Minute; now += 10 * time.Millisecond {
+		c.Observe(0, now)
+		idle.Waited(time.Millisecond, now)
+		if now < 30*time.Second {
+			busy.Waited(60*time.Millisecond, now)
+		}
+		if late := now > time.Second && now < 30*time.Second; late && !c.Active() {
+			t.Fatalf("what waits for 60 ms is no overload at %v", now)
+		}
+	}
+	if c.Active() {
+		t.Error("it never ends")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"imsafe/proto/shard"
 )
@@ -26,6 +27,8 @@ type packetIO interface {
 	read(b *batch) error
 	// write sends all of g as far as the socket takes it without blocking.
 	write(g *gathered)
+	// stamp lets the socket say when datagrams came, where it can.
+	stamp()
 }
 
 // Datagrams is a packet socket: a Sender, and a reader that runs what it read on its shard. Make it with NewDatagrams.
@@ -37,6 +40,7 @@ type Datagrams struct {
 	n     *Counters
 	local netip.AddrPort
 	free  chan *batch // batches that nobody uses; as many as there are
+	waits func(wait, now time.Duration)
 
 	mu       sync.Mutex // guards what follows
 	gather   *gathered  // filled by SendTo
@@ -67,6 +71,13 @@ func ServePacket(ctx context.Context, sh *shard.Shard, pc net.PacketConn, r Rece
 
 // Flow is the flow from this socket to peer.
 func (d *Datagrams) Flow(peer netip.AddrPort) Flow { return Flow{Via: d, Peer: peer} }
+
+// Waits has f hear, on the shard, how long datagrams lay in the socket and before the shard until they were taken: one in each batch, the oldest. It
+// hears nothing where the system does not say when a datagram came. A step of the clock is heard as one such wait. Before Serve.
+func (d *Datagrams) Waits(f func(wait, now time.Duration)) {
+	d.waits = f
+	d.io.stamp()
+}
 
 // Reliable reports false.
 func (d *Datagrams) Reliable() bool { return false }
@@ -219,6 +230,7 @@ type batch struct {
 	vec  readVector
 	bufs [][]byte         // where datagrams go
 	n    int              // datagrams in it
+	came int64            // when the first came, in nanoseconds of the time of day; 0 = nobody knows
 	size []int            // octets of each; 0 = dropped already
 	from []netip.AddrPort // where each came from
 }
@@ -270,8 +282,11 @@ func (b *batch) set(i, size int, from netip.AddrPort, cut bool) {
 }
 
 // Run implements shard.Event: it delivers the datagrams and gives the batch back to the reader, also after a panic.
-func (b *batch) Run(*shard.Shard) {
+func (b *batch) Run(sh *shard.Shard) {
 	defer func() { b.d.free <- b }()
+	if b.came != 0 && b.d.waits != nil {
+		b.d.waits(time.Duration(sh.Wall().UnixNano()-b.came), sh.Now())
+	}
 	for i := range b.n {
 		if n := b.size[i]; n > 0 {
 			b.r.Packet(Flow{Via: b.d, Peer: b.from[i]}, b.bufs[i][:n:n])

@@ -210,6 +210,39 @@ func TestBurst(t *testing.T) {
 	}
 }
 
+// late is a clock that is an hour ahead of the kernel's.
+type late struct{ shard.Clock }
+
+func (c late) Wall() time.Time { return c.Clock.Wall().Add(time.Hour) }
+
+// TestWaits is a datagram that the kernel had an hour ago, by the clock of its shard.
+func TestWaits(t *testing.T) {
+	sh := shard.New(shard.Config{Clock: late{shard.RealClock()}})
+	t.Cleanup(sh.Close)
+	r := newRecorder()
+	sock := loopback(t, 1)[0]
+	d := NewDatagrams(sh, sock, Options{})
+	waits := make(chan time.Duration, 10)
+	d.Waits(func(wait, _ time.Duration) { waits <- wait })
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Serve(ctx, r) }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	c, err := net.Dial("udp", sock.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte("hello"))
+	await(t, r.packets)
+	if wait := await(t, waits); wait < time.Hour || wait > time.Hour+patience {
+		t.Errorf("a datagram of an hour ago has waited %v", wait)
+	}
+}
+
 func TestDatagramThatIsDropped(t *testing.T) {
 	var n Counters
 	r := newRecorder()

@@ -37,6 +37,8 @@ func (s *singleIO) read(b *batch) (err error) {
 	return nil
 }
 
+func (s *singleIO) stamp() {}
+
 func (s *singleIO) write(g *gathered) {
 	for i := range g.len() {
 		var err error

@@ -39,7 +39,10 @@ func newVector(n int) vector {
 }
 
 // readVector is the vector of a batch.
-type readVector struct{ vector }
+type readVector struct {
+	vector
+	stamp [64]byte // control message of the first datagram: when it came
+}
 
 func (v *readVector) init(b *batch) {
 	v.vector = newVector(len(b.bufs))
@@ -47,6 +50,21 @@ func (v *readVector) init(b *batch) {
 		v.iovs[i].Base = &p[0]
 		v.iovs[i].SetLen(len(p))
 	}
+	v.hdrs[0].hdr.Control = &v.stamp[0]
+}
+
+// came is when the kernel had the first datagram, in nanoseconds of the time of day; 0 if it does not say.
+func (v *readVector) came() int64 {
+	h := &v.hdrs[0].hdr
+	const header, size = unix.SizeofCmsghdr, int(unsafe.Sizeof(unix.Timespec{}))
+	if int(h.Controllen) < header+size {
+		return 0
+	}
+	c := (*unix.Cmsghdr)(unsafe.Pointer(&v.stamp[0]))
+	if c.Level != unix.SOL_SOCKET || c.Type != unix.SCM_TIMESTAMPNS {
+		return 0
+	}
+	return (*unix.Timespec)(unsafe.Pointer(&v.stamp[header])).Nano()
 }
 
 // mmsgIO is packetIO for a UDP socket.
@@ -94,6 +112,7 @@ func (m *mmsgIO) read(b *batch) error {
 		h := &b.vec.hdrs[i]
 		return int(h.n), peerOf(&b.vec.names[i]), h.hdr.Flags&unix.MSG_TRUNC != 0
 	})
+	b.came = b.vec.came()
 	return nil
 }
 
@@ -103,6 +122,7 @@ func (m *mmsgIO) tryRead(fd uintptr) bool {
 	for i := range hdrs {
 		hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 	}
+	hdrs[0].hdr.SetControllen(len(m.in.vec.stamp))
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&hdrs[0])), uintptr(len(hdrs)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
@@ -117,6 +137,11 @@ func (m *mmsgIO) tryRead(fd uintptr) bool {
 			return true
 		}
 	}
+}
+
+// stamp is best effort: without it nobody hears how long datagrams wait.
+func (m *mmsgIO) stamp() {
+	_ = m.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
 }
 
 func (m *mmsgIO) write(g *gathered) {
