@@ -28,7 +28,8 @@ var floorPlan = []row{
 	{"proto/sdp", "", "pion/sdp", ""},
 	{"proto/g711", "", "", ""},
 	{"proto/aka", "", "", ""},
-	{"proto/siptransport", "proto/sip proto/shard", "x/net x/sys", ""},
+	{"proto/mmsg", "", "x/sys", ""},
+	{"proto/siptransport", "proto/sip proto/shard proto/mmsg", "x/net x/sys", ""},
 	{"proto/overload", "proto/sip", "", ""}, // for the parameters of a Via
 	{"proto/siptxn", "proto/sip proto/shard proto/siptransport proto/overload", "", ""},
 	{"proto/diameter", "proto/shard", "x/net x/sys", ""},
@@ -37,8 +38,8 @@ var floorPlan = []row{
 	{"proto/secagree", "", "", ""},
 	{"proto/passport", "", "go-jose", ""},
 	{"proto/oauth", "", "go-jose", ""},
-	{"proto/esp", "proto/aka proto/shard proto/slab", "x/net x/sys", ""},       // its keys are CK and IK as aka's types
-	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", "proto/espnet"}, // the kernel's associations, booked in esp's table
+	{"proto/esp", "proto/aka proto/shard proto/slab proto/mmsg", "x/net x/sys", ""}, // its keys are CK and IK as aka's types
+	{"proto/xfrm", "proto/esp proto/shard proto/aka", "x/sys", "proto/espnet"},      // the kernel's associations, booked in esp's table
 	{"proto/espnet", "proto/esp proto/shard", "gvisor", "proto/aka"},
 	{"proto/nftdrop", "", "nftables x/sys", ""}, // the kernel drops sources: it knows addresses and ports, nothing of SIP
 	{"proto/rtpport", "proto/sdp proto/shard", "pion/rtp pion/rtcp pion/srtp pion/dtls pion/stun pion/transport x/net x/sys", ""},
@@ -196,7 +197,7 @@ var bans = []ban{
 // standardBans are parts of the standard library that the house does without.
 var standardBans = []struct{ pkg, except, why string }{
 	{"C", "", "the binary is static Go; C would bring its memory errors"},
-	{"unsafe", "proto/siptransport proto/rtpport proto/slab bench/load bench/media", "only batched system calls and the slabs need it"},
+	{"unsafe", "proto/mmsg proto/siptransport proto/rtpport proto/slab bench/load bench/media", "only batched system calls and the slabs need it"},
 	{"plugin", "", "assembly is an explicit list in node"},
 	{"expvar", "", "it registers itself on the default HTTP server"},
 	{"net/http/pprof", "", "it registers itself, and a heap profile holds keys"},

@@ -138,7 +138,7 @@ func (d *Door) openAccess(a Access, g *Gm) *accessPorts {
 	group := &accessPorts{Access: a, gm: g}
 	kind := byte('a' + len(d.access)) // keeps the branches of the layers of one shard apart
 	for i, sh := range d.ports.Shards {
-		p := &Port{door: d, access: group, shard: sh, load: d.ports.Load[i], table: d.tables[i], paths: a.Paths, flows: map[siptransport.Flow][]secure.Association{}}
+		p := &Port{door: d, access: group, shard: sh, load: d.ports.Load[i], queue: d.ports.Load[i].Queue(), table: d.tables[i], paths: a.Paths, flows: map[siptransport.Flow][]secure.Association{}}
 		if p.paths == nil {
 			p.paths = NewPaths()
 		}

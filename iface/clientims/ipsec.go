@@ -123,6 +123,7 @@ type packet struct {
 	ref   esp.Ref
 	peer  netip.AddrPort
 	data  []byte
+	came  int64 // when the kernel had it, or 0
 }
 
 // Datagram takes what a front has opened (esp.FrontConfig.UDP) to the shard that its associations belong to. d is lent.
@@ -131,7 +132,7 @@ func (g *Gm) Datagram(d *esp.Datagram) {
 		return
 	}
 	k := g.packets.Get().(*packet)
-	k.g, k.owner, k.ref, k.peer, k.data = g, secure.Association(d.Owner), d.Agreement, d.Peer, append(k.data[:0], d.Payload...)
+	k.g, k.owner, k.ref, k.peer, k.data, k.came = g, secure.Association(d.Owner), d.Agreement, d.Peer, append(k.data[:0], d.Payload...), d.Came
 	if !g.sealed.ports[d.Owner.Shard].shard.Exec(k) {
 		g.Overrun.Add(1)
 		g.packets.Put(k)
@@ -139,8 +140,11 @@ func (g *Gm) Datagram(d *esp.Datagram) {
 }
 
 // Run implements shard.Event.
-func (k *packet) Run(*shard.Shard) {
+func (k *packet) Run(sh *shard.Shard) {
 	defer k.g.packets.Put(k)
+	if p := k.g.sealed.ports[k.owner.Shard]; k.came != 0 {
+		p.queue.Waited(time.Duration(sh.Wall().UnixNano()-k.came), sh.Now())
+	}
 	a, known := k.g.door.lookup(k.owner)
 	if !known || a.sa == nil {
 		k.g.Stray.Add(1)

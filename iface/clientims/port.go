@@ -24,6 +24,7 @@ type Port struct {
 	table  *associations
 	layer  *siptxn.Layer
 	load   *overload.Controller // of the shard
+	queue  *overload.Queue      // what comes by security associations, before the shard
 	turned time.Duration        // until when repetitions of refused datagrams may come
 	turns  uint32               // refusals, for what they are told
 	paths  *Paths

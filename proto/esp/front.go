@@ -76,6 +76,7 @@ func (f *Front) Run(ctx context.Context) error {
 		f.closeConns()
 	}()
 	buf, local := make([]byte, maxRead), f.w.Local()
+	stamped, _ := f.w.(Stamped)
 	var d Datagram
 	for failures := 0; ; {
 		n, from, err := f.w.Read(buf)
@@ -95,6 +96,9 @@ func (f *Front) Run(ctx context.Context) error {
 			continue
 		}
 		if f.e.Open(buf[:n], from, local, &d) == Accepted {
+			if stamped != nil {
+				d.Came = stamped.Came()
+			}
 			f.deliver(&d)
 		}
 	}

@@ -16,6 +16,7 @@ type Datagram struct {
 	Peer, Local netip.AddrPort // inner addresses and ports; the association's, that is checked
 	Segment     []byte         // transport header and payload: a view of the packet
 	Payload     []byte         // of UDP; nil for TCP
+	Came        int64          // when the kernel had the packet (Stamped), or 0; of a Front
 }
 
 // Open opens packet, which arrived at our address to from the peer's address from. In tunnel mode from has the outer UDP port; in

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"imsafe/proto/mmsg"
 	"imsafe/proto/shard"
 )
 
@@ -27,8 +28,8 @@ type packetIO interface {
 	read(b *batch) error
 	// write sends all of g as far as the socket takes it without blocking.
 	write(g *gathered)
-	// stamp lets the socket say when datagrams came, where it can.
-	stamp()
+	// prepare makes a batch ready for read.
+	prepare(b *batch)
 }
 
 // Datagrams is a packet socket: a Sender, and a reader that runs what it read on its shard. Make it with NewDatagrams.
@@ -76,7 +77,6 @@ func (d *Datagrams) Flow(peer netip.AddrPort) Flow { return Flow{Via: d, Peer: p
 // hears nothing where the system does not say when a datagram came. A step of the clock is heard as one such wait. Before Serve.
 func (d *Datagrams) Waits(f func(wait, now time.Duration)) {
 	d.waits = f
-	d.io.stamp()
 }
 
 // Reliable reports false.
@@ -227,7 +227,7 @@ func (g *gathered) reset() { g.buf, g.ends, g.peers = g.buf[:0], g.ends[:0], g.p
 type batch struct {
 	d    *Datagrams
 	r    Receiver
-	vec  readVector
+	in   *mmsg.Reader     // into bufs, where the socket has one
 	bufs [][]byte         // where datagrams go
 	n    int              // datagrams in it
 	came int64            // when the first came, in nanoseconds of the time of day; 0 = nobody knows
@@ -246,7 +246,7 @@ func newBatch(d *Datagrams, r Receiver) *batch {
 	for i := range b.bufs {
 		b.bufs[i] = mem[i*stride : i*stride+length : i*stride+length]
 	}
-	b.vec.init(b)
+	d.io.prepare(b)
 	return b
 }
 
