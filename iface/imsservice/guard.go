@@ -188,7 +188,8 @@ func (g *guard) resumes(m *sip.Message, identifier []byte) *refusal {
 		}
 	}
 	set := view(g.service)
-	set.Add(sip.HdrIdentity) // what vouches for whom the S-CSCF puts back, and judges what the platform brings
+	set.Add(sip.HdrIdentity)     // what vouches for whom the S-CSCF puts back, and judges what the platform brings
+	set.Drop(sip.HdrFeatureCaps) // what others can do is not the platform's to say, whatever it was shown
 	restore(m, original, &set)
 	bound(m, original, sip.HdrMaxForwards)
 	bound(m, original, sip.HdrMaxBreadth)

@@ -29,7 +29,7 @@ var shown = sip.NewHeaderSet(
 // kinds are the header fields that a platform gets only if its manifest names the kind (headers.see).
 var kinds = map[isc.Headers][]sip.HeaderID{
 	isc.HeadersLocation: {sip.HdrPAccessNetworkInfo, sip.HdrCellularNetworkInfo, sip.HdrGeolocation, sip.HdrGeolocationRouting, sip.HdrGeolocationError,
-		sip.HdrPVisitedNetworkID},
+		sip.HdrPVisitedNetworkID, sip.HdrFeatureCaps}, // what functions on the way can do, with their addresses in the visited network
 	isc.HeadersDevice:   {sip.HdrUserAgent, sip.HdrServer},
 	isc.HeadersCharging: {sip.HdrPChargingVector, sip.HdrPChargingFunctionAddresses},
 }
@@ -78,15 +78,29 @@ func (d *Door) conceal(s *isc.Service, m *sip.Message) {
 }
 
 // tellMedia says to a platform that has asked for media which of them its grants allow, by a feature-capability indicator (RFC 6809): what the
-// operator left out its media server is to refuse, and of a recording nobody else hears.
+// operator left out its media server is to refuse, and of a recording nobody else hears. It goes on top of what others have indicated (RFC 6809
+// 4.2.1); what calls itself ours and came from elsewhere goes.
 func tellMedia(s *isc.Service, m *sip.Message) {
 	asked := s.Manifest.Asked
 	if m.Method() != sip.INVITE || !slices.ContainsFunc([]isc.Scope{isc.MediaSend, isc.MediaReceive, isc.MediaRecord, isc.MediaMix}, asked.Has) {
 		return
 	}
+	var others []string
+	for v := range m.Values(sip.HdrFeatureCaps) {
+		if !bytes.Contains(bytes.ToLower(v), []byte(mediaCapability)) {
+			others = append(others, string(v))
+		}
+	}
+	m.Remove(sip.HdrFeatureCaps)
 	right, _ := s.Media()
-	m.SetString(sip.HdrFeatureCaps, `*;+g.imsafe.media="`+strings.Join(right.Scope, ",")+`"`)
+	m.AppendString(sip.HdrFeatureCaps, `*;`+mediaCapability+`="`+strings.Join(right.Scope, ",")+`"`)
+	for _, v := range others {
+		m.AppendString(sip.HdrFeatureCaps, v)
+	}
 }
+
+// mediaCapability is our feature-capability indicator.
+const mediaCapability = "+g.imsafe.media"
 
 // tellingBody reports whether the body says what the platform may not see: the REGISTER of a user, with his location and device (TS 24.229
 // 5.4.1.7), or the identities of his registration (RFC 3680).

@@ -31,7 +31,6 @@ func (s *Service) Request(tx *siptxn.Server, m *sip.Message) {
 // initial asks the handler of a case about a request outside dialogs.
 func (s *Service) initial(tx *siptxn.Server, m *sip.Message) {
 	s.rights.learn(m)
-	m.Remove(sip.HdrFeatureCaps) // it is for us: what goes on is as it came to the core
 	x := s.newSession(tx, m)
 	tx.User = x
 	var h Handler

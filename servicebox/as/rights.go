@@ -60,24 +60,23 @@ func (r *rights) forget() {
 	r.refused = nil
 }
 
-// learn takes what the core says of media, in a Feature-Caps of an INVITE: the scp of the service's grants. It says what was left out, and what was
-// given back.
+// learn takes what the core says of media, in the topmost Feature-Caps of an INVITE (RFC 6809 4.2.1), and takes it off: the scp of the service's grants. It says
+// what was left out, and what was given back.
 func (r *rights) learn(m *sip.Message) {
-	for v := range m.Values(sip.HdrFeatureCaps) {
-		_, list, found := strings.Cut(string(v), `*;+g.imsafe.media="`)
-		list, closed := strings.CutSuffix(list, `"`)
-		if !found || !closed {
-			continue
-		}
-		r.mu.Lock()
-		if r.refused == nil {
-			r.refused = map[string]bool{}
-		}
-		for _, scope := range []isc.Scope{isc.MediaSend, isc.MediaReceive, isc.MediaRecord, isc.MediaMix} {
-			name := strings.TrimPrefix(scope.String(), "media.")
-			r.refused[scope.String()] = !slices.Contains(strings.Split(list, ","), name)
-		}
-		r.mu.Unlock()
+	list, ours := strings.CutPrefix(string(m.Get(sip.HdrFeatureCaps)), `*;+g.imsafe.media="`)
+	list, closed := strings.CutSuffix(list, `"`)
+	if !ours || !closed {
+		return
+	}
+	m.RemoveFirst(sip.HdrFeatureCaps) // it is for us; what others have indicated goes on
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused == nil {
+		r.refused = map[string]bool{}
+	}
+	for _, scope := range []isc.Scope{isc.MediaSend, isc.MediaReceive, isc.MediaRecord, isc.MediaMix} {
+		name := strings.TrimPrefix(scope.String(), "media.")
+		r.refused[scope.String()] = !slices.Contains(strings.Split(list, ","), name)
 	}
 }
 
