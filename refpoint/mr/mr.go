@@ -2,7 +2,8 @@
 // and Cr (TS 23.228 4.2.4, TS 23.218 8), as Go types.
 //
 // A service opens a channel with the offer that it was called with and what it may do with media (Terms), answers with Channel.Answer, and
-// starts the channel when the answer is acknowledged. From then on media end at the media server, under DTLS-SRTP: it plays, records, listens
+// starts the channel when the answer is acknowledged. Where it calls, or was called without an offer, it offers (Server.Offer) and starts the channel when
+// that is answered (Channel.Agree). From then on media end at the media server, under DTLS-SRTP: it plays, records, listens
 // for digits and tones, mixes, and hands out frames. It sends nothing and believes nothing before the peer has shown the certificate of its
 // description.
 //
@@ -47,6 +48,8 @@ const (
 	Digit                   // a key was pressed (RFC 4733), or heard where the peer does not send events
 	Tone                    // a tone of Terms.Tones stands, for a tenth of a second at least; once until it ends
 	Lost                    // the media ended otherwise than by Close
+	Held                    // the peer does not want to hear: what is played waits (RFC 3264 8.4)
+	Resumed                 // he does again: it goes on
 )
 
 // Event is what happened on a channel.
@@ -104,16 +107,20 @@ type Info struct {
 
 // Channel is the end of one call.
 type Channel interface {
-	// Answer is the description to answer with.
+	// Answer is the description to answer with; nil for a channel that has offered.
 	Answer() []byte
 
-	// Start lets the handshake begin. Twice is harmless.
+	// Agree takes the answer to what the channel has offered, before Start. ErrOffer for one that does not fit or is below the floor, ErrBusy if
+	// none is waited for, ErrGone.
+	Agree(answer []byte) error
+
+	// Start lets the handshake begin, once it is agreed on. Twice is harmless.
 	Start()
 
 	// Reoffer answers a new offer inside the dialog: it may hold and resume, and change nothing else; nil refuses it.
 	Reoffer(offer []byte) []byte
 
-	// Play plays a source in the place of what is played, and calls done once, when it has ended (nil) or is stopped by another verb or
+	// Play plays a source in the place of what is played, or mixed, and calls done once, when it has ended (nil) or is stopped by another verb or
 	// the end of the channel (ErrGone, ErrBusy). It is not called if Play returns an error: ErrScope, ErrGone.
 	Play(s Source, done func(error)) error
 
@@ -158,6 +165,9 @@ type Mix interface {
 type Server interface {
 	// Open reserves a port and keys for a call and answers its offer. ErrOffer, ErrFull, ErrScope for terms that allow nothing.
 	Open(offer []byte, t Terms) (Channel, error)
+
+	// Offer reserves a port and keys for a call that the service begins, or that came without an offer, and offers audio for it. ErrFull, ErrScope.
+	Offer(t Terms) (c Channel, offer []byte, err error)
 
 	// NewMix makes a mix without channels. It needs no closing.
 	NewMix() Mix

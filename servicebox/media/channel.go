@@ -23,14 +23,15 @@ type channel struct {
 	leg    *rtpport.Leg
 	port   uint16
 	answer []byte
-	law    g711.Codec
 
-	mu     sync.Mutex // guards what follows
-	terms  mr.Terms
-	local  sdp.Local
-	agreed sdp.Agreed
-	closed bool
-	after  []func() // what is told once mu is free
+	mu      sync.Mutex // guards what follows
+	law     g711.Codec
+	terms   mr.Terms
+	local   sdp.Local
+	offered *sdp.Session // ours, without an answer; nil: none
+	agreed  sdp.Agreed
+	closed  bool
+	after   []func() // what is told once mu is free
 
 	// What is sent.
 	pace    pace
@@ -40,6 +41,7 @@ type channel struct {
 	loop    bool
 	queue   []mr.Frame // of Send
 	out     []byte
+	pcm     []int16
 
 	// What is heard.
 	ear      ear
@@ -98,10 +100,36 @@ func (c *channel) receive(f *rtpport.Frame) {
 		}
 		return
 	}
+	law := c.lawOf(f.PayloadType)
 	if c.loop && !c.recorder.sounds() {
-		c.write(f.Payload)
+		c.write(c.inOurs(law, f.Payload))
 	}
-	c.ear.take(c.law, f, c.hear)
+	c.ear.take(law, f, c.hear)
+}
+
+// lawOf is what a payload type means: an answer to our offer may have kept both laws, and its sender may change between them (RFC 3264 7).
+func (c *channel) lawOf(payloadType uint8) g711.Codec {
+	if payloadType == c.agreed.RecvPT {
+		return c.law
+	}
+	for i := range c.agreed.Accept {
+		if k := &c.agreed.Accept[i]; k.PayloadType == payloadType {
+			if law, known := g711.ByName(k.Name); known {
+				return law
+			}
+		}
+	}
+	return c.law
+}
+
+// inOurs gives octets of a law as those of the law that is sent. c.mu is held.
+func (c *channel) inOurs(law g711.Codec, octets []byte) []byte {
+	if law.Name() == c.law.Name() {
+		return octets
+	}
+	c.pcm = law.Decode(c.pcm[:0], octets)
+	c.out = c.law.Encode(c.out[:0], c.pcm)
+	return c.out
 }
 
 // hear takes 20 ms of what is heard, in order. c.mu is held.
@@ -155,12 +183,18 @@ func (c *channel) tick(now time.Duration) {
 	}
 }
 
-// slot is 20 ms of what is sent: the recording tone before anything else. c.mu is held.
+// slot is 20 ms of what is sent: the recording tone before anything else, and nothing to a peer who does not want to hear: what is played waits for him
+// (RFC 3264 8.4). c.mu is held.
 func (c *channel) slot() {
+	if !c.agreed.Send {
+		c.talking = false
+		c.leg.Skip(mr.FrameSamples)
+		return
+	}
 	out := c.recorder.tone(c.out[:0], c.law)
 	switch {
 	case len(out) > 0:
-	case c.mix != nil || c.loop:
+	case c.loop || c.mix != nil && !c.whispers():
 		return // they have a pace of their own
 	case len(c.queue) > 0:
 		out = c.law.Encode(out, c.queue[0][:])
@@ -182,6 +216,9 @@ func (c *channel) slot() {
 	}
 	c.write(out)
 }
+
+// whispers reports whether there is something of his own for a member of a mix, which he hears in the place of it. c.mu is held.
+func (c *channel) whispers() bool { return c.source != nil || len(c.queue) > 0 }
 
 // Info implements mr.Channel.
 func (c *channel) Info() mr.Info {

@@ -163,7 +163,7 @@ func (m *mix) without(f *mr.Frame) {
 func (c *channel) sendMixed(f *mr.Frame) {
 	c.mu.Lock()
 	defer c.unlock()
-	if c.mix == nil || c.recorder.sounds() {
+	if c.mix == nil || c.offered != nil || c.recorder.sounds() || c.whispers() {
 		return
 	}
 	c.out = c.law.Encode(c.out[:0], f[:])

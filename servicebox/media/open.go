@@ -26,12 +26,8 @@ func capabilities(t *mr.Terms) sdp.Capabilities {
 
 // Open implements mr.Server.
 func (s *Server) Open(offer []byte, t mr.Terms) (mr.Channel, error) {
-	t.Receive, t.Send = t.Receive || t.Record || t.Mix, t.Send || t.Mix
-	if !t.Receive && !t.Send {
-		return nil, mr.ErrScope
-	}
-	if len(t.Tones) > mr.MaxTones {
-		return nil, mr.ErrLength
+	if err := judge(&t); err != nil {
+		return nil, err
 	}
 	offered, err := sdp.Parse(offer, sdp.Limits{})
 	if err == nil {
@@ -41,6 +37,44 @@ func (s *Server) Open(offer []byte, t mr.Terms) (mr.Channel, error) {
 		s.counters.Refused.Add(1)
 		return nil, fmt.Errorf("%w: %w", mr.ErrOffer, err)
 	}
+	c, err := s.open(t, func(c *channel) error { return c.agree(offered) })
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Offer implements mr.Server.
+func (s *Server) Offer(t mr.Terms) (mr.Channel, []byte, error) {
+	if err := judge(&t); err != nil {
+		return nil, nil, err
+	}
+	var description []byte
+	c, err := s.open(t, func(c *channel) (err error) {
+		c.offered = sdp.NewOffer(c.local, capabilities(&c.terms))
+		description, err = c.offered.Marshal()
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, description, nil
+}
+
+// judge fills terms: who records hears, who mixes does both. ErrScope for those that allow nothing.
+func judge(t *mr.Terms) error {
+	t.Receive, t.Send = t.Receive || t.Record || t.Mix, t.Send || t.Mix
+	switch {
+	case !t.Receive && !t.Send:
+		return mr.ErrScope
+	case len(t.Tones) > mr.MaxTones:
+		return mr.ErrLength
+	}
+	return nil
+}
+
+// open makes a channel with a port and a certificate of its own; describe says what it begins with.
+func (s *Server) open(t mr.Terms, describe func(*channel) error) (*channel, error) {
 	pc, port, err := s.take()
 	if err != nil {
 		return nil, err
@@ -51,7 +85,10 @@ func (s *Server) Open(offer []byte, t mr.Terms) (mr.Channel, error) {
 		c.leg, err = rtpport.New(cfg)
 	}
 	if err == nil {
-		err = c.agree(offered)
+		err = c.place()
+	}
+	if err == nil {
+		err = describe(c)
 	}
 	if err != nil {
 		err = errors.Join(err, pc.Close())
@@ -81,28 +118,65 @@ func (s *Server) admit(c *channel) error {
 	return nil
 }
 
-// agree writes the answer.
-func (c *channel) agree(offer *sdp.Session) (err error) {
+// place is what this end says of itself.
+func (c *channel) place() (err error) {
 	s := c.server
 	c.local = sdp.Local{Version: 1, Address: c.leg.Local().Addr(), Port: c.leg.Local().Port(), Fingerprints: c.leg.Fingerprints()}
 	if c.local.ID, err = s.number(); err != nil {
 		return err
 	}
-	if c.local.TLSID, err = s.token(); err != nil {
-		return err
-	}
+	c.local.TLSID, err = s.token()
+	return err
+}
+
+// agree writes the answer.
+func (c *channel) agree(offer *sdp.Session) error {
 	answer, agreed, err := sdp.Answer(offer, c.local, capabilities(&c.terms))
 	if err != nil {
 		return fmt.Errorf("%w: %w", mr.ErrOffer, err)
 	}
+	if err := c.settle(agreed); err != nil {
+		return err
+	}
+	c.answer, err = answer.Marshal()
+	return err
+}
+
+// settle keeps what was agreed on.
+func (c *channel) settle(agreed sdp.Agreed) error {
 	law, known := g711.ByName(agreed.Codec.Name)
 	if !known {
 		return mr.ErrOffer
 	}
 	c.agreed, c.law = agreed, law
 	c.ear.listen(!agreed.DTMF, c.terms.Tones)
-	c.answer, err = answer.Marshal()
-	return err
+	return nil
+}
+
+// Agree implements mr.Channel.
+func (c *channel) Agree(body []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return mr.ErrGone
+	case c.offered == nil:
+		return mr.ErrBusy
+	}
+	answer, err := sdp.Parse(body, sdp.Limits{})
+	var agreed sdp.Agreed
+	if err == nil {
+		agreed, err = sdp.Match(c.offered, answer, capabilities(&c.terms))
+	}
+	if err == nil {
+		err = c.settle(agreed)
+	}
+	if err != nil {
+		c.server.counters.Refused.Add(1)
+		return fmt.Errorf("%w: %w", mr.ErrOffer, err)
+	}
+	c.offered = nil
+	return nil
 }
 
 // Answer implements mr.Channel.
@@ -112,7 +186,9 @@ func (c *channel) Answer() []byte { return slices.Clone(c.answer) }
 func (c *channel) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.leg.Start(c.agreed) // it was agreed on; a second time changes nothing
+	if c.offered == nil { // before it is answered there is nobody to talk to
+		_ = c.leg.Start(c.agreed) // it was agreed on; a second time changes nothing
+	}
 }
 
 // Reoffer implements mr.Channel: the association, the keys and the codec stay as they are (RFC 8842 5.5), and so does the place.
@@ -122,7 +198,10 @@ func (c *channel) Reoffer(body []byte) []byte {
 		return nil
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
+	if c.offered != nil {
+		return nil
+	}
 	l := c.local
 	l.Version++
 	l.Setup = sdp.Active
@@ -138,6 +217,12 @@ func (c *channel) Reoffer(body []byte) []byte {
 		return nil
 	}
 	c.local.Version++
+	switch {
+	case c.agreed.Send && !g.Send:
+		c.tell(mr.Event{Kind: mr.Held})
+	case !c.agreed.Send && g.Send:
+		c.tell(mr.Event{Kind: mr.Resumed})
+	}
 	c.agreed.Send, c.agreed.Receive = g.Send, g.Receive
 	c.leg.Hold(g.Send, g.Receive)
 	return out

@@ -28,6 +28,7 @@ type Call struct {
 
 	fake     *Fake
 	answer   []byte
+	offered  *sdp.Session
 	agreed   sdp.Agreed
 	local    sdp.Local
 	started  bool
@@ -59,9 +60,7 @@ func (f *Fake) Open(offer []byte, t mr.Terms) (mr.Channel, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.next += 2
-	c := &Call{Terms: t, fake: f, local: sdp.Local{ID: uint64(f.next), Version: 1, Address: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: f.next,
-		Fingerprints: []sdp.Fingerprint{sdp.NewFingerprint(binary.BigEndian.AppendUint16(nil, f.next))}}}
+	c := f.call(t)
 	answer, agreed, err := c.judge(offer, c.local)
 	switch {
 	case err != nil:
@@ -74,12 +73,64 @@ func (f *Fake) Open(offer []byte, t mr.Terms) (mr.Channel, error) {
 	return c, nil
 }
 
+// call makes a channel with a port and a certificate. f.mu is held.
+func (f *Fake) call(t mr.Terms) *Call {
+	f.next += 2
+	return &Call{Terms: t, fake: f, local: sdp.Local{ID: uint64(f.next), Version: 1, Address: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: f.next,
+		Fingerprints: []sdp.Fingerprint{sdp.NewFingerprint(binary.BigEndian.AppendUint16(nil, f.next))}}}
+}
+
+// Offer implements mr.Server.
+func (f *Fake) Offer(t mr.Terms) (mr.Channel, []byte, error) {
+	if !t.Send && !t.Receive && !t.Record && !t.Mix {
+		return nil, nil, mr.ErrScope
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed || len(f.channels) == f.calls {
+		return nil, nil, mr.ErrFull
+	}
+	c := f.call(t)
+	c.offered = sdp.NewOffer(c.local, capabilities())
+	b, err := c.offered.Marshal()
+	if err != nil {
+		return nil, nil, err
+	}
+	f.channels = append(f.channels, c)
+	return c, b, nil
+}
+
+// Agree implements mr.Channel.
+func (c *Call) Agree(body []byte) error {
+	c.fake.mu.Lock()
+	defer c.fake.mu.Unlock()
+	switch {
+	case c.closed:
+		return mr.ErrGone
+	case c.offered == nil:
+		return mr.ErrBusy
+	}
+	answer, err := sdp.Parse(body, sdp.Limits{})
+	if err == nil {
+		c.agreed, err = sdp.Match(c.offered, answer, capabilities())
+	}
+	if err != nil {
+		return mr.ErrOffer
+	}
+	c.offered = nil
+	return nil
+}
+
+func capabilities() sdp.Capabilities {
+	return sdp.Capabilities{Audio: []sdp.Codec{sdp.PCMA(), sdp.PCMU()}, DTMF: true}
+}
+
 func (c *Call) judge(offer []byte, l sdp.Local) ([]byte, sdp.Agreed, error) {
 	parsed, err := sdp.Parse(offer, sdp.Limits{})
 	if err != nil {
 		return nil, sdp.Agreed{}, err
 	}
-	answer, agreed, err := sdp.Answer(parsed, l, sdp.Capabilities{Audio: []sdp.Codec{sdp.PCMA(), sdp.PCMU()}, DTMF: true})
+	answer, agreed, err := sdp.Answer(parsed, l, capabilities())
 	if err != nil {
 		return nil, agreed, err
 	}
@@ -115,7 +166,7 @@ func (f *Fake) Close() {
 func (c *Call) tick(now time.Duration) {
 	c.fake.mu.Lock()
 	source, done := c.source, c.played
-	if now-c.last < mr.FrameTime {
+	if now-c.last < mr.FrameTime || !c.agreed.Send {
 		source = nil
 	}
 	if source != nil {
@@ -176,6 +227,13 @@ func (c *Call) Hear(f *mr.Frame) {
 	}
 }
 
+// Mixed says whether it is in a mix.
+func (c *Call) Mixed() bool {
+	c.fake.mu.Lock()
+	defer c.fake.mu.Unlock()
+	return c.mix != nil
+}
+
 // Started says whether the service has started the channel.
 func (c *Call) Started() bool {
 	c.fake.mu.Lock()
@@ -210,14 +268,23 @@ func (c *Call) Start() {
 // Reoffer implements mr.Channel.
 func (c *Call) Reoffer(offer []byte) []byte {
 	c.fake.mu.Lock()
-	defer c.fake.mu.Unlock()
 	l := c.local
 	l.Version++
 	answer, agreed, err := c.judge(offer, l)
-	if err != nil || agreed.Remote != c.agreed.Remote || !slices.Equal(agreed.Fingerprints, c.agreed.Fingerprints) {
+	if err != nil || c.offered != nil || agreed.Remote != c.agreed.Remote || !slices.Equal(agreed.Fingerprints, c.agreed.Fingerprints) {
+		c.fake.mu.Unlock()
 		return nil
 	}
 	c.local.Version++
+	before := c.agreed.Send
+	c.agreed.Send, c.agreed.Receive = agreed.Send, agreed.Receive
+	c.fake.mu.Unlock()
+	switch {
+	case before && !agreed.Send:
+		c.tell(mr.Event{Kind: mr.Held})
+	case !before && agreed.Send:
+		c.tell(mr.Event{Kind: mr.Resumed})
+	}
 	return answer
 }
 

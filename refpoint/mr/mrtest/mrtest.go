@@ -5,12 +5,14 @@ package mrtest
 
 import (
 	"errors"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"imsafe/proto/g711"
+	"imsafe/proto/sdp"
 	"imsafe/refpoint/mr"
 )
 
@@ -30,6 +32,7 @@ var everything = mr.Terms{Send: true, Receive: true, Record: true, Mix: true}
 // Run is the suite. make makes a media server with room for two calls.
 func Run(t *testing.T, make func(t *testing.T) mr.Server) {
 	t.Run("offers", func(t *testing.T) { offers(t, make(t)) })
+	t.Run("offering", func(t *testing.T) { offering(t, make(t)) })
 	t.Run("scopes", func(t *testing.T) { scopes(t, make(t)) })
 	t.Run("ends", func(t *testing.T) { ends(t, make(t)) })
 	t.Run("mix", func(t *testing.T) { mixes(t, make(t)) })
@@ -74,6 +77,72 @@ func offers(t *testing.T, s mr.Server) {
 	}
 	if first.Reoffer(inClear()) != nil {
 		t.Error("a new offer in clear is answered")
+	}
+}
+
+// AnswerTo is how somebody answers an offer of a media server: G.711 under DTLS-SRTP, in a direction.
+func AnswerTo(t testing.TB, offer []byte, d sdp.Direction) []byte {
+	t.Helper()
+	parsed, err := sdp.Parse(offer, sdp.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := sdp.Local{ID: 7, Version: 1, Address: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: 40002, Fingerprints: []sdp.Fingerprint{sdp.NewFingerprint([]byte("somebody"))}}
+	answer, _, err := sdp.Answer(parsed, local, sdp.Capabilities{Audio: []sdp.Codec{sdp.PCMU(), sdp.PCMA()}, DTMF: true, Direction: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := answer.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// offering: a channel offers a certificate, takes one answer to that, and none below the floor; then it is one like any other.
+func offering(t *testing.T, s mr.Server) {
+	if _, _, err := s.Offer(mr.Terms{}); !errors.Is(err, mr.ErrScope) {
+		t.Errorf("terms that allow nothing: %v", err)
+	}
+	c, offer, err := s.Offer(everything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	for _, want := range []string{" UDP/TLS/RTP/SAVP 8 0", "a=fingerprint:sha-256 ", "a=setup:actpass"} {
+		if !strings.Contains(string(offer), want) {
+			t.Errorf("there is no %q in\n%s", want, offer)
+		}
+	}
+	answer := AnswerTo(t, offer, sdp.SendRecv)
+	if c.Reoffer([]byte(Offer)) != nil {
+		t.Error("an offer is answered that crosses ours")
+	}
+	c.Start() // of nothing that was agreed on
+	clear := strings.NewReplacer("UDP/TLS/RTP/SAVP", "RTP/AVP").Replace(string(answer))
+	bare := strings.ReplaceAll(string(answer), "a=fingerprint", "a=print")
+	for name, body := range map[string]string{"none": "", "no description": "hello", "in clear": clear, "without a certificate": bare} {
+		if err := c.Agree([]byte(body)); !errors.Is(err, mr.ErrOffer) {
+			t.Errorf("answer %s: %v", name, err)
+		}
+	}
+	if err := c.Agree(answer); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Agree(answer); !errors.Is(err, mr.ErrBusy) {
+		t.Errorf("answered twice: %v", err)
+	}
+	c.Start()
+	if err := c.Play(silence{}, nil); err != nil {
+		t.Error(err)
+	}
+	open(t, s, everything)
+	if _, _, err := s.Offer(everything); !errors.Is(err, mr.ErrFull) {
+		t.Errorf("the third of two: %v", err)
+	}
+	c.Close()
+	if err := c.Agree(answer); !errors.Is(err, mr.ErrGone) {
+		t.Errorf("answered after its end: %v", err)
 	}
 }
 
