@@ -2,6 +2,7 @@ package as
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -62,6 +63,20 @@ func (s *Session) bridge(o *onward, a, b *Leg) error {
 	a.peer, b.peer = b, a
 	s.phase, s.how = onTheWay, *o
 	s.how.stay = false
+	m := s.anew(target)
+	var err error
+	if b.client, err = s.svc.send(m, (*called)(b)); err != nil {
+		b.over = true
+		a.peer = nil
+		s.reply(503, nil)
+		b.failure = ErrOffline
+		a.end()
+	}
+	return nil
+}
+
+// anew makes the INVITE of a dialog of its own, with the identifier of the session.
+func (s *Session) anew(target string) *sip.Message {
 	m := s.onward(target)
 	for _, h := range []sip.HeaderID{sip.HdrVia, sip.HdrRecordRoute, sip.HdrSupported} {
 		m.Remove(h)
@@ -72,15 +87,41 @@ func (s *Session) bridge(o *onward, a, b *Leg) error {
 	m.SetString(sip.HdrCSeq, cseq(1, sip.INVITE))
 	m.SetString(sip.HdrContact, s.svc.contact())
 	m.SetString(sip.HdrAllow, methods)
-	var err error
-	if b.client, err = s.svc.send(m, (*called)(b)); err != nil {
-		b.over = true
-		a.peer = nil
-		s.reply(503, nil)
-		b.failure = ErrOffline
-		a.end()
+	return m
+}
+
+// CallOn calls on for a caller who was answered with AnswerMedia, in a dialog of its own with the identifier of the session, so that the services behind
+// this one are asked and the called user sees who calls (TS 24.229 5.7.5). Its audio ends at the service too: Connect lets the two hear each other. It returns when the called
+// side has answered; when the caller hangs up before, it is cancelled. It needs one of media.send, media.receive and media.mix.
+func (c *Call) CallOn(ctx context.Context, how ...How) (*Call, error) {
+	s := c.session
+	if s == nil {
+		return nil, fmt.Errorf("%w: it is no session's", ErrDecided)
 	}
-	return nil
+	o := s.build(how)
+	return s.svc.callMedia(ctx, nil, func(offer []byte) (*sip.Message, error) {
+		switch {
+		case c.Leg.over:
+			return nil, ErrGone
+		case s.request == nil || len(o.targets) > 1:
+			return nil, ErrDecided
+		}
+		if err := s.permits(&o); err != nil {
+			return nil, err
+		}
+		target := s.Called
+		if len(o.targets) == 1 {
+			target = o.targets[0]
+		}
+		s.how = o
+		s.how.stay = false
+		m := s.anew(target)
+		for _, h := range []sip.HeaderID{sip.HdrIdentity, sip.HdrSessionExpires, sip.HdrMinSE, sip.HdrRequire} {
+			m.Remove(h) // of the caller's dialog, and of his keys
+		}
+		setSDP(m, offer)
+		return m, nil
+	})
 }
 
 // called is the second half of a bridge while its INVITE has no final answer.

@@ -20,12 +20,13 @@ const (
 	Info                     // INFO inside the dialog (RFC 6086): Body, and Digit if it is one; of a Call also a Digit in the media
 	Secured                  // the keys of a Call stand: Reason says which protection it has
 	Tone                     // a tone that a Call listens for is heard: Hz
+	Held                     // the other end of a Call has put it on hold, or takes it back: Reason is "held" or "resumed". What is played waits meanwhile
 	Ended                    // the dialog is over
 )
 
 // String returns the kind in one word.
 func (k Kind) String() string {
-	return [...]string{"nothing", "ringing", "answered", "busy", "no-answer", "failed", "gone", "info", "secured", "tone", "ended"}[min(k, Ended)]
+	return [...]string{"nothing", "ringing", "answered", "busy", "no-answer", "failed", "gone", "info", "secured", "tone", "held", "ended"}[min(k, Ended)]
 }
 
 // Event is what happened to a session or a leg.

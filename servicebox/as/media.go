@@ -49,62 +49,105 @@ type Call struct {
 	secured bool
 	over    bool
 	inbox   *inbox
+	with    *Call // it is connected to, and hung up with
 }
 
 // AnswerMedia answers a call with audio, in the place of whoever was called, and returns when the answer is acknowledged; then the keys are
-// agreed on (Call.Secured). tones are frequencies that are listened for, in Hz. An offer below DTLS-SRTP is answered 488, media keys that the core has not vouched for 438
+// agreed on (Call.Secured). tones are frequencies that are listened for, in Hz. A call without an offer is offered audio in the answer, and has to take it in the
+// acknowledgement (RFC 3261 13.2.1, 13.3.1.4). An offer below DTLS-SRTP is answered 488, media keys that the core has not vouched for 438
 // (RFC 8224 6.2.2), one too many 503. It needs session.answer, and one of media.send, media.receive and media.mix.
 func (s *Session) AnswerMedia(ctx context.Context, tones []float64, notes ...string) (*Call, error) {
 	if err := s.svc.needs(isc.SessionAnswer); err != nil {
 		return nil, err
 	}
-	if !s.svc.mediates() {
-		return nil, s.svc.needs(isc.MediaSend)
+	if err := s.svc.needsMedia(); err != nil {
+		return nil, err
 	}
-	c, err := s.openMedia(tones)
+	late := len(s.Message) == 0
+	c, description, err := s.openMedia(tones, late)
 	if err != nil {
 		return nil, s.refuseMedia(err)
 	}
-	if _, err := s.answer(ctx, c.Leg, c.channel.Answer(), notes); err != nil {
+	if _, err := s.answer(ctx, c.Leg, description, notes); err != nil {
 		s.svc.enter(c.end)
 		return nil, err
+	}
+	if late {
+		if err := c.channel.Agree(c.Remote()); err != nil {
+			c.Hangup()
+			return nil, fmt.Errorf("%w: %w", ErrMedia, err)
+		}
 	}
 	c.channel.Start()
 	return c, nil
 }
 
-// openMedia opens a channel for the offer of a session.
-func (s *Session) openMedia(tones []float64) (*Call, error) {
-	svc := s.svc
-	switch {
-	case svc.media.server == nil:
-		return nil, fmt.Errorf("%w: there is no media server", ErrMedia)
-	case !s.vouchedFor():
-		return nil, errUnvouched
+// needsMedia returns a *Denied if no scope of media was granted.
+func (s *Service) needsMedia() error {
+	if s.mediates() {
+		return nil
 	}
-	c := &Call{Leg: &Leg{svc: svc, session: s}}
-	if err := svc.do(func() error { return svc.begins(c) }); err != nil {
+	return s.needs(isc.MediaSend)
+}
+
+// openMedia opens a channel for a session, and returns what to answer with: an answer to its offer, or an offer.
+func (s *Session) openMedia(tones []float64, late bool) (*Call, []byte, error) {
+	leg := &Leg{svc: s.svc, session: s}
+	if late {
+		return s.svc.offerMedia(leg, tones)
+	}
+	if !vouchedFor(s.request, s.Message) {
+		return nil, nil, errUnvouched
+	}
+	var answer []byte
+	c, err := s.svc.openMedia(leg, tones, func(t mr.Terms) (mr.Channel, error) {
+		channel, err := s.svc.media.server.Open(s.Message, t)
+		if err == nil {
+			answer = channel.Answer()
+		}
+		return channel, err
+	})
+	return c, answer, err
+}
+
+// offerMedia opens a channel that offers, and returns the offer.
+func (s *Service) offerMedia(leg *Leg, tones []float64) (*Call, []byte, error) {
+	var offer []byte
+	c, err := s.openMedia(leg, tones, func(t mr.Terms) (channel mr.Channel, err error) {
+		channel, offer, err = s.media.server.Offer(t)
+		return channel, err
+	})
+	return c, offer, err
+}
+
+// openMedia makes a call of a leg, if there is room for one more.
+func (s *Service) openMedia(leg *Leg, tones []float64, open func(mr.Terms) (mr.Channel, error)) (*Call, error) {
+	if s.media.server == nil {
+		return nil, fmt.Errorf("%w: there is no media server", ErrMedia)
+	}
+	c := &Call{Leg: leg}
+	if err := s.do(func() error { return s.begins(c) }); err != nil {
 		return nil, err
 	}
 	var err error
-	c.channel, err = svc.media.server.Open(s.Message, mr.Terms{Send: svc.rights.has(isc.MediaSend), Receive: svc.rights.has(isc.MediaReceive),
-		Record: svc.rights.has(isc.MediaRecord), Mix: svc.rights.has(isc.MediaMix), Tones: tones, Tell: c.tell})
+	c.channel, err = open(mr.Terms{Send: s.rights.has(isc.MediaSend), Receive: s.rights.has(isc.MediaReceive),
+		Record: s.rights.has(isc.MediaRecord), Mix: s.rights.has(isc.MediaMix), Tones: tones, Tell: c.tell})
 	if err != nil {
-		svc.enter(c.end)
+		s.enter(c.end)
 		return nil, err
 	}
 	c.call, c.offers = c, c.channel.Reoffer
 	return c, nil
 }
 
-var errUnvouched = fmt.Errorf("%w: the keys of the offer are not those that the core vouches for", ErrMedia)
+var errUnvouched = fmt.Errorf("%w: the keys of the description are not those that the core vouches for", ErrMedia)
 
-// vouchedFor reports whether the media keys of the offer are those of the PASSporTs beside it. Their signatures are the core's business, which is
+// vouchedFor reports whether the media keys of a description are those of the PASSporTs beside it, in m. Their signatures are the core's business, which is
 // proven by the connection; that a description and what was signed fit is worth a second look. A service that knows users by pseudonyms is
 // shown none, for they have names in them.
-func (s *Session) vouchedFor() bool {
-	keys := passport.KeysOf(s.Message)
-	for v := range s.request.Values(sip.HdrIdentity) {
+func vouchedFor(m *sip.Message, description []byte) bool {
+	keys := passport.KeysOf(description)
+	for v := range m.Values(sip.HdrIdentity) {
 		if p, err := passport.ParseIdentity(v); err == nil && len(p.Keys) > 0 && !p.Covers(keys) {
 			return false
 		}
@@ -172,6 +215,9 @@ func (c *Call) end() {
 	}
 	c.inbox.close()
 	c.svc.happened(&c.waits)
+	if c.with != nil {
+		c.with.leave()
+	}
 }
 
 // tell takes an event of the media server, from any goroutine.
@@ -189,6 +235,10 @@ func (c *Call) told(e mr.Event) {
 		c.events.put(Event{Kind: Info, Digit: e.Digit})
 	case mr.Tone:
 		c.events.put(Event{Kind: Tone, Hz: e.Hz})
+	case mr.Held:
+		c.events.put(Event{Kind: Held, Reason: "held"})
+	case mr.Resumed:
+		c.events.put(Event{Kind: Held, Reason: "resumed"})
 	case mr.Lost: // a call whose media are gone is none
 		c.failure = ErrMedia
 		if e.Err != nil {
@@ -241,6 +291,14 @@ func (c *Call) Play(ctx context.Context, source mr.Source) error {
 	return end.value
 }
 
+// PlayOn plays a source, in the place of what is played, and does not wait for its end: until another verb. It needs media.send.
+func (c *Call) PlayOn(source mr.Source) error {
+	if err := c.svc.needs(isc.MediaSend); err != nil {
+		return err
+	}
+	return c.channel.Play(source, nil)
+}
+
 // Loop sends back what is heard, until another verb. It needs media.send and media.receive.
 func (c *Call) Loop() error {
 	if err := errors.Join(c.svc.needs(isc.MediaSend), c.svc.needs(isc.MediaReceive)); err != nil {
@@ -274,31 +332,3 @@ func (c *Call) Stop() { c.channel.Stop() }
 
 // wake asks those who wait for the call again, from any goroutine.
 func (c *Call) wake() { c.svc.enter(func() { c.svc.happened(&c.waits) }) }
-
-// Mix is a conference of calls of the service: each hears the sum of the others.
-type Mix struct {
-	svc *Service
-	mix mr.Mix
-}
-
-// NewMix makes one without calls. It needs media.mix and a media server.
-func (s *Service) NewMix() (*Mix, error) {
-	if err := s.needs(isc.MediaMix); err != nil {
-		return nil, err
-	}
-	if s.media.server == nil {
-		return nil, fmt.Errorf("%w: there is no media server", ErrMedia)
-	}
-	return &Mix{s, s.media.server.NewMix()}, nil
-}
-
-// Join adds a call, in the place of what it plays. A call that ends has left.
-func (m *Mix) Join(c *Call) error {
-	if err := m.svc.needs(isc.MediaMix); err != nil {
-		return err
-	}
-	return m.mix.Join(c.channel)
-}
-
-// Leave takes a call out.
-func (m *Mix) Leave(c *Call) { m.mix.Leave(c.channel) }

@@ -112,7 +112,6 @@ func TestMedia_offers(t *testing.T) {
 	s, media, _ := speaks(t, 10, func(ctx context.Context, c *as.Call) error { return c.Wait(ctx) })
 	plain := strings.NewReplacer("UDP/TLS/RTP/SAVP", "RTP/AVP").Replace(astest.Offer[:strings.Index(astest.Offer, "a=setup")])
 	s.alice.Call("talk", lab.Body("application/sdp", []byte(plain))).Fails(488)
-	s.alice.Call("talk", lab.Body("", nil)).Fails(488)
 	if n := len(media.Calls()); n != 0 {
 		t.Errorf("%d channels are open", n)
 	}
@@ -215,5 +214,67 @@ func TestMedia_frames(t *testing.T) {
 	}
 	if n != 24 {
 		t.Errorf("%d frames were left", n)
+	}
+}
+
+// TestMedia_late: a call without an offer gets one in the answer, and its media begin with the ACK that answers it.
+func TestMedia_late(t *testing.T) {
+	s, media, ends := speaks(t, 2, func(ctx context.Context, c *as.Call) error {
+		if err := c.Secured(ctx); err != nil {
+			return err
+		}
+		return c.Loop()
+	})
+	call := s.alice.CallLate("talk").Answered()
+	open := media.Calls()
+	if len(open) != 1 || !open[0].Started() || !strings.Contains(string(call.Answer.Body()), "a=setup:actpass") {
+		t.Fatalf("%d calls are open, it answers\n%s", len(open), call.Answer.Body())
+	}
+	open[0].Secure()
+	s.Settle()
+	if !open[0].Looping() || (*ends)[0] != nil {
+		t.Errorf("%v", *ends)
+	}
+	call.Hangup()
+	if n := len(media.Calls()); n != 0 {
+		t.Errorf("%d channels are left over", n)
+	}
+	s.over()
+}
+
+// TestMedia_late_without_an_answer: an ACK that does not answer what was offered ends the call.
+func TestMedia_late_without_an_answer(t *testing.T) {
+	s, media, ends := speaks(t, 2, func(context.Context, *as.Call) error { return nil })
+	s.alice.Call("talk", lab.Body("", nil)).Answered() // and an ACK without anything
+	if err := (*ends)[0]; !errors.Is(err, as.ErrMedia) || !s.alice.HungUp || len(media.Calls()) != 0 {
+		t.Errorf("%v, hung up: %v, %d channels are open", err, s.alice.HungUp, len(media.Calls()))
+	}
+	s.over()
+}
+
+// TestMedia_hold: a service hears that it was put on hold; what it plays waits and then goes on.
+func TestMedia_hold(t *testing.T) {
+	s, media, ends := speaks(t, 1, func(ctx context.Context, c *as.Call) error {
+		if err := c.Secured(ctx); err != nil {
+			return err
+		}
+		return c.Play(ctx, &hum{left: 50})
+	})
+	call := s.alice.Call("talk").Answered()
+	c := media.Calls()[0]
+	c.Secure()
+	s.Advance(400 * time.Millisecond)
+	if call.Hold(); call.Status != 200 {
+		t.Fatalf("hold is answered %d", call.Status)
+	}
+	before := c.Sent()
+	s.Advance(10 * time.Second)
+	if n := c.Sent(); n != before || before == 0 || len(*ends) != 0 {
+		t.Errorf("%d frames before, %d after ten seconds of hold; %v", before, n, *ends)
+	}
+	call.Resume()
+	s.Advance(2 * time.Second)
+	if n := c.Sent(); n != 50 || len(*ends) != 1 || (*ends)[0] != nil {
+		t.Errorf("%d frames in all, %v", n, *ends)
 	}
 }

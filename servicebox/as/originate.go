@@ -2,6 +2,7 @@ package as
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -121,13 +122,59 @@ func (s *Service) Originate(ctx context.Context, to string, offer []byte) (*Leg,
 		return nil, err
 	}
 	leg := &Leg{svc: s}
+	if err := s.call(ctx, leg, func() (*sip.Message, error) { return s.invite(to, offer) }); err != nil {
+		return nil, err
+	}
+	return leg, nil
+}
+
+// OriginateMedia is Originate with audio that ends at the service; the keys are agreed on when it returns (Call.Secured). tones are frequencies that are listened
+// for, in Hz. An answer below DTLS-SRTP, or with media keys that the core has not vouched for, ends the call: ErrMedia. It needs session.originate, and one of
+// media.send, media.receive and media.mix.
+func (s *Service) OriginateMedia(ctx context.Context, to string, tones []float64) (*Call, error) {
+	if err := s.needs(isc.SessionOriginate); err != nil {
+		return nil, err
+	}
+	return s.callMedia(ctx, tones, func(offer []byte) (*sip.Message, error) { return s.invite(to, offer) })
+}
+
+// invite makes an INVITE of the service's own.
+func (s *Service) invite(to string, offer []byte) (*sip.Message, error) {
+	m, err := s.begin(sip.INVITE, to)
+	if err != nil {
+		return nil, err
+	}
+	m.SetString(sip.HdrAllow, methods)
+	setSDP(m, offer)
+	return m, nil
+}
+
+// callMedia calls with audio that ends at the service.
+func (s *Service) callMedia(ctx context.Context, tones []float64, build func(offer []byte) (*sip.Message, error)) (*Call, error) {
+	if err := s.needsMedia(); err != nil {
+		return nil, err
+	}
+	c, offer, err := s.offerMedia(&Leg{svc: s}, tones)
+	if err != nil {
+		if !errors.Is(err, ErrMedia) {
+			err = fmt.Errorf("%w: %w", ErrMedia, err)
+		}
+		return nil, err
+	}
+	if err := s.call(ctx, c.Leg, func() (*sip.Message, error) { return build(offer) }); err != nil {
+		s.enter(c.end)
+		return nil, err
+	}
+	return c, nil
+}
+
+// call sends the INVITE that build makes, and returns when it is answered.
+func (s *Service) call(ctx context.Context, leg *Leg, build func() (*sip.Message, error)) error {
 	err := s.await(ctx, &leg.waits, func() error {
-		m, err := s.begin(sip.INVITE, to)
+		m, err := build()
 		if err != nil {
 			return err
 		}
-		m.SetString(sip.HdrAllow, methods)
-		setSDP(m, offer)
 		leg.client, err = s.send(m, (*caller)(leg))
 		return err
 	}, func() bool { return leg.acked || leg.over })
@@ -141,12 +188,12 @@ func (s *Service) Originate(ctx context.Context, to string, offer []byte) (*Leg,
 				leg.bye()
 			}
 		})
-		return nil, err
+		return err
 	}
 	if leg.over {
-		return nil, leg.failure
+		return leg.failure
 	}
-	return leg, nil
+	return nil
 }
 
 // caller is a leg that waits for the answer to its INVITE.
@@ -193,8 +240,26 @@ func (l *Leg) answeredBy(m *sip.Message) {
 		l.bye()
 		return
 	}
+	if l.call != nil {
+		if l.failure = l.call.agrees(m); l.failure != nil {
+			l.bye()
+			return
+		}
+	}
 	l.events.put(Event{Kind: Answered, Status: m.Status(), Reason: string(m.Reason())})
 	l.svc.happened(&l.waits)
+}
+
+// agrees takes the answer to what the call has offered.
+func (c *Call) agrees(m *sip.Message) error {
+	if !vouchedFor(m, m.Body()) {
+		return errUnvouched
+	}
+	if err := c.channel.Agree(m.Body()); err != nil {
+		return fmt.Errorf("%w: %w", ErrMedia, err)
+	}
+	c.channel.Start()
+	return nil
 }
 
 // acknowledge sends the ACK that is due, and keeps a copy for the next time the 2xx comes.

@@ -48,8 +48,7 @@ func TestVouchedFor(t *testing.T) {
 		for _, v := range c.identity {
 			m.AppendString(sip.HdrIdentity, v)
 		}
-		x := &Session{request: m, Message: []byte(mrtest.Offer)}
-		if got := x.vouchedFor(); got != c.want {
+		if got := vouchedFor(m, []byte(mrtest.Offer)); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 		m.Release()

@@ -41,6 +41,29 @@ func (t *sine) Next(dst []byte, law g711.Codec) ([]byte, bool) {
 	return law.Encode(dst, t.pcm[:n]), t.left != 0
 }
 
+// Cadence plays a sine of hz at a level in dBm0 for on, then nothing for off, and so on without end: who waits is told that there is ringing, or that there is not.
+func Cadence(hz, dBm0 float64, on, off time.Duration) mr.Source {
+	return &cadence{make: func() mr.Source { return Sequence(Tone(hz, dBm0, on), Silence(off)) }}
+}
+
+// cadence is one thing again and again.
+type cadence struct {
+	make func() mr.Source
+	now  mr.Source
+}
+
+// Next implements mr.Source.
+func (c *cadence) Next(dst []byte, law g711.Codec) ([]byte, bool) {
+	if c.now == nil {
+		c.now = c.make()
+	}
+	out, more := c.now.Next(dst, law)
+	if !more {
+		c.now = nil
+	}
+	return out, true
+}
+
 // Silence plays nothing for a while.
 func Silence(d time.Duration) mr.Source { return Tone(0, 0, d) }
 

@@ -124,7 +124,8 @@ type Call struct {
 	Forwarded []*sip.Message
 	Answer    *sip.Message
 
-	u *UE
+	u    *UE
+	late bool // it has made no offer: its description is in the ACK
 }
 
 // Header returns an edit of what a client sends: a header field by its name, "" takes it away.
@@ -142,6 +143,14 @@ func (n *Net) uri(name string) string {
 func (u *UE) Call(whom string, edits ...lab.Edit) *Call {
 	u.call, u.HungUp = &Call{u: u}, false
 	u.client.Send(sip.INVITE, u.net.uri(whom), append([]lab.Edit{lab.Body("application/sdp", []byte(Offer))}, edits...)...)
+	u.net.Settle()
+	return u.call
+}
+
+// CallLate calls without a description: the answer has to offer one, and what it is answered with is in the ACK (RFC 3261 13.2.1).
+func (u *UE) CallLate(whom string, edits ...lab.Edit) *Call {
+	u.call, u.HungUp = &Call{u: u, late: true}, false
+	u.client.Send(sip.INVITE, u.net.uri(whom), edits...)
 	u.net.Settle()
 	return u.call
 }
@@ -178,9 +187,25 @@ func (c *Call) Press(digit byte) {
 }
 
 // Reoffer sends a re-INVITE; the call's Status becomes that of its answer.
-func (c *Call) Reoffer() *Call {
+func (c *Call) Reoffer() *Call { return c.reoffer("") }
+
+// acknowledges puts the description into an ACK that has to bring one, once.
+func (c *Call) acknowledges(m *sip.Message) {
+	if c.late {
+		c.late = false
+		m.SetBody("application/sdp", []byte(answer))
+	}
+}
+
+// Hold sends a re-INVITE that puts the other end on hold (RFC 3264 8.4); Resume takes it back. Status becomes that of the answer.
+func (c *Call) Hold() *Call { return c.reoffer("a=sendonly\r\n") }
+
+// Resume ends Hold.
+func (c *Call) Resume() *Call { return c.reoffer("a=sendrecv\r\n") }
+
+func (c *Call) reoffer(direction string) *Call {
 	c.Status = 0
-	c.u.client.SendInDialog(sip.INVITE, lab.Body("application/sdp", []byte(Offer)))
+	c.u.client.SendInDialog(sip.INVITE, lab.Body("application/sdp", []byte(Offer+direction)))
 	c.u.net.Settle()
 	return c
 }
@@ -285,7 +310,7 @@ func (u *UE) hears(m *sip.Message) {
 	case code >= 200:
 		u.call.Status, u.call.Answer = code, m
 		if code < 300 && string(method) == "INVITE" {
-			c.SendInDialog(sip.ACK)
+			c.SendInDialog(sip.ACK, u.call.acknowledges)
 		}
 	}
 }
