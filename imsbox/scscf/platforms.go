@@ -120,8 +120,10 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return s.goOn(x, in, chain{})
 	}
 	s.stay(in)
-	if stay != nil && s.judgesOffer(in, stay) {
-		return warnsOf(x.Refuse(in, 403, ""), stay.host, "cs.integrity.fingerprint")
+	if stay != nil {
+		if control := s.judgesOffer(in, stay); control != "" {
+			return warnsOf(x.Refuse(in, 403, ""), stay.host, control)
+		}
 	}
 	goOn := s.divert
 	if c.onward == toHome || string(in.Msg.RequestURI()) == c.target {

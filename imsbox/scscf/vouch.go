@@ -154,20 +154,25 @@ func (v *vouched) restore(m *sip.Message) (foreign bool) {
 	return foreign
 }
 
-// judgesOffer judges the INVITE that a platform gives back: the media keys that went out with it, or the platform's own with a grant.
-func (s *SCSCF) judgesOffer(in hop.Inbound, stay *passage) (refused bool) {
+// judgesOffer judges the INVITE that a platform gives back: the media keys that went out with it, or the platform's own with a grant. It returns the name of the
+// control that refuses it, "" if none does.
+func (s *SCSCF) judgesOffer(in hop.Inbound, stay *passage) (control string) {
 	if in.Msg.Method() != sip.INVITE {
-		return false
+		return ""
 	}
 	s.ownWords(in.Msg, &stay.offered, stay.host)
 	keys := passport.Sorted(passport.KeysOf(in.Msg.Body()))
 	same := slices.Equal(keys, stay.offered.keys)
 	if same && senderOf(in.Msg) == stay.offered.sender {
-		return false
+		return ""
 	}
 	right, may := s.ports.ISC.Media([]byte(stay.host))
-	if !same && !may && s.swaps(stay.host) {
-		return true
+	switch {
+	case same:
+	case !may && s.swaps(stay.host):
+		return "cs.integrity.fingerprint"
+	case may && s.exceeds(right, in.Msg.Body(), stay.host):
+		return "cs.authentication.grant"
 	}
 	to, _ := sip.PublicIdentity(in.Msg.RequestURI())
 	p := &passport.PASSporT{Orig: senderOf(in.Msg), Dest: []passport.Identity{passport.IdentityOf(to)}, Keys: keys}
@@ -176,7 +181,7 @@ func (s *SCSCF) judgesOffer(in hop.Inbound, stay *passage) (refused bool) {
 	}
 	dropVouchers(in.Msg)
 	s.seal(in.Msg, p)
-	return false
+	return ""
 }
 
 // dropVouchers takes off what vouches for other media keys; diversions stay.
@@ -202,7 +207,7 @@ func (s *SCSCF) judgesOrigination(in hop.Inbound) (refused bool) {
 	s.ownWords(in.Msg, &vouched{}, host)
 	keys := passport.KeysOf(in.Msg.Body())
 	right, may := s.ports.ISC.Media([]byte(host))
-	if len(keys) > 0 && !may && s.lacksGrant(host) {
+	if len(keys) > 0 && (!may && s.lacksGrant(host) || may && s.exceeds(right, in.Msg.Body(), host)) {
 		return true
 	}
 	to, _ := sip.PublicIdentity(in.Msg.RequestURI())
@@ -236,7 +241,11 @@ func (s *SCSCF) judgesAnswer(in hop.Inbound, stay *passage) func(hop.Reply) (con
 			who = passport.Identity{URI: anonymousURI}
 		}
 		switch {
-		case may, same, silent:
+		case same, silent:
+		case may:
+			if s.exceeds(right, r.Msg.Body(), stay.host) {
+				return "cs.authentication.grant"
+			}
 		case others && s.swaps(stay.host):
 			return "cs.integrity.fingerprint"
 		case !others && s.lacksGrant(stay.host):

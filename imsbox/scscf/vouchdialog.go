@@ -132,6 +132,9 @@ func (d *exchange) judge(m *sip.Message, host string, p *passport.PASSporT) (con
 	right, may := s.ports.ISC.Media([]byte(host))
 	switch {
 	case may:
+		if s.exceeds(right, m.Body(), host) {
+			return "cs.authentication.grant"
+		}
 	case known && s.swaps(host):
 		return "cs.integrity.fingerprint"
 	case !known && s.lacksGrant(host):

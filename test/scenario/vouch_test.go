@@ -331,30 +331,84 @@ func TestVouched_passed_on(t *testing.T) {
 	}
 }
 
-// TestVouched_originated: a call that a platform begins has a grant, or does not happen.
+// directed is describe with more lines.
+func directed(key, lines string) lab.Edit {
+	return func(m *sip.Message) {
+		describe(key)(m)
+		m.SetBody("application/sdp", append(m.Body(), lines...))
+	}
+}
+
+// TestVouched_originated: a call that a platform begins has a grant for what its description asks for, or does not happen.
 func TestVouched_originated(t *testing.T) {
-	for _, may := range []bool{false, true} {
-		c := newCourt(t, lab.Options{Seed: 1})
-		scopes := []string{"session.originate"}
-		if may {
-			scopes = append(scopes, "media.send")
-		}
-		p := c.platform("wake", scopes, "")
-		c.registers()
-		m := p.NewRequest(sip.INVITE, c.bob.IMPU, "sip:wake@"+lab.Domain)
-		describe(keyOfPlatform)(m)
-		p.Begin(m)
-		got := c.bob.Request("INVITE")
-		if !may {
-			if got != nil || !c.refused(secure.CSAuthenticationGrant) {
-				t.Errorf("bob has %v, events %v", got, c.w.Events)
+	for name, o := range map[string]struct {
+		scopes []string
+		lines  string
+		may    bool
+	}{
+		"no right to media":            {nil, "", false},
+		"it sends, and may":            {[]string{"media.send"}, "a=sendonly\r\n", true},
+		"it would hear, and may not":   {[]string{"media.send"}, "", false},
+		"it hears, and may":            {[]string{"media.receive"}, "a=recvonly\r\n", true},
+		"it would send, and may not":   {[]string{"media.receive"}, "a=sendrecv\r\n", false},
+		"it mixes":                     {[]string{"media.mix"}, "", true},
+		"it would record, and may not": {[]string{"media.send", "media.receive"}, "a=record:on\r\n", false},
+		"it records, and may":          {[]string{"media.send", "media.receive", "media.record"}, "a=record:on\r\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCourt(t, lab.Options{Seed: 1})
+			p := c.platform("wake", append(o.scopes, "session.originate"), "")
+			c.registers()
+			m := p.NewRequest(sip.INVITE, c.bob.IMPU, "sip:wake@"+lab.Domain)
+			directed(keyOfPlatform, o.lines)(m)
+			p.Begin(m)
+			got := c.bob.Request("INVITE")
+			if !o.may {
+				if got != nil || !c.refused(secure.CSAuthenticationGrant) {
+					t.Errorf("bob has %v, events %v", got, c.w.Events)
+				}
+				return
 			}
-			continue
+			if got == nil {
+				t.Fatalf("bob has nothing; the platform heard %v", p.Heard)
+			}
+			c.wants(c.verified(got, passport.Grant), "sip:wake@"+lab.Domain, c.bob.IMPU, keyOfPlatform)
+		})
+	}
+}
+
+// TestVouched_exceeded: a platform that answers, calls on or offers anew for more of media than it was granted is refused, by name; what it was granted
+// it may have.
+func TestVouched_exceeded(t *testing.T) {
+	for _, lines := range []string{"a=sendonly\r\n", ""} {
+		c := newCourt(t, lab.Options{Seed: 1})
+		p := c.platform("announce", []string{"session.answer", "media.send"}, "")
+		p.Handle = func(m *sip.Message) {
+			if m.Method() == sip.INVITE {
+				p.Answer(m, 200, directed(keyOfPlatform, lines))
+			}
 		}
-		if got == nil {
-			t.Fatalf("bob has nothing; the platform heard %v", p.Heard)
+		c.registers()
+		c.alice.Send(sip.INVITE, "sip:announce@"+lab.Domain, describe(keyOfAlice))
+		if lines == "" {
+			if r := c.alice.Response(403); r == nil || !strings.Contains(string(r.Get(sip.HdrWarning)), "cs.authentication.grant") {
+				t.Errorf("it would hear: alice has %s", c.alice.Pending())
+			}
+		} else if c.alice.Response(200) == nil {
+			t.Errorf("it sends: alice has %s", c.alice.Pending())
 		}
-		c.wants(c.verified(got, passport.Grant), "sip:wake@"+lab.Domain, c.bob.IMPU, keyOfPlatform)
+		c = newCourt(t, lab.Options{Seed: 1})
+		p = c.platform("between", []string{proxies, mediates, "media.send"}, trigger("terminating", "10", "reject"))
+		p.Edit = func(m *sip.Message) {
+			if m.Method() == sip.INVITE {
+				directed(keyOfPlatform, lines)(m)
+			}
+		}
+		c.registers()
+		c.alice.Send(sip.INVITE, c.bob.IMPU, describe(keyOfAlice))
+		if m := c.bob.Request("INVITE"); (m != nil) != (lines != "") || (m == nil) != c.refused(secure.CSAuthenticationGrant) {
+			t.Errorf("calls on with %q: bob has %v, events %v", lines, m, c.w.Events)
+		}
 	}
 }
 
