@@ -70,6 +70,7 @@ func All() []Attack {
 		httpSniff(),          // CS-12
 		httpTamper(),         // CS-13
 		codeTheft(),          // CS-14
+		mediaOverhear(),      // CS-15
 		adminOpen(),          // MG-01
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03

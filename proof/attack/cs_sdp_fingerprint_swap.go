@@ -52,13 +52,18 @@ func (h *Hand) callsKeyed(whom, callID string) string {
 
 // answersKeyed answers an INVITE with 200 and media keys.
 func (h *Hand) answersKeyed(m *sip.Message, key, contact string) error {
+	return h.answersDescribed(m, keyed(key), contact)
+}
+
+// answersDescribed answers an INVITE with 200 and a session description.
+func (h *Hand) answersDescribed(m *sip.Message, description, contact string) error {
 	r := h.pool.NewResponse(m, 200, "")
 	r.SetToTag(h.tag)
 	for v := range m.Values(sip.HdrRecordRoute) {
 		r.Append(sip.HdrRecordRoute, v)
 	}
 	r.SetString(sip.HdrContact, contact)
-	r.SetBody("application/sdp", []byte(keyed(key)))
+	r.SetBody("application/sdp", []byte(description))
 	text := string(r.AppendTo(nil))
 	r.Release()
 	return h.Write(text)

@@ -42,7 +42,11 @@ func (p *Approved) psi(domain string) string  { return "sip:" + p.Name + "@" + d
 
 // rights are the scopes and limits of a manifest.
 func rights(scopes ...string) string {
-	return fmt.Sprintf("scopes = [\"%s\"]\nlimits = { cps = 50, sessions = 50 }\n", strings.Join(scopes, `", "`))
+	media := ""
+	if slices.ContainsFunc(scopes, func(scope string) bool { return strings.HasPrefix(scope, "media.") }) {
+		media = ", media_mbps = 10"
+	}
+	return fmt.Sprintf("scopes = [\"%s\"]\nlimits = { cps = 50, sessions = 50%s }\n", strings.Join(scopes, `", "`), media)
 }
 
 // asked is a trigger of a manifest: requests of, or to, a user of the group whose Request-URI is carol's. So honest users whom the runner
