@@ -45,8 +45,11 @@ func (c *call) negotiate(in hop.Inbound, from iq.Side, initial bool) (n *negotia
 	tag := c.calleeTag(in.Msg, from)
 	if due := c.due[tag]; due != nil && due.from != from && (n.method == sip.ACK || n.method == sip.PRACK) {
 		delete(c.due, tag)
-		answer := c.answer(due, tag, body)
-		describe(in.Msg, answer)
+		keys := passport.KeysOf(body)
+		describe(in.Msg, c.answer(due, tag, body))
+		if from == iq.Core {
+			c.p.vouchAnew(in.Msg, keys)
+		}
 		return n, 0
 	}
 	if n.method == sip.ACK {

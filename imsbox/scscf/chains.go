@@ -29,6 +29,7 @@ type chain struct {
 	devices      []device // of the called user; nil after a stay at a platform: they are looked up again
 	unregistered bool     // OriginatingCDIV: of somebody who is not registered
 	otherwise    int      // toNobody: the answer where no platform takes the request
+	notes        hop.Up   // after a stay at a platform: takes down the descriptions that go back there
 }
 
 // begin is the chain of a request before its first criterion.

@@ -130,6 +130,7 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		goOn = func(x *hop.Exchange, in hop.Inbound, c chain, up hop.Up) hop.Reply { return s.serve(x, in, c, up) }
 	}
 	up := s.notes(stay)
+	c.notes = up // of provisional responses too: early media have descriptions
 	if string(in.Msg.Get(sip.HdrCallID)) == c.callID {
 		return up(goOn(x, in, c, up))
 	}

@@ -75,11 +75,12 @@ func (d *exchange) request(m *sip.Message) (control string) {
 	switch {
 	case d.from != "":
 		control = d.judge(m, d.from, token)
-	case !m.Has(sip.HdrIdentity) && (m.Method() == sip.INVITE || m.Method() == sip.UPDATE):
+	case !m.Has(sip.HdrIdentity): // of an ACK or a PRACK too, which answer an offer of the other end (RFC 3261 13.2.1, RFC 3262 5)
 		d.sign(m, token)
 	}
 	if control != "" && m.Method() == sip.ACK { // nobody answers it
 		m.SetBody("", nil)
+		m.Remove(sip.HdrIdentity)
 		control = ""
 	}
 	if control == "" && d.to != "" {

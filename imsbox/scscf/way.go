@@ -147,7 +147,18 @@ func (s *SCSCF) goOn(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	return x.Forward(next, in, s.watchExtra(x, in))
+	return x.Forward(next, in, then(s.watchExtra(x, in), c.notes))
+}
+
+// then is what a response passes first, and what it passes afterwards; either may be nil.
+func then(first, last hop.Up) hop.Up {
+	switch {
+	case first == nil:
+		return last
+	case last == nil:
+		return first
+	}
+	return func(r hop.Reply) hop.Reply { return last(first(r)) }
 }
 
 // deliver takes a request to the devices of the served user (TS 24.229 5.4.3.3 step 10).
@@ -167,7 +178,11 @@ func (s *SCSCF) deliver(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 			if up != nil {
 				r = up(r)
 			}
-			return vouch(name(r))
+			r = vouch(name(r))
+			if c.notes != nil {
+				r = c.notes(r)
+			}
+			return r
 		})
 		return vouch(name(s.bars3xx(x, about, user.served, r)))
 	})
