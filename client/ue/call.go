@@ -69,6 +69,7 @@ type Call struct {
 	dialog    dialog
 	hangup    bool // wanted when it was not possible yet
 	confirmed bool // Answered was told
+	modifying *modification
 	voice     voice
 	vouched   Vouched // guarded by events.mu
 
@@ -79,6 +80,7 @@ type Call struct {
 	auth      authentication
 	ack       *sip.Message // for the next time the 2xx comes
 	early     []early
+	late      []byte // the called party's offer, which the ACK has to answer
 
 	// Of a UAS.
 	server    *siptxn.Server // until the final response
@@ -249,6 +251,7 @@ func (c *Call) leave() {
 // bye ends a standing call (RFC 3261 15.1.1). The media stop at once, not when the peer agrees.
 func (c *Call) bye() {
 	c.phase = leaving
+	c.declineLate()
 	c.voice.close()
 	c.u.shard.Disarm(&c.resend)
 	c.dialog.localSeq++
@@ -281,6 +284,9 @@ func (c *Call) end(e Event) {
 		return
 	}
 	c.phase = over
+	if c.modifying != nil {
+		c.modifying.over(ErrNoCall)
+	}
 	if c.voice.failure != nil {
 		e.Err = c.voice.failure
 	}

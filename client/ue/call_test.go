@@ -439,34 +439,53 @@ func TestCall_cannot_be_ended_by_guessing(t *testing.T) {
 // reinvite sends a new offer to bob inside the call, as alice or whoever sits on the path would, with more header lines.
 func reinvite(t *testing.T, f *fake, seq int, edit func(string) string, more ...func(body string) string) (code string) {
 	t.Helper()
-	ack := f.received("ACK ")[0]
-	invite := f.received("INVITE ")[0]
-	body := edit(invite[strings.Index(invite, "\r\n\r\n")+4:])
-	branch := fmt.Sprintf("z9hG4bKre%d", seq)
-	lines := []string{"INVITE " + strings.Fields(ack)[1] + " SIP/2.0", "Via: SIP/2.0/TLS 127.0.0.1:9;branch=" + branch,
-		"From: " + header(ack, "From"), "To: " + header(ack, "To"), "Call-ID: " + header(ack, "Call-ID"), fmt.Sprintf("CSeq: %d INVITE", seq),
-		"Contact: " + header(invite, "Contact"), "Max-Forwards: 70"}
+	body := edit(bodyOf(f.received("INVITE ")[0]))
+	var lines []string
 	for _, line := range more {
 		lines = append(lines, line(body))
 	}
-	f.inject(impuOf(bob), append(lines, "Content-Type: application/sdp", fmt.Sprintf("Content-Length: %d", len(body)), "", body[:len(body)-2])...)
+	code = inside(t, f, "INVITE", seq, body, lines...)[8:11]
+	acknowledges(f, seq, "")
+	return code
+}
+
+func bodyOf(m string) string { return m[strings.Index(m, "\r\n\r\n")+4:] }
+
+// inside sends a request to bob inside the call, and returns the answer. body may be "".
+func inside(t *testing.T, f *fake, method string, seq int, body string, more ...string) (answer string) {
+	t.Helper()
+	branch := fmt.Sprintf("z9hG4bKre%d", seq)
+	injects(f, method, seq, branch, body, more...)
 	until(t, "an answer", func() bool {
 		for _, m := range f.received("SIP/2.0 ") {
 			if strings.Contains(m, branch) && m[8] != '1' {
-				code = m[8:11]
+				answer = m
 			}
 		}
-		return code != ""
+		return answer != ""
 	})
-	method := "ACK"
-	if code != "200" {
-		branch += "" // the ACK of a failure has the branch of its INVITE
-	} else {
-		branch += "ack"
+	if method == "INVITE" && answer[8] != '2' {
+		injects(f, "ACK", seq, branch, "") // that of a failure has the branch of its INVITE
 	}
-	f.inject(impuOf(bob), method+" "+strings.Fields(ack)[1]+" SIP/2.0", "Via: SIP/2.0/TLS 127.0.0.1:9;branch="+branch,
-		"From: "+header(ack, "From"), "To: "+header(ack, "To"), "Call-ID: "+header(ack, "Call-ID"), fmt.Sprintf("CSeq: %d ACK", seq), "Max-Forwards: 70", "Content-Length: 0")
-	return code
+	return answer
+}
+
+// acknowledges sends the ACK of a 2xx.
+func acknowledges(f *fake, seq int, body string) {
+	injects(f, "ACK", seq, fmt.Sprintf("z9hG4bKre%dack", seq), body)
+}
+
+func injects(f *fake, method string, seq int, branch, body string, more ...string) {
+	ack := f.received("ACK ")[0]
+	lines := []string{method + " " + strings.Fields(ack)[1] + " SIP/2.0", "Via: SIP/2.0/TLS 127.0.0.1:9;branch=" + branch,
+		"From: " + header(ack, "From"), "To: " + header(ack, "To"), "Call-ID: " + header(ack, "Call-ID"), fmt.Sprintf("CSeq: %d %s", seq, method),
+		"Contact: " + header(f.received("INVITE ")[0], "Contact"), "Max-Forwards: 70"}
+	lines = append(lines, more...)
+	if body == "" {
+		f.inject(impuOf(bob), append(lines, "Content-Length: 0")...)
+		return
+	}
+	f.inject(impuOf(bob), append(lines, "Content-Type: application/sdp", fmt.Sprintf("Content-Length: %d", len(body)), "", body[:len(body)-2])...)
 }
 
 func TestCall_reinvite(t *testing.T) {

@@ -1,6 +1,7 @@
 package ue
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,7 +15,7 @@ import (
 var _ siptxn.Handler = (*UE)(nil)
 
 // allow is what this UE takes as a UAS (RFC 3261 20.5).
-const allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE"
+const allow = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS, MESSAGE"
 
 // Request implements siptxn.Handler: the door of the UAS (RFC 3261 8.2). What came this far came over the path to the P-CSCF.
 func (u *UE) Request(tx *siptxn.Server, m *sip.Message) {
@@ -114,13 +115,8 @@ func (u *UE) incoming(tx *siptxn.Server, m *sip.Message) {
 		u.respond(tx, 500, nil)
 		return
 	}
-	if u.cfg.Vouching != nil && u.cfg.Vouching.Required && !isSDP(m) {
-		c.voice.close()
-		u.respond(tx, 488, nil) // the answer would come in ACK, which nothing vouches for
-		return
-	}
-	if isSDP(m) {
-		if c.answer, err = c.voice.answerTo(m.Body()); err != nil {
+	if isSDP(m) { // else the offer is ours, and who answers it in the ACK is checked then
+		if c.answer, err = c.voice.answerTo(m.Body(), true); err != nil {
 			c.voice.close()
 			u.log.Info("offer refused", "error", err)
 			u.respond(tx, 488, nil)
@@ -209,7 +205,7 @@ func (c *Call) accept(v Voice) {
 	c.voice.want = v
 	body, err := c.answer, error(nil)
 	if body == nil {
-		body, err = c.voice.offer() // RFC 3261 13.3.1: the offer is ours then, and the answer comes in the ACK
+		body, err = c.voice.offer(c.voice.end) // RFC 3261 13.3.1: the offer is ours then, and the answer comes in the ACK
 	}
 	if err != nil {
 		c.u.log.Warn("no offer", "error", err)
@@ -229,10 +225,7 @@ func (c *Call) sendOK(tx *siptxn.Server, body []byte) {
 	t := c.u.cfg.Timers
 	c.accepted, c.answering = tx.Ref(), true
 	c.resendIn, c.giveUpAt = t.T1, c.u.shard.Now()+64*t.T1
-	c.u.respond(tx, 200, func(r *sip.Message) {
-		c.dialogFields(r)
-		r.SetBody("application/sdp", body)
-	})
+	c.u.respond(tx, 200, func(r *sip.Message) { c.describes(r, body) })
 	c.u.shard.Arm(&c.resend, c.resendIn, (*resend)(c))
 }
 
@@ -263,8 +256,41 @@ func (u *UE) Ack(_ siptransport.Flow, m *sip.Message) {
 		return
 	}
 	if c.voice.offered != nil {
-		c.mediaFailed(c.voice.answered(m.Body()))
+		c.answeredLate(m)
 	}
+}
+
+// answeredLate takes the answer to our offer, which comes in the ACK (RFC 3261 13.2.1). An ACK cannot be refused: what is not vouched for ends the call,
+// and nothing is sent or heard before that is known.
+func (c *Call) answeredLate(m *sip.Message) {
+	body := append([]byte(nil), m.Body()...)
+	c.checking = true
+	then := func(sound bool, err error) {
+		c.checking = false
+		if c.phase != standing {
+			return
+		}
+		before := c.voice.onHold()
+		if err == nil {
+			if err = c.voice.answered(c.voice.end, body, sound); err != nil {
+				err = fmt.Errorf("%w: %w", ErrMedia, err)
+			}
+		}
+		if err != nil {
+			c.u.log.Warn("answer refused", "error", err)
+			c.voice.failure = err
+			c.leave()
+			return
+		}
+		c.tellHeld(before)
+	}
+	if c.voice.started {
+		c.vouchWithin(m, then)
+		return
+	}
+	said := c.u.claimOf(m)
+	said.within, said.with = true, c.Vouched().Identity
+	c.u.vouch(said, func(_ Vouched, err error) { then(true, err) })
 }
 
 // Cancelled implements siptxn.Handler (RFC 3261 9.2).
@@ -299,8 +325,8 @@ func (u *UE) inCall(tx *siptxn.Server, m *sip.Message) {
 		u.respond(tx, 500, nil)
 	case m.Method() == sip.BYE:
 		c.ended(tx, m)
-	case m.Method() == sip.INVITE:
-		c.reinvite(tx, m)
+	case m.Method() == sip.INVITE || m.Method() == sip.UPDATE:
+		c.offered(tx, m)
 	case m.Method() == sip.OPTIONS:
 		u.respond(tx, 200, capabilitiesOf)
 	default:
@@ -321,21 +347,19 @@ func (c *Call) ended(tx *siptxn.Server, m *sip.Message) {
 	c.end(Event{Code: 200, Reason: reason})
 }
 
-// reinvite takes a new offer for the standing call (RFC 3261 14.2), when it is known whether what vouches for it is sound: a signature that is false
-// is refused like one of a first INVITE. An offer that nobody has signed can change nothing that matters: see renegotiate.
-func (c *Call) reinvite(tx *siptxn.Server, m *sip.Message) {
-	if c.phase != standing || c.answering || c.checking {
+// offered takes a re-INVITE or an UPDATE (RFC 3261 14.2, RFC 3311 5.2), and a new offer when it is known whether what vouches for it is sound: a signature
+// that is false is refused like one of a first INVITE. An offer that nobody has signed can change nothing that matters: see voice.mayFollow.
+func (c *Call) offered(tx *siptxn.Server, m *sip.Message) {
+	switch {
+	case c.modifying != nil:
+		c.u.respond(tx, 491, nil) // both have offered at once
+		return
+	case c.phase != standing || c.negotiating():
 		c.u.respond(tx, 500, func(r *sip.Message) { r.SetString(sip.HdrRetryAfter, strconv.Itoa(5)) })
 		return
 	}
-	said := c.u.claimOf(m)
-	if len(said.tokens) == 0 && said.broken == nil {
-		c.renegotiate(tx, m)
-		return
-	}
-	said.within, said.with = true, c.Vouched().Identity
 	c.checking = true
-	c.u.vouch(said, func(_ Vouched, err error) {
+	c.vouchWithin(m, func(sound bool, err error) {
 		c.checking = false
 		switch {
 		case c.phase != standing:
@@ -344,7 +368,7 @@ func (c *Call) reinvite(tx *siptxn.Server, m *sip.Message) {
 			c.u.log.Warn("new offer refused", "error", err)
 			c.u.respond(tx, codeOf(err), warns("what vouches for the media keys is not sound"))
 		default:
-			c.renegotiate(tx, m)
+			c.renegotiate(tx, m, sound)
 		}
 	})
 }
@@ -354,31 +378,42 @@ func warns(why string) func(*sip.Message) {
 	return func(r *sip.Message) { r.SetString(sip.HdrWarning, `399 ue "`+why+`"`) }
 }
 
-// renegotiate lets a standing call hold and resume. Media that move elsewhere or change their keys are refused with 488, signed or not, and the call
-// goes on as it was: that is how calls are taken over (CI-31 of the attack list).
-func (c *Call) renegotiate(tx *siptxn.Server, m *sip.Message) {
+// renegotiate lets a standing call hold and resume, and go on elsewhere or under other keys where the network vouches for these. Otherwise they are
+// refused with 488, and the call goes on as it was: that is how calls are taken over (CI-31 of the attack list).
+func (c *Call) renegotiate(tx *siptxn.Server, m *sip.Message, sound bool) {
 	var body []byte
 	var err error
 	before := c.voice.onHold()
-	if isSDP(m) {
-		body, err = c.voice.answerTo(m.Body())
-	} else {
-		body, err = c.voice.offer()
+	switch {
+	case isSDP(m):
+		body, err = c.voice.answerTo(m.Body(), sound)
+	case m.Method() == sip.INVITE:
+		body, err = c.voice.offer(c.voice.latest())
 	}
 	if err != nil {
+		code := 488
+		if errors.Is(err, errTwice) {
+			code = 491
+		}
 		c.u.log.Info("new offer refused", "error", err)
-		c.u.respond(tx, 488, warns(strings.TrimPrefix(err.Error(), "ue: ")))
+		c.u.respond(tx, code, warns(strings.TrimPrefix(err.Error(), "ue: ")))
 		return
 	}
 	c.dialog.refresh(m)
-	c.ackSeq = c.dialog.remoteSeq
-	c.sendOK(tx, body)
-	if now := c.voice.onHold(); now != before {
-		reason := "resumed"
-		if now {
-			reason = "held"
-		}
-		c.tell(Event{Kind: Held, Reason: reason})
+	if m.Method() == sip.UPDATE {
+		c.u.respond(tx, 200, func(r *sip.Message) { c.describes(r, body) })
+	} else {
+		c.ackSeq = c.dialog.remoteSeq
+		c.sendOK(tx, body)
+	}
+	c.tellHeld(before)
+}
+
+// describes writes the dialog's fields and a description into a 2xx; nil is none.
+func (c *Call) describes(r *sip.Message, body []byte) {
+	c.dialogFields(r)
+	if body != nil {
+		r.SetBody("application/sdp", body)
 	}
 }
 

@@ -9,12 +9,13 @@ import (
 	"imsafe/proto/siptxn"
 )
 
-// early is an answer that came in a reliable provisional response, one per branch of a forked call.
+// early is an answer that came in a reliable provisional response, or an offer that was answered in its PRACK: one per branch of a forked call.
 type early struct {
 	tag    string
 	seq    uint32 // RSeq
 	answer []byte
-	claim  claim // of the message with the answer
+	agreed *sdp.Agreed // of an offer
+	claim  claim       // of the message with the answer
 }
 
 // maxEarly bounds the branches of a forked call that we listen to.
@@ -33,12 +34,14 @@ func (c *Call) sendInvite(credentials string) error {
 	if credentials != "" {
 		m.SetString(sip.HdrProxyAuthorization, credentials)
 	}
-	body, err := c.voice.offer()
-	if err != nil {
-		m.Release()
-		return err
+	if !c.voice.want.NoOffer {
+		body, err := c.voice.offer(c.voice.end)
+		if err != nil {
+			m.Release()
+			return err
+		}
+		m.SetBody("application/sdp", body)
 	}
-	m.SetBody("application/sdp", body)
 	client, err := u.send(m, c)
 	if err != nil {
 		return err
@@ -131,12 +134,19 @@ func (c *Call) prack(m *sip.Message) {
 		return // RFC 3262 4: one that came out of order is repeated by its sender
 	}
 	branch.seq = rseq
+	var answer []byte
 	if branch.answer == nil && isSDP(m) {
 		branch.answer, branch.claim = append([]byte(nil), m.Body()...), c.u.claimOf(m)
+		if c.voice.want.NoOffer {
+			answer = c.answerEarly(branch)
+		}
 	}
 	c.dialog.localSeq++ // one counter for all branches keeps each of them rising
 	p := c.u.inDialog(&d, sip.PRACK, c.dialog.localSeq)
 	p.SetString(sip.HdrRAck, fmt.Sprintf("%d %d INVITE", rseq, c.inviteSeq))
+	if answer != nil {
+		p.SetBody("application/sdp", answer)
+	}
 	if _, err := c.u.send(p, ignore{}); err != nil {
 		c.u.log.Debug("PRACK not sent", "error", err)
 	}
@@ -177,15 +187,17 @@ func (c *Call) answered(m *sip.Message) {
 	}
 	if c.phase != calling {
 		if d.remoteTag != c.dialog.remoteTag {
-			u.acknowledge(&d, d.localSeq)
-			d.localSeq = max(d.localSeq, c.dialog.localSeq) + 1
-			_, _ = u.send(u.inDialog(&d, sip.BYE, d.localSeq), ignore{}) // if it cannot be sent, the branch times out by itself
+			c.declines(&d, m)
 		}
 		return
 	}
 	d.localSeq = c.dialog.localSeq
 	c.dialog, c.phase = d, standing
-	c.ack = u.acknowledge(&d, c.inviteSeq)
+	if c.voice.want.NoOffer && isSDP(m) {
+		c.late = append([]byte(nil), m.Body()...) // acknowledged when it is known what to answer
+	} else {
+		c.ack = u.acknowledge(&d, c.inviteSeq)
+	}
 	if identity, ok := sip.PublicIdentity(m.Get(sip.HdrPAssertedIdentity)); ok {
 		c.u.log.Debug("connected to", "identity", identity)
 	}
@@ -212,8 +224,14 @@ func (c *Call) stands(told Event, answer []byte, v Vouched, err error) {
 		return
 	}
 	c.setVouched(v)
+	c.confirmed = true
 	c.tell(told)
-	if err := c.voice.answered(answer); err != nil {
+	if c.voice.want.NoOffer {
+		err = c.answerLate()
+	} else {
+		err = c.voice.answered(c.voice.end, answer, true)
+	}
+	if err != nil {
 		c.voice.failure = fmt.Errorf("%w: %w", ErrMedia, err)
 		c.bye()
 	}
@@ -234,8 +252,14 @@ func (c *Call) answerOf(m *sip.Message) ([]byte, claim) {
 }
 
 // acknowledge sends the ACK of a 2xx and returns a copy for the next time the 2xx comes.
-func (u *UE) acknowledge(d *dialog, seq uint32) *sip.Message {
+func (u *UE) acknowledge(d *dialog, seq uint32) *sip.Message { return u.acknowledgeWith(d, seq, nil) }
+
+// acknowledgeWith is acknowledge with an answer in the ACK; nil is none.
+func (u *UE) acknowledgeWith(d *dialog, seq uint32, answer []byte) *sip.Message {
 	m := u.inDialog(d, sip.ACK, seq)
+	if answer != nil {
+		m.SetBody("application/sdp", answer)
+	}
 	again := m.Clone()
 	if !u.path.open {
 		m.Release()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +18,10 @@ import (
 // Voice is what a call plays and where it puts what it hears. Both run while the call stands and are not closed by it.
 type Voice struct {
 	Play   media.Source // read on the shard: it must not block. nil: silence
-	Listen media.Sink   // written by the media leg's goroutine. nil: what is heard is only measured
+	Listen media.Sink   // written by the media legs' goroutines, one at a time. nil: what is heard is only measured
+	// NoOffer, of a call that is made, leaves the offer to the called party (RFC 3261 13.2.1): it comes with the answer, and what answers it with
+	// the ACK. Nothing is sent or heard before.
+	NoOffer bool
 }
 
 // Media is what is known of a call's media.
@@ -39,59 +41,80 @@ type Media struct {
 	Far     rtpport.Far // what the peer reports about our stream
 }
 
-// errMoved refuses media that would go elsewhere, or under other keys, in the middle of a call.
-var errMoved = errors.New("ue: address, certificate or codec of the media changed")
-
 // voice is the media of one call. On the shard, but for what mu guards.
 type voice struct {
 	call    *Call
 	want    Voice
-	leg     *rtpport.Leg
-	local   sdp.Local
+	next    *end         // agreed on to follow end, when its keys stand
 	offered *sdp.Session // our own offer that waits for an answer
 	pending sdp.Agreed   // of an incoming offer, until the call is accepted
 	started bool
+	beating bool
 	closed  bool
+	holding bool // we have the other end on hold
 	player  *media.Player
 	pump    shard.Timer
 	failure error // why the call had to be ended for its media
 
-	mu       sync.Mutex // guards what the leg's goroutine and Media share
+	mu       sync.Mutex // guards what the legs' goroutines and Media share
+	end      *end       // written on the shard
 	agreed   sdp.Agreed
 	recorder *media.Recorder
 	ear      *media.Ear
 	codecs   map[uint8]media.Codec
 	skipped  int64
+	before   counts // of ends that were replaced
 }
+
+// end is where media come in: a socket, and the certificate of one DTLS association. A new association has a new one of both (RFC 8842 5.1).
+type end struct {
+	leg   *rtpport.Leg
+	local sdp.Local
+}
+
+// counts are the packets of ends that were replaced.
+type counts struct{ out, in, lost uint64 }
 
 // prepare opens the port and makes the certificate: fresh for every call (RFC 8827 6.5), so no key or address links two.
 func (v *voice) prepare(want Voice) error {
+	e, err := v.open(v.call.u.number(), 1)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.end = e
+	v.mu.Unlock()
+	v.want, v.ear = want, media.NewEar()
+	return nil
+}
+
+// open makes an end, for the description with this identifier and version.
+func (v *voice) open(id, version uint64) (*end, error) {
 	u := v.call.u
 	pc, err := u.cfg.ListenPacket(u.path.localAddr())
 	if err != nil {
-		return fmt.Errorf("ue: media socket: %w", err)
+		return nil, fmt.Errorf("ue: media socket: %w", err)
 	}
+	e := &end{}
 	cert, err := rtpport.NewCertificate(u.cfg.Rand, u.cfg.Clock.Wall())
 	if err == nil {
-		v.leg, err = rtpport.New(rtpport.Config{
+		e.leg, err = rtpport.New(rtpport.Config{
 			Conn: pc, Clock: u.cfg.Clock, Rand: u.cfg.Rand, Certificate: cert,
-			Receive: v.hear, Secured: v.secured, AllowPlain: u.cfg.PlainRTP,
+			Receive: v.hear, Secured: func(rtpport.Profile) { v.secured(e) }, AllowPlain: u.cfg.PlainRTP,
 		})
 	}
 	if err != nil {
-		return errors.Join(err, pc.Close())
+		return nil, errors.Join(err, pc.Close())
 	}
-	v.want, v.ear = want, media.NewEar()
-	v.local = sdp.Local{
-		ID: u.number(), Version: 1, Address: v.leg.Local().Addr(), Port: v.leg.Local().Port(),
-		Fingerprints: v.leg.Fingerprints(), TLSID: u.token(32),
+	e.local = sdp.Local{
+		ID: id, Version: version, Address: e.leg.Local().Addr(), Port: e.leg.Local().Port(),
+		Fingerprints: e.leg.Fingerprints(), TLSID: u.token(32),
 	}
-	leg := v.leg
 	u.wg.Go(func() {
-		err := leg.Run(u.ctx)
-		u.post(func() { v.finished(err) })
+		err := e.leg.Run(u.ctx)
+		u.post(func() { v.finished(e, err) })
 	})
-	return nil
+	return e, nil
 }
 
 // number is a session identifier (RFC 8866 5.2) below 2^62, which every reader can hold.
@@ -103,89 +126,6 @@ func (u *UE) number() uint64 {
 	return binary.BigEndian.Uint64(b[:]) >> 2
 }
 
-// offer writes our description; the answer goes to answered.
-func (v *voice) offer() ([]byte, error) {
-	l := v.local
-	if v.started {
-		v.local.Version++
-		l = v.local
-		l.Setup = v.role() // the association stays (RFC 8842 5.5)
-	}
-	v.offered = sdp.NewOffer(l, v.call.u.capabilities())
-	return v.offered.Marshal()
-}
-
-// role is our part in the standing association, as a setup value.
-func (v *voice) role() sdp.Setup {
-	if v.agreed.Role == sdp.DTLSServer {
-		return sdp.Passive
-	}
-	return sdp.Active
-}
-
-// answered takes the answer to our offer and starts the media, or puts them on hold.
-func (v *voice) answered(body []byte) error {
-	offered := v.offered
-	v.offered = nil
-	answer, err := sdp.Parse(body, sdp.Limits{})
-	if err != nil {
-		return err
-	}
-	g, err := sdp.Match(offered, answer, v.call.u.capabilities())
-	if err != nil {
-		return err
-	}
-	if v.started {
-		return v.change(g)
-	}
-	v.pending = g
-	return v.start()
-}
-
-// answerTo judges an offer and writes the answer. Before the call stands the media wait for start; in a standing call the change
-// takes effect at once.
-func (v *voice) answerTo(body []byte) ([]byte, error) {
-	offer, err := sdp.Parse(body, sdp.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	l := v.local
-	if v.started {
-		l.Version++
-		l.Setup = v.role()
-	}
-	answer, g, err := sdp.Answer(offer, l, v.call.u.capabilities())
-	if err != nil {
-		return nil, err
-	}
-	if v.started {
-		if err := v.change(g); err != nil {
-			return nil, err
-		}
-		v.local.Version++
-	} else {
-		v.pending = g
-	}
-	return answer.Marshal()
-}
-
-// change lets a standing call hold and resume, and nothing else.
-func (v *voice) change(g sdp.Agreed) error {
-	a := v.agreed
-	if g.Remote != a.Remote && !g.Remote.Addr().IsUnspecified() || g.Keying != a.Keying || g.Role != a.Role || g.SendPT != a.SendPT ||
-		g.RemoteTLSID != a.RemoteTLSID || !slices.Equal(g.Fingerprints, a.Fingerprints) {
-		return errMoved
-	}
-	v.mu.Lock()
-	v.agreed.Send, v.agreed.Receive = g.Send, g.Receive
-	v.mu.Unlock()
-	v.leg.Hold(g.Send, g.Receive)
-	return nil
-}
-
-// onHold reports whether the other end does not want to hear us.
-func (v *voice) onHold() bool { return v.started && !v.agreed.Send }
-
 // start hands the agreement to the leg. Frames flow when it has its keys.
 func (v *voice) start() error {
 	g := v.pending
@@ -194,43 +134,77 @@ func (v *voice) start() error {
 		return fmt.Errorf("%w: %s", sdp.ErrNoCodec, g.Codec.Name)
 	}
 	v.mu.Lock()
-	v.agreed, v.codecs = g, make(map[uint8]media.Codec)
-	for _, c := range g.Accept {
-		if k, ok := media.CodecByName(c.Name); ok {
-			v.codecs[c.PayloadType] = k
-		}
-	}
-	sinks := media.Tee{v.ear}
-	if v.want.Listen != nil {
-		sinks = append(sinks, v.want.Listen)
-	}
-	v.recorder = media.NewRecorder(sinks)
+	v.codecs = make(map[uint8]media.Codec)
+	v.admit(g)
 	v.mu.Unlock()
 
 	source := v.want.Play
 	if source == nil {
 		source = media.Silence()
 	}
-	v.player = media.NewPlayer(codec, source, v.leg)
+	v.player = media.NewPlayer(codec, source, v)
 	v.started = true
-	if err := v.leg.Start(g); err != nil {
+	if err := v.end.leg.Start(g); err != nil {
 		return err
 	}
 	if g.Keying == sdp.PlainRTP {
 		v.call.tell(Event{Kind: Secured, Reason: v.protection()})
-		v.beat()
+		v.begin()
 	}
 	return nil
 }
 
-// secured comes from the leg's handshake, off the shard.
-func (v *voice) secured(rtpport.Profile) {
-	v.call.u.post(func() {
-		if !v.closed {
-			v.call.tell(Event{Kind: Secured, Reason: v.protection()})
-			v.beat()
+// admit takes down what was agreed on, and hears what comes from now on. v.mu is held.
+func (v *voice) admit(g sdp.Agreed) {
+	v.agreed = g
+	for _, c := range g.Accept {
+		if k, ok := media.CodecByName(c.Name); ok {
+			v.codecs[c.PayloadType] = k
 		}
+	}
+	v.listen()
+}
+
+// listen begins with what is heard anew: the timestamps of another stream say nothing about those of before. v.mu is held.
+func (v *voice) listen() {
+	sinks := media.Tee{v.ear}
+	if v.want.Listen != nil {
+		sinks = append(sinks, v.want.Listen)
+	}
+	v.recorder = media.NewRecorder(sinks)
+}
+
+// secured comes from the handshake of an end, off the shard.
+func (v *voice) secured(e *end) {
+	v.call.u.post(func() {
+		if v.closed {
+			return
+		}
+		if e == v.next {
+			v.replace()
+		}
+		v.call.tell(Event{Kind: Secured, Reason: v.protection()})
+		v.begin()
 	})
+}
+
+// begin lets frames flow, once.
+func (v *voice) begin() {
+	if !v.beating {
+		v.beating = true
+		v.beat()
+	}
+}
+
+var _ media.FrameWriter = (*voice)(nil)
+
+// WriteFrame implements media.FrameWriter: frames leave by the end whose keys stand.
+func (v *voice) WriteFrame(payload []byte, samples uint32, talk bool) error {
+	err := v.end.leg.WriteFrame(payload, samples, talk)
+	if v.next != nil && errors.Is(err, rtpport.ErrClosed) {
+		return rtpport.ErrNotReady // the other end has left the old association already
+	}
+	return err
 }
 
 // beatTime is one frame; the pump owes nothing if it is late (media.Player catches up).
@@ -242,7 +216,7 @@ func (v *voice) beat() {
 		return
 	}
 	s := v.call.u.shard
-	v.leg.Tick()
+	v.end.leg.Tick()
 	if v.player != nil {
 		err := v.player.Tick(s.Now())
 		v.mu.Lock()
@@ -281,10 +255,10 @@ func (v *voice) hear(f *rtpport.Frame) {
 	}
 }
 
-// finished comes when the leg has ended. If it was the leg that gave up, the call goes with it: a call that cannot be protected is
-// no call.
-func (v *voice) finished(err error) {
-	if err == nil || v.closed {
+// finished comes when an end has. If it gave up by itself, the call goes with it: a call that cannot be protected is no call. That of an association
+// that is being replaced may be left by the other end before us.
+func (v *voice) finished(e *end, err error) {
+	if err == nil || v.closed || e != v.latest() {
 		return
 	}
 	v.call.u.log.Warn("media failed", "error", err, "call_id", v.call.dialog.callID)
@@ -293,17 +267,20 @@ func (v *voice) finished(err error) {
 
 // close ends the media. Twice is harmless.
 func (v *voice) close() {
-	if v.closed || v.leg == nil {
+	if v.closed || v.end == nil {
 		return
 	}
 	v.closed = true
 	v.call.u.shard.Disarm(&v.pump)
-	v.leg.Close()
+	v.end.leg.Close()
+	if v.next != nil {
+		v.next.leg.Close()
+	}
 }
 
 // protection names what keeps the media from strangers. v.mu is held, or it is the shard that asks.
 func (v *voice) protection() string {
-	switch p := v.leg.Profile(); {
+	switch p := v.end.leg.Profile(); {
 	case p != 0:
 		return "DTLS-SRTP " + p.String()
 	case v.codecs != nil && v.agreed.Keying == sdp.PlainRTP:
@@ -317,11 +294,12 @@ func (c *Call) Media() Media {
 	v := &c.voice
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	n := v.leg.Counters()
+	leg, b := v.end.leg, &v.before
+	n := leg.Counters()
 	m := Media{
-		Protection: v.protection(), Codec: v.agreed.Codec.Name, Local: v.leg.Local(), Remote: v.agreed.Remote,
-		PacketsOut: n.PacketsOut.Load(), PacketsIn: n.PacketsIn.Load(), Lost: n.Lost.Load(),
-		Refused: make(map[string]uint64), Far: v.leg.Far(), Skipped: v.skipped,
+		Protection: v.protection(), Codec: v.agreed.Codec.Name, Local: leg.Local(), Remote: v.agreed.Remote,
+		PacketsOut: b.out + n.PacketsOut.Load(), PacketsIn: b.in + n.PacketsIn.Load(), Lost: b.lost + n.Lost.Load(),
+		Refused: make(map[string]uint64), Far: leg.Far(), Skipped: v.skipped,
 	}
 	for _, d := range rtpport.Drops() {
 		if k := n.Dropped(d); k > 0 {

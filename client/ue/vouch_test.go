@@ -334,8 +334,8 @@ func TestVouched_replayed(t *testing.T) {
 	}
 }
 
-// TestVouched_reinvite: within a call a false signature is refused as at its beginning, and a true one gives nobody other media keys; an offer that
-// changes none needs no signature.
+// TestVouched_reinvite: within a call a false signature is refused as at its beginning, and only a true one brings other media keys or another address; an
+// offer that changes none needs no signature.
 func TestVouched_reinvite(t *testing.T) {
 	n, stranger := homeNotary(t), homeNotary(t)
 	f, a, _, calls := pair(t, nil, func(c *Config) { c.Vouching = n.vouching(true) })
@@ -357,6 +357,7 @@ func TestVouched_reinvite(t *testing.T) {
 		at := strings.Index(s, "sha-256 ") + len("sha-256 ")
 		return s[:at] + strings.Repeat("AA:", 31) + "AA" + s[at+95:]
 	}
+	moved := func(s string) string { return strings.Replace(s, "c=IN IP4 127.0.0.1", "c=IN IP4 127.0.0.9", 1) }
 	for i, c := range []struct {
 		name string
 		edit func(string) string
@@ -371,8 +372,11 @@ func TestVouched_reinvite(t *testing.T) {
 		{"long ago", hold, says(n, func(p *passport.PASSporT) { p.IssuedAt = time.Unix(time.Now().Unix()-3600, 0) }), "403"},
 		{"of somebody else", hold, says(n, func(p *passport.PASSporT) { p.Orig = who("carol") }), "438"},
 		{"no token", hold, func(string) string { return "Identity: forged;info=<https://evil.example/>" }, "438"},
-		{"other keys, and signed", swap, says(n, nil), "488"},
 		{"other keys", swap, nil, "488"},
+		{"other keys, and others signed", swap, func(string) string { return says(n, nil)(hold("")) }, "438"},
+		{"elsewhere", moved, nil, "488"},
+		{"other keys, and signed", swap, says(n, nil), "200"},
+		{"and again, before those stand", moved, says(n, nil), "491"},
 	} {
 		var more []func(string) string
 		if c.say != nil {
