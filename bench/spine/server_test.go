@@ -128,7 +128,7 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := provision(n); err != nil {
+	if err := errors.Join(provision(n), populate(n)); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -178,8 +178,8 @@ func provision(n *node.Node) error {
 	return nil
 }
 
-// obey answers "cpu", "allocations" and "handovers", notes from "count" on what is allocated and writes it on "heap FILE", starts a profile on
-// "profile FILE", ends it on "stop", and returns at the end of the input.
+// obey answers "cpu", "allocations", "memory" and "handovers", writes what lives on "live FILE", notes from "count" on what is allocated and writes
+// it on "heap FILE", starts a profile on "profile FILE", ends it on "stop", and returns at the end of the input.
 func obey(n *node.Node) {
 	var profile *os.File
 	lines := bufio.NewScanner(os.Stdin)
@@ -196,6 +196,11 @@ func obey(n *node.Node) {
 		case "heap":
 			heap(rest)
 			fmt.Println("heap")
+		case "memory":
+			tellMemory()
+		case "live":
+			live(rest)
+			fmt.Println("live")
 		case "handovers":
 			packets, foreign := n.Handovers()
 			fmt.Println("handovers", packets, foreign)
