@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 
 	"imsafe/iface/management"
@@ -111,7 +112,21 @@ type ImportUsers struct {
 }
 
 func (o *Operations) importUsers(ctx context.Context, in ImportUsers) (hss.ImportReport, error) {
-	report, err := o.HSS.Import(ctx, strings.NewReader(in.Lines), in.DryRun)
+	return o.importFile(ctx, strings.NewReader(in.Lines), in.DryRun, nil)
+}
+
+// ImportFile is user.import for who has the store in his own process: lines come from r, which is read twice, and progress hears how far it is. A
+// refusal is a *management.Error.
+func (o *Operations) ImportFile(ctx context.Context, r io.ReadSeeker, dryRun bool, progress func(hss.ImportReport)) (hss.ImportReport, error) {
+	report, err := o.importFile(ctx, r, dryRun, progress)
+	if err != nil {
+		err = told(err)
+	}
+	return report, err
+}
+
+func (o *Operations) importFile(ctx context.Context, r io.ReadSeeker, dryRun bool, progress func(hss.ImportReport)) (hss.ImportReport, error) {
+	report, err := o.HSS.Import(ctx, r, dryRun, progress)
 	var mistakes hss.Mistakes
 	if err != nil && !errors.As(err, &mistakes) && report.Added > 0 {
 		return report, &management.Error{Code: "import.partial", Message: err.Error(),

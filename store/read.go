@@ -94,6 +94,64 @@ func (db *DB) load(t Table, key []byte) (Record, error) {
 	}
 }
 
+// Prefetch implements Store.
+func (db *DB) Prefetch(t Table, keys [][]byte) error {
+	if !db.known[t] {
+		return fmt.Errorf("%w: prefetch from table %d", ErrInvalid, t)
+	}
+	missing := make([][]byte, 0, len(keys))
+	for _, key := range keys {
+		if len(key) == 0 || len(key) > MaxKey {
+			return fmt.Errorf("%w: prefetch of a key of %d octets", ErrInvalid, len(key))
+		}
+		if _, _, hit := db.resident.lookup(t, key); !hit {
+			missing = append(missing, key)
+		}
+	}
+	if len(missing) == 0 || db.closed.Load() {
+		return nil
+	}
+	slices.SortFunc(missing, bytes.Compare)
+	first, last := missing[0], missing[len(missing)-1]
+	limit := 2*len(missing) + prefetchStrangers
+	generation := db.resident.generation.Load()
+	rows, err := db.image.Scan(t, commonPrefix(first, last), first[:len(first)-1], limit)
+	if err != nil {
+		return err
+	}
+	if len(rows) == limit { // what is behind the last row has not been seen
+		last = rows[limit-1].Key
+	}
+	for _, key := range missing {
+		if bytes.Compare(key, last) > 0 {
+			break
+		}
+		for len(rows) > 0 && bytes.Compare(rows[0].Key, key) < 0 {
+			rows = rows[1:]
+		}
+		rec := Record{Key: key}
+		found := len(rows) > 0 && bytes.Equal(rows[0].Key, key)
+		if found {
+			rec = rows[0]
+		}
+		if _, _, ok := db.resident.fill(t, key, rec, found, generation); !ok {
+			break // a checkpoint ended meanwhile
+		}
+	}
+	return nil
+}
+
+// prefetchStrangers is how many records that nobody asked for a walk of Prefetch may meet besides as many as were asked for.
+const prefetchStrangers = 64
+
+func commonPrefix(a, b []byte) []byte {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return a[:n]
+}
+
 // unsaved returns what is committed and may not be in the image. The slice and its elements never change.
 func (db *DB) unsaved() []change {
 	db.tailMu.Lock()

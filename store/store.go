@@ -89,6 +89,11 @@ type Store interface {
 	// key must not change before done has run.
 	GetAsync(t Table, key []byte, done func(Record, error))
 
+	// Prefetch brings what the disk says of keys into memory, so that Get and the conditions of Apply find it there: one walk where the keys
+	// are neighbours, as those of a file of subscribers are. It is a help and no promise: where a walk would meet many others, or
+	// memory is short, Get reads as ever. It may read the disk.
+	Prefetch(t Table, keys [][]byte) error
+
 	// Apply makes all changes or none, durable before it returns. ErrConflict: a condition did not hold. ErrFailed,
 	// ErrOverloaded, ErrFull, ErrClosed: nothing was promised, the caller answers 503; after ErrFailed the change may or may
 	// not be there after the next start. partition names the private identity or implicit registration set that all keys

@@ -1,7 +1,6 @@
 package spine
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -122,18 +121,34 @@ func populate(n *node.Node) error {
 	if err != nil {
 		return err
 	}
-	in, out := io.Pipe()
-	go func() {
-		for i := range all {
-			s := &all[i]
-			_, err := fmt.Fprintf(out, "{\"impi\":%q,\"k\":\"%x\",\"opc\":\"%x\",\"scheme\":%q,\"public\":[{\"impu\":%q}]}\n", s.IMPI, s.K[:], s.OPc[:], s.Scheme, s.IMPU)
-			if err != nil {
-				return // the import says why it stopped
-			}
-		}
-		out.Close()
-	}()
-	defer in.Close()
-	_, err = n.HSS.Import(context.Background(), bufio.NewReaderSize(in, 64<<10), false)
+	_, err = n.HSS.Import(context.Background(), &importFile{all: all}, false, nil)
 	return err
+}
+
+// importFile is the file that imports all, written while it is read.
+type importFile struct {
+	all  []load.Subscriber
+	next int
+	line []byte
+}
+
+// Read implements io.Reader.
+func (f *importFile) Read(b []byte) (int, error) {
+	if len(f.line) == 0 {
+		if f.next == len(f.all) {
+			return 0, io.EOF
+		}
+		s := &f.all[f.next]
+		f.next++
+		f.line = fmt.Appendf(nil, "{\"impi\":%q,\"k\":\"%x\",\"opc\":\"%x\",\"scheme\":%q,\"public\":[{\"impu\":%q}]}\n", s.IMPI, s.K[:], s.OPc[:], s.Scheme, s.IMPU)
+	}
+	n := copy(b, f.line)
+	f.line = f.line[n:]
+	return n, nil
+}
+
+// Seek implements io.Seeker, to the start.
+func (f *importFile) Seek(int64, int) (int64, error) {
+	f.next, f.line = 0, nil
+	return 0, nil
 }

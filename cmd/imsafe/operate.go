@@ -96,6 +96,7 @@ func (r remote) Close() error {
 type direct struct {
 	verbs map[string]management.Verb
 	store *store.DB
+	house *node.Operations
 }
 
 // openStore locks and opens the store of c.
@@ -130,7 +131,7 @@ func openStore(a *app, c *config.Config, n need) (operations, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	return &direct{o.Verbs(), st}, nil
+	return &direct{o.Verbs(), st, o}, nil
 }
 
 // storeThere says what to do where there is no store.

@@ -14,6 +14,11 @@ const (
 // progress tells on standard error, after two seconds and then now and again, that what is still going on. The function it
 // returns ends it.
 func (a *app) progress(what string) (stop func()) {
+	return a.progressOf(func() string { return what })
+}
+
+// progressOf is progress of what says how far it is.
+func (a *app) progressOf(what func() string) (stop func()) {
 	quit, gone := make(chan struct{}), make(chan struct{})
 	begun := time.Now()
 	go func() {
@@ -25,7 +30,7 @@ func (a *app) progress(what string) (stop func()) {
 			case <-quit:
 				return
 			case <-t.C:
-				fmt.Fprintf(a.stderr, "%s: %.0f s so far\n", what, time.Since(begun).Seconds())
+				fmt.Fprintf(a.stderr, "%s: %.0f s so far\n", what(), time.Since(begun).Seconds())
 				t.Reset(tick)
 			}
 		}

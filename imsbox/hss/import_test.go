@@ -22,21 +22,21 @@ func TestImport(t *testing.T) {
 	for n := range 600 { // more than wait for the disk at once
 		file.WriteString(line(n, opcOf(n)))
 	}
-	report, err := h.Import(background, strings.NewReader(file.String()), true)
+	report, err := h.Import(background, strings.NewReader(file.String()), true, nil)
 	if err != nil || report != (ImportReport{Subscribers: 600, DryRun: true}) {
 		t.Fatalf("dry run: %+v, %v", report, err)
 	}
 	if page, _, err := h.List(background, "", 10); err != nil || len(page) != 0 {
 		t.Fatalf("a dry run added %d, %v", len(page), err)
 	}
-	report, err = h.Import(background, strings.NewReader(file.String()), false)
+	report, err = h.Import(background, strings.NewReader(file.String()), false, nil)
 	if err != nil || report.Added != 600 {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	if _, err := h.Show("sip:u599@" + cxtest.Home); err != nil {
 		t.Error(err)
 	}
-	_, err = h.Import(background, strings.NewReader(line(7, opcOf(7))), false)
+	_, err = h.Import(background, strings.NewReader(line(7, opcOf(7))), false, nil)
 	h.wantMistake("somebody who is there already", err, "impi")
 }
 
@@ -53,7 +53,7 @@ func TestImportMistakes(t *testing.T) {
 		"a mistake in line 3":    {line(1, opcOf(1)) + "\n" + line(2, "12"), "opc", "line 3"},
 		"a mistake in two lines": {line(1, "12") + line(2, "12"), "opc", "line 2"},
 	} {
-		report, err := h.Import(background, strings.NewReader(c.file), false)
+		report, err := h.Import(background, strings.NewReader(c.file), false, nil)
 		h.wantMistake(what, err, c.field)
 		if err != nil && !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v, want %q", what, err, c.text)
@@ -65,11 +65,11 @@ func TestImportMistakes(t *testing.T) {
 	if page, _, err := h.List(background, "", 10); err != nil || len(page) != 0 {
 		t.Errorf("something was added: %v, %v", page, err)
 	}
-	if _, err := h.Import(background, strings.NewReader(strings.Repeat(" ", maxImportLine+1)), false); err == nil {
+	if _, err := h.Import(background, strings.NewReader(strings.Repeat(" ", maxImportLine+1)), false, nil); err == nil {
 		t.Error("a line without end")
 	}
 	broken := errors.New("pipe closed")
-	if _, err := h.Import(background, failing{broken}, false); !errors.Is(err, broken) {
+	if _, err := h.Import(background, failing{broken}, false, nil); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 }
@@ -77,3 +77,5 @@ func TestImportMistakes(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+func (f failing) Seek(int64, int) (int64, error) { return 0, f.err }

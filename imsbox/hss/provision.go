@@ -71,6 +71,11 @@ func (h *HSS) planAdd(s *Subscriber) ([]store.Op, string, error) {
 	if len(mistakes) > 0 {
 		return nil, "", mistakes
 	}
+	return h.planChecked(s, keys)
+}
+
+// planChecked returns the change that makes s, which is without mistakes.
+func (h *HSS) planChecked(s *Subscriber, keys []secrets) ([]store.Op, string, error) {
 	sub, err := h.build(s, keys, nil)
 	if err != nil {
 		return nil, "", err
@@ -180,8 +185,11 @@ func (h *HSS) checkAgainstStore(s *Subscriber, own string) (Mistakes, error) {
 		return err
 	}
 	there := func(table store.Table, field, name string) error {
+		if name == "" {
+			return nil
+		}
 		_, err := h.ports.Store.Get(table, []byte(name))
-		if name == "" || err == nil {
+		if err == nil {
 			return nil
 		}
 		if errors.Is(err, store.ErrNotFound) {

@@ -547,7 +547,7 @@ func TestWildcards_come_and_go(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Import(ctx, strings.NewReader(string(line)), false); err != nil {
+	if _, err := h.Import(ctx, strings.NewReader(string(line)), false, nil); err != nil {
 		t.Fatal(err)
 	}
 	want("imported", room, "sip:room-!.*!@"+cxtest.Home)

@@ -194,7 +194,7 @@ func TestTUAK_import_finds_TOP_in_the_place_of_TOPc(t *testing.T) {
 	line := func(n, k string) string {
 		return `{"impi":"tuak` + n + "@" + cxtest.Home + `","algorithm":"tuak","k":"` + k + `","topc":"` + tuakOther + `","public":[{"impu":"sip:tuak` + n + "@" + cxtest.Home + `"}]}` + "\n"
 	}
-	_, err := h.Import(background, strings.NewReader(line("1", tuakK)+line("2", tuakK256)), true)
+	_, err := h.Import(background, strings.NewReader(line("1", tuakK)+line("2", tuakK256)), true, nil)
 	h.wantMistake("one TOPc for two K", err, "topc")
 	if err == nil || !strings.Contains(err.Error(), "this is TOP, which goes into the field top") {
 		t.Error(err)

@@ -52,6 +52,7 @@ func Run(t *testing.T, factory func(t testing.TB) Engine) {
 		{"what is acknowledged is visible in the callback", testVisible},
 		{"reservations never overlap", testReserve},
 		{"a scan gives every record once, in order", testScan},
+		{"what was fetched before is what there is", testPrefetch},
 		{"the outbox has the last change of every record", testChanges},
 		{"the sweeper sees what has expired and nothing else", testSweep},
 		{"random work agrees with a map", testModel},

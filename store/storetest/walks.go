@@ -152,6 +152,49 @@ func testChanges(t *testing.T, f *fixture) {
 	follow()
 }
 
+func testPrefetch(t *testing.T, f *fixture) {
+	random := rand.New(rand.NewPCG(1, 2))
+	there := map[string]bool{}
+	name := func() string { return fmt.Sprintf("u%0*d", 1+random.IntN(3), random.IntN(400)) }
+	for round := range 12 {
+		for range 40 {
+			if key := name(); there[key] && random.IntN(2) == 0 {
+				delete(there, key)
+				if err := f.Apply("p", store.Op{Table: Loud, Key: []byte(key)}); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				there[key] = true
+				f.put(key, "v", store.Always, 0)
+			}
+		}
+		if round%3 == 2 {
+			f.reopen()
+		}
+		var keys [][]byte
+		for range random.IntN(60) {
+			keys = append(keys, []byte(name()))
+		}
+		if err := f.Prefetch(Loud, keys); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range keys {
+			rec, err := f.Get(Loud, key)
+			if found := err == nil; found != there[string(key)] || found && !bytes.Equal(rec.Key, key) {
+				t.Fatalf("%q after it was fetched: %v, %v; there: %v", key, rec, err, there[string(key)])
+			}
+			err = f.Apply("p", store.Op{Table: Loud, Key: key, Value: []byte("v"), Cond: store.IfAbsent})
+			if (err == nil) == there[string(key)] {
+				t.Fatalf("%q made anew: %v; there: %v", key, err, there[string(key)])
+			}
+			there[string(key)] = true
+		}
+	}
+	if err := f.Prefetch(Loud, [][]byte{nil}); !errors.Is(err, store.ErrInvalid) {
+		t.Errorf("an empty key: %v", err)
+	}
+}
+
 func testSweep(t *testing.T, f *fixture) {
 	put := func(key string, expires int64) {
 		op := store.Op{Table: Loud, Key: []byte(key), Value: []byte("v"), Expires: expires}

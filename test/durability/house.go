@@ -65,7 +65,7 @@ func (h *house) subscribe(users []*user) error {
 			return err
 		}
 	}
-	report, err := h.core.HSS.Import(context.Background(), &lines, false)
+	report, err := h.core.HSS.Import(context.Background(), bytes.NewReader(lines.Bytes()), false, nil)
 	if err == nil && report.Added != len(users) {
 		err = fmt.Errorf("durability: %d of %d subscribers were added", report.Added, len(users))
 	}

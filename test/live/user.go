@@ -48,7 +48,7 @@ func (n *Node) Provision(ctx context.Context, users ...*User) error {
 			return err
 		}
 	}
-	report, err := n.HSS.Import(ctx, &lines, false)
+	report, err := n.HSS.Import(ctx, bytes.NewReader(lines.Bytes()), false, nil)
 	if err == nil && report.Added != len(users) {
 		err = fmt.Errorf("live: %d of %d subscribers were imported", report.Added, len(users))
 	}
