@@ -289,9 +289,21 @@ func (m *Image) Scan(t store.Table, prefix, after []byte, limit int) ([]store.Re
 	if table == nil {
 		return nil, fmt.Errorf("sqlite: no table %d", t)
 	}
-	// Keys are text in binary collation, so order and prefix are those of the octets.
-	return records(table.scan.Query(string(prefix), string(after), string(prefixEnd(prefix)), limit))
+	// Keys are text in binary collation, so order and prefix are those of the octets. One bound on each side is all that the index takes:
+	// what is greater than after begins at after and one octet of zero.
+	first := string(prefix)
+	if bytes.Compare(after, prefix) >= 0 {
+		first = string(after) + "\x00"
+	}
+	var end any = noEnd
+	if e := prefixEnd(prefix); e != nil {
+		end = string(e)
+	}
+	return records(table.scan.Query(first, end, limit))
 }
+
+// noEnd is greater than all keys: SQLite has every blob behind every text.
+var noEnd = []byte{0xff}
 
 // prefixEnd is the first key after all keys with the prefix; empty if there is none.
 func prefixEnd(prefix []byte) []byte {

@@ -35,7 +35,7 @@ ON CONFLICT (key) DO UPDATE SET value = excluded.value, ver = excluded.ver, expi
 	getRecord    = `SELECT value, ver, expires FROM TABLE_NAME WHERE key = ?`
 	scanRecords  = `
 SELECT key, value, ver, expires FROM TABLE_NAME
-WHERE key >= ?1 AND key > ?2 AND (?3 = '' OR key < ?3) ORDER BY key LIMIT ?4`
+WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3`
 	expiredRecords = `
 SELECT key, value, ver, expires FROM TABLE_NAME
 WHERE key > ?1 AND expires > 0 AND expires <= ?2 ORDER BY key LIMIT ?3`
