@@ -86,7 +86,7 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 	if cfg.Name == "" || cfg.Home == "" || ports.Gm == nil || ports.Sealer == nil || ports.Gate == nil || ports.Hop == nil || len(ports.Shards) == 0 {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
-	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{}), hidden: []byte("sip:anonymous@" + string(cfg.Name)),
+	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{Words: [][]byte{[]byte(cfg.Home)}}), hidden: []byte("sip:anonymous@" + string(cfg.Name)),
 		budgets: newBudgets(cfg.Budget), calls: newCalls(),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	p.withheld = p.withholdResponse

@@ -95,6 +95,9 @@ var (
 	_ isc.Chains   = (*SCSCF)(nil)
 )
 
+// voiceTag is what a telephone says of itself in its Contact (TS 24.229 7.9.2, TS 24.173 5.1): one of the words that memory has once.
+const voiceTag = `+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"`
+
 // New returns an S-CSCF. It holds no resource that must be closed.
 func New(cfg Config, ports Ports) (*SCSCF, error) {
 	if cfg.Name == "" || cfg.HomeDomain == "" {
@@ -118,7 +121,8 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{}), owners: slab.New(slab.Config{}),
+	words := [][]byte{[]byte(voiceTag), []byte(cfg.HomeDomain)}
+	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
 		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), challenges: newChallenges(cfg.AwaitAuth), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
 		profiles: newProfiles(), passages: newPassages(),
 		hosted:  dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin, Past: pastPlatform}),

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -32,6 +33,9 @@ type Config struct {
 	// Limit is the most octets of record memory, rounded down to whole MiB but at least one; 0 is no limit.
 	// The index, 8 to 22 octets per record, is not counted.
 	Limit int64
+	// Words are texts that nearly every record repeats, at most 254, the longer first where one holds another: the home domain, for example. They
+	// take two octets each in the table; nobody outside sees that. None is the default.
+	Words [][]byte
 	// Hash places keys; nil means one with a random seed, so that nobody can choose keys that collide. A
 	// simulation hands in a fixed one, then Range has the same order in each run.
 	Hash func(key []byte) uint64
@@ -39,7 +43,9 @@ type Config struct {
 
 // Table maps keys to values, both octets. Safe for concurrent use.
 type Table struct {
-	hash    func(key []byte) uint64
+	hash    func(key []byte) uint64 // nil: by seed
+	seed    maphash.Seed
+	words   words
 	arena   arena
 	buffers sync.Pool // of *[]byte, all octets zero: for Update
 	records atomic.Int64
@@ -49,11 +55,10 @@ type Table struct {
 
 // New makes an empty table.
 func New(c Config) *Table {
-	t := &Table{hash: c.Hash}
-	if t.hash == nil {
-		seed := maphash.MakeSeed()
-		t.hash = func(key []byte) uint64 { return maphash.Bytes(seed, key) }
+	if len(c.Words) > maxWords || slices.ContainsFunc(c.Words, func(w []byte) bool { return len(w) == 0 }) {
+		panic("slab: too many words, or an empty one") // a defect of assembly
 	}
+	t := &Table{hash: c.Hash, seed: maphash.MakeSeed(), words: c.Words}
 	t.arena.init(c.Limit)
 	return t
 }
@@ -68,9 +73,36 @@ type stripe struct {
 }
 
 func (t *Table) locate(key []byte) (s *stripe, tag uint32) {
-	h := t.hash(key)
+	var h uint64
+	if t.hash == nil {
+		h = maphash.Bytes(t.seed, key)
+	} else {
+		h = t.hash(bytes.Clone(key)) // of a copy, so that keys of callers may stay on their stack
+	}
 	return &t.stripes[h>>56], uint32(h)
 }
+
+// packed is b as the table has it: b itself without words, else made in room.
+func (t *Table) packed(room, b []byte) []byte {
+	if len(t.words) == 0 {
+		return b
+	}
+	return t.words.pack(room[:0], b)
+}
+
+// unpacked appends what a record has to dst.
+func (t *Table) unpacked(dst, b []byte) []byte {
+	if len(t.words) == 0 {
+		return append(dst, b...)
+	}
+	return t.words.unpack(dst, b)
+}
+
+// keyRoom and valueRoom are what is packed without an allocation.
+const (
+	keyRoom   = 128
+	valueRoom = 512
+)
 
 // A record in its slot: length of key, length of value, key, value.
 const header = 4
@@ -100,12 +132,14 @@ func (t *Table) find(s *stripe, tag uint32, key []byte) (at int, found bool) {
 
 // Get appends the value of key to dst. It is a copy: the caller owns it. No allocation if dst has room.
 func (t *Table) Get(key, dst []byte) ([]byte, bool) {
+	var room [keyRoom]byte
+	key = t.packed(room[:], key)
 	s, tag := t.locate(key)
 	s.mu.RLock()
 	at, found := t.find(s, tag, key)
 	if found {
 		_, value := t.record(ref(s.entries[at]))
-		dst = append(dst, value...)
+		dst = t.unpacked(dst, value)
 	}
 	s.mu.RUnlock()
 	return dst, found
@@ -113,6 +147,9 @@ func (t *Table) Get(key, dst []byte) ([]byte, bool) {
 
 // Put sets the value of key. It keeps neither slice. ErrTooLarge, ErrFull.
 func (t *Table) Put(key, value []byte) error {
+	var room [keyRoom]byte
+	var valueRoom [valueRoom]byte
+	key, value = t.packed(room[:], key), t.packed(valueRoom[:], value)
 	s, tag := t.locate(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,6 +159,8 @@ func (t *Table) Put(key, value []byte) error {
 
 // Delete removes key, zeroes its record, and reports whether there was one.
 func (t *Table) Delete(key []byte) bool {
+	var room [keyRoom]byte
+	key = t.packed(room[:], key)
 	s, tag := t.locate(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,6 +177,8 @@ func (t *Table) Delete(key []byte) bool {
 // keep == false deletes it or creates none. fn runs under the stripe's lock: no calls of this table,
 // nothing slow. If the new value does not fit (ErrTooLarge, ErrFull) the old one stays.
 func (t *Table) Update(key []byte, fn func(old, buf []byte) (value []byte, keep bool)) error {
+	var room [keyRoom]byte
+	key = t.packed(room[:], key)
 	s, tag := t.locate(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,10 +187,18 @@ func (t *Table) Update(key []byte, fn func(old, buf []byte) (value []byte, keep 
 	if found {
 		_, old = t.record(ref(s.entries[at]))
 	}
+	if len(t.words) > 0 && found {
+		plain := t.buffer(len(old) + 512)
+		defer t.giveBuffer(plain)
+		old = t.words.unpack(*plain, old)
+		defer clear(old) // where it is longer than plain
+	}
 	buf := t.buffer(len(old) + 512)
 	defer t.giveBuffer(buf)
 	value, keep := fn(old, *buf)
 	if keep {
+		var valueRoom [valueRoom]byte
+		value = t.packed(valueRoom[:], value)
 		return t.set(s, tag, at, found, key, value)
 	}
 	if found {
@@ -289,13 +338,14 @@ func (t *Table) RangeStripe(n int, fn func(key, value []byte) bool) bool {
 		}
 	}
 	s.mu.RUnlock()
-	var value []byte
+	var plain, value []byte
 	for len(keys) > 0 {
 		end := 2 + int(binary.LittleEndian.Uint16(keys))
 		key := keys[2:end:end]
 		keys = keys[end:]
+		plain = t.unpacked(plain[:0], key)
 		var found bool
-		if value, found = t.Get(key, value[:0]); found && !fn(key, value) {
+		if value, found = t.Get(plain, value[:0]); found && !fn(plain, value) {
 			return false
 		}
 	}
