@@ -104,6 +104,9 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv("GOGC") == "" {
+		node.PaceCollector() // as imsafe run does
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	clock := shard.RealClock()
 	st, err := node.OpenStore(&c, clock, log)

@@ -116,6 +116,9 @@ func runNode(a *app, c *config.Config, log *slog.Logger, page *livePage, service
 	clock := shard.RealClock()
 	c.Node.Shards = node.Shards(c) // one for each processor there is, before spareThread
 	spareThread(a.getenv)
+	if a.getenv("GOGC") == "" {
+		node.PaceCollector()
+	}
 	st, err := node.OpenStore(c, clock, log)
 	if err != nil {
 		return err

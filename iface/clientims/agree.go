@@ -150,7 +150,7 @@ func (p *Port) recogniseSealed(s *set) (association, bool) {
 		return association{}, false
 	}
 	at := a.sa.find(s.ref)
-	if at < 0 {
+	if at < 0 || a.proofs == nil {
 		return association{}, false
 	}
 	a.proof = a.proofs[at]

@@ -23,12 +23,16 @@ type association struct {
 
 	emergency bool // the client has called for help
 
-	sa     *security                 // with ipsec-3gpp, from the first offer on
-	proofs [generations]secure.Proof // of its sets
+	sa     *security                  // with ipsec-3gpp, from the first offer on
+	proofs *[generations]secure.Proof // of its sets; nil without
 
-	// Lab profiles only: where the client registers from now. It is reached there once that has succeeded.
-	newFlow   siptransport.Flow
-	newAccess *accessPorts
+	moving *move // lab profiles only; nil: it stays where it is
+}
+
+// move is where a client registers from now. It is reached there once that has succeeded.
+type move struct {
+	flow   siptransport.Flow
+	access *accessPorts
 }
 
 // associations are those of one shard. The shard writes; any shard reads, because a call may come from
@@ -107,16 +111,15 @@ func (t *associations) moves(ref secure.Association, to siptransport.Flow, acces
 		return false
 	}
 	next := *a
-	next.newFlow, next.newAccess = to, access
+	next.moving = &move{to, access}
 	t.slots[ref.Slot].a = &next
 	return true
 }
 
 // settle makes the flow that the client registers over the one it is reached by.
 func (a *association) settle() {
-	if !a.newFlow.IsZero() {
-		a.flow, a.access = a.newFlow, a.newAccess
-		a.newFlow, a.newAccess = siptransport.Flow{}, nil
+	if a.moving != nil {
+		a.flow, a.access, a.moving = a.moving.flow, a.moving.access, nil
 	}
 }
 
@@ -132,9 +135,9 @@ func (t *associations) endsWith(ref secure.Association, f siptransport.Flow) boo
 	switch {
 	case a.sa != nil && a.sa.standing():
 		return false // it stands on more than the connection of its first REGISTER
-	case a.newFlow == f:
-		next.newFlow, next.newAccess = siptransport.Flow{}, nil
-	case a.flow == f && a.newFlow.IsZero():
+	case a.moving != nil && a.moving.flow == f:
+		next.moving = nil
+	case a.flow == f && a.moving == nil:
 		return true
 	case a.flow == f:
 		next.settle()

@@ -266,8 +266,8 @@ func (sa *security) promoted(now, life time.Duration) {
 
 // mintAgain makes the proofs of an association anew after its sets have changed.
 func (a *association) mintAgain() {
+	a.proofs = new([generations]secure.Proof)
 	for g := range a.sa.sets {
-		a.proofs[g] = secure.Proof{}
 		if s := a.sa.sets[g].set; s != nil {
 			c := a.client(a.proof.IMPI(), a.proof.IMPUs())
 			c.Protected, c.Generation, c.Claimed = true, a.sa.generation(s), a.sa.user.impi

@@ -1,6 +1,7 @@
 package clientims
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"sync"
 
@@ -9,9 +10,14 @@ import (
 	"imsafe/secure"
 )
 
-// path is how the association of a message is recognised: by the flow it came over, or in a lab profile by the peer's
-// address and the identity the message claims.
-type path struct {
+// path is how the association of a message is recognised: by the flow it came over, or in a lab profile by the peer's address and the
+// identity the message claims. It is a print of them, of 128 bits, so that a million of them are little memory; nobody outside
+// knows the seeds, so nobody can make two paths fall together. The flow that it stands for is kept by its association, so that no other
+// has the address of its connection meanwhile.
+type path [2]uint64
+
+// whence is what a path is a print of.
+type whence struct {
 	flow siptransport.Flow
 	user string
 }
@@ -19,12 +25,19 @@ type path struct {
 // Paths finds associations by path. Safe for concurrent use: the lab profiles share one, so that a test client may send
 // over UDP and TCP; each Port of another profile has its own.
 type Paths struct {
+	seeds [2]maphash.Seed
 	mu    sync.Mutex
 	known map[path]secure.Association
 }
 
 // NewPaths returns an empty one.
-func NewPaths() *Paths { return &Paths{known: map[path]secure.Association{}} }
+func NewPaths() *Paths {
+	return &Paths{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, known: map[path]secure.Association{}}
+}
+
+func (p *Paths) of(w whence) path {
+	return path{maphash.Comparable(p.seeds[0], w), maphash.Comparable(p.seeds[1], w)}
+}
 
 func (p *Paths) get(at path) (secure.Association, bool) {
 	p.mu.Lock()
@@ -51,12 +64,12 @@ func (p *Paths) drop(at path, a secure.Association) {
 // pathOf says what the association of a message is recognised by.
 func (p *Port) pathOf(f siptransport.Flow, m *sip.Message) path {
 	if !p.access.Shared {
-		return path{flow: f}
+		return p.paths.of(whence{flow: f})
 	}
 	claimed := m.Get(sip.HdrFrom)
 	if m.Method() == sip.REGISTER {
 		claimed = m.Get(sip.HdrTo)
 	}
 	user, _ := sip.PublicIdentity(claimed)
-	return path{flow: siptransport.Flow{Peer: netip.AddrPortFrom(f.Peer.Addr(), 0)}, user: user}
+	return p.paths.of(whence{flow: siptransport.Flow{Peer: netip.AddrPortFrom(f.Peer.Addr(), 0)}, user: user})
 }
