@@ -9,7 +9,7 @@
 #   make soak     a node for SOAK (an hour) with clients that come and go, calls and floods: what it holds must not grow; prints a table
 #   make prove    the same, and what follows from it: a signed bundle with a page for people in .cache/proof
 #   make bench    the benchmarks of the hot paths, in benchstat's form
-#   make memory   what a registered user takes of memory, without and with associations, at USERS (100,000)
+#   make memory   what a registered user takes of memory, without and with associations, at USERS (100,000; a million takes a quarter of an hour)
 #   make generate rewrite the generated documents
 #   make vuln     known weaknesses of the modules we use (asks the Go vulnerability database)
 #   make setup    only the set-up of the tests
@@ -69,7 +69,7 @@ bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) $(PKG)
 
 memory:
-	bench/measure.sh -u $(or $(USERS),100000) memory memory-esp
+	$(GO) test -run '^$$' -bench Memory -benchtime $(or $(USERS),100000)x -timeout 60m ./bench/spine
 
 generate:
 	$(GO) test -count=1 ./check/ -run 'TestClauses|TestWhere' -update

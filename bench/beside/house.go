@@ -71,7 +71,8 @@ func (h *house) comparisons(ctx context.Context) (all []*Comparison, err error) 
 			Note: "ours through five functions, with identities and two call records; theirs one proxy"}, h.registrar, h.ims},
 		{Comparison{Name: "register", What: "AKA registration", Rate: 500, mix: register,
 			Note: "theirs without the HSS, which is ours and not counted; ours with it, durable"}, h.chain, h.ims},
-		{Comparison{Name: "call", What: "call P-S-I-S-P", Rate: 100, mix: call}, h.chain, h.ims},
+		{Comparison{Name: "call", What: "call P-S-I-S-P", Rate: callRate, mix: call, once: true,
+			Note: "nobody is called twice: Kamailio's S-CSCF stops at whom it looks up a second time"}, h.chain, h.ims},
 	} {
 		if !h.wants(c.Name) {
 			continue
@@ -152,7 +153,7 @@ func (h *house) chain(ctx context.Context) (*system, error) {
 		if err != nil {
 			return err
 		}
-		s.window, all = 4, all[:min(len(all), 200)] // more at once, and some of them are challenged for ever
+		s.window, all = 4, all[:min(len(all), h.chained())] // more at once, and some of them are challenged for ever
 		t.Lenient = true                            // its P-Associated-URI and P-Asserted-Identity are what a script makes them
 		if _, err := h.node(ctx, "hss", hssConfig, all); err != nil {
 			return err
@@ -170,6 +171,19 @@ func (h *house) chain(ctx context.Context) (*system, error) {
 		}
 		return h.joined(ctx, s)
 	})
+}
+
+// callRate is that of calls through the chain, a second.
+const callRate = 100
+
+// chained is how many UEs the chain has: some, and one more for each call, where nobody is called twice.
+func (h *house) chained() int {
+	const some = 200
+	if !h.wants("call") {
+		return some
+	}
+	called := callRate * h.scale * (h.time + warm(h.hold)).Seconds() * float64(h.rounds)
+	return some + int(1.2*called)
 }
 
 // joined waits until the CSCFs have found the HSS, which shows in that UEs can register.

@@ -122,6 +122,7 @@ type Comparison struct {
 	Dropped int      `json:"dropped"` // rounds in which one of the two was no measurement; both are dropped
 
 	mix          load.Mix
+	once         bool // nobody is called twice
 	theirs, ours *system
 }
 
@@ -188,14 +189,17 @@ func (o *options) wants(name string) bool {
 	return o.only == "" || slices.Contains(strings.Split(o.only, ","), name)
 }
 
+// warm is how long there is load before something is measured: as many calls end then as begin.
+func warm(hold time.Duration) time.Duration { return 2*time.Second + 3*hold }
+
 // compare alternates: theirs, ours, theirs, ours.
 func (o *options) compare(ctx context.Context, c *Comparison) error {
 	c.Theirs.System, c.Ours.System = c.theirs.name, c.ours.name
 	for round := range o.rounds {
 		var pair [2]*load.Report
 		for i, s := range []*system{c.theirs, c.ours} {
-			settings := load.Settings{Mix: c.mix, Rate: c.Rate, Time: o.time, Warm: 2*time.Second + 3*o.hold, Hold: o.hold, Seed: uint64(round + 1), PIDs: s.pids,
-				Window: s.window, Card: o.card, MaxLate: o.late}
+			settings := load.Settings{Mix: c.mix, Rate: c.Rate, Time: o.time, Warm: warm(o.hold), Hold: o.hold, Seed: uint64(round + 1), PIDs: s.pids,
+				Window: s.window, Card: o.card, MaxLate: o.late, Once: c.once}
 			if _, err := s.generator.Prepare(ctx, &settings); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}

@@ -190,3 +190,24 @@ func TestStarved(t *testing.T) {
 		t.Errorf("%s, %v", r.Verdict, r.Limits)
 	}
 }
+
+// TestOnce: nobody is called twice, and the generator says so when it has run out of UEs.
+func TestOnce(t *testing.T) {
+	n, g := against(t, 60, "AKAv1-MD5", nil)
+	s := quick(Mix{Call: 1})
+	s.Once, s.Rate, s.Time = true, 20, 500*time.Millisecond
+	for range 2 {
+		offer(t, g, s)
+	}
+	spent := len(g.workers[0].spent.members)
+	if c, err := n.Counters(); err != nil || spent == 0 || len(g.workers[0].registered.members) != 60-spent {
+		t.Errorf("%d were called, %d wait: %v, %v", spent, len(g.workers[0].registered.members), c["scscf_calls"], err)
+	}
+	s.Rate = 1000
+	if _, err := g.Prepare(t.Context(), &s); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := g.Run(t.Context(), s); err != nil || r.verdict() != Limited || r.Generator.Starved == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

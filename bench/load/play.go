@@ -119,7 +119,11 @@ func (w *worker) finish(id int32, why *Failure) {
 		home = &w.unregistered // after a failure nobody knows
 	}
 	w.rest(p.a, home)
-	if p.b >= 0 {
+	switch {
+	case p.b < 0:
+	case w.once:
+		w.rest(p.b, &w.spent)
+	default:
 		w.rest(p.b, &w.registered)
 	}
 	p.busy, p.next, w.free = false, w.free, id

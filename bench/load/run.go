@@ -27,6 +27,7 @@ type Settings struct {
 	PIDs     []int         `json:"pids"`        // processes under test; their children count too
 	Window   int           `json:"window"`      // registrations on their way at once while UEs are prepared; default 64
 	Settle   time.Duration `json:"settle_ns"`   // between the last registration and the sample of memory: transactions live for 32 s; default nothing
+	Once     bool          `json:"once"`        // nobody is called or written to twice in the generator's life: for an IMS that looks a user up once only
 	MaxLate  time.Duration `json:"max_late_ns"` // the generator was the bottleneck if one arrival in a hundred was later; default 50 ms
 }
 
@@ -188,7 +189,7 @@ func (g *Generator) Prepare(ctx context.Context, s *Settings) (*Prepared, error)
 	}
 	p, began := &Prepared{UEs: g.ues, Done: -g.registered()}, g.clock()
 	err = g.each(func(w *worker) error {
-		return w.prepare(ctx, int(s.Mix.share()*float64(len(w.ues))), max(s.Window/len(g.workers), 1), s.Patience, s.Card)
+		return w.prepare(ctx, int(s.Mix.share()*float64(len(w.ues)-len(w.spent.members))), max(s.Window/len(g.workers), 1), s.Patience, s.Card)
 	})
 	if err != nil {
 		return nil, err
@@ -228,7 +229,7 @@ func (g *Generator) Run(ctx context.Context, s Settings) (*Report, error) {
 	}
 	begin := g.clock() + 10*time.Millisecond
 	l := &load{mix: s.Mix, rate: s.Rate / float64(len(g.workers)), seed: s.Seed, begin: begin, measure: begin + s.Warm, end: begin + s.Warm + s.Time,
-		patience: s.Patience, ring: s.Ring, holding: s.Hold, thinks: s.Card}
+		patience: s.Patience, ring: s.Ring, holding: s.Hold, thinks: s.Card, once: s.Once}
 	r := &Report{Target: g.target.Domain + " over " + string(g.target.Transport), Rate: s.Rate, Seconds: s.Time.Seconds(), UEs: g.ues, Settings: s, Limits: []string{}}
 	done := make(chan error, 1)
 	lost := g.lost()

@@ -43,6 +43,8 @@ type worker struct {
 	contactParams                   string
 	patience, ring, holding, thinks time.Duration
 	registered, unregistered        crew
+	spent                           crew // who has been called, if nobody is called twice
+	once                            bool
 	plays                           []play
 	free                            int32
 	wheel                           wheel
@@ -120,6 +122,7 @@ type load struct {
 	patience            time.Duration
 	ring, holding       time.Duration
 	thinks              time.Duration
+	once                bool
 }
 
 // drain is how long calls that are still up at the end have to end.
@@ -127,7 +130,7 @@ const drain = 3 * time.Second
 
 // run offers the load, then waits until all that was recorded has ended.
 func (w *worker) run(ctx context.Context, l *load) error {
-	w.patience, w.ring, w.holding, w.thinks, w.ending = l.patience, l.ring, l.holding, l.thinks, 0
+	w.patience, w.ring, w.holding, w.thinks, w.once, w.ending = l.patience, l.ring, l.holding, l.thinks, l.once, 0
 	w.arrivals = newArrivals(l.seed+uint64(w.number), l.mix, l.rate, l.begin)
 	w.stats = stats{Failures: map[Failure]uint64{}}
 	for ctx.Err() == nil {

@@ -86,12 +86,14 @@ type benchRunCmd struct {
 	Card      time.Duration `help:"What a card takes to answer a challenge." default:"0s"`
 	Patience  time.Duration `help:"What has no answer for so long has failed." default:"8s"`
 	Late      time.Duration `help:"How late one arrival in a hundred may be, until the generator counts as the bottleneck. More where others use the machine and CPU is what is compared." default:"50ms"`
+	Once      bool          `help:"Nobody is called or written to twice: for an IMS that looks a user up once only. There must be as many more UEs."`
 	Seed      uint64        `help:"Of arrivals and choices. Default: another each time."`
 	PID       []int         `name:"pid" help:"Process under test: its CPU is reported, with its children's. May be repeated." placeholder:"PID"`
 	Workers   int           `help:"Loops, each of which keeps a processor busy." default:"1"`
 	Search    bool          `help:"Look for the highest rate at which at most 0.1 % of each scenario fail."`
 	Precision float64       `help:"With --search: how close, as a share of the rate." default:"0.05"`
 	Prepare   bool          `help:"Only register everybody, and report what that took."`
+	Window    int           `help:"How many registrations are on their way at once while UEs are prepared." default:"64"`
 	Settle    time.Duration `help:"How long to wait after that until memory is looked at: transactions live for 32 s." default:"0s"`
 	Out       string        `help:"Write the report as JSON into this file, in place of what is there." type:"path"`
 }
@@ -115,8 +117,8 @@ func (v *benchRunCmd) Run(a *app) (err error) {
 	if err != nil {
 		return usage{err}
 	}
-	if v.Rate <= 0 || v.Time <= 0 || v.Workers < 1 || v.Precision <= 0 {
-		return usage{errors.New("rate, time, workers and precision are more than 0")}
+	if v.Rate <= 0 || v.Time <= 0 || v.Workers < 1 || v.Window < 1 || v.Precision <= 0 {
+		return usage{errors.New("rate, time, workers, window and precision are more than 0")}
 	}
 	t, subscribers, err := v.read(a)
 	if err != nil {
@@ -130,7 +132,7 @@ func (v *benchRunCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	settings := load.Settings{Mix: mix, Rate: v.Rate, Time: v.Time, Warm: v.Warm, Hold: v.Hold, Ring: v.Ring, Card: v.Card, Patience: v.Patience, MaxLate: v.Late, Seed: v.Seed, PIDs: v.PID}
+	settings := load.Settings{Mix: mix, Rate: v.Rate, Time: v.Time, Warm: v.Warm, Hold: v.Hold, Ring: v.Ring, Card: v.Card, Patience: v.Patience, MaxLate: v.Late, Once: v.Once, Seed: v.Seed, PIDs: v.PID, Window: v.Window}
 	result := &benchResult{Runs: []*load.Report{}}
 	if v.Prepare {
 		settings.Settle = v.Settle
