@@ -154,7 +154,7 @@ func (h *house) chain(ctx context.Context) (*system, error) {
 			return err
 		}
 		s.window, all = 4, all[:min(len(all), h.chained())] // more at once, and some of them are challenged for ever
-		t.Lenient = true                            // its P-Associated-URI and P-Asserted-Identity are what a script makes them
+		t.Lenient = true                                    // its P-Associated-URI and P-Asserted-Identity are what a script makes them
 		if _, err := h.node(ctx, "hss", hssConfig, all); err != nil {
 			return err
 		}
