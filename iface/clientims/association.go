@@ -2,6 +2,7 @@ package clientims
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -175,8 +176,14 @@ func (t *associations) promote(ref secure.Association, r gm.Registration, grace 
 	return nil
 }
 
-// proves makes the proofs of a.
+// proves makes the proofs of a. Where a private identity is a public one without its scheme, as those that follow from an IMSI are (TS 23.003
+// 13.3, 13.4B), one text is kept for both.
 func (a *association) proves(impi string, impus []string) {
+	for _, impu := range impus {
+		if same, found := strings.CutPrefix(impu, "sip:"); found && same == impi {
+			impi = same
+		}
+	}
 	a.proof = mint.Access(a.client(impi, impus))
 	if a.sa != nil {
 		a.mintAgain()
