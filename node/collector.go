@@ -11,7 +11,7 @@ import (
 // roomForGarbage, but never so little that collecting becomes most of the work, and never so much that a small node looks large.
 const (
 	roomForGarbage = 128 << 20 // octets
-	leastPercent   = 40        // of what lives; Go's own is 100
+	leastPercent   = 25        // of what lives; Go's own is 100
 	mostPercent    = 200
 )
 
