@@ -62,7 +62,7 @@ func TestInGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.HSS.Import(context.Background(), users, false); err != nil {
+	if _, err := n.HSS.Import(context.Background(), users, false, nil); err != nil {
 		t.Fatal(err)
 	}
 	fmt.Println("node runs")
