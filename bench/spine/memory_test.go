@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"testing"
@@ -65,6 +66,7 @@ func BenchmarkMemory(b *testing.B) {
 			b.ReportMetric((after.resident-before.resident)/n, "resident-B/user")
 			b.ReportMetric(after.live/(1<<20), "live-MiB")
 			b.ReportMetric(after.resident/(1<<20), "resident-MiB")
+			b.ReportMetric(after.needed/(1<<20), "needed-MiB")
 			b.ReportMetric(after.most/(1<<20), "peak-MiB")
 			if file := os.Getenv("IMSAFE_PROFILE"); file != "" && b.N > 1 {
 				s.ask(b, "live "+file+"."+string(transport), "live")
@@ -73,11 +75,11 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// memory is what the node takes, in octets: what lives in its heap, what the process has of the machine, and the most it had.
-type memory struct{ live, resident, most float64 }
+// memory is what the node takes, in octets: what lives in its heap, what the process has of the machine, what of that it needs, and the most it had.
+type memory struct{ live, resident, needed, most float64 }
 
 func (s *server) memory(b testing.TB) (m memory) {
-	fmt.Sscan(s.ask(b, "memory", "memory"), &m.resident, &m.most, &m.live)
+	fmt.Sscan(s.ask(b, "memory", "memory"), &m.resident, &m.most, &m.live, &m.needed)
 	return m
 }
 
@@ -87,7 +89,8 @@ func tellMemory() {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	fmt.Println("memory", resident, most, m.HeapAlloc)
+	debug.FreeOSMemory()
+	fmt.Println("memory", resident, most, m.HeapAlloc, status("VmRSS:"))
 }
 
 // status is a line of /proc/self/status, in octets.
