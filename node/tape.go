@@ -351,7 +351,7 @@ func (t *Tape) who(m *sip.Message, p secure.Proof) (all []string) {
 			all = append(all, identity)
 		}
 	}
-	if c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil {
+	if c, err := m.Credentials(0); err == nil {
 		all = append(all, string(c.Username))
 	}
 	return all

@@ -33,11 +33,11 @@ func lines(m *sip.Message) (all []string) {
 		add("Request-URI", target)
 	}
 	from, _ := sip.PublicIdentity(m.Get(sip.HdrFrom))
-	to, _ := sip.PublicIdentity(m.Get(sip.HdrTo))
+	to, _ := m.ToIdentity()
 	add("From", from)
 	add("To", to)
 	add("CSeq", string(m.Get(sip.HdrCSeq)))
-	if c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil {
+	if c, err := m.Credentials(0); err == nil {
 		answer := "no response"
 		if len(c.Response) > 0 {
 			answer = "response [redacted]"

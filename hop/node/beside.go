@@ -19,7 +19,7 @@ func putProtection(m *sip.Message, p hop.Protection) {
 	if !said || m.Method() != sip.REGISTER {
 		return
 	}
-	c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
+	c, err := m.Credentials(0)
 	if err != nil {
 		return
 	}
@@ -33,7 +33,7 @@ func takeProtection(m *sip.Message) hop.Protection {
 	if m.Method() != sip.REGISTER {
 		return hop.ProtectionAbsent
 	}
-	c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
+	c, err := m.Credentials(0)
 	if err != nil || c.IntegrityProtected == nil {
 		return hop.ProtectionAbsent
 	}

@@ -41,7 +41,7 @@ func classOf(m *sip.Message) overload.Class {
 
 // answers reports whether a REGISTER goes on with what was begun: it answers a challenge, or comes by associations of a registered user.
 func answers(m *sip.Message) bool {
-	c, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization))
+	c, err := m.Credentials(0)
 	return err == nil && (len(c.Response) > 0 || string(c.IntegrityProtected) == "yes" || string(c.IntegrityProtected) == "tls-yes")
 }
 

@@ -169,7 +169,7 @@ type claims struct {
 
 // readClaims reads them. Nothing is proven by them.
 func (b *budgets) readClaims(m *sip.Message) (c claims) {
-	if x, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil {
+	if x, err := m.Credentials(0); err == nil {
 		c.impi, c.nonce, c.resync = x.Username, x.Nonce, len(x.AUTS) > 0
 		c.answers = len(x.Response) > 0 || c.resync
 	}

@@ -48,9 +48,9 @@ func (p *Port) admitRequest(m *sip.Message) {
 // claimsProtection reports whether any Authorization says how the request is protected. That is for the P-CSCF to say, not for the
 // client (TS 33.203 P.3). A value that can't be read counts if it has the word: whoever reads it next may read it otherwise.
 func claimsProtection(m *sip.Message) bool {
-	for v := range m.Values(sip.HdrAuthorization) {
-		c, err := sip.ParseCredentials(v)
-		if c.IntegrityProtected != nil || err != nil && bytes.Contains(bytes.ToLower(v), []byte("integrity-protected")) {
+	for i := range m.Count(sip.HdrAuthorization) {
+		c, err := m.Credentials(i)
+		if c.IntegrityProtected != nil || err != nil && bytes.Contains(bytes.ToLower(m.Nth(sip.HdrAuthorization, i)), []byte("integrity-protected")) {
 			return true
 		}
 	}

@@ -66,10 +66,11 @@ func (p *Port) pathOf(f siptransport.Flow, m *sip.Message) path {
 	if !p.access.Shared {
 		return p.paths.of(whence{flow: f})
 	}
-	claimed := m.Get(sip.HdrFrom)
+	var user string
 	if m.Method() == sip.REGISTER {
-		claimed = m.Get(sip.HdrTo)
+		user, _ = m.ToIdentity()
+	} else {
+		user, _ = sip.PublicIdentity(m.Get(sip.HdrFrom))
 	}
-	user, _ := sip.PublicIdentity(claimed)
 	return p.paths.of(whence{flow: siptransport.Flow{Peer: netip.AddrPortFrom(f.Peer.Addr(), 0)}, user: user})
 }

@@ -46,11 +46,11 @@ type Chapter struct {
 // chapter begins a chapter about a REGISTER.
 func (p *Port) chapter(f siptransport.Flow, m *sip.Message, a association) Chapter {
 	c := Chapter{Source: f.Peer.Addr().Unmap(), Access: p.access.Profile, Generation: a.proof.Generation()}
-	if credentials, err := sip.ParseCredentials(m.Get(sip.HdrAuthorization)); err == nil {
+	if credentials, err := m.Credentials(0); err == nil {
 		c.IMPI, c.Resync = string(credentials.Username), len(credentials.AUTS) > 0
 		c.Answers = len(credentials.Response) > 0 && !c.Resync
 	}
-	c.IMPU, _ = sip.PublicIdentity(m.Get(sip.HdrTo))
+	c.IMPU, _ = m.ToIdentity()
 	seconds, given := m.ContactExpires(0)
 	c.Leaves = given && seconds == 0 || string(m.Get(sip.HdrContact)) == "*"
 	if host, err := viaHost(m); err == nil {

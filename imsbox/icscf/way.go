@@ -131,11 +131,7 @@ func (i *ICSCF) toService(x *hop.Exchange, in hop.Inbound, server string) hop.Re
 // authorizationRequest reads a UAR off a REGISTER (TS 29.228 6.1.1.1): the private identity from
 // Authorization, or derived from the public one where a client left it out (TS 23.003 13.4B).
 func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationRequest, bool) {
-	to, err := in.Msg.To()
-	if err != nil {
-		return nil, false
-	}
-	impu, ok := sip.PublicIdentity(to.URI)
+	impu, ok := in.Msg.ToIdentity()
 	if !ok {
 		return nil, false
 	}
@@ -157,12 +153,8 @@ func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationReque
 
 // privateIdentity is the one that a REGISTER names, or the one that follows from impu if it names none and that is allowed.
 func (i *ICSCF) privateIdentity(m *sip.Message, impu string) (string, bool) {
-	authorization := m.Get(sip.HdrAuthorization)
-	if authorization == nil && i.cfg.DerivePrivate {
-		return sip.DerivedPrivateIdentity(impu)
-	}
-	credentials, err := sip.ParseCredentials(authorization)
-	if err == nil && len(credentials.Username) == 0 && i.cfg.DerivePrivate {
+	credentials, err := m.Credentials(0)
+	if (err == nil || err == sip.ErrMissing) && len(credentials.Username) == 0 && i.cfg.DerivePrivate {
 		return sip.DerivedPrivateIdentity(impu)
 	}
 	return string(credentials.Username), err == nil && len(credentials.Username) > 0

@@ -48,9 +48,7 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 		return reg, 403
 	}
 	reg.impi = cmp.Or(named, reg.impi)
-	if to, err := in.Msg.To(); err == nil {
-		reg.impu, _ = sip.PublicIdentity(to.URI)
-	}
+	reg.impu, _ = in.Msg.ToIdentity()
 	if reg.impi == "" {
 		return reg, 400 // TS 24.229 5.1.1.2: a client names its private identity in every REGISTER
 	}
@@ -58,7 +56,7 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 		reg.leaving = true // or a mistake, which the S-CSCF refuses
 		return reg, 0
 	}
-	contact, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrContact))
+	contact, err := in.Msg.Contact(0)
 	if err != nil {
 		return reg, 0 // a query
 	}
@@ -71,20 +69,17 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 // privateIdentity is the one a REGISTER names or, where that is allowed, the one that follows from its public identity; ""
 // if it names none, false if it is malformed.
 func (p *PCSCF) privateIdentity(m *sip.Message) (string, bool) {
-	if authorization := m.Get(sip.HdrAuthorization); authorization != nil {
-		c, err := sip.ParseCredentials(authorization)
-		if err != nil || len(c.Username) > 0 {
-			return string(c.Username), err == nil
-		}
+	c, err := m.Credentials(0)
+	if named := err != sip.ErrMissing; named && (err != nil || len(c.Username) > 0) {
+		return string(c.Username), err == nil
 	}
 	if !p.cfg.DerivePrivate {
 		return "", true
 	}
-	to, err := m.To()
-	if err != nil {
+	if _, err := m.To(); err != nil {
 		return "", false
 	}
-	impu, _ := sip.PublicIdentity(to.URI)
+	impu, _ := m.ToIdentity()
 	impi, _ := sip.DerivedPrivateIdentity(impu)
 	return impi, true
 }
@@ -106,7 +101,7 @@ func (p *PCSCF) nameUser(in hop.Inbound, impi string) {
 func (p *PCSCF) protection(in hop.Inbound) hop.Protection {
 	switch claimed := in.Msg.Get(sip.HdrAuthorization); {
 	case bytes.Contains(claimed, []byte("integrity-protected")) && !p.refusesFlag(in):
-		return claimedProtection(claimed) // a lab believes him
+		return claimedProtection(in.Msg) // a lab believes him
 	case !in.Proof.Protected():
 		return hop.ProtectionNo
 	case in.Proof.Generation() != secure.GenerationNone:
@@ -121,7 +116,7 @@ func (p *PCSCF) protection(in hop.Inbound) hop.Protection {
 // associationsVouch is protection inside security associations: an answer has to come over those that its challenge made, and a REGISTER
 // without one over those of the latest authentication (TS 33.203 6.1.5).
 func associationsVouch(in hop.Inbound) hop.Protection {
-	c, err := sip.ParseCredentials(in.Msg.Get(sip.HdrAuthorization))
+	c, err := in.Msg.Credentials(0)
 	answers := err == nil && len(c.Response) > 0
 	switch generation := in.Proof.Generation(); {
 	case generation == secure.GenerationNew && answers, generation == secure.GenerationCurrent && !answers:
@@ -136,8 +131,8 @@ func (p *PCSCF) refusesFlag(in hop.Inbound) bool {
 }
 
 // claimedProtection reads what a client claims (TS 24.229 7.2A.2.2).
-func claimedProtection(authorization []byte) hop.Protection {
-	c, err := sip.ParseCredentials(authorization)
+func claimedProtection(m *sip.Message) hop.Protection {
+	c, err := m.Credentials(0)
 	switch {
 	case err != nil:
 		return hop.ProtectionNo
@@ -295,7 +290,7 @@ func (p *PCSCF) deregistered(reg registration) {
 // grantedExpires returns the life of the binding contact in a 200 to REGISTER (RFC 3261 10.3 step 8).
 func grantedExpires(m *sip.Message, contact string) time.Duration {
 	for i := range m.Count(sip.HdrContact) {
-		c, err := sip.ParseNameAddr(m.Nth(sip.HdrContact, i))
+		c, err := m.Contact(i)
 		if err != nil || string(c.URI) != contact {
 			continue
 		}

@@ -21,11 +21,9 @@ import (
 // identify reads whose REGISTER it is. A client that writes no Authorization, or no name into it, goes by the private
 // identity that follows from the public one (TS 23.003 13.4B); it is challenged, whatever came before.
 func (s *SCSCF) identify(m *sip.Message, r *register) bool {
-	if authorization := m.Get(sip.HdrAuthorization); authorization != nil {
-		var err error
-		if r.credentials, err = sip.ParseCredentials(authorization); err != nil {
-			return false
-		}
+	var err error
+	if r.credentials, err = m.Credentials(0); err != nil && err != sip.ErrMissing {
+		return false
 	}
 	r.impi = string(r.credentials.Username)
 	if r.impi == "" && s.digests != nil {

@@ -68,11 +68,7 @@ func (s *SCSCF) refuse(x *hop.Exchange, in hop.Inbound, f *refusal) hop.Reply {
 func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 	bad := &refusal{status: 400}
 	m := in.Msg
-	to, err := m.To()
-	if err != nil {
-		return nil, bad
-	}
-	impu, ok := sip.PublicIdentity(to.URI)
+	impu, ok := m.ToIdentity()
 	if !ok {
 		return nil, bad
 	}
@@ -80,6 +76,7 @@ func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 		return nil, refused
 	}
 	r := &register{impu: cx.IMPU(impu), callID: m.Get(sip.HdrCallID)}
+	var err error
 	if r.cseq, _, err = m.CSeq(); err != nil {
 		return nil, bad
 	}
@@ -136,15 +133,14 @@ func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
 		standard = time.Duration(seconds) * time.Second
 	}
 	for i := range m.Count(sip.HdrContact) {
-		value := m.Nth(sip.HdrContact, i)
-		if string(value) == "*" {
+		if string(m.Nth(sip.HdrContact, i)) == "*" {
 			if standard != 0 || m.Count(sip.HdrContact) != 1 {
 				return &refusal{status: 400} // RFC 3261 10.3 step 6
 			}
 			r.leaveAll = true
 			return nil
 		}
-		addr, err := sip.ParseNameAddr(value)
+		addr, err := m.Contact(i)
 		if err != nil {
 			return &refusal{status: 400}
 		}

@@ -5,8 +5,7 @@ package sip
 func EmergencyContact(m *Message) bool {
 	n := m.Count(HdrContact)
 	for i := range n {
-		addr, err := ParseNameAddr(m.Nth(HdrContact, i))
-		if err != nil || !EmergencyURI(addr.URI) {
+		if contact, _, err := m.contact(i); err != nil || !contact.sos {
 			return false
 		}
 	}

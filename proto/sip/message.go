@@ -47,6 +47,8 @@ type Message struct {
 	more   *overflow
 	room   int // fields that the parser may add without asking
 
+	read readings // by the typed views
+
 	refs atomic.Int32
 	dead bool // released under Limits.Poison
 
@@ -71,6 +73,7 @@ func (m *Message) reset() {
 	m.ids, m.fields = m.inlineIDs[:0], m.inlineFields[:0]
 	m.request, m.method, m.status, m.defects, m.contentLength = false, 0, 0, 0, -1
 	m.methodName, m.uri, m.reason, m.body = span{}, span{}, span{}, span{}
+	m.read.forget()
 }
 
 // check panics when m has been released and the pool poisons (tests, race detector).
@@ -125,6 +128,7 @@ func (m *Message) Clone() *Message {
 	c.ids, c.fields = append(c.ids, m.ids...), append(c.fields, m.fields...)
 	c.request, c.method, c.status, c.defects, c.contentLength = m.request, m.method, m.status, m.defects, m.contentLength
 	c.methodName, c.uri, c.reason, c.body = m.methodName, m.uri, m.reason, m.body
+	c.read.take(&m.read)
 	return c
 }
 

@@ -116,7 +116,12 @@ func PublicIdentity(v []byte) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	uri, err := ParseURI(addr.URI)
+	return publicIdentity(addr.URI)
+}
+
+// publicIdentity is PublicIdentity for a URI.
+func publicIdentity(v []byte) (string, bool) {
+	uri, err := ParseURI(v)
 	if err != nil || !uri.IsSIP() && !uri.IsTel() {
 		return "", false
 	}

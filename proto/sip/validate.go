@@ -121,11 +121,12 @@ func (m *Message) validateOnce() *rejection {
 
 // validateIdentity: the fields that name the dialog and the transaction (RFC 3261 8.1.1).
 func (m *Message) validateIdentity() *rejection {
-	from, to, id := m.Get(HdrFrom), m.Get(HdrTo), m.Get(HdrCallID)
+	from, id := m.Get(HdrFrom), m.Get(HdrCallID)
+	to, err := m.To()
 	switch {
 	case from == nil:
 		return noFrom
-	case to == nil:
+	case err == ErrMissing:
 		return noTo
 	case id == nil:
 		return noCallID
@@ -133,7 +134,7 @@ func (m *Message) validateIdentity() *rejection {
 		return noCSeq
 	case !isNameAddr(from, false):
 		return badFrom
-	case !isNameAddr(to, false):
+	case err != nil || !checkParams(to.Params) || !isURI(to.URI):
 		return badTo
 	case !isCallID(id):
 		return badCallID
@@ -165,11 +166,12 @@ func isCallID(b []byte) bool {
 // isNameAddr reports whether b is a name-addr (or, unless bracket, an addr-spec) with sound URI and parameters.
 func isNameAddr(b []byte, bracket bool) bool {
 	n, err := ParseNameAddr(b)
-	if err != nil || bracket && !n.Bracket || !checkParams(n.Params) {
-		return false
-	}
+	return err == nil && (n.Bracket || !bracket) && checkParams(n.Params) && isURI(n.URI)
+}
+
+func isURI(b []byte) bool {
 	var u URI
-	return u.parse(n.URI)
+	return u.parse(b)
 }
 
 func (m *Message) validateVias() *rejection {
@@ -178,9 +180,14 @@ func (m *Message) validateVias() *rejection {
 		if id != byte(HdrVia) {
 			continue
 		}
-		var v Via
+		v, err := Via{}, error(nil)
+		if n == 0 {
+			v, err = m.TopVia()
+		} else {
+			v, err = ParseVia(m.value(i))
+		}
 		switch {
-		case !v.parse(m.value(i)):
+		case err != nil:
 			return badVia
 		case n == 0 && string(v.Branch) == MagicCookie:
 			return badBranch // RFC 4475 3.2.1
@@ -204,6 +211,7 @@ func isNowhere(b []byte) bool {
 
 // validateRoutes: the fields that decide where this and later requests go.
 func (m *Message) validateRoutes() *rejection {
+	contacts := 0
 	for i, id := range m.ids {
 		switch HeaderID(id) {
 		case HdrRoute, HdrRecordRoute, HdrPath, HdrServiceRoute:
@@ -212,12 +220,18 @@ func (m *Message) validateRoutes() *rejection {
 				return badRoute
 			}
 		case HdrContact:
-			if v := m.value(i); string(v) != "*" && !isNameAddr(v, false) {
+			if string(m.value(i)) != "*" && !m.isContact(contacts) {
 				return badContact // RFC 4475 3.1.2.13
 			}
+			contacts++
 		}
 	}
 	return nil
+}
+
+func (m *Message) isContact(i int) bool {
+	contact, v, err := m.contact(i)
+	return err == nil && contact.sound && checkParams(contact.addr.params.in(v))
 }
 
 func (m *Message) validateRequest() *rejection {

@@ -130,7 +130,7 @@ func unbracket(b []byte) []byte {
 // It returns ErrVia if the Via cannot be read.
 func (m *Message) SetReceived(source string, port uint16) error {
 	top := m.Get(HdrVia)
-	v, err := ParseVia(top)
+	v, err := m.TopVia()
 	if err != nil {
 		return err
 	}

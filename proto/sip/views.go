@@ -1,39 +1,167 @@
 package sip
 
-// The typed views read a field each time they are called and allocate nothing. They return ErrMissing if the field is
-// not there.
+// The typed views read a field and allocate nothing. Those of the topmost Via, To, the first Contact and the first Authorization keep what
+// they read (reading.go). They return ErrMissing if the field is not there.
+
+// at returns the first field h and its value, nil if there is none.
+func (m *Message) at(h HeaderID) (*field, []byte) {
+	m.check()
+	i := m.first(h)
+	if i < 0 {
+		return nil, nil
+	}
+	return &m.fields[i], m.value(i)
+}
 
 // TopVia parses the topmost Via.
 func (m *Message) TopVia() (Via, error) {
-	v := m.Get(HdrVia)
-	if v == nil {
+	f, v := m.at(HdrVia)
+	if f == nil {
 		return Via{}, ErrMissing
 	}
-	return ParseVia(v)
+	if places, known := m.read.via.get(f); known {
+		return places.in(v), nil
+	}
+	via, err := ParseVia(v)
+	if err == nil {
+		m.read.via.keep(f, via.places())
+	}
+	return via, err
 }
 
 // From parses the From field.
-func (m *Message) From() (NameAddr, error) { return m.nameAddr(HdrFrom) }
-
-// To parses the To field.
-func (m *Message) To() (NameAddr, error) { return m.nameAddr(HdrTo) }
-
-func (m *Message) nameAddr(h HeaderID) (NameAddr, error) {
-	v := m.Get(h)
+func (m *Message) From() (NameAddr, error) {
+	v := m.Get(HdrFrom)
 	if v == nil {
 		return NameAddr{}, ErrMissing
 	}
 	return ParseNameAddr(v)
 }
 
+// To parses the To field.
+func (m *Message) To() (NameAddr, error) {
+	f, v := m.at(HdrTo)
+	if f == nil {
+		return NameAddr{}, ErrMissing
+	}
+	if places, known := m.read.to.get(f); known {
+		return places.in(v), nil
+	}
+	to, err := ParseNameAddr(v)
+	if err == nil {
+		m.read.to.keep(f, to.places())
+	}
+	return to, err
+}
+
+// ToIdentity returns the public identity in To: whom a REGISTER is about (RFC 3261 10.2); see PublicIdentity.
+func (m *Message) ToIdentity() (string, bool) {
+	f, _ := m.at(HdrTo)
+	if f == nil {
+		return "", false
+	}
+	if identity, known := m.read.identity.get(f); known {
+		return identity, true
+	}
+	to, err := m.To()
+	if err != nil {
+		return "", false
+	}
+	identity, ok := publicIdentity(to.URI)
+	if ok {
+		m.read.identity.keep(f, identity)
+	}
+	return identity, ok
+}
+
+// Credentials parses Authorization number i (from 0).
+func (m *Message) Credentials(i int) (Credentials, error) {
+	if i > 0 {
+		return parseCredentials(m.Nth(HdrAuthorization, i))
+	}
+	f, v := m.at(HdrAuthorization)
+	if f == nil {
+		return Credentials{}, ErrMissing
+	}
+	if places, known := m.read.authorization.get(f); known {
+		var c Credentials
+		for i, part := range c.parts() {
+			*part = places[i].in(v)
+		}
+		return c, nil
+	}
+	c, err := ParseCredentials(v)
+	if err == nil {
+		var places [credentialParts]place
+		for i, part := range c.parts() {
+			places[i] = placeOf(*part)
+		}
+		m.read.authorization.keep(f, places)
+	}
+	return c, err
+}
+
+func parseCredentials(v []byte) (Credentials, error) {
+	if v == nil {
+		return Credentials{}, ErrMissing
+	}
+	return ParseCredentials(v)
+}
+
+// Contact parses Contact number i (from 0). Contact: * is none (ErrNameAddr).
+func (m *Message) Contact(i int) (NameAddr, error) {
+	places, v, err := m.contact(i)
+	if err != nil {
+		return NameAddr{}, err
+	}
+	return places.addr.in(v), nil
+}
+
+// contact reads Contact number i, and returns its value beside the places in it.
+func (m *Message) contact(i int) (places contactPlaces, v []byte, err error) {
+	if i > 0 {
+		v = m.Nth(HdrContact, i)
+		places, err = readContact(v)
+		return places, v, err
+	}
+	f, v := m.at(HdrContact)
+	if f == nil {
+		return places, nil, ErrMissing
+	}
+	if places, known := m.read.contact.get(f); known {
+		return places, v, nil
+	}
+	if places, err = readContact(v); err == nil {
+		m.read.contact.keep(f, places)
+	}
+	return places, v, err
+}
+
+func readContact(v []byte) (places contactPlaces, err error) {
+	if v == nil {
+		return places, ErrMissing
+	}
+	addr, err := ParseNameAddr(v)
+	if err != nil {
+		return places, err
+	}
+	places.addr = addr.places()
+	var uri URI
+	if places.sound = uri.parse(addr.URI); places.sound {
+		_, places.sos = uri.Param("sos")
+	}
+	expires, _ := addr.Param("expires")
+	places.expires = placeOf(expires)
+	return places, nil
+}
+
 // FromTag returns the tag of From, nil if there is none or From cannot be read.
-func (m *Message) FromTag() []byte { return m.tag(HdrFrom) }
+func (m *Message) FromTag() []byte { return tagOf(m.From()) }
 
 // ToTag returns the tag of To, nil if there is none or To cannot be read.
-func (m *Message) ToTag() []byte { return m.tag(HdrTo) }
+func (m *Message) ToTag() []byte { return tagOf(m.To()) }
 
-func (m *Message) tag(h HeaderID) []byte {
-	n, err := ParseNameAddr(m.Get(h))
+func tagOf(n NameAddr, err error) []byte {
 	if err != nil {
 		return nil
 	}
@@ -84,10 +212,9 @@ func (m *Message) Expires() (seconds uint32, ok bool) {
 // ContactExpires returns the lifetime that Contact number i (from 0) asks for or was granted: its expires parameter,
 // else the Expires field (RFC 3261 10.2.1.1). ok is false if neither is there and sound.
 func (m *Message) ContactExpires(i int) (seconds uint32, ok bool) {
-	n, err := ParseNameAddr(m.Nth(HdrContact, i))
-	if err == nil {
-		if v, found := n.Param("expires"); found {
-			return parseSeconds(v)
+	if places, v, err := m.contact(i); err == nil {
+		if expires := places.expires.in(v); expires != nil {
+			return parseSeconds(expires)
 		}
 	}
 	return m.Expires()
