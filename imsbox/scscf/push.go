@@ -72,7 +72,7 @@ func (s *SCSCF) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushPr
 		if reg, known = s.lookup(t, string(r.IMPI)); !known || r.Profile == nil {
 			return true
 		}
-		a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
+		a := renewed(reg)
 		changed, kept := s.identitiesOf(t, r.Profile, "")
 		if !kept {
 			return false
@@ -133,8 +133,8 @@ func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 // leaving is the assignment that removes the bindings of these sets of reg; of all, if none is named. Emergency bindings end by their time
 // alone (TS 24.229 5.4.8.4).
 func leaving(reg registration, why contactEvent, sets ...uint8) *assignment {
-	a := &assignment{registration: reg, previous: reg.version, former: reg.identities, change: change{why: why}}
-	a.contacts = nil
+	a := renewed(reg)
+	a.change.why, a.contacts = why, nil
 	for _, c := range reg.contacts {
 		if (len(sets) == 0 || slices.Contains(sets, c.set)) && (why == eventExpired || !c.emergency()) {
 			a.change.gone = append(a.change.gone, c)

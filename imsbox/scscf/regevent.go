@@ -91,7 +91,7 @@ func (s *SCSCF) watch(t *shard.Task, in hop.Inbound, tag string) (*assignment, *
 	if reg.barred(watcher) && !reg.through(in, watcher) && s.refusesWatcher(in) {
 		return nil, nil, &refusal{status: 403}
 	}
-	a := &assignment{registration: reg, previous: reg.version, former: reg.identities}
+	a := renewed(reg)
 	sub, refused := a.watcherOf(in.Msg, tag, t.Now())
 	return a, sub, refused
 }

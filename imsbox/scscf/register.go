@@ -204,23 +204,29 @@ func (s *SCSCF) bindings(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply
 type assignment struct {
 	registration
 	previous uint64     // version of the stored record, 0 if there is none
-	former   []identity // the set that was registered before
+	former   []identity // the sets that were registered before
+	owned    []string   // and the siblings of then: what the index of those identities says
 	batch    cx.Batch
 	change   change               // what watchers are told
 	kind     cx.RegistrationTypes // what a REGISTER is to service platforms
 	dropped  []contact            // bindings that ended, or that their device made anew
 }
 
+// renewed is the assignment that changes what is registered.
+func renewed(reg registration) *assignment {
+	return &assignment{registration: reg, previous: reg.version, former: reg.identities, owned: reg.siblings}
+}
+
 // assign tells the HSS (TS 24.229 5.4.1.2.2, TS 29.228 6.1.2) and starts the new registration from its answer.
 func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	a := &assignment{}
 	current, exists := s.lookup(t, r.impi)
-	a.dropped = current.lapsed(t.Now())
+	dropped := current.lapsed(t.Now())
 	alive := exists && current.alive(t.Now())
 	if exists {
-		a.registration, a.previous, a.former = current, current.version, current.identities
+		a = renewed(current)
 	}
-	if !alive {
+	if a.dropped = dropped; !alive {
 		a.identities = nil
 	}
 	registered := alive && current.registers(string(r.impu))

@@ -333,23 +333,41 @@ func (s *SCSCF) recordOps(t *shard.Task, a *assignment) []cx.Change {
 		value = a.encode(make([]byte, 0, encodedRoom), monotonic(t))
 		expires = a.lastExpiry(t).UnixMilli()
 	}
-	ops := make([]cx.Change, 0, len(a.identities)+1)
+	var ops []cx.Change
 	for _, id := range a.identities {
-		switch op := (cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu), Expires: expires}); {
-		case value != nil:
+		switch op := (cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)}); {
+		case value != nil && !s.indexed(t, a, id.impu):
 			op.Value = a.owners()
 			ops = append(ops, op)
-		case !a.shared():
+		case value == nil && s.leads(t, a, id.impu):
 			ops = append(ops, op)
 		}
 	}
 	for _, id := range a.former {
-		if !slices.Contains(a.identities, id) && !a.has(cx.IMPU(id.impu)) && !a.shared() {
+		if !a.has(cx.IMPU(id.impu)) && s.leads(t, a, id.impu) {
 			ops = append(ops, cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)})
 		}
 	}
 	return append(ops, cx.Change{Table: uint8(TableRegistration), Key: []byte(a.impi), Value: value,
 		Expires: expires, Cond: cond, Version: version})
+}
+
+// indexed reports whether the index of impu stands already as it is to be: it is written and taken away together with the registration, and
+// lives as long, so a registration that is only refreshed leaves it alone.
+func (s *SCSCF) indexed(t *shard.Task, a *assignment, impu string) bool {
+	had := slices.ContainsFunc(a.former, func(id identity) bool { return id.impu == impu })
+	return a.previous != 0 && had && slices.Equal(a.owned, a.siblings) && s.owned(t, a, impu)
+}
+
+// leads reports whether the index of impu leads to nobody but a, so that it may go with a.
+func (s *SCSCF) leads(t *shard.Task, a *assignment, impu string) bool {
+	return !a.shared() && s.owned(t, a, impu)
+}
+
+// owned reports whether the index of impu says what a would say.
+func (s *SCSCF) owned(t *shard.Task, a *assignment, impu string) bool {
+	var buf [256]byte
+	return bytes.Equal(s.ownersOf(t, buf[:0], impu), a.owners())
 }
 
 func (r *registration) lastExpiry(t *shard.Task) time.Time {

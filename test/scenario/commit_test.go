@@ -3,6 +3,7 @@ package scenario
 import (
 	"testing"
 
+	"imsafe/imsbox/scscf"
 	"imsafe/test/lab"
 )
 
@@ -37,6 +38,27 @@ func TestRegister_is_one_commit(t *testing.T) {
 		if n := commits(do); n != 1 {
 			t.Errorf("%s: %d commits, want 1", name, n)
 		}
+	}
+	// A refresh leaves the index of the public identities alone: it is there, and says what it would say again.
+	changes := func(do func() error) int {
+		t.Helper()
+		before := w.Nodes[0].Store.Stats().Changes
+		commits(do)
+		return int(w.Nodes[0].Store.Stats().Changes - before)
+	}
+	commits(register)
+	index := func() int {
+		records, _, err := w.Nodes[0].Store.Scan(scscf.TableIdentity, nil, nil, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(records)
+	}
+	if n, identities := changes(register), index(); n != 1 || identities == 0 {
+		t.Errorf("a refresh changes %d records and leaves %d identities, want 1 and some", n, identities)
+	}
+	if commits(leave); index() != 0 {
+		t.Errorf("%d identities outlive their registration", index())
 	}
 	challenge := func() error { return alice.SendRegister(nil) }
 	if n := commits(challenge); n != 0 {
