@@ -398,11 +398,13 @@ func (db *DB) write(b *batch) error {
 // publish makes a durable batch visible and tells its callers.
 func (db *DB) publish(b *batch) {
 	reserved := false
+	db.count(b)
 	db.tailMu.Lock() // over both, so that a scan cannot miss what a get has seen
 	for i := range b.changes {
 		db.resident.commit(&b.changes[i])
 		reserved = reserved || b.changes[i].table == tableCounters
 	}
+	db.count(b)
 	db.tail = append(db.tail, b.changes...)
 	db.meta.Sequence = b.changes[len(b.changes)-1].version
 	due := db.checkpointDueLocked()
@@ -419,6 +421,16 @@ func (db *DB) publish(b *batch) {
 		db.finish(r, nil)
 	}
 	db.reuse(b)
+}
+
+// count makes Changed another number, for each table of b. Before the first change is visible: who has seen one of them doubts what he
+// kept of the others. And after the last: who read the number first and then a record that was still the old one learns of it.
+func (db *DB) count(b *batch) {
+	for i := range b.changes {
+		if t := b.changes[i].table; i == 0 || t != b.changes[i-1].table {
+			db.changed[t].Add(1)
+		}
+	}
 }
 
 // forgetMarks drops the marks that are committed now: from here on the record in memory tells.

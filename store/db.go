@@ -19,8 +19,9 @@ import (
 // does not have, and its callers are told; the keeper writes the tail into the image and recycles the journal (checkpoint.go).
 type DB struct {
 	o        Options
-	known    [256]bool // tables that were declared
-	quiet    [256]bool // and have no outbox rows
+	known    [256]bool          // tables that were declared
+	changed  [256]atomic.Uint64 // for Changed
+	quiet    [256]bool          // and have no outbox rows
 	resident *resident
 	journal  *journal.Journal
 	image    Image

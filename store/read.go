@@ -24,6 +24,9 @@ func (db *DB) Get(t Table, key []byte) (Record, error) {
 	return db.load(t, key)
 }
 
+// Changed implements Store.
+func (db *DB) Changed(t Table) uint64 { return db.changed[t].Load() + 1 }
+
 // GetAsync implements Store.
 func (db *DB) GetAsync(t Table, key []byte, done func(Record, error)) {
 	if rec, err, hit := db.resident.lookup(t, key); hit {

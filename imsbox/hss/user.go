@@ -25,6 +25,7 @@ type user struct {
 	assigned   atomic.Pointer[assignment]      // newest decoded; its version says whether it still holds
 	activation atomic.Pointer[activation]      // the same of what is switched off
 	used       atomic.Int64                    // seconds of the shard's clock, for eviction
+	confirmed  atomic.Uint64                   // store.Changed of subscriptions, at which version was the newest
 	*volatile
 }
 
@@ -246,22 +247,21 @@ func (h *HSS) byPublic(t *shard.Task, impu cx.IMPU) (*user, int, *identity, erro
 }
 
 // find returns the newest committed state of the subscription that owns name. The parsed one from the cache
-// is used if its version still stands in the store: a read of memory, no parsing, no allocation.
+// is used if its version still stands in the store: no parsing, no allocation, and while nobody is provisioned no look-up.
 func (h *HSS) find(t *shard.Task, index store.Table, name string) (*user, error) {
 	if name == "" || len(name) > maxIdentity { // nobody was provisioned so; no need to ask the store
 		return nil, cx.ErrUserUnknown
 	}
 	cached := h.cache.get(index, name)
 	if cached != nil {
-		rec, err := h.get(t, TableSubscription, cached.key)
-		switch {
-		case err == nil && rec.Version == cached.version:
+		switch err := h.stands(t, cached); {
+		case err == nil:
 			if now := int64(t.Now() / time.Second); cached.used.Load() != now {
 				cached.used.Store(now)
 			}
 			return cached, nil
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return nil, h.unable("read", err)
+		case !errors.Is(err, store.ErrConflict):
+			return nil, err
 		}
 		h.cache.drop(cached)
 	}
@@ -324,6 +324,10 @@ func (h *HSS) current(t *shard.Task, u *user) (*assignment, error) {
 
 // stands is store.ErrConflict if the subscription has changed since u was read.
 func (h *HSS) stands(t *shard.Task, u *user) error {
+	changed := h.ports.Store.Changed(TableSubscription) // before the record
+	if u.confirmed.Load() == changed {
+		return nil
+	}
 	rec, err := h.get(t, TableSubscription, u.key)
 	switch {
 	case errors.Is(err, store.ErrNotFound) || err == nil && rec.Version != u.version:
@@ -331,5 +335,6 @@ func (h *HSS) stands(t *shard.Task, u *user) error {
 	case err != nil:
 		return h.unable("read", err)
 	}
+	u.confirmed.Store(changed)
 	return nil
 }

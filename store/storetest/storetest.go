@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"imsafe/store"
@@ -50,6 +51,7 @@ func Run(t *testing.T, factory func(t testing.TB) Engine) {
 		{"increments by many are not lost", testRace},
 		{"changes of a partition take effect in the order of the calls", testOrder},
 		{"what is acknowledged is visible in the callback", testVisible},
+		{"what was read stays the newest while the table has not changed", testChanged},
 		{"reservations never overlap", testReserve},
 		{"a scan gives every record once, in order", testScan},
 		{"what was fetched before is what there is", testPrefetch},
@@ -96,6 +98,48 @@ func (f *fixture) put(key, value string, cond store.Cond, version uint64) uint64
 		f.t.Fatalf("put %s: %v", key, err)
 	}
 	return ops[0].Version
+}
+
+// testChanged keeps what it read as long as Changed allows, while others write: it is never behind what was acknowledged before it looked.
+func testChanged(t *testing.T, f *fixture) {
+	if f.Changed(Loud) == 0 {
+		t.Error("the number is 0")
+	}
+	before := f.Changed(Quiet)
+	f.put("k", "0", store.Always, 0)
+	if f.Changed(Quiet) != before {
+		t.Error("a change of one table was one of another")
+	}
+	var acknowledged atomic.Uint64
+	var done atomic.Bool
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		defer done.Store(true)
+		for range 200 {
+			ops := []store.Op{{Table: Quiet, Key: []byte("x"), Value: []byte("y")}, {Table: Loud, Key: []byte("k"), Value: []byte("v")}}
+			if err := f.Apply("p", ops...); err != nil {
+				t.Error(err)
+				return
+			}
+			acknowledged.Store(ops[1].Version)
+		}
+	})
+	var kept store.Record
+	var as uint64 // Changed, at which kept was read
+	for !done.Load() {
+		least := acknowledged.Load()
+		if now := f.Changed(Loud); now != as {
+			rec, err := f.Get(Loud, []byte("k"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept, as = rec, now
+		}
+		if kept.Version < least {
+			t.Fatalf("version %d is kept, %d was acknowledged before", kept.Version, least)
+		}
+	}
+	writer.Wait()
 }
 
 func (f *fixture) want(key, value string, version uint64) {
