@@ -6,7 +6,7 @@ import "time"
 // domain, an address for clients with its certificate, and the sealing key.
 func Default() Config {
 	return Config{
-		Node: Node{Name: "imsafe", Number: 1, DataDir: "/var/lib/imsafe"},
+		Node: Node{Name: "imsafe", Number: 1, DataDir: "/var/lib/imsafe", Heap: 192 << 20},
 		CI: CI{TLS: CITLS{MinVersion: "1.3"},
 			IPsec: CIIPsec{Profile: "strict", ServerPort: 6060, ClientPorts: []uint16{6061, 6062, 6063, 6064}, Backend: "user", ESP: "auto", NATPort: 4500},
 			Budget: CIBudget{

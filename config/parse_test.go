@@ -160,7 +160,7 @@ func TestAllProblemsAreToldAtOnce(t *testing.T) {
 // TestWriteAndReadBack: the example is valid, says what it means, and documents every key.
 func TestWriteAndReadBack(t *testing.T) {
 	changed := Example()
-	changed.Node = Node{Name: "two", Number: 2, Lab: true, DataDir: "/srv/ims", Shards: 3}
+	changed.Node = Node{Name: "two", Number: 2, Lab: true, DataDir: "/srv/ims", Shards: 3, Heap: 5 << 20}
 	changed.CI.LabUDP.Listen = []Address{mustAddress("[::1]:5060")}
 	changed.Metrics.Listen = Address{}
 	changed.Management.Viewers = []uint32{7, 8}

@@ -65,6 +65,7 @@ func (c *Config) validateNode(f *findings) {
 	f.refuse(c.Node.Number == 0, "node.number", "", "a node has a number from 1")
 	f.refuse(!filepath.IsAbs(c.Node.DataDir), "node.data_dir", "where the process is started must not decide which data it finds", "%q is no absolute path", c.Node.DataDir)
 	f.refuse(c.Node.Shards < 0 || c.Node.Shards > 256, "node.shards", "", "%d is not between 0 and 256", c.Node.Shards)
+	f.refuse(c.Node.Heap < 0, "node.heap", "", "%s is less than nothing", c.Node.Heap)
 }
 
 var (

@@ -1,41 +1,41 @@
 package node
 
 import (
-	"runtime"
+	"context"
 	"runtime/debug"
 	"runtime/metrics"
+	"time"
 )
 
-// The collector's pace. Go lets a heap double between two collections, whatever its size: a node with a million users would keep 1 GB for
-// what is garbage soon. What a registration leaves behind does not grow with the users, so the room for it need not either:
-// roomForGarbage, but never so little that collecting becomes most of the work, and never so much that a small node looks large.
-const (
-	roomForGarbage = 128 << 20 // octets
-	leastPercent   = 25        // of what lives; Go's own is 100
-	mostPercent    = 200
-)
+// Go lets a heap double between two collections, whatever its size (GOGC=100). A node whose users take 40 MB would be searched every few thousand
+// registrations, on a machine that has gigabytes; one with a million users would keep another gigabyte for what is garbage soon. What a
+// registration leaves behind does not grow with the users, so the room for it does not either, but for a least share: else collecting
+// becomes most of the work.
+const leastPercent = 25 // of what lives
 
-// PaceCollector lets the heap of this process grow by roomForGarbage, more or less, between two collections, from now on. It is for the process
-// of a node, once, and only where nobody has said otherwise (GOGC).
-func PaceCollector() { watchCollections(&sentinel{percent: 100}) }
+// paceEvery is how often the heap is looked at.
+const paceEvery = time.Second
 
-// sentinel is dead as soon as it is made, so each collection finds it.
-type sentinel struct{ percent int }
-
-// watchCollections has adapt called after the next collection, which makes the next sentinel.
-func watchCollections(s *sentinel) {
-	runtime.SetFinalizer(s, func(s *sentinel) {
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+// PaceCollector lets the heap of this process grow by room octets, more or less, between two collections, until ctx ends. It is for the process of a
+// node, once, and only where nobody has said otherwise (GOGC). A limit in GOMEMLIMIT holds in any case.
+func PaceCollector(ctx context.Context, room uint64) {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	tick := time.NewTicker(paceEvery)
+	defer tick.Stop()
+	defer debug.SetGCPercent(100)
+	for percent := 100; ; {
 		metrics.Read(live)
-		if p := percentFor(live[0].Value.Uint64()); p*10 < s.percent*9 || p*10 > s.percent*11 { // each change stops the world for a moment
-			s.percent = p
-			debug.SetGCPercent(p)
+		if next := growth(live[0].Value.Uint64(), room); next > percent+percent/8 || next < percent-percent/8 { // each change stops the world for a moment
+			percent = next
+			debug.SetGCPercent(percent)
 		}
-		watchCollections(s)
-	})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
-// percentFor is by how much of what lives the heap may grow.
-func percentFor(live uint64) int {
-	return int(min(max(roomForGarbage*100/max(live, 1), leastPercent), mostPercent))
-}
+// growth is by how many per cent of what lives the heap may grow.
+func growth(live, room uint64) int { return int(max(room*100/max(live, 1<<20), leastPercent)) }

@@ -104,9 +104,6 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		node.PaceCollector() // as imsafe run does
-	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	clock := shard.RealClock()
 	st, err := node.OpenStore(&c, clock, log)
@@ -136,6 +133,9 @@ func serve(dir string) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	if os.Getenv("GOGC") == "" {
+		go node.PaceCollector(ctx, uint64(c.Node.Heap)) // as imsafe run does
+	}
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	secured, lab := sockets.Addresses()

@@ -116,8 +116,8 @@ func runNode(a *app, c *config.Config, log *slog.Logger, page *livePage, service
 	clock := shard.RealClock()
 	c.Node.Shards = node.Shards(c) // one for each processor there is, before spareThread
 	spareThread(a.getenv)
-	if a.getenv("GOGC") == "" {
-		node.PaceCollector()
+	if a.getenv("GOGC") == "" && c.Node.Heap > 0 {
+		go node.PaceCollector(a.ctx, uint64(c.Node.Heap))
 	}
 	st, err := node.OpenStore(c, clock, log)
 	if err != nil {
