@@ -15,7 +15,7 @@ type Leave func(x *Exchange, r Reply) Reply
 type Entry struct {
 	layer    *siptxn.Layer
 	tx       siptxn.ServerRef
-	exchange *Exchange
+	exchange Exchange
 	leave    Leave
 	answered func() // called once, with the first final response
 }
@@ -31,7 +31,7 @@ var (
 func (t *Table) Enter(sh *shard.Shard, l *siptxn.Layer, tx *siptxn.Server, m *sip.Message, from, to Name, in Inbound, leave Leave, answered func()) {
 	e := &Entry{layer: l, tx: tx.Ref(), leave: leave, answered: answered}
 	tx.User = e
-	e.exchange = t.Begin(sh, e, from, to, in, m)
+	t.begin(sh, &e.exchange, e, from, to, in, m)
 }
 
 // Pass lets an ACK walk, to which nobody answers.
@@ -40,7 +40,7 @@ func (t *Table) Pass(sh *shard.Shard, from, to Name, in Inbound) { t.Begin(sh, n
 // Cancelled ends the walk of a transaction whose sender has given up (RFC 3261 9.2). A door calls it from its
 // siptxn.Handler.
 func Cancelled(tx *siptxn.Server) {
-	if e, walks := tx.User.(*Entry); walks && e.exchange != nil {
+	if e, walks := tx.User.(*Entry); walks {
 		e.exchange.Cancel()
 	}
 }

@@ -96,13 +96,19 @@ type Retransmitter interface{ Again(toTag []byte) bool }
 // returned so that the edge can cancel it; it is valid until the final reply. A shard that has no room for
 // another procedure answers 503.
 func (t *Table) Begin(sh *shard.Shard, edge Edge, from, to Name, in Inbound, request *sip.Message) *Exchange {
-	x := &Exchange{table: t, edge: edge, self: from, request: request}
+	x := &Exchange{}
+	t.begin(sh, x, edge, from, to, in, request)
+	return x
+}
+
+// begin is Begin with the empty exchange x.
+func (t *Table) begin(sh *shard.Shard, x *Exchange, edge Edge, from, to Name, in Inbound, request *sip.Message) {
+	x.table, x.edge, x.self, x.request = t, edge, from, request
 	x.root, x.ups = x, x.room[:0]
 	if !sh.Start(func(task *shard.Task) { x.walk(task, to, in) }) {
 		in.Msg.Release()
 		x.end(503)
 	}
-	return x
 }
 
 // Originate walks a request that the function from starts itself (NOTIFY, third-party REGISTER) to the name

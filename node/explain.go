@@ -24,16 +24,15 @@ func happening(c *clientims.Chapter) Happening {
 
 // arrived tells of a REGISTER.
 func arrived(c *clientims.Chapter) Happening {
-	over := "in clear"
+	what, code := "a REGISTER came in clear", ""
 	switch {
 	case c.Generation == secure.GenerationNew:
-		over = "over the new security associations"
+		what = "a REGISTER came over the new security associations"
 	case c.Generation != secure.GenerationNone:
-		over = "over its security associations"
+		what = "a REGISTER came over its security associations"
 	case c.Access == "tls":
-		over = "over TLS"
+		what = "a REGISTER came over TLS"
 	}
-	what, code := "a REGISTER came "+over, ""
 	switch {
 	case c.Resync:
 		code = "resync"

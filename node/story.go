@@ -86,10 +86,7 @@ func (s *stories) Tell(c clientims.Chapter) {
 	now := s.clock.Wall()
 	begins := c.Step == clientims.StepRegister && !c.Answers && !c.Resync
 	if begins || len(of.attempts) == 0 {
-		if len(of.attempts) == maxAttempts {
-			of.attempts = slices.Delete(of.attempts, 0, 1)
-		}
-		of.attempts = append(of.attempts, Attempt{At: now, Source: c.Source.String(), Access: c.Access})
+		of.begin(Attempt{At: now, Source: c.Source.String(), Access: c.Access})
 		if c.Offered != nil {
 			s.offers++
 		}
@@ -100,6 +97,15 @@ func (s *stories) Tell(c clientims.Chapter) {
 	h := happening(&c)
 	h.At = now
 	of.add(h)
+}
+
+// begin puts an attempt behind the others; the oldest gives it its room.
+func (of *story) begin(a Attempt) {
+	if len(of.attempts) == maxAttempts {
+		a.Events = of.attempts[0].Events[:0]
+		of.attempts = slices.Delete(of.attempts, 0, 1)
+	}
+	of.attempts = append(of.attempts, a)
 }
 
 func (of *story) add(h Happening) {

@@ -84,6 +84,7 @@ type Door struct {
 
 	draining atomic.Bool
 	walking  atomic.Int64 // requests of clients that have no final response yet
+	walked   func()       // answered, bound once
 }
 
 // accessPorts is one access profile on every shard.
@@ -121,6 +122,7 @@ func New(cfg Config, ports Ports) (*Door, error) {
 		ports.Overloaded = func(secure.Event) bool { return true }
 	}
 	d := &Door{cfg: cfg, ports: ports, users: newUsers(), budgets: newBudgets(cfg.Budgets)}
+	d.walked = d.answered
 	for _, sh := range ports.Shards {
 		d.tables = append(d.tables, newAssociations(sh, cfg.MaxAssociations))
 	}
@@ -139,6 +141,7 @@ func (d *Door) openAccess(a Access, g *Gm) *accessPorts {
 	kind := byte('a' + len(d.access)) // keeps the branches of the layers of one shard apart
 	for i, sh := range d.ports.Shards {
 		p := &Port{door: d, access: group, shard: sh, load: d.ports.Load[i], queue: d.ports.Load[i].Queue(), table: d.tables[i], paths: a.Paths, flows: map[siptransport.Flow][]secure.Association{}}
+		p.leaves = p.leave
 		if p.paths == nil {
 			p.paths = NewPaths()
 		}

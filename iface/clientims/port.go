@@ -32,6 +32,8 @@ type Port struct {
 	own    siptransport.Sender                        // this shard's packet socket of the profile, nil for streams
 	large  *streams                                   // where requests go that are too large for a datagram, nil for streams
 
+	leaves hop.Leave // leave, bound once
+
 	timer shard.Timer
 	swept int // the slot the sweeper goes on from
 
@@ -149,7 +151,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		return
 	}
 	a, known, offered := p.screened.association, p.screened.known, p.screened.offer
-	leave := p.leave
+	leave := p.leaves
 	emergency := p.door.isEmergency(m)
 	if known && m.Method() == sip.REGISTER && p.access.Shared && a.flow != tx.Flow() {
 		known = p.move(a.ref, tx.Flow())
@@ -184,7 +186,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	if m.Method() == sip.BYE {
 		p.lighten(in.Msg, p.door.budgets.userOf(&a))
 	}
-	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, gm.Name, p.door.cfg.PCSCF, in, leave, p.door.answered)
+	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, gm.Name, p.door.cfg.PCSCF, in, leave, p.door.walked)
 }
 
 // turnAway answers 503 to a request that comes too late (RFC 3261 21.5.4).

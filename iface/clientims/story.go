@@ -47,16 +47,27 @@ type Chapter struct {
 func (p *Port) chapter(f siptransport.Flow, m *sip.Message, a association) Chapter {
 	c := Chapter{Source: f.Peer.Addr().Unmap(), Access: p.access.Profile, Generation: a.proof.Generation()}
 	if credentials, err := m.Credentials(0); err == nil {
-		c.IMPI, c.Resync = string(credentials.Username), len(credentials.AUTS) > 0
+		c.IMPI, _ = m.Username()
+		c.Resync = len(credentials.AUTS) > 0
 		c.Answers = len(credentials.Response) > 0 && !c.Resync
 	}
 	c.IMPU, _ = m.ToIdentity()
 	seconds, given := m.ContactExpires(0)
 	c.Leaves = given && seconds == 0 || string(m.Get(sip.HdrContact)) == "*"
-	if host, err := viaHost(m); err == nil {
-		c.BehindNAT = host != c.Source
+	if via, err := m.TopVia(); err == nil {
+		c.BehindNAT = behindNAT(via.Host, c.Source)
 	}
 	return c
+}
+
+// behindNAT reports whether a Via names another address than the one that the message came from.
+func behindNAT(host []byte, source netip.Addr) bool {
+	var text [64]byte
+	if string(host) == string(source.AppendTo(text[:0])) {
+		return false // as nearly everybody writes it
+	}
+	named, err := netip.ParseAddr(string(host))
+	return err == nil && named.Unmap() != source
 }
 
 // tell tells of a REGISTER that came in, and if the door refuses it, why.

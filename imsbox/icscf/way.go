@@ -35,7 +35,8 @@ func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !found {
 		return x.Refuse(in, noSCSCF, "")
 	}
-	in.Msg.SetRequestURI(append([]byte("sip:"), scscf...))
+	var uri [256]byte
+	in.Msg.SetRequestURI(append(append(uri[:0], "sip:"...), scscf...))
 	return x.Forward(scscf, in, nil)
 }
 
@@ -141,8 +142,9 @@ func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationReque
 	}
 	request := &cx.UserAuthorizationRequest{IMPI: cx.IMPI(impi), IMPU: cx.IMPU(impu),
 		VisitedNetworkID: i.cfg.VisitedNetworkID}
-	if visited := in.Msg.Get(sip.HdrPVisitedNetworkID); visited != nil {
-		request.VisitedNetworkID = string(bytes.Trim(visited, `"`)) // a token or a quoted string (RFC 7315 5.3)
+	// A token or a quoted string (RFC 7315 5.3); our own P-CSCF names what we are configured with.
+	if visited := in.Msg.Get(sip.HdrPVisitedNetworkID); visited != nil && string(visited) != request.VisitedNetworkID {
+		request.VisitedNetworkID = string(bytes.Trim(visited, `"`))
 	}
 	if leaving(in.Msg) {
 		request.Type = cx.DeRegistration
@@ -153,11 +155,11 @@ func (i *ICSCF) authorizationRequest(in hop.Inbound) (*cx.UserAuthorizationReque
 
 // privateIdentity is the one that a REGISTER names, or the one that follows from impu if it names none and that is allowed.
 func (i *ICSCF) privateIdentity(m *sip.Message, impu string) (string, bool) {
-	credentials, err := m.Credentials(0)
-	if (err == nil || err == sip.ErrMissing) && len(credentials.Username) == 0 && i.cfg.DerivePrivate {
+	name, err := m.Username()
+	if (err == nil || err == sip.ErrMissing) && name == "" && i.cfg.DerivePrivate {
 		return sip.DerivedPrivateIdentity(impu)
 	}
-	return string(credentials.Username), err == nil && len(credentials.Username) > 0
+	return name, err == nil && name != ""
 }
 
 // leaving reports whether a REGISTER asks for de-registration (RFC 3261 10.2.2).

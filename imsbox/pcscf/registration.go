@@ -69,9 +69,9 @@ func (p *PCSCF) registrationOf(x *hop.Exchange, in hop.Inbound) (registration, i
 // privateIdentity is the one a REGISTER names or, where that is allowed, the one that follows from its public identity; ""
 // if it names none, false if it is malformed.
 func (p *PCSCF) privateIdentity(m *sip.Message) (string, bool) {
-	c, err := m.Credentials(0)
-	if named := err != sip.ErrMissing; named && (err != nil || len(c.Username) > 0) {
-		return string(c.Username), err == nil
+	name, err := m.Username()
+	if named := err != sip.ErrMissing; named && (err != nil || name != "") {
+		return name, err == nil
 	}
 	if !p.cfg.DerivePrivate {
 		return "", true

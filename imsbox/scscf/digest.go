@@ -25,7 +25,7 @@ func (s *SCSCF) identify(m *sip.Message, r *register) bool {
 	if r.credentials, err = m.Credentials(0); err != nil && err != sip.ErrMissing {
 		return false
 	}
-	r.impi = string(r.credentials.Username)
+	r.impi, _ = m.Username()
 	if r.impi == "" && s.digests != nil {
 		r.impi, _ = sip.DerivedPrivateIdentity(string(r.impu))
 	}

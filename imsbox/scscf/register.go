@@ -33,6 +33,9 @@ type register struct {
 	authenticated bool // a challenge of ours was answered well
 	path          []string
 	set           uint8 // number of the implicit registration set that impu belongs to
+
+	one     [1]wish // room for contacts and path, of which nearly every REGISTER has one each
+	onePath [1]string
 }
 
 // wish is one Contact of a REGISTER: the binding it asks for.
@@ -83,6 +86,7 @@ func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 	if !s.identify(m, r) {
 		return nil, bad
 	}
+	r.contacts, r.path = r.one[:0], r.onePath[:0]
 	for v := range m.Values(sip.HdrPath) {
 		r.path = append(r.path, string(v))
 	}
@@ -117,8 +121,8 @@ func (r *register) judgeFlows(m *sip.Message) *refusal {
 func judgeRequire(m *sip.Message, known ...string) *refusal {
 	refused := refusal{status: 420}
 	for v := range m.Values(sip.HdrRequire) {
-		if tag := strings.ToLower(string(v)); !slices.Contains(known, tag) {
-			refused.unsupported = append(refused.unsupported, tag)
+		if !slices.ContainsFunc(known, func(tag string) bool { return strings.EqualFold(tag, string(v)) }) {
+			refused.unsupported = append(refused.unsupported, strings.ToLower(string(v)))
 		}
 	}
 	if refused.unsupported == nil {
@@ -219,12 +223,12 @@ func renewed(reg registration) *assignment {
 
 // assign tells the HSS (TS 24.229 5.4.1.2.2, TS 29.228 6.1.2) and starts the new registration from its answer.
 func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
-	a := &assignment{}
 	current, exists := s.lookup(t, r.impi)
 	dropped := current.lapsed(t.Now())
 	alive := exists && current.alive(t.Now())
-	if exists {
-		a = renewed(current)
+	a := renewed(current)
+	if !exists {
+		a = &assignment{}
 	}
 	if a.dropped = dropped; !alive {
 		a.identities = nil

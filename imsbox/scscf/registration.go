@@ -58,7 +58,6 @@ func (c *contact) emergency() bool {
 // that of the same URI (RFC 3261 10.3 compares as URIs). A device without reg-id has one binding: a handset that comes back with a
 // new address takes the place of its former self.
 func (r *registration) indexOf(c *contact) int {
-	asked, err := sip.ParseURI([]byte(c.uri))
 	byURI := -1
 	for i := range r.contacts {
 		have := &r.contacts[i]
@@ -68,12 +67,21 @@ func (r *registration) indexOf(c *contact) int {
 		if c.instance != "" && have.instance == c.instance && have.regID == c.regID {
 			return i
 		}
-		uri, bad := sip.ParseURI([]byte(have.uri))
-		if err == nil && bad == nil && uri.Equal(&asked) && (c.regID == 0 || have.regID == 0) {
+		if (c.regID == 0 || have.regID == 0) && sameURI(have.uri, c.uri) {
 			byURI = i
 		}
 	}
 	return byURI
+}
+
+// sameURI compares by the rules for URIs (RFC 3261 19.1.4).
+func sameURI(a, b string) bool {
+	x, errX := sip.ParseURI([]byte(a))
+	if errX != nil || a == b {
+		return errX == nil
+	}
+	y, errY := sip.ParseURI([]byte(b))
+	return errY == nil && x.Equal(&y)
 }
 
 // setOf returns the number of the implicit registration set that impu belongs to.
@@ -228,7 +236,8 @@ func (s *SCSCF) find(t *shard.Task, impi string) (registration, bool) {
 // lookup returns the record of impi, expired or not: from memory, or after a restart from the store, if the HSS confirms it.
 func (s *SCSCF) lookup(t *shard.Task, impi string) (registration, bool) {
 	var buf [1024]byte
-	if octets, found := s.users.Get([]byte(impi), buf[:0]); found {
+	var key keyRoom
+	if octets, found := s.users.Get(key.of(impi), buf[:0]); found {
 		reg, err := decodeRegistration(octets, 0)
 		return reg, err == nil
 	}
@@ -281,7 +290,8 @@ func (s *SCSCF) findAll(t *shard.Task, impu string) (all []registration) {
 
 // ownersOf returns who may have registered impu, one private identity a line; nothing if nobody has.
 func (s *SCSCF) ownersOf(t *shard.Task, buf []byte, impu string) []byte {
-	if owners, found := s.owners.Get([]byte(impu), buf); found {
+	var key keyRoom
+	if owners, found := s.owners.Get(key.of(impu), buf); found {
 		return owners
 	}
 	record, _ := s.read(t, TableIdentity, []byte(impu))
@@ -335,12 +345,11 @@ func (s *SCSCF) recordOps(t *shard.Task, a *assignment) []cx.Change {
 	}
 	var ops []cx.Change
 	for _, id := range a.identities {
-		switch op := (cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)}); {
+		switch {
 		case value != nil && !s.indexed(t, a, id.impu):
-			op.Value = a.owners()
-			ops = append(ops, op)
+			ops = append(ops, cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu), Value: a.owners()})
 		case value == nil && s.leads(t, a, id.impu):
-			ops = append(ops, op)
+			ops = append(ops, cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)})
 		}
 	}
 	for _, id := range a.former {
@@ -411,14 +420,20 @@ func (r *registration) shared() bool { return len(r.siblings) > 1 }
 
 func (s *SCSCF) remember(r *registration) {
 	var room [encodedRoom]byte
+	var key keyRoom
 	// The tables have no limit; ErrTooLarge cannot come, since a REGISTER is smaller than a record may be.
-	_ = s.users.Put([]byte(r.impi), r.encode(room[:0], 0))
+	_ = s.users.Put(key.of(r.impi), r.encode(room[:0], 0))
 	owners := r.owners()
 	for _, id := range r.identities {
-		_ = s.owners.Put([]byte(id.impu), owners)
+		_ = s.owners.Put(key.of(id.impu), owners)
 	}
 	s.verify(r.impi, r.version)
 }
+
+// keyRoom is where the key of a table in memory stands while it is looked for.
+type keyRoom [128]byte
+
+func (k *keyRoom) of(name string) []byte { return append(k[:0], name...) }
 
 // verify takes a registration out of memory again if the store has another version of it by now: between the commit or the
 // read of this one and its coming into memory, a procedure on another shard may have committed and published the next. Who

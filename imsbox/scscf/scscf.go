@@ -72,6 +72,7 @@ type Ports struct {
 
 // SCSCF is one Serving-CSCF.
 type SCSCF struct {
+	serverName string // for the HSS
 	cfg        Config
 	ports      Ports
 	users      *slab.Table   // private identity -> registration, lifetimes on the monotonic clock
@@ -122,7 +123,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 		return nil, err
 	}
 	words := [][]byte{[]byte(voiceTag), []byte(cfg.HomeDomain)}
-	return &SCSCF{cfg: cfg, ports: ports, users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
+	return &SCSCF{cfg: cfg, ports: ports, serverName: "sip:" + string(cfg.Name), users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
 		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), challenges: newChallenges(cfg.AwaitAuth), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
 		profiles: newProfiles(), passages: newPassages(),
 		hosted:  dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin, Past: pastPlatform}),
@@ -130,7 +131,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 }
 
 // ServerName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).
-func (s *SCSCF) ServerName() string { return "sip:" + string(s.cfg.Name) }
+func (s *SCSCF) ServerName() string { return s.serverName }
 
 // Registered is the number of registrations in memory.
 func (s *SCSCF) Registered() int { return s.users.Len() }

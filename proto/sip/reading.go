@@ -12,6 +12,7 @@ type readings struct {
 	identity      reading[string] // the public identity in To
 	contact       reading[contactPlaces]
 	authorization reading[[credentialParts]place]
+	username      reading[string] // in Authorization
 }
 
 // reading is what was read of one field. Octets in slab and arena never move or change while a message lives, so it holds for as long as the
@@ -57,6 +58,7 @@ func (r *readings) take(from *readings) {
 	r.identity.take(&from.identity)
 	r.contact.take(&from.contact)
 	r.authorization.take(&from.authorization)
+	r.username.take(&from.username)
 }
 
 // forget is for a message that goes back to its pool.
@@ -67,6 +69,8 @@ func (r *readings) forget() {
 	r.identity.read = ""
 	r.contact.of.Store(0)
 	r.authorization.of.Store(0)
+	r.username.of.Store(0)
+	r.username.read = ""
 }
 
 // place is a part of a value: where it begins, counted from the end of the value, and its length.

@@ -14,7 +14,8 @@ func asked(m *Message) []any {
 	identity, ok := m.ToIdentity()
 	credentials, credentialsErr := m.Credentials(0)
 	contact, contactErr := m.Contact(0)
-	return []any{via, viaErr, to, toErr, identity, ok, credentials, credentialsErr, contact, contactErr, EmergencyContact(m)}
+	username, usernameErr := m.Username()
+	return []any{username, usernameErr, via, viaErr, to, toErr, identity, ok, credentials, credentialsErr, contact, contactErr, EmergencyContact(m)}
 }
 
 func fresh(m *Message) []any {
@@ -34,7 +35,7 @@ func fresh(m *Message) []any {
 		n, err := ParseNameAddr(v)
 		emergency = emergency && err == nil && EmergencyURI(n.URI)
 	}
-	return []any{via, missing(HdrVia, viaErr), to, missing(HdrTo, toErr), identity, ok, credentials, missing(HdrAuthorization, credentialsErr),
+	return []any{string(credentials.Username), missing(HdrAuthorization, credentialsErr), via, missing(HdrVia, viaErr), to, missing(HdrTo, toErr), identity, ok, credentials, missing(HdrAuthorization, credentialsErr),
 		contact, missing(HdrContact, contactErr), emergency}
 }
 

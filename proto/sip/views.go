@@ -101,6 +101,25 @@ func (m *Message) Credentials(i int) (Credentials, error) {
 	return c, err
 }
 
+// Username returns the username in the first Authorization, "" if that names none: the private identity that a REGISTER is sent for
+// (TS 24.229 5.1.1.2).
+func (m *Message) Username() (string, error) {
+	f, _ := m.at(HdrAuthorization)
+	if f == nil {
+		return "", ErrMissing
+	}
+	if username, known := m.read.username.get(f); known {
+		return username, nil
+	}
+	c, err := m.Credentials(0)
+	if err != nil {
+		return "", err
+	}
+	username := string(c.Username)
+	m.read.username.keep(f, username)
+	return username, nil
+}
+
 func parseCredentials(v []byte) (Credentials, error) {
 	if v == nil {
 		return Credentials{}, ErrMissing
