@@ -6,7 +6,8 @@
 // both ends, nothing passes a closed gate, and no address is ever learned from a packet.
 //
 // All of it is synchronous: what an answer needs was reserved with the offer, so that a response can be rewritten on its way, where nothing
-// may wait. Reserve opens sockets; nothing else touches the system. The anchor is in the process of its P-CSCF: the contract has no wire form.
+// may wait. Reserve opens sockets; nothing else touches the system. The anchor is in the process of its P-CSCF, or in one of its own on the
+// same machine, which outlives the P-CSCF (refpoint/iq/iqwire).
 //
 // refpoint/iq imports proto. All methods are safe for concurrent use.
 package iq
@@ -152,6 +153,7 @@ const (
 	ReasonFingerprint Reason = "fingerprint" // it showed another one
 	ReasonClosed      Reason = "closed"      // it ended its association
 	ReasonSilence     Reason = "silence"     // nothing came from either side for long, though both gates are open
+	ReasonAnchor      Reason = "anchor"      // the process of the anchor is gone, and all of its sessions with it
 )
 
 // Push is what the anchor tells the P-CSCF (push side of the contract). The P-CSCF must not block.
