@@ -56,15 +56,21 @@ func NewGate(off []ControlID, sink Sink) *Gate {
 // control was switched off in lab mode.
 func (g *Gate) Refuse(c ControlID, e Event) bool {
 	e.Control, e.Enforced = c, !g.off[c]
+	g.Took(e)
+	return e.Enforced
+}
+
+// Took counts an event and tells the sink. It is for what the Gate of another process of this node has
+// decided; e.Control is to be one of Controls.
+func (g *Gate) Took(e Event) {
 	if e.Enforced {
-		g.refused[c].Add(1)
+		g.refused[e.Control].Add(1)
 	} else {
-		g.passed[c].Add(1)
+		g.passed[e.Control].Add(1)
 	}
 	if g.sink != nil {
 		g.sink.Refused(e)
 	}
-	return e.Enforced
 }
 
 // On reports whether control c is on; mechanisms that are chosen at assembly ask it once.

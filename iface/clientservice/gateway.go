@@ -41,6 +41,9 @@ type Config struct {
 	Audio   int              // kbit/s that an end may send of audio
 	Video   int              // and of anything else
 	Silence time.Duration    // after which a session with open gates is lost; 0: never
+
+	Outlives      time.Duration // how long calls go on at most whose P-CSCF has died; 0: not at all
+	OrphanSilence time.Duration // or until a side that may speak has not for so long
 }
 
 // Ports are what the anchor is handed.
@@ -278,6 +281,7 @@ func (g *Gateway) Confirm(id iq.Session, b iq.Branch) {
 	g.mu.Lock()
 	var ended []*far
 	if s := g.sessions[id]; s != nil {
+		s.confirmed = true
 		for _, st := range s.streams {
 			ended = append(ended, st.confirm(b)...)
 		}
@@ -311,20 +315,24 @@ func (g *Gateway) Release(id iq.Session) {
 	for _, st := range s.streams {
 		st.close()
 	}
+	if s.orphan != nil {
+		g.counters.Orphans.Add(-1)
+	}
 	g.counters.Sessions.Add(-1)
 }
 
-// Sweep looks for sessions whose both gates are open and that nobody has said anything in for long: their ends are gone without a word.
-// The owner calls it now and then.
+// Sweep looks for sessions whose both gates are open and that nobody has said anything in for long: their ends are gone without a word; and for
+// those of a P-CSCF that has died. The owner calls it now and then.
 func (g *Gateway) Sweep() {
+	now := g.ports.Clock.Now()
+	g.sweepOrphans(now)
 	if g.cfg.Silence <= 0 {
 		return
 	}
-	now := g.ports.Clock.Now()
 	g.mu.Lock()
 	var silent []iq.Session
 	for id, s := range g.sessions {
-		if s.silent(now, g.cfg.Silence) {
+		if s.orphan == nil && s.silent(now, g.cfg.Silence) {
 			silent = append(silent, id)
 		}
 	}
@@ -339,12 +347,16 @@ func (g *Gateway) lost(id iq.Session, why iq.Reason) {
 	g.mu.Lock()
 	s := g.sessions[id]
 	tell := s != nil && !s.lost && !g.closed
+	orphan := tell && s.orphan != nil
 	if tell {
 		s.lost = true
+		g.counters.Lost.Add(1)
 	}
 	g.mu.Unlock()
-	if tell && g.push != nil {
-		g.counters.Lost.Add(1)
+	switch {
+	case orphan:
+		g.Release(id)
+	case tell && g.push != nil:
 		g.push.Lost(id, why)
 	}
 }

@@ -105,10 +105,11 @@ func (r *recent) again(key uint64) bool {
 	return false
 }
 
-// Counters of the anchor. All but Sessions and Ports only grow. Safe for concurrent use.
+// Counters of the anchor. All but the first three only grow. Safe for concurrent use.
 type Counters struct {
 	Sessions atomic.Int64  // under way
 	Ports    atomic.Int64  // pairs in use
+	Orphans  atomic.Int64  // of the sessions: those whose P-CSCF has died
 	Begun    atomic.Uint64 // sessions
 	Lost     atomic.Uint64 // sessions whose media failed or fell silent
 	Relayed  atomic.Uint64 // packets, RTP and RTCP

@@ -16,6 +16,9 @@ type session struct {
 	streams []*stream
 	lost    bool // and told
 
+	confirmed bool    // the call was answered
+	orphan    *orphan // nil while its P-CSCF lives
+
 	heard uint64        // packets when silence was last looked for
 	since time.Duration // of which there were as many
 }
@@ -47,6 +50,8 @@ type stream struct {
 	core     atomic.Pointer[far] // the branch that is heard
 	branches map[iq.Branch]*far
 	heard    atomic.Uint64
+	orphan   atomic.Bool // its P-CSCF has died
+	gone     atomic.Bool // and one of its ends has said that it leaves
 }
 
 // end is the anchor's end on one side.
@@ -121,6 +126,9 @@ func (f *far) close() {
 // fromAccess takes an authenticated packet of the client.
 func (st *stream) fromAccess(b []byte, control bool) {
 	st.heard.Add(1)
+	if control && st.orphan.Load() && leaves(b) {
+		st.gone.Store(true)
+	}
 	if !control && !st.open[iq.Access].Load() {
 		st.g.counters.Gated.Add(1)
 		return
@@ -150,6 +158,9 @@ func (st *stream) fromCore(l *legs, b []byte, control bool) {
 	if f := st.core.Load(); f == nil || f.legs != l {
 		st.g.counters.Gated.Add(1) // of a branch that is not heard
 		return
+	}
+	if control && st.orphan.Load() && leaves(b) {
+		st.gone.Store(true)
 	}
 	st.toAccess(b, control)
 }
