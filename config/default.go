@@ -24,7 +24,7 @@ func Default() Config {
 				Remember:   Of(24 * time.Hour),
 			},
 			Drop: CIDrop{After: Rate{500, Of(time.Second), 5000}, For: Of(time.Minute)}},
-		CS: CS{Ports: 10000, SessionsPerUser: 8, Audio: 256, Video: 8000, Silence: Of(30 * time.Minute)},
+		CS: CS{Ports: 10000, SessionsPerUser: 8, Audio: 256, Video: 8000, Silence: Of(30 * time.Minute), Process: "own", Outlives: Of(4 * time.Hour), OutlivesSilence: Of(time.Minute)},
 		Cx: Cx{AKA: "AKAv1-MD5", Watchdog: Of(30 * time.Second)},
 		Sh: Sh{Watchdog: Of(30 * time.Second)},
 		Registration: Registration{

@@ -23,6 +23,9 @@ func (c *Config) validateCS(f *findings) {
 	f.refuse(s.Audio < 16 || s.Audio > 100_000, "cs.audio", "", "%d kbit/s is not between 16 and 100000", s.Audio)
 	f.refuse(s.Video < 16 || s.Video > 1_000_000, "cs.video", "", "%d kbit/s is not between 16 and 1000000", s.Video)
 	f.refuse(s.Silence.Std() != 0 && s.Silence.Std() < time.Minute, "cs.silence", "", "%s is less than a minute: people pause", s.Silence)
+	oneOf(f, "cs.process", s.Process, "own", "shared")
+	f.refuse(s.Outlives.Std() < 0 || s.Outlives.Std() > 24*time.Hour, "cs.outlives", "0 lets calls end with the node", "%s is not between 0 and a day", s.Outlives)
+	f.refuse(s.OutlivesSilence.Std() < 5*time.Second, "cs.outlives_silence", "", "%s is less than 5s, between two reports of an end that is silent", s.OutlivesSilence)
 	f.refuse(s.LabPlain && !c.Node.Lab, "cs.lab_plain", "remove it, or name subscribers in [[cs.waiver]]", "media in clear for everybody is for a lab only")
 	for n := range s.Waivers {
 		_, err := s.Waivers[n].Ends()

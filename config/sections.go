@@ -351,6 +351,12 @@ type CS struct {
 	Video int `toml:"video"`
 	// A call in which nobody has sent anything for so long, though both may, is ended. 0: never.
 	Silence Duration `toml:"silence"`
+	// The anchor's process: "own", so that calls go on when the node dies, or "shared" with the node.
+	Process string `toml:"process"`
+	// How long calls go on at most whose node has died, in a process of its own. 0: they end with it.
+	Outlives Duration `toml:"outlives"`
+	// Such a call ends before that when one of its ends says that it leaves, or has sent nothing for so long though it may.
+	OutlivesSilence Duration `toml:"outlives_silence"`
 	// In a lab: clients whose signalling goes in clear may talk in clear.
 	LabPlain bool `toml:"lab_plain"`
 	// Subscribers who may talk in clear, until a day.

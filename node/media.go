@@ -55,6 +55,9 @@ func listenMedia(at netip.AddrPort) (net.PacketConn, error) {
 
 // serveMedia looks for calls that have fallen silent.
 func (n *Node) serveMedia(ctx context.Context, group *errgroup.Group) {
+	if n.o.Anchor != nil {
+		group.Go(func() error { return n.o.Anchor.run(ctx) })
+	}
 	if n.Media == nil {
 		return
 	}

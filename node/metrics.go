@@ -34,6 +34,13 @@ func (n *Node) metrics() (http.Handler, error) {
 		r.Gauge("store", "unsaved", "Changes that are not in the image yet.", n.stored(func(s store.Stats) float64 { return float64(s.Unsaved) })),
 		n.functionMetrics(r),
 	)
+	if a := n.o.Anchor; a != nil {
+		page := r.Handler()
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			a.count() // the page is no older than its reading
+			page.ServeHTTP(w, q)
+		}), err
+	}
 	return r.Handler(), err
 }
 
@@ -117,6 +124,12 @@ func (n *Node) functionMetrics(r *trace.Registry) (err error) {
 	if n.Media != nil {
 		err = errors.Join(err, r.Counters("media", n.Media.Counters()),
 			r.Gauge("media", "free_ports", "Pairs of ports that no call has.", func() float64 { return float64(n.Media.Free()) }),
+			r.Gauge("pcscf", "anchored_calls", "Calls whose media are anchored.", func() float64 { return float64(n.PCSCF.Anchored()) }))
+	}
+	if a := n.o.Anchor; a != nil {
+		err = errors.Join(err, r.Counters("media", &a.counters),
+			r.Gauge("media", "free_ports", "Pairs of ports that no call has.", func() float64 { return float64(a.Free()) }),
+			r.Gauge("media", "process_starts", "How often the process of the media anchor was started.", func() float64 { return float64(a.starts.Load()) }),
 			r.Gauge("pcscf", "anchored_calls", "Calls whose media are anchored.", func() float64 { return float64(n.PCSCF.Anchored()) }))
 	}
 	if n.SCSCF != nil {

@@ -57,6 +57,8 @@ type Options struct {
 	Mode        hop.Mode    // in a lab hop.Strict: each hop encodes and parses, as a wire would
 	Sink        secure.Sink // hears every refusal, besides the log; nil for none
 	Decisions   disk.Disk   // where the log of decisions is kept (DecisionsDir); nil for none
+	// Anchor is the media anchor in a process of its own; nil: it is in this one, if the configuration has one. It stays the caller's.
+	Anchor *Anchor
 	// Services are compiled in; each is asked when an operator has approved it, as any other.
 	Services []*as.Service
 	// Ladders is how many stories of calls and registrations are kept for whoever is logged in to the page; 0: none, and nothing is paid for them.
@@ -142,7 +144,7 @@ func New(o Options) (*Node, error) {
 	n.Core, err = Assemble(World{HTTPS: httpsOrigin(c, o.Sockets), Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
 		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Tape: n.tape, Mode: o.Mode, Node: c.Node.Number,
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
-		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, CS: c.CS, ListenMedia: listenMedia, Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
+		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, CS: c.CS, ListenMedia: listenMedia, Iq: o.Anchor.iq(), Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
 		Drop:         o.Sockets.dropper(),
 		Digest:       DigestAlgorithms(c),
 		Approvers:    c.Approvers(),
@@ -150,6 +152,9 @@ func New(o Options) (*Node, error) {
 		RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt})
 	if err != nil {
 		return nil, errors.Join(err, n.closeDecisions())
+	}
+	if n.PCSCF != nil && o.Anchor != nil {
+		o.Anchor.plug(n.PCSCF, n.Gate)
 	}
 	if n.Services != nil {
 		n.openISC()

@@ -67,6 +67,8 @@ type cli struct {
 
 	Bench benchCmd `cmd:"" help:"Load: many UEs that register, call and send messages, against any IMS, from outside."`
 
+	Media mediaCmd `cmd:"" hidden:"" help:"The process of a node's media anchor: imsafe run starts it."`
+
 	Version versionCmd `cmd:"" help:"What was built, from what."`
 
 	JSON bool `name:"json" help:"Print JSON for machines instead of text for people." short:"j"`

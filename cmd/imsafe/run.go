@@ -133,7 +133,12 @@ func runNode(a *app, c *config.Config, log *slog.Logger, page *livePage, service
 	if err != nil {
 		return err
 	}
-	n, err := node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
+	anchor, err := a.anchor(c, clock, log)
+	if err != nil {
+		return err
+	}
+	defer anchor.Close()
+	n, err := node.New(node.Options{Config: c, Anchor: anchor, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring, Reload: load,
 		Certificate: certificate, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services, Page: page, PageCode: page.Login.Code,
 		Ladders: c.Page.Ladders})
 	if err != nil {

@@ -4,6 +4,21 @@ import "runtime/debug"
 
 type versionCmd struct{}
 
+// build is from what this program was built, by which another process of it is known.
+func build() string {
+	info, known := debug.ReadBuildInfo()
+	if !known {
+		return "unknown"
+	}
+	text := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" || s.Key == "vcs.modified" {
+			text += " " + s.Value
+		}
+	}
+	return text
+}
+
 // Run prints what the program was built from.
 func (*versionCmd) Run(a *app) error {
 	info, known := debug.ReadBuildInfo()
