@@ -378,6 +378,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.refusals.Flush()
 	err = errors.Join(err, n.closeDecisions())
+	if n.o.Anchor != nil {
+		n.o.Anchor.plug(nil, nil) // whoever was told is about to end
+	}
 	n.Close()
 	n.o.Sockets.XFRM.Close()
 	err = errors.Join(err, n.o.Sockets.Drop.Close())

@@ -170,14 +170,14 @@ func (o *outliving) connects(from, to *phone, name string) *talking {
 	return c
 }
 
-// hear waits until both ends of a call have heard each other for a second more.
+// hear waits until both ends of a call have heard each other for half a second more.
 func (o *outliving) hear(c *talking, when string) {
 	o.t.Helper()
 	for side, ear := range c.ears {
 		before, _ := ear.heard()
 		o.until(fmt.Sprintf("side %d hears %.0f Hz %s", side, ear.hz, when), func() bool {
 			times, _ := ear.heard()
-			return times >= before+50
+			return times >= before+25
 		})
 	}
 }
@@ -220,7 +220,7 @@ func TestMediaOutlives(t *testing.T) {
 	}
 	o.kill("core")
 	killed := time.Now()
-	for range 3 {
+	for range 4 {
 		o.hear(old, "after the signalling was killed")
 	}
 	for side, ear := range old.ears {

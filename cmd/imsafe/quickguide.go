@@ -133,7 +133,7 @@ func unit(v *quickstartCmd, c *config.Config) string {
 	} else {
 		fmt.Fprintf(&b, "ReadWritePaths=%s\n", c.Node.DataDir)
 	}
-	b.WriteString("NoNewPrivileges=yes\nProtectSystem=strict\nProtectHome=read-only\nPrivateTmp=yes\nLimitCORE=0\nLimitNOFILE=65536\nRestart=on-failure\n\n[Install]\nWantedBy=multi-user.target\n")
+	b.WriteString("NoNewPrivileges=yes\nProtectSystem=strict\nProtectHome=read-only\nPrivateTmp=yes\nLimitCORE=0\nLimitNOFILE=65536\nRestart=on-failure\n# When the node dies, its media anchor goes on with the calls that are up, and is taken over; when it stops, it ends the anchor itself.\nKillMode=process\n\n[Install]\nWantedBy=multi-user.target\n")
 	return b.String()
 }
 

@@ -192,7 +192,7 @@ func TestQuickstart_says_what_others_need(t *testing.T) {
 			"UDP ports 20000 to 29999", "TCP port 8443", "RTP in clear, over their encrypted radio bearer", "imsafe ca new", "cs         IN A     127.0.0.1"}, []string{"5061", "LoadCredential=", "weakening, logged"}},
 		{"telephones that can little", []string{"--volte", "--handset"}, []string{"a weakening, logged"}, []string{"must agree on AES-GCM"}},
 		{"clients over TLS", nil, []string{"_sips._tcp IN SRV   0 0 5061 pcscf", "ca.crt", "CapabilityBoundingSet=\n", "UDP ports 20000 to 29999"}, []string{"p-cscf", "CAP_NET_RAW", "5060", "RTP in clear"}},
-		{"systemd", []string{"--volte", "--tls", "--systemd"}, []string{"LoadCredential=sealing.key:", "LoadCredential=pcscf.key:", "User=imsafe", "CREDENTIALS_DIRECTORY=", "systemctl enable --now imsafe"}, []string{"\nimsafe run"}},
+		{"systemd", []string{"--volte", "--tls", "--systemd"}, []string{"LoadCredential=sealing.key:", "LoadCredential=pcscf.key:", "User=imsafe", "KillMode=process", "CREDENTIALS_DIRECTORY=", "systemctl enable --now imsafe"}, []string{"\nimsafe run"}},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			d := emptyDesk(t)
