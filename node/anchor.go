@@ -131,14 +131,22 @@ func (a *Anchor) plug(push iq.Push, gate *secure.Gate) {
 	a.push.Store(&push)
 }
 
+// maxTries is how often an anchor that has calls is asked whether it lives.
+const maxTries = 3
+
 // adopt takes over the anchor that a node before has left; nil if there is none, or it is another one: that one lets its calls end.
 func (a *Anchor) adopt() (*anchorLink, error) {
+	var client *iqwire.Client
 	conn, pid, err := dialAnchor(a.path)
-	if conn == nil {
-		return nil, err
+	for tries := 1; conn != nil; tries++ {
+		if client, err = iqwire.Dial(conn, a.config()); !errors.Is(err, iqwire.ErrHung) || tries == maxTries {
+			break
+		}
+		conn, pid, err = dialAnchor(a.path) // it has calls: it is given time
 	}
-	client, err := iqwire.Dial(conn, a.config())
 	switch {
+	case conn == nil:
+		return nil, err
 	case errors.Is(err, iqwire.ErrSetup):
 		a.o.Log.Info("a media anchor for another program or configuration lets its calls end", "pid", pid)
 		return nil, nil

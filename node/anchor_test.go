@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"imsafe/config"
+	"imsafe/iface/clientservice"
 	"imsafe/policy"
 	"imsafe/proto/shard"
 	"imsafe/refpoint/iq"
@@ -45,7 +47,7 @@ func TestMain(m *testing.M) {
 
 // anchoring is what anchors of a test are made of: a directory, and who hears of them.
 type anchoring struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	lost chan iq.Session
 }
@@ -53,7 +55,7 @@ type anchoring struct {
 // Lost implements iq.Push.
 func (a *anchoring) Lost(s iq.Session, _ iq.Reason) { a.lost <- s }
 
-func newAnchoring(t *testing.T) *anchoring {
+func newAnchoring(t testing.TB) *anchoring {
 	dir, err := os.MkdirTemp("", "anchor") // a short path: a local socket has room for 107 octets
 	if err != nil {
 		t.Fatal(err)
@@ -250,4 +252,42 @@ func TestAnchor_that_does_not_start(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "addresses, ports") {
 		t.Errorf("an anchor without addresses: %v", err)
 	}
+}
+
+// BenchmarkAnchor is one half of a voice call, set up and taken down, at an anchor in this process and at one in its own: what its P-CSCF waits
+// for, and the medians of the two questions that it waits for.
+func BenchmarkAnchor(b *testing.B) {
+	half := func(b *testing.B, g iq.Gateway) {
+		var reserve, configure []time.Duration
+		for b.Loop() {
+			begun := time.Now()
+			st, err := g.Reserve(0, iqtest.Voice("alice"))
+			reserve = append(reserve, time.Since(begun))
+			for _, side := range []iq.Side{iq.Access, iq.Core} {
+				begun = time.Now()
+				err = errors.Join(err, g.Configure(st.Session, 0, side, 1, iqtest.Peer(9)))
+				configure = append(configure, time.Since(begun))
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			g.Through(st.Session, 0, [2]bool{true, true})
+			g.Confirm(st.Session, 1)
+			g.Release(st.Session)
+		}
+		for name, all := range map[string][]time.Duration{"reserve-us": reserve, "configure-us": configure} {
+			slices.Sort(all)
+			b.ReportMetric(float64(all[len(all)/2].Nanoseconds())/1000, name)
+		}
+	}
+	b.Run("shared", func(b *testing.B) {
+		g, err := clientservice.New(clientservice.Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:13000")}, Ports: 400, Audio: 64, Video: 64},
+			clientservice.Ports{Clock: shard.RealClock(), Random: rand.Reader, Gate: secure.NewGate(nil, nil), Listen: listenMedia, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer g.Close()
+		half(b, g)
+	})
+	b.Run("own", func(b *testing.B) { half(b, newAnchoring(b).open(nil)) })
 }

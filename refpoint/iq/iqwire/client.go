@@ -14,8 +14,8 @@ import (
 // ClientConfig is what a Client is made of.
 type ClientConfig struct {
 	Clock shard.Clock
-	// Limit is how long the anchor may leave a question without an answer: nothing waits longer, and a connection on which it passed is at
-	// its end.
+	// Limit is how long the anchor may leave a question without an answer: nothing waits longer than that and a quarter, and then the
+	// connection is at its end.
 	Limit time.Duration
 	// Epoch tells the sessions of this anchor from those of one before: what is said of those is not said to this one.
 	Epoch uint16
@@ -40,6 +40,7 @@ type Client struct {
 	waiting  map[uint64]chan *message
 	last     uint64
 	since    time.Duration // of the deadline that runs
+	late     bool          // it has passed once
 	sessions map[iq.Session]struct{}
 	err      error // why the connection is at its end
 }
@@ -142,6 +143,7 @@ func (c *Client) heard(m *message) error {
 
 // deadline gives the anchor another while for what it still owes. c.mu is held.
 func (c *Client) deadline() error {
+	c.late = false
 	if len(c.waiting) == 0 {
 		return c.line.conn.SetReadDeadline(time.Time{})
 	}
@@ -149,14 +151,19 @@ func (c *Client) deadline() error {
 	return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.cfg.Limit))
 }
 
-// overdue is ErrHung, unless the deadline that has passed is not the one that runs.
+// overdue is ErrHung, unless the deadline that has passed is not the one that runs. A machine that stood still finds both processes late: the
+// answer gets a quarter of the limit more to come.
 func (c *Client) overdue() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.waiting) == 0 || c.cfg.Clock.Now()-c.since < c.cfg.Limit {
+	switch {
+	case len(c.waiting) == 0, !c.late && c.cfg.Clock.Now()-c.since < c.cfg.Limit:
 		return c.deadline()
+	case c.late:
+		return ErrHung
 	}
-	return ErrHung
+	c.late = true
+	return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.cfg.Limit / 4))
 }
 
 // fail ends the connection, once, and lets nobody wait.
