@@ -94,7 +94,7 @@ var explained = map[Code]Explained{
 	PortFree: {"The ports are free, or held by the node that runs.",
 		"the node does not start while another program has its port, and one that does not listen serves nobody", "`ss -tulpn` shows who has it: stop that program, or take another port",
 		"A distribution's Kamailio, Asterisk or strongSwan (UDP 4500) likes to start by itself."},
-	MediaPorts: {"The ports for media are free, or held by the calls of the node that runs.",
+	MediaPorts: {"The ports for media are free, or held by the calls of the node that runs, or of one that died and whose media anchor goes on.",
 		"a call needs eight of them; where none is left it is refused, or in an emergency goes without the anchor", "`ss -ulpn` shows who has them: stop that program, or begin elsewhere with listen in [cs]",
 		"The firewall in front of this machine must let the whole range through, from and to clients."},
 	CertFile: {"The certificate of the P-CSCF can be read, and its key belongs to it.",

@@ -152,6 +152,16 @@ func TestAnchor_confined(t *testing.T) {
 			t.Errorf("%q is not in its status: %s", line, status)
 		}
 	}
+	limits, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pidOf(x)), "limits"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []string{"Max file size", "Max core file size"} {
+		_, line, _ := strings.Cut(string(limits), limit)
+		if values := strings.Fields(line); len(values) < 2 || values[0] != "0" || values[1] != "0" {
+			t.Errorf("%s: %v", limit, values[:2])
+		}
+	}
 	if held, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pidOf(x)), "fd")); err == nil && os.Geteuid() != 0 {
 		t.Errorf("everybody of the same user sees its %d descriptors", len(held))
 	}

@@ -48,7 +48,7 @@ func startAnchor(path string, c Command) (*anchorProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := &exec.Cmd{Path: c.Path, Args: c.Args, Env: c.Env, Stderr: stderr, ExtraFiles: []*os.File{listener}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	cmd := &exec.Cmd{Path: c.Path, Args: c.Args, Env: c.Env, Dir: "/", Stderr: stderr, ExtraFiles: []*os.File{listener}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
 	err = startConfined(cmd)
 	_ = stderr.Close()
 	if err != nil {

@@ -63,14 +63,16 @@ func ServeAnchor(ctx context.Context, ln *net.UnixListener, clock shard.Clock, r
 	return err
 }
 
-// shieldAnchor keeps the memory of the process, where the keys are, from everybody: no core dump, nobody of the same user may look into it. And the
-// socket is the process's own, so that the kernel says so to whoever connects.
+// shieldAnchor keeps the memory of the process, where the keys are, from everybody: nothing of it comes onto a disk, nobody of the same user may look
+// into it. And the socket is the process's own, so that the kernel says so to whoever connects.
 func shieldAnchor(ln *net.UnixListener) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("node: the media anchor's memory: %w", err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("node: the media anchor's memory: %w", err)
+	for _, what := range []int{unix.RLIMIT_CORE, unix.RLIMIT_FSIZE} { // neither a core nor any other file gets an octet
+		if err := unix.Setrlimit(what, &unix.Rlimit{}); err != nil {
+			return fmt.Errorf("node: the media anchor's memory: %w", err)
+		}
 	}
 	raw, err := ln.SyscallConn()
 	if err != nil {
