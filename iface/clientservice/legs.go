@@ -160,7 +160,7 @@ func (g *Gateway) configure(id iq.Session, number int, side iq.Side, b iq.Branch
 	e := st.ends[side]
 	if before != nil && before.end == e && same(&before.remote, &r) {
 		if side == iq.Core {
-			st.core.Store(before)
+			st.hear(side, before)
 		}
 		before.retype(r.Types)
 		return nil, nil
@@ -183,12 +183,10 @@ func (g *Gateway) configure(id iq.Session, number int, side iq.Side, b iq.Branch
 	if before != nil {
 		ended = append(ended, before)
 	}
-	if side == iq.Access {
-		st.access.Store(f)
-	} else {
+	if side == iq.Core {
 		st.branches[b] = f
-		st.core.Store(f)
 	}
+	st.hear(side, f)
 	return append(ended, st.left()...), nil
 }
 

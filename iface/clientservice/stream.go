@@ -37,21 +37,46 @@ func (s *session) silent(now, limit time.Duration) bool {
 }
 
 // stream is one medium: an end on each side, and of each the far end that is heard.
+//
+// What each packet asks stands in front, in one line of the processor's cache: where it goes to is found out when a far end is told, not for each packet.
 type stream struct {
-	g       *Gateway
-	session *session
-	number  int
-	kind    string
-	ends    [2]*end
-	old     []*end // renewed, and still in use
+	g      *Gateway
+	heard  atomic.Uint64
+	open   [2]atomic.Bool              // what comes from that side may pass
+	linked atomic.Pointer[stream]      // of core, if that is a session of ours
+	voice  atomic.Pointer[rtpport.Leg] // of access
+	access atomic.Pointer[far]         // the client
+	core   atomic.Pointer[far]         // the branch that is heard
 
-	open     [2]atomic.Bool      // what comes from that side may pass
-	access   atomic.Pointer[far] // the client
-	core     atomic.Pointer[far] // the branch that is heard
+	session  *session
+	number   int
+	kind     string
+	ends     [2]*end
+	old      []*end // renewed, and still in use
 	branches map[iq.Branch]*far
-	heard    atomic.Uint64
 	orphan   atomic.Bool // its P-CSCF has died
 	gone     atomic.Bool // and one of its ends has said that it leaves
+	_        [48]byte    // a multiple of a line
+}
+
+// hear puts a far end, or none, in the place of another. Where a packet finds the one of before beside the new one, it goes the way of either. g.mu is held,
+// but where nobody can find the stream any more.
+func (st *stream) hear(side iq.Side, f *far) {
+	if side == iq.Access {
+		var leg *rtpport.Leg
+		if f != nil && f.legs != nil {
+			leg = f.media
+		}
+		st.voice.Store(leg)
+		st.access.Store(f)
+		return
+	}
+	var link *stream
+	if f != nil {
+		link = f.link
+	}
+	st.linked.Store(link)
+	st.core.Store(f)
 }
 
 // end is the anchor's end on one side.
@@ -133,20 +158,22 @@ func (st *stream) fromAccess(b []byte, control bool) {
 		st.g.counters.Gated.Add(1)
 		return
 	}
-	switch to := st.core.Load(); {
-	case to == nil:
-		st.g.counters.Gated.Add(1)
-	case to.link != nil:
-		to.link.fromLink(st, b, control)
-	default:
-		st.g.counters.Relayed.Add(1)
-		to.forward(b, control)
+	if link := st.linked.Load(); link != nil {
+		link.fromLink(st, b, control)
+		return
 	}
+	to := st.core.Load()
+	if to == nil || to.link != nil {
+		st.g.counters.Gated.Add(1)
+		return
+	}
+	st.g.counters.Relayed.Add(1)
+	to.forward(b, control)
 }
 
 // fromLink takes a packet of the client of another session, which has to be the one that this session's far end is.
 func (st *stream) fromLink(from *stream, b []byte, control bool) {
-	if f := st.core.Load(); f == nil || f.link != from {
+	if st.linked.Load() != from {
 		st.g.counters.Gated.Add(1)
 		return
 	}
@@ -167,13 +194,18 @@ func (st *stream) fromCore(l *legs, b []byte, control bool) {
 
 func (st *stream) toAccess(b []byte, control bool) {
 	st.heard.Add(1)
-	to := st.access.Load()
-	if to == nil || !control && !st.open[iq.Core].Load() {
+	switch to := st.voice.Load(); {
+	case to == nil || !control && !st.open[iq.Core].Load():
 		st.g.counters.Gated.Add(1)
-		return
+	case control:
+		st.g.counters.Relayed.Add(1)
+		if f := st.access.Load(); f != nil {
+			f.forward(b, true)
+		}
+	default:
+		st.g.counters.Relayed.Add(1)
+		_ = to.Forward(b, false) // as far.forward
 	}
-	st.g.counters.Relayed.Add(1)
-	to.forward(b, control)
 }
 
 // confirm drops all branches but one and returns what is to be closed. g.mu is held.
@@ -185,7 +217,7 @@ func (st *stream) confirm(b iq.Branch) (ended []*far) {
 		}
 	}
 	if f := st.branches[b]; f != nil {
-		st.core.Store(f)
+		st.hear(iq.Core, f)
 	}
 	return ended
 }
@@ -198,10 +230,12 @@ func (st *stream) close() {
 	for _, f := range st.branches {
 		f.close()
 	}
-	if f := st.access.Swap(nil); f != nil {
-		f.close()
+	client := st.access.Load()
+	st.hear(iq.Access, nil)
+	if client != nil {
+		client.close()
 	}
-	st.core.Store(nil)
+	st.hear(iq.Core, nil)
 	for _, e := range append(st.old, st.ends[:]...) {
 		e.close()
 	}
