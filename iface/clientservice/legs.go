@@ -41,7 +41,7 @@ func (e *end) leg(l *legs, p *rtpport.Port, control bool) (*rtpport.Leg, error) 
 		relay = func(b []byte, control bool) { e.stream.fromCore(l, b, control) }
 	}
 	refusals := &refusals{g: e.g}
-	leg, err := rtpport.New(rtpport.Config{Send: p.Send, Local: p.Local(), Clock: e.g.ports.Clock, Rand: e.g.ports.Random, Certificate: e.certificate,
+	leg, err := rtpport.New(rtpport.Config{Port: p, Clock: e.g.ports.Clock, Rand: e.g.ports.Random, Certificate: e.certificate,
 		Relay: relay, AllowPlain: true, AllowSDES: true, // whether they may, configure has decided by the far end
 		ControlOnly: control, Rate: e.g.rateOf(e.stream.kind), Refuse: refusals.refuse, Handshake: handshake})
 	if err == nil {

@@ -21,7 +21,7 @@ func keyedLeg(tb testing.TB, p Profile) (*Leg, *loop) {
 	e := newEnd(tb, newNetwork().listen(alice), func(c *Config) { c.Receive = func(*Frame) {} })
 	tb.Cleanup(e.Close)
 	wire := &loop{}
-	e.in = wire
+	e.wire = wire
 	g := agreed(e, sdp.DTLSClient)
 	if err := e.Start(g); err != nil {
 		tb.Fatal(err)

@@ -63,7 +63,7 @@ func (l *Leg) handshake(ctx context.Context) error {
 	d.mu.Lock()
 	d.open, d.ended, d.ctx, d.cancel = true, make(chan result, maxParallel), actx, cancel
 	d.mu.Unlock()
-	if l.closed.is() { // before there was something to cancel
+	if l.state.is(closed) { // before there was something to cancel
 		cancel()
 	}
 	kept := l.listen()
@@ -89,7 +89,7 @@ func (l *Leg) handshake(ctx context.Context) error {
 	d.conn = won.conn
 	d.mu.Unlock()
 	d.wg.Go(func() { l.drain(won.conn) })
-	if l.closed.is() {
+	if l.state.is(closed) {
 		_ = won.conn.Close() // Close came before conn was known to it
 	}
 	return nil
@@ -98,7 +98,7 @@ func (l *Leg) handshake(ctx context.Context) error {
 // asClient says hello again with a fresh random when an attempt leads to nothing.
 func (l *Leg) asClient(ctx context.Context) (result, error) {
 	var last error
-	if l.ice.on { // nothing goes to an address that has shown nothing
+	if l.state.is(byICE) { // nothing goes to an address that has shown nothing
 		select {
 		case <-l.ice.shown:
 		case <-ctx.Done():
@@ -380,8 +380,7 @@ func (l *Leg) key(conn *dtls.Conn) error {
 	if err := l.use(profile, c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt); err != nil {
 		return fmt.Errorf("%w: keys: %w", ErrHandshake, err)
 	}
-	l.rx.accept()
-	l.ready.set()
+	l.allow()
 	return nil
 }
 

@@ -27,7 +27,6 @@ var checks = Rate{Packets: 50}
 
 // ice is the state of a leg. All but the atomics are the reader's.
 type ice struct {
-	on     bool
 	chosen bool                           // the peer has nominated a path
 	path   atomic.Pointer[netip.AddrPort] // where the peer is; nil before its first check
 	heard  atomic.Int64                   // when it last said something authentic, on Config.Clock
@@ -45,21 +44,23 @@ type checked struct {
 
 // UseICE lets the peer choose its path by checks. Before Start.
 func (l *Leg) UseICE(c ICE) {
-	l.ice.on = true
+	l.state.set(byICE)
 	l.ice.checked = &checked{username: []byte(c.Ufrag + ":" + c.Remote), key: stun.NewShortTermIntegrity(c.Password), shown: make(chan struct{})}
 }
 
 // address is where the peer is: where its description says, or with ICE where it has shown that it receives.
 func (l *Leg) address() netip.AddrPort {
-	if p := l.ice.path.Load(); p != nil {
-		return *p
+	if l.state.is(byICE) {
+		if p := l.ice.path.Load(); p != nil {
+			return *p
+		}
 	}
 	return l.remote
 }
 
 // consents reports whether the peer may be sent media. Without ICE its description says so.
 func (l *Leg) consents() bool {
-	if !l.ice.on {
+	if !l.state.is(byICE) {
 		return true
 	}
 	return l.ice.path.Load() != nil && l.cfg.Clock.Now()-time.Duration(l.ice.heard.Load()) <= consentFor
@@ -67,7 +68,7 @@ func (l *Leg) consents() bool {
 
 // authentic notes that the peer has said something that only it can say.
 func (l *Leg) authentic(now time.Duration) {
-	if l.ice.on {
+	if l.state.is(byICE) {
 		l.ice.heard.Store(int64(now))
 	}
 }
@@ -75,7 +76,7 @@ func (l *Leg) authentic(now time.Duration) {
 // stun takes a connectivity check. Its form and the name it gives are compared before its tag is computed, and it changes nothing before that fits.
 func (l *Leg) stun(b []byte, from netip.AddrPort) {
 	i := &l.ice
-	if !i.on || !stun.IsMessage(b) || !i.spent.take(&checks, l.cfg.Clock, len(b)) {
+	if !l.state.is(byICE) || !stun.IsMessage(b) || !i.spent.take(&checks, l.cfg.Clock.Now(), len(b)) {
 		l.counters.drop(DropSTUN)
 		return
 	}
@@ -116,7 +117,7 @@ func (l *Leg) acknowledge(m *stun.Message, to netip.AddrPort) {
 	mapped := stun.XORMappedAddress{IP: net.IP(to.Addr().AsSlice()), Port: int(to.Port())}
 	err := l.ice.out.Build(stun.NewTransactionIDSetter(m.TransactionID), stun.BindingSuccess, &mapped, l.ice.key, stun.Fingerprint)
 	if err == nil {
-		err = l.in.write(l.ice.out.Raw, to)
+		err = l.wire.write(l.ice.out.Raw, to)
 	}
 	if err != nil {
 		l.counters.SendErrors.Add(1)

@@ -49,7 +49,7 @@ func TestICE(t *testing.T) {
 	if err := leg.Start(sdp.Agreed{Keying: sdp.PlainRTP, Accept: []sdp.Codec{sdp.PCMA()}, RecvPT: 8, Send: true, Receive: true, Remote: there}); err != nil {
 		t.Fatal(err)
 	}
-	<-leg.hearing.c
+	<-leg.when.hearing
 	say := func(want error) {
 		t.Helper()
 		if err := leg.Forward(packet(1, uint16(len(sent)+int(leg.Counters().Dropped(DropConsent))), make([]byte, 20)), false); !errors.Is(err, want) {

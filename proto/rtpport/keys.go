@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/pion/srtp/v3"
-	"github.com/pion/transport/v5/replaydetector"
 
 	"imsafe/proto/sdp"
 )
@@ -40,7 +39,7 @@ func profileOf(s sdp.Suite) Profile {
 func (l *Leg) use(profile Profile, localKey, localSalt, remoteKey, remoteSalt []byte) error {
 	// The module's default is no replay protection at all.
 	in, err := srtp.CreateContext(remoteKey, remoteSalt, profile.srtp(),
-		srtp.SRTPReplayDetectorFactory(l.window(maxIndex)), srtp.SRTCPReplayDetectorFactory(l.window(maxControlIndex)))
+		srtp.SRTPReplayDetectorFactory(l.replays(maxIndex)), srtp.SRTCPReplayDetectorFactory(l.replays(maxControlIndex)))
 	if err != nil {
 		return err
 	}
@@ -48,7 +47,7 @@ func (l *Leg) use(profile Profile, localKey, localSalt, remoteKey, remoteSalt []
 	if err != nil {
 		return err
 	}
-	l.rx.srtp, l.rx.tag = in, profile.tag()
+	l.rx.srtp, l.rx.tag = in, int32(profile.tag())
 	l.tx.secure(out)
 	l.profile.Store(uint32(profile))
 	if l.cfg.Secured != nil {
@@ -70,34 +69,3 @@ const (
 	maxIndex        = 1<<48 - 1
 	maxControlIndex = 1<<31 - 1
 )
-
-// window makes the replay windows of one key, one for each source (RFC 3711 3.3.2).
-func (l *Leg) window(highest uint64) func() replaydetector.ReplayDetector {
-	return func() replaydetector.ReplayDetector {
-		inner := replaydetector.New(l.cfg.ReplayWindow, highest)
-		accepter, ok := inner.(replaydetector.CheckAccepter)
-		if l.cfg.Refuse == nil || !ok {
-			return inner
-		}
-		return &window{inner, accepter, l}
-	}
-}
-
-// window asks the owner of the leg about replays. What it says matters in a laboratory only: see Config.Refuse.
-type window struct {
-	replaydetector.ReplayDetector
-	inner replaydetector.CheckAccepter
-	l     *Leg
-}
-
-// CheckSeq implements replaydetector.CheckAccepter. The leg counts the drop, when it hears of it.
-func (w *window) CheckSeq(seq uint64) replaydetector.Token {
-	t := w.inner.CheckSeq(seq)
-	if !t.Passed() && !w.l.cfg.Refuse(DropReplay) {
-		return replaydetector.Passed(seq)
-	}
-	return t
-}
-
-// Accept implements replaydetector.CheckAccepter.
-func (w *window) Accept(t replaydetector.Token) bool { return w.inner.Accept(t) }

@@ -63,7 +63,7 @@ func (p *pipe) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // WriteTo sends to the agreed address, whatever it is asked.
 func (p *pipe) WriteTo(b []byte, _ net.Addr) (int, error) {
-	if err := p.l.in.write(b, p.l.address()); err != nil {
+	if err := p.l.wire.write(b, p.l.address()); err != nil {
 		return 0, err
 	}
 	return len(b), nil

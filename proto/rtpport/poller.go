@@ -58,14 +58,13 @@ func (p *Poller) NewPort(conn net.PacketConn) (*Port, error) {
 	if !ok || len(p.threads) == 0 {
 		return nil, ErrUnpollable
 	}
-	d, err := newDescriptor(u)
-	if err != nil {
+	port := &Port{local: addrPort(u.LocalAddr())}
+	if err := port.descriptor.share(u); err != nil {
 		return nil, err
 	}
-	port := &Port{wire: d, descriptor: d, local: addrPort(u.LocalAddr())}
 	port.thread = p.threads[int(p.next.Add(1))%len(p.threads)]
 	if err := port.thread.add(port); err != nil {
-		_ = d.close() // its error matters less
+		_ = port.descriptor.close() // its error matters less
 		return nil, err
 	}
 	_ = u.Close() // the socket lives on in the descriptor, and Go's run time hears no more of it

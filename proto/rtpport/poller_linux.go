@@ -26,7 +26,7 @@ type thread struct {
 	events [together]unix.EpollEvent
 	in     [together]arrived
 	out    *outbox
-	plain  []byte // where packets are opened
+	room   *room
 
 	gathering bool
 	began     time.Time           // when it last woke
@@ -50,7 +50,7 @@ type arrived struct {
 const skew = 128
 
 func newThread(c *PollerConfig) (_ *thread, err error) {
-	t := &thread{epoll: -1, wake: -1, failed: c.Failed, out: &outbox{unsent: c.Unsent}, plain: make([]byte, 0, maxPacket), pause: sleep}
+	t := &thread{epoll: -1, wake: -1, failed: c.Failed, out: &outbox{unsent: c.Unsent}, room: newRoom(), pause: sleep}
 	if t.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err == nil {
 		t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	}
@@ -66,7 +66,7 @@ func newThread(c *PollerConfig) (_ *thread, err error) {
 
 // add lets the thread read a port, which nobody else uses yet.
 func (t *thread) add(p *Port) error {
-	fd := p.descriptor.number
+	fd := int(p.descriptor.number)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for fd >= len(t.ports) {
@@ -76,7 +76,7 @@ func (t *thread) add(p *Port) error {
 		return fmt.Errorf("rtpport: epoll: %w", err)
 	}
 	t.ports[fd] = p
-	p.plain, p.descriptor.out = t.plain, t.out
+	p.room, p.descriptor.out = t.room, t.out
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (t *thread) add(p *Port) error {
 func (t *thread) remove(p *Port) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fd := p.descriptor.number; fd < len(t.ports) && t.ports[fd] == p {
+	if fd := int(p.descriptor.number); fd < len(t.ports) && t.ports[fd] == p {
 		t.ports[fd] = nil
 		_ = unix.EpollCtl(t.epoll, unix.EPOLL_CTL_DEL, fd, nil) // nothing is left to do about its error
 	}
@@ -169,9 +169,7 @@ func (t *thread) fetch(n int) {
 	for i := range n {
 		t.in[i].leg = nil
 		if p := t.in[i].port; p != nil {
-			if legs := p.legs.Load(); legs != nil {
-				t.in[i].leg = legs.first
-			}
+			t.in[i].leg = p.only.Load()
 		}
 	}
 	for i := range n {
@@ -233,35 +231,37 @@ func sleep(d time.Duration) {
 // descriptor is a socket that is no part of the run time's poller: that would be woken for each packet as well. It neither waits nor allocates.
 type descriptor struct {
 	mu     sync.RWMutex // held while fd is in use: once it is closed its number may be another socket's
-	fd     int          // -1: closed
-	number int          // what fd is until then
+	fd     int32        // -1: closed
+	number int32        // what fd is until then
 	v6     bool
 	out    *outbox
 }
 
-// newDescriptor shares the socket of u, which may be closed then.
-func newDescriptor(u *net.UDPConn) (*descriptor, error) {
+// share uses the socket of u, which may be closed then.
+func (d *descriptor) share(u *net.UDPConn) error {
 	raw, err := u.SyscallConn()
 	if err != nil {
-		return nil, ErrUnpollable
+		return ErrUnpollable
 	}
-	d := &descriptor{fd: -1}
+	d.fd = -1
 	var failed error
 	err = raw.Control(func(fd uintptr) {
 		var sa unix.Sockaddr
 		if sa, failed = unix.Getsockname(int(fd)); failed == nil {
 			_, d.v6 = sa.(*unix.SockaddrInet6)
-			d.fd, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+			var n int
+			n, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+			d.fd = int32(n)
 		}
 	})
 	if err == nil {
 		err = failed
 	}
 	if err != nil {
-		return nil, fmt.Errorf("rtpport: socket: %w", err)
+		return fmt.Errorf("rtpport: socket: %w", err)
 	}
 	d.number = d.fd
-	return d, nil
+	return nil
 }
 
 func (d *descriptor) read(b []byte) (int, netip.AddrPort, error) {
@@ -317,7 +317,7 @@ func (d *descriptor) close() error {
 	defer d.mu.Unlock()
 	fd := d.fd
 	d.fd = -1
-	return unix.Close(fd)
+	return unix.Close(int(fd))
 }
 
 // peerOf reads a socket address of the kernel. A description names no zone, so one that has one is nobody's that was agreed on.

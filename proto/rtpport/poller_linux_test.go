@@ -44,7 +44,7 @@ func listens(t testing.TB, p *Port, remote netip.AddrPort, relay func(b []byte, 
 	t.Helper()
 	e := newEnd(t, nil, func(c *Config) {
 		c.Conn, c.Receive = nil, nil
-		c.Send, c.Local, c.Relay, c.AllowPlain = p.Send, p.Local(), relay, true
+		c.Port, c.Relay, c.AllowPlain = p, relay, true
 	})
 	p.Add(e.Leg)
 	a := sdp.Agreed{Keying: sdp.PlainRTP, RecvPT: 8, Send: true, Receive: true, Remote: remote, RTCPMux: true}

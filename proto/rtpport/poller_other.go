@@ -10,11 +10,11 @@ type (
 	descriptor struct{ udpSocket }
 )
 
-func newThread(*PollerConfig) (*thread, error)        { return nil, ErrUnpollable }
-func newDescriptor(*net.UDPConn) (*descriptor, error) { return nil, ErrUnpollable }
-func (*thread) add(*Port) error                       { return ErrUnpollable }
-func (*thread) remove(*Port)                          {}
-func (*thread) run()                                  {}
-func (*thread) stop()                                 {}
-func (*thread) close()                                {}
-func (*descriptor) close() error                      { return nil }
+func newThread(*PollerConfig) (*thread, error) { return nil, ErrUnpollable }
+func (*descriptor) share(*net.UDPConn) error   { return ErrUnpollable }
+func (*thread) add(*Port) error                { return ErrUnpollable }
+func (*thread) remove(*Port)                   {}
+func (*thread) run()                           {}
+func (*thread) stop()                          {}
+func (*thread) close()                         {}
+func (*descriptor) close() error               { return nil }

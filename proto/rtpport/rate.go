@@ -1,10 +1,6 @@
 package rtpport
 
-import (
-	"time"
-
-	"imsafe/proto/shard"
-)
+import "time"
 
 // Rate is a bound on packets and octets in a second. Of each, what a second allows may come at once.
 type Rate struct {
@@ -16,11 +12,10 @@ type Rate struct {
 type spent struct{ packets, octets time.Duration }
 
 // take takes one packet of n octets, and reports whether it was there. What is refused costs nothing.
-func (s *spent) take(r *Rate, clock shard.Clock, n int) bool {
+func (s *spent) take(r *Rate, now time.Duration, n int) bool {
 	if r.Packets == 0 {
 		return true
 	}
-	now := clock.Now()
 	packets := max(s.packets, now) + time.Second/time.Duration(r.Packets)
 	octets := s.octets
 	if r.Octets > 0 {

@@ -12,39 +12,39 @@ import (
 	"github.com/pion/srtp/v3"
 
 	"imsafe/proto/sdp"
+	"imsafe/proto/shard"
 )
 
 // maxSources is how many SSRCs one peer may use on a leg. One is normal, a second appears after a transfer; the bound
 // keeps an authenticated peer from filling memory with made-up sources.
 const maxSources = 4
 
-// receiver is the receiving half. It belongs to Run's goroutine; the handshake fills it before ready is closed.
+// receiver is the receiving half. It belongs to Run's goroutine; the handshake fills it before the leg is ready. In front what each packet asks.
 type receiver struct {
-	srtp    *srtp.Context    // nil on a plain leg
-	types   [2]atomic.Uint64 // payload types agreed
-	tag     int              // octets of tag of the profile
+	types [2]atomic.Uint64 // payload types agreed
+	clock shard.Clock
+	bound Rate  // Config.Rate
+	spent spent // of it
+	relay func(packet []byte, control bool)
+	room  *room         // of whoever reads the port, or the leg's own
+	srtp  *srtp.Context // nil on a plain leg
+	tag   int32         // octets of tag of the profile
+	known int32         // how many sources there were
+	ssrcs [maxSources]uint32
+
+	frame Frame
+	mu    sync.Mutex // guards what reports read: srcs, and how many there are. Only Run's goroutine adds to them
+	srcs  [maxSources]source
+}
+
+// room is where packets are opened, and what their headers are read into. Who reads has one for all its packets.
+type room struct {
+	plain   []byte
 	header  rtp.Header
 	control rtcp.Header
-	plain   []byte
-	frame   Frame
-
-	mu   sync.Mutex // guards what reports read: the contents of srcs. Only Run's goroutine adds to it
-	srcs []source
-	few  [maxSources]source // its room
 }
 
-// accept makes room for packets, when there are keys.
-func (r *receiver) accept() {
-	r.srcs = r.few[:0]
-}
-
-// room is where packets are opened: that of whoever reads the port, or the leg's own.
-func (r *receiver) room() []byte {
-	if r.plain == nil {
-		r.plain = make([]byte, 0, maxPacket)
-	}
-	return r.plain
-}
+func newRoom() *room { return &room{plain: make([]byte, 0, maxPacket)} }
 
 // expect takes down which payload types were agreed on.
 func (r *receiver) expect(a *sdp.Agreed) {
@@ -71,7 +71,7 @@ func (l *Leg) Types(t [2]uint64) {
 const rtpHeader = 12
 
 // rtp takes a packet from the agreed address. What can be refused by reading is refused before the cipher runs.
-func (l *Leg) rtp(b []byte) {
+func (l *Leg) rtp(b []byte, now time.Duration) {
 	r := &l.rx
 	if len(b) < rtpHeader {
 		l.counters.drop(DropShort)
@@ -83,31 +83,32 @@ func (l *Leg) rtp(b []byte) {
 	}
 	ssrc := binary.BigEndian.Uint32(b[8:])
 	at := r.find(ssrc)
-	if at < 0 && len(r.srcs) == maxSources {
+	if at < 0 && r.known == maxSources {
 		l.counters.drop(DropSSRC)
 		return
 	}
 	if r.srtp != nil {
-		out, err := r.srtp.DecryptRTP(r.room(), b, &r.header)
+		out, err := r.srtp.DecryptRTP(r.space().plain, b, &r.room.header)
 		if err != nil {
 			if !l.unverified(err, b) {
 				return
 			}
-			out = b[:len(b)-r.tag]
+			out = b[:len(b)-int(r.tag)]
 		}
 		b = out
 	}
-	n, err := r.header.Unmarshal(b)
+	h := &r.space().header
+	n, err := h.Unmarshal(b)
 	if err != nil {
 		l.counters.drop(DropMalformed)
 		return
 	}
-	if l.cfg.Relay != nil {
-		l.relay(at, ssrc, b)
+	if r.relay != nil {
+		l.relay(at, ssrc, b, now)
 		return
 	}
 	payload := b[n:]
-	if r.header.Padding {
+	if h.Padding {
 		if len(payload) == 0 || int(payload[len(payload)-1]) > len(payload) {
 			l.counters.drop(DropMalformed)
 			return
@@ -115,28 +116,43 @@ func (l *Leg) rtp(b []byte) {
 		payload = payload[:len(payload)-int(payload[len(payload)-1])]
 	}
 	// From here on the packet is known to be the peer's.
-	r.note(at, ssrc, l.cfg.Clock.Now())
+	r.note(at, h, now)
 	l.counters.PacketsIn.Add(1)
 	l.counters.OctetsIn.Add(uint64(len(payload)))
-	if l.deaf.Load() {
+	if l.state.is(deaf) {
 		l.counters.drop(DropHold)
 		return
 	}
-	r.frame = Frame{
-		PayloadType: r.header.PayloadType, Marker: r.header.Marker, Sequence: r.header.SequenceNumber,
-		Timestamp: r.header.Timestamp, SSRC: ssrc, Payload: payload,
-	}
+	r.frame = Frame{PayloadType: h.PayloadType, Marker: h.Marker, Sequence: h.SequenceNumber, Timestamp: h.Timestamp, SSRC: ssrc, Payload: payload}
 	l.cfg.Receive(&r.frame)
 }
 
-func (r *receiver) note(at int, ssrc uint32, now time.Duration) {
+// space is the room; the leg's own, if it reads for itself.
+func (r *receiver) space() *room {
+	if r.room == nil {
+		r.room = newRoom()
+	}
+	return r.room
+}
+
+// note takes down what reports tell of a packet.
+func (r *receiver) note(at int, h *rtp.Header, now time.Duration) {
+	if at < 0 {
+		at = r.meet(h.SSRC)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at < 0 {
-		at = len(r.srcs)
-		r.srcs = append(r.srcs, source{ssrc: ssrc})
-	}
-	r.srcs[at].received(r.header.SequenceNumber, r.header.Timestamp, now)
+	r.srcs[at].received(h.SequenceNumber, h.Timestamp, now)
+}
+
+// meet takes a new source down, for which there is room.
+func (r *receiver) meet(ssrc uint32) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := int(r.known)
+	r.ssrcs[at], r.srcs[at].ssrc = ssrc, ssrc
+	r.known++
+	return at
 }
 
 // blocks makes the report about each source and notes what is missing in all.
@@ -144,9 +160,9 @@ func (l *Leg) blocks(now time.Duration) []rtcp.ReceptionReport {
 	r := &l.rx
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := make([]rtcp.ReceptionReport, len(r.srcs))
+	list := make([]rtcp.ReceptionReport, r.known)
 	lost := uint64(0)
-	for i := range r.srcs {
+	for i := range list {
 		list[i] = r.srcs[i].block(now)
 		lost += uint64(list[i].TotalLost)
 	}
@@ -155,8 +171,8 @@ func (l *Leg) blocks(now time.Duration) []rtcp.ReceptionReport {
 }
 
 func (r *receiver) find(ssrc uint32) int {
-	for i := range r.srcs {
-		if r.srcs[i].ssrc == ssrc {
+	for i, known := range r.ssrcs[:r.known] {
+		if known == ssrc {
 			return i
 		}
 	}
@@ -171,7 +187,7 @@ func (l *Leg) unverified(err error, b []byte) bool {
 		l.counters.drop(why)
 		return false
 	}
-	return !l.refuses(why) && len(b) >= rtpHeader+l.rx.tag
+	return !l.refuses(why) && len(b) >= rtpHeader+int(l.rx.tag)
 }
 
 // reason sorts the module's errors. Anything that is not a wrong tag or a short packet is a replay: the module
@@ -193,22 +209,22 @@ func isReplay(err error) bool {
 }
 
 // rtcp takes a control packet from the agreed address.
-func (l *Leg) rtcp(b []byte) {
+func (l *Leg) rtcp(b []byte, now time.Duration) {
 	r := &l.rx
 	if len(b) < 8 {
 		l.counters.drop(DropShort)
 		return
 	}
 	if r.srtp != nil {
-		out, err := r.srtp.DecryptRTCP(r.room(), b, &r.control)
+		out, err := r.srtp.DecryptRTCP(r.space().plain, b, &r.room.control)
 		if err != nil {
 			l.counters.drop(reason(err))
 			return
 		}
 		b = out
 	}
-	if l.cfg.Relay != nil {
-		l.relayControl(b)
+	if r.relay != nil {
+		l.relayControl(b, now)
 		return
 	}
 	packets, err := rtcp.Unmarshal(b)
@@ -220,7 +236,7 @@ func (l *Leg) rtcp(b []byte) {
 	for _, p := range packets {
 		switch p := p.(type) {
 		case *rtcp.SenderReport:
-			r.reported(p.SSRC, p.NTPTime, l.cfg.Clock.Now())
+			r.reported(p.SSRC, p.NTPTime, now)
 			l.tx.heard(p.Reports, l.cfg.Clock.Wall())
 		case *rtcp.ReceiverReport:
 			l.tx.heard(p.Reports, l.cfg.Clock.Wall())

@@ -2,31 +2,33 @@ package rtpport
 
 import (
 	"encoding/binary"
+	"time"
 )
 
 // relay hands on a packet that is known to be the peer's, as the peer wrote it: header, extensions, padding and all.
-func (l *Leg) relay(at int, ssrc uint32, b []byte) {
-	now := l.cfg.Clock.Now()
-	l.rx.note(at, ssrc, now)
+func (l *Leg) relay(at int, ssrc uint32, b []byte, now time.Duration) {
+	if at < 0 {
+		l.rx.meet(ssrc)
+	}
 	l.authentic(now)
 	l.counters.PacketsIn.Add(1)
 	l.counters.OctetsIn.Add(uint64(len(b)))
-	if l.deaf.Load() {
+	if l.state.is(deaf) {
 		l.counters.drop(DropHold)
 		return
 	}
-	l.cfg.Relay(b, false)
+	l.rx.relay(b, false)
 }
 
 // relayControl does the same with a compound RTCP packet, on hold too (RFC 3264 8.4).
-func (l *Leg) relayControl(b []byte) {
+func (l *Leg) relayControl(b []byte, now time.Duration) {
 	if !isCompound(b) {
 		l.counters.drop(DropMalformed)
 		return
 	}
-	l.authentic(l.cfg.Clock.Now())
+	l.authentic(now)
 	l.counters.ControlIn.Add(1)
-	l.cfg.Relay(b, true)
+	l.rx.relay(b, true)
 }
 
 // isCompound reports whether b is a row of RTCP packets whose lengths add up (RFC 3550 6.1, A.2).
@@ -52,9 +54,9 @@ func isCompound(b []byte) bool {
 // concurrent use: after a fork several legs feed one.
 func (l *Leg) Forward(b []byte, control bool) error {
 	switch {
-	case l.closed.is():
+	case l.state.is(closed):
 		return ErrClosed
-	case !l.ready.is():
+	case !l.state.is(ready):
 		return ErrNotReady
 	}
 	if len(b) < rtpHeader && !control || len(b) < 8 || len(b) > maxPacket-64 {
@@ -70,7 +72,7 @@ func (l *Leg) Forward(b []byte, control bool) error {
 	if control {
 		return l.forwardControl(b)
 	}
-	if l.mute.Load() {
+	if l.state.is(mute) {
 		return nil
 	}
 	out := b
@@ -109,15 +111,15 @@ func (l *Leg) forwardControl(b []byte) error {
 // say. A relay needs it, because sources and numbers are the far ends': two of them, after a fork, a transfer or by intent, may have the
 // same.
 type freshness struct {
-	list  []used
-	first [1]used // room for list: there is seldom more than one
+	first used   // there is seldom more than one
+	more  []used // behind it
 }
 
-// used is what one source has sent: its highest index, and which of the 128 up to it.
+// used is what one source has sent.
 type used struct {
-	ssrc uint32
-	top  uint64
-	seen [2]uint64 // bit n: top-n
+	ssrc  uint32
+	known bool
+	history
 }
 
 // maxFar bounds the sources that one leg sends in the name of: those of its far ends, several after a fork.
@@ -127,47 +129,34 @@ const maxFar = 4 * maxSources
 func (f *freshness) take(ssrc uint32, seq uint16) bool {
 	u := f.of(ssrc)
 	if u == nil {
-		if len(f.list) == maxFar {
-			return false
-		}
-		if f.list == nil {
-			f.list = f.first[:0]
-		}
-		f.list = append(f.list, used{ssrc: ssrc, top: uint64(seq), seen: [2]uint64{1}})
-		return true
-	}
-	ahead := int16(seq - uint16(u.top)) // the nearest of all indices with this number (RFC 3711 3.3.1)
-	if ahead > 0 {
-		u.advance(uint(ahead))
-		return true
-	}
-	behind := uint(-int(ahead))
-	if behind > 127 || uint64(behind) > u.top || u.seen[behind/64]&(1<<(behind%64)) != 0 {
 		return false
 	}
-	u.seen[behind/64] |= 1 << (behind % 64)
+	index := uint64(seq)
+	if u.known { // the nearest of all indices with this number (RFC 3711 3.3.1)
+		index = u.top + uint64(int64(int16(seq-uint16(u.top))))
+		if index > maxIndex || u.has(index) { // below nothing there is none either
+			return false
+		}
+	}
+	u.known = true
+	u.add(index)
 	return true
 }
 
+// of finds a source, or makes room for it; nil if there are too many.
 func (f *freshness) of(ssrc uint32) *used {
-	for i := range f.list {
-		if f.list[i].ssrc == ssrc {
-			return &f.list[i]
+	if f.first.ssrc == ssrc || !f.first.known {
+		f.first.ssrc = ssrc
+		return &f.first
+	}
+	for i := range f.more {
+		if f.more[i].ssrc == ssrc {
+			return &f.more[i]
 		}
 	}
-	return nil
-}
-
-// advance moves the window n ahead.
-func (u *used) advance(n uint) {
-	u.top += uint64(n)
-	switch {
-	case n >= 128:
-		u.seen = [2]uint64{}
-	case n >= 64:
-		u.seen = [2]uint64{0, u.seen[0] << (n - 64)}
-	default:
-		u.seen = [2]uint64{u.seen[0] << n, u.seen[1]<<n | u.seen[0]>>(64-n)}
+	if len(f.more) == maxFar-1 {
+		return nil
 	}
-	u.seen[0] |= 1
+	f.more = append(f.more, used{ssrc: ssrc})
+	return &f.more[len(f.more)-1]
 }

@@ -150,8 +150,8 @@ func TestFreshness(t *testing.T) {
 			t.Errorf("%d: number %d: %v, want %v", i, c.seq, got, c.want)
 		}
 	}
-	if f.list[0].top>>16 != 2 {
-		t.Errorf("the rollover counter is at %d", f.list[0].top>>16)
+	if f.first.top>>16 != 2 {
+		t.Errorf("the rollover counter is at %d", f.first.top>>16)
 	}
 	if !f.take(2, 3) || f.take(2, 65535) {
 		t.Error("before the first of all indices there is none")
@@ -202,7 +202,7 @@ func BenchmarkRelay(b *testing.B) {
 			source, wire := keyedLeg(b, c.from)
 			in, _ := keyedLeg(b, c.from)
 			out, _ := keyedLeg(b, c.to)
-			in.cfg.Relay = func(p []byte, control bool) {
+			in.rx.relay = func(p []byte, control bool) {
 				if err := out.Forward(p, control); err != nil {
 					b.Fatal(err)
 				}
@@ -237,7 +237,7 @@ func TestRelay_a_packet_costs_no_allocation(t *testing.T) {
 	source, wire := keyedLeg(t, AEADAES256GCM)
 	in, _ := keyedLeg(t, AEADAES256GCM)
 	out, _ := keyedLeg(t, AES128CMSHA1)
-	in.cfg.Relay = func(p []byte, control bool) {
+	in.rx.relay = func(p []byte, control bool) {
 		if err := out.Forward(p, control); err != nil {
 			t.Error(err)
 		}

@@ -49,11 +49,13 @@ var (
 	ErrReused      = errors.New("rtpport: index used before under this key")
 )
 
-// Config is what a leg is made of. Conn or Send, Clock, Rand, Certificate and Receive or Relay are required.
+// Config is what a leg is made of. Conn, Port or Send, Clock, Rand, Certificate and Receive or Relay are required.
 type Config struct {
 	// Conn is the socket; the leg owns it from New on and closes it.
 	Conn net.PacketConn
-	// Send, in the place of Conn, is for a leg whose owner has the socket and calls Deliver. It must not keep b. Local is its address.
+	// Port, in the place of Conn, is for a leg that shares it with others: Port.Add lets it hear. It is its owner's.
+	Port *Port
+	// Send, in the place of both, is for a leg whose owner has the socket and calls Deliver. It must not keep b. Local is its address.
 	Send  func(b []byte, to netip.AddrPort) error
 	Local netip.AddrPort
 	// Clock gives the wall time of sender reports.
@@ -83,8 +85,6 @@ type Config struct {
 	// Refuse, if not nil, is asked whether a packet is dropped that one of the checks found bad; a leg without it always drops. It is where
 	// the owner's gate stands, so that a laboratory can see what the checks are worth. From any goroutine; it must not block.
 	Refuse func(Drop) bool
-	// ReplayWindow of SRTP and SRTCP in packets; 0 means 128 (RFC 3711 3.3.2: at least 64).
-	ReplayWindow uint
 	// Handshake is how long the DTLS handshake may take; 0 means 10 s.
 	Handshake time.Duration
 }
@@ -101,25 +101,22 @@ type Frame struct {
 
 // Leg is one end of one medium.
 //
-// What each packet looks at stands together, in front: a relay has thousands of legs, and finds little of any of them in the processor's cache.
+// What each packet looks at stands together, in front: a relay has thousands of legs, and finds little of any of them in the processor's cache. A line of that is
+// 64 octets, and an object of this size begins 8 before one.
 type Leg struct {
-	started latch // by Start
-	hearing latch // when the handshake takes packets, or there is none
-	ready   latch // when frames may be sent
-	closed  latch
+	state  state
+	remote netip.AddrPort // of agreed
+	wire   packetReader
 
-	remote     netip.AddrPort                 // of agreed
-	mute, deaf atomic.Bool                    // hold: do not send, do not deliver
-	astray     atomic.Pointer[netip.AddrPort] // where a laboratory without DropSource sends
-	in         packetReader
-	ice        ice
-	rate       spent    // the reader's
-	rx         receiver // Run's goroutine alone
-	counters   Counters
-	cfg        Config
-	tx         sender
+	rx       receiver // Run's goroutine alone
+	tx       sender
+	counters Counters
 
+	ice     ice
+	astray  atomic.Pointer[netip.AddrPort] // where a laboratory without DropSource sends
+	cfg     Config
 	local   netip.AddrPort
+	when    struct{ started, hearing, ready, closed chan struct{} } // closed when the leg has come so far
 	closing sync.Once
 	mu      sync.Mutex // guards the fields below until started; they do not change afterwards
 	agreed  sdp.Agreed
@@ -131,29 +128,44 @@ type Leg struct {
 
 // New makes a leg. Nothing is sent and nothing accepted before Start.
 func New(c Config) (*Leg, error) {
-	if (c.Conn == nil) == (c.Send == nil) || c.Clock == nil || c.Rand == nil || c.Certificate == nil || (c.Receive == nil) == (c.Relay == nil) {
+	wire, err := c.wire()
+	if err != nil || c.Clock == nil || c.Rand == nil || c.Certificate == nil || (c.Receive == nil) == (c.Relay == nil) {
 		return nil, ErrConfig
 	}
 	if c.Profiles == nil {
 		c.Profiles = DefaultProfiles()
 	}
-	if c.ReplayWindow == 0 {
-		c.ReplayWindow = 128
-	}
 	if c.Handshake == 0 {
 		c.Handshake = 10 * time.Second
 	}
-	l := &Leg{
-		cfg: c, in: ownersSocket(c.Send), local: c.Local,
-		started: newLatch(), hearing: newLatch(), ready: newLatch(), closed: newLatch(),
+	l := &Leg{cfg: c, wire: wire, local: c.Local}
+	for _, c := range []*chan struct{}{&l.when.started, &l.when.hearing, &l.when.ready, &l.when.closed} {
+		*c = make(chan struct{})
 	}
-	if c.Conn != nil {
-		l.in, l.local = newPacketReader(c.Conn), addrPort(c.Conn.LocalAddr())
+	switch {
+	case c.Conn != nil:
+		l.local = addrPort(c.Conn.LocalAddr())
+	case c.Port != nil:
+		l.local = c.Port.Local()
 	}
+	l.rx.relay, l.rx.bound, l.rx.clock = c.Relay, c.Rate, c.Clock
 	if err := l.tx.init(c.Rand); err != nil {
 		return nil, fmt.Errorf("rtpport: randomness: %w", err)
 	}
 	return l, nil
+}
+
+// wire is how the leg sends. One way it must have.
+func (c *Config) wire() (packetReader, error) {
+	switch {
+	case c.Conn != nil && c.Port == nil && c.Send == nil:
+		return newPacketReader(c.Conn), nil
+	case c.Conn == nil && c.Port != nil && c.Send == nil:
+		return c.Port, nil
+	case c.Conn == nil && c.Port == nil && c.Send != nil:
+		return ownersSocket(c.Send), nil
+	}
+	return nil, ErrConfig
 }
 
 // Local is the address of the socket.
@@ -188,15 +200,15 @@ func (l *Leg) StartSDES(a sdp.Agreed, local, remote sdp.Crypto) error {
 func (l *Leg) Limit(r Rate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.started.is() {
-		l.cfg.Rate = r
+	if !l.state.is(started) {
+		l.rx.bound = r
 	}
 }
 
 func (l *Leg) start(a sdp.Agreed, keys *exchanged) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.started.is() {
+	if l.state.is(started) {
 		return ErrStarted
 	}
 	l.keys = keys
@@ -204,22 +216,23 @@ func (l *Leg) start(a sdp.Agreed, keys *exchanged) error {
 	l.agreed, l.remote = a, a.Remote
 	l.rx.expect(&a)
 	l.Hold(a.Send, a.Receive)
-	l.started.set()
+	l.state.set(started)
+	close(l.when.started)
 	return nil
 }
 
 // Hold changes who sends, after a new offer and answer about the same media (RFC 3264 8.4). Without send, WriteFrame drops
 // frames silently; without receive, frames are verified and not delivered.
 func (l *Leg) Hold(send, receive bool) {
-	l.mute.Store(!send)
-	l.deaf.Store(!receive)
+	l.state.put(mute, !send)
+	l.state.put(deaf, !receive)
 }
 
 // Ready is closed when WriteFrame may be used.
-func (l *Leg) Ready() <-chan struct{} { return l.ready.c }
+func (l *Leg) Ready() <-chan struct{} { return l.when.ready }
 
 // Done is closed when the leg is closed.
-func (l *Leg) Done() <-chan struct{} { return l.closed.c }
+func (l *Leg) Done() <-chan struct{} { return l.when.closed }
 
 // Profile is the SRTP profile in use; 0 without keys.
 func (l *Leg) Profile() Profile { return Profile(l.profile.Load()) }
@@ -237,9 +250,9 @@ func (l *Leg) Run(ctx context.Context) error {
 	if l.cfg.Conn != nil {
 		read = l.read()
 	} else {
-		<-l.closed.c
+		<-l.when.closed
 	}
-	if l.closed.is() { // ours: what the socket says now is only its end
+	if l.state.is(closed) { // ours: what the socket says now is only its end
 		read = nil
 	} else {
 		l.Close()
@@ -255,8 +268,8 @@ func (l *Leg) Run(ctx context.Context) error {
 // secure waits for Start and makes the keys. An error closes the socket, which ends the reader.
 func (l *Leg) secure(ctx context.Context) error {
 	select {
-	case <-l.started.c:
-	case <-l.closed.c:
+	case <-l.when.started:
+	case <-l.when.closed:
 		return nil
 	}
 	switch l.agreed.Keying {
@@ -269,7 +282,7 @@ func (l *Leg) secure(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Handshake)
 	defer cancel()
 	err := l.handshake(ctx)
-	if l.closed.is() && !errors.Is(err, ErrFingerprint) {
+	if l.state.is(closed) && !errors.Is(err, ErrFingerprint) {
 		return nil // closed by its owner meanwhile
 	}
 	if err != nil {
@@ -280,34 +293,47 @@ func (l *Leg) secure(ctx context.Context) error {
 
 // begin lets media in and out.
 func (l *Leg) begin() {
-	l.rx.accept()
-	l.ready.set()
+	l.allow()
 	l.listen()
+}
+
+// allow lets frames out, and what comes in be opened.
+func (l *Leg) allow() {
+	l.state.set(ready)
+	close(l.when.ready)
 }
 
 // touch reads a word of each part of the leg that a packet will ask for. See thread.fetch.
 func (l *Leg) touch() uint32 {
-	if !l.ready.is() {
+	if !l.state.is(ready) {
 		return 0 // somebody still writes there
 	}
-	return uint32(l.remote.Port()) + uint32(l.rate.packets) + uint32(l.rx.tag) + l.rx.few[0].ssrc + uint32(l.counters.PacketsIn.Load()) +
-		l.cfg.Rate.Packets + uint32(l.cfg.ReplayWindow)
+	return uint32(l.rx.spent.packets) + l.rx.ssrcs[0] + uint32(l.counters.PacketsIn.Load())
 }
 
-// latch is what happens once: a channel for who waits for it, and a word for who only looks, as each packet does.
-type latch struct {
-	over atomic.Bool
-	c    chan struct{}
-}
+// state is how far a leg has come, in one word: each packet looks at it.
+type state struct{ bits atomic.Uint32 }
 
-func newLatch() latch { return latch{c: make(chan struct{})} }
+const (
+	started uint32 = 1 << iota // by Start
+	hearing                    // the handshake takes packets, or there is none
+	ready                      // frames may be sent
+	closed
+	mute   // hold: do not send,
+	deaf   // do not deliver
+	byICE  // the peer's checks say where it is
+	strays // a laboratory sends where somebody else has said
+)
 
-func (x *latch) is() bool { return x.over.Load() }
+func (s *state) is(bit uint32) bool { return s.bits.Load()&bit != 0 }
+func (s *state) set(bit uint32)     { s.bits.Or(bit) }
 
-// set lets it happen. Once.
-func (x *latch) set() {
-	x.over.Store(true)
-	close(x.c)
+func (s *state) put(bit uint32, on bool) {
+	if on {
+		s.bits.Or(bit)
+	} else {
+		s.bits.And(^bit)
+	}
 }
 
 // Deliver takes a datagram that came to the port of a leg without a socket of its own. One goroutine at a time; b is lent.
@@ -323,7 +349,7 @@ func (l *Leg) refuses(d Drop) bool {
 func (l *Leg) read() error {
 	buf := make([]byte, maxPacket)
 	for {
-		n, from, err := l.in.read(buf)
+		n, from, err := l.wire.read(buf)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
@@ -344,7 +370,7 @@ const maxPacket = 2048
 // packet is the first decision about a datagram. Everything up to the tag is reading and comparing.
 func (l *Leg) packet(b []byte, from netip.AddrPort) {
 	kind := classify(b)
-	if !l.hearing.is() && l.tooEarly(kind, b, from) {
+	if !l.state.is(hearing) && l.tooEarly(kind, b, from) {
 		return
 	}
 	if kind == kindSTUN {
@@ -360,30 +386,36 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 	switch kind {
 	case kindDTLS:
 		l.dtls.packet(l, b)
-		return
-	}
-	if (kind == kindRTP || kind == kindRTCP) && !l.rate.take(&l.cfg.Rate, l.cfg.Clock, len(b)) && l.refuses(DropRate) {
-		return
-	}
-	switch kind {
 	case kindRTP, kindRTCP:
-		switch {
-		case !l.ready.is():
-			l.counters.drop(DropEarly) // no RTP before DTLS has finished
-		case kind == kindRTCP:
-			l.rtcp(b)
-		case l.cfg.ControlOnly:
-			l.counters.drop(DropPayloadType)
-		default:
-			l.rtp(b)
-		}
+		l.media(kind, b)
 	default:
 		l.counters.drop(DropUnknown)
 	}
 }
 
+// media takes RTP or RTCP from the agreed address, if it is not too much.
+func (l *Leg) media(kind kind, b []byte) {
+	now := l.rx.clock.Now()
+	if !l.rx.spent.take(&l.rx.bound, now, len(b)) && l.refuses(DropRate) {
+		return
+	}
+	switch {
+	case !l.state.is(ready):
+		l.counters.drop(DropEarly) // no RTP before DTLS has finished
+	case kind == kindRTCP:
+		l.rtcp(b, now)
+	case l.cfg.ControlOnly:
+		l.counters.drop(DropPayloadType)
+	default:
+		l.rtp(b, now)
+	}
+}
+
 // believe lets a leg send to whoever speaks. Only a laboratory comes here: see Config.Refuse.
-func (l *Leg) believe(from netip.AddrPort) { l.astray.Store(&from) }
+func (l *Leg) believe(from netip.AddrPort) {
+	l.astray.Store(&from)
+	l.state.set(strays)
+}
 
 // maxEarly bounds the hellos kept before the SDP is known. They are looked at only after it is.
 const maxEarly = 4 // two hellos of two pieces
@@ -396,7 +428,7 @@ type early struct {
 func (l *Leg) tooEarly(kind kind, b []byte, from netip.AddrPort) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.hearing.is() {
+	if l.state.is(hearing) {
 		return false // meanwhile
 	}
 	l.counters.drop(DropEarly)
@@ -416,7 +448,8 @@ func (l *Leg) listen() []early {
 	defer l.mu.Unlock()
 	kept := l.early
 	l.early = nil
-	l.hearing.set()
+	l.state.set(hearing)
+	close(l.when.hearing)
 	return kept
 }
 
@@ -424,7 +457,8 @@ func (l *Leg) listen() []early {
 func (l *Leg) Close() {
 	l.closing.Do(func() {
 		l.bye()
-		l.closed.set()
+		l.state.set(closed)
+		close(l.when.closed)
 		l.dtls.close()
 		if l.cfg.Conn != nil {
 			_ = l.cfg.Conn.Close() // nothing is left to do about its error

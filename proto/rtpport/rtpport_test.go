@@ -512,7 +512,7 @@ func TestLeg_sources_are_bounded(t *testing.T) {
 	secured(t, a, b)
 	for i := range 10 {
 		p := append([]byte{0x80, 8, 0, byte(i), 0, 0, 0, 0, 0, 0, 0, byte(i)}, make([]byte, 160)...)
-		if err := a.in.write(p, b.Local()); err != nil {
+		if err := a.wire.write(p, b.Local()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -18,12 +18,12 @@ import (
 type sender struct {
 	mu      sync.Mutex
 	srtp    *srtp.Context // nil on a plain leg
-	header  rtp.Header
+	fresh   freshness     // of a relay
+	sealed  []byte
 	parsed  rtp.Header // the module reads our header again into this
 	control rtcp.Header
-	fresh   freshness // of a relay
+	header  rtp.Header
 	plain   []byte
-	sealed  []byte
 	cname   string
 	jitter  *rand.Rand // of the report interval
 
@@ -82,9 +82,9 @@ func (s *sender) secure(c *srtp.Context) {
 // a datagram that the socket refuses is counted, not returned. It keeps no reference to payload.
 func (l *Leg) WriteFrame(payload []byte, samples uint32, mark bool) error {
 	switch {
-	case l.closed.is():
+	case l.state.is(closed):
 		return ErrClosed
-	case !l.ready.is():
+	case !l.state.is(ready):
 		return ErrNotReady
 	}
 	if len(payload) > maxPacket/2 {
@@ -96,7 +96,7 @@ func (l *Leg) WriteFrame(payload []byte, samples uint32, mark bool) error {
 	h := &s.header
 	stamp := h.Timestamp
 	h.Timestamp += samples
-	if l.mute.Load() {
+	if l.state.is(mute) {
 		return nil
 	}
 	h.PayloadType, h.Marker = l.agreed.SendPT, mark
@@ -132,10 +132,10 @@ func appendRTP(dst []byte, h *rtp.Header, stamp uint32, payload []byte) []byte {
 
 func (l *Leg) send(b []byte) {
 	to := l.address()
-	if learned := l.astray.Load(); learned != nil {
-		to = *learned
+	if l.state.is(strays) {
+		to = *l.astray.Load()
 	}
-	if err := l.in.write(b, to); err != nil {
+	if err := l.wire.write(b, to); err != nil {
 		l.counters.SendErrors.Add(1)
 	}
 }
@@ -146,7 +146,7 @@ const reportInterval = 5 * time.Second
 // Tick sends the RTCP reports that are due on Config.Clock. Call it every 20 ms or less often; without it there are no reports,
 // and nothing else suffers. Without rtcp-mux no reports are sent: their port is not ours to open.
 func (l *Leg) Tick() {
-	if !l.ready.is() {
+	if !l.state.is(ready) {
 		return
 	}
 	now := l.cfg.Clock.Now()
@@ -199,7 +199,7 @@ func (l *Leg) control(packets []rtcp.Packet) {
 
 // bye says that we leave (RFC 3550 6.6), if anybody could have heard us.
 func (l *Leg) bye() {
-	if !l.ready.is() {
+	if !l.state.is(ready) {
 		return
 	}
 	s := &l.tx
