@@ -36,7 +36,8 @@ func keyedLeg(tb testing.TB, p Profile) (*Leg, *loop) {
 		return c
 	}
 	if p != 0 {
-		e.rx.srtp, e.tx.srtp = key(), key()
+		e.rx.srtp = key()
+		e.tx.secure(key())
 	}
 	e.begin()
 	return e.Leg, wire

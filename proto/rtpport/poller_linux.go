@@ -40,7 +40,7 @@ const together = 32
 // arrived is a packet that was read.
 type arrived struct {
 	port *Port
-	leg  *Leg // that it is probably for
+	leg  *Leg // that it is probably for, then that it probably leaves by
 	from netip.AddrPort
 	n    int
 	b    [maxPacket + skew]byte
@@ -148,6 +148,7 @@ func (t *thread) round(n int) {
 		}
 	}
 	t.mu.Unlock()
+	t.fetchPorts(n)
 	for i := range n {
 		if a := &t.in[i]; a.port != nil && !t.read(a) {
 			a.port = nil
@@ -157,24 +158,50 @@ func (t *thread) round(n int) {
 	t.out.hold()
 	for i := range n {
 		if a := &t.in[i]; a.port != nil {
-			a.port.deliver(a.b[:a.n], a.from)
+			t.deliver(a)
 		}
 	}
 	t.out.flush()
+}
+
+// deliver gives a port what it has, and looks once which port that leaves by.
+func (t *thread) deliver(a *arrived) {
+	if a.port.beside != nil {
+		a.port.deliver(a.b[:a.n], a.from)
+		return
+	}
+	before, _ := t.out.last()
+	a.port.deliver(a.b[:a.n], a.from)
+	if after, by := t.out.last(); after > before {
+		a.port.beside = by
+	}
 }
 
 // fetch touches what the legs of a round will be asked for, without a use for it: so the processor waits for the memory of many at the same time,
 // and not for that of each in its turn.
 func (t *thread) fetch(n int) {
 	for i := range n {
-		t.in[i].leg = nil
-		if p := t.in[i].port; p != nil {
-			t.in[i].leg = p.only.Load()
+		a := &t.in[i]
+		if a.leg != nil {
+			t.fetched += a.leg.touch()
+		}
+		if a.leg = nil; a.port != nil && a.port.beside != nil {
+			a.leg = a.port.beside.only.Load()
 		}
 	}
 	for i := range n {
 		if l := t.in[i].leg; l != nil {
-			t.fetched += l.touch()
+			t.fetched += l.touchSender()
+		}
+	}
+}
+
+// fetchPorts does the same with the ports, before they are read.
+func (t *thread) fetchPorts(n int) {
+	for i := range n {
+		t.in[i].leg = nil
+		if p := t.in[i].port; p != nil {
+			t.in[i].leg = p.only.Load()
 		}
 	}
 }
@@ -281,8 +308,9 @@ func (d *descriptor) read(b []byte) (int, netip.AddrPort, error) {
 	return int(n), peerOf(&sa), nil
 }
 
-func (d *descriptor) write(b []byte, to netip.AddrPort) error {
-	if d.out.take(d, b, to) {
+func (p *Port) leave(b []byte, to netip.AddrPort) error {
+	d := &p.descriptor
+	if d.out.take(p, b, to) {
 		return nil
 	}
 	return d.send(b, to)
@@ -367,16 +395,26 @@ type outbox struct {
 }
 
 type leaving struct {
-	by *descriptor
+	by *Port
 	to netip.AddrPort
 	n  int
 	b  [maxPacket + skew]byte
 }
 
+// last is how many are held, and by which port the last one leaves.
+func (o *outbox) last() (n int, by *Port) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n > 0 {
+		by = o.list[o.n-1].by
+	}
+	return o.n, by
+}
+
 func (o *outbox) hold() { o.holding.Store(true) }
 
 // take copies a packet, and reports whether it will leave: false if nothing is held, or too much is already.
-func (o *outbox) take(by *descriptor, b []byte, to netip.AddrPort) bool {
+func (o *outbox) take(by *Port, b []byte, to netip.AddrPort) bool {
 	if !o.holding.Load() || len(b) > maxPacket {
 		return false
 	}
@@ -400,7 +438,7 @@ func (o *outbox) flush() {
 	o.mu.Unlock()
 	for i := range n {
 		l := &o.list[i]
-		if err := l.by.send(l.b[:l.n], l.to); err != nil && o.unsent != nil {
+		if err := l.by.descriptor.send(l.b[:l.n], l.to); err != nil && o.unsent != nil {
 			o.unsent()
 		}
 		l.by = nil

@@ -2,7 +2,10 @@
 
 package rtpport
 
-import "net"
+import (
+	"net"
+	"net/netip"
+)
 
 // thread and descriptor are for systems with epoll.
 type (
@@ -10,11 +13,12 @@ type (
 	descriptor struct{ udpSocket }
 )
 
-func newThread(*PollerConfig) (*thread, error) { return nil, ErrUnpollable }
-func (*descriptor) share(*net.UDPConn) error   { return ErrUnpollable }
-func (*thread) add(*Port) error                { return ErrUnpollable }
-func (*thread) remove(*Port)                   {}
-func (*thread) run()                           {}
-func (*thread) stop()                          {}
-func (*thread) close()                         {}
-func (*descriptor) close() error               { return nil }
+func newThread(*PollerConfig) (*thread, error)          { return nil, ErrUnpollable }
+func (*descriptor) share(*net.UDPConn) error            { return ErrUnpollable }
+func (*thread) add(*Port) error                         { return ErrUnpollable }
+func (*thread) remove(*Port)                            {}
+func (*thread) run()                                    {}
+func (p *Port) leave(b []byte, to netip.AddrPort) error { return p.descriptor.write(b, to) }
+func (*thread) stop()                                   {}
+func (*thread) close()                                  {}
+func (*descriptor) close() error                        { return nil }

@@ -18,6 +18,7 @@ type Port struct {
 	only       atomic.Pointer[Leg] // of legs, if there is one
 	descriptor descriptor
 
+	beside   *Port   // by which the packets of this port leave, as was seen once; the thread's, who fetches its memory in advance
 	room     *room   // the reader's
 	thread   *thread // which is a poller's; nil: Serve reads
 	failures int     // in a row; the reader's
@@ -27,7 +28,7 @@ type Port struct {
 	legs     atomic.Pointer[[]*Leg]
 	closed   atomic.Bool
 	conn     net.PacketConn
-	_        [24]byte // a multiple of a line
+	_        [16]byte // a multiple of a line
 }
 
 // NewPort makes a port of a socket, which it owns from now on. Serve reads it; Poller.NewPort makes one that is
@@ -45,7 +46,7 @@ func (p *Port) Send(b []byte, to netip.AddrPort) error { return p.write(b, to) }
 // write and read make a port the wire of its legs, which do not read it.
 func (p *Port) write(b []byte, to netip.AddrPort) error {
 	if p.thread != nil {
-		return p.descriptor.write(b, to)
+		return p.leave(b, to)
 	}
 	return p.wire.write(b, to)
 }

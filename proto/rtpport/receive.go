@@ -31,7 +31,12 @@ type receiver struct {
 	tag   int32         // octets of tag of the profile
 	known int32         // how many sources there were
 	ssrcs [maxSources]uint32
+	*reception
+	_ [16]byte // a multiple of a line
+}
 
+// reception is what a receiver has that does not relay.
+type reception struct {
 	frame Frame
 	mu    sync.Mutex // guards what reports read: srcs, and how many there are. Only Run's goroutine adds to them
 	srcs  [maxSources]source

@@ -76,13 +76,13 @@ func (l *Leg) Forward(b []byte, control bool) error {
 		return nil
 	}
 	out := b
-	if s.srtp != nil {
+	if c := s.srtp.Load(); c != nil {
 		ssrc, seq := binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint16(b[2:])
 		if !s.fresh.take(ssrc, seq) && l.refuses(DropReused) {
 			return ErrReused
 		}
 		var err error
-		if out, err = s.srtp.EncryptRTP(s.room(len(b)), b, &s.parsed); err != nil {
+		if out, err = c.EncryptRTP(s.room(len(b)), b, &s.parsed); err != nil {
 			return err // the key has done its 2^48 packets (RFC 3711 9.2)
 		}
 	}
@@ -96,9 +96,9 @@ func (l *Leg) Forward(b []byte, control bool) error {
 func (l *Leg) forwardControl(b []byte) error {
 	s := &l.tx
 	out := b
-	if s.srtp != nil {
+	if c := s.srtp.Load(); c != nil {
 		var err error
-		if out, err = s.srtp.EncryptRTCP(s.room(len(b)), b, &s.control); err != nil {
+		if out, err = c.EncryptRTCP(s.room(len(b)), b, &s.control); err != nil {
 			return err
 		}
 	}
@@ -111,8 +111,8 @@ func (l *Leg) forwardControl(b []byte) error {
 // say. A relay needs it, because sources and numbers are the far ends': two of them, after a fork, a transfer or by intent, may have the
 // same.
 type freshness struct {
-	first used   // there is seldom more than one
-	more  []used // behind it
+	first used    // there is seldom more than one
+	more  *[]used // nil without
 }
 
 // used is what one source has sent.
@@ -149,14 +149,19 @@ func (f *freshness) of(ssrc uint32) *used {
 		f.first.ssrc = ssrc
 		return &f.first
 	}
-	for i := range f.more {
-		if f.more[i].ssrc == ssrc {
-			return &f.more[i]
+	if f.more == nil {
+		f.more = new([]used)
+	}
+	list := *f.more
+	for i := range list {
+		if list[i].ssrc == ssrc {
+			return &list[i]
 		}
 	}
-	if len(f.more) == maxFar-1 {
+	if len(list) == maxFar-1 {
 		return nil
 	}
-	f.more = append(f.more, used{ssrc: ssrc})
-	return &f.more[len(f.more)-1]
+	list = append(list, used{ssrc: ssrc})
+	*f.more = list
+	return &list[len(list)-1]
 }

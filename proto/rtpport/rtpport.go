@@ -108,8 +108,8 @@ type Leg struct {
 	remote netip.AddrPort // of agreed
 	wire   packetReader
 
-	rx       receiver // Run's goroutine alone
 	tx       sender
+	rx       receiver // Run's goroutine alone
 	counters Counters
 
 	ice     ice
@@ -148,7 +148,8 @@ func New(c Config) (*Leg, error) {
 	case c.Port != nil:
 		l.local = c.Port.Local()
 	}
-	l.rx.relay, l.rx.bound, l.rx.clock = c.Relay, c.Rate, c.Clock
+	l.rx.relay, l.rx.bound, l.rx.clock, l.rx.reception = c.Relay, c.Rate, c.Clock, &reception{}
+	l.state.put(controlOnly, c.ControlOnly)
 	if err := l.tx.init(c.Rand); err != nil {
 		return nil, fmt.Errorf("rtpport: randomness: %w", err)
 	}
@@ -303,12 +304,20 @@ func (l *Leg) allow() {
 	close(l.when.ready)
 }
 
-// touch reads a word of each part of the leg that a packet will ask for. See thread.fetch.
+// touch reads a word of each line of the leg that a packet which comes in will ask for, and touchSender of one that leaves. See thread.fetch.
 func (l *Leg) touch() uint32 {
 	if !l.state.is(ready) {
 		return 0 // somebody still writes there
 	}
 	return uint32(l.rx.spent.packets) + l.rx.ssrcs[0] + uint32(l.counters.PacketsIn.Load())
+}
+
+func (l *Leg) touchSender() uint32 {
+	n := l.state.bits.Load() + uint32(l.counters.PacketsOut.Load())
+	if l.tx.srtp.Load() == nil {
+		n++
+	}
+	return n
 }
 
 // state is how far a leg has come, in one word: each packet looks at it.
@@ -323,6 +332,7 @@ const (
 	deaf   // do not deliver
 	byICE  // the peer's checks say where it is
 	strays // a laboratory sends where somebody else has said
+	controlOnly
 )
 
 func (s *state) is(bit uint32) bool { return s.bits.Load()&bit != 0 }
@@ -404,7 +414,7 @@ func (l *Leg) media(kind kind, b []byte) {
 		l.counters.drop(DropEarly) // no RTP before DTLS has finished
 	case kind == kindRTCP:
 		l.rtcp(b, now)
-	case l.cfg.ControlOnly:
+	case l.state.is(controlOnly):
 		l.counters.drop(DropPayloadType)
 	default:
 		l.rtp(b, now)

@@ -441,7 +441,7 @@ func TestReports_arithmetic(t *testing.T) {
 	if block.TotalLost != 1 || block.FractionLost != 255/6 || block.LastSequenceNumber != 1<<16+3 || block.Delay != 2*65536 {
 		t.Errorf("%+v", block)
 	}
-	var s sender
+	s := sender{speech: &speech{}}
 	s.header.SSRC = block.SSRC
 	s.heard([]rtcp.ReceptionReport{block, {SSRC: 99, FractionLost: 255}}, sent.Add(2*time.Second+30*time.Millisecond))
 	if d := s.far.RoundTrip - 30*time.Millisecond; d < -time.Millisecond || d > time.Millisecond || s.far.Reports != 1 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -15,10 +16,17 @@ import (
 
 // sender is the sending half. Its mutex guards all of it: the voice and the reports come from different goroutines, and the
 // SRTP context must not be used twice at once.
+//
+// What each packet of a relay asks stands in front, the rest elsewhere.
 type sender struct {
-	mu      sync.Mutex
-	srtp    *srtp.Context // nil on a plain leg
-	fresh   freshness     // of a relay
+	mu    sync.Mutex
+	srtp  atomic.Pointer[srtp.Context] // nil on a plain leg. Its contents are guarded
+	fresh freshness                    // of a relay
+	*speech
+}
+
+// speech is what a sender has beside its keys.
+type speech struct {
 	sealed  []byte
 	parsed  rtp.Header // the module reads our header again into this
 	control rtcp.Header
@@ -49,6 +57,7 @@ func (s *sender) init(random io.Reader) error {
 	if _, err := io.ReadFull(random, b[:]); err != nil {
 		return err
 	}
+	s.speech = &speech{}
 	s.header = rtp.Header{
 		Version: 2, SSRC: binary.BigEndian.Uint32(b[:]),
 		// Below 2^15: a receiver that misses the first packets still guesses the rollover counter right (RFC 3711 3.3.1).
@@ -72,9 +81,7 @@ func (s *sender) room(n int) []byte {
 const overhead = 64
 
 func (s *sender) secure(c *srtp.Context) {
-	s.mu.Lock()
-	s.srtp = c
-	s.mu.Unlock()
+	s.srtp.Store(c)
 }
 
 // WriteFrame sends one frame of the agreed payload type; the timestamp then moves by samples. mark sets the marker: the
@@ -103,9 +110,9 @@ func (l *Leg) WriteFrame(payload []byte, samples uint32, mark bool) error {
 	s.plain = appendRTP(s.plain[:0], h, stamp, payload)
 	h.SequenceNumber++
 	out := s.plain
-	if s.srtp != nil {
+	if c := s.srtp.Load(); c != nil {
 		var err error
-		if out, err = s.srtp.EncryptRTP(s.room(len(s.plain)), s.plain, &s.parsed); err != nil {
+		if out, err = c.EncryptRTP(s.room(len(s.plain)), s.plain, &s.parsed); err != nil {
 			return err // the key has done its 2^48 packets (RFC 3711 9.2)
 		}
 	}
@@ -187,8 +194,8 @@ func (l *Leg) control(packets []rtcp.Packet) {
 		l.counters.SendErrors.Add(1)
 		return
 	}
-	if s := &l.tx; s.srtp != nil {
-		if b, err = s.srtp.EncryptRTCP(nil, b, nil); err != nil {
+	if c := l.tx.srtp.Load(); c != nil {
+		if b, err = c.EncryptRTCP(nil, b, nil); err != nil {
 			l.counters.SendErrors.Add(1)
 			return
 		}
