@@ -261,6 +261,7 @@ type descriptor struct {
 	fd     int32        // -1: closed
 	number int32        // what fd is until then
 	v6     bool
+	cuts   atomic.Bool // see whole
 	out    *outbox
 }
 
@@ -288,7 +289,20 @@ func (d *descriptor) share(u *net.UDPConn) error {
 		return fmt.Errorf("rtpport: socket: %w", err)
 	}
 	d.number = d.fd
+	d.whole(true)
 	return nil
+}
+
+// whole says whether datagrams leave in one piece or not at all. The system sets their DF flag in either case, until it knows of a path that is too narrow; but of what it
+// may cut it has to number the pieces, and looks for a number (RFC 6864 4.1: one that is never cut needs none) in memory that is in no cache, for each packet.
+func (d *descriptor) whole(on bool) {
+	how := unix.IP_PMTUDISC_WANT
+	if on {
+		how = unix.IP_PMTUDISC_DO
+	}
+	if !d.v6 {
+		_ = unix.SetsockoptInt(int(d.fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, how) // without it packets leave all the same
+	}
 }
 
 func (d *descriptor) read(b []byte) (int, netip.AddrPort, error) {
@@ -334,6 +348,11 @@ func (d *descriptor) send(b []byte, to netip.AddrPort) error {
 		case 0:
 			return nil
 		case unix.EINTR:
+		case unix.EMSGSIZE: // too long for the path in one piece: from now on the system may cut what this socket sends
+			if d.cuts.Swap(true) {
+				return errno
+			}
+			d.whole(false)
 		default:
 			return errno
 		}

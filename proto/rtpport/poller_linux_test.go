@@ -356,3 +356,39 @@ func descriptors(t testing.TB) int {
 	}
 	return len(list)
 }
+
+// TestPoller_what_is_too_long is cut by the system, as if nobody had asked for whole datagrams.
+func TestPoller_what_is_too_long(t *testing.T) {
+	if !peer.InNamespace(t) {
+		return
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err == nil {
+		lo.SetUint32(1280)
+		err = unix.IoctlIfreq(fd, unix.SIOCSIFMTU, lo)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		port, to := portOn(t, still(t), address), udp(t, address)
+		b := make([]byte, 2000)
+		for _, n := range []int{172, 1500, 172, 1500} {
+			if err := port.Send(b[:n], addressOf(to)); err != nil {
+				t.Fatal(address, n, err)
+			}
+			_ = to.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if got, err := to.Read(b); err != nil || got != n {
+				t.Errorf("%s: %d octets of %d, %v", address, got, n, err)
+			}
+		}
+		if err := port.Send(make([]byte, 1<<16), addressOf(to)); !errors.Is(err, unix.EMSGSIZE) {
+			t.Error(address, "more than a datagram holds:", err)
+		}
+	}
+}

@@ -309,7 +309,12 @@ func (l *Leg) touch() uint32 {
 	if !l.state.is(ready) {
 		return 0 // somebody still writes there
 	}
-	return uint32(l.rx.spent.packets) + l.rx.ssrcs[0] + uint32(l.counters.PacketsIn.Load())
+	n := uint32(l.rx.spent.packets) + l.rx.ssrcs[0] + uint32(l.counters.PacketsIn.Load())
+	if l.rx.srtp != nil {
+		roc, _ := l.rx.srtp.ROC(l.rx.ssrcs[0])
+		n += roc
+	}
+	return n
 }
 
 func (l *Leg) touchSender() uint32 {
