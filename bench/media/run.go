@@ -82,8 +82,8 @@ type phone struct {
 
 // generator is the loop: one thread, one socket.
 type generator struct {
-	wire   *wire
-	phones []phone // two to a call
+	wire   *load.Socket // of all ends: it has every address of loopback
+	phones []phone      // two to a call
 	read   rtp.Header
 	order  []int32 // who speaks next, in a ring: each speaks once in 20 ms
 	began  time.Time
@@ -117,7 +117,7 @@ func Measure(ctx context.Context, r Relay, s Settings) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer g.wire.close()
+	defer g.wire.Close()
 	empty, err := load.Sample(r.PIDs())
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func newGenerator(s Settings) (*generator, error) {
 	if s.Port == 0 {
 		s.Port = 6000
 	}
-	w, err := openWire(s.Port)
+	w, err := load.OpenSocket(s.Port, maxPacket)
 	if err != nil {
 		return nil, fmt.Errorf("the generator's socket: %w", err)
 	}
@@ -156,7 +156,7 @@ func newGenerator(s Settings) (*generator, error) {
 		p.At = netip.AddrPortFrom(address(i), s.Port)
 		p.due, p.seq, p.stamp = random.Int64N(int64(frameTime)), uint16(random.Uint32()>>17), random.Uint32()
 		if p.Key, err = newKey(s.Kind.Suites[i%2]); err != nil {
-			w.close()
+			w.Close()
 			return nil, err
 		}
 		g.order = append(g.order, int32(i))
@@ -233,7 +233,7 @@ func (g *generator) now() int64 { return int64(time.Since(g.began)) }
 // due lets all speak whose time has come, and returns who is next. No more at once than what a tick may ever hold: who is that late must hear
 // meanwhile what comes, and end.
 func (g *generator) due(next int) int {
-	for range 4 * packets {
+	for range 256 {
 		p := &g.phones[g.order[next]]
 		now := g.now()
 		if p.due > now {
@@ -245,13 +245,13 @@ func (g *generator) due(next int) int {
 			next = 0
 		}
 	}
-	g.wire.flush()
+	g.wire.Flush()
 	return next
 }
 
 // say sends a packet: who says it, which one it is, when it left, whether it counts.
 func (g *generator) say(p *phone, who uint32, now int64) {
-	b := g.wire.next()
+	b := g.wire.Next()
 	counts := now >= g.from && now < g.until
 	b[0], b[1] = 0x80, 8
 	binary.BigEndian.PutUint16(b[2:], p.seq)
@@ -271,18 +271,18 @@ func (g *generator) say(p *phone, who uint32, now int64) {
 	if p.seal != nil {
 		sealed, err := p.seal.EncryptRTP(p.sealed, b[:n], &g.read)
 		if err != nil {
-			g.wire.lost++
+			g.wire.Refused++
 			return
 		}
 		n = copy(b, sealed)
 	}
-	g.wire.send(n, p.At, p.seat.At)
+	g.wire.Send(n, p.At, p.seat.At)
 }
 
 // drain hears what has come.
 func (g *generator) drain() error {
 	for {
-		n, err := g.wire.read()
+		n, err := g.wire.Read()
 		if err != nil {
 			return err
 		}
@@ -302,7 +302,7 @@ var errAstray = errors.New("astray")
 
 // hear takes one packet: it must come from the seat of the end it came to, open, and be of the other end.
 func (g *generator) hear(i int, now int64) error {
-	to, from, b := g.wire.got(i)
+	to, from, b, _ := g.wire.Got(i)
 	at := number(to)
 	if at < 0 || at >= len(g.phones) || from != g.phones[at].seat.At || len(b) < header {
 		return errAstray
@@ -341,7 +341,7 @@ func (g *generator) sum(out *Run, s Settings, empty []load.Process) {
 	out.Sent, out.Lost, out.Astray = g.sent, g.sent-min(g.arrived, g.sent), g.astray
 	out.P50, out.P99, out.Max = quantile(g.delays, 0.5), quantile(g.delays, 0.99), quantile(g.delays, 1)
 	out.Generator.CPU /= float64(max(g.sent, 1)) * 1000
-	out.Generator.Late, out.Generator.Drops = quantile(g.late, 0.99), g.wire.lost
+	out.Generator.Late, out.Generator.Drops = quantile(g.late, 0.99), g.wire.Lost+g.wire.Refused
 	limit := s.Late
 	if limit == 0 {
 		limit = 20 * time.Millisecond

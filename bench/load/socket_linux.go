@@ -1,4 +1,4 @@
-package media
+package load
 
 import (
 	"encoding/binary"
@@ -8,49 +8,55 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire is the one socket of all ends: bound to a port of no address, so that it has every address of loopback.
-type wire struct {
+// Socket is a UDP socket of IPv4 that is bound to a port of no address, so that it has every address of the host: where a datagram goes to, and comes from, is told
+// by IP_PKTINFO. Up to 64 datagrams, of as many addresses, cross the border to the kernel in one call. One goroutine.
+type Socket struct {
+	Lost    uint64 // dropped by the kernel, at the socket
+	Refused uint64 // that the kernel did not send
+
 	fd      int
-	in, out vector
+	in, out mmsg
 	fill    int    // of out
-	seen    uint32 // what the kernel has dropped, as it last said
-	lost    uint64 // by the generator's host: at the socket, or because it refused to send
+	seen    uint32 // of Lost, as the kernel last said
 }
 
 const (
 	packets      = 64
-	maxPacket    = 512
 	socketBuffer = 16 << 20
 	controlSpace = 64 // of IP_PKTINFO and SO_RXQ_OVFL
 )
+
+// mmsg are the arguments of recvmmsg or sendmmsg.
+type mmsg struct {
+	hdrs    [packets]mmsghdr
+	iovs    [packets]unix.Iovec
+	names   [packets]unix.RawSockaddrInet4
+	control [packets][controlSpace]byte
+	bufs    [packets][]byte
+}
 
 type mmsghdr struct {
 	hdr unix.Msghdr
 	n   uint32
 }
 
-// vector is the arguments of recvmmsg or sendmmsg.
-type vector struct {
-	hdrs    [packets]mmsghdr
-	iovs    [packets]unix.Iovec
-	names   [packets]unix.RawSockaddrInet4
-	control [packets][controlSpace]byte
-	bufs    [packets][maxPacket]byte
-}
-
-func (v *vector) init() {
+// init makes room for datagrams of so many octets.
+func (v *mmsg) init(size int) {
+	all := make([]byte, packets*size)
 	for i := range v.hdrs {
+		v.bufs[i] = all[i*size:][:size:size]
+		v.iovs[i].Base = &v.bufs[i][0]
+		v.iovs[i].SetLen(size)
 		h := &v.hdrs[i].hdr
 		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&v.names[i])), unix.SizeofSockaddrInet4
 		h.Iov = &v.iovs[i]
 		h.SetIovlen(1)
 		h.Control = &v.control[i][0]
-		v.iovs[i].Base = &v.bufs[i][0]
-		v.iovs[i].SetLen(maxPacket)
 	}
 }
 
-func openWire(port uint16) (*wire, error) {
+// OpenSocket opens one for datagrams of up to so many octets.
+func OpenSocket(port uint16, size int) (*Socket, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -72,23 +78,24 @@ func openWire(port uint16) (*wire, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	w := &wire{fd: fd}
-	w.in.init()
-	w.out.init()
-	return w, nil
+	s := &Socket{fd: fd}
+	s.in.init(size)
+	s.out.init(size)
+	return s, nil
 }
 
-// next is the buffer of the next packet to send. send then says how long it is, where from and where to.
-func (w *wire) next() []byte {
-	if w.fill == packets {
-		w.flush()
+// Next is the room for the next datagram. Send then says how long it is, where from and where to.
+func (s *Socket) Next() []byte {
+	if s.fill == packets {
+		s.Flush()
 	}
-	return w.out.bufs[w.fill][:]
+	return s.out.bufs[s.fill]
 }
 
-func (w *wire) send(n int, from, to netip.AddrPort) {
-	v, i := &w.out, w.fill
-	w.fill++
+// Send takes what stands in Next; it leaves with Flush, or when 64 are there.
+func (s *Socket) Send(n int, from, to netip.AddrPort) {
+	v, i := &s.out, s.fill
+	s.fill++
 	v.iovs[i].SetLen(n)
 	v.names[i] = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: to.Port()<<8 | to.Port()>>8, Addr: to.Addr().As4()}
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&v.control[i][0]))
@@ -98,30 +105,30 @@ func (w *wire) send(n int, from, to netip.AddrPort) {
 	v.hdrs[i].hdr.SetControllen(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
 }
 
-// flush sends what was gathered.
-func (w *wire) flush() {
-	for sent := 0; sent < w.fill; {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&w.out.hdrs[sent])), uintptr(w.fill-sent), 0, 0, 0)
+// Flush sends what was gathered. What the kernel refuses is lost, as it would be in the network, and counted.
+func (s *Socket) Flush() {
+	for sent := 0; sent < s.fill; {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.out.hdrs[sent])), uintptr(s.fill-sent), 0, 0, 0)
 		switch errno {
 		case 0:
 			sent += int(n)
 		case unix.EINTR:
 		case unix.ECONNREFUSED: // of a packet before: nobody listens there any more. It was lost, and this one is tried again
 		default:
-			w.lost++
+			s.Refused++
 			sent++
 		}
 	}
-	w.fill = 0
+	s.fill = 0
 }
 
-// read takes up to 64 packets of what the socket holds.
-func (w *wire) read() (int, error) {
-	for i := range w.in.hdrs {
-		w.in.hdrs[i].hdr.SetControllen(controlSpace)
+// Read takes up to 64 datagrams of what the socket holds, and says how many.
+func (s *Socket) Read() (int, error) {
+	for i := range s.in.hdrs {
+		s.in.hdrs[i].hdr.SetControllen(controlSpace)
 	}
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&w.in.hdrs[0])), packets, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.in.hdrs[0])), packets, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
@@ -134,10 +141,10 @@ func (w *wire) read() (int, error) {
 	}
 }
 
-// got is packet number i of a read: which address it came to, and from where.
-func (w *wire) got(i int) (to netip.Addr, from netip.AddrPort, b []byte) {
-	h := &w.in.hdrs[i].hdr
-	control := w.in.control[i][:h.Controllen]
+// Got is datagram number i of a Read, valid until the next: which address it came to, and from where. whole is false if it was longer than the room.
+func (s *Socket) Got(i int) (to netip.Addr, from netip.AddrPort, b []byte, whole bool) {
+	h := &s.in.hdrs[i].hdr
+	control := s.in.control[i][:h.Controllen]
 	for len(control) >= unix.CmsgLen(0) {
 		c := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
 		length := int(c.Len)
@@ -150,29 +157,14 @@ func (w *wire) got(i int) (to netip.Addr, from netip.AddrPort, b []byte) {
 			to = netip.AddrFrom4([4]byte(data[8:12]))
 		case c.Level == unix.SOL_SOCKET && c.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
 			total := binary.NativeEndian.Uint32(data)
-			w.lost += uint64(total - w.seen)
-			w.seen = total
+			s.Lost += uint64(total - s.seen)
+			s.seen = total
 		}
 		control = control[min((length+7)&^7, len(control)):]
 	}
-	name := &w.in.names[i]
-	return to, netip.AddrPortFrom(netip.AddrFrom4(name.Addr), name.Port<<8|name.Port>>8), w.in.bufs[i][:w.in.hdrs[i].n]
+	name := &s.in.names[i]
+	return to, netip.AddrPortFrom(netip.AddrFrom4(name.Addr), name.Port<<8|name.Port>>8), s.in.bufs[i][:s.in.hdrs[i].n], h.Flags&unix.MSG_TRUNC == 0
 }
 
-func (w *wire) close() { _ = unix.Close(w.fd) }
-
-// sleep waits, in the system call: the thread is the generator's own. What a timer may be late by is set to nothing.
-func sleep(ns int64) {
-	t := unix.NsecToTimespec(ns)
-	_, _, _ = unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
-}
-
-// exact takes the slack off the timers of this thread.
-func exact() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) }
-
-// threadCPU is what this thread has used, in ns.
-func threadCPU() int64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
-	return t.Nano()
-}
+// Close closes it.
+func (s *Socket) Close() { _ = unix.Close(s.fd) }
