@@ -294,7 +294,7 @@ func (d *descriptor) share(u *net.UDPConn) error {
 }
 
 // whole says whether datagrams leave in one piece or not at all. The system sets their DF flag in either case, until it knows of a path that is too narrow; but of what it
-// may cut it has to number the pieces, and looks for a number (RFC 6864 4.1: one that is never cut needs none) in memory that is in no cache, for each packet.
+// may cut it has to number the pieces, and looks for a number in memory that is in no cache, for each packet.
 func (d *descriptor) whole(on bool) {
 	how := unix.IP_PMTUDISC_WANT
 	if on {
