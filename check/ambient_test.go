@@ -61,6 +61,7 @@ var abilities = []ability{
 		{"net/http", names(`Get|Head|Post|PostForm|ListenAndServe.*|Serve|ServeTLS|DefaultClient|DefaultTransport|DefaultServeMux|Handle|HandleFunc`)},
 	}, []mayReach{top,
 		{"proto/siptransport", "it knows the options that sockets need; node says when to open them"},
+		{"proto/mmsg", "the zone of an address is an interface, which has a number for the kernel"},
 		{"iface/management", "the verbs' half of it dials the node's Unix socket"},
 		theMachine, theService,
 	}},
