@@ -64,6 +64,9 @@ func (v *voice) answered(e *end, body []byte, vouched bool) error {
 	if err != nil {
 		return err
 	}
+	if v.started && e == v.latest() {
+		v.keepRoles(answer)
+	}
 	g, err := sdp.Match(offered, answer, v.capabilities())
 	switch {
 	case err != nil:
@@ -83,6 +86,19 @@ func (v *voice) answered(e *end, body []byte, vouched bool) error {
 		return errMoved
 	}
 	return v.follow(e, g)
+}
+
+// keepRoles reads an answer that leaves the roles of a standing association open as one that changes none (RFC 8842 5.3).
+func (v *voice) keepRoles(answer *sdp.Session) {
+	theirs := sdp.Active
+	if v.agreed.Role == sdp.DTLSClient {
+		theirs = sdp.Passive
+	}
+	for i := range answer.Media {
+		if m := &answer.Media[i]; m.Setup == sdp.ActPass {
+			m.Setup = theirs
+		}
+	}
 }
 
 // answerTo judges an offer and writes the answer. Before the call stands the media wait for start; in a standing call the change

@@ -202,7 +202,7 @@ func (c *call) answerMedium(x *exchange, i int, a *sdp.Media, tag string) (sdp.M
 	if s.Port == 0 || a.Port == 0 || a.Proto != s.Proto || !md.reserved {
 		return sdp.Media{}, false
 	}
-	answerer, ok := c.answererOf(to, a, s)
+	answerer, ok := c.answererOf(to, md, a, s)
 	if !ok {
 		return sdp.Media{}, false
 	}
@@ -269,8 +269,8 @@ func (c *call) accept(side iq.Side, md *medium, o, a *sdp.Media) sdp.Media {
 }
 
 // answererOf reads the far end out of an answer a to what we sent, s.
-func (c *call) answererOf(side iq.Side, a, s *sdp.Media) (iq.Remote, bool) {
-	r := place(a, s.RTCPMux && a.RTCPMux)
+func (c *call) answererOf(side iq.Side, md *medium, a, s *sdp.Media) (iq.Remote, bool) {
+	r, before := place(a, s.RTCPMux && a.RTCPMux), &md.remote[side]
 	switch {
 	case len(a.Fingerprints) > 0 && len(s.Fingerprints) > 0:
 		r.Keying, r.Fingerprints = sdp.DTLSSRTP, a.Fingerprints
@@ -279,8 +279,10 @@ func (c *call) answererOf(side iq.Side, a, s *sdp.Media) (iq.Remote, bool) {
 			r.Role = sdp.DTLSServer
 		case sdp.Passive, sdp.NoSetup:
 			r.Role = sdp.DTLSClient
-		default:
-			return r, false
+		default: // who says nothing of the roles of an association that stands changes none (RFC 8842 5.3)
+			if r.Role = before.Role; r.Role == sdp.NoRole || before.Media != r.Media || !slices.Equal(before.Fingerprints, r.Fingerprints) {
+				return r, false
+			}
 		}
 	case len(a.Crypto) == 1 && len(s.Crypto) > 0:
 		r.Keying, r.Peer = sdp.SDES, a.Crypto[0]

@@ -296,3 +296,26 @@ func TestVouched_late_swapped(t *testing.T) {
 		}
 	}
 }
+
+// TestMedia_answer_that_leaves_the_roles_open: within a call an answer may repeat the actpass of an offer of its own: the association that stands keeps its roles
+// (RFC 8842 5.3). At the beginning, or with other keys, it has none to keep.
+func TestMedia_answer_that_leaves_the_roles_open(t *testing.T) {
+	a := anchor(t, nil)
+	a.answered(dtls(4000, "actpass"), dtls(5000, "active"))
+	for _, c := range []struct {
+		answer []byte
+		open   bool
+	}{{dtls(5000, "actpass"), true}, {dtls(5100, "actpass"), false}} {
+		a.alice.SendInDialog(sip.INVITE, body(dtls(4000, "actpass")))
+		a.medium(a.bob.Request("INVITE"))
+		a.bob.Answer(200, body(c.answer))
+		if m := a.medium(a.alice.Response(200)); (m.Port != 0) != c.open {
+			t.Errorf("alice is answered %+v", m)
+		}
+		a.alice.SendInDialog(sip.ACK)
+		a.bob.Request("ACK")
+		a.open(c.open, c.open)
+	}
+	a.bye()
+	a.idle()
+}

@@ -39,6 +39,8 @@ func TestBaresipsThroughTheAnchor(t *testing.T) {
 			bob.wait("CALL_ESTABLISHED")
 			bob.wantTone(aliceHz)
 			alice.wantTone(bobHz)
+			holds(alice, bob)
+			holds(bob, alice)
 			bob.command("hangup", "")
 			gone(t, n, free)
 		})

@@ -72,7 +72,13 @@ func TestBaresipPressesKeys(t *testing.T) {
 	registered(t, n.Node, 1)
 	alice.command("dial", "sip:echo@"+live.Domain)
 	alice.wait("CALL_ESTABLISHED")
-	for _, key := range "5#05" {
+	for i, key := range "5#05" {
+		if i == 2 { // the call goes on after a hold, under the keys that it had
+			for _, step := range []string{"hold", "resume"} {
+				alice.command(step, "")
+				alice.wait("CALL_REMOTE_SDP")
+			}
+		}
 		alice.command("sndcode", string(key))
 		select {
 		case got := <-pressed:

@@ -143,7 +143,7 @@ func freePort(t *testing.T) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
-// writeTone makes half a minute of a sine.
+// writeTone makes two minutes of a sine: at its end baresip hangs up.
 func writeTone(path string, hz float64) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -154,7 +154,7 @@ func writeTone(path string, hz float64) error {
 	if err != nil {
 		return err
 	}
-	pcm := make([]int16, 30*media.SampleRate)
+	pcm := make([]int16, 120*media.SampleRate)
 	if _, err := media.NewTone(hz, -10).Read(pcm); err != nil {
 		return err
 	}
