@@ -32,10 +32,16 @@ func Setup(svc *as.Service) {
 	svc.HandleMessages(as.Terminating, message)
 }
 
-// call answers, gives back what is heard, and holds the line until the caller hangs up.
+// call answers, gives back what is heard, and holds the line until the caller hangs up. Who has offered nothing is offered what others offer: DTLS-SRTP.
 func call(ctx context.Context, s *as.Session) error {
-	keying := as.Keying(s.Message)
-	if keying == "" || !s.Service().HasMedia() || !s.Grants("media.send") || !s.Grants("media.receive") {
+	keying, late := as.Keying(s.Message), len(s.Message) == 0
+	media := s.Service().HasMedia() && s.Grants("media.send") && s.Grants("media.receive")
+	switch {
+	case late && !media: // the answer would have to offer something (RFC 3261 13.2.1)
+		return s.RejectWith(488, "echo has no media to offer here")
+	case late:
+		keying = "DTLS-SRTP"
+	case keying == "" || !media:
 		return decline(ctx, s, keying)
 	}
 	c, err := s.AnswerMedia(ctx, nil, report(s, keying+", which ends here: what is said comes back")...)

@@ -36,6 +36,41 @@ func TestCall(t *testing.T) {
 	}
 }
 
+// TestLate: who calls without an offer gets one in the answer, and media begin with the ACK that answers it; where there are none to offer the call is refused.
+func TestLate(t *testing.T) {
+	net, media := astest.New(t), mrtest.NewFake(2)
+	net.Service("echo.service.toml", func(s *as.Service) { s.UseMedia(media); echo.Setup(s) })
+	call := net.UE("alice").Register().CallLate("echo").Answered()
+	open := media.Calls()
+	if len(open) != 1 || !open[0].Started() || !open[0].Looping() || !strings.Contains(string(call.Answer.Body()), "UDP/TLS/RTP/SAVP") {
+		t.Fatalf("%d calls are open, it answers\n%s", len(open), call.Answer.Body())
+	}
+	call.Hangup()
+	if n := len(media.Calls()); n != 0 {
+		t.Errorf("%d calls are left over", n)
+	}
+	without := astest.New(t)
+	without.Service("echo.service.toml", echo.Setup)
+	without.UE("alice").Register().CallLate("echo").Fails(488)
+}
+
+// TestHold: who holds hears nothing and is answered so; then he hears himself again. The channel is the same, and so are its keys.
+func TestHold(t *testing.T) {
+	net, media := astest.New(t), mrtest.NewFake(2)
+	net.Service("echo.service.toml", func(s *as.Service) { s.UseMedia(media); echo.Setup(s) })
+	call := net.UE("alice").Register().Call("echo").Answered()
+	open := media.Calls()
+	if body := string(call.Hold().Answered().Answer.Body()); !strings.Contains(body, "a=recvonly") || !open[0].Held() {
+		t.Errorf("hold is answered\n%s", body)
+	}
+	if body := string(call.Resume().Answered().Answer.Body()); strings.Contains(body, "a=recvonly") || open[0].Held() || !open[0].Looping() {
+		t.Errorf("resumed with\n%s", body)
+	}
+	if again := media.Calls(); len(again) != 1 || again[0] != open[0] {
+		t.Error("it is another channel")
+	}
+}
+
 // TestNotGranted: without the right to media there are none, and the call stands all the same.
 func TestNotGranted(t *testing.T) {
 	net, media := astest.New(t), mrtest.NewFake(2)

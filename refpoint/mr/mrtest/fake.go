@@ -234,6 +234,13 @@ func (c *Call) Mixed() bool {
 	return c.mix != nil
 }
 
+// Held says whether the other end does not want to hear it.
+func (c *Call) Held() bool {
+	c.fake.mu.Lock()
+	defer c.fake.mu.Unlock()
+	return !c.agreed.Send
+}
+
 // Started says whether the service has started the channel.
 func (c *Call) Started() bool {
 	c.fake.mu.Lock()
