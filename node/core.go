@@ -44,6 +44,7 @@ import (
 	"imsafe/secure/mint"
 	"imsafe/store"
 	"imsafe/store/seal"
+	"imsafe/trace"
 	"imsafe/trace/ladder"
 )
 
@@ -182,6 +183,7 @@ func Assemble(w World) (*Core, error) {
 	}
 	c := &Core{Gate: w.Policy.Gate(w.Sink), cx: w.Cx, elsewhere: w.Push,
 		services: &shServices{names: map[string]string{}, here: map[string]sh.Client{}, platforms: map[string]string{}, look: make(chan struct{}, 1)}}
+	w.Log = trace.Under(w.Log, c.Gate)
 	limits := messageLimits(c.Gate)
 	limits.Poison = w.Poison
 	c.Pool = sip.NewPool(limits)

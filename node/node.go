@@ -153,6 +153,8 @@ func New(o Options) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.closeDecisions())
 	}
+	o.Log = trace.Under(o.Log, n.Gate)
+	n.o.Log, n.stories.log = o.Log, o.Log
 	if n.PCSCF != nil && o.Anchor != nil {
 		o.Anchor.plug(n.PCSCF, n.Gate)
 	}
@@ -540,7 +542,8 @@ func (n *Node) serveMetrics(ctx context.Context, ln net.Listener) error {
 		mux.Handle("/", n.o.Page)
 		handler = mux
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(n.o.Log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"imsafe/iface/clientims"
@@ -19,6 +21,9 @@ type stories struct {
 	clock shard.Clock
 	next  *trace.Refusals // hears every refusal too
 	door  func() *clientims.Door
+	log   *slog.Logger // at the level of debugging it is told each step
+
+	pace pace
 
 	mu    sync.Mutex
 	of    map[string]*story // by private identity
@@ -68,8 +73,34 @@ func newStories(clock shard.Clock, next *trace.Refusals, door func() *clientims.
 	return &stories{clock: clock, next: next, door: door, of: map[string]*story{}}
 }
 
+// pace lets so many lines a second into the log: whoever sends a REGISTER has one written where the operator has asked for them.
+type pace struct {
+	second atomic.Int64 // of the clock
+	lines  atomic.Int64
+}
+
+const maxLines = 200
+
+func (p *pace) lets(now time.Duration) bool {
+	second := int64(now / time.Second)
+	if p.second.Swap(second) != second {
+		p.lines.Store(0)
+	}
+	return p.lines.Add(1) <= maxLines
+}
+
+// debug writes a line about a step where somebody wants that. Who it is about is a pseudonym there; explain knows his name.
+func (s *stories) debug(c *clientims.Chapter) {
+	if s.log == nil || !s.log.Enabled(context.Background(), slog.LevelDebug) || !s.pace.lets(s.clock.Now()) {
+		return
+	}
+	h := happening(c)
+	s.log.Debug("registration", "state", c.Step.String(), "impu", c.IMPU, "call_id", c.CallID, "domain", c.Realm, "profile", c.Access, "peer", c.Source, "code", h.Code, "status", c.Status)
+}
+
 // Tell implements clientims.Story.
 func (s *stories) Tell(c clientims.Chapter) {
+	s.debug(&c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := c.IMPI

@@ -376,7 +376,7 @@ func (t *Tape) Turned(profile string, sealed bool, source netip.Addr, m *sip.Mes
 // Refused implements secure.Sink: it finds the message that an event is about. It is the one that the procedure has in its hands that the event names,
 // or else the only one under way; a refusal at the door comes just before its message.
 func (t *Tape) Refused(e secure.Event) {
-	if !t.may() {
+	if !t.may() || e.Control.Local() {
 		return
 	}
 	t.mu.Lock()

@@ -140,7 +140,8 @@ var rows = []Row{
 	{secure.CoreAuthorizationRole, Core, Authorization, "allow-list of commands and AVPs by the peer's role", "ours, after FS.19", "access control", Required, true},
 	{secure.CoreConfidentialityMTLS, Core, Confidentiality, "keys stay in the process; in split mode only inside mutual TLS", "TS 33.203 6.1.1", "data confidentiality", Required, true},
 	{secure.ManagementAuthenticationAdmin, Management, Authentication, "Unix socket with peer credentials, no default secret", "ours", "authentication", Required, true},
-	{secure.ManagementConfidentialityRedact, Management, Confidentiality, "keys and identities never logged, log fields encoded", "ours", "data confidentiality", Absent, true},
+	{secure.ManagementConfidentialityRedact, Management, Confidentiality, "the log has pseudonyms for identities, and keys and private identities never", "ours", "data confidentiality", Required, true},
+	{secure.ManagementIntegrityLogLine, Management, Integrity, "what a text could do to a line of the log or to a terminal is written out, not done", "ours", "data integrity", Required, true},
 }
 
 // Rows returns a copy of the table.

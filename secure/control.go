@@ -1,5 +1,7 @@
 package secure
 
+import "strings"
+
 // ControlID names one control: a protection with exactly one enforcement point in the code and one row in
 // the policy table. Its string is the dotted id used unchanged in events, metrics, evidence and pages.
 type ControlID uint8
@@ -83,6 +85,7 @@ const (
 	CoreConfidentialityMTLS         // keys stay in the process, or inside mutual TLS (TS 33.203 6.1.1)
 	ManagementAuthenticationAdmin   // Unix socket with peer credentials, no default secret
 	ManagementConfidentialityRedact // keys and identities never logged
+	ManagementIntegrityLogLine      // no text of a stranger ends a line of the log or drives a terminal
 
 	controlCount
 )
@@ -162,6 +165,7 @@ var controlNames = [controlCount]string{
 	CoreConfidentialityMTLS:         "core.confidentiality.mtls",
 	ManagementAuthenticationAdmin:   "mgmt.authentication.admin",
 	ManagementConfidentialityRedact: "mgmt.confidentiality.redact",
+	ManagementIntegrityLogLine:      "mgmt.integrity.log-line",
 }
 
 // String returns the dotted id.
@@ -172,9 +176,14 @@ func (c ControlID) String() string {
 	return "unknown"
 }
 
-// Routine reports whether a control takes something off the messages of honest people all day long, so that what it refuses is no warning: each
-// telephone says what it is.
-func (c ControlID) Routine() bool { return c == CIConfidentialityPrivacyEgress }
+// Routine reports whether a control takes something off what honest people do all day long, so that what it refuses is no warning: each
+// telephone says what it is, and each line about a user has a pseudonym.
+func (c ControlID) Routine() bool {
+	return c == CIConfidentialityPrivacyEgress || c == ManagementConfidentialityRedact
+}
+
+// Local reports whether a control guards what this host has for its operator, and no message of the network: no ladder has a place for what it refuses.
+func (c ControlID) Local() bool { return strings.HasPrefix(c.String(), "mgmt.") }
 
 // Controls returns every built control in the order of their declaration.
 func Controls() []ControlID {

@@ -3,7 +3,7 @@
 //
 // [NewHandler] stands between log/slog and where lines go. It lets through the attributes that
 // [Attributes] lists and nothing else: keys and private identities never, public identities as a
-// pseudonym, text with every control character written out (attack mgmt.admin.open/log).
+// pseudonym, text with every control character written out (attacks mgmt.log.read and mgmt.log.forge).
 // [Sampler] counts what unauthenticated senders cause and writes one line per kind and interval, however
 // many they are. [Registry] exports the rooms' plain atomic counters for Prometheus; nothing on a
 // hot path calls Prometheus.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"imsafe/secure"
 )
 
 // LevelWire is the level of whole messages, below Debug. Who writes them masks credentials first.
@@ -34,22 +36,52 @@ const (
 // handler cleans records on their way to next. It has no state.
 type handler struct {
 	next slog.Handler
-	key  []byte // of the pseudonyms; empty: identities are redacted
+	bare slog.Handler // where a record goes that a laboratory lets through as it is
+	key  []byte       // of the pseudonyms; empty: identities are redacted
+	gate *secure.Gate // hears what is held back; nil: of a program without one, where all of it is
 }
 
 // NewHandler returns a handler that passes cleaned records to next. key makes the pseudonyms of
 // identities; a random one per process keeps them from being compared with anything outside, and nil
 // redacts identities altogether. NewHandler keeps key. Safe for concurrent use if next is.
-func NewHandler(next slog.Handler, key []byte) slog.Handler { return &handler{next, key} }
+func NewHandler(next slog.Handler, key []byte) slog.Handler {
+	return &handler{next: next, bare: next, key: key}
+}
 
 // NewLogger returns a logger that writes clean lines to w, as JSON or as slog's text. level may be
 // changed while it runs if it is a *slog.LevelVar. For key see [NewHandler].
 func NewLogger(w io.Writer, level slog.Leveler, asJSON bool, key []byte) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level, ReplaceAttr: nameLevel}
+	h := &handler{next: slog.NewTextHandler(w, o), bare: &bare{w: w, level: level}, key: key}
 	if asJSON {
-		return slog.New(NewHandler(slog.NewJSONHandler(w, o), key))
+		h.next = slog.NewJSONHandler(w, o)
 	}
-	return slog.New(NewHandler(slog.NewTextHandler(w, o), key))
+	return slog.New(h)
+}
+
+// Under returns log under the policy of a node: gate hears of each value that is not written as it is, and a laboratory may have switched that off. What
+// log is not of this package comes back as it is.
+func Under(log *slog.Logger, gate *secure.Gate) *slog.Logger {
+	if log == nil {
+		return nil
+	}
+	h, ours := log.Handler().(*handler)
+	if !ours {
+		return log
+	}
+	under := *h
+	under.gate = gate
+	return slog.New(&under)
+}
+
+// redacts is the enforcement point of what a log tells of people and keys.
+func (h *handler) redacts(what string) bool {
+	return h.gate == nil || h.gate.Refuse(secure.ManagementConfidentialityRedact, secure.Event{Reason: what})
+}
+
+// encodes is that of what a text does to the log and to whoever reads it.
+func (h *handler) encodes(what string) bool {
+	return h.gate == nil || h.gate.Refuse(secure.ManagementIntegrityLogLine, secure.Event{Reason: what})
 }
 
 // nameLevel gives LevelWire its name.
@@ -65,11 +97,17 @@ func (h *handler) Enabled(ctx context.Context, l slog.Level) bool { return h.nex
 
 // Handle passes on a clean copy of the record.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
-	clean := slog.NewRecord(r.Time, r.Level, encode(r.Message, maxText), r.PC)
+	message, whole := h.text(r.Message, maxText)
+	clean := slog.NewRecord(r.Time, r.Level, message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
-		clean.AddAttrs(h.clean(a))
+		cleaned, all := h.clean(a)
+		clean.AddAttrs(cleaned)
+		whole = whole && all
 		return true
 	})
+	if !whole {
+		return h.bare.Handle(ctx, clean)
+	}
 	return h.next.Handle(ctx, clean)
 }
 
@@ -77,50 +115,96 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	clean := make([]slog.Attr, len(attrs))
 	for i, a := range attrs {
-		clean[i] = h.clean(a)
+		clean[i], _ = h.clean(a)
 	}
-	return &handler{h.next.WithAttrs(clean), h.key}
+	with := *h
+	with.next, with.bare = h.next.WithAttrs(clean), h.bare.WithAttrs(clean)
+	return &with
 }
 
 // WithGroup opens a group. Its name is written by a programmer, but encoded all the same.
 func (h *handler) WithGroup(name string) slog.Handler {
-	return &handler{h.next.WithGroup(encode(name, maxText)), h.key}
+	name = encode(name, maxText)
+	with := *h
+	with.next, with.bare = h.next.WithGroup(name), h.bare.WithGroup(name)
+	return &with
 }
 
 // clean decides by the name what becomes of the value. LogValue of a type is asked before, so a key
-// redacts itself even under a plain name.
-func (h *handler) clean(a slog.Attr) slog.Attr {
+// redacts itself even under a plain name. It is whole unless something was let through that ends or drives a line.
+func (h *handler) clean(a slog.Attr) (cleaned slog.Attr, whole bool) {
 	v := a.Value.Resolve()
 	if v.Kind() == slog.KindGroup {
-		members := make([]slog.Attr, 0, len(v.Group()))
-		for _, m := range v.Group() {
-			members = append(members, h.clean(m))
-		}
-		return slog.Attr{Key: encode(a.Key, maxText), Value: slog.GroupValue(members...)}
+		return h.group(a.Key, v.Group())
 	}
+	limit := maxText
 	switch attributes[a.Key] {
 	case Plain:
-		return slog.Attr{Key: a.Key, Value: plain(v, maxText)}
 	case Long:
-		return slog.Attr{Key: a.Key, Value: plain(v, maxLong)}
+		limit = maxLong
 	case Identity:
-		return slog.String(a.Key, h.pseudonym(v))
+		if v.String() == "" || h.redacts("identity") {
+			return slog.String(a.Key, h.pseudonym(v)), true
+		}
 	case Secret:
-		return slog.String(a.Key, redacted)
+		if h.redacts("secret") {
+			return slog.String(a.Key, redacted), true
+		}
+	default:
+		if h.redacts("unlisted") {
+			return slog.String(encode(a.Key, maxText), unlisted), true
+		}
 	}
-	return slog.String(encode(a.Key, maxText), unlisted)
+	v, whole = h.plain(v, limit)
+	return slog.Attr{Key: encode(a.Key, maxText), Value: v}, whole
+}
+
+func (h *handler) group(name string, attrs []slog.Attr) (cleaned slog.Attr, whole bool) {
+	members := make([]slog.Attr, len(attrs))
+	whole = true
+	for i, m := range attrs {
+		var all bool
+		members[i], all = h.clean(m)
+		whole = whole && all
+	}
+	return slog.Attr{Key: encode(name, maxText), Value: slog.GroupValue(members...)}, whole
 }
 
 // plain writes numbers, times and text as they are. Of other types only those are written that
 // have a text of their own; a struct printed by its fields is how keys get into logs.
-func plain(v slog.Value, limit int) slog.Value {
+func (h *handler) plain(v slog.Value, limit int) (value slog.Value, whole bool) {
+	text := ""
 	switch v.Kind() {
 	case slog.KindString:
-		return slog.StringValue(encode(v.String(), limit))
+		text = v.String()
 	case slog.KindAny:
-		return slog.StringValue(encode(textOf(v.Any()), limit))
+		text = textOf(v.Any())
+	default:
+		return v, true
 	}
-	return v
+	text, whole = h.text(text, limit)
+	return slog.StringValue(text), whole
+}
+
+// text writes out what could forge a line or drive a terminal. It is whole unless a laboratory lets that through.
+func (h *handler) text(s string, limit int) (encoded string, whole bool) {
+	if drives(s) && !h.encodes("control-character") {
+		return s, false
+	}
+	return encode(s, limit), true
+}
+
+// drives reports whether s has something in it that encode writes out because of what it does, as opposed to a backslash.
+func drives(s string) bool {
+	if harmless(s) {
+		return false
+	}
+	for i, r := range s {
+		if r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD") || !unicode.IsPrint(r) {
+			return true
+		}
+	}
+	return false
 }
 
 // textOf survives a String or Error method that panics, as on a nil pointer: a log line ends nobody.

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"imsafe/proto/aka"
+	"imsafe/secure"
 )
 
 // line logs one record and returns what was written.
@@ -72,6 +73,50 @@ func TestHandlerEncodesMessageAndPrepared(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), `"function":"scscf","proof":{"kind":"a\\u{2028}b"`) {
 		t.Error(out.String())
+	}
+}
+
+// TestUnder: a gate hears what is held back, once for each value, and a laboratory without a control gets what a careless program writes.
+func TestUnder(t *testing.T) {
+	const forged = "a\x1bE\u202eb\nlevel=ERROR"
+	write := func(off ...secure.ControlID) (string, *secure.Gate) {
+		var out strings.Builder
+		gate := secure.NewGate(off, nil)
+		log := Under(NewLogger(&out, slog.LevelInfo, true, nil), gate).With("room", "here")
+		log.Info("x", "impu", "sip:alice@example.com", slog.Group("proof", "domain", forged), "odd", 1)
+		return out.String(), gate
+	}
+	redact, line := secure.ManagementConfidentialityRedact, secure.ManagementIntegrityLogLine
+	for _, c := range []struct {
+		name             string
+		off              []secure.ControlID
+		named, forged    bool
+		redacted, driven uint64
+	}{
+		{"with both", nil, false, false, 2, 1},
+		{"without pseudonyms", []secure.ControlID{redact}, true, false, 0, 1},
+		{"without clean lines", []secure.ControlID{line}, false, true, 2, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text, gate := write(c.off...)
+			if named := strings.Contains(text, "alice"); named != c.named {
+				t.Errorf("names alice: %v: %s", named, text)
+			}
+			if stands := strings.Contains(text, forged); stands != c.forged {
+				t.Errorf("has the octets: %v: %q", stands, text)
+			}
+			if !strings.Contains(text, "here") {
+				t.Errorf("without what was prepared: %s", text)
+			}
+			for control, want := range map[secure.ControlID]uint64{redact: c.redacted, line: c.driven} {
+				if n, _ := gate.Counts(control); n != want {
+					t.Errorf("%v refused %d, want %d", control, n, want)
+				}
+			}
+		})
+	}
+	if other := slog.New(slog.DiscardHandler); Under(other, secure.NewGate(nil, nil)) != other || Under(nil, nil) != nil {
+		t.Error("a log of somebody else's is another one")
 	}
 }
 

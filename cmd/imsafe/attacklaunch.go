@@ -84,7 +84,7 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 		return nil, errors.Join(fmt.Errorf("no target could be started: %w", err), os.RemoveAll(t.dir))
 	}
 	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, Media: s.Media, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Tight: s.Tight, Small: s.Small,
-		Mode: s.Mode, Cast: s.Cast, Approved: s.Approved}
+		Mode: s.Mode, Debug: s.Debug, Cast: s.Cast, Approved: s.Approved}
 	for _, c := range s.Off {
 		setup.Off = append(setup.Off, c.String())
 	}
@@ -297,6 +297,9 @@ func (l logFiles) Write(name string, text []byte) error {
 	return os.WriteFile(filepath.Join(l.dir, name), text, 0o600)
 }
 
+// Log implements runner.Target.
+func (t *child) Log() string { return t.log.whole() }
+
 // Close implements runner.Target.
 func (t *child) Close() error { return errors.Join(t.end(), os.RemoveAll(t.dir)) }
 
@@ -324,7 +327,8 @@ type tail struct {
 	buf bytes.Buffer
 }
 
-const tailOctets = 8 << 10
+// How much is kept, and how much of it is said with an error.
+const tailOctets, saidOctets = 64 << 10, 8 << 10
 
 // Write implements io.Writer.
 func (t *tail) Write(p []byte) (int, error) {
@@ -337,8 +341,14 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns what is kept.
+// String returns the end of it.
 func (t *tail) String() string {
+	all := t.whole()
+	return all[max(0, len(all)-saidOctets):]
+}
+
+// whole returns what is kept.
+func (t *tail) whole() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.buf.String()

@@ -56,6 +56,7 @@ type targetSetup struct {
 	Tight   bool          `json:"tight"`
 	Small   bool          `json:"small"`
 	Mode    string        `json:"mode"`
+	Debug   bool          `json:"debug"`
 	Cast    []string      `json:"cast"` // names of subscribers
 	// Approved are the service platforms that the operator approves.
 	Approved []attack.Approved `json:"approved,omitempty"`
@@ -184,7 +185,9 @@ type target struct {
 func (t *target) start(a *app) (*targetReady, error) {
 	c := t.config()
 	clock := shard.RealClock()
-	c.Log.Level = "error"
+	if c.Log.Level = "error"; t.setup.Debug {
+		c.Log.Level = "debug"
+	}
 	log, err := a.logger(c)
 	if err != nil {
 		return nil, err

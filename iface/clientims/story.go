@@ -25,9 +25,16 @@ const (
 	StepSilence              // nothing authentic ever came over the associations that were made for it
 )
 
+// String returns the word.
+func (s Step) String() string {
+	return [...]string{"arrived", "refused", "answered", "silent"}[min(s, StepSilence)]
+}
+
 // Chapter is one thing that happened.
 type Chapter struct {
 	IMPI, IMPU string // as the REGISTER names them
+	CallID     string // the same
+	Realm      string // that the client names: a wrong one is a common mistake of a telephone's settings
 	Source     netip.Addr
 	Access     string // profile of the access
 	Step       Step
@@ -45,10 +52,10 @@ type Chapter struct {
 
 // chapter begins a chapter about a REGISTER.
 func (p *Port) chapter(f siptransport.Flow, m *sip.Message, a association) Chapter {
-	c := Chapter{Source: f.Peer.Addr().Unmap(), Access: p.access.Profile, Generation: a.proof.Generation()}
+	c := Chapter{CallID: string(m.Get(sip.HdrCallID)), Source: f.Peer.Addr().Unmap(), Access: p.access.Profile, Generation: a.proof.Generation()}
 	if credentials, err := m.Credentials(0); err == nil {
 		c.IMPI, _ = m.Username()
-		c.Resync = len(credentials.AUTS) > 0
+		c.Realm, c.Resync = string(credentials.Realm), len(credentials.AUTS) > 0
 		c.Answers = len(credentials.Response) > 0 && !c.Resync
 	}
 	c.IMPU, _ = m.ToIdentity()

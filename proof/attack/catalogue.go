@@ -74,6 +74,8 @@ func All() []Attack {
 		adminOpen(),          // MG-01
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03
+		logRead(),            // MG-04
+		logForge(),           // MG-05
 		diameterSpoof(),      // CX-01
 		diameterForge(),      // CX-02
 		keysSniff(),          // ZB-01

@@ -142,6 +142,7 @@ type Field struct {
 
 	operate  func(ctx context.Context, verb, service string) error
 	files    Files // nil unless the position is that of a local account
+	log      func() string
 	access   Access
 	position Position
 	honest   Network
@@ -160,7 +161,8 @@ type Means struct {
 	Attacker Network // of the attacker, limited
 	// Operate is the operator of the target: one of Suspend, Revoke and RevokeCertificate with the name of a service, or VerifyLog.
 	Operate func(ctx context.Context, verb, service string) error
-	Files   Files // of the log of decisions; nil without one
+	Files   Files         // of the log of decisions; nil without one
+	Log     func() string // what the target has written to its own log, or the end of it
 }
 
 // What the operator of a target does with a service when a driver asks him to.
@@ -174,7 +176,7 @@ const (
 // NewField makes the field of a variant over an access. The parties are made, and run until ctx ends; they have not registered yet.
 func NewField(ctx context.Context, v *Variant, access Access, m Means) (*Field, error) {
 	f := &Field{Site: m.Site, Clock: m.Clock, Random: m.Random, access: access, position: v.Position, honest: m.Honest, attacker: m.Attacker,
-		operate: m.Operate}
+		operate: m.Operate, log: m.Log}
 	if v.Position == LocalAccount {
 		f.files = m.Files
 	}

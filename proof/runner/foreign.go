@@ -249,6 +249,9 @@ func (stranger) Operate(context.Context, string, string) error {
 // Files implements Target.
 func (stranger) Files() attack.Files { return nil }
 
+// Log implements Target: it is its owner's.
+func (stranger) Log() string { return "" }
+
 // Close implements Target: it goes on running.
 func (stranger) Close() error { return nil }
 

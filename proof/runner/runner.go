@@ -155,7 +155,7 @@ type run struct {
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
 	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, Media: a.Media, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
-		Small: a.Small, Cast: cast(a), Approved: a.Approved, Mode: r.cfg.Mode})
+		Small: a.Small, Cast: cast(a), Approved: a.Approved, Debug: a.Debug, Mode: r.cfg.Mode})
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, clock: r.cfg.Clock, local: site.Management, media: site.Media, mediaPorts: site.MediaPorts,
 		targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol, site.ISC, site.HTTPS, site.Mw}}
 	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random,
-		Honest: r.cfg.Network, Attacker: bounds, Operate: target.Operate, Files: target.Files()})
+		Honest: r.cfg.Network, Attacker: bounds, Operate: target.Operate, Files: target.Files(), Log: target.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ type Setup struct {
 	Tight   bool               // budgets of C-I are attack.TightSource and so on; else nobody reaches them
 	Small   bool               // one shard, with room for attack.SmallPlaces procedures
 	Mode    string             // attack.Strict: each hop between functions encodes and parses; attack.Wire: the P-CSCF is a node of its own
+	Debug   bool               // its log is at the level of debugging
 	Cast    []string           // names of the lab subscribers, whose keys the target makes
 	// Approved are the service platforms that its operator has approved.
 	Approved []attack.Approved
@@ -38,6 +39,8 @@ type Target interface {
 	Operate(ctx context.Context, verb, service string) error
 	// Files are those of its log of decisions; nil for none.
 	Files() attack.Files
+	// Log is what it has written to its own log, or the end of it.
+	Log() string
 	// Close ends it and removes what it left. An error says that it did not end as it should: a defect, or a crash.
 	Close() error
 }
