@@ -63,7 +63,7 @@ type Options struct {
 	Services []*as.Service
 	// Ladders is how many stories of calls and registrations are kept for whoever is logged in to the page; 0: none, and nothing is paid for them.
 	Ladders int
-	// Page is served beside the metrics, which have /metrics; nil for none. It looks at the Host itself.
+	// Page is served beside the metrics, which have /metrics; nil for none.
 	Page http.Handler
 	// PageCode makes a code that lets somebody in to it once, for the verb page.code.
 	PageCode func() (string, error)
@@ -530,6 +530,9 @@ func (n *Node) owners() []uint32 {
 	return []uint32{0, uint32(os.Getuid())}
 }
 
+// maxMetrics is how many connections there may be at once to metrics and page: whoever is on this machine takes no more of the node's sockets.
+const maxMetrics = 64
+
 // serveMetrics serves Prometheus until ctx ends. The configuration keeps it on loopback.
 func (n *Node) serveMetrics(ctx context.Context, ln net.Listener) error {
 	handler, err := n.metrics()
@@ -542,11 +545,12 @@ func (n *Node) serveMetrics(ctx context.Context, ln net.Listener) error {
 		mux.Handle("/", n.o.Page)
 		handler = mux
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10,
+	newest := management.NewNewest(ln, maxMetrics)
+	server := &http.Server{Handler: management.Own(handler, n.Gate), ConnState: newest.State, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
 		ErrorLog: slog.NewLogLogger(n.o.Log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(newest); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("node: metrics: %w", err)
 	}
 	return nil

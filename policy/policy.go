@@ -142,6 +142,8 @@ var rows = []Row{
 	{secure.ManagementAuthenticationAdmin, Management, Authentication, "Unix socket with peer credentials, no default secret", "ours", "authentication", Required, true},
 	{secure.ManagementConfidentialityRedact, Management, Confidentiality, "the log has pseudonyms for identities, and keys and private identities never", "ours", "data confidentiality", Required, true},
 	{secure.ManagementIntegrityLogLine, Management, Integrity, "what a text could do to a line of the log or to a terminal is written out, not done", "ours", "data integrity", Required, true},
+	{secure.ManagementAuthenticationPage, Management, Authentication, "the page of a node shows nothing without a code of its operator's, which works once; what a browser keeps then is two secrets, and one is of its origin alone", "ours", "authentication", Required, true},
+	{secure.ManagementAuthorizationOrigin, Management, Authorization, "page and metrics answer on names of this machine, and to no page of another origin", "ours", "access control", Required, true},
 }
 
 // Rows returns a copy of the table.

@@ -86,6 +86,8 @@ const (
 	ManagementAuthenticationAdmin   // Unix socket with peer credentials, no default secret
 	ManagementConfidentialityRedact // keys and identities never logged
 	ManagementIntegrityLogLine      // no text of a stranger ends a line of the log or drives a terminal
+	ManagementAuthenticationPage    // who sees the page of a node has had a code from its operator's door
+	ManagementAuthorizationOrigin   // the page answers on names of this machine, and to no page of somebody else's
 
 	controlCount
 )
@@ -166,6 +168,8 @@ var controlNames = [controlCount]string{
 	ManagementAuthenticationAdmin:   "mgmt.authentication.admin",
 	ManagementConfidentialityRedact: "mgmt.confidentiality.redact",
 	ManagementIntegrityLogLine:      "mgmt.integrity.log-line",
+	ManagementAuthenticationPage:    "mgmt.authentication.page",
+	ManagementAuthorizationOrigin:   "mgmt.authorization.origin",
 }
 
 // String returns the dotted id.

@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// Login knows who may see the page. A code lets somebody in once, within ten minutes; what his browser keeps then lasts for twelve hours. Of both only
-// hashes are kept. Safe for concurrent use.
+// Login knows who may see the page. A code lets somebody in once, within ten minutes; what his browser keeps then lasts for twelve hours. Of all of it only
+// hashes are kept. Nobody is ever held up: with codes of 136 random bits trying is of no use, and a lock that strangers can close would be theirs to close.
+// Safe for concurrent use.
 type Login struct {
 	random io.Reader
 	now    func() time.Time
@@ -23,26 +24,25 @@ type Login struct {
 	mu       sync.Mutex
 	codes    []ticket // the newest last
 	sessions []ticket
-	wrong    int       // tries since
-	since    time.Time // then
 }
 
 // ticket is a secret that lets somebody in.
 type ticket struct {
 	sum  [sha256.Size]byte
+	key  [sha256.Size]byte // of a session: what goes with it
 	ends time.Time
 }
 
-// The bounds of a login. With codes of 130 random bits nobody finds one by trying; who tries is held up all the same.
+// The bounds of a login.
 const (
 	codeOctets     = 17 // 28 characters
 	codeLife       = 10 * time.Minute
 	sessionLife    = 12 * time.Hour
 	maxTickets     = 16
-	maxWrong       = 10
-	wrongPer       = time.Minute
 	maxLogin       = 1 << 10 // octets of what is posted
+	loginPatience  = 10 * time.Second
 	cookiePrefix   = "imsafe-"
+	keyHeader      = "Imsafe-Key"
 	loginForbidden = "this code is wrong, was used, or is older than ten minutes: imsafe page prints a new one"
 )
 
@@ -60,16 +60,16 @@ func (l *Login) Code() (string, error) {
 	code := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(secret)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.codes = l.issue(l.codes, code, codeLife)
+	l.codes = l.issue(l.codes, ticket{sum: sha256.Sum256([]byte(code)), ends: l.now().Add(codeLife)})
 	return code, nil
 }
 
-// issue adds the ticket of a secret. With the lock.
-func (l *Login) issue(all []ticket, secret string, life time.Duration) []ticket {
+// issue adds a ticket. With the lock.
+func (l *Login) issue(all []ticket, t ticket) []ticket {
 	if len(all) == maxTickets {
 		all = append(all[:0], all[1:]...)
 	}
-	return append(all, ticket{sha256.Sum256([]byte(secret)), l.now().Add(life)})
+	return append(all, t)
 }
 
 // find returns where a secret's ticket is, -1 if it has none or its time is over. It looks at all of them, each in constant time. With the lock.
@@ -83,51 +83,64 @@ func (l *Login) find(all []ticket, secret string) int {
 	return found
 }
 
-// redeem takes a code and returns what a browser keeps for it; a status of HTTP where it does not.
-func (l *Login) redeem(code string) (session string, status int) {
-	secret := make([]byte, 32)
-	if _, err := io.ReadFull(l.random, secret); err != nil {
-		return "", http.StatusInternalServerError
+// session is what a browser keeps: a cookie, which goes with every request to this host, whatever its port (RFC 6265 8.5), and a key, which the page keeps for
+// its origin alone and shows with each request for something about subscribers. Who gets hold of the one has nothing.
+type session struct{ cookie, key string }
+
+// begin makes a session.
+func (l *Login) begin() (s session, err error) {
+	for _, secret := range []*string{&s.cookie, &s.key} {
+		var b [32]byte
+		if _, err := io.ReadFull(l.random, b[:]); err != nil {
+			return s, fmt.Errorf("web: randomness: %w", err)
+		}
+		*secret = base64.RawURLEncoding.EncodeToString(b[:])
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := l.now(); now.Sub(l.since) >= wrongPer {
-		l.wrong, l.since = 0, now
-	}
-	if l.wrong >= maxWrong {
-		return "", http.StatusTooManyRequests
-	}
-	i := l.find(l.codes, code)
-	if i < 0 {
-		l.wrong++
-		return "", http.StatusForbidden
-	}
-	l.codes = append(l.codes[:i], l.codes[i+1:]...)
-	session = base64.RawURLEncoding.EncodeToString(secret)
-	l.sessions = l.issue(l.sessions, session, sessionLife)
-	return session, http.StatusOK
+	l.sessions = l.issue(l.sessions, ticket{sha256.Sum256([]byte(s.cookie)), sha256.Sum256([]byte(s.key)), l.now().Add(sessionLife)})
+	return s, nil
 }
 
-// admits reports whether a request comes from a browser that has logged in.
-func (l *Login) admits(r *http.Request) bool {
-	c, err := r.Cookie(cookieOf(r))
-	if err != nil {
-		return false
-	}
+// redeem takes a code, which works once.
+func (l *Login) redeem(code string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.find(l.sessions, c.Value) >= 0
+	i := l.find(l.codes, code)
+	if i >= 0 {
+		l.codes = append(l.codes[:i], l.codes[i+1:]...)
+	}
+	return i >= 0
+}
+
+// admits reports whether a request comes from a browser that has logged in, and, where it is keyed, from the page there.
+func (l *Login) admits(r *http.Request, keyed bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of(r, keyed) >= 0
+}
+
+// of returns where the session of a request is; -1 for none. With the lock.
+func (l *Login) of(r *http.Request, keyed bool) int {
+	c, err := r.Cookie(cookieOf(r))
+	if err != nil {
+		return -1
+	}
+	i := l.find(l.sessions, c.Value)
+	if i < 0 || !keyed {
+		return i
+	}
+	if key := sha256.Sum256([]byte(r.Header.Get(keyHeader))); subtle.ConstantTimeCompare(key[:], l.sessions[i].key[:]) != 1 {
+		return -1
+	}
+	return i
 }
 
 // end logs out.
 func (l *Login) end(r *http.Request) {
-	c, err := r.Cookie(cookieOf(r))
-	if err != nil {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i := l.find(l.sessions, c.Value); i >= 0 {
+	if i := l.of(r, true); i >= 0 {
 		l.sessions = append(l.sessions[:i], l.sessions[i+1:]...)
 	}
 }
@@ -138,26 +151,29 @@ func cookieOf(r *http.Request) string {
 	return cookiePrefix + port
 }
 
-// login takes a code and gives a cookie that no script can read and that goes with no request of another site.
+// login takes a code and gives a cookie that no script can read and that goes with no request of another site, and the key of the page.
 func (p *Page) login(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Code string `json:"code"`
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(p.c.Now().Add(loginPatience)) // who cannot be hurried has no connection
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxLogin)).Decode(&in); err != nil {
 		http.Error(w, "the code is missing", http.StatusBadRequest)
 		return
 	}
-	session, status := p.Login.redeem(in.Code)
-	switch status {
-	case http.StatusOK:
-		http.SetCookie(w, &http.Cookie{Name: cookieOf(r), Value: session, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife.Seconds())})
-		w.WriteHeader(http.StatusNoContent)
-	case http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", "60")
-		http.Error(w, "too many wrong codes: wait a minute", status)
-	default:
-		http.Error(w, loginForbidden, status)
+	if !p.Login.redeem(in.Code) && p.refuses("code") {
+		http.Error(w, loginForbidden, http.StatusForbidden)
+		return
 	}
+	s, err := p.Login.begin()
+	if err != nil {
+		http.Error(w, "this node has no randomness", http.StatusInternalServerError)
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookieOf(r), Value: s.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife.Seconds())})
+	answer(w, struct {
+		Key string `json:"key"`
+	}{s.key})
 }
 
 func (p *Page) logout(w http.ResponseWriter, r *http.Request) {

@@ -35,8 +35,11 @@ const clock = t => new Date(t).toLocaleTimeString([], {hour12: false});
 const people = who => [...new Set((who || []).map(w => { const bare = w.replace(/^(sips?|tel):/, ""), end = "@" + proof.domain; return bare.endsWith(end) ? bare.slice(0, -end.length) : bare; }))];
 const link = (kind, ...parts) => "#" + [kind, ...parts.map(encodeURIComponent)].join("/");
 
+// The key of this page: what a browser keeps for one origin, which has a port, while a cookie goes to every port of a host.
+const headers = () => ({"Imsafe-Key": localStorage.getItem("key") || ""});
+
 async function ask(path) {
-	const r = await fetch(path, {cache: "no-store"});
+	const r = await fetch(path, {cache: "no-store", headers: headers()});
 	if (r.status === 401) { logIn(); throw new Error("not logged in"); }
 	if (!r.ok) throw new Error((await r.text()).trim());
 	return r.json();
@@ -60,14 +63,15 @@ async function logIn(wrong) {
 async function redeem(code) {
 	const r = await fetch("login", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({code})});
 	if (!r.ok) return logIn((await r.text()).trim());
+	localStorage.setItem("key", (await r.json()).key);
 	start();
 }
 
-leave.addEventListener("click", async () => { await fetch("logout", {method: "POST"}); logIn(); });
+leave.addEventListener("click", async () => { await fetch("logout", {method: "POST", headers: headers()}); localStorage.removeItem("key"); logIn(); });
 
 // ---- what changes
 
-function stop() { if (events) events.close(); events = null; }
+function stop() { if (events) events.abort(); events = null; }
 
 async function start() {
 	try { proof = await ask("api/cells"); } catch (e) { return; }
@@ -75,16 +79,41 @@ async function start() {
 	document.getElementById("domain").textContent = proof.domain;
 	document.title = "imsafe: " + proof.domain;
 	stop();
-	events = new EventSource("api/live");
-	events.onopen = () => { line.className = "on"; line.textContent = "live"; };
-	events.onerror = () => { line.className = "lost"; line.textContent = "the node does not answer"; if (events.readyState === 2) setTimeout(start, 2000); };
-	events.onmessage = async e => {
-		const before = now;
-		now = JSON.parse(e.data);
-		if (before && before.version !== now.version) { try { proof = await ask("api/cells"); } catch (e) { return; } }
-		if (!before) return show();
-		changed(before);
-	};
+	const mine = events = new AbortController();
+	try { await listen(mine.signal); } catch (e) { /* it has ended */ }
+	if (events !== mine) return;
+	line.className = "lost"; line.textContent = "the node does not answer";
+	setTimeout(() => { if (events === mine) again(mine); }, 2000);
+}
+
+// again begins anew when the node is there again.
+async function again(mine) {
+	try { await fetch("page.css", {cache: "no-store"}); } catch (e) { setTimeout(() => { if (events === mine) again(mine); }, 2000); return; }
+	if (events === mine) start();
+}
+
+// listen reads the events of the server until they end (server-sent events, which a browser's own reader would ask for without the key).
+async function listen(signal) {
+	const r = await fetch("api/live", {cache: "no-store", headers: headers(), signal});
+	if (r.status === 401) return logIn();
+	if (!r.ok) throw new Error("no events");
+	line.className = "on"; line.textContent = "live";
+	const reader = r.body.pipeThrough(new TextDecoderStream()).getReader();
+	for (let rest = ""; ;) {
+		const {value, done} = await reader.read();
+		if (done) return;
+		const parts = (rest + value).split("\n\n");
+		rest = parts.pop();
+		for (const part of parts) if (part.startsWith("data: ")) await arrived(JSON.parse(part.slice(6)));
+	}
+}
+
+async function arrived(told) {
+	const before = now;
+	now = told;
+	if (before && before.version !== now.version) { try { proof = await ask("api/cells"); } catch (e) { return; } }
+	if (!before) return show();
+	changed(before);
 }
 
 // changed brings what is shown up to date without taking away what somebody is reading, or is about to press: what is put in another's place between

@@ -1,7 +1,7 @@
 // Package web is the page of a running node: the twelve cells as they stand now, what stands behind each of them, and the ladders of its last calls and
 // registrations.
 //
-// It is for the operator: it answers on loopback names alone, shows nothing before he has logged in (Login), only reads, and asks nobody else for anything.
+// It is for the operator: it shows nothing before he has logged in (Login), only reads, and asks nobody else for anything; management.Own stands before it.
 // Its script and its style are its own and all that a browser may load; what changes comes as events of the server. What it shows comes from functions that
 // are handed in; they must be safe for concurrent use, and then it is. It imports node and trace/ladder for their words.
 package web
@@ -12,14 +12,13 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"imsafe/node"
+	"imsafe/secure"
 	"imsafe/trace/ladder"
 )
 
@@ -30,6 +29,7 @@ var files embed.FS
 type Config struct {
 	Domain  string
 	Policy  func() node.PolicyReport
+	Gate    func() *secure.Gate // the node's; returning nil while there is none
 	Proof   func() Proof
 	Ladders func() *ladder.Ring // nil, or returning nil: none are kept
 	Random  io.Reader
@@ -63,11 +63,11 @@ func New(c Config) *Page {
 	}
 	p.mux.HandleFunc("POST /login", p.login)
 	p.mux.HandleFunc("POST /logout", p.logout)
-	p.mux.HandleFunc("GET /proof", p.known(p.proof))
-	p.mux.HandleFunc("GET /api/cells", p.known(func(w http.ResponseWriter, _ *http.Request) { answer(w, p.cells()) }))
-	p.mux.HandleFunc("GET /api/live", p.known(p.live))
-	p.mux.HandleFunc("GET /api/ladder/{id}", p.known(p.ladder))
-	p.mux.HandleFunc("GET /api/run", p.known(p.run))
+	p.mux.HandleFunc("GET /proof", p.known(p.proof, false))
+	p.mux.HandleFunc("GET /api/cells", p.known(func(w http.ResponseWriter, _ *http.Request) { answer(w, p.cells()) }, true))
+	p.mux.HandleFunc("GET /api/live", p.known(p.live, true))
+	p.mux.HandleFunc("GET /api/ladder/{id}", p.known(p.ladder, true))
+	p.mux.HandleFunc("GET /api/run", p.known(p.run, true))
 	return p
 }
 
@@ -77,8 +77,8 @@ const (
 	policyOfProof = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
-// ServeHTTP implements http.Handler. It refuses names that are not this machine's (a page of somebody else's, whose name leads here, would read what this
-// one shows) and requests that another page has caused. It lets nothing be framed, kept or loaded from elsewhere.
+// ServeHTTP implements http.Handler. It lets nothing be framed, kept or loaded from elsewhere. Whoever serves it puts management.Own before it, which
+// refuses other names and other pages.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", policyOfPage)
@@ -87,45 +87,19 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	switch {
-	case !here(r.Host):
-		http.Error(w, "this page is for this machine: ask for it by a loopback address", http.StatusMisdirectedRequest)
-	case foreign(r):
-		http.Error(w, "another page has caused this request", http.StatusForbidden)
-	default:
-		p.mux.ServeHTTP(w, r)
-	}
+	p.mux.ServeHTTP(w, r)
 }
 
-// here reports whether a Host is a name of loopback.
-func here(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.Unmap().IsLoopback()
+// refuses is the enforcement point of the login. A page without a node refuses everybody.
+func (p *Page) refuses(why string) bool {
+	gate := p.c.Gate()
+	return gate == nil || gate.Refuse(secure.ManagementAuthenticationPage, secure.Event{Reason: why})
 }
 
-// foreign reports whether a request comes from a page of another origin, by what browsers say of it. What changes something must say where it comes from.
-func foreign(r *http.Request) bool {
-	origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
-	switch {
-	case origin != "":
-		return origin != "http://"+r.Host
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return true
-	}
-	leads := r.URL.Path == "/" && r.Header.Get("Sec-Fetch-Mode") == "navigate" // a link to the page shows nothing to whoever set it
-	return site != "" && site != "same-origin" && site != "none" && !leads
-}
-
-// known lets those through who have logged in.
-func (p *Page) known(next http.HandlerFunc) http.HandlerFunc {
+// known lets those through who have logged in. What a link leads to comes without the key of the page.
+func (p *Page) known(next http.HandlerFunc, keyed bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !p.Login.admits(r) {
+		if !p.Login.admits(r, keyed) && p.refuses("session") {
 			http.Error(w, "log in first: imsafe page prints the address with a code", http.StatusUnauthorized)
 			return
 		}
@@ -251,7 +225,7 @@ func (p *Page) live(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-ticks:
 		}
-		if !p.Login.admits(r) {
+		if !p.Login.admits(r, true) && p.refuses("session") {
 			return // he has logged out, or his time is over
 		}
 	}

@@ -162,7 +162,7 @@ func (t *child) ask(ctx context.Context, in, out any) error {
 func (t *child) read() error {
 	r := &t.ready
 	t.site = attack.Site{Domain: r.Domain, Premium: targetPremium, TLS: r.TLS, Clear: r.Clear, Gm: r.Gm, NAT: r.NAT, Cx: r.Cx, Sh: r.Sh, Enrol: r.Enrol,
-		ISC: r.ISC, HTTPS: r.HTTPS, Management: r.Management, Mw: r.Mw, Media: r.Media, MediaPorts: r.MediaPorts, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
+		ISC: r.ISC, HTTPS: r.HTTPS, Management: r.Management, Page: r.Page, Codes: r.Codes, Mw: r.Mw, Media: r.Media, MediaPorts: r.MediaPorts, Tokens: r.Tokens, Roots: x509.NewCertPool(), EnrolRoots: x509.NewCertPool(), Users: map[string]*attack.User{},
 		Platforms: map[string]attack.ServicePlatform{}}
 	if !t.site.Roots.AppendCertsFromPEM([]byte(r.CA)) {
 		return errors.New("the target names no certificate authority")

@@ -18,7 +18,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -95,6 +94,8 @@ type targetReady struct {
 	Media      netip.AddrPort `json:"media"` // the first of MediaPorts
 	MediaPorts int            `json:"media_ports"`
 	Management string         `json:"management"` // the operator's socket
+	Page       netip.AddrPort `json:"page"`       // his page, and what lets him in
+	Codes      []string       `json:"codes,omitempty"`
 	// What the door for enrolment proves itself by, in PEM, and invitations to it.
 	EnrolCA string   `json:"enrol_ca,omitempty"`
 	Tokens  []string `json:"tokens,omitempty"`
@@ -136,7 +137,7 @@ func (*attackTargetCmd) Run(a *app) error {
 		return usage{fmt.Errorf("imsafe attack run starts this verb; by hand it is of no use: %w", err)}
 	}
 	output := json.NewEncoder(a.stdout)
-	t := &target{setup: s}
+	t := &target{app: a, setup: s}
 	defer t.close()
 	ready, err := t.start(a)
 	if err != nil {
@@ -173,6 +174,7 @@ func (t *target) run(ctx context.Context) <-chan error {
 
 // target is the node, or the nodes, and what they stand on.
 type target struct {
+	app   *app
 	setup targetSetup
 	parts []*targetPart
 	node  *node.Node // that has the HSS, and the doors of services
@@ -218,6 +220,9 @@ func (t *target) start(a *app) (*targetReady, error) {
 	}
 	t.node = p.node
 	ready.places(t, c, p.sockets)
+	if err := ready.opens(p); err != nil {
+		return nil, err
+	}
 	ready.Config, err = t.configSum(c)
 	return ready, err
 }
@@ -237,6 +242,7 @@ type targetPart struct {
 	store    *store.DB
 	sockets  *node.Sockets
 	identity *node.Identity
+	page     *livePage // nil without one
 	node     *node.Node
 }
 
@@ -261,13 +267,20 @@ func (p *targetPart) assemble(t *target, w *targetWorld) error {
 	if err != nil {
 		return err
 	}
-	p.node, err = node.New(node.Options{Config: p.config, Decisions: kept, Clock: w.clock, Random: rand.Reader, Log: w.log, Store: p.store, Keyring: w.keyring,
+	o := node.Options{Config: p.config, Decisions: kept, Clock: w.clock, Random: rand.Reader, Log: w.log, Store: p.store, Keyring: w.keyring,
 		Certificate: &w.certificate, Identity: p.identity, Sockets: p.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places(p), Overload: t.tooMuch(),
-		Owners: t.owners(), Ladders: targetLadders})
-	if err == nil {
-		p.node.Draw(false)
+		Owners: t.owners(), Ladders: targetLadders}
+	if p.sockets.Metrics != nil {
+		p.page = (&proofs{Proof: t.setup.Dir}).page(t.app, p.config.HomeDomain())
+		o.Page, o.PageCode = p.page, p.page.Login.Code
 	}
-	return err
+	if p.node, err = node.New(o); err != nil {
+		return err
+	}
+	if p.node.Draw(false); p.page != nil {
+		p.page.show(p.node)
+	}
+	return nil
 }
 
 // listeners are the addresses that the node is open at.
@@ -277,7 +290,7 @@ func (p *targetPart) listeners() []netip.AddrPort {
 	for _, s := range p.sockets.IPsec {
 		all = append(all, addressOf(s.Clear[0]), addressOf(s.NAT))
 	}
-	for _, ln := range []net.Listener{p.sockets.Cx, p.sockets.Sh, p.sockets.Enrol, p.sockets.ISC, p.sockets.HTTPS, p.sockets.MwTLS} {
+	for _, ln := range []net.Listener{p.sockets.Cx, p.sockets.Sh, p.sockets.Enrol, p.sockets.ISC, p.sockets.HTTPS, p.sockets.MwTLS, p.sockets.Metrics} {
 		if ln != nil {
 			all = append(all, netip.MustParseAddrPort(ln.Addr().String()))
 		}
@@ -356,7 +369,9 @@ func (t *target) config() *config.Config {
 	if t.setup.Media {
 		t.anchor(&c.CS)
 	}
-	c.Metrics.Listen = config.Address{}
+	if c.Metrics.Listen = (config.Address{}); t.setup.Access == attack.Page {
+		c.Metrics.Listen = free[0]
+	}
 	c.Timers.Drain = config.Of(100 * time.Millisecond)
 	return &c
 }
@@ -565,34 +580,4 @@ func (t *target) close() {
 			_ = p.store.Close() // nothing of it is wanted
 		}
 	}
-}
-
-// notes counts what the gate says, by control and reason. Reasons are constants of the code, so there are few.
-type notes struct {
-	mu     sync.Mutex
-	counts map[evidence.Event]uint64 // of an Event without its count
-}
-
-// Refused implements secure.Sink.
-func (n *notes) Refused(e secure.Event) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.counts == nil {
-		n.counts = map[evidence.Event]uint64{}
-	}
-	n.counts[evidence.Event{Control: e.Control.String(), Reason: e.Reason, Enforced: e.Enforced}]++
-}
-
-func (n *notes) events() []evidence.Event {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	all := []evidence.Event{}
-	for e, count := range n.counts {
-		e.Count = count
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(a, b evidence.Event) int {
-		return cmp.Or(cmp.Compare(a.Control, b.Control), cmp.Compare(a.Reason, b.Reason))
-	})
-	return all
 }

@@ -17,6 +17,7 @@ import (
 	proof "imsafe/proof/report"
 	"imsafe/proof/runner"
 	"imsafe/proof/tables"
+	"imsafe/secure"
 	"imsafe/trace/ladder"
 	"imsafe/web"
 )
@@ -45,7 +46,7 @@ const rereadEvery = 10 * time.Minute
 // page makes the page; show tells it later which node it is about.
 func (p *proofs) page(a *app, domain string) *livePage {
 	l := &livePage{app: a, dir: p.Proof}
-	l.Page = web.New(web.Config{Domain: domain, Policy: l.policy, Proof: l.proof, Ladders: l.ladders, Random: rand.Reader, Now: time.Now,
+	l.Page = web.New(web.Config{Domain: domain, Policy: l.policy, Gate: l.gate, Proof: l.proof, Ladders: l.ladders, Random: rand.Reader, Now: time.Now,
 		Tick: func(every time.Duration) (<-chan time.Time, func()) {
 			t := time.NewTicker(every)
 			return t.C, t.Stop
@@ -61,6 +62,13 @@ func (l *livePage) policy() node.PolicyReport {
 		return n.Policy()
 	}
 	return node.PolicyReport{}
+}
+
+func (l *livePage) gate() *secure.Gate {
+	if n := l.node.Load(); n != nil {
+		return n.Gate
+	}
+	return nil
 }
 
 func (l *livePage) ladders() *ladder.Ring {

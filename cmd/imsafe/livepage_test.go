@@ -36,6 +36,11 @@ func TestLivePage(t *testing.T) {
 		page.ServeHTTP(w, request("POST", "/login", `{"code":"`+code+`"}`))
 		r := request("GET", target, "")
 		r.AddCookie(w.Result().Cookies()[0])
+		var told struct{ Key string }
+		if err := json.Unmarshal(w.Body.Bytes(), &told); err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Imsafe-Key", told.Key)
 		w = httptest.NewRecorder()
 		page.ServeHTTP(w, r)
 		return w.Code, w.Body.String()

@@ -19,7 +19,7 @@ import (
 )
 
 // PackVersion names the state of the catalogue. It changes when a row or a driver does: evidence of another version is stale.
-const PackVersion = "10"
+const PackVersion = "11"
 
 // Position is what the attacker holds.
 type Position uint8
@@ -121,6 +121,7 @@ const (
 	Enrol Access = "enrol"      // not a client's: HTTPS, where service platforms ask to be approved; clients come over TLS
 	ISC   Access = "isc"        // not a client's: SIP between core and service platforms, over mutual TLS; clients come over TLS
 	Admin Access = "management" // not a client's: the operator's socket, of a node that another account owns; clients come over TLS
+	Page  Access = "page"       // not a client's: the page of a node for its operator, over HTTP on loopback; clients come over TLS
 	Mw    Access = "mw"         // not a client's: SIP between nodes, over mutual TLS, of a target whose P-CSCF is a node of its own; clients come over TLS
 	Clear Access = "lab-udp"    // lab only: UDP and TCP
 	UDP   Access = "udp"        // of a target that is not ours, in clear

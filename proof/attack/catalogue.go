@@ -76,6 +76,8 @@ func All() []Attack {
 		logRewrite(),         // MG-03
 		logRead(),            // MG-04
 		logForge(),           // MG-05
+		pageOpen(),           // MG-06
+		pageCross(),          // MG-07
 		diameterSpoof(),      // CX-01
 		diameterForge(),      // CX-02
 		keysSniff(),          // ZB-01

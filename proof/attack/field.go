@@ -62,6 +62,9 @@ type Site struct {
 	Users     map[string]*User
 	// Premium is a number, as a URI, that pays whoever owns it: Carol.
 	Premium string
+	// Page is where the operator's page is, Codes let him in there, each once.
+	Page  netip.AddrPort
+	Codes []string
 	// Management is the path of the operator's socket.
 	Management string
 	// Foreign targets are none that the runner has started. Hands do towards them what telephones do: they are reached where they are, and their
@@ -95,6 +98,8 @@ func (s *Site) At(a Access) netip.AddrPort {
 		return s.ISC
 	case Enrol:
 		return s.Enrol
+	case Page:
+		return s.Page
 	}
 	return netip.AddrPort{}
 }

@@ -165,7 +165,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	defer stop()
 	site := target.Site()
 	bounds := &limiter{network: r.cfg.Network, bounds: a.Bounds, clock: r.cfg.Clock, local: site.Management, media: site.Media, mediaPorts: site.MediaPorts,
-		targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol, site.ISC, site.HTTPS, site.Mw}}
+		targets: []netip.AddrPort{site.TLS, site.Clear, site.Gm, site.NAT, site.Cx, site.Sh, site.Enrol, site.ISC, site.HTTPS, site.Mw, site.Page}}
 	field, err := attack.NewField(living, v, c.access, attack.Means{Site: site, Clock: r.cfg.Clock, Random: r.cfg.Random,
 		Honest: r.cfg.Network, Attacker: bounds, Operate: target.Operate, Files: target.Files(), Log: target.Log})
 	if err != nil {
