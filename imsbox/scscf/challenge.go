@@ -10,6 +10,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
+	"imsafe/refpoint/gm"
 	"imsafe/secure"
 )
 
@@ -85,7 +86,7 @@ func (s *SCSCF) draw(x *hop.Exchange, in hop.Inbound, r *register, resync *cx.Re
 // TS 33.203 Annex X). A first REGISTER that comes in clear is challenged all the same: the security
 // associations follow, and the P-CSCF lets no challenge out that none go with.
 func (s *SCSCF) pathFits(in hop.Inbound, algorithm aka.DigestAlgorithm) bool {
-	fits := s.cfg.LabAccess
+	fits := s.cfg.LabAccess && in.Proof.Profile() != gm.ProfileIPsec // who may have associations answers inside them, in a lab too
 	switch in.Protection {
 	case hop.ProtectionYes:
 		fits = true

@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"imsafe/proto/sip"
@@ -17,7 +18,11 @@ func headerInject() Attack {
 		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesControl,
 		Source: "TS 33.203 P.3; TS 24.229 5.2.6.3", Access: both(),
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
-		Variants: []Variant{{Position: Subscriber, Run: injectHeaders, Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge}}},
+		Approved: []Approved{{Name: reader, Manifest: rights("session.proxy") + "headers = { see = [\"location\", \"charging\"] }\n" + asked("terminating", 10, "continue")}},
+		Variants: []Variant{
+			{Name: "callee", Position: Subscriber, Run: injectHeaders, Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge}},
+			{Name: "platform", Position: Subscriber, Access: []Access{ISC}, Run: injectForPlatform, Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge}},
+		},
 	}
 }
 
@@ -27,8 +32,49 @@ func injected() []string {
 	return []string{
 		"P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=forged;network-provided", "P-Charging-Vector: icid-value=forged",
 		"P-Visited-Network-ID: forged", "P-Asserted-Service: urn:urn-7:3gpp-service.forged", "Remote-Party-ID: <sip:forged@example.org>",
-		"Feature-Caps: *;+g.forged", "P-Associated-URI: <sip:forged@example.org>", "P-Early-Media: forged",
+		"Feature-Caps: *;+g.forged", "P-Associated-URI: <sip:forged@example.org>", "P-Early-Media: forged", "P-Charge-Info: <sip:forged@example.org>",
+		"Record-Route: <sip:forged@example.org;lr>", "Attestation-Info: forged", "Origination-Id: forged", "P-DCS-Billing-Info: forged@example.org",
 	}
+}
+
+// reader is a platform that may see where users are and who is charged.
+const reader = "reader"
+
+// injectedInside are the headers that stay in the core: a platform that may see them sees them.
+func injectedInside() []string {
+	return []string{"P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=forged;network-provided", "P-Charging-Function-Addresses: ccf=forged",
+		"P-Visited-Network-ID: forged"}
+}
+
+// injectForPlatform writes to carol, about whom a platform is asked.
+func injectForPlatform(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.honest, reader, nil)
+	if err != nil {
+		return err
+	}
+	lines := injectedInside()
+	for i, line := range lines {
+		answer, err := mallory.Ask(ctx, mallory.Message(carol.IMPU, fmt.Sprintf("injected %d", i), line))
+		if err != nil || answer.Status() != 200 {
+			return fmt.Errorf("attack: mallory's message is answered %d: %w", statusOf(answer), err)
+		}
+	}
+	seen, forged := s.Seen("MESSAGE"), 0
+	for _, m := range seen {
+		if strings.Contains(m, "forged") {
+			forged++
+		}
+	}
+	if len(seen) == len(lines) {
+		o.Arrived("%d messages pass the platform", len(seen))
+	}
+	o.Users = min(forged, 1)
+	o.Peer(forged > 0, "of %d messages that the platform reads %d say what was forged", len(seen), forged)
+	return nil
 }
 
 func injectHeaders(ctx context.Context, f *Field, o *Outcome) error {
@@ -60,7 +106,42 @@ func injectHeaders(ctx context.Context, f *Field, o *Outcome) error {
 			forged, named = forged+1, name
 		}
 	}
+	if name, found, err := injectsOtherwise(ctx, f, carol, mallory); err != nil {
+		return err
+	} else if found {
+		forged, named = forged+1, name
+	}
 	o.Users = min(forged, 1)
-	o.Peer(forged > 0, "of %d messages that arrive at carol, %d say what was forged, the last in %s", arrived, forged, named)
+	o.Peer(forged > 0, "of %d messages that arrive at carol, and of an answer and an ACK, %d say what was forged, the last in %s", arrived, forged, named)
 	return nil
+}
+
+// injectsOtherwise writes into an answer, and into what needs none. It returns in which of them carol reads what was forged.
+func injectsOtherwise(ctx context.Context, f *Field, carol, mallory *Hand) (name string, found bool, err error) {
+	const line = "Remote-Party-ID: <sip:forged@example.org>"
+	text := f.token()
+	if err := carol.Write(carol.Message(mallory.IMPU, text)); err != nil {
+		return "", false, err
+	}
+	m, err := mallory.Got(ctx, sip.MESSAGE, text)
+	if err != nil {
+		return "", false, err
+	}
+	if err := mallory.Answer(m, 200, line); err != nil {
+		return "", false, err
+	}
+	callID := string(m.Get(sip.HdrCallID))
+	answer, err := carol.Await(ctx, func(m *sip.Message) bool { return isFinal(m) && string(m.Get(sip.HdrCallID)) == callID })
+	if err != nil {
+		return "", false, err
+	}
+	if name, found = says(answer, "forged"); found {
+		return name + " of an answer", true, nil
+	}
+	_, ack, err := mallory.talksTo(ctx, carol, line)
+	if err != nil {
+		return "", false, err
+	}
+	name, found = says(ack, "forged")
+	return name + " of an ACK", found, nil
 }

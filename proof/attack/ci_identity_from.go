@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -21,22 +22,24 @@ func identityFrom() Attack {
 		Variants: []Variant{
 			{Name: "uri", Position: Subscriber, Controls: controls, Run: fromAnother},
 			{Name: "display", Position: Subscriber, Controls: controls, Run: nameAnother},
+			{Name: "in-dialog", Position: Subscriber, NotWire: tooLarge(), Controls: controls, Run: becomeAnother},
 		},
 	}
 }
 
 func fromAnother(ctx context.Context, f *Field, o *Outcome) error {
+	const number = "tel:+15550109999"
 	victim := f.Users[Alice].IMPU
-	return forgeFrom(ctx, f, o, Request{From: victim}, victim)
+	return forgeFrom(ctx, f, o, Request{From: victim}, Request{From: number})
 }
 
 func nameAnother(ctx context.Context, f *Field, o *Outcome) error {
 	const number = "+1 555 010 9999"
-	return forgeFrom(ctx, f, o, Request{Display: number}, number)
+	return forgeFrom(ctx, f, o, Request{Display: number}, Request{Display: "0-0-1 555 01099 99"})
 }
 
-// forgeFrom sends messages with a forged From, and looks in those that arrive for what was forged.
-func forgeFrom(ctx context.Context, f *Field, o *Outcome, r Request, forged string) error {
+// forgeFrom sends messages with forged Froms, in turn, and looks in those that arrive for what was forged.
+func forgeFrom(ctx context.Context, f *Field, o *Outcome, forgeries ...Request) error {
 	carol, err := f.Carol(ctx)
 	if err != nil {
 		return err
@@ -46,9 +49,10 @@ func forgeFrom(ctx context.Context, f *Field, o *Outcome, r Request, forged stri
 		return err
 	}
 	const times = 10
-	shown, last := 0, "nothing"
-	r.Method, r.URI, r.Lines = "MESSAGE", carol.IMPU, []string{"Content-Type: text/plain"}
+	shown, last, forged := 0, "nothing", ""
 	for i := range times {
+		r := forgeries[i%len(forgeries)]
+		r.Method, r.URI, r.Lines = "MESSAGE", carol.IMPU, []string{"Content-Type: text/plain"}
 		r.Body = fmt.Sprintf("forged %d", i)
 		answer, err := mallory.Ask(ctx, mallory.Text(r))
 		if err != nil {
@@ -62,11 +66,52 @@ func forgeFrom(ctx context.Context, f *Field, o *Outcome, r Request, forged stri
 		if err != nil {
 			return err
 		}
-		if last = string(m.Get(sip.HdrFrom)); contains(m.Get(sip.HdrFrom), forged) {
-			shown++
+		if last = string(m.Get(sip.HdrFrom)); contains(m.Get(sip.HdrFrom), cmp.Or(r.Display, r.From)) {
+			shown, forged = shown+1, cmp.Or(r.Display, r.From)
 		}
 	}
 	o.Users = min(shown, 1)
-	o.Peer(shown > 0, "carol's telephone shows %q in %d of %d messages; the last is from %s", forged, shown, times, last)
+	o.Peer(shown > 0, "carol's telephone shows what was forged in %d of %d messages, %q the last time; the last is from %s", shown, times, forged, last)
+	return nil
+}
+
+// becomeAnother calls as who he is, and names another in a re-INVITE: a telephone that knows connected identities shows that one from then on
+// (RFC 4916 4.4).
+func becomeAnother(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	inside, _, err := mallory.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	const times = 3
+	shown, victim := 0, f.Users[Alice].IMPU
+	for i := range times {
+		r := inside
+		r.Method, r.CSeq, r.From, r.Body = "INVITE", inside.CSeq+uint32(i), victim, keyed(honestKey)
+		r.Lines = append(append([]string(nil), inside.Lines...), "Contact: "+mallory.Contact(), "Content-Type: application/sdp")
+		if err := mallory.Write(mallory.Text(r)); err != nil {
+			return err
+		}
+		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.INVITE && len(m.ToTag()) > 0 })
+		if err != nil {
+			return err
+		}
+		if contains(m.Get(sip.HdrFrom), victim) {
+			shown++
+		}
+		o.Arrived("%d re-INVITEs in alice's name", i+1)
+		answer, err := mallory.Await(ctx, func(m *sip.Message) bool { return isFinal(m) && string(m.Get(sip.HdrCallID)) == inside.CallID })
+		if err != nil {
+			return err
+		}
+		if answer.Status() != 200 {
+			return fmt.Errorf("attack: a re-INVITE is answered %d", answer.Status())
+		}
+	}
+	o.Users = min(shown, 1)
+	o.Peer(shown > 0, "carol's telephone is told %d of %d times that she talks with alice", shown, times)
 	return nil
 }

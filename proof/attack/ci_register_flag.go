@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"imsafe/proto/sip"
@@ -16,8 +17,11 @@ func registerFlag() Attack {
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesControl,
 		Source: "TS 33.203 6.1.5, P.3", Access: both(),
 		Bounds: Bounds{Packets: 30, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
-		Variants: []Variant{{Position: OffPath, Run: claimProtection,
-			Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge, secure.CIAuthenticationFlag}}},
+		Variants: []Variant{
+			{Name: "claim", Position: OffPath, Run: claimProtection, Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge, secure.CIAuthenticationFlag}},
+			{Name: "in-clear", Position: Subscriber, Access: []Access{IPsec}, Run: answerInClear, Controls: []secure.ControlID{secure.CIAuthenticationAKA},
+				NotWire: map[Access]string{IPsec: "of another node's clients a node of a lab does not know which of them are for test, in clear"}},
+		},
 	}
 }
 
@@ -67,5 +71,39 @@ func judgeTheft(ctx context.Context, f *Field, o *Outcome, thief *Hand, victim *
 	default:
 		o.Peer(false, "bob's message arrives at %s alone", victim.Name)
 	}
+	return nil
+}
+
+// answerInClear answers a challenge well, and not inside the associations that it has made: whoever reads that may say everything that follows.
+func answerInClear(ctx context.Context, f *Field, o *Outcome) error {
+	mallory, err := f.MalloryInClear(ctx)
+	if err != nil {
+		return err
+	}
+	const times = 3
+	accepted, status := 0, 0
+	for i := range times {
+		r := Registering{User: mallory.User, IMPI: mallory.IMPI, IMPU: mallory.User.IMPU, Expires: 600}
+		var challenge *sip.Message
+		if status, err = mallory.answeredBy(ctx, mallory.Registers(r, mallory.NoResponse(r.IMPI)), &challenge); err != nil {
+			return err
+		}
+		if status != 401 {
+			return fmt.Errorf("attack: mallory is not challenged: %d", status)
+		}
+		authorization, err := mallory.Respond(mallory.User, r.IMPI, challenge)
+		if err != nil {
+			return err
+		}
+		if status, err = mallory.answered(ctx, mallory.Registers(r, authorization)); err != nil {
+			return err
+		}
+		if status == 200 {
+			accepted++
+		}
+		o.Arrived("%d answers in clear, the last answered %d", i+1, status)
+	}
+	o.Users = min(accepted, 1)
+	o.Wire(accepted > 0, "%d of %d answers outside security associations are accepted, the last is answered %d", accepted, times, status)
 	return nil
 }

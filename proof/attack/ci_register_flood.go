@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,7 +65,7 @@ func registerNobodies(ctx context.Context, f *Field, o *Outcome) error {
 	return judgeServed(ctx, f, o)
 }
 
-// drawVectors asks for challenges in one name.
+// drawVectors asks for challenges in one name, by REGISTERs without an answer and by such that answer a challenge which nobody has sent.
 func drawVectors(ctx context.Context, f *Field, o *Outcome) error {
 	stranger, err := f.StrangerAt(ctx, Elsewhere(0))
 	if err != nil {
@@ -74,7 +75,12 @@ func drawVectors(ctx context.Context, f *Field, o *Outcome) error {
 	challenges := 0
 	for i := range times {
 		r := Registering{IMPI: f.Alice.IMPI, IMPU: f.Alice.IMPU, Expires: 600}
-		answer, err := stranger.Ask(ctx, stranger.Registers(r, stranger.NoResponse(r.IMPI)))
+		authorization := stranger.NoResponse(r.IMPI)
+		if i%2 > 0 {
+			made := fmt.Sprintf("nonce=\"%s\"", f.token())
+			authorization = strings.NewReplacer(`nonce=""`, made, `response=""`, `response="00000000000000000000000000000000"`).Replace(authorization)
+		}
+		answer, err := stranger.Ask(ctx, stranger.Registers(r, authorization))
 		if err != nil {
 			return err
 		}
@@ -83,7 +89,7 @@ func drawVectors(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		o.Arrived("%d challenges asked for in alice's name", i+1)
 	}
-	o.Wire(challenges > times/2, "%d vectors drawn with %d REGISTERs", challenges, times)
+	o.Wire(challenges > times/3, "%d vectors drawn with %d REGISTERs", challenges, times)
 	return judgeServed(ctx, f, o)
 }
 

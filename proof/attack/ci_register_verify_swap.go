@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"imsafe/proto/secagree"
@@ -15,7 +16,7 @@ func registerVerifySwap() Attack {
 		Text:     "if what is repeated need not be what was said, nobody sees that somebody changed it",
 		Services: []Service{Integrity, Authentication}, Stride: Tampering, Threats: []Threat{Corruption}, Module: InfrastructureControl,
 		Source: "TS 33.203 7.2", Access: []Access{IPsec},
-		Bounds:   Bounds{Packets: 40, Bytes: 60_000, Conns: 8, Time: 3 * time.Second},
+		Bounds:   Bounds{Packets: 40, Bytes: 60_000, Conns: 10, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: swapVerify, Controls: []secure.ControlID{secure.CIIntegritySecAgree}}},
 	}
 }
@@ -35,13 +36,7 @@ func swapVerify(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
-		edit := func(string) string {
-			list := secagree.List{Entries: append([]secagree.Entry(nil), s.server.Entries...)}
-			for i := range list.Entries {
-				swap(&list.Entries[i])
-			}
-			return "Security-Verify: " + string(list.AppendTo(nil))
-		}
+		edit := func(string) string { return s.verifyWith(swap) }
 		answer, err := mallory.RegisterAs(ctx, Registering{User: mallory.User, Expires: 600, Agreement: Agreement{Verify: edit}})
 		if err != nil {
 			return err
@@ -52,7 +47,45 @@ func swapVerify(ctx context.Context, f *Field, o *Outcome) error {
 		o.Arrived("%d REGISTERs, the last answered %d", i+1, status)
 		mallory.Close()
 	}
-	o.Users = min(accepted, 1)
-	o.Wire(accepted > 0, "%d of %d REGISTERs with another Security-Verify are accepted, the last answered %d", accepted, len(swaps), status)
+	passed, err := swapLater(ctx, f, o, swaps)
+	if err != nil {
+		return err
+	}
+	o.Users = min(accepted+passed, 1)
+	o.Wire(accepted+passed > 0, "%d of %d REGISTERs with another Security-Verify are accepted, the last answered %d; of as many messages after an honest one %d",
+		accepted, len(swaps), status, passed)
 	return nil
+}
+
+// swapLater registers as is right, and repeats another list in each message that follows (TS 33.203 7.2): how many of them bob's network takes.
+func swapLater(ctx context.Context, f *Field, o *Outcome, swaps []func(*secagree.Entry)) (passed int, err error) {
+	mallory, err := f.Mallory(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s, err := mallory.tunnel()
+	if err != nil {
+		return 0, err
+	}
+	for i, swap := range swaps {
+		message := strings.Replace(mallory.Message(f.Bob.IMPU, "swapped"), s.verify(), s.verifyWith(swap), 1)
+		status, err := mallory.answered(ctx, message)
+		if err != nil {
+			return passed, err
+		}
+		if status == 200 {
+			passed++
+		}
+		o.Arrived("%d REGISTERs and %d messages, the last answered %d", len(swaps), i+1, status)
+	}
+	return passed, nil
+}
+
+// verifyWith is the Security-Verify with each entry of the list changed.
+func (s *sealed) verifyWith(change func(*secagree.Entry)) string {
+	list := secagree.List{Entries: append([]secagree.Entry(nil), s.server.Entries...)}
+	for i := range list.Entries {
+		change(&list.Entries[i])
+	}
+	return "Security-Verify: " + string(list.AppendTo(nil))
 }

@@ -18,12 +18,15 @@ func sourceSpoof() Attack {
 		Text:     "what is authentic would be taken for somebody else's, whose address or port it names",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: InfrastructureControl,
 		Source: "TS 33.203 7.1", Access: []Access{IPsec},
-		Bounds: Bounds{Packets: 40, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 40, Bytes: 60_000, Conns: 3, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "inner-port", Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthenticationSASelector},
 				Run: saysFrom(func(g *esp.Agreement) { g.Here.Port[esp.Client] ^= 1 })},
 			{Name: "inner-address", Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthenticationSASelector},
 				Run: saysFrom(func(g *esp.Agreement) { g.Inner = netip.AddrFrom4([4]byte{127, 0, 0, 77}) })},
+			{Name: "outer-address", Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthenticationSASelector}, Run: sendsFrom,
+				Ours: "its sender has another address of loopback"},
+			{Name: "via", Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthenticationSASelector}, Run: saysVia},
 		},
 	}
 }
@@ -56,4 +59,66 @@ func saysFrom(edit func(*esp.Agreement)) func(context.Context, *Field, *Outcome)
 		o.Wire(processed, "a REGISTER with another source inside: %d packets come back", len(come))
 		return nil
 	}
+}
+
+// sendsFrom puts a packet of mallory's own associations on the wire elsewhere: an address is a part of what was agreed (TS 33.203 7.1, 7.5).
+func sendsFrom(ctx context.Context, f *Field, o *Outcome) error {
+	mallory, err := f.Mallory(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := mallory.tunnel()
+	if err != nil {
+		return err
+	}
+	out, err := f.attacker.Dial(ctx, "udp", netip.AddrFrom4([4]byte{127, 0, 0, 77}), f.NAT)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Close() }()
+	const times = 5
+	text := f.token()
+	for range times {
+		packet, _, err := s.engine.SealUDP(nil, *s.ref, esp.Client, []byte(mallory.Message(f.Bob.IMPU, text)))
+		if err != nil {
+			return err
+		}
+		if _, err := out.Write(packet); err != nil {
+			return err
+		}
+	}
+	behind := f.token()
+	if err := f.Alice.UE.SendMessage(ctx, f.Bob.IMPU, "text/plain", []byte(behind)); err != nil {
+		return err
+	}
+	heard, err := f.Bob.until(ctx, behind, text)
+	if err != nil {
+		return err
+	}
+	o.Users = min(len(heard), 1)
+	o.Peer(len(heard) > 0, "of %d packets that leave from another address than the one of their associations, bob reads %d", times, len(heard))
+	return nil
+}
+
+// saysVia answers a challenge inside associations, and names another address in the Via (TS 33.203 7.1 rule 2).
+func saysVia(ctx context.Context, f *Field, o *Outcome) error {
+	mallory, err := f.MalloryInClear(ctx)
+	if err != nil {
+		return err
+	}
+	mallory.sentBy = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 77}), f.port()).String() // behind a NAT, as the first REGISTER says
+	var answer *sip.Message
+	err = within(ctx, soon, func(ctx context.Context) (err error) {
+		answer, err = mallory.RegisterAs(ctx, Registering{User: mallory.User, Expires: 600})
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrSilence) {
+		return err
+	}
+	status := statusOf(answer)
+	if status == 200 {
+		o.Users = 1
+	}
+	o.Wire(status == 200, "a protected REGISTER whose Via is not its source is answered %d (0: not at all)", status)
+	return nil
 }

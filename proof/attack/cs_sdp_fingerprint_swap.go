@@ -3,7 +3,6 @@ package attack
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -231,21 +230,11 @@ func swapWithin(ctx context.Context, f *Field, o *Outcome) error {
 
 // offersAgain acknowledges the answer to a call and returns a re-INVITE with another description.
 func (h *Hand) offersAgain(answer *sip.Message, whom, description string) (string, error) {
-	if answer.Status() != 200 {
-		return "", fmt.Errorf("attack: %s's call is answered %d", h.Name, answer.Status())
-	}
-	target, err := sip.ParseNameAddr(answer.Get(sip.HdrContact))
+	r, err := h.acknowledges(answer, whom)
 	if err != nil {
-		return "", fmt.Errorf("attack: %w", err)
-	}
-	r := Request{Method: "ACK", URI: string(target.URI), To: whom, ToTag: string(answer.ToTag()), CallID: string(answer.Get(sip.HdrCallID)), CSeq: h.number}
-	for v := range answer.Values(sip.HdrRecordRoute) {
-		r.Lines = append([]string{"Route: " + string(v)}, r.Lines...)
-	}
-	if err := h.Write(h.Text(r)); err != nil {
 		return "", err
 	}
-	r.Method, r.CSeq, r.Body = "INVITE", h.number+1, description
+	r.Method, r.Body = "INVITE", description
 	r.Lines = append(r.Lines, "Contact: "+h.Contact(), "Content-Type: application/sdp")
 	return h.Text(r), nil
 }
