@@ -22,6 +22,7 @@ func covertData() Attack {
 		Variants: []Variant{
 			{Name: "many", Position: Subscriber, Run: carryMuch, Controls: controls},
 			{Name: "large", Position: Subscriber, Run: carryLarge, Controls: controls},
+			{Name: "answers", Position: Subscriber, Run: carryInAnswers, Controls: controls},
 			{Name: "rtp", Position: Subscriber, Access: []Access{TLS}, Run: carryAsVoice, Controls: []secure.ControlID{secure.CSAvailabilityPortBudget}},
 		},
 	}
@@ -81,12 +82,50 @@ func (h *Hand) hasData(ctx context.Context) (octets int) {
 	if err != nil {
 		return 0
 	}
+	return dataIn(m)
+}
+
+// dataIn says how many octets of data stand in the headers of a message.
+func dataIn(m *sip.Message) (octets int) {
 	for name, v := range m.Fields() {
 		if string(name) == "X-Data" {
 			octets += len(v)
 		}
 	}
 	return octets
+}
+
+// carryInAnswers lets carol ask, and answers with the octets.
+func carryInAnswers(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	const times, piece = 55, 800
+	data := "X-Data: " + strings.Repeat("d", piece)
+	carried := 0
+	for i := range times {
+		callID := f.token()
+		ofCall := func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == callID }
+		if err := carol.Write(carol.Text(Request{Method: "OPTIONS", URI: mallory.IMPU, CallID: callID})); err != nil {
+			return err
+		}
+		m, err := mallory.Await(ctx, ofCall)
+		if err != nil {
+			return err
+		}
+		if err := mallory.Answer(m, 200, data); err != nil {
+			return err
+		}
+		answer, err := carol.Await(ctx, func(m *sip.Message) bool { return isFinal(m) && ofCall(m) })
+		if err != nil {
+			return err
+		}
+		carried += dataIn(answer)
+		o.Arrived("%d answers with %d octets of data each", i+1, piece)
+	}
+	o.Peer(carried > TightSignalling, "%d octets have come out at carol's of %d", carried, times*piece)
+	return nil
 }
 
 // carryAsVoice sends data in the packets of a call, well protected and of the right payload type: more than a voice of any codec has. Carol's telephone

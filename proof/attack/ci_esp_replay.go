@@ -21,6 +21,7 @@ func espReplay() Attack {
 		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "replay", Position: OnPath, Run: replay, Controls: []secure.ControlID{secure.CIIntegrityReplay}},
+			{Name: "late", Position: OnPath, Run: replayLate, Controls: []secure.ControlID{secure.CIIntegrityReplay}},
 			{Name: "reflect", Position: OnPath, Run: reflect, Controls: []secure.ControlID{secure.CIIntegrityReplay},
 				NoAblation: "both sides draw SPIs that differ from the other's: no setting makes them equal"},
 			{Name: "flip", Position: OnPath, Run: flip, Controls: []secure.ControlID{secure.CIIntegrityESP}},
@@ -33,7 +34,15 @@ func espReplay() Attack {
 const forgotten = 64*QuickT1 + soon
 
 // replay sends a message of carol's again, after it has been forgotten: is it another one then?
-func replay(ctx context.Context, f *Field, o *Outcome) error {
+func replay(ctx context.Context, f *Field, o *Outcome) error { return f.replay(ctx, o, 0) }
+
+// replayLate is replay of what lies behind the window by then (RFC 4303 3.4.3): so many packets have come since.
+func replayLate(ctx context.Context, f *Field, o *Outcome) error {
+	return f.replay(ctx, o, 2*esp.Window)
+}
+
+// replay is both. What carol sends in between are keep-alives (RFC 5626 3.5.1).
+func (f *Field) replay(ctx context.Context, o *Outcome, later int) error {
 	carol, err := f.Carol(ctx)
 	if err != nil {
 		return err
@@ -57,6 +66,11 @@ func replay(ctx context.Context, f *Field, o *Outcome) error {
 		return ctx.Err()
 	}
 	sent, _ := s.captured()
+	for range later {
+		if err := carol.Write("\r\n\r\n"); err != nil {
+			return err
+		}
+	}
 	for range 10 {
 		for _, packet := range sent {
 			if _, err := wire.Write(packet); err != nil {

@@ -11,14 +11,17 @@ import (
 
 // portUnprotected: somebody who has proven nothing calls in the name of a registered user.
 func portUnprotected() Attack {
+	controls := []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIAuthenticationSAIdentity}
 	return Attack{
 		ID: "ci.port.unprotected", Number: "CI-01", Title: "a call in a registered user's name, from a path that proves nothing",
 		Text:     "whoever reaches the edge could call as anybody, without a subscription",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
 		Source: "TS 33.203 7.1", Access: both(),
 		Bounds: Bounds{Packets: 30, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
-		Variants: []Variant{{Position: OffPath, Run: callAsStranger,
-			Controls: []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIAuthenticationSAIdentity}}},
+		Variants: []Variant{
+			{Name: "call", Position: OffPath, Run: callAsStranger, Controls: controls},
+			{Name: "message", Position: OffPath, Run: writeAsStranger, Controls: controls},
+		},
 	}
 }
 
@@ -66,5 +69,41 @@ func callAsStranger(ctx context.Context, f *Field, o *Outcome) error {
 	rings := f.Bob.RungBy(victim) != nil
 	o.Peer(rings, "bob is not called")
 	o.Wire(false, "%d INVITEs, none of them accepted", times)
+	return nil
+}
+
+// writeAsStranger sends messages in alice's name to bob.
+func writeAsStranger(ctx context.Context, f *Field, o *Outcome) error {
+	stranger, err := f.Stranger(ctx)
+	if err != nil {
+		return err
+	}
+	const times = 10
+	victim, text := f.Users[Alice].IMPU, f.token()
+	taken := 0
+	for i := range times {
+		status, err := stranger.answered(ctx, stranger.Text(Request{Method: "MESSAGE", URI: f.Bob.IMPU, From: victim, Body: text,
+			Lines: []string{"P-Preferred-Identity: <" + victim + ">", "Content-Type: text/plain"}}))
+		if err != nil {
+			return err
+		}
+		if status == 200 {
+			taken++
+		}
+		if status != 0 { // an unprotected port beside protected ones answers nothing
+			o.Arrived("%d messages, the last answered %d", i+1, status)
+		}
+	}
+	behind := f.token()
+	if err := f.Alice.UE.SendMessage(ctx, f.Bob.IMPU, "text/plain", []byte(behind)); err != nil {
+		return err
+	}
+	heard, err := f.Bob.until(ctx, behind, text)
+	if err != nil {
+		return err
+	}
+	o.Users = min(len(heard), 1)
+	o.Peer(len(heard) > 0, "bob reads %d messages that nobody has signed for", len(heard))
+	o.Wire(taken > 0, "%d of %d messages of somebody who is not registered are taken", taken, times)
 	return nil
 }

@@ -16,7 +16,7 @@ func registerVerifySwap() Attack {
 		Text:     "if what is repeated need not be what was said, nobody sees that somebody changed it",
 		Services: []Service{Integrity, Authentication}, Stride: Tampering, Threats: []Threat{Corruption}, Module: InfrastructureControl,
 		Source: "TS 33.203 7.2", Access: []Access{IPsec},
-		Bounds:   Bounds{Packets: 40, Bytes: 60_000, Conns: 10, Time: 3 * time.Second},
+		Bounds:   Bounds{Packets: 50, Bytes: 80_000, Conns: 18, Time: 3 * time.Second},
 		Variants: []Variant{{Position: Subscriber, Run: swapVerify, Controls: []secure.ControlID{secure.CIIntegritySecAgree}}},
 	}
 }
@@ -26,6 +26,7 @@ func swapVerify(ctx context.Context, f *Field, o *Outcome) error {
 		func(e *secagree.Entry) { e.SPIC ^= 1 }, func(e *secagree.Entry) { e.SPIS ^= 1 },
 		func(e *secagree.Entry) { e.PortC ^= 1 }, func(e *secagree.Entry) { e.PortS ^= 1 },
 	}
+	swaps = append(swaps, swaps...) // in what the client repeats of the network's list, then in what it repeats of its own
 	accepted, status := 0, 0
 	for i, swap := range swaps {
 		mallory, err := f.MalloryInClear(ctx)
@@ -36,8 +37,11 @@ func swapVerify(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
-		edit := func(string) string { return s.verifyWith(swap) }
-		answer, err := mallory.RegisterAs(ctx, Registering{User: mallory.User, Expires: 600, Agreement: Agreement{Verify: edit}})
+		says := Agreement{Verify: func(string) string { return "Security-Verify: " + changed(s.server, swap) }}
+		if i >= len(swaps)/2 {
+			says = Agreement{Client: func(string) string { return "Security-Client: " + changed(s.offered, swap) }}
+		}
+		answer, err := mallory.RegisterAs(ctx, Registering{User: mallory.User, Expires: 600, Agreement: says})
 		if err != nil {
 			return err
 		}
@@ -47,13 +51,13 @@ func swapVerify(ctx context.Context, f *Field, o *Outcome) error {
 		o.Arrived("%d REGISTERs, the last answered %d", i+1, status)
 		mallory.Close()
 	}
-	passed, err := swapLater(ctx, f, o, swaps)
+	passed, err := swapLater(ctx, f, o, swaps[:len(swaps)/2])
 	if err != nil {
 		return err
 	}
 	o.Users = min(accepted+passed, 1)
-	o.Wire(accepted+passed > 0, "%d of %d REGISTERs with another Security-Verify are accepted, the last answered %d; of as many messages after an honest one %d",
-		accepted, len(swaps), status, passed)
+	o.Wire(accepted+passed > 0, "%d of %d REGISTERs with another Security-Verify or Security-Client are accepted, the last answered %d; of %d messages after an honest one %d",
+		accepted, len(swaps), status, len(swaps)/2, passed)
 	return nil
 }
 
@@ -68,7 +72,7 @@ func swapLater(ctx context.Context, f *Field, o *Outcome, swaps []func(*secagree
 		return 0, err
 	}
 	for i, swap := range swaps {
-		message := strings.Replace(mallory.Message(f.Bob.IMPU, "swapped"), s.verify(), s.verifyWith(swap), 1)
+		message := strings.Replace(mallory.Message(f.Bob.IMPU, "swapped"), s.verify(), "Security-Verify: "+changed(s.server, swap), 1)
 		status, err := mallory.answered(ctx, message)
 		if err != nil {
 			return passed, err
@@ -81,11 +85,11 @@ func swapLater(ctx context.Context, f *Field, o *Outcome, swaps []func(*secagree
 	return passed, nil
 }
 
-// verifyWith is the Security-Verify with each entry of the list changed.
-func (s *sealed) verifyWith(change func(*secagree.Entry)) string {
-	list := secagree.List{Entries: append([]secagree.Entry(nil), s.server.Entries...)}
+// changed writes a list with each of its entries changed.
+func changed(of secagree.List, change func(*secagree.Entry)) string {
+	list := secagree.List{Entries: append([]secagree.Entry(nil), of.Entries...)}
 	for i := range list.Entries {
 		change(&list.Entries[i])
 	}
-	return "Security-Verify: " + string(list.AppendTo(nil))
+	return string(list.AppendTo(nil))
 }

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/tls"
@@ -28,6 +29,7 @@ func asRogue() Attack {
 		Variants: []Variant{
 			{Name: "without", Position: Platform, Controls: controls, Run: impostor(func(*Field) (*tls.Certificate, error) { return nil, nil })},
 			{Name: "self-made", Position: Platform, Controls: controls, Run: impostor((*Field).selfMade)},
+			{Name: "own-authority", Position: EnrolledPlatform, Controls: controls, Run: impostor((*Field).ownAuthority)},
 			{Name: "unapproved", Position: EnrolledPlatform, Controls: controls, Run: impostor(by(Unapproved))},
 			{Name: "another-key", Position: EnrolledPlatform, Controls: controls, Run: impostor(by(AnotherKey))},
 		},
@@ -96,6 +98,23 @@ func (f *Field) selfMade() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.selfSigned(key)
+}
+
+// ownAuthority is one for the key that was approved: its owner would need the network no more, whatever has ended or was taken back of what that has signed.
+func (f *Field) ownAuthority() (*tls.Certificate, error) {
+	p, err := f.platform(chat)
+	if err != nil {
+		return nil, err
+	}
+	key, is := p.Certificate.PrivateKey.(crypto.Signer)
+	if !is {
+		return nil, errors.New("attack: the key of the platform does not sign")
+	}
+	return f.selfSigned(key)
+}
+
+func (f *Field) selfSigned(key crypto.Signer) (*tls.Certificate, error) {
 	who := Approved{Name: chat}
 	now := f.Clock.Wall()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(time.Hour),
