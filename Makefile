@@ -5,6 +5,7 @@
 #   make check    format, vet, staticcheck and the tests that hold the house (check/)
 #   make fuzz     every fuzz target for FUZZTIME, within FUZZBUDGET seconds
 #   make attack   every attack of the catalogue on a target of its own, with its controls on and off; evidence in .cache/evidence
+#   make mutate   break one line of each control, one after the other, and see whether the attacks notice (an hour; MUTANTS names some)
 #   make target   attacks aimed at imsafe and at Kamailio's IMS as at foreign systems: what is said, and what is so, must agree (half a minute)
 #   make soak     a node for SOAK (an hour) with clients that come and go, calls and floods: what it holds must not grow; prints a table
 #   make prove    the same, and what follows from it: a signed bundle with a page for people in .cache/proof
@@ -28,7 +29,7 @@ BENCHCOUNT  ?= 1
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: build setup test check fuzz soak bench memory generate vuln attack target prove clean
+.PHONY: build setup test check fuzz soak bench memory generate vuln attack mutate target prove clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/imsafe ./cmd/imsafe
@@ -81,6 +82,9 @@ vuln:
 
 attack: build
 	bin/imsafe attack run --evidence .cache/evidence
+
+mutate:
+	$(GO) run ./test/mutate -together 6 $(MUTANTS)
 
 target:
 	$(GO) test -count=1 -run TestTarget ./test/foreign/kamailio

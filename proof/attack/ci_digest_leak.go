@@ -18,16 +18,33 @@ func digestLeak() Attack {
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
 		Source: "CVE-2021-41158; sippts leak", Access: []Access{TLS}, Carried: []Access{UDP, TCP}, Digest: true,
 		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
-		Variants: []Variant{{Position: Subscriber, Run: challengeCaller,
-			Controls: []secure.ControlID{secure.CIConfidentialityDigestRealm}}},
+		Variants: []Variant{
+			{Name: "proxy", Position: Subscriber, Run: asProxy, Controls: []secure.ControlID{secure.CIConfidentialityDigestRealm}},
+			{Name: "user", Position: Subscriber, Run: asUser, Controls: []secure.ControlID{secure.CIConfidentialityDigestRealm}},
+		},
 	}
 }
 
 // leakRealm is not the home network's: what it protects is nobody's.
 const leakRealm = "asterisk"
 
+// asking is one of the two ways to challenge (RFC 3261 22.2, 22.3).
+type asking struct {
+	status     int
+	challenge  sip.HeaderID
+	credential sip.HeaderID
+}
+
+func asProxy(ctx context.Context, f *Field, o *Outcome) error {
+	return f.challengeCaller(ctx, o, asking{407, sip.HdrProxyAuthenticate, sip.HdrProxyAuthorization})
+}
+
+func asUser(ctx context.Context, f *Field, o *Outcome) error {
+	return f.challengeCaller(ctx, o, asking{401, sip.HdrWWWAuthenticate, sip.HdrAuthorization})
+}
+
 // challengeCaller: dave writes to mallory with a client that answers every challenge, as many do.
-func challengeCaller(ctx context.Context, f *Field, o *Outcome) error {
+func (f *Field) challengeCaller(ctx context.Context, o *Outcome, by asking) error {
 	dave, err := f.Dave(ctx)
 	if err != nil {
 		return err
@@ -49,8 +66,8 @@ func challengeCaller(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	challenge := fmt.Sprintf(`Proxy-Authenticate: Digest realm="%s",nonce="%s",algorithm=MD5,qop="auth"`, leakRealm, f.token())
-	if err := mallory.Answer(got, 407, challenge); err != nil {
+	challenge := fmt.Sprintf(`%s: Digest realm="%s",nonce="%s",algorithm=MD5,qop="auth"`, by.challenge, leakRealm, f.token())
+	if err := mallory.Answer(got, by.status, challenge); err != nil {
 		return err
 	}
 	answer, err := dave.Await(ctx, func(m *sip.Message) bool { return isFinal(m) && string(m.Get(sip.HdrCallID)) == message.CallID })
@@ -58,13 +75,13 @@ func challengeCaller(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	o.Arrived("mallory challenges dave; dave's client hears %d", answer.Status())
-	credentials, asked := dave.credulous(answer, mallory.IMPU)
+	credentials, asked := dave.credulous(answer.Get(by.challenge), mallory.IMPU)
 	o.Peer(asked, "dave's client is asked for his password by %q: %v", leakRealm, asked)
 	if !asked {
 		o.Wire(false, "mallory gets no response")
 		return nil
 	}
-	message.Lines = append(message.Lines, "Proxy-Authorization: "+credentials)
+	message.Lines = append(message.Lines, by.credential.String()+": "+credentials)
 	second, err := dave.answersAll(ctx, message)
 	if err != nil {
 		return err
@@ -76,7 +93,7 @@ func challengeCaller(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	stolen := contains(again.Get(sip.HdrProxyAuthorization), "response=")
+	stolen := contains(again.Get(by.credential), "response=")
 	if stolen {
 		o.Users = 1
 	}
@@ -105,8 +122,8 @@ func (h *Hand) answersAll(ctx context.Context, r Request) (string, error) {
 }
 
 // credulous is the answer of a client that gives it to whoever asks; false if nobody does.
-func (h *Hand) credulous(m *sip.Message, uri string) (credentials string, asked bool) {
-	c, err := sip.ParseChallenge(m.Get(sip.HdrProxyAuthenticate))
+func (h *Hand) credulous(challenge []byte, uri string) (credentials string, asked bool) {
+	c, err := sip.ParseChallenge(challenge)
 	if err != nil || string(c.Realm) != leakRealm {
 		return "", false
 	}

@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,18 +22,24 @@ func userEnumerate() Attack {
 	}
 }
 
-// tryNames asks once in the name of each user, and in as many of nobody's that are as long, each from an address of its own.
+// tryNames asks once in the name of each user, and in as many of nobody's that are as long, each from an address of its own; and answers a challenge without the card.
 func tryNames(ctx context.Context, f *Field, o *Outcome) error {
-	ask := func(impi, impu string) (status int, err error) {
+	ask := func(impi, impu string) (status string, err error) {
 		h, err := f.Stranger(ctx)
 		if err != nil {
-			return 0, err
+			return "", err
 		}
-		m, err := h.RegisterAs(ctx, Registering{IMPI: impi, IMPU: impu, Expires: 600})
+		r := Registering{IMPI: impi, IMPU: impu, Expires: 600}
+		m, err := h.RegisterAs(ctx, r)
+		if err != nil || m.Status() != 401 {
+			return strconv.Itoa(statusOf(m)), err
+		}
+		authorization, err := h.Respond(&User{}, impi, m) // by a card with keys of naught
 		if err != nil {
-			return 0, err
+			return "", err
 		}
-		return m.Status(), nil
+		second, err := h.answered(ctx, h.Registers(r, authorization))
+		return fmt.Sprintf("%d, %d", m.Status(), second), err
 	}
 	right, tried := 0, 0
 	var heard []string
@@ -52,10 +59,10 @@ func tryNames(ctx context.Context, f *Field, o *Outcome) error {
 		if known != nobody {
 			right++
 		}
-		heard = append(heard, fmt.Sprintf("%d and %d", known, nobody))
+		heard = append(heard, known+" and "+nobody)
 	}
 	o.Arrived("%d pairs of names", tried)
 	o.Users = right
-	o.Wire(right > 0, "%d of %d users are told from nobody by the answer: %s", right, tried, strings.Join(heard, ", "))
+	o.Wire(right > 0, "%d of %d users are told from nobody by the answer: %s", right, tried, strings.Join(heard, "; "))
 	return nil
 }

@@ -1,0 +1,6 @@
+package main
+
+import "slices"
+
+// mutants are all of them.
+var mutants = slices.Concat(access, wire, load, platforms, media, core)
