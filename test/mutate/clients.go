@@ -190,8 +190,8 @@ var load = []Mutant{
 		`	if size-len(m.Body()) > b.headers {`, `	if size-len(m.Body()) > 16*b.headers {`, []string{"CI-39"}},
 	{secure.CIAvailabilityTrafficShape, "answers-not-counted", "iface/clientims/headers.go",
 		"		p.forbidChallenge(m)\n		p.lighten(m, user)", "		p.forbidChallenge(m)\n		_ = user", []string{"CI-39"}},
-	{secure.CIAvailabilityParser, "wide-limits", "node/core.go",
-		`	if gate.On(secure.CIAvailabilityParser) {`, `	if !gate.On(secure.CIAvailabilityParser) {`, []string{"CI-25"}},
+	{secure.CIAvailabilityParser, "no-colon", "proto/sip/framer.go",
+		`	if colon < 0 || LookupHeader(trim(field[:colon])) != HdrContentLength {`, `	if LookupHeader(trim(field[:colon])) != HdrContentLength {`, []string{"CI-25"}},
 	{secure.CIAvailabilityDeadline, "handshakes-wait", "iface/clientims/afford.go",
 		`Reason: siptransport.ShedReason(why), Source: peer.Addr().Unmap()})
 }`, `Reason: siptransport.ShedReason(why), Source: peer.Addr().Unmap()}) && why == siptransport.ErrIdle
