@@ -65,7 +65,7 @@ func (f *Field) waysToWrite(number string) []string {
 		return []string{number}
 	}
 	home := "@" + f.Domain + ";user=phone"
-	return []string{number, "tel:+" + digits[:3] + "-(" + digits[3:4] + ")." + digits[4:], "sip:+" + digits + home, "sip:%2B" + fmt.Sprintf("%%%02X", digits[0]) + digits[1:] + home}
+	return []string{number, "tel:+" + digits[:1] + "-" + digits[1:3] + "(" + digits[3:4] + ")." + digits[4:], "sip:+" + digits + home, "sip:%2B" + fmt.Sprintf("%%%02X", digits[0]) + digits[1:] + home}
 }
 
 // referPremium asks carol's telephone to call the number.

@@ -55,11 +55,16 @@ func tryNames(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
+		// And by a name of the attacker's own making, for a public identity that somebody has and for one that nobody has.
+		taken, err := ask(name, u.IMPU)
+		if err != nil {
+			return err
+		}
 		tried++
-		if known != nobody {
+		if known != nobody || taken != nobody {
 			right++
 		}
-		heard = append(heard, known+" and "+nobody)
+		heard = append(heard, known+", "+taken+" and "+nobody)
 	}
 	o.Arrived("%d pairs of names", tried)
 	o.Users = right

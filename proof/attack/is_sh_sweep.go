@@ -64,11 +64,15 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 			requests = append(requests, &w)
 		}
 	}
-	if answers, err = line.ask(requests...); err != nil {
+	own = line.pull(f.Users[Bob].IMPU, refLocation) // of its own user, and not among what it was granted
+	if answers, err = line.ask(append(requests, &own)...); err != nil {
 		return err
 	}
 	numbers, told := 0, 0
-	for i, a := range answers {
+	if answers[len(requests)].result != answers[3*there+1].result {
+		told++
+	}
+	for i, a := range answers[:len(requests)] {
 		who, reference := i/3, i%3
 		if between(a.data, "MSISDN") != "" {
 			numbers++
@@ -79,7 +83,7 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 		}
 	}
 	o.Users = max(numbers, told)
-	o.Wire(numbers > 0 || told > 0, "%d pulls for %d names are answered %s: %d numbers of others, %d answers that tell a user from nobody",
+	o.Wire(numbers > 0 || told > 0, "%d pulls for %d names are answered %s: %d numbers of others, %d answers that tell a user from nobody, or of data that nobody has granted",
 		len(answers), len(asked), answered(answers), numbers, told)
 	return nil
 }
