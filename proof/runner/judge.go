@@ -25,7 +25,8 @@ func verdict(r *evidence.Record, failed error) (v evidence.Verdict, reason strin
 	if errors.Is(failed, attack.ErrNotHere) {
 		return evidence.NotRunHere, failed.Error(), false
 	}
-	if failed != nil {
+	ended := slices.ContainsFunc(r.Oracles, func(o evidence.Oracle) bool { return o.Kind == evidence.KindProcess && o.Reached })
+	if failed != nil && !ended { // a target that is gone lets no attack be carried out to its end
 		return evidence.Inconclusive, "the attack could not be carried out: " + failed.Error(), false
 	}
 	outside := slices.IndexFunc(r.Oracles, func(o evidence.Oracle) bool { return o.Outside })

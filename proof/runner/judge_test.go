@@ -55,6 +55,9 @@ func TestJudge(t *testing.T) {
 		{"honest service suffers", func(r *evidence.Record) { r.After.Done = 4 }, nil, evidence.Degraded, false},
 		{"nobody saw anything", func(r *evidence.Record) { r.Oracles = nil }, nil, evidence.Inconclusive, false},
 		{"the driver failed", func(*evidence.Record) {}, errors.New("no socket"), evidence.Inconclusive, false},
+		{"the driver failed, for the target is gone", func(r *evidence.Record) {
+			r.Oracles = append(r.Oracles, evidence.Oracle{Kind: evidence.KindProcess, Outside: true, Saw: "exit status 2", Reached: true})
+		}, errors.New("connection refused"), evidence.Succeeded, false},
 		{"the host refuses it", func(*evidence.Record) {}, fmt.Errorf("no: %w", attack.ErrNotHere), evidence.NotRunHere, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
