@@ -21,6 +21,7 @@ func identityForge() Attack {
 		Variants: []Variant{
 			{Name: "originate", Position: EnrolledPlatform, Controls: controls, Run: forgeOriginator},
 			{Name: "passing", Position: EnrolledPlatform, Controls: controls, Run: forgePassing},
+			{Name: "sender", Position: EnrolledPlatform, Controls: controls, Run: forgeSender},
 			{Name: "connected", Position: EnrolledPlatform, Controls: controls, Run: forgeConnected},
 		},
 	}
@@ -29,8 +30,11 @@ func identityForge() Attack {
 const times = 10
 
 // asserts reports whether a message is asserted as of whom.
-func asserts(m *sip.Message, whom string) bool {
-	name, err := sip.ParseNameAddr(m.Get(sip.HdrPAssertedIdentity))
+func asserts(m *sip.Message, whom string) bool { return names(m, sip.HdrPAssertedIdentity, whom) }
+
+// names reports whether a header field of a message has the address of whom.
+func names(m *sip.Message, h sip.HeaderID, whom string) bool {
+	name, err := sip.ParseNameAddr(m.Get(h))
 	return err == nil && string(name.URI) == whom
 }
 
@@ -66,8 +70,17 @@ func forgeOriginator(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// forgePassing makes dave's messages to carol alice's while they pass.
+// forgePassing makes dave's messages to carol alice's while they pass, for the network.
 func forgePassing(ctx context.Context, f *Field, o *Outcome) error {
+	return f.forgeWriter(ctx, o, sip.HdrPAssertedIdentity, func(string) string { return "" })
+}
+
+// forgeSender does the same for whoever believes From.
+func forgeSender(ctx context.Context, f *Field, o *Outcome) error {
+	return f.forgeWriter(ctx, o, sip.HdrFrom, func(tag string) string { return ";tag=" + tag })
+}
+
+func (f *Field) forgeWriter(ctx context.Context, o *Outcome, h sip.HeaderID, params func(tag string) string) error {
 	dave, carol, err := f.callerAndCallee(ctx)
 	if err != nil {
 		return err
@@ -77,7 +90,7 @@ func forgePassing(ctx context.Context, f *Field, o *Outcome) error {
 	s, err := f.server(ctx, f.attacker, chat, func(s *Server) {
 		s.Edit = func(m *sip.Message) {
 			if string(m.Body()) == forged {
-				m.SetString(sip.HdrPAssertedIdentity, "<"+alice+">")
+				m.SetString(h, "<"+alice+">"+params(string(m.FromTag())))
 			}
 		}
 	})
@@ -95,7 +108,7 @@ func forgePassing(ctx context.Context, f *Field, o *Outcome) error {
 		}
 	}
 	o.Arrived("the platform changes who has written %d messages", len(s.Seen("MESSAGE")))
-	shown, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return asserts(m, alice) })
+	shown, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return names(m, h, alice) })
 	if err != nil {
 		return err
 	}

@@ -42,12 +42,15 @@ func sendLargeManifests(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	taken, last, octets := 0, "", 0
-	for i, triggers := range []int{60, 200, 1000, 3000, 6000} {
+	for i, triggers := range []int{60, 1, 1000, 3000, 6000} {
 		if i >= len(f.Tokens) {
 			return fmt.Errorf("the target gave %d invitations", len(f.Tokens))
 		}
 		name := fmt.Sprintf("bomb%d", i)
 		manifest := f.manifest(name, triggers)
+		if triggers == 1 { // one that is long without them
+			manifest = append(manifest, strings.Repeat("# "+strings.Repeat("x", 61)+"\n", 280)...)
+		}
 		u := &url.URL{Scheme: "spiffe", Host: f.Domain, Path: "/as/mallory/" + name + "/a"}
 		csr, err := x509.CreateCertificateRequest(f.Random, &x509.CertificateRequest{URIs: []*url.URL{u}, DNSNames: []string{name + ".as." + f.Domain}}, key)
 		if err != nil {
