@@ -97,9 +97,9 @@ var platforms = []Mutant{
 // media are the mutants of C-S.
 var media = []Mutant{
 	{secure.CSIntegritySRTPVerify, "wrong-tag-passes", "proto/rtpport/receive.go",
-		`	return !l.refuses(why) && len(b) >= rtpHeader+l.rx.tag`, `	return len(b) >= rtpHeader+l.rx.tag`, []string{"CS-02"}},
-	{secure.CSIntegritySRTPReplay, "window-not-asked", "proto/rtpport/keys.go",
-		`	if !t.Passed() && !w.l.cfg.Refuse(DropReplay) {`, `	if !t.Passed() {`, []string{"CS-06"}},
+		`	return !l.refuses(why) && len(b) >= rtpHeader+int(l.rx.tag)`, `	return len(b) >= rtpHeader+int(l.rx.tag)`, []string{"CS-02"}},
+	{secure.CSIntegritySRTPReplay, "list-not-asked", "proto/rtpport/history.go",
+		`	if (index > r.highest || r.has(index)) &&`, `	if index > r.highest &&`, []string{"CS-06"}},
 	{secure.CSConfidentialityNoLearn, "any-source", "proto/rtpport/rtpport.go",
 		`		if l.refuses(DropSource) || kind != kindRTP && kind != kindRTCP {`, `		if kind != kindRTP && kind != kindRTCP {`, []string{"CS-01", "CS-02"}},
 	{secure.CSConfidentialityNoLearn, "any-port", "proto/rtpport/rtpport.go",
@@ -113,9 +113,11 @@ var media = []Mutant{
 	{secure.CSConfidentialityMediaFloor, "sdes-towards-the-core", "imsbox/pcscf/floor.go",
 		`	case side == iq.Access && k == sdp.SDES && c.standing.confidential:`, `	case k == sdp.SDES && c.standing.confidential:`, []string{"CS-03"}},
 	{secure.CSConfidentialityKeyFresh, "index-twice", "proto/rtpport/relay.go",
-		`	u.seen[behind/64] |= 1 << (behind % 64)`, `	_ = u.seen[behind/64]`, []string{"CS-06"}},
+		`	u.add(index)
+	return true`, `	_ = u.add
+	return true`, []string{"CS-06"}},
 	{secure.CSConfidentialityKeyFresh, "not-looked-at", "proto/rtpport/relay.go",
-		`|| u.seen[behind/64]&(1<<(behind%64)) != 0 {`, `{`, []string{"CS-06"}},
+		`if index > maxIndex || u.has(index) {`, `if index > maxIndex {`, []string{"CS-06"}},
 	{secure.CSAvailabilityDTLSConsent, "first-wins", "proto/rtpport/dtls.go",
 		`len(d.list) > 0 && !l.refuses(DropRace) {`, `len(d.list) > 0 {`, []string{"CS-04"}},
 	{secure.CSAvailabilityDTLSConsent, "any-fingerprint", "proto/rtpport/dtls.go",
