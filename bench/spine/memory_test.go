@@ -53,7 +53,7 @@ func BenchmarkMemory(b *testing.B) {
 			defer g.Close()
 			before := s.memory(b)
 			b.ResetTimer()
-			settings := load.Settings{Mix: load.Mix{load.Message: 1}, Patience: 20 * time.Second, Window: 512}
+			settings := load.Settings{Mix: load.Mix{load.Message: 1}, Patience: 20 * time.Second, Window: 128}
 			if b.N > 1 { // the first turn only finds out that it works
 				settings.Settle = passed
 			}
