@@ -131,10 +131,10 @@ func checkIMPI(impi string, homes []string) string {
 	case strings.ContainsAny(user, `"\,;:<>@`) || strings.Contains(realm, "@"):
 		return fmt.Sprintf("%q contains a character that a private identity may not have", impi)
 	}
-	if m := checkDomain(realm); m != "" {
-		return "realm " + m
-	}
-	if !slices.Contains(homes, realm) {
+	if !slices.Contains(homes, realm) { // those that are were checked when they were configured
+		if m := checkDomain(realm); m != "" {
+			return "realm " + m
+		}
 		return fmt.Sprintf("realm %q is not a home domain of this HSS (%s)", realm, strings.Join(homes, ", "))
 	}
 	mcc, mnc, is3GPP := networkCodes(realm)
@@ -186,10 +186,10 @@ func checkDistinct(impu string, homes []string) string {
 	case strings.ContainsAny(host, ":;?"):
 		return fmt.Sprintf("%q: a public identity has no port and no parameters", impu)
 	}
-	if m := checkDomain(host); m != "" {
-		return "domain " + m
-	}
 	if !slices.Contains(homes, host) {
+		if m := checkDomain(host); m != "" {
+			return "domain " + m
+		}
 		return fmt.Sprintf("domain %q is not a home domain of this HSS (%s)", host, strings.Join(homes, ", "))
 	}
 	return ""
