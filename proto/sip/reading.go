@@ -38,7 +38,8 @@ func (r *reading[T]) get(f *field) (read T, known bool) {
 
 // keep takes what was read of f.
 func (r *reading[T]) keep(f *field, read T) {
-	if was := r.of.Load(); was != beingRead && r.of.CompareAndSwap(was, beingRead) {
+	// Who finds another field's whereabouts may write: nobody reads what is of another field. Who comes second leaves it.
+	if was := r.of.Load(); was != beingRead && was != f.whereabouts() && r.of.CompareAndSwap(was, beingRead) {
 		r.read = read
 		r.of.Store(f.whereabouts())
 	}
