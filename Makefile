@@ -10,7 +10,7 @@
 #   make soak     a node for SOAK (an hour) with clients that come and go, calls and floods: what it holds must not grow; prints a table
 #   make prove    the same, and what follows from it: a signed bundle with a page for people in .cache/proof
 #   make bench    the benchmarks of the hot paths, in benchstat's form
-#   make memory   what a registered user takes of memory, without and with associations, at USERS (100,000; a million takes a quarter of an hour)
+#   make memory   what a registered user takes of memory, without and with associations, at USERS (100,000)
 #   make generate rewrite the generated documents
 #   make vuln     known weaknesses of the modules we use (asks the Go vulnerability database)
 #   make setup    only the set-up of the tests
