@@ -167,6 +167,21 @@ func New(o Options) (*Node, error) {
 		}
 		n.enrolment = imsservice.NewEnrolment(n.Registry, o.Log)
 	}
+	if err := n.openAccesses(); err != nil {
+		return nil, errors.Join(err, n.closeDecisions())
+	}
+	n.Core.owed = func() {
+		select {
+		case n.owed <- struct{}{}:
+		default: // it is looked at already
+		}
+	}
+	return n, errors.Join(n.beginDecisions(), n.openMw(), n.openCx(hss), n.openSh())
+}
+
+// openAccesses opens the C-I door at the sockets that are there for it.
+func (n *Node) openAccesses() error {
+	o, c := &n.o, n.o.Config
 	for _, ln := range o.Sockets.TLS {
 		a := n.open(clientims.Access{Profile: "tls", Protected: true, SentBy: n.sentBy(ln.Addr()), Timers: timers(c.Timers.Gm)})
 		a.listener, a.options.TLS = ln, n.serverTLS()
@@ -184,16 +199,10 @@ func New(o Options) (*Node, error) {
 	}
 	for _, s := range o.Sockets.IPsec {
 		if err := n.openIPsec(s); err != nil {
-			return nil, errors.Join(err, n.closeDecisions())
+			return err
 		}
 	}
-	n.Core.owed = func() {
-		select {
-		case n.owed <- struct{}{}:
-		default: // it is looked at already
-		}
-	}
-	return n, errors.Join(n.beginDecisions(), n.openMw(), n.openCx(hss), n.openSh())
+	return nil
 }
 
 // Ladders are the stories that are kept; nil if none are.

@@ -72,7 +72,7 @@ func (h *house) comparisons(ctx context.Context) (all []*Comparison, err error) 
 		{Comparison{Name: "register", What: "AKA registration", Rate: 500, mix: register,
 			Note: "theirs without the HSS, which is ours and not counted; ours with it, durable"}, h.chain, h.ims},
 		{Comparison{Name: "call", What: "call P-S-I-S-P", Rate: callRate, mix: call, once: true,
-			Note: "nobody is called twice: Kamailio's S-CSCF stops at whom it looks up a second time"}, h.chain, h.ims},
+			Note: "nobody is called twice"}, h.chain, h.ims},
 	} {
 		if !h.wants(c.Name) {
 			continue

@@ -27,7 +27,7 @@ type Settings struct {
 	PIDs     []int         `json:"pids"`        // processes under test; their children count too
 	Window   int           `json:"window"`      // registrations on their way at once while UEs are prepared; default 64
 	Settle   time.Duration `json:"settle_ns"`   // between the last registration and the sample of memory: transactions live for 32 s; default nothing
-	Once     bool          `json:"once"`        // nobody is called or written to twice in the generator's life: for an IMS that looks a user up once only
+	Once     bool          `json:"once"`        // nobody is called or written to twice in the generator's life
 	MaxLate  time.Duration `json:"max_late_ns"` // the generator was the bottleneck if one arrival in a hundred was later; default 50 ms
 }
 
