@@ -29,6 +29,7 @@ type Leg struct {
 	over    bool
 	hangup  bool // wanted, when it was not possible yet
 	acked   bool // the first answer was acknowledged
+	foreign bool // what vouches for the description of the ACK is about other keys
 	failure error
 
 	// Answers of ours to INVITE.
@@ -182,7 +183,7 @@ func (l *Leg) confirmed(m *sip.Message) {
 	l.unacked, l.acked = false, true
 	l.svc.shard.Disarm(&l.resend)
 	if body := m.Body(); len(body) > 0 {
-		l.remote = slices.Clone(body)
+		l.remote, l.foreign = slices.Clone(body), !vouchedFor(m, body)
 	}
 	if l.peer != nil && l.peer.ackDue != 0 {
 		l.peer.acknowledge(m.Body())

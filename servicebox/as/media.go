@@ -73,13 +73,28 @@ func (s *Session) AnswerMedia(ctx context.Context, tones []float64, notes ...str
 		return nil, err
 	}
 	if late {
-		if err := c.channel.Agree(c.Remote()); err != nil {
+		if err := c.takesLate(); err != nil {
 			c.Hangup()
-			return nil, fmt.Errorf("%w: %w", ErrMedia, err)
+			return nil, err
 		}
 	}
 	c.channel.Start()
 	return c, nil
+}
+
+// takesLate takes the answer that came in the ACK. An ACK cannot be refused: what does not fit, or is not vouched for, ends the call.
+func (c *Call) takesLate() error {
+	var foreign bool
+	if err := c.svc.do(func() error { foreign = c.foreign; return nil }); err != nil {
+		return err
+	}
+	if foreign {
+		return errUnvouched
+	}
+	if err := c.channel.Agree(c.Remote()); err != nil {
+		return fmt.Errorf("%w: %w", ErrMedia, err)
+	}
+	return nil
 }
 
 // needsMedia returns a *Denied if no scope of media was granted.
