@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 	"imsafe/test/live"
 )
 
-// TestEcho: a client calls echo, through the anchor or without one, and hears its own tone come back; whoever ends the call, nothing is left
+// TestEcho: a client calls echo, with an offer and without, through the anchor or without one, and hears its own tone come back, also after it has held; nothing is left
 // of it anywhere.
 func TestEcho(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -33,8 +34,8 @@ func TestEcho(t *testing.T) {
 				free = e.Media.Free()
 			}
 			alice := registeredUEs(t, e.Context, e.Node, c.transport)[0]
-			for _, hz := range []float64{440, 1000} {
-				call, err := alice.Call(e.Context, "sip:echo@"+live.Domain, ue.Voice{Play: media.NewTone(hz, -10)})
+			for i, hz := range []float64{440, 1000} { // the second lets echo offer
+				call, err := alice.Call(e.Context, "sip:echo@"+live.Domain, ue.Voice{Play: media.NewTone(hz, -10), NoOffer: i == 1})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -48,6 +49,14 @@ func TestEcho(t *testing.T) {
 				if p := call.Media().Protection; p != "DTLS-SRTP AEAD_AES_256_GCM" || server.Free() != room-1 {
 					t.Errorf("the call is %s, %d ports of %d are free", p, server.Free(), room)
 				}
+				if err := call.Hold(e.Context); err != nil {
+					t.Fatal(err)
+				}
+				before := call.Media().PacketsIn
+				if err := call.Resume(e.Context); err != nil {
+					t.Fatal(err)
+				}
+				goesOn(t, e.Context, call, before)
 				call.Hangup()
 				<-call.Done()
 			}
@@ -81,6 +90,22 @@ func TestEcho_of_a_client_that_is_lost(t *testing.T) {
 	returned(t, e, server.Free, room)
 	idle(t, e.Context, e.Node, free)
 	call.Hangup() // whoever has no connection has to find out himself
+}
+
+// goesOn waits until more packets have come than before.
+func goesOn(t *testing.T, ctx context.Context, c *ue.Call, before uint64) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for c.Media().PacketsIn < before+10 {
+		select {
+		case <-tick.C:
+		case <-c.Done():
+			t.Fatalf("the call ended: %+v", c.Result())
+		case <-ctx.Done():
+			t.Fatal("nothing is heard after hold")
+		}
+	}
 }
 
 // returned waits until a media server has all its ports back.
