@@ -54,6 +54,8 @@ func TestNewest(t *testing.T) {
 	if _, err := live.Write([]byte(" ")); err != nil {
 		t.Errorf("whoever watches is gone: %v", err)
 	}
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
 	if n := len(ln.open); n != 3 {
 		t.Errorf("%d are counted", n)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // PackVersion names the state of the catalogue. It changes when a row or a driver does: evidence of another version is stale.
-const PackVersion = "11"
+const PackVersion = "12"
 
 // Position is what the attacker holds.
 type Position uint8
@@ -156,11 +156,6 @@ const SmallPlaces = 200
 
 // both are the accesses of production.
 func both() []Access { return []Access{TLS, IPsec} }
-
-// tooLarge are the accesses by which a variant is not run over two nodes, whose core adds its header fields to a message that a driver must read.
-func tooLarge() map[Access]string {
-	return map[Access]string{IPsec: "there the message has more than 1300 octets, so the edge turns to TCP (RFC 3261 18.1.1), which the driver does not speak inside ESP"}
-}
 
 // Bounds are what one run may cost. The runner enforces them; a driver that needs more has a defect.
 type Bounds struct {

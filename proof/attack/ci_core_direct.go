@@ -18,7 +18,7 @@ func coreDirect() Attack {
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: InfrastructureControl,
 		Source: "TS 33.203 Annex J; TS 24.229 5.2.6.3", Access: both(),
 		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 2, Time: 3 * time.Second},
-		Variants: []Variant{{Name: "route", Position: Subscriber, NotWire: tooLarge(), Run: preloadRoute, Controls: []secure.ControlID{secure.CIAuthorizationEdgeOnly},
+		Variants: []Variant{{Name: "route", Position: Subscriber, Run: preloadRoute, Controls: []secure.ControlID{secure.CIAuthorizationEdgeOnly},
 			Ours: "its witness knows the names of imsafe's functions in Record-Route, and no others"}},
 	}
 }

@@ -22,7 +22,7 @@ func identityFrom() Attack {
 		Variants: []Variant{
 			{Name: "uri", Position: Subscriber, Controls: controls, Run: fromAnother},
 			{Name: "display", Position: Subscriber, Controls: controls, Run: nameAnother},
-			{Name: "in-dialog", Position: Subscriber, NotWire: tooLarge(), Controls: controls, Run: becomeAnother},
+			{Name: "in-dialog", Position: Subscriber, Controls: controls, Run: becomeAnother},
 		},
 	}
 }

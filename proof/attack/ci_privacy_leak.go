@@ -22,8 +22,8 @@ func privacyLeak() Attack {
 		Source: "RFC 7315 5.4; insinuator.net 2016", Access: both(),
 		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
-			{Name: "caller", Position: Subscriber, NotWire: tooLarge(), Controls: controls, Run: readCaller},
-			{Name: "callee", Position: Subscriber, NotWire: tooLarge(), Controls: controls, Run: readCallee},
+			{Name: "caller", Position: Subscriber, Controls: controls, Run: readCaller},
+			{Name: "callee", Position: Subscriber, Controls: controls, Run: readCallee},
 		},
 	}
 }

@@ -19,7 +19,7 @@ func subscribeIntrude() Attack {
 		Source: "CVE-2021-41157; RFC 3680 4.5, 4.10", Access: both(), Carried: []Access{UDP, TCP},
 		Bounds: Bounds{Packets: 160, Bytes: 200_000, Conns: 3, Time: 3 * time.Second},
 		Variants: []Variant{
-			{Name: "watch", Position: Subscriber, NotWire: tooLarge(), Controls: []secure.ControlID{secure.CIAuthorizationSubscribe}, Run: watchAlice},
+			{Name: "watch", Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthorizationSubscribe}, Run: watchAlice},
 			{Name: "storm", Position: Subscriber, Access: []Access{TLS}, Controls: []secure.ControlID{secure.CIAvailabilityNotifyPacing}, Run: stormOfNotify},
 		},
 	}

@@ -21,7 +21,7 @@ func tollFraud() Attack {
 		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "dial", Position: Subscriber, Controls: controls, Run: dialPremium},
-			{Name: "refer", Position: Subscriber, NotWire: tooLarge(), Controls: controls, Run: referPremium},
+			{Name: "refer", Position: Subscriber, Controls: controls, Run: referPremium},
 			{Name: "redirect", Position: Subscriber, Controls: controls, Run: redirectPremium},
 		},
 	}
