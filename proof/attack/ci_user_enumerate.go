@@ -17,7 +17,7 @@ func userEnumerate() Attack {
 		Text:     "who is a subscriber, and who is registered now, is nobody's business; and a list of names is where every other attack begins",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
 		Source: "svwar; RFC 3261 26.1.5", Access: both(),
-		Bounds:   Bounds{Packets: 100, Bytes: 100_000, Conns: 30, Time: 3 * time.Second},
+		Bounds:   Bounds{Packets: 100, Bytes: 120_000, Conns: 36, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OffPath, Run: tryNames, Controls: []secure.ControlID{secure.CIConfidentialityUniform}}},
 	}
 }
@@ -55,16 +55,20 @@ func tryNames(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
-		// And by a name of the attacker's own making, for a public identity that somebody has and for one that nobody has.
-		taken, err := ask(name, u.IMPU)
+		// And in one name, for a public identity that somebody has and for one that nobody has.
+		taken, err := ask(f.Users[Mallory].IMPI, u.IMPU)
+		if err != nil {
+			return err
+		}
+		free, err := ask(f.Users[Mallory].IMPI, "sip:"+name)
 		if err != nil {
 			return err
 		}
 		tried++
-		if known != nobody || taken != nobody {
+		if known != nobody || taken != free {
 			right++
 		}
-		heard = append(heard, known+", "+taken+" and "+nobody)
+		heard = append(heard, known+", "+taken+" and "+nobody+", "+free)
 	}
 	o.Arrived("%d pairs of names", tried)
 	o.Users = right

@@ -79,6 +79,7 @@ func runAll(ctx context.Context, root string, chosen []*Mutant, n int, out io.Wr
 				return false
 			}
 			count[r.Fate]++
+			r.Says, _, _ = strings.Cut(r.Says, "\n") // of a crash the rest is a stack
 			fmt.Fprintf(out, "%-8s %-34s %-28s %3.0f s  %s\n", r.Fate, m.Control, m.Name, took, r.Says)
 			took = 0
 		}
