@@ -71,6 +71,9 @@ func attribute(line []byte) asks {
 	return asks{}
 }
 
+// any reports whether there are media that move.
+func (a asks) any() bool { return a.send || a.receive || a.record }
+
 // exceeds is whether a platform's description asks for more of media than it was granted: then there is no grant for it.
 func (s *SCSCF) exceeds(right isc.MediaRight, description []byte, host string) bool {
 	a := asksOf(description)

@@ -207,7 +207,8 @@ func (s *SCSCF) judgesOrigination(in hop.Inbound) (refused bool) {
 	s.ownWords(in.Msg, &vouched{}, host)
 	keys := passport.KeysOf(in.Msg.Body())
 	right, may := s.ports.ISC.Media([]byte(host))
-	if len(keys) > 0 && (!may && s.lacksGrant(host) || may && s.exceeds(right, in.Msg.Body(), host)) {
+	speaks := len(keys) > 0 || asksOf(in.Msg.Body()).any() // in clear or with keys in the description, too
+	if speaks && (!may && s.lacksGrant(host) || may && s.exceeds(right, in.Msg.Body(), host)) {
 		return true
 	}
 	to, _ := sip.PublicIdentity(in.Msg.RequestURI())
@@ -234,7 +235,7 @@ func (s *SCSCF) judgesAnswer(in hop.Inbound, stay *passage) func(hop.Reply) (con
 		if same && (!withheld(r.Msg) || behind.withheld) {
 			return ""
 		}
-		silent := len(keys) == 0 && !others // it answers, and there are no media
+		silent := len(keys) == 0 && !others && !asksOf(r.Msg.Body()).any() // it answers, and there are no media
 		right, may := s.ports.ISC.Media([]byte(stay.host))
 		who := served
 		if withheld(r.Msg) {
