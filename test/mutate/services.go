@@ -178,5 +178,5 @@ var core = []Mutant{
 	{secure.ManagementAuthorizationOrigin, "any-host", "iface/management/own.go",
 		`	case !here(r.Host):`, `	case r.Host == "":`, []string{"MG-07"}},
 	{secure.ManagementAuthenticationAdmin, "anybody", "iface/management/management.go",
-		`	allowed := c.Role >= Viewer && (!known`, `	allowed := c.Role >= Nobody && (!known`, []string{"MG-01"}},
+		`	allowed := c.Role >= Viewer && (!known || c.Role >= v.Needs)`, `	allowed := c.Role >= Viewer || c.PID != 0`, []string{"MG-01"}},
 }
