@@ -59,6 +59,7 @@ type Conn struct {
 	local    netip.AddrPort
 	open     bool    // the handshake is done and the connection not broken
 	pend     *outbuf // gathered messages; nil if there are none
+	patient  *outbuf // the same of those that may wait (SendLater)
 	rest     *outbuf // octets on their way to the socket; nil if there are none
 	queued   bool    // a flush waits in the shard
 	writing  bool    // a goroutine writes rest; it takes what comes meanwhile
@@ -111,6 +112,7 @@ func (c *Conn) Close() {
 	defer c.mu.Unlock()
 	c.fail(ErrClosed, &c.s.n.ClosedLocal)
 	if c.open {
+		c.gatherPatient()
 		c.flushLocked()
 	} else if c.nc != nil {
 		_ = c.nc.Close() // in the handshake: nothing to save
@@ -153,14 +155,22 @@ func (f *connFlush) Run(*shard.Shard) { (*Conn)(f).flush() }
 
 // gather appends b to pend. c.mu is held.
 func (c *Conn) gather(b []byte) error {
+	if err := c.mayGather(b); err != nil {
+		return err
+	}
+	c.pend = c.s.outbufs.append(c.pend, b)
+	return nil
+}
+
+// mayGather ends a connection whose peer lets too much wait. c.mu is held.
+func (c *Conn) mayGather(b []byte) error {
 	if c.err != nil {
 		return ErrClosed
 	}
-	if c.pend.len()+c.rest.len()+len(b) > c.s.o.MaxQueue {
+	if c.pend.len()+c.patient.len()+c.rest.len()+len(b) > c.s.o.MaxQueue {
 		c.kill(ErrSlow, &c.s.n.ClosedSlow)
 		return ErrSlow
 	}
-	c.pend = c.s.outbufs.append(c.pend, b)
 	return nil
 }
 
@@ -181,7 +191,7 @@ func (c *Conn) kill(err error, cause *atomic.Uint64) {
 	} else if c.giveUp != nil {
 		c.giveUp()
 	}
-	c.pend = c.s.outbufs.release(c.pend)
+	c.pend, c.patient = c.s.outbufs.release(c.pend), c.s.outbufs.release(c.patient)
 	if !c.writing { // else the goroutine that writes rest gives it back
 		c.rest = c.s.outbufs.release(c.rest)
 	}

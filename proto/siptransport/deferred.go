@@ -21,13 +21,17 @@ var _ Patient = (*Conn)(nil)
 // SendLater implements Patient. Most of what a small message costs is its system call, with the way through the kernel behind it.
 func (c *Conn) SendLater(_ netip.AddrPort, b []byte, within time.Duration) error {
 	c.mu.Lock()
-	err := c.gather(b)
-	full := c.pend.len() >= lateOctets && c.open && !c.writing && !c.queued
-	c.queued = c.queued || full
-	c.mu.Unlock()
-	if err != nil {
+	if err := c.mayGather(b); err != nil {
+		c.mu.Unlock()
 		return err
 	}
+	c.patient = c.s.outbufs.append(c.patient, b)
+	full := c.patient.len() >= lateOctets && c.open && !c.writing && !c.queued
+	if full {
+		c.queued = true
+		c.gatherPatient()
+	}
+	c.mu.Unlock()
 	c.s.n.MessagesOut.Add(1)
 	switch {
 	case full:
@@ -44,10 +48,21 @@ func (c *Conn) SendLater(_ netip.AddrPort, b []byte, within time.Duration) error
 	return nil
 }
 
-// Run implements shard.Event: the time is over. If something else went meanwhile there is nothing to do.
+// gatherPatient lets what waited leave with the next flush. c.mu is held.
+func (c *Conn) gatherPatient() {
+	if c.patient.len() > 0 {
+		c.pend = c.s.outbufs.append(c.pend, c.patient.bytes())
+	}
+	c.patient = c.s.outbufs.release(c.patient)
+}
+
+// Run implements shard.Event: the time is over.
 func (l *deferred) Run(*shard.Shard) {
 	c := l.c
 	l.c, c.deferred = nil, nil
 	c.s.deferred.Put(l)
+	c.mu.Lock()
+	c.gatherPatient()
+	c.mu.Unlock()
 	c.flush()
 }

@@ -33,7 +33,7 @@ type Flow struct {
 func (f Flow) Send(b []byte) error { return f.Via.SendTo(f.Peer, b) }
 
 // Patient is what a Sender may offer besides: SendLater is SendTo for what may wait, so that several such messages leave with one system call. b
-// leaves within the time, earlier with anything else that goes the same way. On the shard of the Sender only.
+// leaves when the time of the first of them is over, or there is much of it; what is sent meanwhile overtakes it. On the shard of the Sender only.
 type Patient interface {
 	SendLater(peer netip.AddrPort, b []byte, within time.Duration) error
 }
