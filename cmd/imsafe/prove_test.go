@@ -201,8 +201,8 @@ func TestProve_judgement(t *testing.T) {
 func TestProve_modes(t *testing.T) {
 	l := theLauncher(t)
 	a := newProver(t).app(true)
-	const left = "CI-06 ci.core.direct/route/ipsec-3gpp"
-	p := &proving{app: a, launcher: l, only: map[string]bool{"ci.core.direct": true}}
+	const left = "CS-12 cs.http.sniff/isc"
+	p := &proving{app: a, launcher: l, only: map[string]bool{"ci.core.direct": true, "cs.http.sniff": true}}
 	if err := p.subject(&proveRunCmd{Full: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestProve_modes(t *testing.T) {
 			proven[trial.Mode]++
 		}
 	}
-	if proven[attack.Direct] != 2 || proven[attack.Strict] != 2 || proven[attack.Wire] != 1 {
+	if proven[attack.Direct] != 3 || proven[attack.Strict] != 3 || proven[attack.Wire] != 2 {
 		t.Errorf("%v", proven)
 	}
 	board := evidence.NewBoard(&p.of)
