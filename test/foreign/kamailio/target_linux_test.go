@@ -61,7 +61,8 @@ var confirmed = []struct {
 	}, 0},
 	{"ci.identity.from", func(f *frame) bool {
 		from := f.header("From")
-		return f.carries("MESSAGE ", "forged ") && (strings.Contains(from, "sip:alice@") || strings.Contains(from, "555"))
+		alice, inside := strings.Contains(from, "sip:alice@"), strings.Contains(f.header("To"), ";tag=")
+		return f.carries("MESSAGE ", "forged ") && (alice || strings.Contains(from, "555")) || strings.HasPrefix(f.text, "INVITE ") && inside && alice
 	}, 0},
 	{"ci.user.enumerate", func(f *frame) bool {
 		known := regexp.MustCompile(`sip:(alice|bob|carol|mallory)@`).MatchString(f.header("From"))
