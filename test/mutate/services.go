@@ -125,7 +125,7 @@ var media = []Mutant{
 	{secure.CSAuthenticationGrant, "may-answer", "imsbox/scscf/vouch.go",
 		`	case !others && s.lacksGrant(stay.host):`, `	case others && s.lacksGrant(stay.host):`, []string{"IS-12"}},
 	{secure.CSAuthenticationGrant, "may-call", "imsbox/scscf/vouch.go",
-		`	if speaks && (!may && s.lacksGrant(host) ||`, `	if len(keys) > 0 && (!may && len(host) == 0 ||`, []string{"IS-12"}},
+		`	if speaks && (!may && s.lacksGrant(host) ||`, `	if speaks && (!may && len(host) == 0 ||`, []string{"IS-12"}},
 	{secure.CSAuthorizationGrantLeg, "any-voucher", "imsbox/scscf/vouch.go",
 		`	if of.restore(m) && !s.ports.Gate`, `	if of.restore(m) || !s.ports.Gate`, []string{"CS-10"}},
 	{secure.CSIntegrityFingerprint, "any-offer", "imsbox/scscf/vouch.go",
