@@ -7,13 +7,14 @@ import (
 	"imsafe/secure"
 )
 
-// registerWrongRes: somebody fails the challenge in a user's name, so that the network takes the registration away.
+// registerWrongRes: somebody fails the challenge in a user's name, so that the network takes the registration away. Over TLS alone: with ipsec-3gpp an answer
+// that does not come by the new associations, which takes the keys, is not read at all (CI-05 in-clear).
 func registerWrongRes() Attack {
 	return Attack{
 		ID: "ci.register.wrong-res", Number: "CI-14", Title: "failed authentications in the victim's name",
 		Text:     "if a failure ended the registration that stands, anybody could take any user off the network",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
-		Source: "TS 33.203 6.1.1", Access: both(),
+		Source: "TS 33.203 6.1.1", Access: []Access{TLS},
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OffPath, Run: failInHerName, Controls: []secure.ControlID{secure.CIAvailabilityKeepRegistration}}},
 	}

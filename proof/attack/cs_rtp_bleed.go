@@ -36,9 +36,9 @@ func bleed(ctx context.Context, f *Field, o *Outcome) error {
 	var conns []net.Conn
 	heard := make(chan int, ports)
 	for i := range ports {
-		at := netip.AddrPortFrom(middle.Addr(), max(f.Media.Port(), middle.Port()-ports)+uint16(2*i))
-		if i == 0 {
-			at = middle
+		at := netip.AddrPortFrom(middle.Addr(), middle.Port()-uint16(2*i)) // the call's, and others of the anchor's
+		if at.Port() < f.Media.Port() {
+			at = netip.AddrPortFrom(middle.Addr(), middle.Port()+uint16(2*i))
 		}
 		conn, err := f.attacker.Dial(ctx, "udp", netip.Addr{}, at)
 		if err != nil {
