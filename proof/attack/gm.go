@@ -163,13 +163,13 @@ func (s *sealed) offer(p secagree.Profile) error {
 	return nil
 }
 
-// port draws a port that can be protected.
+// port draws a port that can be protected. Honest clients at the same address have those from 32768 on: one of theirs would be refused (TS 33.203 7.1 rule 3).
 func (f *Field) port() uint16 {
 	var b [2]byte
 	if _, err := io.ReadFull(f.Random, b[:]); err != nil {
 		panic("attack: no randomness: " + err.Error())
 	}
-	return 0x8000 | uint16(b[0])<<8 | uint16(b[1])
+	return 0x4000 | uint16(b[0]&0x3f)<<8 | uint16(b[1])
 }
 
 // agree makes the associations of a challenge with the keys of u's card. edit may change what is installed.
