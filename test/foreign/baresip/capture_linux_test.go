@@ -23,7 +23,7 @@ type packet struct {
 func voices(t *testing.T, c capture.Capture) (all []packet) {
 	t.Helper()
 	const header, payload = 12, 160
-	for line := range strings.Lines(c.Tshark(t, "-Y", "udp.length >= 180", "-T", "fields", "-e", "ip.src", "-e", "udp.srcport", "-e", "ip.dst", "-e", "udp.dstport", "-e", "udp.payload")) {
+	for line := range strings.Lines(c.Tshark(t, "-Y", "udp.length >= 180 && !icmp", "-T", "fields", "-e", "ip.src", "-e", "udp.srcport", "-e", "ip.dst", "-e", "udp.dstport", "-e", "udp.payload")) {
 		f := strings.Split(strings.TrimSpace(line), "\t")
 		if len(f) != 5 {
 			continue
@@ -42,7 +42,10 @@ func voices(t *testing.T, c capture.Capture) (all []packet) {
 	return all
 }
 
-// heardIn is how many streams can be listened to: whoever hears a second of one of them hears a tone.
+// enough is how many samples of a stream are listened to.
+const enough = media.SampleRate / 5
+
+// heardIn is how many streams can be listened to: whoever hears the end of one of them hears a tone.
 func heardIn(packets []packet, tones ...float64) (streams, readable int) {
 	voice := map[[2]netip.AddrPort][]int16{}
 	for _, p := range packets {
@@ -50,11 +53,11 @@ func heardIn(packets []packet, tones ...float64) (streams, readable int) {
 		voice[way] = g711.MuLaw().Decode(voice[way], p.payload)
 	}
 	for _, pcm := range voice {
-		if len(pcm) < media.SampleRate {
+		if len(pcm) < enough {
 			continue
 		}
 		streams++
-		h := media.Measure(pcm[len(pcm)-media.SampleRate:])
+		h := media.Measure(pcm[len(pcm)-enough:])
 		for _, hz := range tones {
 			if h.Tone(hz) {
 				readable++
