@@ -166,7 +166,6 @@ func (h *anchorHost) visit(conn net.Conn) served {
 	if err = s.Welcome(iqwire.Welcome{PID: uint32(os.Getpid()), Orphans: uint32(n.Orphans.Load())}); err != nil {
 		return served{err: err}
 	}
-	h.pcscf.Store(s)
 	ended, err := s.Serve(g, func(values []uint64) []uint64 {
 		values = append(values, uint64(g.Free()))
 		counts(n, func(_ int, v uint64) (uint64, bool) { values = append(values, v); return 0, false })

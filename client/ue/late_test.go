@@ -66,11 +66,7 @@ func TestLate_reliable(t *testing.T) {
 		if m.IsRequest() || m.Status() != 200 || m.CSeqMethod() != sip.INVITE || len(m.Body()) == 0 {
 			return
 		}
-		p := m.Clone()
-		p.SetStatus(183, "")
-		p.SetString(sip.HdrRequire, "100rel")
-		p.SetString(sip.HdrRSeq, "7")
-		f.send(f.users[impuOf(alice)], p)
+		f.sendsEarly(m)
 		m.SetBody("", nil)
 		m.Remove(sip.HdrIdentity)
 	}

@@ -14,7 +14,12 @@ import (
 // vouchedPair are two registered clients whose network signs what they say of their media, in each request and response with a description.
 func vouchedPair(t testing.TB, required bool) (f *fake, a *UE, calls chan *Call) {
 	t.Helper()
-	n := homeNotary(t)
+	return homeNotary(t).pair(t, required)
+}
+
+// pair is a pair whose network n is.
+func (n *notary) pair(t testing.TB, required bool) (f *fake, a *UE, calls chan *Call) {
+	t.Helper()
 	f, a, _, calls = pair(t, nil, func(c *Config) { c.Vouching = n.vouching(required) })
 	f.mu.Lock()
 	f.relay = n.vouchesFor
@@ -131,10 +136,7 @@ func TestRekey_refused(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			n := homeNotary(t)
-			f, a, _, calls := pair(t, nil, func(c *Config) { c.Vouching = n.vouching(true) })
-			f.mu.Lock()
-			f.relay = n.vouchesFor
-			f.mu.Unlock()
+			f, a, calls := n.pair(t, true)
 			ca, cb := connect(t, a, calls, tone(440), tone(880))
 			f.mu.Lock()
 			f.relay = relay(n)
@@ -154,10 +156,7 @@ func TestRekey_refused(t *testing.T) {
 // TestRekey_swapped_answer: an answer to our new keys that nobody vouches for ends the call, and nothing goes there.
 func TestRekey_swapped_answer(t *testing.T) {
 	n := homeNotary(t)
-	f, a, _, calls := pair(t, nil, func(c *Config) { c.Vouching = n.vouching(true) })
-	f.mu.Lock()
-	f.relay = n.vouchesFor
-	f.mu.Unlock()
+	f, a, calls := n.pair(t, true)
 	ca, cb := connect(t, a, calls, tone(440), tone(880))
 	f.mu.Lock()
 	f.relay = func(m *sip.Message) {

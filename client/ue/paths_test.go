@@ -98,11 +98,7 @@ func TestCall_answer_in_a_reliable_183(t *testing.T) {
 			return
 		}
 		for range 2 { // repeated, as an unacknowledged one is
-			p := m.Clone()
-			p.SetStatus(183, "")
-			p.SetString(sip.HdrRequire, "100rel")
-			p.SetString(sip.HdrRSeq, "7")
-			f.send(f.users[impuOf(alice)], p)
+			f.sendsEarly(m)
 		}
 		m.SetBody("", nil)
 	}
@@ -291,4 +287,13 @@ func FuzzUE(f *testing.F) {
 			t.Fatalf("%d panics", n)
 		}
 	})
+}
+
+// sendsEarly sends alice the description of a 200 in a reliable provisional response (RFC 3262).
+func (f *fake) sendsEarly(m *sip.Message) {
+	p := m.Clone()
+	p.SetStatus(183, "")
+	p.SetString(sip.HdrRequire, "100rel")
+	p.SetString(sip.HdrRSeq, "7")
+	f.send(f.users[impuOf(alice)], p)
 }

@@ -46,14 +46,16 @@ func (a *app) anchor(c *config.Config, clock shard.Clock, log *slog.Logger) (*no
 	}
 	return node.OpenAnchor(node.AnchorOptions{Config: c, Policy: policy.Default(), Version: node.ProgramVersion(build()), Clock: clock, Log: log,
 		Command: func() node.Command {
-			return node.Command{Path: "/proc/self/exe", Args: []string{os.Args[0], "media"}, Env: withoutSecrets(os.Environ())}
+			return node.Command{Path: "/proc/self/exe", Args: []string{os.Args[0], "media"}, Env: environment(os.Environ())}
 		}})
 }
 
-// withoutSecrets is an environment without what leads to the node's credentials, and to who started it.
-func withoutSecrets(env []string) []string {
+// environment is what the process has of ours: what Go's run time is told, and this program's own variables, none of which is a secret. It knows no credentials,
+// and not who has started the node.
+func environment(env []string) []string {
+	runTime := []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "GOTRACEBACK", "GORACE", "GOCOVERDIR"}
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return name == "CREDENTIALS_DIRECTORY" || name == "NOTIFY_SOCKET" || name == "WATCHDOG_PID" || name == "WATCHDOG_USEC" || strings.HasPrefix(name, "LISTEN_")
+		return !slices.Contains(runTime, name) && !strings.HasPrefix(name, "IMSAFE_")
 	})
 }

@@ -173,17 +173,9 @@ func (s *SCSCF) deliver(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 	s.diverts(in.Msg, string(in.Msg.RequestURI()), user.served) // from a temporary GRUU to whose it is
 	s.address(in, user)
 	name, vouch, about := s.addIOI(in, rf.Terminating), s.answers(in, user), in
+	noted := then(func(r hop.Reply) hop.Reply { return vouch(name(r)) }, c.notes)
 	return s.early(x, in, user, func(up hop.Up) hop.Reply {
-		r := x.Fork(in, s.branches(devices, in.Msg, offer), func(r hop.Reply) hop.Reply {
-			if up != nil {
-				r = up(r)
-			}
-			r = vouch(name(r))
-			if c.notes != nil {
-				r = c.notes(r)
-			}
-			return r
-		})
+		r := x.Fork(in, s.branches(devices, in.Msg, offer), then(up, noted))
 		return vouch(name(s.bars3xx(x, about, user.served, r)))
 	})
 }

@@ -94,11 +94,7 @@ func writeAsStranger(ctx context.Context, f *Field, o *Outcome) error {
 			o.Arrived("%d messages, the last answered %d", i+1, status)
 		}
 	}
-	behind := f.token()
-	if err := f.Alice.UE.SendMessage(ctx, f.Bob.IMPU, "text/plain", []byte(behind)); err != nil {
-		return err
-	}
-	heard, err := f.Bob.until(ctx, behind, text)
+	heard, err := f.behindAlice(ctx, text)
 	if err != nil {
 		return err
 	}

@@ -87,11 +87,7 @@ func sendsFrom(ctx context.Context, f *Field, o *Outcome) error {
 			return err
 		}
 	}
-	behind := f.token()
-	if err := f.Alice.UE.SendMessage(ctx, f.Bob.IMPU, "text/plain", []byte(behind)); err != nil {
-		return err
-	}
-	heard, err := f.Bob.until(ctx, behind, text)
+	heard, err := f.behindAlice(ctx, text)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pion/srtp/v3"
+	"github.com/pion/transport/v5/replaydetector"
 
 	"imsafe/proto/sdp"
 )
@@ -69,3 +70,34 @@ const (
 	maxIndex        = 1<<48 - 1
 	maxControlIndex = 1<<31 - 1
 )
+
+// replays makes the replay lists of one key, one for each source (RFC 3711 3.3.2).
+func (l *Leg) replays(highest uint64) func() replaydetector.ReplayDetector {
+	return func() replaydetector.ReplayDetector {
+		list := replaydetector.New(window, highest)
+		accepter, ok := list.(replaydetector.CheckAccepter)
+		if l.cfg.Refuse == nil || !ok {
+			return list
+		}
+		return &replays{list, accepter, l}
+	}
+}
+
+// replays asks the owner of the leg about replays. What it says matters in a laboratory only: see Config.Refuse.
+type replays struct {
+	replaydetector.ReplayDetector
+	list replaydetector.CheckAccepter
+	l    *Leg
+}
+
+// CheckSeq implements replaydetector.CheckAccepter. The leg counts the drop, when it hears of it.
+func (r *replays) CheckSeq(index uint64) replaydetector.Token {
+	t := r.list.CheckSeq(index)
+	if !t.Passed() && !r.l.cfg.Refuse(DropReplay) {
+		return replaydetector.Passed(index)
+	}
+	return t
+}
+
+// Accept implements replaydetector.CheckAccepter.
+func (r *replays) Accept(t replaydetector.Token) bool { return r.list.Accept(t) }

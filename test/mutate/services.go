@@ -96,8 +96,8 @@ var platforms = []Mutant{
 var media = []Mutant{
 	{secure.CSIntegritySRTPVerify, "wrong-tag-passes", "proto/rtpport/receive.go",
 		`	return !l.refuses(why) && len(b) >= rtpHeader+int(l.rx.tag)`, `	return len(b) >= rtpHeader+int(l.rx.tag)`, []string{"CS-02"}},
-	{secure.CSIntegritySRTPReplay, "list-not-asked", "proto/rtpport/history.go",
-		`	if (index > r.highest || r.has(index)) &&`, `	if index > r.highest &&`, []string{"CS-06"}},
+	{secure.CSIntegritySRTPReplay, "list-not-asked", "proto/rtpport/keys.go",
+		`	if !t.Passed() && !r.l.cfg.Refuse(DropReplay) {`, `	if !t.Passed() {`, []string{"CS-06"}},
 	{secure.CSConfidentialityNoLearn, "any-source", "proto/rtpport/rtpport.go",
 		`		if l.refuses(DropSource) || kind != kindRTP && kind != kindRTCP {`, `		if kind != kindRTP && kind != kindRTCP {`, []string{"CS-01", "CS-02"}},
 	{secure.CSConfidentialityNoLearn, "any-port", "proto/rtpport/rtpport.go",
