@@ -128,7 +128,7 @@ var floorPlan = []row{
 }
 
 // forEveryTest is what the tests of any room above the ground floor may import besides.
-const forEveryTest = "secure/mint policy/lab test/peer refpoint/*/*test hop/*test store store/* proto/*test"
+const forEveryTest = "secure/mint policy/lab test/peer test/port refpoint/*/*test hop/*test store store/* proto/*test"
 
 // forGroundTests is what every test may import, the ground floor's too.
 const forGroundTests = "test/peer goleak rapid txtar"

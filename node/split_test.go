@@ -26,6 +26,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/store"
 	"imsafe/store/seal"
+	"imsafe/test/port"
 )
 
 const splitDomain = "ims.split.example"
@@ -40,15 +41,10 @@ type split struct {
 	approver          ed25519.PrivateKey    // of service platforms, where the HSS is apart
 }
 
-// free reserves a port on loopback for a moment.
+// free is an address on loopback that is the test's own until it ends.
 func free(t *testing.T) config.Address {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return config.Address{AddrPort: netip.MustParseAddrPort(ln.Addr().String())}
+	return config.Address{AddrPort: port.Free(t, "127.0.0.1")}
 }
 
 // newSplit starts the P-CSCF and the rest; with apart, the HSS in a third node, with Diameter between it and the CSCFs.

@@ -21,6 +21,7 @@ import (
 
 	"imsafe/ca"
 	"imsafe/proto/shard"
+	"imsafe/test/port"
 )
 
 // TestMain lets the test binary be the program where it starts itself: targets of attacks are processes of their own.
@@ -113,16 +114,8 @@ func (d *desk) certificate() {
 	d.write("pcscf.priv", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
 }
 
-// freePort returns an address that was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
+// freePort is an address on loopback that is the test's own until it ends.
+func freePort(t *testing.T) string { return port.Free(t, "127.0.0.1").String() }
 
 // outcome is what a verb did.
 type outcome struct {

@@ -18,6 +18,7 @@ import (
 
 	"imsafe/client/media"
 	"imsafe/client/ue"
+	"imsafe/test/port"
 )
 
 // outliving is a node whose media anchor is a process of its own.
@@ -31,7 +32,7 @@ func newOutliving(t *testing.T) *outliving {
 	o := &outliving{&killing{enrolment: &enrolment{desk: d}, processes: map[string]*exec.Cmd{}, log: map[string]*lockedBuffer{}}, freePort(t)}
 	text := strings.Replace(d.read("imsafe.toml"), "[metrics]\nlisten = \"\"", fmt.Sprintf("[metrics]\nlisten = %q", o.metrics), 1)
 	text = strings.Replace(text, `level = "warn"`, `level = "info"`, 1)
-	d.write("imsafe.toml", text+fmt.Sprintf("[cs]\nlisten = [%q]\nports = 200\noutlives_silence = \"5s\"\n", freePort(t)))
+	d.write("imsafe.toml", text+fmt.Sprintf("[cs]\nlisten = [%q]\nports = 200\noutlives_silence = \"5s\"\n", port.Run(t, "127.0.0.1", 200).String()))
 	t.Cleanup(func() { o.kill("core") })
 	o.core()
 	for _, name := range []string{"alice", "bob", "carol", "dave"} {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 
 	"imsafe/test/live"
 	"imsafe/test/peer"
+	"imsafe/test/port"
 )
 
 // run is one run of SIPp.
@@ -82,14 +82,7 @@ func play(t *testing.T, node netip.AddrPort, r run) (result, error) {
 }
 
 // freePort finds a port for SIPp. Left alone, two of it at the same moment try the same one.
-func freePort(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
-}
+func freePort(t *testing.T) string { return strconv.Itoa(int(port.Free(t, "127.0.0.1").Port())) }
 
 func scenario(t *testing.T, name string) string {
 	path, err := filepath.Abs(filepath.Join("sipp", name+".xml"))

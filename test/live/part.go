@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"net"
-	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/store"
 	"imsafe/store/seal"
+	"imsafe/test/port"
 )
 
 // Part is a running node that has some of the functions; others have the rest. Its store is in memory.
@@ -27,15 +26,10 @@ type Part struct {
 	log syncBuffer
 }
 
-// FreeAddress is an address with a port that nobody has at the moment.
+// FreeAddress is an address with a port that is the test's own until it ends.
 func FreeAddress(t testing.TB, host string) config.Address {
 	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return config.Address{AddrPort: netip.MustParseAddrPort(ln.Addr().String())}
+	return config.Address{AddrPort: port.Free(t, host)}
 }
 
 // StartPart runs a node as c says until the test ends: in a lab, in Domain, quick to stop. authority signs its certificate towards other

@@ -21,6 +21,7 @@ import (
 	"imsafe/client/media"
 	"imsafe/test/live"
 	"imsafe/test/peer"
+	"imsafe/test/port"
 )
 
 // phone is a baresip with files of its own. It belongs to the test's goroutine.
@@ -81,12 +82,11 @@ func start(t *testing.T, n *live.Node, u *live.User, hz float64, keying string) 
 	t.Helper()
 	program := peer.Need(t, "baresip")
 	p := &phone{User: u, t: t, dir: t.TempDir(), events: make(chan event, 64)}
-	control := freePort(t)
+	control, rtp := port.Free(t, "127.0.0.1").Port(), port.Run(t, "127.0.0.1", 50).Port()
 	account := fmt.Sprintf("<sip:%s@%s;transport=tls>;auth_user=%s;auth_pass=%s;outbound=\"sip:%v;transport=tls\";mediaenc=%s;answermode=auto;regint=600;audio_codecs=PCMA/8000/1\n",
 		u.Name, live.Domain, u.IMPI, u.Password, n.TLS, keying)
-	rtp := 20000 + 2*freePort(t)%20000
 	for name, text := range map[string]string{
-		"config":   fmt.Sprintf(configuration, p.dir, modules(program), control, rtp, rtp+50, names(t, n)),
+		"config":   fmt.Sprintf(configuration, p.dir, modules(program), control, rtp, rtp+49, names(t, n)),
 		"accounts": account, "ca.pem": string(n.CAPEM), "contacts": "",
 	} {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o600); err != nil {
@@ -134,15 +134,6 @@ func tail(s string) string {
 	return s[max(0, len(s)-6000):]
 }
 
-func freePort(t *testing.T) int {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
 // writeTone makes two minutes of a sine: at its end baresip hangs up.
 func writeTone(path string, hz float64) error {
 	f, err := os.Create(path)
@@ -165,11 +156,11 @@ func writeTone(path string, hz float64) error {
 }
 
 // connect takes the control connection, which baresip opens a moment after it has started.
-func (p *phone) connect(port int) {
+func (p *phone) connect(port uint16) {
 	p.t.Helper()
 	var err error
 	opened := within10s(func() bool {
-		p.ctrl, err = net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		p.ctrl, err = net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
 		return err == nil
 	})
 	if !opened {

@@ -27,6 +27,7 @@ import (
 	"imsafe/proto/diameter"
 	"imsafe/proto/shard"
 	"imsafe/test/peer"
+	"imsafe/test/port"
 )
 
 const (
@@ -231,16 +232,8 @@ func (s *side) open() bool {
 	return err == nil && len(all) == 1 && all[0].Up
 }
 
-// freePort asks the kernel for a port that was free a moment ago.
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
-}
+// freePort is a port on loopback that is the test's own until it ends.
+func freePort(t *testing.T) int { return int(port.Free(t, "127.0.0.1").Port()) }
 
 func dialPort(port int) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
