@@ -40,6 +40,8 @@ import (
 	"imsafe/policy"
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
+	"imsafe/secure"
+	"imsafe/store"
 	"imsafe/store/seal"
 )
 
@@ -66,7 +68,9 @@ func key(what string, user int) (k [16]byte) {
 const (
 	childDirectory = "IMSAFE_BENCH_NODE"
 	childShards    = "IMSAFE_BENCH_SHARDS"
-	childBudgets   = "IMSAFE_BENCH_BUDGETS" // not empty: those of production
+	childBudgets   = "IMSAFE_BENCH_BUDGETS"  // not empty: those of production
+	childStore     = "IMSAFE_BENCH_STORE"    // not empty: it is in memory
+	childControls  = "IMSAFE_BENCH_CONTROLS" // not empty: those of C-I that a lab can do without are off
 )
 
 // TestMain runs the node when this binary is the child.
@@ -106,7 +110,7 @@ func serve(dir string) error {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	clock := shard.RealClock()
-	st, err := node.OpenStore(&c, clock, log)
+	st, err := openStore(&c, clock, log)
 	if err != nil {
 		return err
 	}
@@ -124,7 +128,7 @@ func serve(dir string) error {
 		return err
 	}
 	n, err := node.New(node.Options{Config: &c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
-		Certificate: certificate, Sockets: sockets, Policy: policy.Default()})
+		Certificate: certificate, Sockets: sockets, Policy: controls()})
 	if err != nil {
 		return err
 	}
@@ -150,6 +154,30 @@ func serve(dir string) error {
 	obey(n)
 	stop()
 	return <-done
+}
+
+func openStore(c *config.Config, clock shard.Clock, log *slog.Logger) (*store.DB, error) {
+	if os.Getenv(childStore) != "" {
+		if err := os.MkdirAll(c.Node.DataDir, 0o700); err != nil { // for the socket of the management
+			return nil, err
+		}
+		return store.InMemory(clock)
+	}
+	return node.OpenStore(c, clock, log)
+}
+
+// controls are all, or those that no laboratory can do without; of C-I alone.
+func controls() policy.Effective {
+	p := policy.Default()
+	if os.Getenv(childControls) == "" {
+		return p
+	}
+	for _, row := range policy.Rows() {
+		if row.Door == policy.CI && row.Ablatable && row.Control != secure.CIAuthenticationAKA { // a registration without a challenge is another one
+			p, _ = p.Ablate(row.Control) // it says that it can
+		}
+	}
+	return p
 }
 
 // authority is where the certificate that clients trust lies, beside the directory of the node.
