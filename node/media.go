@@ -19,7 +19,8 @@ func (c *Core) makeMedia(w *World) (err error) {
 		return nil
 	}
 	s := w.CS
-	m := clientservice.Config{Ports: s.Ports, PerUser: s.SessionsPerUser, Audio: s.Audio, Video: s.Video, Silence: s.Silence.Std()}
+	m := clientservice.Config{Ports: s.Ports, PerUser: s.SessionsPerUser, Audio: s.Audio, Video: s.Video, Silence: s.Silence.Std(),
+		Outlives: s.Outlives.Std(), OrphanSilence: s.OutlivesSilence.Std()}
 	for _, a := range s.Listen {
 		m.Listen = append(m.Listen, a.AddrPort)
 	}
@@ -62,6 +63,6 @@ func (n *Node) serveMedia(ctx context.Context, group *errgroup.Group) {
 		return
 	}
 	group.Go(func() error {
-		return n.every(ctx, sweepEvery, nil, func(context.Context) error { n.Media.Sweep(); return nil })
+		return n.every(ctx, anchorSweeps, nil, func(context.Context) error { n.Media.Sweep(); return nil })
 	})
 }

@@ -72,6 +72,7 @@ const (
 	CSConfidentialityKeyFresh       // no key for two legs, no index twice under one (RFC 3711 9.1)
 	CSAvailabilityDTLSConsent       // a handshake binds nobody before its fingerprint fits (RFC 5763 6.2)
 	CSAvailabilityPortBudget        // so much for a port, so many ports for a user (ours)
+	CSAvailabilityOutlives          // calls that stand do not end with their signalling (ours)
 	CSAuthenticationGrant           // a platform is an end of media by a signed grant, or not at all (RFC 8224, RFC 8225)
 	CSAuthenticationToken           // who fetches from a service proves the key of his token (RFC 9449)
 	CSConfidentialityHTTPS          // what clients fetch goes under TLS alone (TS 33.222)
@@ -154,6 +155,7 @@ var controlNames = [controlCount]string{
 	CSConfidentialityKeyFresh:       "cs.confidentiality.key-fresh",
 	CSAvailabilityDTLSConsent:       "cs.availability.dtls-consent",
 	CSAvailabilityPortBudget:        "cs.availability.port-budget",
+	CSAvailabilityOutlives:          "cs.availability.outlives",
 	CSAuthenticationGrant:           "cs.authentication.grant",
 	CSAuthenticationToken:           "cs.authentication.token",
 	CSConfidentialityHTTPS:          "cs.confidentiality.https",

@@ -207,6 +207,12 @@ func (t *target) obey(ctx context.Context, line []byte) any {
 		return telling(ladder.Merge(t.draw(false)...))
 	case o.Verb == attack.VerifyLog:
 		err = t.verifyLog(ctx)
+	case o.Verb == attack.LoseSignalling:
+		for _, p := range t.parts {
+			if p.node.Media != nil {
+				p.node.Media.Abandon()
+			}
+		}
 	case o.Verb == attack.Suspend:
 		err = t.manage(ctx, "service.suspend", node.SuspendService{Name: o.Service}, nil)
 	case o.Verb == attack.RevokeCertificate:

@@ -6,6 +6,7 @@ import (
 
 	"imsafe/proto/rtpport"
 	"imsafe/refpoint/iq"
+	"imsafe/secure"
 )
 
 // orphan is what a session has whose P-CSCF has died. Nobody will release it, so it ends by what its media say.
@@ -26,7 +27,7 @@ func (g *Gateway) Abandon() {
 	for id, s := range g.sessions {
 		switch {
 		case s.orphan != nil:
-		case !s.confirmed || s.lost || g.cfg.Outlives <= 0:
+		case !s.confirmed || s.lost || g.cfg.Outlives <= 0 || !g.outlives(s):
 			ended = append(ended, id)
 		default:
 			s.orphan = &orphan{since: now}
@@ -43,6 +44,11 @@ func (g *Gateway) Abandon() {
 	for _, id := range ended {
 		g.Release(id)
 	}
+}
+
+// outlives is the enforcement point of "a call that stands does not end with its signalling".
+func (g *Gateway) outlives(s *session) bool {
+	return g.ports.Gate.Refuse(secure.CSAvailabilityOutlives, secure.Event{Reason: "signalling-lost", Subject: s.user})
 }
 
 // sweepOrphans ends what Abandon left: after their time, when a side has fallen silent that may speak or has said that it leaves (RTCP BYE, RFC

@@ -71,6 +71,7 @@ func All() []Attack {
 		httpTamper(),         // CS-13
 		codeTheft(),          // CS-14
 		mediaOverhear(),      // CS-15
+		mediaOrphan(),        // CS-16
 		adminOpen(),          // MG-01
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03

@@ -164,7 +164,7 @@ type Means struct {
 	Random   io.Reader
 	Honest   Network // of the honest parties
 	Attacker Network // of the attacker, limited
-	// Operate is the operator of the target: one of Suspend, Revoke and RevokeCertificate with the name of a service, or VerifyLog.
+	// Operate is the operator of the target: one of Suspend, Revoke and RevokeCertificate with the name of a service, VerifyLog, or LoseSignalling.
 	Operate func(ctx context.Context, verb, service string) error
 	Files   Files         // of the log of decisions; nil without one
 	Log     func() string // what the target has written to its own log, or the end of it
@@ -176,6 +176,8 @@ const (
 	Revoke            = "revoke"
 	RevokeCertificate = "revoke-certificate" // that of its instance
 	VerifyLog         = "verify-log"         // of decisions: an error if it is not whole
+	// LoseSignalling takes the media anchor's P-CSCF from it, as when that dies.
+	LoseSignalling = "lose-signalling"
 )
 
 // NewField makes the field of a variant over an access. The parties are made, and run until ctx ends; they have not registered yet.

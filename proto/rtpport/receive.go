@@ -95,7 +95,7 @@ func (l *Leg) rtp(b []byte, now time.Duration) {
 	if r.srtp != nil {
 		out, err := r.srtp.DecryptRTP(r.space().plain, b, &r.room.header)
 		if err != nil {
-			if !l.unverified(err, b) {
+			if !l.unverified(err, len(b)-rtpHeader-int(r.tag)) {
 				return
 			}
 			out = b[:len(b)-int(r.tag)]
@@ -184,15 +184,15 @@ func (r *receiver) find(ssrc uint32) int {
 	return -1
 }
 
-// unverified counts a packet that did not open, and reports whether it goes on all the same: a wrong tag, in a laboratory. Of a replay
-// its window has told already.
-func (l *Leg) unverified(err error, b []byte) bool {
+// unverified counts a packet that did not open, and reports whether it goes on all the same: a wrong tag, in a laboratory, with so many octets
+// beside header and tag. Of a replay its window has told already.
+func (l *Leg) unverified(err error, octets int) bool {
 	why := reason(err)
 	if why != DropTag {
 		l.counters.drop(why)
 		return false
 	}
-	return !l.refuses(why) && len(b) >= rtpHeader+int(l.rx.tag)
+	return !l.refuses(why) && octets >= 0
 }
 
 // reason sorts the module's errors. Anything that is not a wrong tag or a short packet is a replay: the module
@@ -213,18 +213,24 @@ func isReplay(err error) bool {
 	return inner != nil && inner.Error() == "duplicated packet"
 }
 
+// rtcpHeader has the source in it (RFC 3550 6.4); srtcpIndex follows the packet, with the tag (RFC 3711 3.4).
+const rtcpHeader, srtcpIndex = 8, 4
+
 // rtcp takes a control packet from the agreed address.
 func (l *Leg) rtcp(b []byte, now time.Duration) {
 	r := &l.rx
-	if len(b) < 8 {
+	if len(b) < rtcpHeader {
 		l.counters.drop(DropShort)
 		return
 	}
 	if r.srtp != nil {
 		out, err := r.srtp.DecryptRTCP(r.space().plain, b, &r.room.control)
 		if err != nil {
-			l.counters.drop(reason(err))
-			return
+			trailer := int(r.tag) + srtcpIndex
+			if !l.unverified(err, len(b)-rtcpHeader-trailer) {
+				return
+			}
+			out = b[:len(b)-trailer]
 		}
 		b = out
 	}

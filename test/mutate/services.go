@@ -95,7 +95,7 @@ var platforms = []Mutant{
 // media are the mutants of C-S.
 var media = []Mutant{
 	{secure.CSIntegritySRTPVerify, "wrong-tag-passes", "proto/rtpport/receive.go",
-		`	return !l.refuses(why) && len(b) >= rtpHeader+int(l.rx.tag)`, `	return len(b) >= rtpHeader+int(l.rx.tag)`, []string{"CS-02"}},
+		`	return !l.refuses(why) && octets >= 0`, `	return octets >= 0`, []string{"CS-02", "CS-16"}},
 	{secure.CSIntegritySRTPReplay, "list-not-asked", "proto/rtpport/keys.go",
 		`	if !t.Passed() && !r.l.cfg.Refuse(DropReplay) {`, `	if !t.Passed() {`, []string{"CS-06"}},
 	{secure.CSConfidentialityNoLearn, "any-source", "proto/rtpport/rtpport.go",
@@ -122,6 +122,8 @@ var media = []Mutant{
 		`	if packets > now+time.Second || octets > now+time.Second {`, `	if packets > now+time.Second {`, []string{"CI-39"}},
 	{secure.CSAvailabilityPortBudget, "any-number-of-sessions", "iface/clientservice/gateway.go",
 		`	g.holding[user]++`, `	_ = g.holding[user]`, []string{"CS-07"}},
+	{secure.CSAvailabilityOutlives, "ends-with-signalling", "iface/clientservice/orphan.go",
+		`		case !s.confirmed || s.lost || g.cfg.Outlives <= 0 || !g.outlives(s):`, `		case !s.confirmed || s.lost || g.cfg.Outlives <= 0 || g.outlives(s):`, []string{"CS-16"}},
 	{secure.CSAuthenticationGrant, "may-answer", "imsbox/scscf/vouch.go",
 		`	case !others && s.lacksGrant(stay.host):`, `	case others && s.lacksGrant(stay.host):`, []string{"IS-12"}},
 	{secure.CSAuthenticationGrant, "may-call", "imsbox/scscf/vouch.go",
