@@ -30,7 +30,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{browser: open(t)}
+	h := &house{browser: open(t, "page.html")}
 	h.Operator = live.StartOperated(t, 0, func(c *config.Config) {
 		c.HTTPS.Listen = live.AnyPort()
 		c.CS.Listen, c.CS.Ports = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:18000")}}, 400
