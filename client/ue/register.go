@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"slices"
 	"strconv"
 	"time"
@@ -366,18 +367,37 @@ func (r *registrar) failed(err error) {
 		r.lost(err)
 	}
 	if r.wanted && temporary {
-		r.schedule(r.backoff())
+		r.schedule(r.backoff(err))
 	}
 }
 
-// backoff is 30 s doubling to 30 min, halved at random (RFC 5626 4.5): a thousand clients must not come back as one.
-func (r *registrar) backoff() time.Duration {
-	limit := 30 * time.Second << min(r.losses-1, 6)
-	var b [4]byte
-	if _, err := io.ReadFull(r.u.cfg.Rand, b[:]); err != nil {
-		return limit
+// The times of RFC 5626 4.5. A flow that cannot be opened costs nobody anything and tells that the edge is away, for the moment of a restart most
+// often: it is tried again soon. A network that answers and cannot, or does not answer, is asked no sooner than the standard's default.
+const (
+	flowBase    = 2 * time.Second
+	networkBase = 30 * time.Second
+	maxBackoff  = 30 * time.Minute
+)
+
+// backoff is the base time, doubled for each attempt that failed in a row, at most half an hour, and up to half of it less at random (RFC 5626 4.5): a
+// thousand clients must not come back as one.
+func (r *registrar) backoff(err error) time.Duration {
+	base := networkBase
+	if errors.Is(err, ErrConnect) || errors.Is(err, siptxn.ErrTransport) {
+		base = flowBase
 	}
-	return limit/2 + time.Duration(binary.BigEndian.Uint32(b[:]))*(limit/2)/(1<<32)
+	limit := min(base<<min(max(r.losses-1, 0), 10), maxBackoff)
+	return limit/2 + r.jitter(limit/2)
+}
+
+// jitter is a random time up to most.
+func (r *registrar) jitter(most time.Duration) time.Duration {
+	var b [8]byte
+	if _, err := io.ReadFull(r.u.cfg.Rand, b[:]); err != nil {
+		return most
+	}
+	part, _ := bits.Mul64(binary.BigEndian.Uint64(b[:]), uint64(most))
+	return time.Duration(part)
 }
 
 func (r *registrar) lost(err error) {
@@ -385,11 +405,14 @@ func (r *registrar) lost(err error) {
 	r.change(func(c *Registration) { *c = Registration{Contact: c.Contact, Err: err} })
 }
 
-// pathLost begins again after the connection is gone: the network cannot reach us until we do.
+// recovery is how long the first attempt after a loss waits at most: clients of an edge that has just gone do not all come in the same moment.
+const recovery = time.Second
+
+// pathLost begins again after the connection is gone, at once (RFC 5626 4.4: flow recovery): the network cannot reach us until we do.
 func (r *registrar) pathLost() {
 	if r.wanted && !r.running && r.current.State == Registered {
 		r.change(func(c *Registration) { c.State = Registering })
-		r.schedule(time.Second)
+		r.schedule(r.jitter(recovery))
 	}
 }
 

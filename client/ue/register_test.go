@@ -1,10 +1,13 @@
 package ue
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -302,6 +305,53 @@ func TestRegister_again_after_the_connection_broke(t *testing.T) {
 	until(t, "registered again", func() bool {
 		r, err := u.Registration(in10s(t))
 		return err == nil && r.State == Registered
+	})
+}
+
+// TestRegister_backoff: a flow that is lost is tried again within a second, then, while there is no edge, after two seconds, doubled up to half an hour, each
+// up to half shorter; a network that answers with failures is asked every half minute at first (RFC 5626 4.5). In virtual time.
+func TestRegister_backoff(t *testing.T) {
+	clock := shard.NewFake(time.Unix(1_700_000_000, 0))
+	dials := new(atomic.Int32)
+	u := newUE(t, &fake{addr: netip.MustParseAddrPort("127.0.0.1:1")}, alice, func(c *Config) {
+		c.Clock, c.Dial = clock, func(context.Context, netip.AddrPort) (net.Conn, error) {
+			dials.Add(1)
+			return nil, errors.New("nobody is there")
+		}
+	})
+	r := &u.reg
+	on := func(f func()) { // the shard, which sees then what the clock shows
+		t.Helper()
+		if err := u.do(in10s(t), func(*shard.Task) error { f(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	on(func() {
+		r.wanted, r.until, r.current.State = true, time.Hour, Registered
+		r.pathLost()
+	})
+	least := time.Duration(0)
+	for attempt, most := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, 64 * time.Second,
+		128 * time.Second, 256 * time.Second, 512 * time.Second, 1024 * time.Second, 30 * time.Minute, 30 * time.Minute} {
+		if attempt > 0 {
+			least = most/2 - time.Millisecond
+		}
+		now := clock.Now()
+		clock.AdvanceTo(now + least)
+		on(func() {})
+		if n := int(dials.Load()); n != attempt {
+			t.Fatalf("attempt %d comes sooner than %v after the one before", n, least)
+		}
+		clock.AdvanceTo(now + most)
+		until(t, "the attempt fails", func() (failed bool) {
+			on(func() { failed = int(dials.Load()) == attempt+1 && r.losses == attempt+1 && !r.running })
+			return failed
+		})
+	}
+	on(func() {
+		if r.losses = 1; r.backoff(&StatusError{Code: 503}) < networkBase/2 {
+			t.Error("a network that is too busy is asked again too soon")
+		}
 	})
 }
 
