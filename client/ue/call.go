@@ -84,6 +84,7 @@ type Call struct {
 
 	// Of a UAS.
 	server    *siptxn.Server // until the final response
+	reliable  reliable       // provisional responses
 	answer    []byte         // SDP for the 200; nil if the INVITE had no offer
 	answering bool           // a 2xx waits for its ACK
 	checking  bool           // a new offer waits for the certificates of who has signed it
@@ -292,6 +293,7 @@ func (c *Call) end(e Event) {
 	}
 	c.voice.close()
 	c.u.shard.Disarm(&c.resend)
+	c.u.shard.Disarm(&c.reliable.timer)
 	delete(c.u.calls, callKey(c.dialog.callID, c.dialog.localTag))
 	e.Kind = Ended
 	c.tell(e)

@@ -15,15 +15,15 @@ import (
 var _ siptxn.Handler = (*UE)(nil)
 
 // allow is what this UE takes as a UAS (RFC 3261 20.5).
-const allow = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS, MESSAGE"
+const allow = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, OPTIONS, MESSAGE"
 
 // Request implements siptxn.Handler: the door of the UAS (RFC 3261 8.2). What came this far came over the path to the P-CSCF.
 func (u *UE) Request(tx *siptxn.Server, m *sip.Message) {
+	unknown := unsupported(m)
 	switch {
-	case m.Has(sip.HdrRequire):
-		// Nothing that needs our consent is implemented as a UAS (RFC 3261 8.2.2.3).
+	case len(unknown) > 0:
 		u.respond(tx, 420, func(r *sip.Message) {
-			for v := range m.Values(sip.HdrRequire) {
+			for _, v := range unknown {
 				r.Append(sip.HdrUnsupported, v)
 			}
 		})
@@ -123,6 +123,7 @@ func (u *UE) incoming(tx *siptxn.Server, m *sip.Message) {
 			return
 		}
 	}
+	c.mayBeReliable(m)
 	tx.User = c
 	u.calls[callKey(d.callID, d.localTag)] = c
 	u.vouch(u.claimOf(m), c.checked)
@@ -160,14 +161,9 @@ func (u *UE) merged(m *sip.Message) bool {
 	return false
 }
 
-// Ring alerts the caller (180). It does nothing to a call that is not an unanswered incoming one.
-func (c *Call) Ring() {
-	c.u.post(func() {
-		if c.waits() {
-			c.u.respond(c.server, 180, c.dialogFields)
-		}
-	})
-}
+// Ring alerts the caller: 180, and before it a reliable 183 with the answer where the caller requires that, or Config.Reliable says so. It does nothing to
+// a call that is not an unanswered incoming one.
+func (c *Call) Ring() { c.u.post(c.rings) }
 
 // Answer accepts an incoming call. Answered follows when the caller has acknowledged.
 func (c *Call) Answer(v Voice) { c.u.post(func() { c.accept(v) }) }
@@ -199,12 +195,14 @@ func (c *Call) dialogFields(r *sip.Message) {
 }
 
 func (c *Call) accept(v Voice) {
-	if !c.waits() {
+	if !c.waits() || c.holdsBack(v) {
 		return
 	}
 	c.voice.want = v
 	body, err := c.answer, error(nil)
-	if body == nil {
+	if c.reliable.described {
+		body = nil // it was said, and acknowledged (RFC 3262 5)
+	} else if body == nil {
 		body, err = c.voice.offer(c.voice.end) // RFC 3261 13.3.1: the offer is ours then, and the answer comes in the ACK
 	}
 	if err != nil {
@@ -325,6 +323,8 @@ func (u *UE) inCall(tx *siptxn.Server, m *sip.Message) {
 		u.respond(tx, 500, nil)
 	case m.Method() == sip.BYE:
 		c.ended(tx, m)
+	case m.Method() == sip.PRACK:
+		c.acknowledged(tx, m)
 	case m.Method() == sip.INVITE || m.Method() == sip.UPDATE:
 		c.offered(tx, m)
 	case m.Method() == sip.OPTIONS:

@@ -97,6 +97,10 @@ type Config struct {
 	// nothing else. It needs Lab.
 	ContactInMessages bool
 
+	// Reliable sends the answer of a call that rings here in a 183, and that and the 180 reliably, to callers who can acknowledge them (RFC 3262; TS 24.229
+	// 5.1.4.1). To those who require it they are in any case.
+	Reliable bool
+
 	// Vouching is how the other ends of calls are checked; nil: they are not.
 	Vouching *Vouching
 
