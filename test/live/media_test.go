@@ -209,3 +209,50 @@ func TestAnchoredCalls_in_clear(t *testing.T) {
 		})
 	}
 }
+
+// TestAnchoredCall_reliable: 183 with the answer, PRACK and a 200 without a description pass the network (RFC 3262), both ends believe nobody but it, and
+// the gates of the anchor are those of the 183.
+func TestAnchoredCall_reliable(t *testing.T) {
+	h := live.StartOperated(t, 0, func(c *config.Config) { c.HTTPS.Listen = live.AnyPort(); anchors(c) })
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	free := h.Media.Free()
+	users := live.NewUsers("ue", 2, live.AKAv2)
+	if err := h.Provision(ctx, users...); err != nil {
+		t.Fatal(err)
+	}
+	var parties []*live.UE
+	for _, u := range users {
+		x, err := h.UE(u, ue.TLS, func(c *ue.Config) { c.Reliable, c.Web, c.Vouching = true, h.Web(), h.Vouching(true) })
+		if err == nil {
+			_, err = x.Register(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		parties = append(parties, x)
+	}
+	out, err := parties[0].Call(ctx, users[1].IMPU, ue.Voice{Play: media.NewTone(440, -10)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in *ue.Call
+	select {
+	case in = <-parties[1].Calls:
+	case <-ctx.Done():
+		t.Fatalf("no call came: %+v", out.Result())
+	}
+	in.Ring()
+	if _, err := out.Until(ctx, ue.Ringing); err != nil { // a 180 that comes behind the PRACK of the 183
+		t.Fatal(err)
+	}
+	in.Answer(ue.Voice{Play: media.NewTone(620, -10)})
+	hears(t, ctx, out, 620)
+	hears(t, ctx, in, 440)
+	if who := out.Vouched().Identity; who != users[1].IMPU {
+		t.Errorf("the network vouches for %q", who)
+	}
+	out.Hangup()
+	<-in.Done()
+	idle(t, ctx, h.Node, free)
+}
