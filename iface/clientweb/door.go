@@ -84,7 +84,7 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	if err != nil {
 		return nil, fmt.Errorf("clientweb: key: %w", err)
 	}
-	d := &Door{cfg: cfg, ports: ports, mux: http.NewServeMux(), codes: codes{waiting: map[string]code{}}}
+	d := &Door{cfg: cfg, ports: ports, mux: http.NewServeMux(), codes: codes{given: map[string]code{}}}
 	if d.issuer, err = oauth.NewIssuer(cfg.Origin, key, ports.Random); err != nil {
 		return nil, err
 	}

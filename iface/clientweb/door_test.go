@@ -169,7 +169,7 @@ func TestCodesAreBounded(t *testing.T) {
 		t.Error("a code for nobody, or for no key")
 	}
 	for i := range maxCodes {
-		o.codes.waiting[strconv.Itoa(i)] = code{until: o.clock.Now() + codeLife}
+		o.codes.given[strconv.Itoa(i)] = code{until: o.clock.Now() + codeLife}
 	}
 	if o.Code(alice, o.client.Thumbprint()) != nil {
 		t.Error("there is room without end")

@@ -17,12 +17,14 @@ type code struct {
 	subject string
 	jkt     string // thumbprint of the key that it is good for
 	until   time.Duration
+	used    bool // it was shown once: it is kept until its end, so that who shows it again is told from who guesses
 }
 
-// codes are those that wait. They are of this run: none survives a restart, so none can be used again after it. Safe for concurrent use.
+// codes are those that were given out of late. They are of this run: none survives a restart, so none can be used again after it. Safe for concurrent
+// use.
 type codes struct {
-	mu      sync.Mutex
-	waiting map[string]code
+	mu    sync.Mutex
+	given map[string]code
 }
 
 // The bounds of codes.
@@ -42,7 +44,7 @@ func (d *Door) Code(subject, jkt string) []byte {
 		return nil
 	}
 	text := base64.RawURLEncoding.EncodeToString(b[:])
-	if !d.codes.add(text, code{subject, jkt, d.ports.Clock.Now() + codeLife}, d.ports.Clock.Now()) {
+	if !d.codes.add(text, code{subject: subject, jkt: jkt, until: d.ports.Clock.Now() + codeLife}, d.ports.Clock.Now()) {
 		return nil
 	}
 	body, err := json.Marshal(oauth.Code{Code: text, TokenEndpoint: d.cfg.Origin + "/token", ExpiresIn: int(codeLife / time.Second)})
@@ -56,27 +58,33 @@ func (d *Door) Code(subject, jkt string) []byte {
 func (c *codes) add(text string, what code, now time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.waiting) >= maxCodes {
-		for k, v := range c.waiting {
-			if v.until <= now {
-				delete(c.waiting, k)
+	if len(c.given) >= maxCodes {
+		for k, v := range c.given {
+			if v.used || v.until <= now {
+				delete(c.given, k)
 			}
 		}
 	}
-	if len(c.waiting) >= maxCodes {
+	if len(c.given) >= maxCodes {
 		return false
 	}
-	c.waiting[text] = what
+	c.given[text] = what
 	return true
 }
 
-// take takes a code out: whether what follows goes well or not, it is used.
-func (c *codes) take(text string, now time.Duration) (code, bool) {
+// take takes a code: whether what follows goes well or not, it is used from now on. What it returns says whether it was before.
+func (c *codes) take(text string, now time.Duration) (what code, good bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	what, there := c.waiting[text]
-	delete(c.waiting, text)
-	return what, there && now < what.until
+	what, given := c.given[text]
+	if !given || now >= what.until {
+		delete(c.given, text)
+		return code{}, false
+	}
+	used := what
+	used.used = true
+	c.given[text] = used
+	return what, true
 }
 
 // token is the token endpoint (RFC 6749 3.2, 4.1.3; RFC 9449 5): a code and the proof of the key that it is for, against a token for one service.
@@ -106,7 +114,11 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	}
 	what, good := d.codes.take(r.PostForm.Get("code"), d.ports.Clock.Now())
 	if !good {
-		d.refuses("code-unknown")
+		d.refuses("code-unknown") // whatever the control says: nobody knows whose it is
+		d.denies(w, "invalid_grant")
+		return
+	}
+	if what.used && d.refuses("code-used") { // RFC 6749 4.1.2: not more than once
 		d.denies(w, "invalid_grant")
 		return
 	}

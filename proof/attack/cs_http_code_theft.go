@@ -3,7 +3,7 @@ package attack
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -14,17 +14,68 @@ import (
 	"imsafe/secure"
 )
 
-// codeTheft: somebody has the one-time code of a registration before its owner has used it.
+// codeTheft: somebody has the one-time code of a registration before its owner has used it, or uses his own once more.
 func codeTheft() Attack {
+	controls := []secure.ControlID{secure.CSAuthenticationToken}
 	return Attack{
-		ID: "cs.http.code-theft", Number: "CS-14", Title: "the one-time code of a subscriber's registration, used by somebody else",
+		ID: "cs.http.code-theft", Number: "CS-14", Title: "the one-time code of a registration, used by somebody else, or once more",
 		Text:     "a code passes through the telephone's other programs and its log: whoever is quicker than the telephone would be the subscriber at every service",
 		Services: []Service{Authentication, Confidentiality}, Stride: Spoofing, Threats: []Threat{Removal, Disclosure}, Module: ServicesUser,
-		Source: "RFC 9449 10; RFC 9700 2.1.1", Access: []Access{ISC},
+		Source: "RFC 6749 4.1.2; RFC 9449 10; RFC 9700 2.1.1", Access: []Access{ISC},
 		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
-		Variants: []Variant{{Position: OffPath, Controls: []secure.ControlID{secure.CSAuthenticationToken}, NotWire: notOnNodes(), Run: tradeStolenCode}},
+		Variants: []Variant{
+			{Name: "stolen", Position: OffPath, Controls: controls, NotWire: notOnNodes(), Run: tradeStolenCode},
+			{Name: "again", Position: Subscriber, Controls: controls, NotWire: notOnNodes(), Run: tradeCodeAgain},
+		},
 	}
+}
+
+// codeFor registers a hand with a key that a code is wanted for, and returns the code.
+func (h *Hand) codeFor(ctx context.Context, key *oauth.Prover) (code oauth.Code, err error) {
+	answer, err := h.RegisterAs(ctx, Registering{User: h.User, Expires: 600, Lines: []string{"Accept: " + oauth.CodeType + ";" + oauth.JKT + "=" + key.Thumbprint()}})
+	if err != nil {
+		return code, err
+	}
+	if err := json.Unmarshal(answer.Body(), &code); err != nil || code.Code == "" {
+		return code, fmt.Errorf("attack: %s gets no code", h.Name)
+	}
+	return code, nil
+}
+
+// tradeCodeAgain: the attacker's own telephone trades one code for one token after the other, each of which lives from the trade on: so it has them longer than
+// its registration said.
+func tradeCodeAgain(ctx context.Context, f *Field, o *Outcome) error {
+	mallory, err := f.MalloryInClear(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := oauth.NewProver(f.Random)
+	if err != nil {
+		return err
+	}
+	code, err := mallory.codeFor(ctx, key)
+	if err != nil {
+		return err
+	}
+	status, token, err := f.trades(ctx, key, &code)
+	if err != nil || token == "" {
+		return fmt.Errorf("attack: mallory's own code is answered %d: %w", status, err)
+	}
+	const times = 5
+	more := 0
+	for range times {
+		if status, token, err = f.trades(ctx, key, &code); err != nil {
+			return err
+		}
+		if token != "" {
+			more++
+		}
+	}
+	o.Arrived("a code that was used is shown %d times more, the last is answered %d", times, status)
+	o.Users = min(more, 1)
+	o.Wire(more > 0, "one code is good for %d tokens of %d", 1+more, 1+times)
+	return nil
 }
 
 // tradeStolenCode gives carol's code and a proof of the attacker's own key for a token, and asks with that for her page.
@@ -37,14 +88,9 @@ func tradeStolenCode(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	answer, err := carol.RegisterAs(ctx, Registering{User: carol.User, Expires: 600,
-		Lines: []string{"Accept: " + oauth.CodeType + ";" + oauth.JKT + "=" + hers.Thumbprint()}})
+	code, err := carol.codeFor(ctx, hers)
 	if err != nil {
 		return err
-	}
-	var code oauth.Code
-	if err := json.Unmarshal(answer.Body(), &code); err != nil || code.Code == "" {
-		return errors.New("attack: carol gets no code")
 	}
 	key, err := oauth.NewProver(f.Random)
 	if err != nil {

@@ -30,7 +30,8 @@ func tokenTheft() Attack {
 		Source: "RFC 9449 2", Access: []Access{ISC},
 		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
-		Variants: []Variant{variant("stolen", stolenToken), variant("foreign", foreignToken), variant("replayed", replayedProof)},
+		Variants: []Variant{variant("stolen", stolenToken), variant("foreign", foreignToken), variant("replayed", replayedProof),
+			{Name: "elsewhere", Position: Subscriber, Controls: controls, NotWire: notOnNodes(), Run: tokenElsewhere}},
 	}
 }
 
@@ -132,6 +133,24 @@ func foreignToken(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	return f.shows(ctx, o, of, at, token, proof)
+}
+
+// tokenElsewhere: the attacker's own telephone, which has a token for one service, shows it with a good proof of its key to another.
+func tokenElsewhere(ctx context.Context, f *Field, o *Outcome) error {
+	mallory, err := f.party(ctx, Mallory, func(c *ue.Config) { c.Web = f.web(f.attacker) })
+	if err != nil {
+		return err
+	}
+	if _, err := mallory.UE.Register(ctx); err != nil {
+		return err
+	}
+	service, at := "https://"+(&Approved{Name: tap}).host(f.Domain), f.origin()+"/registration"
+	_, _ = mallory.UE.Get(ctx, service+"/") // nobody answers there; the token for it is there all the same
+	token, proof, err := mallory.UE.Token(ctx, service, http.MethodGet, at)
+	if err != nil {
+		return err
+	}
+	return f.shows(ctx, o, mallory, at, token, proof)
 }
 
 // replayedProof: who has seen a whole request sends it again.

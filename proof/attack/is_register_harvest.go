@@ -96,7 +96,8 @@ func harvestRegistrations(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// harvestSessions has dave write to carol.
+// harvestSessions has dave write to carol, and call her: the Contact of a call has the name of the instance, which is often the number of the device
+// (RFC 5626 4.1).
 func harvestSessions(ctx context.Context, f *Field, o *Outcome) error {
 	dave, carol, err := f.callerAndCallee(ctx)
 	if err != nil {
@@ -113,13 +114,17 @@ func harvestSessions(ctx context.Context, f *Field, o *Outcome) error {
 			return fmt.Errorf("attack: dave's message is answered %d: %w", statusOf(answer), err)
 		}
 	}
-	seen := s.Seen("MESSAGE")
-	if len(seen) == 5 {
-		o.Arrived("%d messages pass the platform", len(seen))
+	answer, err := dave.Ask(ctx, dave.Text(Request{Method: "INVITE", URI: carol.IMPU, Lines: append(telling(), "Contact: "+dave.Contact())}))
+	if err != nil || answer.Status() != 200 {
+		return fmt.Errorf("attack: dave's call is answered %d: %w", statusOf(answer), err)
 	}
-	found := finds(seen, map[string]string{"the cell": cell, "the device": device})
+	seen := append(s.Seen("MESSAGE"), s.Seen("INVITE")...)
+	if len(seen) == 6 {
+		o.Arrived("%d messages and a call pass the platform", len(seen)-1)
+	}
+	found := finds(seen, map[string]string{"the cell": cell, "the device": device, "the instance": "urn:x-lab:" + dave.Name})
 	o.Users = min(len(found), 1)
-	o.Wire(len(seen) == 5 && len(found) > 0, "in %d messages of dave the platform reads %d of 2: the cell, the device", len(seen), len(found))
+	o.Wire(len(seen) == 6 && len(found) > 0, "in %d messages and a call of dave the platform reads %d of 3: the cell, the device, its instance", len(seen)-1, len(found))
 	read, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Body()) == text })
 	if err != nil {
 		return err
