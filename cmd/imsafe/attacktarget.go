@@ -439,7 +439,7 @@ func shOfTarget(listen config.Address) config.Sh {
 	x.Listen = listen
 	x.Services = []config.ShService{{Name: attack.Rogue, Hosts: []string{"rogue.as." + targetDomain}}, {Name: attack.Archive, Hosts: []string{"archive.as." + targetDomain}}}
 	all := []string{"pull", "update", "subscribe"}
-	x.Grants = []config.ShGrant{{Service: attack.Rogue, Data: []string{"*"}, Indications: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
+	x.Grants = []config.ShGrant{{Service: attack.Rogue, Data: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
 		{Service: attack.Rogue, Data: []string{"MSISDN"}, Operations: []string{"pull"}, Groups: []string{rogueGroup}, Rate: 500},
 		{Service: attack.Archive, Data: []string{"RepositoryData"}, Indications: []string{"*"}, Operations: all, Everybody: true, Rate: 500}}
 	return x

@@ -23,6 +23,8 @@ func covertData() Attack {
 			{Name: "many", Position: Subscriber, Run: carryMuch, Controls: controls},
 			{Name: "large", Position: Subscriber, Run: carryLarge, Controls: controls},
 			{Name: "answers", Position: Subscriber, Run: carryInAnswers, Controls: controls},
+			{Name: "bodies", Position: Subscriber, Run: carryInBodies, Controls: controls},
+			{Name: "acks", Position: Subscriber, Run: carryInACKs, Controls: controls},
 			{Name: "rtp", Position: Subscriber, Access: []Access{TLS}, Run: carryAsVoice, Controls: []secure.ControlID{secure.CSAvailabilityPortBudget}},
 		},
 	}
@@ -34,6 +36,45 @@ func carryMuch(ctx context.Context, f *Field, o *Outcome) error {
 	return f.carry(ctx, o, times, piece, TightSignalling)
 }
 
+// carryInBodies does the same with bodies, which no text of a message is.
+func carryInBodies(ctx context.Context, f *Field, o *Outcome) error {
+	const times, piece = 55, 800
+	return f.carryBy(ctx, o, times, piece, TightSignalling, Request{Lines: []string{"Content-Type: application/data"}, Body: strings.Repeat("d", piece)})
+}
+
+// carryInACKs calls carol once, and acknowledges for as long as there are octets: nobody can refuse an ACK.
+func carryInACKs(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	inside, _, err := mallory.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	const times, piece = 55, 800
+	carried := 0
+	for i := range times {
+		ack := inside
+		ack.Method, ack.CSeq = "ACK", inside.CSeq-1
+		ack.Lines = append(append([]string(nil), inside.Lines...), "X-Data: "+strings.Repeat("d", piece))
+		if err := mallory.Write(mallory.Text(ack)); err != nil {
+			return err
+		}
+		m, err := carol.Await(ctx, func(m *sip.Message) bool {
+			return m.IsRequest() && m.Method() == sip.ACK && string(m.Get(sip.HdrCallID)) == inside.CallID
+		})
+		if err != nil {
+			return err
+		}
+		carried += dataIn(m)
+		m.Release()
+		o.Arrived("%d ACKs with %d octets of data each", i+1, piece)
+	}
+	o.Peer(carried > TightSignalling, "%d octets have come out at carol's of %d", carried, times*piece)
+	return nil
+}
+
 // carryLarge sends them in headers that no call needs.
 func carryLarge(ctx context.Context, f *Field, o *Outcome) error {
 	const piece = 7000
@@ -42,20 +83,26 @@ func carryLarge(ctx context.Context, f *Field, o *Outcome) error {
 
 // carry sends requests with octets in a header of mallory's own making, and counts what arrives at carol's. More than policy is the goal.
 func (f *Field) carry(ctx context.Context, o *Outcome, times, octets, policy int) error {
-	carol, mallory, err := f.carolAndMallory(ctx)
-	if err != nil {
-		return err
-	}
 	var lines []string
 	const line = 7000 // a line of less than 8 KiB, as any parser takes
 	for left := octets; left > 0; left -= line {
 		lines = append(lines, "X-Data: "+strings.Repeat("d", min(left, line)))
 	}
+	return f.carryBy(ctx, o, times, octets, policy, Request{Lines: lines})
+}
+
+// carryBy sends a request that has the octets.
+func (f *Field) carryBy(ctx context.Context, o *Outcome, times, octets, policy int, r Request) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	r.Method, r.URI = "OPTIONS", carol.IMPU
 	answered, carried := 0, 0
 	for range times {
 		// Inside IPsec carol is offered a connection first for what is large, and takes none.
 		err := within(ctx, 2*soon, func(ctx context.Context) error {
-			_, err := mallory.Ask(ctx, mallory.Text(Request{Method: "OPTIONS", URI: carol.IMPU, Lines: lines}))
+			_, err := mallory.Ask(ctx, mallory.Text(r))
 			return err
 		})
 		if err != nil && !errors.Is(err, ErrSilence) || ctx.Err() != nil {
@@ -85,14 +132,14 @@ func (h *Hand) hasData(ctx context.Context) (octets int) {
 	return dataIn(m)
 }
 
-// dataIn says how many octets of data stand in the headers of a message.
+// dataIn says how many octets of data stand in a message.
 func dataIn(m *sip.Message) (octets int) {
 	for name, v := range m.Fields() {
 		if string(name) == "X-Data" {
 			octets += len(v)
 		}
 	}
-	return octets
+	return octets + strings.Count(string(m.Body()), "d")*min(1, strings.Count(string(m.Get(sip.HdrContentType)), "application/data"))
 }
 
 // carryInAnswers lets carol ask, and answers with the octets.

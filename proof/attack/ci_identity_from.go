@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"imsafe/proto/sip"
@@ -30,12 +31,18 @@ func identityFrom() Attack {
 func fromAnother(ctx context.Context, f *Field, o *Outcome) error {
 	const number = "tel:+15550109999"
 	victim := f.Users[Alice].IMPU
-	return forgeFrom(ctx, f, o, Request{From: victim}, Request{From: number})
+	return forgeFrom(ctx, f, o, Request{From: victim}, Request{From: number}, Request{From: "sip:" + strings.TrimPrefix(number, "tel:") + "@" + f.Domain + ";user=phone"})
 }
 
 func nameAnother(ctx context.Context, f *Field, o *Outcome) error {
 	const number = "+1 555 010 9999"
-	return forgeFrom(ctx, f, o, Request{Display: number}, Request{Display: "0-0-1 555 01099 99"})
+	fullwidth := strings.Map(func(r rune) rune { // looks the same
+		if r >= '0' && r <= '9' {
+			return r - '0' + '\uff10'
+		}
+		return r
+	}, number)
+	return forgeFrom(ctx, f, o, Request{Display: number}, Request{Display: "0-0-1 555 01099 99"}, Request{Display: fullwidth}, Request{Display: strings.TrimPrefix(f.Users[Alice].IMPU, "sip:")})
 }
 
 // forgeFrom sends messages with forged Froms, in turn, and looks in those that arrive for what was forged.

@@ -35,7 +35,8 @@ func messageSpit(ctx context.Context, f *Field, o *Outcome) error {
 	read := 0
 	for i := range times {
 		text := fmt.Sprintf("bulk %d", i)
-		answer, err := mallory.Ask(ctx, mallory.Message(carol.IMPU, text))
+		answer, err := mallory.Ask(ctx, mallory.Text(Request{Method: "MESSAGE", URI: carol.IMPU, Display: fmt.Sprintf("Offer %d", i), Body: text,
+			Lines: []string{"Content-Type: text/plain"}})) // each from somebody else, by what From says
 		if err != nil {
 			return err
 		}

@@ -40,9 +40,9 @@ func readCaller(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	mallory.answers.Store(true)
-	says, n := append(told(), "User-Agent: secret/1.0"), 0
+	says, n := append(told(), "User-Agent: secret/1.0", "History-Info: <sip:secret@example.org>;index=1"), 0
 	return f.readOff(ctx, o, func(callID string) (*sip.Message, error) {
-		lines := []string{says[n%len(says)], "Contact: " + carol.Contact(), "Privacy: id"} // one each: all of them need a connection inside ESP
+		lines := []string{says[n%len(says)], "Contact: " + carol.Contact(), "Privacy: id;header;history"} // one each: all of them need a connection inside ESP
 		n++
 		answer, err := carol.Ask(ctx, carol.Text(Request{Method: "INVITE", URI: f.Users[Mallory].IMPU, CallID: callID, Lines: lines}))
 		if err != nil {
@@ -50,7 +50,7 @@ func readCaller(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		o.Arrived("carol's calls to mallory, the last answered %d", answer.Status())
 		return mallory.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && string(m.Get(sip.HdrCallID)) == callID })
-	}, "sip.instance", carol.IMPU)
+	}, "sip.instance", carol.IMPU, "carol@192.0.2.1")
 }
 
 // readCallee: the attacker calls carol.

@@ -30,7 +30,7 @@ func tokenTheft() Attack {
 		Source: "RFC 9449 2", Access: []Access{ISC},
 		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
-		Variants: []Variant{variant("stolen", stolenToken), variant("foreign", foreignToken), variant("replayed", replayedProof),
+		Variants: []Variant{variant("stolen", stolenToken), variant("foreign", foreignToken), variant("replayed", replayedProof), variant("other-proof", otherProof),
 			{Name: "elsewhere", Position: Subscriber, Controls: controls, NotWire: notOnNodes(), Run: tokenElsewhere}},
 	}
 }
@@ -133,6 +133,36 @@ func foreignToken(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	return f.shows(ctx, o, of, at, token, proof)
+}
+
+// otherProof: the thief has proofs by the subscriber's own key, for another request and for another token. Services have such proofs.
+func otherProof(ctx context.Context, f *Field, o *Outcome) error {
+	of, err := f.reader(ctx)
+	if err != nil {
+		return err
+	}
+	service, at := "https://"+(&Approved{Name: tap}).host(f.Domain), f.origin()+"/registration"
+	if _, err := of.UE.Get(ctx, at); err != nil {
+		return err
+	}
+	_, _ = of.UE.Get(ctx, service+"/") // nobody answers there; the token for it is there all the same
+	token, elsewhere, err := of.UE.Token(ctx, f.origin(), http.MethodGet, service+"/registration")
+	if err != nil {
+		return err
+	}
+	_, ofAnother, err := of.UE.Token(ctx, service, http.MethodGet, at)
+	if err != nil {
+		return err
+	}
+	first := Outcome{}
+	if err := f.shows(ctx, &first, of, at, token, elsewhere); err != nil {
+		return err
+	}
+	if first.Users > 0 { // it is as good as the other
+		*o = first
+		return nil
+	}
+	return f.shows(ctx, o, of, at, token, ofAnother)
 }
 
 // tokenElsewhere: the attacker's own telephone, which has a token for one service, shows it with a good proof of its key to another.

@@ -49,9 +49,11 @@ func forgeOriginator(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	alice, taken := f.Users[Alice].IMPU, 0
-	for range times {
-		answer, err := s.Ask(ctx, s.Begins(Request{Method: "MESSAGE", URI: carol.IMPU, From: alice, Body: "send money",
-			Lines: []string{"P-Asserted-Identity: <" + alice + ">", "Content-Type: text/plain"}}))
+	forms := [][2]string{{alice, alice}, {s.PSI, alice}, {alice, s.PSI}} // From, and whom the network vouches for
+	for i := range times {
+		form := forms[i%len(forms)]
+		answer, err := s.Ask(ctx, s.Begins(Request{Method: "MESSAGE", URI: carol.IMPU, From: form[0], Body: "send money",
+			Lines: []string{"P-Asserted-Identity: <" + form[1] + ">", "Content-Type: text/plain"}}))
 		if err != nil {
 			return err
 		}
@@ -60,7 +62,7 @@ func forgeOriginator(ctx context.Context, f *Field, o *Outcome) error {
 			taken++
 		}
 	}
-	shown, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return asserts(m, alice) })
+	shown, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return asserts(m, alice) || names(m, sip.HdrFrom, alice) })
 	if err != nil {
 		return err
 	}

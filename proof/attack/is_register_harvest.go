@@ -122,9 +122,9 @@ func harvestSessions(ctx context.Context, f *Field, o *Outcome) error {
 	if len(seen) == 6 {
 		o.Arrived("%d messages and a call pass the platform", len(seen)-1)
 	}
-	found := finds(seen, map[string]string{"the cell": cell, "the device": device, "the instance": "urn:x-lab:" + dave.Name})
+	found := finds(seen, map[string]string{"the cell": cell, "the device": device, "the instance": "urn:x-lab:" + dave.Name, "who is charged": "icid-value="})
 	o.Users = min(len(found), 1)
-	o.Wire(len(seen) == 6 && len(found) > 0, "in %d messages and a call of dave the platform reads %d of 3: the cell, the device, its instance", len(seen)-1, len(found))
+	o.Wire(len(seen) == 6 && len(found) > 0, "in %d messages and a call of dave the platform reads %d of 4: the cell, the device, its instance, who is charged", len(seen)-1, len(found))
 	read, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Body()) == text })
 	if err != nil {
 		return err

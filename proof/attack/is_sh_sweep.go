@@ -25,6 +25,7 @@ func shSweep() Attack {
 // The data that are asked for (TS 29.328 table 7.6.1).
 const (
 	refRepository = 0
+	refCriteria   = 13
 	refLocation   = 14
 	refMSISDN     = 17
 	refDSAI       = 19
@@ -65,12 +66,16 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 		}
 	}
 	own = line.pull(f.Users[Bob].IMPU, refLocation) // of its own user, and not among what it was granted
-	if answers, err = line.ask(append(requests, &own)...); err != nil {
+	foreign := []diameter.Writer{line.pull(f.Users[Bob].IMPU, refRepository), line.pull(f.Users[Bob].IMPU, refCriteria)}
+	foreign[1].Text(diameter.ServerName, "sip:archive.as."+f.Domain) // documents and criteria of another service
+	if answers, err = line.ask(append(requests, &own, &foreign[0], &foreign[1])...); err != nil {
 		return err
 	}
 	numbers, told := 0, 0
-	if answers[len(requests)].result != answers[3*there+1].result {
-		told++
+	for _, a := range answers[len(requests):] {
+		if a.result != answers[3*there+1].result {
+			told++
+		}
 	}
 	for i, a := range answers[:len(requests)] {
 		who, reference := i/3, i%3

@@ -29,7 +29,7 @@ func writeOthers(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	defer func() { _ = line.conn.Close() }()
-	own := line.update(f.Users[Bob].IMPU, refRepository, document("own"))
+	own := line.update(f.Users[Bob].IMPU, refRepository, document(Rogue))
 	answers, err := line.ask(&own)
 	if err != nil {
 		return err
@@ -42,8 +42,9 @@ func writeOthers(ctx context.Context, f *Field, o *Outcome) error {
 	alice := f.Users[Alice].IMPU
 	const activation = `<Sh-IMS-Data><Extension><Extension><DSAI><DSAI-Tag>mail</DSAI-Tag><DSAI-Value>1</DSAI-Value></DSAI></Extension></Extension></Sh-IMS-Data>`
 	const transfer = `<Sh-IMS-Data><Extension><Extension><Extension><Extension><STN-SR>15559999</STN-SR></Extension></Extension></Extension></Extension></Sh-IMS-Data>`
-	writers := []diameter.Writer{line.update(alice, refDSAI, activation), line.update(alice, refSTNSR, transfer), line.update(alice, refRepository, document("greeting"))}
-	for i := range 17 {
+	foreign := line.update(f.Users[Bob].IMPU, refRepository, document("greeting")) // of its own user, and of another service
+	writers := []diameter.Writer{foreign, line.update(alice, refDSAI, activation), line.update(alice, refSTNSR, transfer), line.update(alice, refRepository, document("greeting")), line.update(alice, refRepository, document(Rogue))}
+	for i := range 16 {
 		writers = append(writers, line.update(alice, refRepository, document(fmt.Sprintf("document-%d", i))))
 	}
 	var requests []*diameter.Writer
@@ -59,7 +60,7 @@ func writeOthers(ctx context.Context, f *Field, o *Outcome) error {
 			taken++
 		}
 	}
-	o.Wire(taken > 0, "%d writes to alice's data are answered %s", len(answers), answered(answers))
+	o.Wire(taken > 0, "%d writes to alice's data, and to what another service has of bob, are answered %s", len(answers), answered(answers))
 
 	honest, err := f.service(ctx, f.honest, Archive)
 	if err != nil {

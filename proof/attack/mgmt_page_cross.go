@@ -72,6 +72,15 @@ func requestsAcross(ctx context.Context, f *Field, o *Outcome) error {
 			}
 		}
 	}
+	for _, path := range []string{"/metrics", "/proof", "/"} { // as a picture or a script of that page
+		got, _, err := across.ask(ctx, http.MethodGet, path, "", "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors")
+		if err != nil {
+			return err
+		}
+		if last, tries = got.StatusCode, tries+1; last == http.StatusOK || last == http.StatusNotFound {
+			obeyed++
+		}
+	}
 	answered, status, err := operator.reads1(ctx)
 	if err != nil {
 		return err
