@@ -73,6 +73,7 @@ const (
 	CSAvailabilityDTLSConsent       // a handshake binds nobody before its fingerprint fits (RFC 5763 6.2)
 	CSAvailabilityPortBudget        // so much for a port, so many ports for a user (ours)
 	CSAvailabilityOutlives          // calls that stand do not end with their signalling (ours)
+	CSAuthenticationDTLS            // who ends a handshake of media has the certificate of the description (RFC 5763 5)
 	CSAuthenticationGrant           // a platform is an end of media by a signed grant, or not at all (RFC 8224, RFC 8225)
 	CSAuthenticationToken           // who fetches from a service proves the key of his token (RFC 9449)
 	CSConfidentialityHTTPS          // what clients fetch goes under TLS alone (TS 33.222)
@@ -156,6 +157,7 @@ var controlNames = [controlCount]string{
 	CSAvailabilityDTLSConsent:       "cs.availability.dtls-consent",
 	CSAvailabilityPortBudget:        "cs.availability.port-budget",
 	CSAvailabilityOutlives:          "cs.availability.outlives",
+	CSAuthenticationDTLS:            "cs.authentication.dtls",
 	CSAuthenticationGrant:           "cs.authentication.grant",
 	CSAuthenticationToken:           "cs.authentication.token",
 	CSConfidentialityHTTPS:          "cs.confidentiality.https",

@@ -40,6 +40,8 @@ func (g *Gateway) refuses(d rtpport.Drop) bool {
 		return g.ports.Gate.Refuse(secure.CSIntegritySRTPReplay, e)
 	case rtpport.DropRace:
 		return g.ports.Gate.Refuse(secure.CSAvailabilityDTLSConsent, e)
+	case rtpport.DropFingerprint:
+		return g.ports.Gate.Refuse(secure.CSAuthenticationDTLS, e)
 	case rtpport.DropReused:
 		return g.usedBefore(d.String())
 	case rtpport.DropRate:

@@ -72,6 +72,7 @@ func All() []Attack {
 		codeTheft(),          // CS-14
 		mediaOverhear(),      // CS-15
 		mediaOrphan(),        // CS-16
+		dtlsImpostor(),       // CS-17
 		adminOpen(),          // MG-01
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03

@@ -125,6 +125,9 @@ type speaker struct {
 	leg    *rtpport.Leg
 	legs   []*rtpport.Leg
 	local  sdp.Local
+	// shows are the fingerprints of its descriptions; nil is those of its own certificates.
+	shows []sdp.Fingerprint
+	over  chan struct{} // closed when the latest leg has ended
 }
 
 // voiceOf is what the attacker's half can do.
@@ -170,6 +173,19 @@ func (f *Field) speak(ctx context.Context, h *Hand, to *Party) (*speaker, *ue.Ca
 
 // offer sends an INVITE with a port, a certificate and so keys of its own, and waits for all of that to stand. Inside the call it is a re-INVITE.
 func (s *speaker) offer(ctx context.Context, f *Field, ringing func() error) error {
+	if err := s.begin(ctx, f, ringing); err != nil {
+		return err
+	}
+	select {
+	case <-s.leg.Ready():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("no keys: %w", ctx.Err())
+	}
+}
+
+// begin does the same, and does not wait for the keys.
+func (s *speaker) begin(ctx context.Context, f *Field, ringing func() error) error {
 	conn, err := f.attacker.ListenPacket(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	if err != nil {
 		return err
@@ -183,8 +199,16 @@ func (s *speaker) offer(ctx context.Context, f *Field, ringing func() error) err
 		return errors.Join(err, conn.Close())
 	}
 	s.legs, s.leg = append(s.legs, leg), leg
-	go func() { _ = leg.Run(ctx) }() // what it could not do shows in what it is wanted for
+	over := make(chan struct{})
+	s.over = over
+	go func() {
+		defer close(over)
+		_ = leg.Run(ctx) // what it could not do shows in what it is wanted for
+	}()
 	s.local = sdp.Local{ID: 1, Version: s.local.Version + 1, Address: leg.Local().Addr(), Port: leg.Local().Port(), Fingerprints: leg.Fingerprints()}
+	if s.shows != nil {
+		s.local.Fingerprints = s.shows
+	}
 	offer := sdp.NewOffer(s.local, voiceOf())
 	body, err := offer.Marshal()
 	if err != nil {
@@ -204,15 +228,7 @@ func (s *speaker) offer(ctx context.Context, f *Field, ringing func() error) err
 	if err != nil {
 		return err
 	}
-	if err := leg.Start(agreed); err != nil {
-		return err
-	}
-	select {
-	case <-leg.Ready():
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("no keys: %w", ctx.Err())
-	}
+	return leg.Start(agreed)
 }
 
 // ask sends the INVITE and acknowledges its answer.

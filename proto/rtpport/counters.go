@@ -24,12 +24,13 @@ const (
 	DropRate                    // from the agreed address, and more than the leg may get
 	DropConsent                 // to be sent to a peer that has not shown that it receives, or not lately
 	DropRace                    // a ClientHello beside another one: none of them is believed before its fingerprint is (it is not dropped)
+	DropFingerprint             // a handshake whose certificate is not that of the description
 	drops
 )
 
 // String returns the label.
 func (d Drop) String() string {
-	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused", "rate", "consent", "race"}
+	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused", "rate", "consent", "race", "fingerprint"}
 	if d < drops {
 		return names[d]
 	}

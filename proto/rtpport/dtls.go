@@ -310,7 +310,7 @@ func clearAlert(b []byte) bool {
 func (l *Leg) dial(ctx context.Context, a *attempt) (*dtls.Conn, error) {
 	wrong := false
 	verify := func(s *dtls.State) error {
-		if len(s.PeerCertificates) == 0 || !sdp.MatchFingerprints(l.agreed.Fingerprints, s.PeerCertificates[0]) {
+		if len(s.PeerCertificates) == 0 || !sdp.MatchFingerprints(l.agreed.Fingerprints, s.PeerCertificates[0]) && l.refuses(DropFingerprint) {
 			wrong = true
 			return ErrFingerprint
 		}

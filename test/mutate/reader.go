@@ -117,6 +117,8 @@ var reader = []Mutant{
 		`side == iq.Access && k == sdp.SDES && c.standing.confidential:`, `side == iq.Access && k == sdp.SDES:`, []string{"CS-03"}},
 	{secure.CSConfidentialityMediaFloor, "keys-towards-the-core", "imsbox/pcscf/floor.go",
 		`side == iq.Access && k == sdp.SDES && c.standing.confidential:`, `k == sdp.SDES && c.standing.confidential:`, []string{"CS-03"}},
+	{secure.CSAuthenticationDTLS, "any-certificate", "proto/rtpport/dtls.go",
+		`!sdp.MatchFingerprints(l.agreed.Fingerprints, s.PeerCertificates[0]) && l.refuses`, `len(s.PeerCertificates[0]) == 0 && l.refuses`, []string{"CS-17"}},
 	{secure.CSAuthenticationGrant, "in-dialog", "imsbox/scscf/vouchdialog.go",
 		`	case !known && s.lacksGrant(host):`, `	case known && s.lacksGrant(host):`, []string{"IS-12", "CS-15"}},
 	{secure.CSAuthenticationGrant, "listens", "imsbox/scscf/mediaright.go",
