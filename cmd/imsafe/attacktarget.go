@@ -16,6 +16,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -56,6 +57,7 @@ type targetSetup struct {
 	Small   bool          `json:"small"`
 	Mode    string        `json:"mode"`
 	Debug   bool          `json:"debug"`
+	Viewer  bool          `json:"viewer,omitempty"`
 	Cast    []string      `json:"cast"` // names of subscribers
 	// Approved are the service platforms that the operator approves.
 	Approved []attack.Approved `json:"approved,omitempty"`
@@ -371,6 +373,9 @@ func (t *target) config() *config.Config {
 	}
 	if c.Metrics.Listen = (config.Address{}); t.setup.Access == attack.Page {
 		c.Metrics.Listen = free[0]
+	}
+	if t.setup.Viewer {
+		c.Management.Viewers = []uint32{uint32(os.Getuid())}
 	}
 	c.Timers.Drain = config.Of(100 * time.Millisecond)
 	return &c

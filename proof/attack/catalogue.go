@@ -80,6 +80,7 @@ func All() []Attack {
 		logForge(),           // MG-05
 		pageOpen(),           // MG-06
 		pageCross(),          // MG-07
+		adminViewer(),        // MG-08
 		diameterSpoof(),      // CX-01
 		diameterForge(),      // CX-02
 		keysSniff(),          // ZB-01

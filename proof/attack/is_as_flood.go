@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,10 +18,13 @@ func asFlood() Attack {
 		Text:     "one service that is broken, or was broken into, takes the core with it, and every user of every other service",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ApplicationsControl,
 		Source: "RFC 7339", Access: []Access{ISC},
-		Approved: []Approved{{Name: chat, Manifest: rights("session.proxy", "message.send", "message.receive") + asked("terminating", 10, "continue")}},
-		Bounds:   Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 1, Time: 3*time.Second + 2*deadAfter, Wait: 2 * deadAfter},
+		Approved: []Approved{{Name: chat, Manifest: rights("session.proxy", "message.send", "message.receive") + asked("terminating", 10, "continue")},
+			{Name: unhurried, Manifest: limited("cps = 5", "sessions = 50")}, {Name: solitary, Manifest: limited("cps = 50", "sessions = 5")}},
+		Bounds: Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 1, Time: 3*time.Second + 2*deadAfter, Wait: 2 * deadAfter},
 		Variants: []Variant{
 			{Name: "flood", Position: EnrolledPlatform, Controls: controls, Run: floodCarol},
+			{Name: "pace", Position: EnrolledPlatform, Controls: controls, Run: outpaces},
+			{Name: "hold", Position: EnrolledPlatform, Controls: controls, Run: holdsOpen},
 			{Name: "loop", Position: EnrolledPlatform, Controls: controls, Run: asksItself},
 			{Name: "hang", Position: EnrolledPlatform, Controls: controls, Run: letsWait},
 		},
@@ -64,6 +68,105 @@ func floodCarol(ctx context.Context, f *Field, o *Outcome) error {
 	o.Users = min(max(taken-sent*3/4, 0), 1)
 	o.Wire(taken > sent*3/4, "%d of %d messages are taken at once, where 50 in a second were approved", taken, sent)
 	o.Peer(taken > sent*3/4, "carol's telephone gets %d of %d", taken, sent)
+	return nil
+}
+
+// Platforms that may write, the one little at a time and the other few at once: of one that may do both the first bound would hide the second.
+const (
+	unhurried = "unhurried"
+	solitary  = "solitary"
+)
+
+// limited is a manifest of one that may write, with other limits than rights gives.
+func limited(cps, sessions string) string {
+	return strings.NewReplacer("cps = 50", cps, "sessions = 50", sessions).Replace(rights("message.send"))
+}
+
+// outpaces: the platform, which may begin 5 requests in a second, begins one after the other, each when the last is answered.
+func outpaces(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, unhurried, nil)
+	if err != nil {
+		return err
+	}
+	const sent, perSecond, text = 60, 5, "pace"
+	taken, began := 0, f.Clock.Now()
+	for range sent {
+		answer, err := s.Ask(ctx, s.writes(carol.IMPU, text))
+		if err != nil {
+			return err
+		}
+		o.Arrived("%d messages one after the other, the last answered %d", sent, answer.Status())
+		if answer.Status() == 200 {
+			taken++
+		}
+	}
+	took := (f.Clock.Now() - began).Seconds()
+	approved := int(perSecond * (took + 1)) // what a second allows may come at once
+	for range taken {
+		m, err := carol.Got(ctx, sip.MESSAGE, text)
+		if err != nil {
+			return err
+		}
+		m.Release()
+	}
+	o.Users = min(max(taken-approved-perSecond, 0), 1)
+	o.Wire(taken > approved+perSecond, "%d of %d messages are taken in %.1f s, where %d in a second were approved", taken, sent, took, perSecond)
+	o.Peer(taken > approved+perSecond, "carol's telephone gets %d of %d", taken, sent)
+	return nil
+}
+
+// holdsOpen: the platform, which may have 5 requests under way, begins 40 that carol does not answer.
+func holdsOpen(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false)
+	s, err := f.server(ctx, f.attacker, solitary, nil)
+	if err != nil {
+		return err
+	}
+	const sent, approved, text = 40, 5, "hold"
+	for range sent {
+		if err := s.Write(s.writes(carol.IMPU, text)); err != nil {
+			return err
+		}
+	}
+	refused, held, seen := 0, 0, map[string]bool{}
+	for refused+held < sent {
+		err := within(ctx, soon, func(ctx context.Context) error { // one of both comes for each
+			if _, err := s.Await(ctx, func(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 300 }); err == nil {
+				refused++
+				return nil
+			}
+			return ctx.Err()
+		})
+		if err == nil {
+			continue
+		}
+		before := held
+		for {
+			var m *sip.Message
+			if err := within(ctx, soon/10, func(ctx context.Context) (err error) { m, err = carol.Got(ctx, sip.MESSAGE, text); return err }); err != nil {
+				break
+			}
+			if callID := string(m.Get(sip.HdrCallID)); !seen[callID] {
+				seen[callID], held = true, held+1
+			}
+			m.Release()
+		}
+		if held == before {
+			break
+		}
+	}
+	o.Arrived("%d messages at once, %d of them refused", sent, refused)
+	o.Users = min(max(held-2*approved, 0), 1)
+	o.Wire(false, "%d messages that nobody has answered", sent-refused)
+	o.Peer(held > 2*approved, "%d of %d wait at carol's telephone, where %d at once were approved", held, sent, approved)
 	return nil
 }
 

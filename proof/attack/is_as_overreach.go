@@ -22,7 +22,8 @@ func asOverreach() Attack {
 		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy") + asked("terminating", 10, "continue")}},
 		Bounds:   Bounds{Packets: 80, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{variant("originate", overreachOriginate), variant("answer", overreachAnswer), variant("divert", overreachDivert),
-			variant("rewrite", overreachRewrite), variant("dialog", overreachDialog)},
+			variant("rewrite", overreachRewrite), variant("dialog", overreachDialog),
+			variant("redirect", overreachRedirect), variant("path", overreachPath), variant("privacy", overreachPrivacy)},
 	}
 }
 
@@ -161,6 +162,92 @@ func overreachRewrite(ctx context.Context, f *Field, o *Outcome) error {
 	o.Peer(read > 0, "carol reads %d messages that dave has not written like that", read)
 	o.Wire(answer.Status() == 200, "dave is answered %d", answer.Status())
 	return nil
+}
+
+// overreachRedirect: it tells dave, who calls carol, to call mallory.
+func overreachRedirect(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, tap, func(s *Server) {
+		s.Handle = func(m *sip.Message) bool {
+			return m.Method() == sip.INVITE && s.Answer(m, 302, "Contact: <"+f.Users[Mallory].IMPU+">") == nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	answer, err := dave.Ask(ctx, dave.calls(carol.IMPU, f.token()))
+	if err != nil {
+		return err
+	}
+	o.Arrived("the platform answers %d call with 302", len(s.Seen("INVITE")))
+	sent := answer.Status() == 302 && names(answer, sip.HdrContact, f.Users[Mallory].IMPU)
+	if sent {
+		o.Users = 1
+	}
+	o.Peer(sent, "dave, who calls carol, is answered %d, and sent to mallory: %v", answer.Status(), sent)
+	return nil
+}
+
+// passing has dave call carol, once for each edit, by which the platform changes the call, and counts the calls in which carol reads a word that does not belong
+// there.
+func (f *Field) passing(ctx context.Context, o *Outcome, lines []string, word func(*Hand) string, edits ...func(*sip.Message)) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	var edit func(*sip.Message)
+	s, err := f.server(ctx, f.attacker, tap, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			if m.Method() == sip.INVITE {
+				edit(m)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	read, last := 0, 0
+	for _, edit = range edits {
+		callID := f.token()
+		answer, err := dave.Ask(ctx, dave.Text(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Lines: append(lines, "Contact: "+dave.Contact())}))
+		if err != nil {
+			return err
+		}
+		if last = answer.Status(); last != 200 {
+			continue
+		}
+		m, err := carol.Await(ctx, func(m *sip.Message) bool {
+			return m.IsRequest() && m.Method() == sip.INVITE && string(m.Get(sip.HdrCallID)) == callID
+		})
+		if err != nil {
+			return err
+		}
+		if _, there := says(m, word(dave)); there {
+			read++
+		}
+		m.Release()
+	}
+	o.Arrived("the platform changes %d calls to carol, the last is answered %d", len(s.Seen("INVITE")), last)
+	o.Users = min(read, 1)
+	o.Peer(read > 0, "carol reads what does not belong there in %d of %d calls", read, len(edits))
+	return nil
+}
+
+// overreachPath: it puts another host into the way of the dialog, and another into its Contact.
+func overreachPath(ctx context.Context, f *Field, o *Outcome) error {
+	const elsewhere = "elsewhere.example.org"
+	return f.passing(ctx, o, nil, func(*Hand) string { return elsewhere },
+		func(m *sip.Message) { m.PrependString(sip.HdrRecordRoute, "<sip:"+elsewhere+";lr>") },
+		func(m *sip.Message) { m.SetString(sip.HdrContact, "<sip:"+elsewhere+">") })
+}
+
+// overreachPrivacy: it takes off that dave does not want to be known.
+func overreachPrivacy(ctx context.Context, f *Field, o *Outcome) error {
+	return f.passing(ctx, o, []string{"Privacy: id"}, func(dave *Hand) string { return dave.IMPU },
+		func(m *sip.Message) { m.SetString(sip.HdrPrivacy, "none") })
 }
 
 // overreachDialog: it hangs up a call in which it has no part: that of alice and bob, with all that a reader of their signalling knows.

@@ -26,12 +26,16 @@ func adminOpen() Attack {
 	}
 }
 
-// callsOperator reads what there is to read, and takes carol away.
-func callsOperator(ctx context.Context, f *Field, o *Outcome) error {
+// named is the input of verbs about one thing.
+type named struct {
+	Name string `json:"name"`
+}
+
+// operatorsDoor is a connection to the operator's socket, by which verbs are called.
+func (f *Field) operatorsDoor(ctx context.Context) (call func(verb string, in any) (status int, answer string, err error), hangUp func()) {
 	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return f.dialLocal(ctx, f.Management) }}}
-	defer client.CloseIdleConnections()
-	call := func(verb string, in any) (status int, answer string, err error) {
+	return func(verb string, in any) (status int, answer string, err error) {
 		input, err := json.Marshal(in)
 		if err != nil {
 			return 0, "", err
@@ -47,10 +51,13 @@ func callsOperator(ctx context.Context, f *Field, o *Outcome) error {
 		defer func() { _ = got.Body.Close() }()
 		text, err := io.ReadAll(io.LimitReader(got.Body, 1<<20))
 		return got.StatusCode, string(text), err
-	}
-	type named struct {
-		Name string `json:"name"`
-	}
+	}, client.CloseIdleConnections
+}
+
+// callsOperator reads what there is to read, and takes carol away.
+func callsOperator(ctx context.Context, f *Field, o *Outcome) error {
+	call, hangUp := f.operatorsDoor(ctx)
+	defer hangUp()
 	read, calls, last := 0, 0, 0
 	for range times {
 		for verb, in := range map[string]any{"status": struct{}{}, "user.list": struct{}{}, "user.show": named{f.Users[Alice].IMPI}, "policy": struct{}{}} {

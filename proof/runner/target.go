@@ -22,6 +22,7 @@ type Setup struct {
 	Small   bool               // one shard, with room for attack.SmallPlaces procedures
 	Mode    string             // attack.Strict: each hop between functions encodes and parses; attack.Wire: the P-CSCF is a node of its own
 	Debug   bool               // its log is at the level of debugging
+	Viewer  bool               // this account may look at the operator's door
 	Cast    []string           // names of the lab subscribers, whose keys the target makes
 	// Approved are the service platforms that its operator has approved.
 	Approved []attack.Approved
