@@ -25,12 +25,19 @@ const (
 	DropConsent                 // to be sent to a peer that has not shown that it receives, or not lately
 	DropRace                    // a ClientHello beside another one: none of them is believed before its fingerprint is (it is not dropped)
 	DropFingerprint             // a handshake whose certificate is not that of the description
+
+	// What a relay takes out of an authentic packet, because nobody agreed on it. The rest goes on.
+	DropExtension    // elements of a header extension
+	DropContributors // contributing sources
+	DropPadding
+	DropControl // RTCP packets, items of SDES, reasons of BYE, extensions of reports
 	drops
 )
 
 // String returns the label.
 func (d Drop) String() string {
-	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused", "rate", "consent", "race", "fingerprint"}
+	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused", "rate", "consent", "race", "fingerprint",
+		"extension", "contributors", "padding", "control"}
 	if d < drops {
 		return names[d]
 	}

@@ -35,21 +35,25 @@ type receiver struct {
 	_ [16]byte // a multiple of a line
 }
 
-// reception is what a receiver has that does not relay.
+// reception is what a receiver has that does not relay, and what one that does seldom asks for.
 type reception struct {
 	frame Frame
 	mu    sync.Mutex // guards what reports read: srcs, and how many there are. Only Run's goroutine adds to them
 	srcs  [maxSources]source
+	shape atomic.Pointer[Shape] // of a relay: most packets do not ask for it
 }
 
 // room is where packets are opened, and what their headers are read into. Who reads has one for all its packets.
 type room struct {
 	plain   []byte
 	header  rtp.Header
-	control rtcp.Header
+	parsed  rtcp.Header
+	control []byte // a compound packet that a relay passes on, written anew
 }
 
-func newRoom() *room { return &room{plain: make([]byte, 0, maxPacket)} }
+func newRoom() *room {
+	return &room{plain: make([]byte, 0, maxPacket), control: make([]byte, 0, maxPacket)}
+}
 
 // expect takes down which payload types were agreed on.
 func (r *receiver) expect(a *sdp.Agreed) {
@@ -224,7 +228,7 @@ func (l *Leg) rtcp(b []byte, now time.Duration) {
 		return
 	}
 	if r.srtp != nil {
-		out, err := r.srtp.DecryptRTCP(r.space().plain, b, &r.room.control)
+		out, err := r.srtp.DecryptRTCP(r.space().plain, b, &r.room.parsed)
 		if err != nil {
 			trailer := int(r.tag) + srtcpIndex
 			if !l.unverified(err, len(b)-rtcpHeader-trailer) {

@@ -5,8 +5,14 @@ import (
 	"time"
 )
 
-// relay hands on a packet that is known to be the peer's, as the peer wrote it: header, extensions, padding and all.
+// relay hands on a packet that is known to be the peer's: what the peer wrote, less what nobody agreed on.
 func (l *Leg) relay(at int, ssrc uint32, b []byte, now time.Duration) {
+	if b[0] != bare {
+		if b = l.shaped(b); b == nil {
+			l.counters.drop(DropMalformed)
+			return
+		}
+	}
 	if at < 0 {
 		l.rx.meet(ssrc)
 	}
@@ -26,9 +32,15 @@ func (l *Leg) relayControl(b []byte, now time.Duration) {
 		l.counters.drop(DropMalformed)
 		return
 	}
+	if b = l.shapedControl(b); b == nil {
+		l.counters.drop(DropMalformed)
+		return
+	}
 	l.authentic(now)
 	l.counters.ControlIn.Add(1)
-	l.rx.relay(b, true)
+	if len(b) > 0 {
+		l.rx.relay(b, true)
+	}
 }
 
 // isCompound reports whether b is a row of RTCP packets whose lengths add up (RFC 3550 6.1, A.2).
