@@ -130,6 +130,7 @@ var rows = []Row{
 	{secure.CSAvailabilityPortBudget, CS, Availability, "packets of a port are bounded before any cipher runs, ports by user", "ours", "availability", Required, true},
 	{secure.CSAvailabilityOutlives, CS, Availability, "calls that stand do not end with their signalling: their media go on, and end by what their ends say", "ours", "availability", Required, true},
 	{secure.CSAuthenticationDTLS, CS, Authentication, "the certificate at the end of a handshake of media is the one whose fingerprint the description has", "RFC 5763 5; RFC 8122 6.2", "authentication", Required, true},
+	{secure.CSAvailabilityMediaShape, CS, Availability, "of an anchored packet what the descriptions agreed on passes: no other header extension, contributing source, padding or RTCP packet", "ours; RFC 8285; RFC 4585", "access control", Required, true},
 	{secure.CSAuthenticationGrant, CS, Authentication, "a service platform is an end of media only as its manifest says, and the core signs that; clients refuse a peer outside it", "RFC 8224; RFC 8225; ours", "authentication", Required, true},
 	{secure.CSAuthenticationToken, CS, Authentication, "tokens come from a registration, live minutes, are for one service and bound to a key that each request proves", "RFC 9068; RFC 9449", "authentication", Required, true},
 	{secure.CSConfidentialityHTTPS, CS, Confidentiality, "TLS 1.3 alone where clients fetch: what begins as anything else is not read", "TS 33.222 5.3; TS 33.310 6.2a", "data confidentiality", Required, true},

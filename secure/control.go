@@ -74,6 +74,7 @@ const (
 	CSAvailabilityPortBudget        // so much for a port, so many ports for a user (ours)
 	CSAvailabilityOutlives          // calls that stand do not end with their signalling (ours)
 	CSAuthenticationDTLS            // who ends a handshake of media has the certificate of the description (RFC 5763 5)
+	CSAvailabilityMediaShape        // media carry media: what of a packet nobody agreed on does not pass (ours)
 	CSAuthenticationGrant           // a platform is an end of media by a signed grant, or not at all (RFC 8224, RFC 8225)
 	CSAuthenticationToken           // who fetches from a service proves the key of his token (RFC 9449)
 	CSConfidentialityHTTPS          // what clients fetch goes under TLS alone (TS 33.222)
@@ -158,6 +159,7 @@ var controlNames = [controlCount]string{
 	CSAvailabilityPortBudget:        "cs.availability.port-budget",
 	CSAvailabilityOutlives:          "cs.availability.outlives",
 	CSAuthenticationDTLS:            "cs.authentication.dtls",
+	CSAvailabilityMediaShape:        "cs.availability.media-shape",
 	CSAuthenticationGrant:           "cs.authentication.grant",
 	CSAuthenticationToken:           "cs.authentication.token",
 	CSConfidentialityHTTPS:          "cs.confidentiality.https",

@@ -15,6 +15,7 @@ package clientservice
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"hash/maphash"
@@ -174,13 +175,29 @@ func (g *Gateway) session(id iq.Session, user string) (*session, error) {
 	if g.cfg.PerUser > 0 && g.holding[user] >= g.cfg.PerUser && g.overBudget("sessions", user) {
 		return nil, iq.ErrUser
 	}
+	s := &session{user: user}
+	for side := range s.names {
+		var err error
+		if s.names[side], err = g.name(); err != nil {
+			return nil, err
+		}
+	}
 	g.last++
-	s := &session{id: g.last, user: user}
+	s.id = g.last
 	g.sessions[s.id] = s
 	g.holding[user]++
 	g.counters.Sessions.Add(1)
 	g.counters.Begun.Add(1)
 	return s, nil
+}
+
+// name draws a CNAME that says nothing: 96 bits (RFC 7022 4.2).
+func (g *Gateway) name() (string, error) {
+	var b [12]byte
+	if _, err := io.ReadFull(g.ports.Random, b[:]); err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(b[:]), nil
 }
 
 // open makes one end: its ports, its certificate, its keys, and the leg that waits for the far end.

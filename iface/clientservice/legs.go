@@ -65,6 +65,7 @@ func (l *legs) start(r iq.Remote) error {
 		rate.Octets = min(rate.Octets, uint32(r.Kilobits*1000/8*5/4)) // b= counts no tags, and an end may be a little early
 		l.media.Limit(rate)
 	}
+	l.shape(r.Beside)
 	a := sdp.Agreed{Keying: r.Keying, Role: r.Role, Fingerprints: r.Fingerprints, Send: true, Receive: true, Remote: r.Media}
 	for t := range uint8(128) {
 		if r.Types.Has(t) {
@@ -85,6 +86,15 @@ func (l *legs) start(r iq.Remote) error {
 		err = l.startOne(l.control, a, r)
 	}
 	return err
+}
+
+// shape tells the engines what may come beside the payload types.
+func (l *legs) shape(b iq.Beside) {
+	s := &rtpport.Shape{Extensions: b.Extensions, Transport: b.Transport, Payload: b.Payload, Extended: b.Extended, CNAME: l.end.stream.session.names[l.end.side]}
+	l.media.Shape(s)
+	if l.control != nil {
+		l.control.Shape(s)
+	}
 }
 
 func (l *legs) startOne(leg *rtpport.Leg, a sdp.Agreed, r iq.Remote) error {
@@ -162,7 +172,7 @@ func (g *Gateway) configure(id iq.Session, number int, side iq.Side, b iq.Branch
 		if side == iq.Core {
 			st.hear(side, before)
 		}
-		before.retype(r.Types)
+		before.retype(r.Types, r.Beside)
 		return nil, nil
 	}
 	f := &far{remote: r, end: e}
@@ -219,11 +229,18 @@ func (e *end) take() (*legs, error) {
 	return e.newLegs()
 }
 
-// retype lets a far end send other payload types under the keys that it has.
-func (f *far) retype(t iq.Types) {
-	if f.legs != nil && f.remote.Types != t {
+// retype lets a far end send other payload types, and other things beside them, under the keys that it has.
+func (f *far) retype(t iq.Types, b iq.Beside) {
+	if f.legs == nil {
+		return
+	}
+	if f.remote.Types != t {
 		f.remote.Types = t
 		f.media.Types(t)
+	}
+	if f.remote.Beside != b {
+		f.remote.Beside = b
+		f.shape(b)
 	}
 }
 

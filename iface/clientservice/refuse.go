@@ -46,6 +46,8 @@ func (g *Gateway) refuses(d rtpport.Drop) bool {
 		return g.usedBefore(d.String())
 	case rtpport.DropRate:
 		return g.overBudget(d.String(), "")
+	case rtpport.DropExtension, rtpport.DropContributors, rtpport.DropPadding, rtpport.DropControl:
+		return g.besideMedia(d.String())
 	}
 	return true
 }
@@ -53,6 +55,11 @@ func (g *Gateway) refuses(d rtpport.Drop) bool {
 // overBudget is the enforcement point of "so many packets of a port, so many ports of a user".
 func (g *Gateway) overBudget(reason, user string) bool {
 	return g.ports.Gate.Refuse(secure.CSAvailabilityPortBudget, secure.Event{Reason: reason, Subject: user})
+}
+
+// besideMedia is the enforcement point of "of a packet what was agreed on passes".
+func (g *Gateway) besideMedia(reason string) bool {
+	return g.ports.Gate.Refuse(secure.CSAvailabilityMediaShape, secure.Event{Reason: reason})
 }
 
 // usedBefore is the enforcement point of "no key for two legs, and no index twice under one" (RFC 3711 9.1).

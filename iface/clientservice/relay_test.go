@@ -439,6 +439,10 @@ func TestRefusals(t *testing.T) {
 				must(t, x.WriteFrame(make([]byte, 20), 160, false))
 			}
 		}},
+		{"a note in a report", secure.CSAvailabilityMediaShape, func(t *testing.T, _ *Gateway, x *half, _ *client) {
+			const note = "\x80\xc9\x00\x01\x00\x00\x00\x07" + "\x81\xca\x00\x05\x00\x00\x00\x07" + "\x01\x05alice\x07\x04data\x00\x00\x00" // RR, SDES: CNAME, NOTE
+			must(t, x.Forward([]byte(note), true))
+		}},
 		{"a key of before", secure.CSConfidentialityKeyFresh, func(t *testing.T, g *Gateway, _ *half, _ *client) {
 			a := newClient(t, "127.0.0.1", sdp.SDES)
 			for range 2 {

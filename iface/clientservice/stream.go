@@ -14,7 +14,8 @@ type session struct {
 	id      iq.Session
 	user    string
 	streams []*stream
-	lost    bool // and told
+	names   [2]string // of who is on a side, in reports (RFC 7022 4.2)
+	lost    bool      // and told
 
 	confirmed bool    // the call was answered
 	orphan    *orphan // nil while its P-CSCF lives

@@ -166,7 +166,7 @@ func (c *call) answer(x *exchange, tag string, body []byte) []byte {
 	x.done = true
 	out := &sdp.Session{Origin: answer.Origin, Name: answer.Name, Other: keepAttributes(answer.Other)}
 	for i := range answer.Media {
-		m, agreed := c.answerMedium(x, i, &answer.Media[i], tag)
+		m, agreed := c.answerMedium(x, i, answer, tag)
 		if !agreed {
 			m = disabled(&x.offer.Media[i])
 			if md := &c.media[i]; md.reserved {
@@ -196,8 +196,8 @@ func (c *call) refuse(x *exchange) []byte {
 }
 
 // answerMedium agrees on one medium, both ends with the anchor, and writes the answer for who has offered.
-func (c *call) answerMedium(x *exchange, i int, a *sdp.Media, tag string) (sdp.Media, bool) {
-	o, s, md := &x.offer.Media[i], &x.sent.Media[i], &c.media[i]
+func (c *call) answerMedium(x *exchange, i int, answer *sdp.Session, tag string) (sdp.Media, bool) {
+	a, o, s, md := &answer.Media[i], &x.offer.Media[i], &x.sent.Media[i], &c.media[i]
 	from, to := x.from, x.from.Other()
 	if s.Port == 0 || a.Port == 0 || a.Proto != s.Proto || !md.reserved {
 		return sdp.Media{}, false
@@ -211,6 +211,7 @@ func (c *call) answerMedium(x *exchange, i int, a *sdp.Media, tag string) (sdp.M
 		return sdp.Media{}, false
 	}
 	answerer.Types, offerer.Types = typesOf(s), typesOf(a)
+	offerer.Beside, answerer.Beside = besideOf(terms(x.sent, s), terms(answer, a))
 	answerer.Kilobits, offerer.Kilobits = kilobits(o), kilobits(a)
 	if !c.configure(md, from, tag, &offerer, o.Proto) || !c.configure(md, to, tag, &answerer, a.Proto) {
 		return sdp.Media{}, false

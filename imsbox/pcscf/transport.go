@@ -19,7 +19,7 @@ var ofTransport = []string{"group", "bundle-only", "ice-options", "ice-mismatch"
 
 func keepAttributes(all []sdp.Attribute) (kept []sdp.Attribute) {
 	for _, a := range all {
-		if !slices.Contains(ofTransport, a.Key) {
+		if !slices.Contains(ofTransport, a.Key) && !namesSource(a) && !sealsHeader(a) {
 			kept = append(kept, a)
 		}
 	}

@@ -1,8 +1,10 @@
 package attack
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,9 +15,10 @@ import (
 // covertData: two clients carry data for each other where nobody counts it.
 func covertData() Attack {
 	controls := []secure.ControlID{secure.CIAvailabilityTrafficShape}
+	shape := []secure.ControlID{secure.CSAvailabilityMediaShape}
 	return Attack{
-		ID: "ci.covert.data", Number: "CI-39", Title: "data in the headers of signalling, or in place of a voice",
-		Text:     "what stands in headers, or comes faster than a voice, is in no record: two clients have a free channel, at the cost of everybody's",
+		ID: "ci.covert.data", Number: "CI-39", Title: "data in the headers of signalling, in place of a voice, or beside one",
+		Text:     "what stands in headers, comes faster than a voice, or in a packet where no voice is, is in no record: two clients have a free channel, at the cost of everybody's",
 		Services: []Service{Availability}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesUser,
 		Source: "Kim et al., Li et al., CCS 2015", Access: both(), Carried: []Access{UDP, TCP}, Tight: true, Quick: true, Media: true,
 		Bounds: Bounds{Packets: 700, Bytes: 700_000, Conns: 4, Time: 3 * time.Second},
@@ -26,6 +29,9 @@ func covertData() Attack {
 			{Name: "bodies", Position: Subscriber, Run: carryInBodies, Controls: controls},
 			{Name: "acks", Position: Subscriber, Run: carryInACKs, Controls: controls},
 			{Name: "rtp", Position: Subscriber, Access: []Access{TLS}, Run: carryAsVoice, Controls: []secure.ControlID{secure.CSAvailabilityPortBudget}},
+			{Name: "rtp-header", Position: Subscriber, Access: []Access{TLS}, Run: carryInRTPHeaders, Controls: shape},
+			{Name: "rtp-padding", Position: Subscriber, Access: []Access{TLS}, Run: carryInPadding, Controls: shape},
+			{Name: "rtcp", Position: Subscriber, Access: []Access{TLS}, Run: carryInReports, Controls: shape},
 		},
 	}
 }
@@ -205,6 +211,88 @@ func carryAsVoice(ctx context.Context, f *Field, o *Outcome) error {
 	policy := int(voice * (took + 1)) // what a second allows may come at once
 	o.Peer(got > policy, "%d octets have come out at carol's, of whom a voice has %d", got, policy)
 	if got == 0 {
+		return errors.New("attack: carol hears nothing at all")
+	}
+	return nil
+}
+
+// carryInRTPHeaders puts data where a packet of voice names contributing sources, and into an extension that no description speaks of.
+func carryInRTPHeaders(ctx context.Context, f *Field, o *Outcome) error {
+	data := bytes.Repeat([]byte("data"), 8)
+	return f.carryBeside(ctx, o, len(data), func(b []byte) ([]byte, bool) {
+		const header = 12
+		b[0] |= 0x14 // an extension, and four sources
+		x := append([]byte{0xbe, 0xde, 0, 4, 1<<4 | 14}, data[16:31]...)
+		return slices.Concat(b[:header], data[:16], x, b[header:]), false
+	}, func(t *tapped) (octets int) {
+		for _, b := range t.got() {
+			octets += 4 * int(b[0]&0xf)
+			if b[0]&0x10 != 0 {
+				octets += 16
+			}
+		}
+		return octets
+	})
+}
+
+// carryInPadding lets a packet of voice be longer than its voice.
+func carryInPadding(ctx context.Context, f *Field, o *Outcome) error {
+	const size, packet = 200, 12 + voiceOctets
+	return f.carryBeside(ctx, o, size, func(b []byte) ([]byte, bool) {
+		b[0] |= 0x20
+		return append(append(b, make([]byte, size-1)...), size), false
+	}, func(t *tapped) (octets int) {
+		for _, b := range t.got() {
+			octets += (len(b) - packet) / size * size
+		}
+		return octets
+	})
+}
+
+// carryInReports sends RTCP of an application (RFC 3550 6.7), that nobody has.
+func carryInReports(ctx context.Context, f *Field, o *Outcome) error {
+	const size = 800
+	return f.carryBeside(ctx, o, size, func(b []byte) ([]byte, bool) {
+		report := append([]byte{0x80, 201, 0, 1}, b[8:12]...)
+		app := append([]byte{0x80, 204, 0, (12+size)/4 - 1}, b[8:12]...)
+		return append(report, append(append(app, "data"...), make([]byte, size)...)...), true
+	}, func(t *tapped) (octets int) {
+		for _, b := range t.reported() {
+			octets += len(b) / size * size
+		}
+		return octets
+	})
+}
+
+// voiceOctets are 20 ms of PCMA.
+const voiceOctets = 160
+
+// carryBeside sends voice in a call, and as many packets with data where no voice is. Carol's telephone hears the voice and says nothing of the rest; what comes out
+// at hers is counted on her line.
+func (f *Field) carryBeside(ctx context.Context, o *Outcome, size int, with func([]byte) ([]byte, bool), arrived func(*tapped) int) error {
+	s, tap, end, err := f.malloryCallsCarol(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	const packets = 40
+	for n := range uint16(packets) {
+		b, control := with(rtpPacket(chosenSource, 2*n, make([]byte, voiceOctets)))
+		if err := errors.Join(s.leg.Forward(b, control), s.leg.Forward(rtpPacket(chosenSource, 2*n+1, make([]byte, voiceOctets)), false)); err != nil {
+			return err
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, soon); err != nil {
+		return err
+	}
+	got := arrived(tap())
+	o.Arrived("%d octets of data in a call, %d packets of voice beside them", packets*size, packets)
+	o.Wire(false, "%d packets with %d octets of data each", packets, size)
+	o.Peer(got > 0, "%d octets have come out at carol's", got)
+	if len(tap().got()) == 0 {
 		return errors.New("attack: carol hears nothing at all")
 	}
 	return nil

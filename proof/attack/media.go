@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -38,6 +39,7 @@ type tapped struct {
 
 	mu      sync.Mutex
 	in, out [][]byte
+	control [][]byte // RTCP that has come
 	to      net.Addr // where it sent last
 
 	// first, if not nil, is called once, before the first DTLS record leaves for an address.
@@ -47,9 +49,13 @@ type tapped struct {
 
 func (t *tapped) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, from, err := t.PacketConn.ReadFrom(b)
-	if err == nil && isVoice(b[:n]) {
+	if err == nil && n > 0 && b[0]>>6 == 2 {
 		t.mu.Lock()
-		t.in = append(t.in, append([]byte(nil), b[:n]...))
+		if isVoice(b[:n]) {
+			t.in = append(t.in, bytes.Clone(b[:n]))
+		} else {
+			t.control = append(t.control, bytes.Clone(b[:n]))
+		}
 		t.mu.Unlock()
 	}
 	return n, from, err
@@ -85,6 +91,13 @@ func (t *tapped) got() [][]byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return append([][]byte(nil), t.in...)
+}
+
+// reported returns the RTCP that has come to the party.
+func (t *tapped) reported() [][]byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append([][]byte(nil), t.control...)
 }
 
 // tappedParty is an honest user, registered, whose media pass somebody in the path. tap is the socket of the latest call.

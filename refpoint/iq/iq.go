@@ -105,6 +105,7 @@ type Remote struct {
 	// 0.0.0.0 or ::, of a client that tells no address (RFC 8839 4.2.5). "": where Media says.
 	ICE          string
 	Types        Types  // that it may send
+	Beside       Beside // and what else
 	Waived       bool   // a waiver allows this end RTP in clear
 	Confidential bool   // its signalling is: keys may stand in its description
 	Kilobits     uint64 // a second, that it may send by the other's description; 0: as many as its kind
@@ -118,6 +119,14 @@ func (s *Types) Add(t uint8) { s[t/64&1] |= 1 << (t % 64) }
 
 // Has reports whether t is in the set.
 func (s *Types) Has(t uint8) bool { return s[t/64&1]&(1<<(t%64)) != 0 }
+
+// Beside is what a far end may send beside payloads of its types, because both descriptions have it. The zero value is nothing.
+type Beside struct {
+	Extensions [4]uint64 // of the header, by identifier (RFC 8285 5): bit n%64 of word n/64
+	Transport  uint32    // feedback: bit n is FMT n of transport layer messages (RFC 4585 6.2),
+	Payload    uint32    // and of payload-specific ones (6.3)
+	Extended   bool      // extended reports (RFC 3611)
+}
 
 // Gateway is what the P-CSCF may ask of the anchor (server side of the contract).
 type Gateway interface {

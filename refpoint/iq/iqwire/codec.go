@@ -293,6 +293,12 @@ func (c *coder) remote(v *iq.Remote) {
 	c.text(&v.ICE, maxText)
 	c.u64(&v.Types[0])
 	c.u64(&v.Types[1])
+	for i := range v.Beside.Extensions {
+		c.u64(&v.Beside.Extensions[i])
+	}
+	c.u32(&v.Beside.Transport)
+	c.u32(&v.Beside.Payload)
+	c.flag(&v.Beside.Extended)
 	c.flag(&v.Waived)
 	c.flag(&v.Confidential)
 	c.u64(&v.Kilobits)

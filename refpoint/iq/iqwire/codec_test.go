@@ -28,6 +28,7 @@ func samples(t testing.TB) (all []*message) {
 		Waived: true, Confidential: true, Kilobits: 64}
 	remote.Types.Add(8)
 	remote.Types.Add(127)
+	remote.Beside = iq.Beside{Extensions: [4]uint64{2, 0, 0, 1 << 63}, Transport: 1 << 15, Payload: 1 << 1, Extended: true}
 	return []*message{
 		{kind: kindSetup, number: 1, setup: []byte("{}")},
 		{kind: kindReserve, number: 2, session: 3, medium: medium},
