@@ -28,6 +28,14 @@ const FileName = "image.db"
 // readConnections bounds how many readers SQLite serves at once: those of the store, and a few that may block.
 const readConnections = 4
 
+// Pages that a connection keeps. The driver's allocator gives a page of 4 KiB a place of 8, so the memory is twice what SQLite counts. Readers need
+// the inner pages of the trees, which are few: the records themselves are in the store's own cache, and the files in the system's. A
+// checkpoint writes in the order of the keys and comes to each page once, so what it has changed may go to the WAL before its end.
+const (
+	writerPages = 4096 // 16 MiB as SQLite counts
+	readerPages = 1024 // 4 MiB
+)
+
 // Image is an open image.
 type Image struct {
 	path   string
@@ -80,13 +88,14 @@ func OpenImage(path string, tables []store.TableSpec) (*Image, error) {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	m := &Image{path: path, tables: map[store.Table]*table{}}
-	if m.write, err = connect(path, 1, "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)", "cache_spill(0)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"); err == nil {
+	if m.write, err = connect(path, 1, "journal_mode(WAL)", "synchronous(FULL)", fmt.Sprintf("cache_size(%d)", writerPages),
+		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)"); err == nil {
 		if err = m.checkDurable(); err == nil {
 			err = m.migrate(tables)
 		}
 	}
 	if err == nil {
-		m.read, err = connect(path, readConnections, "query_only(1)", "cache_size(-16384)")
+		m.read, err = connect(path, readConnections, "query_only(1)", fmt.Sprintf("cache_size(%d)", readerPages))
 	}
 	if err == nil {
 		err = m.prepare()
