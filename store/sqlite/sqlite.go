@@ -8,6 +8,7 @@ package sqlite
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -44,11 +45,11 @@ type Image struct {
 	tables map[store.Table]*table
 	list   []*table // in the order of their numbers given at Open
 
-	insertChange *sql.Stmt
-	trimChanges  *sql.Stmt
-	readChanges  *sql.Stmt
-	setMeta      *sql.Stmt
-	trimmed      uint64 // writer only
+	writer      writer
+	trimChanges *sql.Stmt
+	readChanges *sql.Stmt
+	setMeta     *sql.Stmt
+	trimmed     uint64 // writer only
 }
 
 var _ store.Image = (*Image)(nil)
@@ -193,13 +194,11 @@ func (m *Image) prepare() (err error) {
 		return s
 	}
 	for _, t := range m.list {
-		t.put = statement(m.write, t.sql(putRecord))
-		t.remove = statement(m.write, t.sql(removeRecord))
 		t.get = statement(m.read, t.sql(getRecord))
 		t.scan = statement(m.read, t.sql(scanRecords))
 		t.expired = statement(m.read, t.sql(expiredRecords))
 	}
-	m.insertChange = statement(m.write, "INSERT OR REPLACE INTO changes (sequence, number, key, deleted) VALUES (?, ?, ?, ?)")
+	m.writer.tables = m.tables
 	m.trimChanges = statement(m.write, "DELETE FROM changes WHERE sequence <= ?")
 	m.setMeta = statement(m.write, setMeta)
 	m.readChanges = statement(m.read, "SELECT sequence, number, key, deleted FROM changes WHERE sequence > ? ORDER BY sequence LIMIT ?")
@@ -213,6 +212,7 @@ func (m *Image) Close() error {
 		errs = append(errs, m.read.Close())
 	}
 	if m.write != nil {
+		m.writer.close()
 		errs = append(errs, m.write.Close())
 	}
 	return errors.Join(errs...)
@@ -220,19 +220,25 @@ func (m *Image) Close() error {
 
 // Write implements store.Image.
 func (m *Image) Write(w *store.ImageWrite) error {
-	tx, err := m.write.Begin()
+	ctx := context.Background()
+	conn, err := m.write.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("sqlite: %w", err)
+	}
+	defer conn.Close() // gives it back
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("sqlite: %w", err)
 	}
 	defer tx.Rollback()
-	if err := m.writeRecords(tx, w.Records); err != nil {
-		return err
-	}
-	insert := tx.Stmt(m.insertChange)
-	for _, c := range w.Changes {
-		if _, err := insert.Exec(int64(c.Sequence), c.Table, string(c.Key), c.Deleted); err != nil {
-			return fmt.Errorf("sqlite: write change %d: %w", c.Sequence, err)
+	err = m.writer.through(conn, func() error {
+		if err := m.writer.records(w.Records); err != nil {
+			return err
 		}
+		return m.writer.changes(w.Changes)
+	})
+	if err != nil {
+		return err
 	}
 	trimmed := max(m.trimmed, w.Trim)
 	if trimmed > m.trimmed {
@@ -247,31 +253,6 @@ func (m *Image) Write(w *store.ImageWrite) error {
 		return fmt.Errorf("sqlite: commit: %w", err)
 	}
 	m.trimmed = trimmed
-	return nil
-}
-
-func (m *Image) writeRecords(tx *sql.Tx, records []store.ImageRecord) error {
-	var put, remove *sql.Stmt
-	current := -1
-	for i := range records {
-		r := &records[i]
-		if int(r.Table) != current {
-			t := m.tables[r.Table]
-			if t == nil {
-				return fmt.Errorf("sqlite: no table %d", r.Table)
-			}
-			current, put, remove = int(r.Table), tx.Stmt(t.put), tx.Stmt(t.remove)
-		}
-		var err error
-		if r.Deleted {
-			_, err = remove.Exec(string(r.Key))
-		} else {
-			_, err = put.Exec(string(r.Key), r.Value, int64(r.Version), r.Expires)
-		}
-		if err != nil {
-			return fmt.Errorf("sqlite: write to %s: %w", m.tables[r.Table].name, err)
-		}
-	}
 	return nil
 }
 

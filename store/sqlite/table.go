@@ -9,8 +9,8 @@ import (
 
 // table is one table of records and its statements.
 type table struct {
-	name                            string
-	put, remove, get, scan, expired *sql.Stmt
+	name               string
+	get, scan, expired *sql.Stmt
 }
 
 func newTable(spec store.TableSpec) *table { return &table{name: spec.Name} }
@@ -28,9 +28,6 @@ const (
 	createTable = `
 CREATE TABLE TABLE_NAME (key TEXT PRIMARY KEY, value BLOB NOT NULL, ver INTEGER NOT NULL, expires INTEGER NOT NULL) WITHOUT ROWID;
 `
-	putRecord = `
-INSERT INTO TABLE_NAME (key, value, ver, expires) VALUES (?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET value = excluded.value, ver = excluded.ver, expires = excluded.expires`
 	removeRecord = `DELETE FROM TABLE_NAME WHERE key = ?`
 	getRecord    = `SELECT value, ver, expires FROM TABLE_NAME WHERE key = ?`
 	scanRecords  = `
