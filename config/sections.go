@@ -44,7 +44,7 @@ type Node struct {
 	Roles []string `toml:"roles"`
 	// Shards are the threads that carry the traffic. 0 takes one per processor.
 	Shards int `toml:"shards"`
-	// Heap is how much memory fills up with what is no longer used before it is searched for that, at least a quarter of what is in use. More
+	// Heap is how much memory fills up with what is no longer used before it is searched for that, at least a quarter of what the search looks into. More
 	// memory costs less processor; 0 leaves it to Go. The variables GOGC and GOMEMLIMIT of Go, where they are set, come first.
 	Heap Size `toml:"heap"`
 }

@@ -10,9 +10,15 @@ import (
 
 func TestGrowth(t *testing.T) {
 	const room = 192 << 20
-	for live, want := range map[uint64]int{0: 19200, 1 << 20: 19200, 64 << 20: 300, 192 << 20: 100, 384 << 20: 50, 768 << 20: leastPercent, 4 << 30: leastPercent} {
-		if got := growth(live, room); got != want {
-			t.Errorf("%d MiB live: %d %%, want %d", live>>20, got, want)
+	for _, tt := range []struct {
+		live, looked uint64 // MiB
+		want         int
+	}{
+		{0, 0, 19200}, {1, 1, 19200}, {64, 64, 300}, {192, 192, 100}, {384, 192, 50}, {768, 768, 25}, {1024, 256, 18}, {4096, 4096, 24}, {4096, 2048, 12},
+		{8192, 100, leastPercent},
+	} {
+		if got := growth(tt.live<<20, tt.looked<<20, room); got != tt.want {
+			t.Errorf("%d MiB live, %d looked into: %d %%, want %d", tt.live, tt.looked, got, tt.want)
 		}
 	}
 }

@@ -29,6 +29,8 @@ type Settings struct {
 	Settle   time.Duration `json:"settle_ns"`   // between the last registration and the sample of memory: transactions live for 32 s; default nothing
 	Once     bool          `json:"once"`        // nobody is called or written to twice in the generator's life
 	MaxLate  time.Duration `json:"max_late_ns"` // the generator was the bottleneck if one arrival in a hundred was later; default 50 ms
+
+	Told func(registered int) `json:"-"` // hears every ten seconds how many UEs of a worker Prepare has registered; nil: nobody
 }
 
 func (s *Settings) defaults() {
@@ -189,7 +191,7 @@ func (g *Generator) Prepare(ctx context.Context, s *Settings) (*Prepared, error)
 	}
 	p, began := &Prepared{UEs: g.ues, Done: -g.registered()}, g.clock()
 	err = g.each(func(w *worker) error {
-		return w.prepare(ctx, int(s.Mix.share()*float64(len(w.ues)-len(w.spent.members))), max(s.Window/len(g.workers), 1), s.Patience, s.Card)
+		return w.prepare(ctx, int(s.Mix.share()*float64(len(w.ues)-len(w.spent.members))), max(s.Window/len(g.workers), 1), s)
 	})
 	if err != nil {
 		return nil, err

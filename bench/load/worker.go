@@ -187,14 +187,22 @@ func (w *worker) poll(wait time.Duration) error {
 	return w.wire.poll(wait, w.received)
 }
 
+// tellEvery is how often Settings.Told hears of registrations.
+const tellEvery = 10 * time.Second
+
 // prepare registers UEs until so many are, with at most window of them on their way.
-func (w *worker) prepare(ctx context.Context, count, window int, patience, thinks time.Duration) error {
-	w.patience, w.thinks, w.ending = patience, thinks, 1
+func (w *worker) prepare(ctx context.Context, count, window int, s *Settings) error {
+	w.patience, w.thinks, w.ending = s.Patience, s.Card, 1
+	tell := w.clock() + tellEvery
 	w.arrivals = newArrivals(1, StandardMix(), 1, w.clock())
 	w.failures = 0
 	for tries := 0; ctx.Err() == nil && (len(w.registered.members) < count || w.underWay > 0); {
 		w.now = w.clock()
 		w.wheel.advance(w.now, w.fired)
+		if s.Told != nil && w.now >= tell {
+			s.Told(len(w.registered.members))
+			tell += tellEvery
+		}
 		for w.underWay < window && len(w.registered.members)+w.underWay < count && w.beginPlay(Registration, w.now) {
 			tries++
 		}

@@ -34,6 +34,7 @@ func population(count int) load.Range {
 func BenchmarkMemory(b *testing.B) {
 	for _, transport := range []load.Transport{load.UDP, load.ESP} {
 		b.Run(string(transport), func(b *testing.B) {
+			fmt.Fprintf(os.Stderr, "%s: a store of %d subscribers is made\n", transport, b.N)
 			s := start(b, fmt.Sprintf("%s=%d", childRange, b.N))
 			target := &load.Target{Domain: domain, Proxies: []netip.AddrPort{s.address}, Transport: transport, Expires: 7200, Agent: "bench",
 				Clients: load.Clients{Addresses: netip.MustParsePrefix("127.64.0.0/10"), FirstPort: uint16(20000 + os.Getpid()%20000), Ports: 1}}
@@ -56,6 +57,10 @@ func BenchmarkMemory(b *testing.B) {
 			settings := load.Settings{Mix: load.Mix{load.Message: 1}, Patience: 20 * time.Second, Window: 128}
 			if b.N > 1 { // the first turn only finds out that it works
 				settings.Settle = passed
+				settings.Told = func(registered int) {
+					fmt.Fprintf(os.Stderr, "%s: %d of %d users are registered\n", transport, registered, b.N)
+				}
+				fmt.Fprintf(os.Stderr, "%s: %d users are registered, and looked at %v after the last of them\n", transport, b.N, passed)
 			}
 			if _, err := g.Prepare(b.Context(), &settings); err != nil {
 				b.Fatal(err)
