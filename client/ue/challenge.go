@@ -117,8 +117,11 @@ func (u *UE) credentials(c *sip.Challenge, method, uri string, password, auts []
 	return string(out.AppendTo(nil))
 }
 
-// emptyCredentials name the private identity and answer nothing (TS 24.229 5.1.1.2.2).
+// emptyCredentials name the private identity and answer nothing (TS 24.229 5.1.1.2.2); "" at a server that is no IMS.
 func (u *UE) emptyCredentials(uri string) string {
+	if u.plain() {
+		return ""
+	}
 	c := sip.Credentials{
 		Username: []byte(u.identity.IMPI), Realm: []byte(u.identity.HomeDomain), Nonce: []byte{}, URI: []byte(uri),
 		Response: []byte{}, Algorithm: []byte(u.cfg.Scheme.String()),

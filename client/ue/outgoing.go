@@ -30,7 +30,9 @@ func (c *Call) sendInvite(credentials string) error {
 	m.SetString(sip.HdrAllow, allow)
 	m.SetString(sip.HdrSupported, "100rel")
 	m.SetString(sip.HdrAccept, "application/sdp")
-	m.SetString(sip.HdrPPreferredService, "urn:urn-7:3gpp-service.ims.icsi.mmtel")
+	if !u.plain() {
+		m.SetString(sip.HdrPPreferredService, "urn:urn-7:3gpp-service.ims.icsi.mmtel")
+	}
 	if credentials != "" {
 		m.SetString(sip.HdrProxyAuthorization, credentials)
 	}

@@ -32,6 +32,9 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 type Password struct {
 	Identity isim.Identity
 	Secret   Secret
+	// Plain is how telephones speak with a SIP server that is no IMS (RFC 3261 22): MD5 or SHA-256, in clear too, no Authorization before a
+	// challenge, no headers of 3GPP, and nothing by which the server proves itself. It needs Lab.
+	Plain bool
 }
 
 // unsafe is as Config's.
@@ -44,6 +47,12 @@ func (p *Password) unsafe(c *Config) string {
 		return "a password needs IMPI, home domain, a public identity and the password itself"
 	case !quotable(id.IMPI) || !quotable(id.HomeDomain):
 		return "an identity that cannot be written into a challenge's answer"
+	case p.Plain && !c.Lab:
+		return "a server that proves nothing needs Lab"
+	case c.Scheme.AKA():
+		return "AKA takes a card"
+	case p.Plain:
+		return ""
 	case c.Scheme != aka.SHA256:
 		return "a password is for SHA-256 alone"
 	case c.Transport != TLS:
@@ -51,6 +60,9 @@ func (p *Password) unsafe(c *Config) string {
 	}
 	return ""
 }
+
+// plain reports whether the network is no IMS.
+func (u *UE) plain() bool { return u.cfg.Password != nil && u.cfg.Password.Plain }
 
 // who returns the identity of whichever there is.
 func (c *Config) who() isim.Identity {
@@ -67,7 +79,7 @@ type proof struct{ rspauth, nc, cnonce string }
 
 // answerPassword answers a challenge of the own realm and algorithm, and remembers what the network must show in return.
 func (u *UE) answerPassword(a *authentication, c *sip.Challenge, method, uri string) (string, error) {
-	if !c.HasQOP("auth") {
+	if !c.HasQOP("auth") && !u.plain() {
 		return "", fmt.Errorf("%w: without qop=auth nobody counts the answers", ErrDowngrade)
 	}
 	if len(c.Nonce) == 0 {
@@ -76,13 +88,16 @@ func (u *UE) answerPassword(a *authentication, c *sip.Challenge, method, uri str
 	if a.good++; a.good > maxGood {
 		return "", ErrRefused
 	}
-	d := aka.Digest{Algorithm: aka.SHA256, Username: []byte(u.identity.IMPI), Realm: c.Realm, Nonce: c.Nonce, Method: []byte(method),
-		URI: []byte(uri), QOP: []byte("auth"), NC: []byte("00000001"), Cnonce: []byte(u.token(24))}
+	d := aka.Digest{Algorithm: u.cfg.Scheme, Username: []byte(u.identity.IMPI), Realm: c.Realm, Nonce: c.Nonce, Method: []byte(method),
+		URI: []byte(uri)}
+	if c.HasQOP("auth") {
+		d.QOP, d.NC, d.Cnonce = []byte("auth"), []byte("00000001"), []byte(u.token(24))
+	}
 	password := []byte(u.cfg.Password.Secret)
 	defer clear(password)
 	a.wants = &proof{rspauth: string(d.AppendRspauth(nil, password)), nc: string(d.NC), cnonce: string(d.Cnonce)}
 	out := sip.Credentials{Username: d.Username, Realm: d.Realm, Nonce: d.Nonce, URI: d.URI, Response: d.AppendResponse(nil, password),
-		Algorithm: []byte(aka.SHA256.String()), QOP: d.QOP, NC: d.NC, Cnonce: d.Cnonce, Opaque: c.Opaque}
+		Algorithm: []byte(u.cfg.Scheme.String()), QOP: d.QOP, NC: d.NC, Cnonce: d.Cnonce, Opaque: c.Opaque}
 	return string(out.AppendTo(nil)), nil
 }
 
@@ -90,7 +105,7 @@ func (u *UE) answerPassword(a *authentication, c *sip.Challenge, method, uri str
 // proves itself beyond its certificate, so without it there is no registration (TS 33.203 N.2.1.1). With a card, AUTN has
 // done so before.
 func (u *UE) proven(a *authentication, resp *sip.Message) bool {
-	if u.cfg.Password == nil {
+	if u.cfg.Password == nil || u.plain() {
 		return true
 	}
 	info, err := sip.ParseAuthenticationInfo(resp.Get(sip.HdrAuthenticationInfo))

@@ -1,6 +1,7 @@
 package ue
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
@@ -25,6 +26,7 @@ func password(c *Config) {
 // home is a home network that knows the password; its fields are what a false one does otherwise.
 type home struct {
 	f         *fake
+	algorithm aka.DigestAlgorithm // 0 is SHA-256
 	challenge func(c *sip.Challenge)
 	info      func(a *sip.AuthenticationInfo) bool // false: none
 	trusting  bool                                 // says 200 to everybody at once
@@ -38,17 +40,18 @@ func (h *home) script(from *client, m *sip.Message) *sip.Message {
 	if m.Method() != sip.REGISTER {
 		header, challenge, code = sip.HdrProxyAuthorization, sip.HdrProxyAuthenticate, 407
 	}
+	algorithm := cmp.Or(h.algorithm, aka.SHA256)
 	cred, err := sip.ParseCredentials(m.Get(header))
 	if (err != nil || len(cred.Response) == 0 || h.never) && !h.trusting {
 		r := h.f.respond(m, code)
-		c := sip.Challenge{Realm: []byte(domain), Nonce: []byte("5ccc069c403ebaf9f0171e9517f40e41"), Algorithm: []byte("SHA-256"), QOP: []byte("auth")}
+		c := sip.Challenge{Realm: []byte(domain), Nonce: []byte("5ccc069c403ebaf9f0171e9517f40e41"), Algorithm: []byte(algorithm.String()), QOP: []byte("auth")}
 		if h.challenge != nil {
 			h.challenge(&c)
 		}
 		r.Append(challenge, c.AppendTo(nil))
 		return r
 	}
-	d := aka.Digest{Algorithm: aka.SHA256, Username: []byte("soft@" + domain), Realm: []byte(domain), Nonce: cred.Nonce, Method: m.MethodName(),
+	d := aka.Digest{Algorithm: algorithm, Username: []byte("soft@" + domain), Realm: []byte(domain), Nonce: cred.Nonce, Method: m.MethodName(),
 		URI: cred.URI, QOP: cred.QOP, NC: cred.NC, Cnonce: cred.Cnonce}
 	if !h.trusting && !d.Verify(cred.Response, []byte(secretWord)) {
 		h.wrong = true
@@ -165,6 +168,9 @@ func TestPassword_configuration(t *testing.T) {
 	}
 	for name, edit := range map[string]func(*Config){
 		"MD5":                         func(c *Config) { c.Scheme = aka.MD5 },
+		"MD5, in the lab too":         func(c *Config) { c.Lab, c.Scheme = true, aka.MD5 },
+		"plain, out of the lab":       func(c *Config) { c.Password.Plain = true },
+		"plain AKA":                   func(c *Config) { c.Lab, c.Password.Plain, c.Scheme = true, true, aka.AKAv1MD5 },
 		"AKA without a card":          func(c *Config) { c.Scheme = aka.AKAv2SHA256 },
 		"in clear, in the lab too":    func(c *Config) { c.Lab, c.Transport = true, UDP },
 		"over TCP":                    func(c *Config) { c.Lab, c.Transport = true, TCP },
@@ -181,5 +187,36 @@ func TestPassword_configuration(t *testing.T) {
 	}
 	if text := fmt.Sprintf("%v %+v %s %x", base(), base().Password, Secret(secretWord), Secret(secretWord)); strings.Contains(text, "horse") {
 		t.Errorf("the password is printed: %s", text)
+	}
+}
+
+// TestPassword_plain: a SIP server that is no IMS. It is told nothing before it asks, gets no headers of 3GPP, and proves nothing.
+func TestPassword_plain(t *testing.T) {
+	for _, algorithm := range []aka.DigestAlgorithm{aka.MD5, aka.SHA256} {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			f, h := newHome(t, func(h *home) {
+				h.algorithm = algorithm
+				h.challenge = func(c *sip.Challenge) { c.QOP = nil }
+				h.info = func(*sip.AuthenticationInfo) bool { return false }
+			})
+			u := newUE(t, f, alice, func(c *Config) { password(c); c.Lab, c.Scheme, c.Password.Plain = true, algorithm, true })
+			if _, err := u.Register(in10s(t)); err != nil {
+				t.Fatal(err)
+			}
+			if err := u.SendMessage(in10s(t), "sip:bob@"+domain, "text/plain", []byte("hello")); err != nil {
+				t.Error(err)
+			}
+			if h.wrong {
+				t.Error("a response was wrong")
+			}
+			if first := f.received("REGISTER ")[0]; header(first, "Authorization") != "" {
+				t.Errorf("credentials that nobody has asked for:\n%s", first)
+			}
+			for _, m := range f.received("MESSAGE ") {
+				if header(m, "P-Preferred-Identity") != "" || strings.Contains(header(m, "Route"), f.addr.String()) {
+					t.Errorf("headers of an IMS:\n%s", m)
+				}
+			}
+		})
 	}
 }

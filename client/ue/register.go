@@ -250,7 +250,9 @@ func (r *registrar) request(uri string, expires time.Duration, credentials strin
 	m.SetString(sip.HdrContact, "<"+r.current.Contact+">;+sip.instance=\"<"+r.instance+">\";"+mmtel+";audio;expires="+seconds)
 	m.SetString(sip.HdrExpires, seconds)
 	m.SetString(sip.HdrSupported, "path")
-	m.SetString(sip.HdrAuthorization, credentials)
+	if credentials != "" {
+		m.SetString(sip.HdrAuthorization, credentials)
+	}
 	m.SetString(sip.HdrUserAgent, u.cfg.UserAgent)
 	if expires > 0 {
 		u.web.ask(m)

@@ -80,7 +80,9 @@ func (u *UE) send(m *sip.Message, r siptxn.Responder) (*siptxn.Client, error) {
 // Service-Route), the public identity as preference (RFC 3325 9.2), nothing about place or device.
 func (u *UE) request(method sip.Method, target, callID, fromTag string, seq uint32) *sip.Message {
 	m := u.pool.NewRequest(method, target)
-	m.AppendString(sip.HdrRoute, "<sip:"+u.cfg.Proxy.String()+";transport="+u.cfg.Transport.String()+";lr>")
+	if !u.plain() {
+		m.AppendString(sip.HdrRoute, "<sip:"+u.cfg.Proxy.String()+";transport="+u.cfg.Transport.String()+";lr>")
+	}
 	for _, r := range u.reg.current.ServiceRoute {
 		m.AppendString(sip.HdrRoute, "<"+r+">")
 	}
@@ -89,7 +91,9 @@ func (u *UE) request(method sip.Method, target, callID, fromTag string, seq uint
 	m.SetString(sip.HdrTo, "<"+target+">")
 	m.SetString(sip.HdrCallID, callID)
 	m.SetString(sip.HdrCSeq, cseq(seq, method))
-	m.SetString(sip.HdrPPreferredIdentity, "<"+u.defaultIdentity()+">")
+	if !u.plain() {
+		m.SetString(sip.HdrPPreferredIdentity, "<"+u.defaultIdentity()+">")
+	}
 	m.SetString(sip.HdrUserAgent, u.cfg.UserAgent)
 	return m
 }
@@ -107,7 +111,12 @@ func (u *UE) defaultIdentity() string {
 }
 
 // contact is the Contact value of dialogs.
-func (u *UE) contact() string { return "<" + u.reg.current.Contact + ">;" + mmtel }
+func (u *UE) contact() string {
+	if u.plain() {
+		return "<" + u.reg.current.Contact + ">"
+	}
+	return "<" + u.reg.current.Contact + ">;" + mmtel
+}
 
 // checkTarget refuses what is not a SIP or tel URI; headers and passwords in it would be smuggled into the request.
 func checkTarget(target string) error {

@@ -206,6 +206,8 @@ type Variant struct {
 	NoAblation string
 	// NotWire says why it is not run against a target on two nodes, by the access; it is run over those that are not there.
 	NotWire map[Access]string
+	// Card says what of AKA it is about; "" if a subscriber with a password can be its victim too.
+	Card string
 	// Ours says why it can be aimed at imsafe alone; "" if any system can be asked, and the witnesses understand what it does.
 	Ours string
 	Run  func(ctx context.Context, f *Field, o *Outcome) error

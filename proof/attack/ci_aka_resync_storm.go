@@ -23,7 +23,7 @@ func akaResyncStorm() Attack {
 		Bounds: Bounds{Packets: 60, Bytes: 90_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "storm", Position: OffPath, Run: resynchronise, Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector},
-				Ours: "what tells that the HSS has judged a token is imsafe's own answer"},
+				Card: "it is AKA's token that is out of step", Ours: "what tells that the HSS has judged a token is imsafe's own answer"},
 			{Name: "replay", Position: OnPath, Access: []Access{IPsec}, Run: challengeAgain, Controls: []secure.ControlID{secure.CIAuthenticationAKA},
 				NoAblation: "it is the card that looks at the sequence number (TS 33.102 6.3.3): no setting of a network takes that away"},
 		},

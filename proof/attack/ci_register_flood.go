@@ -24,7 +24,8 @@ func registerFlood() Attack {
 				Ours:     "what tells that the HSS was not asked is imsafe's own answer"},
 			{Name: "spoofed", Position: OffPath, Access: []Access{IPsec}, Run: registerFromEverywhere,
 				Controls: []secure.ControlID{secure.CIAvailabilityPathProof}},
-			{Name: "drain", Position: OffPath, Access: []Access{TLS}, Run: drawVectors, Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector}},
+			{Name: "drain", Position: OffPath, Access: []Access{TLS}, Run: drawVectors,
+				Card: "vectors are those of AKA", Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector}},
 		},
 	}
 }

@@ -14,7 +14,7 @@ func registerWrongRes() Attack {
 		ID: "ci.register.wrong-res", Number: "CI-14", Title: "failed authentications in the victim's name",
 		Text:     "if a failure ended the registration that stands, anybody could take any user off the network",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
-		Source: "TS 33.203 6.1.1", Access: []Access{TLS},
+		Source: "TS 33.203 6.1.1", Access: []Access{TLS}, Carried: []Access{UDP, TCP},
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OffPath, Run: failInHerName, Controls: []secure.ControlID{secure.CIAvailabilityKeepRegistration}}},
 	}
@@ -39,7 +39,7 @@ func failInHerName(ctx context.Context, f *Field, o *Outcome) error {
 
 // answersFalsely asks for a challenge in the name of r and answers it without the card.
 func (h *Hand) answersFalsely(ctx context.Context, r Registering) (status int, err error) {
-	challenge, err := h.Ask(ctx, h.Registers(r, h.NoResponse(r.IMPI)))
+	challenge, err := h.Ask(ctx, h.Registers(r, h.firstAuthorization(r.IMPI)))
 	if err != nil || challenge.Status() != 401 {
 		return statusOf(challenge), err
 	}

@@ -51,7 +51,11 @@ func tryNames(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		private, _, _ := strings.Cut(u.IMPI, "@")
 		name := strings.Repeat("x", max(len(private)-2, 0)) + f.token()[:2] + "@" + f.Domain
-		nobody, err := ask(name, "sip:"+name)
+		private = name // of the same form
+		if !strings.Contains(u.IMPI, "@") {
+			private, _, _ = strings.Cut(name, "@")
+		}
+		nobody, err := ask(private, "sip:"+name)
 		if err != nil {
 			return err
 		}

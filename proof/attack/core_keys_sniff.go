@@ -24,7 +24,7 @@ func keysSniff() Attack {
 		Bounds: Bounds{Packets: 20, Bytes: 20_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "gm", Position: OnPath, Run: sniffKeys, Controls: []secure.ControlID{secure.CIConfidentialityKeyEgress},
-				NoAblation: "nothing in the program writes these keys into a message, so there is nothing to switch on"},
+				Card: "CK and IK are keys of AKA", NoAblation: "nothing in the program writes these keys into a message, so there is nothing to switch on"},
 			{Name: "mw", Position: CoreNode, Access: []Access{Mw}, Run: asksForKeys, Controls: []secure.ControlID{secure.CoreConfidentialityMTLS}},
 		},
 	}

@@ -46,6 +46,8 @@ func (a *Attack) lacks(v *Variant, s *Site) string {
 	over := a.Accesses(v)
 	is := func(access Access) bool { return slices.Equal(over, []Access{access}) }
 	switch {
+	case s.Passwords() && (v.Card != "" || is(IPsec)):
+		return "needs a card: " + cmp.Or(v.Card, "the keys of ipsec-3gpp are those of AKA")
 	case v.Ours != "":
 		return v.Ours
 	case v.Position == LocalAccount:

@@ -38,6 +38,7 @@ type Hand struct {
 	hostile bool
 	bound   []Registering            // what it has registered, and may have to take back
 	routes  atomic.Pointer[[]string] // Service-Route of the last registration, at a foreign target
+	proxy   atomic.Pointer[asks]     // its challenge, at a foreign target with passwords
 	pongs   chan struct{}            // if not nil, told of a pong (RFC 5626 4.4.1)
 
 	lastAuthorization string // that answered a challenge: what a reader of the connection has
@@ -150,6 +151,7 @@ func (h *Hand) learns(m *sip.Message) {
 	if h.hostile {
 		h.f.answers.add(m)
 	}
+	h.asked(m)
 	if h.f.Foreign && m.Status() == 200 && bytes.HasSuffix(m.Get(sip.HdrCSeq), []byte("REGISTER")) {
 		var routes []string
 		for v := range m.Values(sip.HdrServiceRoute) {
@@ -210,8 +212,20 @@ func (h *Hand) Got(ctx context.Context, method sip.Method, body string) (*sip.Me
 	})
 }
 
-// Ask sends a request and returns its final response. It finds Call-ID and CSeq as Text writes them: the rest may be no SIP.
+// Ask sends a request and returns its final response. It finds Call-ID and CSeq as Text writes them: the rest may be no SIP. A user with a password
+// answers a proxy that challenges him, once, as his telephone would.
 func (h *Hand) Ask(ctx context.Context, request string) (*sip.Message, error) {
+	m, err := h.ask(ctx, request)
+	if err != nil || m.Status() != 407 {
+		return m, err
+	}
+	if again, may := h.again(request); may {
+		return h.ask(ctx, again)
+	}
+	return m, nil
+}
+
+func (h *Hand) ask(ctx context.Context, request string) (*sip.Message, error) {
 	if err := h.Write(request); err != nil {
 		return nil, err
 	}
@@ -273,14 +287,20 @@ func (h *Hand) Text(r Request) string {
 		to += ";tag=" + r.ToTag
 	}
 	head := []string{r.Method + " " + r.URI + " SIP/2.0",
-		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, cmp.Or(h.sentBy, h.conn.LocalAddr().String()), h.f.token()), "Max-Forwards: 70",
+		"Via: " + h.via(), "Max-Forwards: 70",
 		from + ";tag=" + r.FromTag, to, "Call-ID: " + r.CallID, fmt.Sprintf("CSeq: %d %s", r.CSeq, r.Method)}
 	if r.Method != "REGISTER" {
 		head = append(head, h.sealedLines()...)
 		head = append(head, h.preloaded(&r)...)
+		head = append(head, h.authorized(r.Method, r.URI)...)
 	}
 	head = append(head, r.Lines...)
 	return strings.Join(head, "\r\n") + fmt.Sprintf("\r\nContent-Length: %d\r\n\r\n%s", len(r.Body), r.Body)
+}
+
+// via is a value of Via with a branch of its own.
+func (h *Hand) via() string {
+	return fmt.Sprintf("SIP/2.0/%s %s;branch=z9hG4bK%s;rport", h.proto, cmp.Or(h.sentBy, h.conn.LocalAddr().String()), h.f.token())
 }
 
 // preloaded are what a telephone writes at a foreign target and a driver does not: Contact, by which some know it, and the Route of an initial request
@@ -340,6 +360,7 @@ func (h *Hand) Register(ctx context.Context) error {
 	if answer.Status() != 200 {
 		return fmt.Errorf("attack: %s is not registered: %d", h.Name, answer.Status())
 	}
+	h.meetsProxy(ctx)
 	return nil
 }
 
@@ -367,7 +388,7 @@ func (h *Hand) RegisterAs(ctx context.Context, r Registering) (*sip.Message, err
 	if s, ok := h.conn.(*sealed); ok {
 		return h.negotiate(ctx, s, r)
 	}
-	answer, err := h.Ask(ctx, h.Registers(r, h.NoResponse(r.IMPI)))
+	answer, err := h.Ask(ctx, h.Registers(r, h.firstAuthorization(r.IMPI)))
 	if err != nil || answer.Status() != 401 || r.User == nil {
 		return answer, err
 	}
@@ -405,8 +426,11 @@ func (h *Hand) Registers(r Registering, authorization string) string {
 	if contact != "*" {
 		contact += fmt.Sprintf(";expires=%d", r.Expires)
 	}
-	lines := append([]string{"Contact: " + contact, "Supported: path", fmt.Sprintf("Expires: %d", r.Expires),
-		"Authorization: " + authorization}, r.Lines...)
+	lines := []string{"Contact: " + contact, "Supported: path", fmt.Sprintf("Expires: %d", r.Expires)}
+	if authorization != "" {
+		lines = append(lines, "Authorization: "+authorization)
+	}
+	lines = append(lines, r.Lines...)
 	if s, ok := h.conn.(*sealed); ok && !r.agreed {
 		lines = append(lines, s.announces()...)
 	}
@@ -443,8 +467,15 @@ func (h *Hand) Respond(u *User, impi string, challenge *sip.Message) (string, er
 
 // credentials is the value of Authorization for a challenge and a password.
 func (h *Hand) credentials(c *sip.Challenge, algorithm aka.DigestAlgorithm, username, method, uri string, password []byte) string {
-	d := aka.Digest{Algorithm: algorithm, Username: []byte(username), Realm: c.Realm, Nonce: c.Nonce, URI: []byte(uri), Method: []byte(method),
-		QOP: []byte("auth"), NC: []byte("00000001"), Cnonce: []byte(h.tag)}
+	return h.credentialsNumbered(c, algorithm, username, method, uri, password, 1)
+}
+
+// credentialsNumbered is credentials for the n-th answer to the same nonce (RFC 7616 3.4.5).
+func (h *Hand) credentialsNumbered(c *sip.Challenge, algorithm aka.DigestAlgorithm, username, method, uri string, password []byte, n int) string {
+	d := aka.Digest{Algorithm: algorithm, Username: []byte(username), Realm: c.Realm, Nonce: c.Nonce, URI: []byte(uri), Method: []byte(method)}
+	if c.HasQOP("auth") || algorithm.AKA() {
+		d.QOP, d.NC, d.Cnonce = []byte("auth"), fmt.Appendf(nil, "%08x", n), []byte(h.tag)
+	}
 	out := sip.Credentials{Username: d.Username, Realm: d.Realm, Nonce: d.Nonce, URI: d.URI, Response: d.AppendResponse(nil, password),
 		Algorithm: []byte(algorithm.String()), QOP: d.QOP, NC: d.NC, Cnonce: d.Cnonce, Opaque: c.Opaque}
 	return string(out.AppendTo(nil))

@@ -196,8 +196,8 @@ func (c *checker) limits() {
 func (c *checker) schemes() {
 	text := cmp.Or(c.file.Scheme, aka.AKAv1MD5.String())
 	var known bool
-	if c.scheme, known = aka.ParseDigestAlgorithm([]byte(text)); !known || !c.scheme.AKA() {
-		c.no("scheme", "%q is none of AKAv1-MD5, AKAv2-MD5, AKAv2-SHA-256", text)
+	if c.scheme, known = aka.ParseDigestAlgorithm([]byte(text)); !known {
+		c.no("scheme", "%q is none of AKAv1-MD5, AKAv2-MD5, AKAv2-SHA-256 for subscribers with cards, and MD5, SHA-256 for such with passwords", text)
 	}
 }
 
@@ -206,7 +206,7 @@ func (c *checker) subscribers() map[string]*attack.User {
 	cast := attack.Telephones()
 	for _, name := range cast {
 		if _, there := c.file.Subscribers[name]; !there {
-			c.no("subscribers."+name, "the cast needs %s, each with a lab subscription and a card: alice the victim, bob who talks with her, carol a witness, mallory the attacker",
+			c.no("subscribers."+name, "the cast needs %s, each with a lab subscription: alice the victim, bob who talks with her, carol a witness, mallory the attacker",
 				strings.Join(cast, ", "))
 		}
 	}
@@ -229,7 +229,7 @@ func (c *checker) subscribers() map[string]*attack.User {
 	return users
 }
 
-// keys reads K and OPc, or a password. What is wrong is said without what was read.
+// keys reads K and OPc, or a password where the scheme is one for passwords. What is wrong is said without what was read.
 func (c *checker) keys(u *attack.User, reference string) error {
 	if !strings.HasPrefix(reference, "file:") && !strings.HasPrefix(reference, "env:") {
 		return errors.New("where they are: file:NAME, for its owner alone, or env:NAME; they never stand in this file")
@@ -239,9 +239,9 @@ func (c *checker) keys(u *attack.User, reference string) error {
 		return err
 	}
 	words := strings.Fields(string(text))
-	if u.Name == attack.Dave {
-		if len(words) != 1 {
-			return errors.New("dave has no card: a password, without blanks, and nothing else")
+	if u.Name == attack.Dave || !c.scheme.AKA() {
+		if len(words) != 1 || strings.ContainsAny(words[0], "\"\\") {
+			return errors.New("who has no card has a password here: one word, and nothing else")
 		}
 		u.Password = words[0]
 		return nil

@@ -97,7 +97,8 @@ func TestRead_refuses(t *testing.T) {
 		{"no attacker", "[subscribers.mallory]", "[subscribers.eve]", "subscribers.mallory: the cast needs"},
 		{"a key in the file", "env:ALICE", goodKeys, "subscribers.alice.keys: where they are"},
 		{"a subscriber with an address that is none", "sip:alice@ims.example.org", "alice", "subscribers.alice: it needs impi"},
-		{"a scheme of the old days", "format = 1", "format = 1\nscheme = \"MD5\"", "scheme: \"MD5\" is none"},
+		{"a scheme of the old days", "format = 1", "format = 1\nscheme = \"MD4\"", "scheme: \"MD4\" is none"},
+		{"a card where passwords are", "format = 1", "format = 1\nscheme = \"MD5\"", "subscribers.alice.keys: who has no card"},
 		{"everything at once", "[owner]", "[limits]\nrate = 1000000\n[owner]", "limits.rate: from 1 to 5000"},
 		{"for ever", "[owner]", "[limits]\ntime = \"24h\"\n[owner]", "limits.time"},
 		{"two targets", "[owner]", "[start]\nprogram = \"imsafe\"\ncontrols = \"on\"\n[owner]", "start: what is started"},
@@ -178,4 +179,23 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("no end: %+v", x)
 		}
 	})
+}
+
+// TestRead_passwords: with a scheme for passwords nobody has a card, and the target is no IMS.
+func TestRead_passwords(t *testing.T) {
+	m := means()
+	m.Keys = func(string) ([]byte, error) { return []byte("secret\n"), nil }
+	for _, scheme := range []string{"MD5", "SHA-256"} {
+		x, err := Read([]byte(strings.Replace(sound, "format = 1", "format = 1\nscheme = \""+scheme+"\"", 1)), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !x.Site.Passwords() || x.Site.Scheme.String() != scheme || x.Site.Users[attack.Alice].Password != "secret" {
+			t.Errorf("%s: %v", scheme, x.Site.Scheme)
+		}
+	}
+	m.Keys = func(string) ([]byte, error) { return []byte(`a"b`), nil }
+	if _, err := Read([]byte(strings.Replace(sound, "format = 1", "format = 1\nscheme = \"MD5\"", 1)), m); err == nil || strings.Contains(err.Error(), `a"b`) {
+		t.Errorf("%v", err)
+	}
 }

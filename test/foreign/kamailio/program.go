@@ -27,7 +27,7 @@ type Setting struct {
 	Domain    string
 	Modules   string   // directory of Kamailio's modules, with its slash
 	Dir       string   // of its configuration and its tables, as it sees it
-	Name      string   // function: pcscf, icscf, scscf, registrar
+	Name      string   // function: pcscf, icscf, scscf, registrar, plain
 	Address   string   // where it listens, without port
 	HSS       string   // address and identity of the HSS
 	HSSName   string   //
@@ -35,6 +35,8 @@ type Setting struct {
 	Workers   int      // processes that receive
 	Debug     int      // how much it says: 2 much, 0 warnings
 	Passwords []Password
+	Algorithm string // of the challenges of a plain SIP server: MD5, SHA-256
+	TCP       bool   // too
 	Proxy     string // of an application server: who speaks to the core for it
 	ISC       string // and where the core's door for service platforms is
 	// Certificate, with its key, is one that nobody vouches for: the TLS of Kamailio does not start without.

@@ -11,7 +11,8 @@ import (
 )
 
 // addresses of the functions; a node of ours that has several functions listens on that of its first.
-var addresses = map[string]string{"pcscf": "127.0.0.3", "icscf": "127.0.0.4", "scscf": "127.0.0.5", "hss": "127.0.0.6", "as": "127.0.0.7"}
+var addresses = map[string]string{"pcscf": "127.0.0.3", "icscf": "127.0.0.4", "scscf": "127.0.0.5", "hss": "127.0.0.6", "as": "127.0.0.7",
+	"plain": "127.0.0.8"}
 
 func named(function string) string { return function + "." + live.Domain }
 

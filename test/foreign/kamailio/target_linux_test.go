@@ -30,8 +30,13 @@ func TestTarget(t *testing.T) {
 	c := capture.New(t, "-d", "udp.port==5060,sip")
 	x := aimed(t)
 	var rows []runner.Foreign
-	c.During(t, func() { rows = aim(t, x) })
-	frames := heard(t, c)
+	c.During(t, func() { rows = aim(t, x, confirmed()) })
+	agree(t, rows, confirmed(), heard(t, c, "pcscf"), 3)
+}
+
+// agree compares each verdict with a capture. At least so many runs come to one.
+func agree(t *testing.T, rows []runner.Foreign, by []confirmation, frames []frame, least int) {
+	t.Helper()
 	judged := 0
 	for _, row := range rows {
 		t.Logf("%s %s: %s", row.Outcome, row.Name(), row.Saw)
@@ -40,51 +45,56 @@ func TestTarget(t *testing.T) {
 			continue
 		}
 		judged++
-		through := shows(t, row, frames)
+		through := shows(t, row, by, frames)
 		if through != (row.Outcome == evidence.Succeeded) {
 			t.Errorf("%s %s, and in the capture what it is about has come through: %v", row.Name(), row.Outcome, through)
 		}
 	}
-	if judged < 3 {
+	if judged < least {
 		t.Errorf("of %d runs %d came to a verdict", len(rows), judged)
 	}
 }
 
-// confirmed are rows with what a capture shows if they get through: a message that the P-CSCF has sent to a client, or a number of them.
-var confirmed = []struct {
+// confirmation is a row with what a capture shows if it gets through: a message that the target has sent to a client, or a number of them.
+type confirmation struct {
 	row   string
 	shown func(f *frame) bool
 	times int // more than that
-}{
-	{"ci.identity.asserted", func(f *frame) bool {
-		return f.carries("MESSAGE ", "asserted ") && strings.Contains(f.header("P-Asserted-Identity"), "sip:alice@")
-	}, 0},
-	{"ci.identity.from", func(f *frame) bool {
-		from := f.header("From")
-		alice, inside := strings.Contains(from, "sip:alice@"), strings.Contains(f.header("To"), ";tag=")
-		return f.carries("MESSAGE ", "forged ") && (alice || strings.Contains(from, "555")) || strings.HasPrefix(f.text, "INVITE ") && inside && alice
-	}, 0},
-	{"ci.user.enumerate", func(f *frame) bool {
-		known := regexp.MustCompile(`sip:(alice|bob|carol|mallory)@`).MatchString(f.header("From"))
-		return !known && strings.Contains(f.header("CSeq"), "REGISTER") && !strings.HasPrefix(f.text, "SIP/2.0 401 ") && !strings.HasPrefix(f.text, "SIP/2.0 1")
-	}, 0},
-	{"ci.dialog.kill", func(f *frame) bool {
-		number, method, _ := strings.Cut(f.header("CSeq"), " ")
-		n, err := strconv.Atoi(number)
-		return strings.HasPrefix(f.text, "BYE ") && method == "BYE" && err == nil && n >= 100
-	}, 0},
-	{"ci.message.spoof", func(f *frame) bool { return f.carries("MESSAGE ", "bulk ") }, 150},
+}
+
+// confirmed are the rows that are compared with a capture at an IMS and at a plain SIP server.
+func confirmed() []confirmation {
+	return []confirmation{
+		{"ci.identity.asserted", func(f *frame) bool {
+			return f.carries("MESSAGE ", "asserted ") && strings.Contains(f.header("P-Asserted-Identity"), "sip:alice@")
+		}, 0},
+		{"ci.identity.from", func(f *frame) bool {
+			from := f.header("From")
+			alice, inside := strings.Contains(from, "sip:alice@"), strings.Contains(f.header("To"), ";tag=")
+			return f.carries("MESSAGE ", "forged ") && (alice || strings.Contains(from, "555")) || strings.HasPrefix(f.text, "INVITE ") && inside && alice
+		}, 0},
+		{"ci.user.enumerate", func(f *frame) bool {
+			known := regexp.MustCompile(`sip:(alice|bob|carol|mallory)@`).MatchString(f.header("From"))
+			return !known && strings.Contains(f.header("CSeq"), "REGISTER") && !strings.HasPrefix(f.text, "SIP/2.0 401 ") && !strings.HasPrefix(f.text, "SIP/2.0 1")
+		}, 0},
+		{"ci.dialog.kill", func(f *frame) bool {
+			number, method, _ := strings.Cut(f.header("CSeq"), " ")
+			n, err := strconv.Atoi(number)
+			return strings.HasPrefix(f.text, "BYE ") && method == "BYE" && err == nil && n >= 100
+		}, 0},
+		{"ci.message.spoof", func(f *frame) bool { return f.carries("MESSAGE ", "bulk ") }, 150},
+	}
 }
 
 // shows reports whether the capture has, while a row ran, what it has if the row got through.
-func shows(t *testing.T, row runner.Foreign, frames []frame) bool {
+func shows(t *testing.T, row runner.Foreign, by []confirmation, frames []frame) bool {
 	t.Helper()
 	from, err1 := time.Parse(time.RFC3339Nano, row.Record.Start)
 	to, err2 := time.Parse(time.RFC3339Nano, row.Record.End)
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
-	for _, x := range confirmed {
+	for _, x := range by {
 		if x.row != row.Attack {
 			continue
 		}
@@ -123,13 +133,13 @@ func claimsNoMore(t *testing.T, r *evidence.Record) {
 }
 
 // aim runs the rows, one after the other.
-func aim(t *testing.T, x *target.Target) (rows []runner.Foreign) {
+func aim(t *testing.T, x *target.Target, by []confirmation) (rows []runner.Foreign) {
 	t.Helper()
 	r := runner.New(runner.Config{Network: sockets{}, Clock: shard.RealClock(), Random: rand.Reader})
-	for i := range confirmed {
-		a, known := attack.Find(confirmed[i].row)
+	for i := range by {
+		a, known := attack.Find(by[i].row)
 		if !known {
-			t.Fatalf("there is no row %s", confirmed[i].row)
+			t.Fatalf("there is no row %s", by[i].row)
 		}
 		found, err := r.Aim(t.Context(), &a, x)
 		if err != nil {
@@ -166,16 +176,20 @@ func aimed(t *testing.T) *target.Target {
 	if _, err := target.Read([]byte(text), means); err == nil || !strings.Contains(err.Error(), "owner.statement") {
 		t.Fatalf("a profile as it ships needs nobody's leave: %v", err)
 	}
-	text = strings.NewReplacer(`name      = ""`, `name = "the test"`, `statement = ""`, `statement = "It runs in a network of the test's own."`,
-		"0001-01-01", today.Format(time.DateOnly)).Replace(text)
-	x, err := target.Read([]byte(text), means)
+	x, err := target.Read([]byte(allowed(text, today)), means)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return x
 }
 
-// frame is a datagram with SIP that the P-CSCF has sent to a client.
+// allowed is the text of a profile with an owner's leave for today.
+func allowed(profile string, today time.Time) string {
+	return strings.NewReplacer(`name      = ""`, `name = "the test"`, `statement = ""`, `statement = "It runs in a network of the test's own."`,
+		"0001-01-01", today.Format(time.DateOnly)).Replace(profile)
+}
+
+// frame is a datagram with SIP that the target has sent to a client.
 type frame struct {
 	at   time.Time
 	text string
@@ -194,9 +208,9 @@ func (f *frame) header(name string) string {
 }
 
 // heard are the frames of a capture, read without the parser that the attacks use.
-func heard(t *testing.T, c capture.Capture) (frames []frame) {
+func heard(t *testing.T, c capture.Capture, from string) (frames []frame) {
 	t.Helper()
-	lines := c.Tshark(t, "-Y", "sip && ip.src == "+addresses["pcscf"]+" && ip.dst == 127.0.0.1", "-T", "fields", "-e", "frame.time_epoch", "-e", "udp.payload")
+	lines := c.Tshark(t, "-Y", "sip && ip.src == "+addresses[from]+" && ip.dst == 127.0.0.1", "-T", "fields", "-e", "frame.time_epoch", "-e", "udp.payload")
 	for line := range strings.Lines(lines) {
 		at, payload, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")
 		seconds, nanoseconds, _ := strings.Cut(at, ".")
