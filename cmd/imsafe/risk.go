@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
@@ -104,7 +105,7 @@ func (v *riskCmd) compute(a *app, dir string) (*proof.Report, error) {
 			return nil, usage{fmt.Errorf("%s: %w", v.Judgement, err)}
 		}
 	}
-	return proof.Make(c, set)
+	return proof.MakeOn(time.Now().UTC().Format(time.DateOnly), c, set)
 }
 
 // compare says what is another than in the bundle before; with a judgement of one's own, than in the bundle itself.
@@ -159,9 +160,9 @@ func (out *riskReport) tell(a *app, r *proof.Report) error {
 			floor += ", at its floor"
 		}
 		if e.Accepted != nil {
-			accepted = e.Accepted.Owner + " until " + e.Accepted.Until
+			accepted = e.Acceptance
 			if e.Expired {
-				accepted = "NO LONGER: " + accepted
+				accepted = "NO: " + accepted
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s %d\t%s %d\t%s\t%s\t%s\n", e.Number, e.Name(), cmp.Or(e.Asset, "not rated"), e.Before.Risk.Band, e.Before.Risk.Value,

@@ -95,21 +95,24 @@ type Report struct {
 }
 
 // Make computes a report.
-func Make(c *evidence.Case, s *tables.Set) (*Report, error) {
+func Make(c *evidence.Case, s *tables.Set) (*Report, error) { return MakeOn(day(c.Subject.End), c, s) }
+
+// MakeOn is Make on another day (RFC 3339 date) than that of the run: an acceptance of a risk may have ended since.
+func MakeOn(today string, c *evidence.Case, s *tables.Set) (*Report, error) {
 	b := evidence.NewBoard(c)
 	r := &Report{Format: "imsafe report 1", Subject: c.Subject, Void: c.Void, Limits: s.Limits.Limits}
 	var err error
 	if r.X805, err = x805.Compute(b, &s.X805); err != nil {
 		return nil, err
 	}
-	if r.Register, err = tvra.Compute(b, s, day(c.Subject.End)); err != nil {
+	if r.Register, err = tvra.Compute(b, s, today); err != nil {
 		return nil, err
 	}
 	r.Cells = cells.Table(b)
 	r.Associations, r.Layers = cells.Associations(b, &s.Associations), cells.Layers(b, &s.Layers)
 	r.Conclusion = cells.Conclude(b, r.Cells)
 	r.Requirements, r.Trials = requirements(b), trials(b)
-	if r.Weaker, err = r.weaker(b, s); err != nil {
+	if r.Weaker, err = r.weaker(b, s, today); err != nil {
 		return nil, err
 	}
 	if r.Evidence, err = evidence.SumOf(map[string]any{"attacks": c.Attacks, "policy": c.Policy, "records": c.Records}); err != nil {
@@ -126,11 +129,11 @@ func Make(c *evidence.Case, s *tables.Set) (*Report, error) {
 }
 
 // weaker computes what each named setting would cost, beside those that are in force already.
-func (r *Report) weaker(b *evidence.Board, s *tables.Set) ([]Weaker, error) {
+func (r *Report) weaker(b *evidence.Board, s *tables.Set, today string) ([]Weaker, error) {
 	all := []Weaker{}
 	for _, setting := range b.Case.Weaker {
 		under := b.Under(append(slices.Clone(b.Case.Subject.Weakenings), setting)...)
-		register, err := tvra.Compute(under, s, day(b.Case.Subject.End))
+		register, err := tvra.Compute(under, s, today)
 		if err != nil {
 			return nil, err
 		}

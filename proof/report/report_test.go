@@ -547,6 +547,34 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestChanges_accepted: who accepts a risk from when until when is said, and when that has ended, on whatever day it is asked.
+func TestChanges_accepted(t *testing.T) {
+	s := load(t)
+	on := func(day string, accepted ...tables.Acceptance) *report.Report {
+		s.Judgement.Accepted = accepted
+		r, err := report.MakeOn(day, ideal(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	mine := tables.Acceptance{Attack: "ci.identity.asserted", Owner: "Ada", From: "2026-11-25", Until: "2026-12-31", Why: "a test"}
+	without, with, after := on("2026-11-26"), on("2026-11-26", mine), on("2027-01-01", mine)
+	for _, c := range []struct {
+		before, now *report.Report
+		says        string
+	}{
+		{without, with, "acceptance of ci.identity.asserted is new: accepted by Ada until 2026-12-31"},
+		{with, after, "acceptance of ci.identity.asserted: open again: the acceptance by Ada ended with 2026-12-31, was accepted by Ada until 2026-12-31"},
+		{with, without, "acceptance of ci.identity.asserted is gone: it was accepted by Ada until 2026-12-31"},
+		{without, on("2026-11-01", mine), "acceptance of ci.identity.asserted is new: open: Ada accepts it from 2026-11-25 on"},
+	} {
+		if said := report.Changes(c.before, c.now); len(said) != 1 || said[0] != c.says {
+			t.Errorf("%q, and not %q", said, c.says)
+		}
+	}
+}
+
 // TestPage: one file that asks nobody for anything, and says each state in words.
 func TestPage(t *testing.T) {
 	page, err := compute(t, ideal()).HTML()

@@ -188,6 +188,7 @@ func Changes(before, now *Report) []string {
 	told("layer", wholeStates(before.Layers), wholeStates(now.Layers))
 	told("control", before.controlStates(), now.controlStates())
 	told("risk", before.riskStates(), now.riskStates())
+	told("acceptance of", before.acceptances(), now.acceptances())
 	told("slot", before.slotStates(), now.slotStates())
 	told("table", before.tableSums(), now.tableSums())
 	if was, is := fmt.Sprint(before.Subject.Modes, " with seeds ", before.Subject.Seeds), fmt.Sprint(now.Subject.Modes, " with seeds ", now.Subject.Seeds); was != is {
@@ -230,6 +231,16 @@ func (r *Report) riskStates() map[string]string {
 	all := map[string]string{}
 	for _, e := range r.Register.Entries {
 		all[e.Name()] = fmt.Sprintf("%s %d", e.After.Risk.Band, e.After.Risk.Value)
+	}
+	return all
+}
+
+func (r *Report) acceptances() map[string]string {
+	all := map[string]string{}
+	for _, e := range r.Register.Entries {
+		if e.Acceptance != "" {
+			all[e.Name()] = e.Acceptance
+		}
 	}
 	return all
 }

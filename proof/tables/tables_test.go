@@ -1,6 +1,7 @@
 package tables_test
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -34,21 +35,30 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// accepts is a risk that somebody accepts from 2026-11-25 on.
+func accepts(attack, owner, until string) string {
+	return fmt.Sprintf("[[accepted]]\nattack = %q\nowner = %q\nfrom = \"2026-11-25\"\nuntil = %q\nwhy = \"a test\"\n", attack, owner, until)
+}
+
 // TestRead_refuses: a table that is not whole is not computed with.
 func TestRead_refuses(t *testing.T) {
 	for name, c := range map[string]struct{ file, old, new, says string }{
-		"verified by nobody":     {tables.ImpactFile, `status = "second-hand"`, `status = "verified"`, "nobody is named"},
-		"no such status":         {tables.ImpactFile, `status = "second-hand"`, `status = "fine"`, "none of verified"},
-		"a field nobody knows":   {tables.ImpactFile, `verified_by`, `verified_bye`, "strict"},
-		"no edition":             {tables.X805File, `edition = "10/2003"`, `edition = ""`, "edition"},
-		"an asset nobody has":    {tables.AttacksFile, `asset = "topology"`, `asset = "crown jewels"`, "crown jewels"},
-		"an effect that is none": {tables.EffectsFile, `value = "none"`, `value = "nine"`, `"nine"`},
-		"an impact of nine":      {tables.JudgementFile, `impact = 1 `, `impact = 9 `, "impact 9"},
-		"a slot judged twice":    {tables.X805File, "threats = [\"destruction\", \"removal\"]\nanswer = \"claimed\"", "threats = [\"destruction\", \"destruction\"]\nanswer = \"claimed\"", "judged twice"},
-		"no slot":                {tables.X805File, `threats = ["removal", "disclosure"]`, `threats = ["interruption", "disclosure"]`, "no slot"},
-		"claimed by nothing":     {tables.X805File, `controls = ["is.integrity.sh-write"]`, `controls = []`, "names its controls"},
-		"green by judgement":     {tables.X805File, `answer = "gap"`, `answer = "proven"`, "none of claimed"},
-		"a position of our own":  {tables.PositionsFile, `opportunity = "difficult"`, `opportunity = "boring"`, "boring"},
+		"verified by nobody":           {tables.ImpactFile, `status = "second-hand"`, `status = "verified"`, "nobody is named"},
+		"no such status":               {tables.ImpactFile, `status = "second-hand"`, `status = "fine"`, "none of verified"},
+		"a field nobody knows":         {tables.ImpactFile, `verified_by`, `verified_bye`, "strict"},
+		"no edition":                   {tables.X805File, `edition = "10/2003"`, `edition = ""`, "edition"},
+		"an asset nobody has":          {tables.AttacksFile, `asset = "topology"`, `asset = "crown jewels"`, "crown jewels"},
+		"an effect that is none":       {tables.EffectsFile, `value = "none"`, `value = "nine"`, `"nine"`},
+		"an impact of nine":            {tables.JudgementFile, `impact = 1 `, `impact = 9 `, "impact 9"},
+		"a slot judged twice":          {tables.X805File, "threats = [\"destruction\", \"removal\"]\nanswer = \"claimed\"", "threats = [\"destruction\", \"destruction\"]\nanswer = \"claimed\"", "judged twice"},
+		"no slot":                      {tables.X805File, `threats = ["removal", "disclosure"]`, `threats = ["interruption", "disclosure"]`, "no slot"},
+		"claimed by nothing":           {tables.X805File, `controls = ["is.integrity.sh-write"]`, `controls = []`, "names its controls"},
+		"green by judgement":           {tables.X805File, `answer = "gap"`, `answer = "proven"`, "none of claimed"},
+		"accepted, and no such attack": {tables.JudgementFile, `accepted = []`, accepts("ci.identity.assorted", "Ada", "2026-12-31"), "there is no such attack"},
+		"accepted by nobody":           {tables.JudgementFile, `accepted = []`, accepts("ci.identity.asserted", " ", "2026-12-31"), "it needs an owner"},
+		"accepted until some day":      {tables.JudgementFile, `accepted = []`, accepts("ci.identity.asserted/udp", "Ada", "soon"), `until "soon"`},
+		"accepted until before":        {tables.JudgementFile, `accepted = []`, accepts("ci.identity.asserted", "Ada", "2026-01-31"), `until "2026-01-31"`},
+		"a position of our own":        {tables.PositionsFile, `opportunity = "difficult"`, `opportunity = "boring"`, "boring"},
 	} {
 		files, err := tables.Default()
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 )
 
 // The five factors of attack potential.
@@ -372,7 +374,7 @@ func (s *Set) fit() error {
 			miss(JudgementFile, "%s has the impact %d", a.ID, a.Impact)
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.accepted()...)...)
 }
 
 // first returns the first of a list that is meant.
@@ -382,4 +384,26 @@ func first[T any](list []T, is func(T) bool) (found T, there bool) {
 		return found, false
 	}
 	return list[i], true
+}
+
+// accepted wants each acceptance to be of a risk that there is, by somebody, for a time and a reason: one with a slip in it would accept nothing, and say nothing.
+func (s *Set) accepted() (errs []error) {
+	for i, x := range s.Judgement.Accepted {
+		no := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("tables: %s: accepted risk %d, of %q: %s", JudgementFile, i+1, x.Attack, fmt.Sprintf(format, args...)))
+		}
+		id, _, _ := strings.Cut(x.Attack, "/")
+		if !slices.ContainsFunc(s.Attacks.Attacks, func(a AttackFactors) bool { return a.ID == id }) {
+			no("there is no such attack: `imsafe attack list` shows them")
+		}
+		if strings.TrimSpace(x.Owner) == "" || strings.TrimSpace(x.Why) == "" {
+			no("it needs an owner, who answers for it, and why")
+		}
+		from, err1 := time.Parse(time.DateOnly, x.From)
+		until, err2 := time.Parse(time.DateOnly, x.Until)
+		if err1 != nil || err2 != nil || until.Before(from) {
+			no("from %q until %q: it needs the first and the last day, 2026-11-25 for example", x.From, x.Until)
+		}
+	}
+	return errs
 }

@@ -61,6 +61,8 @@ type Entry struct {
 	Confirm   bool               `json:"confirm"`      // what remains would be another band if enhanced-basic were likely
 	Accepted  *tables.Acceptance `json:"accepted"`
 	Expired   bool               `json:"acceptance_expired"`
+	// Acceptance is that in words, "" without one.
+	Acceptance string `json:"acceptance"`
 }
 
 // Name is attack and variant.
@@ -358,9 +360,17 @@ func (d *Side) sum(s *tables.Set) {
 func (e *Entry) accept(s *tables.Set, day string) {
 	for i := range s.Judgement.Accepted {
 		x := &s.Judgement.Accepted[i]
-		if x.Attack == e.Attack || x.Attack == e.Name() {
-			e.Accepted = x
-			e.Expired = x.Owner == "" || strings.Compare(day, x.Until) > 0 || strings.Compare(day, x.From) < 0
+		if x.Attack != e.Attack && x.Attack != e.Name() || e.Accepted != nil && !e.Expired {
+			continue // of several the one in force counts
+		}
+		e.Accepted = x
+		e.Expired = x.Owner == "" || strings.Compare(day, x.Until) > 0 || strings.Compare(day, x.From) < 0
+		e.Acceptance = fmt.Sprintf("accepted by %s until %s", x.Owner, x.Until)
+		switch {
+		case strings.Compare(day, x.From) < 0:
+			e.Acceptance = fmt.Sprintf("open: %s accepts it from %s on", x.Owner, x.From)
+		case e.Expired:
+			e.Acceptance = fmt.Sprintf("open again: the acceptance by %s ended with %s", x.Owner, x.Until)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package tvra_test
 
 import (
+	"strings"
 	"testing"
 
 	"imsafe/proof/evidence"
@@ -164,8 +165,14 @@ func TestAccepted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e := r.Entries[0]; e.Accepted == nil || e.Expired != open || (len(r.Undecid) == 1) != open {
-			t.Errorf("%s: %+v, undecided %v", day, e.Accepted, r.Undecid)
+		if e := r.Entries[0]; e.Accepted == nil || e.Expired != open || (len(r.Undecid) == 1) != open || strings.HasPrefix(e.Acceptance, "open") != open {
+			t.Errorf("%s: %+v, %s, undecided %v", day, e.Accepted, e.Acceptance, r.Undecid)
 		}
+	}
+	// Of several the one in force counts, wherever it stands.
+	s.Judgement.Accepted = append(s.Judgement.Accepted, tables.Acceptance{Attack: a, Owner: "another", From: "2025-01-01", Until: "2025-12-31"})
+	r, err := tvra.Compute(evidence.NewBoard(c), s, "2026-11-25")
+	if err != nil || r.Entries[0].Expired || r.Entries[0].Accepted.Owner != "somebody" {
+		t.Errorf("%v: %+v", err, r.Entries[0].Accepted)
 	}
 }
