@@ -143,8 +143,8 @@ func (s *SCSCF) protectedRefresh(x *hop.Exchange, in hop.Inbound, r *register) b
 	if len(r.credentials.Username) == 0 || s.digests.knows(r.impi) {
 		return false // a derived name proves nothing; without keys from AKA every REGISTER is proven (TS 33.203 N.2.2)
 	}
-	reg, found := s.find(x.Task(), r.impi)
-	return found && reg.registers(string(r.impu)) && x.Task().Now() < reg.reauthAt
+	have := s.standing(x.Task(), r)
+	return have.alive && have.registers(string(r.impu)) && x.Task().Now() < have.reauthAt
 }
 
 // authRefusal maps a failed MAR (TS 24.229 5.4.1.2.1).

@@ -113,11 +113,7 @@ func (d *decoys) take(name string, nonce []byte, now time.Duration) bool {
 // leavesNothing reports whether a REGISTER asks to end a registration that is not there. The I-CSCF would say so at once (403, TS 24.229 5.3.1.2), and
 // a stranger would learn who is registered: so it is said to who has proven himself.
 func (s *SCSCF) leavesNothing(t *shard.Task, r *register) bool {
-	if !leaves(r) {
-		return false
-	}
-	_, exists := s.lookup(t, r.impi)
-	return !exists
+	return leaves(r) && !s.standing(t, r).exists
 }
 
 func leaves(r *register) bool {

@@ -54,7 +54,7 @@ func (s *SCSCF) registerByDigest(x *hop.Exchange, in hop.Inbound, r *register) (
 	if !r.answers() || !s.digests.known(r.impi, f) {
 		return hop.Reply{}, false
 	}
-	_, registered := s.find(x.Task(), r.impi)
+	registered := s.standing(x.Task(), r).alive
 	answer := s.digestAnswer(in, &r.credentials)
 	switch s.judge(in, r.impi, f, forRegister, &answer, now, registered) {
 	case digestStale:

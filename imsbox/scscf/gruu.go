@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -21,17 +22,40 @@ const (
 	temporaryUser = "tgruu." // what the user part of a temporary GRUU begins with
 )
 
-// grValue is the value of gr in the public GRUUs of a device. A device that is named by its IMEI is not betrayed by it
-// (TS 24.229 5.4.7A.2): it gets a name made from it (RFC 9562 5.8).
+// grValue is the value of gr in the public GRUUs of a device.
 func grValue(impi, instance string) string {
+	var b [128]byte
+	return string(appendGR(b[:0], impi, instance))
+}
+
+// appendGR appends grValue. A device that is named by its IMEI is not betrayed by it (TS 24.229 5.4.7A.2): it gets a name made from it
+// (RFC 9562 5.8).
+func appendGR(b []byte, impi, instance string) []byte {
 	if strings.HasPrefix(instance, "urn:uuid:") && !strings.ContainsAny(instance, ";?&<>\"% ") {
-		return instance
+		return append(b, instance...)
 	}
-	sum := sha256.Sum256([]byte(impi + "\x00" + instance))
-	b := sum[:16]
-	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80
-	return "urn:uuid:" + hex.EncodeToString(b[:4]) + "-" + hex.EncodeToString(b[4:6]) + "-" + hex.EncodeToString(b[6:8]) + "-" +
-		hex.EncodeToString(b[8:10]) + "-" + hex.EncodeToString(b[10:])
+	sum := digestOf(impi, instance)
+	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
+	b = append(b, "urn:uuid:"...)
+	from := 0
+	for _, to := range [...]int{4, 6, 8, 10} {
+		b = append(hex.AppendEncode(b, sum[from:to]), '-')
+		from = to
+	}
+	return hex.AppendEncode(b, sum[from:16])
+}
+
+// digestOf is SHA-256 of texts with a NUL between, which none of them holds.
+func digestOf(texts ...string) [sha256.Size]byte {
+	var room [512]byte
+	b := room[:0]
+	for i, text := range texts {
+		if i > 0 {
+			b = append(b, 0)
+		}
+		b = append(b, text...)
+	}
+	return sha256.Sum256(b)
 }
 
 // appendGRUUs appends the GRUU parameters of a Contact in a 200 to REGISTER (RFC 5627 5.3).
@@ -40,15 +64,23 @@ func (s *SCSCF) appendGRUUs(b []byte, a *assignment, c *contact, impu string) []
 		return b
 	}
 	b = append(append(b, `;pub-gruu="`...), impu...)
-	b = append(append(append(b, ";gr="...), grValue(a.impi, c.instance)...), `";temp-gruu="sip:`...)
-	b = append(b, temporaryUser...)
+	b = appendGR(append(b, ";gr="...), a.impi, c.instance)
+	b = append(append(b, `";temp-gruu="sip:`...), temporaryUser...)
 	handle := deviceHandle(a.impi, c)
-	// No limit is set for the table: Put does not fail.
-	_ = s.owners.Put(handle[:], []byte(impu+"\n"+a.impi+"\n"+c.instance))
+	s.handle(handle[:], impu, a.impi, c.instance)
 	n := s.gruus.Add(1)
 	b = s.ports.Sealer.Seal(b, tokenGRUU, shard.Place{Node: binary.BigEndian.Uint16(handle[1:]), Slot: binary.BigEndian.Uint32(handle[3:]),
 		Shard: uint8(n >> 16), Gen: uint16(n)})
 	return append(append(append(b, '@'), s.cfg.Name...), `;gr"`...)
+}
+
+// handle keeps whose device a handle stands for. A refresh finds it kept.
+func (s *SCSCF) handle(handle []byte, impu, impi, instance string) {
+	var is, be [512]byte
+	value := append(append(append(append(append(be[:0], impu...), '\n'), impi...), '\n'), instance...)
+	if kept, found := s.owners.Get(handle, is[:0]); !found || !bytes.Equal(kept, value) {
+		_ = s.owners.Put(handle, value) // no limit is set for the table: it does not fail
+	}
 }
 
 // publicGRUU returns the public GRUU of a device that asked for GRUUs, under the identity impu; "" if it did not, or impu is a number.
@@ -62,7 +94,7 @@ func (r *registration) publicGRUU(c *contact, impu string) string {
 // deviceHandle is the key under which the device of c stands while it is registered: a NUL, which no identity begins with, and 48
 // bits. A device that registers with another Call-ID is another one: its temporary GRUUs end (RFC 5627 3.1).
 func deviceHandle(impi string, c *contact) (key [7]byte) {
-	sum := sha256.Sum256([]byte(impi + "\x00" + c.instance + "\x00" + c.callID + "\x00" + string(rune('0'+c.set))))
+	sum := digestOf(impi, c.instance, c.callID, string(rune('0'+c.set)))
 	copy(key[1:], sum[:])
 	return key
 }

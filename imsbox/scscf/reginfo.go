@@ -124,13 +124,13 @@ func appendContact(b []byte, registration int, c contact, state string, event co
 	b = append(b, `><uri>`...)
 	b = appendEscaped(b, c.uri)
 	b = append(b, `</uri>`...)
-	for name, p := range eachParam(c.params) {
-		if name == "q" {
+	for name, p := range eachParam([]byte(c.params)) {
+		if string(name) == "q" {
 			continue
 		}
-		_, value, _ := strings.Cut(p, "=")
+		_, value, _ := strings.Cut(string(p), "=")
 		b = append(b, `<unknown-param name="`...)
-		b = appendEscaped(b, name)
+		b = appendEscaped(b, string(name))
 		b = append(b, `">`...)
 		b = appendEscaped(b, value)
 		b = append(b, `</unknown-param>`...)

@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
@@ -34,8 +35,29 @@ type register struct {
 	path          []string
 	set           uint8 // number of the implicit registration set that impu belongs to
 
+	have *standing // what is registered, once somebody has asked
+
 	one     [1]wish // room for contacts and path, of which nearly every REGISTER has one each
 	onePath [1]string
+}
+
+// standing is what is registered for a private identity when its REGISTER comes.
+type standing struct {
+	registration
+	exists bool      // there is a record, were all its bindings over
+	alive  bool      // one of its bindings lives
+	lapsed []contact // those whose time is over; they are not in the registration
+}
+
+// standing looks up what is registered for the private identity of r, once for all that ask.
+func (s *SCSCF) standing(t *shard.Task, r *register) *standing {
+	if r.have == nil {
+		reg, exists := s.lookup(t, r.impi)
+		lapsed := reg.lapsed(t.Now())
+		r.have = &standing{exists: exists, lapsed: lapsed, alive: reg.alive(t.Now())}
+		r.have.registration = reg
+	}
+	return r.have
 }
 
 // wish is one Contact of a REGISTER: the binding it asks for.
@@ -69,26 +91,22 @@ func (s *SCSCF) refuse(x *hop.Exchange, in hop.Inbound, f *refusal) hop.Reply {
 
 // readRegister reads the request (TS 24.229 5.4.1.1, RFC 3261 10.3).
 func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
-	bad := &refusal{status: 400}
 	m := in.Msg
 	impu, ok := m.ToIdentity()
 	if !ok {
-		return nil, bad
+		return nil, &refusal{status: 400}
 	}
 	if refused := judgeRequire(m, "path", "outbound", "gruu", "sec-agree"); refused != nil {
 		return nil, refused
 	}
 	r := &register{impu: cx.IMPU(impu), callID: m.Get(sip.HdrCallID)}
 	var err error
-	if r.cseq, _, err = m.CSeq(); err != nil {
-		return nil, bad
-	}
-	if !s.identify(m, r) {
-		return nil, bad
+	if r.cseq, _, err = m.CSeq(); err != nil || !s.identify(m, r) {
+		return nil, &refusal{status: 400}
 	}
 	r.contacts, r.path = r.one[:0], r.onePath[:0]
-	for v := range m.Values(sip.HdrPath) {
-		r.path = append(r.path, string(v))
+	for i := range m.Count(sip.HdrPath) {
+		r.path = append(r.path, string(m.Nth(sip.HdrPath, i)))
 	}
 	r.outbound, r.gruu = m.HasToken(sip.HdrSupported, "outbound"), m.HasToken(sip.HdrSupported, "gruu")
 	if refused := s.readContacts(m, r); refused != nil {
@@ -119,16 +137,17 @@ func (r *register) judgeFlows(m *sip.Message) *refusal {
 
 // judgeRequire refuses a request that requires an extension other than the known ones (RFC 3261 8.2.2.3).
 func judgeRequire(m *sip.Message, known ...string) *refusal {
-	refused := refusal{status: 420}
-	for v := range m.Values(sip.HdrRequire) {
+	var unsupported []string
+	for i := range m.Count(sip.HdrRequire) {
+		v := m.Nth(sip.HdrRequire, i)
 		if !slices.ContainsFunc(known, func(tag string) bool { return strings.EqualFold(tag, string(v)) }) {
-			refused.unsupported = append(refused.unsupported, strings.ToLower(string(v)))
+			unsupported = append(unsupported, strings.ToLower(string(v)))
 		}
 	}
-	if refused.unsupported == nil {
+	if unsupported == nil {
 		return nil
 	}
-	return &refused
+	return &refusal{status: 420, unsupported: unsupported}
 }
 
 func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
@@ -168,10 +187,13 @@ func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
 func (r *register) contact(addr *sip.NameAddr) contact {
 	c := contact{uri: string(addr.URI), params: echoed(addr.Params), callID: string(r.callID), cseq: r.cseq, path: r.path}
 	if instance, named := addr.Param("+sip.instance"); named {
-		c.instance = strings.Trim(string(instance), `"<>`)
+		c.instance = string(bytes.Trim(instance, `"<>`))
 		c.gruu = r.gruu && c.instance != ""
 	}
-	if id, given := addr.Param("reg-id"); given && r.outbound && c.instance != "" {
+	if !r.outbound || c.instance == "" {
+		return c
+	}
+	if id, given := addr.Param("reg-id"); given {
 		n, err := strconv.ParseUint(string(id), 10, 31)
 		if err == nil {
 			c.regID = uint32(n)
@@ -214,6 +236,13 @@ type assignment struct {
 	change   change               // what watchers are told
 	kind     cx.RegistrationTypes // what a REGISTER is to service platforms
 	dropped  []contact            // bindings that ended, or that their device made anew
+	indexed  []identity           // whose index is written with it
+
+	request cx.ServerAssignmentRequest // of a REGISTER
+	asks    [1]cx.IMPU                 // and whom it is about
+	key     []byte                     // of the record
+	failed  error                      // of the commit
+	room    [2]store.Op                // for what is committed, of which there is mostly no more
 }
 
 // renewed is the assignment that changes what is registered.
@@ -223,17 +252,15 @@ func renewed(reg registration) *assignment {
 
 // assign tells the HSS (TS 24.229 5.4.1.2.2, TS 29.228 6.1.2) and starts the new registration from its answer.
 func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
-	current, exists := s.lookup(t, r.impi)
-	dropped := current.lapsed(t.Now())
-	alive := exists && current.alive(t.Now())
-	a := renewed(current)
-	if !exists {
+	have := s.standing(t, r)
+	a := renewed(have.registration)
+	if !have.exists {
 		a = &assignment{}
 	}
-	if a.dropped = dropped; !alive {
+	if a.dropped = have.lapsed; !have.alive {
 		a.identities = nil
 	}
-	registered := alive && current.registers(string(r.impu))
+	registered := have.alive && have.registers(string(r.impu))
 	known := false
 	if r.set, known = a.setOf(string(r.impu)); !known {
 		r.set = a.freeSet()
@@ -241,10 +268,11 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	for i := range r.contacts {
 		r.contacts[i].set = r.set
 	}
-	request := &cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: []cx.IMPU{r.impu},
-		ServerName: s.ServerName(), Type: assignmentType(registered, a.remaining(r)), Batch: &a.batch}
-	a.kind = kinds[request.Type]
-	answer, err := s.ports.Cx.ServerAssignment(t, request)
+	a.asks[0] = r.impu
+	a.request = cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: a.asks[:],
+		ServerName: s.ServerName(), Type: assignmentType(registered, a.leavesSome(r)), Batch: &a.batch}
+	a.kind = kinds[a.request.Type]
+	answer, err := s.ports.Cx.ServerAssignment(t, &a.request)
 	if err != nil {
 		a.batch.Settle(err)
 		switch cx.ResultOf(err) {
@@ -266,7 +294,7 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 			return nil, &refusal{status: 503, retryAfter: 1}
 		}
 		a.replaceSet(r.set, identities)
-	case !known && request.Type == cx.AssignRegistration: // who may be called by it, and by what names, the HSS has not said
+	case !known && a.request.Type == cx.AssignRegistration: // who may be called by it, and by what names, the HSS has not said
 		a.batch.Settle(cx.ErrUnableToComply)
 		return nil, &refusal{status: 504}
 	}
@@ -277,9 +305,9 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 var kinds = map[cx.ServerAssignmentType]cx.RegistrationTypes{cx.AssignRegistration: cx.InitialRegistration, cx.AssignReRegistration: cx.ReRegistration,
 	cx.UserDeregistration: cx.Deregistration}
 
-func assignmentType(registered bool, remaining int) cx.ServerAssignmentType {
+func assignmentType(registered, remains bool) cx.ServerAssignmentType {
 	switch {
-	case remaining == 0:
+	case !remains:
 		return cx.UserDeregistration
 	case registered:
 		return cx.AssignReRegistration
@@ -367,23 +395,20 @@ func (a *assignment) put(w *wish, at int, now time.Duration) {
 // commit makes the registration durable together with the change of the HSS, in one batch of the user's
 // partition, and then lets others see it: readers see committed state only.
 func (s *SCSCF) commit(t *shard.Task, a *assignment) *refusal {
-	for _, op := range s.recordOps(t, a) {
-		a.batch.Add(op)
+	s.addRecords(t, a)
+	ops := a.room[:0]
+	for _, c := range a.batch.Changes {
+		ops = append(ops, store.Op{Table: store.Table(c.Table), Key: c.Key, Value: c.Value, Expires: c.Expires,
+			Cond: store.Cond(c.Cond), Version: c.Version})
 	}
-	ops := make([]store.Op, len(a.batch.Changes))
-	for i, c := range a.batch.Changes {
-		ops[i] = store.Op{Table: store.Table(c.Table), Key: c.Key, Value: c.Value, Expires: c.Expires,
-			Cond: store.Cond(c.Cond), Version: c.Version}
-	}
-	var err error
 	t.Await(func(w shard.Waker) {
-		s.ports.Store.ApplyAsync(cmp.Or(a.batch.Partition, a.partition, a.impi), ops, func(e error) {
-			err = e
+		s.ports.Store.ApplyAsync(cmp.Or(a.batch.Partition, a.partition, a.impi), ops, func(err error) {
+			a.failed = err
 			w.Wake()
 		})
 	})
-	a.batch.Settle(err)
-	if err != nil {
+	a.batch.Settle(a.failed)
+	if a.failed != nil {
 		return &refusal{status: 503, retryAfter: 1}
 	}
 	a.version = ops[len(ops)-1].Version
@@ -397,9 +422,13 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assi
 	m := reply.Msg
 	var b [512]byte
 	now := x.Task().Now()
-	bound := a.bound(r.set)
-	for i := range bound {
-		c := &bound[i]
+	some := false
+	for i := range a.contacts {
+		c := &a.contacts[i]
+		if c.set != r.set {
+			continue
+		}
+		some = true
 		v := append(append(append(b[:0], '<'), c.uri...), '>')
 		v = append(v, c.params...)
 		if r.gruu {
@@ -411,11 +440,11 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assi
 	if slices.ContainsFunc(r.contacts, func(w wish) bool { return w.regID != 0 }) {
 		m.AppendString(sip.HdrRequire, "outbound") // RFC 5626 6
 	}
-	for v := range in.Msg.Values(sip.HdrPath) {
-		m.Append(sip.HdrPath, v) // RFC 3327 5.3
+	for i := range in.Msg.Count(sip.HdrPath) {
+		m.Append(sip.HdrPath, in.Msg.Nth(sip.HdrPath, i)) // RFC 3327 5.3
 	}
 	in.Msg.Release()
-	if len(bound) == 0 {
+	if !some {
 		return reply
 	}
 	if !r.emergency { // emergency calls do not come here, and no others by this registration

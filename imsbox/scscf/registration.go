@@ -127,14 +127,16 @@ func (r *registration) serves(impu string) bool {
 	return known && slices.ContainsFunc(r.contacts, func(c contact) bool { return c.set == set && !c.emergency() })
 }
 
-// replaceSet puts identities in the place of those of a set.
+// replaceSet puts identities, which it takes over, in the place of those of a set.
 func (r *registration) replaceSet(set uint8, identities []identity) {
-	kept := slices.DeleteFunc(slices.Clone(r.identities), func(id identity) bool { return id.set == set })
-	for _, id := range identities {
-		id.set = set
-		kept = append(kept, id)
+	for i := range identities {
+		identities[i].set = set
 	}
-	r.identities = kept
+	if slices.Equal(r.identities, identities) {
+		return // as mostly
+	}
+	kept := slices.DeleteFunc(slices.Clone(r.identities), func(id identity) bool { return id.set == set })
+	r.identities = append(kept, identities...)
 }
 
 // freeSet returns a number that no set has.
@@ -145,8 +147,12 @@ func (r *registration) freeSet() (set uint8) {
 	return set
 }
 
-// remaining counts the bindings of its set that will be there after the REGISTER asked.
-func (r *registration) remaining(asked *register) int {
+// leavesSome reports whether bindings of its set will be there after the REGISTER asked.
+func (r *registration) leavesSome(asked *register) bool {
+	removes := func(w wish) bool { return w.expires == 0 }
+	if len(asked.contacts) > 0 && !slices.ContainsFunc(asked.contacts, removes) {
+		return true // nothing goes, and something comes or stays
+	}
 	left := registration{contacts: r.bound(asked.set)}
 	if asked.leaveAll {
 		left.contacts = slices.DeleteFunc(left.contacts, func(c contact) bool { return !c.emergency() })
@@ -161,7 +167,7 @@ func (r *registration) remaining(asked *register) int {
 			left.contacts = slices.Delete(left.contacts, at, at+1)
 		}
 	}
-	return len(left.contacts)
+	return len(left.contacts) > 0
 }
 
 // current drops the watchers whose time is over, after the NOTIFY that says so.
@@ -193,22 +199,29 @@ func (r *registration) alive(now time.Duration) bool {
 
 // echoed returns the Contact parameters that are echoed: all but those that are the registrar's to write.
 func echoed(params []byte) string {
-	var kept strings.Builder
-	kept.Grow(len(params) + 1)
-	for name, p := range eachParam(string(params)) {
-		switch strings.ToLower(name) {
-		case "expires", "pub-gruu", "temp-gruu", "temp-gruu-cookie":
-		default:
-			kept.WriteByte(';')
-			kept.WriteString(p)
+	var room [512]byte
+	kept := room[:0]
+	for name, p := range eachParam(params) {
+		if !isRegistrars(string(name)) {
+			kept = append(append(kept, ';'), p...)
 		}
 	}
-	return kept.String()
+	return string(kept)
+}
+
+// isRegistrars reports whether a Contact parameter is for the registrar to write.
+func isRegistrars(name string) bool {
+	for _, own := range [...]string{"expires", "pub-gruu", "temp-gruu", "temp-gruu-cookie"} {
+		if strings.EqualFold(name, own) {
+			return true
+		}
+	}
+	return false
 }
 
 // eachParam yields the parameters of a list, each with its name. A semicolon inside quotes separates nothing.
-func eachParam(params string) iter.Seq2[string, string] {
-	return func(yield func(name, param string) bool) {
+func eachParam(params []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, param []byte) bool) {
 		for start, i, quoted := 0, 0, false; i <= len(params); i++ {
 			switch {
 			case i < len(params) && quoted && params[i] == '\\':
@@ -216,10 +229,10 @@ func eachParam(params string) iter.Seq2[string, string] {
 			case i < len(params) && params[i] == '"':
 				quoted = !quoted
 			case !quoted && (i == len(params) || params[i] == ';'):
-				p := strings.TrimSpace(params[start:i])
+				p := bytes.TrimSpace(params[start:i])
 				start = i + 1
-				name, _, _ := strings.Cut(p, "=")
-				if name = strings.TrimSpace(name); name != "" && !yield(name, p) {
+				name, _, _ := bytes.Cut(p, []byte{'='})
+				if name = bytes.TrimSpace(name); len(name) > 0 && !yield(name, p) {
 					return
 				}
 			}
@@ -258,7 +271,7 @@ func (s *SCSCF) lookup(t *shard.Task, impi string) (registration, bool) {
 		reg.watchers[i].version += reloadJump
 		reg.watchers[i].cseq += reloadJump
 	}
-	s.remember(&reg)
+	s.remember(&reg, reg.identities, record.Key)
 	return reg, true
 }
 
@@ -312,12 +325,18 @@ func (s *SCSCF) hasOwner(t *shard.Task, impu string) bool {
 	return false
 }
 
-// owners is the value of an identity's index: who may have registered it.
-func (r *registration) owners() []byte {
-	if len(r.siblings) > 1 {
-		return []byte(strings.Join(r.siblings, "\n"))
+// appendOwners appends the value of an identity's index: who may have registered it.
+func (r *registration) appendOwners(b []byte) []byte {
+	if len(r.siblings) < 2 {
+		return append(b, r.impi...)
 	}
-	return []byte(r.impi)
+	for i, impi := range r.siblings {
+		if i > 0 {
+			b = append(b, '\n')
+		}
+		b = append(b, impi...)
+	}
+	return b
 }
 
 // read waits for a record of the store.
@@ -331,8 +350,8 @@ func (s *SCSCF) read(t *shard.Task, table store.Table, key []byte) (record store
 	return record, found
 }
 
-// recordOps returns the changes of the S-CSCF's own records. The registration comes last.
-func (s *SCSCF) recordOps(t *shard.Task, a *assignment) []cx.Change {
+// addRecords adds the changes of the S-CSCF's own records to the batch. The registration comes last.
+func (s *SCSCF) addRecords(t *shard.Task, a *assignment) {
 	cond, version := cx.IfAbsent, uint64(0)
 	if a.previous != 0 {
 		cond, version = cx.IfVersion, a.previous
@@ -340,25 +359,26 @@ func (s *SCSCF) recordOps(t *shard.Task, a *assignment) []cx.Change {
 	var value []byte
 	var expires int64
 	if len(a.contacts) > 0 {
-		value = a.encode(make([]byte, 0, encodedRoom), monotonic(t))
+		var room [encodedRoom]byte
+		value = bytes.Clone(a.encode(room[:0], monotonic(t)))
 		expires = a.lastExpiry(t).UnixMilli()
 	}
-	var ops []cx.Change
 	for _, id := range a.identities {
 		switch {
 		case value != nil && !s.indexed(t, a, id.impu):
-			ops = append(ops, cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu), Value: a.owners()})
+			a.indexed = append(a.indexed, id)
+			a.batch.Add(cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu), Value: a.appendOwners(nil)})
 		case value == nil && s.leads(t, a, id.impu):
-			ops = append(ops, cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)})
+			a.batch.Add(cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)})
 		}
 	}
 	for _, id := range a.former {
 		if !a.has(cx.IMPU(id.impu)) && s.leads(t, a, id.impu) {
-			ops = append(ops, cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)})
+			a.batch.Add(cx.Change{Table: uint8(TableIdentity), Key: []byte(id.impu)})
 		}
 	}
-	return append(ops, cx.Change{Table: uint8(TableRegistration), Key: []byte(a.impi), Value: value,
-		Expires: expires, Cond: cond, Version: version})
+	a.key = []byte(a.impi)
+	a.batch.Add(cx.Change{Table: uint8(TableRegistration), Key: a.key, Value: value, Expires: expires, Cond: cond, Version: version})
 }
 
 // indexed reports whether the index of impu stands already as it is to be: it is written and taken away together with the registration, and
@@ -375,8 +395,8 @@ func (s *SCSCF) leads(t *shard.Task, a *assignment, impu string) bool {
 
 // owned reports whether the index of impu says what a would say.
 func (s *SCSCF) owned(t *shard.Task, a *assignment, impu string) bool {
-	var buf [256]byte
-	return bytes.Equal(s.ownersOf(t, buf[:0], impu), a.owners())
+	var is, be [256]byte
+	return bytes.Equal(s.ownersOf(t, is[:0], impu), a.appendOwners(be[:0]))
 }
 
 func (r *registration) lastExpiry(t *shard.Task) time.Time {
@@ -393,17 +413,17 @@ func (s *SCSCF) publish(a *assignment) {
 	if len(a.contacts) == 0 {
 		s.users.Delete([]byte(a.impi))
 		if !a.shared() {
-			s.disown(a.former, a.owners())
-			s.disown(a.identities, a.owners())
+			s.disown(a.former, a.appendOwners(nil))
+			s.disown(a.identities, a.appendOwners(nil))
 		}
 		return
 	}
 	for _, id := range a.former {
 		if !a.has(cx.IMPU(id.impu)) && !a.shared() {
-			s.disown([]identity{id}, a.owners())
+			s.disown([]identity{id}, a.appendOwners(nil))
 		}
 	}
-	s.remember(&a.registration)
+	s.remember(&a.registration, a.indexed, a.key)
 }
 
 // disown takes identities off the index, unless somebody else has them meanwhile.
@@ -418,16 +438,16 @@ func (s *SCSCF) disown(identities []identity, owners []byte) {
 // it names who may have registered, and who has not is found out by looking.
 func (r *registration) shared() bool { return len(r.siblings) > 1 }
 
-func (s *SCSCF) remember(r *registration) {
+// remember lets readers see r, and the index of those of its identities whose index may not stand as it is to be. key is that of its record.
+func (s *SCSCF) remember(r *registration, indexed []identity, key []byte) {
 	var room [encodedRoom]byte
-	var key keyRoom
 	// The tables have no limit; ErrTooLarge cannot come, since a REGISTER is smaller than a record may be.
-	_ = s.users.Put(key.of(r.impi), r.encode(room[:0], 0))
-	owners := r.owners()
-	for _, id := range r.identities {
-		_ = s.owners.Put(key.of(id.impu), owners)
+	_ = s.users.Put(key, r.encode(room[:0], 0))
+	for _, id := range indexed {
+		var impu keyRoom
+		_ = s.owners.Put(impu.of(id.impu), r.appendOwners(room[:0]))
 	}
-	s.verify(r.impi, r.version)
+	s.verify(key, r.version)
 }
 
 // keyRoom is where the key of a table in memory stands while it is looked for.
@@ -439,10 +459,10 @@ func (k *keyRoom) of(name string) []byte { return append(k[:0], name...) }
 // read of this one and its coming into memory, a procedure on another shard may have committed and published the next. Who
 // comes after looks it up in the store. That order, first into memory and then the look, leaves no gap: a change that is
 // committed after the look is published after it too.
-func (s *SCSCF) verify(impi string, version uint64) {
-	s.ports.Store.GetAsync(TableRegistration, []byte(impi), func(r store.Record, err error) {
+func (s *SCSCF) verify(key []byte, version uint64) {
+	s.ports.Store.GetAsync(TableRegistration, key, func(r store.Record, err error) {
 		if err != nil || r.Version != version {
-			s.users.Delete([]byte(impi))
+			s.users.Delete(key)
 		}
 	})
 }
