@@ -4,6 +4,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"slices"
+	"sync/atomic"
 
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
@@ -17,6 +18,7 @@ type composed struct {
 	servesUnregistered bool   // has terminating services for the unregistered state (TS 29.228 6.1.4.1)
 	group              *Group
 	parts              []part
+	confirmed          atomic.Uint64 // changes of the tables of parts, at which all of them held
 }
 
 // part is a record that a composed profile stands on; version 0: there was none.
@@ -35,21 +37,31 @@ func (h *HSS) holds(t *shard.Task, p *part) (bool, error) {
 	return rec.Version == p.version, nil
 }
 
+// allHold says whether all records that c was made from still are what they were. While nobody changes such records at all it looks none up.
+func (h *HSS) allHold(t *shard.Task, c *composed) (bool, error) {
+	changes := uint64(0) // before the records; each number only grows, so the sum tells
+	for i := range c.parts {
+		changes += h.ports.Store.Changed(c.parts[i].table)
+	}
+	if c.confirmed.Load() == changes {
+		return true, nil
+	}
+	for i := range c.parts {
+		if ok, err := h.holds(t, &c.parts[i]); err != nil || !ok {
+			return false, err
+		}
+	}
+	c.confirmed.Store(changes)
+	return true, nil
+}
+
 // profileOf returns the profile of a set for one of the private identities. It is composed when a record
 // that it stands on has changed, and shared until then.
 func (h *HSS) profileOf(t *shard.Task, u *user, set, private int) (*composed, error) {
 	slot := &u.profiles[set*len(u.privates)+private]
 	if c := slot.Load(); c != nil {
-		fresh := true
-		for i := range c.parts {
-			ok, err := h.holds(t, &c.parts[i])
-			if err != nil {
-				return nil, err
-			}
-			fresh = fresh && ok
-		}
-		if fresh {
-			return c, nil
+		if fresh, err := h.allHold(t, c); err != nil || fresh {
+			return c, err
 		}
 	}
 	c, err := h.compose(t, u, set, private)
@@ -169,7 +181,7 @@ func servesUnregistered(c cx.InitialFilterCriteria) bool {
 func (h *HSS) groupOf(t *shard.Task, u *user) (*Group, error) {
 	if len(u.sets) > 0 { // the composed profile keeps the decoded group
 		if c := u.profiles[0].Load(); c != nil {
-			if ok, err := h.holds(t, &c.parts[0]); err != nil || ok {
+			if ok, err := h.allHold(t, c); err != nil || ok {
 				return c.group, err
 			}
 		}
