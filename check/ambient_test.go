@@ -46,6 +46,7 @@ var abilities = []ability{
 		{"proto/rtpport", "DTLS runs in pion, on real pipes, outside the simulation"},
 		{"proof/attack proof/runner", "they meet a real system in real time; sockets and the time of records are handed in"},
 		{"store", "the committer's goroutine waits for its window; with Manual the simulation steps it instead"},
+		{"store/postgres", "it waits for a server, and each wait has an end in real time; the store of the simulation is the embedded one"},
 		theMachine, theService,
 	}},
 

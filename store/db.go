@@ -54,7 +54,7 @@ type DB struct {
 	until    time.Duration // when that is over
 }
 
-var _ Store = (*DB)(nil)
+var _ Engine = (*DB)(nil)
 
 // Errors of Open.
 var (

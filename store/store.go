@@ -12,7 +12,10 @@
 // Everything here is safe for concurrent use unless its comment says otherwise. Clock, randomness and disk are handed in.
 package store
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // Table numbers a kind of record. Zero is the store's own (counters). The number is written to the journal: never reuse one.
 // Rooms take theirs from these ranges and name them to the node, which hands the names to Open as TableSpec:
@@ -134,6 +137,21 @@ type Store interface {
 	Sweep(t Table, now int64, limit int) ([]Record, error)
 }
 
+// Engine is a store with its life: what a process opens and closes. The embedded one is DB, that on PostgreSQL is in store/postgres.
+type Engine interface {
+	Store
+	// Meta returns the identity of the store.
+	Meta() Meta
+	// Stats returns sums since it was opened.
+	Stats() Stats
+	// Failure returns why nothing can be written, nil while it can. What an engine with a disk of its own says needs a restart.
+	Failure() error
+	// Backup writes everything committed before the call into one new file; errors.ErrUnsupported if the engine cannot.
+	Backup(ctx context.Context, path string) error
+	// Close commits what was accepted and ends the store.
+	Close() error
+}
+
 // Errors of reading and writing. Compare with errors.Is.
 var (
 	ErrNotFound   = errors.New("store: not found")
@@ -143,6 +161,6 @@ var (
 	ErrExhausted  = errors.New("store: counter exhausted")
 	ErrOverloaded = errors.New("store: too much work waits")
 	ErrFull       = errors.New("store: no room for the journal")
-	ErrFailed     = errors.New("store: disk failed, restart needed")
+	ErrFailed     = errors.New("store: failed")
 	ErrClosed     = errors.New("store: closed")
 )

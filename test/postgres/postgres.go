@@ -1,0 +1,159 @@
+// Package postgres runs a PostgreSQL server of Debian's for tests: on a socket in a temporary directory, without a network, as a user
+// without privileges, with its data in that directory. It can be killed, and started again over the same data.
+//
+// It is for tests and benchmarks only.
+package postgres
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"imsafe/test/peer"
+)
+
+// Server is a PostgreSQL server. It belongs to one test.
+type Server struct {
+	t        testing.TB
+	bin, dir string
+	as       *syscall.Credential // whom it runs as; nil: as we do
+	settings []string
+	process  *exec.Cmd
+	ended    chan struct{}
+}
+
+// Start makes a new cluster and runs a server of it until the test ends. settings are lines of its configuration, such as "fsync=off".
+func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	wrapper := peer.Need(t, "pg_ctlcluster")
+	versions, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(versions) == 0 {
+		peer.Missing(t, wrapper+" is there, and no server in /usr/lib/postgresql")
+	}
+	// The name of a socket has at most 107 octets, so the directory has a short name.
+	dir, err := os.MkdirTemp("", "pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := &Server{t: t, bin: slices.Max(versions), dir: dir, settings: settings}
+	if os.Getuid() == 0 { // the server refuses to run as root
+		s.as = nobody(t)
+		if err := os.Chown(dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	initdb := s.command("initdb", "-D", s.data(), "-U", "imsafe", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+	if out, err := initdb.CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v\n%s", err, out)
+	}
+	s.Run()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// nobody is the user without rights.
+func nobody(t testing.TB) *syscall.Credential {
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, errU := strconv.ParseUint(u.Uid, 10, 32)
+	gid, errG := strconv.ParseUint(u.Gid, 10, 32)
+	if errU != nil || errG != nil {
+		t.Fatalf("user nobody has the numbers %s, %s", u.Uid, u.Gid)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Server) command(program string, args ...string) *exec.Cmd {
+	c := exec.Command(filepath.Join(s.bin, program), args...)
+	c.Dir = s.dir
+	c.Env = []string{"PATH=" + s.bin + ":/usr/bin:/bin", "LC_ALL=C"}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
+	return c
+}
+
+// Run starts the server over its data, and waits until it takes connections.
+func (s *Server) Run() {
+	s.t.Helper()
+	args := []string{"-D", s.data(), "-k", s.dir, "-c", "listen_addresses="}
+	for _, setting := range s.settings {
+		args = append(args, "-c", setting)
+	}
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	c := s.command("postgres", args...)
+	c.Stdout, c.Stderr = log, log
+	if err := c.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	s.process, s.ended = c, ended
+	go func() {
+		_ = c.Wait() // it was killed
+		close(ended)
+	}()
+	for s.command("pg_isready", "-q", "-h", s.dir).Run() != nil {
+		select {
+		case <-ended:
+			text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+			s.t.Fatalf("the server does not run:\n%s", text)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Kill ends the server as a crash of its machine would, but for the page cache: all its processes at once, without a word. Killed twice is harmless.
+func (s *Server) Kill() {
+	if s.process == nil {
+		return
+	}
+	for _, pid := range append(children(s.process.Process.Pid), s.process.Process.Pid) {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone by itself
+	}
+	<-s.ended
+	s.process = nil
+}
+
+// Processes are the server's, for who measures what it costs.
+func (s *Server) Processes() []int {
+	return append(children(s.process.Process.Pid), s.process.Process.Pid)
+}
+
+// children are the processes that the server has started.
+func children(of int) (pids []int) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", of, of))
+	for word := range strings.FieldsSeq(string(text)) {
+		if pid, err := strconv.Atoi(word); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// URL says how the database is reached.
+func (s *Server) URL() string { return "host=" + s.dir + " user=imsafe dbname=postgres" }
+
+// SQL runs statements as the database's owner and returns what they say.
+func (s *Server) SQL(statements string) string {
+	s.t.Helper()
+	out, err := s.command("psql", "-h", s.dir, "-U", "imsafe", "-d", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("%s: %v\n%s", statements, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
