@@ -37,7 +37,7 @@ func Default() Config {
 		Numbering: Numbering{Barred: []string{"+808", "+878", "+881", "+882", "+883", "+979"}},
 		Budget:    Budget{Calls: 60, Messages: 120, Subscriptions: 60, Transfers: 30, Notifications: 60, Others: 60},
 		Emergency: Emergency{Numbers: []string{"112", "911"}},
-		Store:     Store{Window: Of(3 * time.Millisecond), Cache: 256 << 20},
+		Store:     Store{Engine: Embedded, Window: Of(3 * time.Millisecond), Cache: 256 << 20},
 		Metrics:   Metrics{Listen: loopback(9464)},
 		Log:       Log{Level: "info", Format: "text"},
 		Timers: Timers{

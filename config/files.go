@@ -30,6 +30,7 @@ func (c *Config) CheckFiles(stat func(name string) (fs.FileInfo, error), credent
 		check("ci.tls.certificate_file", c.CI.TLS.CertificateFile, false)
 		c.checkSecretFile(f, check, "ci.tls.key_file", c.CI.TLS.KeyFile, credentials)
 	}
+	c.checkSecretFile(f, check, "store.password_file", c.Store.PasswordFile, credentials)
 	c.checkSecretFile(f, check, "hss.sealing_key_file", c.HSS.SealingKeyFile, credentials)
 	if len(f.problems) > 0 {
 		return f.problems

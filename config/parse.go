@@ -179,7 +179,7 @@ func (s *source) place(problems Problems) Problems {
 func (s *source) problem(key string, line, column int) Problem {
 	p := Problem{File: s.name, Key: key, Line: line, Column: column}
 	if line >= 1 && line <= len(s.lines) {
-		p.Source = strings.TrimRight(s.lines[line-1], "\r")
+		p.Source = withoutPassword(strings.TrimRight(s.lines[line-1], "\r"))
 	}
 	return p
 }

@@ -464,6 +464,18 @@ type HSS struct {
 
 // Store keeps everything that must survive.
 type Store struct {
+	// "embedded" keeps it in data_dir. "postgres" keeps it in a database that several nodes of one network share; backups are the
+	// database's then.
+	Engine string `toml:"engine"`
+	// Where the database is: "postgres://imsafe@db.example.org/imsafe", or words as libpq takes them, such as
+	// "host=/run/postgresql user=imsafe dbname=imsafe"; without the password. A server on another machine shows a certificate for its
+	// name (sslrootcert=FILE says whose). PGPASSWORD and the other variables of libpq say what is not said here.
+	URL string `toml:"url"`
+	// File with the password, readable by the owner only, or "credential:NAME". Without it the variables tell, or none is needed.
+	PasswordFile SecretFile `toml:"password_file"`
+	// What the database may be weaker in than it has to be: "tls" (the server's certificate is not verified), "fsync-off",
+	// "synchronous-commit-off" and "synchronous-commit-local" (it may lose what it acknowledged).
+	Weaken []string `toml:"weaken"`
 	// Longest time that a change waits for others, so that they share one write to the disk.
 	Window Duration `toml:"window"`
 	// Memory for records that were read.

@@ -45,6 +45,7 @@ func (c *Config) Validate() Problems {
 	c.validateTimers(f)
 	f.refuse(c.HasRole("hss") && c.HSS.SealingKeyFile == "", "hss.sealing_key_file", `write sealing_key_file = "/etc/imsafe/sealing.key"`, "the sealing key is missing")
 	f.refuse(c.HSS.SealingKeyFile != "" && inside(string(c.HSS.SealingKeyFile), c.Node.DataDir), "hss.sealing_key_file", "keep it elsewhere: whoever copies the data would have the key with it", "the sealing key lies in data_dir")
+	c.validateStore(f)
 	f.refuse(c.Store.Window.Std() > 100*time.Millisecond, "store.window", "", "%s is more than 100ms: every registration would wait that long", c.Store.Window)
 	f.refuse(c.Store.Cache < 1<<20, "store.cache", "", "%s is less than 1MiB", c.Store.Cache)
 	f.refuse(c.Metrics.Listen.IsValid() && !c.Metrics.Listen.Addr().IsLoopback(), "metrics.listen", "listen on 127.0.0.1 and let a server with a login forward to it", "metrics have no login, so they stay on loopback")
@@ -152,6 +153,7 @@ func (c *Config) Weakenings() []Weakening {
 		all = append(all, Weakening{"lab", "this is a laboratory: AKAv1 and digest answers are accepted in clear, and controls may be switched off"})
 	}
 	all = append(all, c.ipsecWeakenings()...)
+	all = append(all, c.storeWeakenings()...)
 	all = append(all, c.mediaWeakenings()...)
 	if c.CI.DigestMD5.Enabled {
 		all = append(all, Weakening{"digest-md5", "subscribers with scheme MD5 prove themselves by a digest that is cheap to guess offline"})

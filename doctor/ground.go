@@ -135,7 +135,7 @@ func (x *examination) store() {
 	case x.StoreErr != nil:
 		x.breaks(Store, "%v", x.StoreErr)
 	default:
-		x.fine(Store, "the store in %s opens", dir)
+		x.fine(Store, "the store in %s opens", x.place())
 	}
 	switch {
 	case x.KeysErr != nil && x.Node == nil && x.keyElsewhere():
@@ -145,6 +145,14 @@ func (x *examination) store() {
 	case x.Cards > 0:
 		x.fine(SealingKey, "the sealed keys of all %d cards open", x.Cards)
 	}
+}
+
+// place is where the store is.
+func (x *examination) place() string {
+	if x.Config.Store.Shared() {
+		return "PostgreSQL"
+	}
+	return x.Config.Node.DataDir
 }
 
 // directory looks at whose the data directory is.

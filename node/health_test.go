@@ -38,7 +38,7 @@ func TestHealth_clock(t *testing.T) {
 	c := config.Example()
 	c.CI.TLS.Listen, c.Node.DataDir, c.Node.Shards = nil, filepath.Join(t.TempDir(), "store"), 1
 	clock := shard.NewFake(time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC))
-	st, err := OpenStore(&c, shard.RealClock(), slog.New(slog.DiscardHandler))
+	st, err := OpenStore(&c, shard.RealClock(), slog.New(slog.DiscardHandler), "")
 	if err != nil {
 		t.Fatal(err)
 	}

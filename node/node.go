@@ -47,7 +47,7 @@ type Options struct {
 	Clock       shard.Clock
 	Random      io.Reader // safe for concurrent use
 	Log         *slog.Logger
-	Store       *store.DB
+	Store       store.Engine
 	Keyring     *seal.Keyring
 	Reload      func() (*seal.Keyring, error) // reads the keyring anew for its rotation; nil: it is not rotated
 	Certificate *tls.Certificate              // of the P-CSCF; needed with Sockets.TLS

@@ -6,25 +6,80 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 
 	"imsafe/config"
 	"imsafe/proto/shard"
 	"imsafe/store"
+	"imsafe/store/postgres"
 	"imsafe/store/seal"
 	"imsafe/store/sqlite"
 )
 
-// OpenStore opens the store that c names, making it if it is not there. It is locked until it is closed: one process
-// writes a store.
-func OpenStore(c *config.Config, clock shard.Clock, log *slog.Logger) (*store.DB, error) {
+// OpenStore opens the store that c names, making it if it is not there. credentials is the system's directory of credentials, "" without one. Until it
+// is closed, one in data_dir is locked, since one process writes it; in a database the number of the node is.
+func OpenStore(c *config.Config, clock shard.Clock, log *slog.Logger, credentials string) (store.Engine, error) {
+	if c.Store.Shared() {
+		return openDatabase(c, clock, log, credentials)
+	}
 	if err := os.MkdirAll(c.Node.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("node: data directory: %w", err)
 	}
-	return sqlite.Open(c.Node.DataDir, store.Options{Clock: clock, Random: rand.Reader, Log: log, Lab: c.Node.Lab, Tables: Tables(),
+	db, err := sqlite.Open(c.Node.DataDir, store.Options{Clock: clock, Random: rand.Reader, Log: log, Lab: c.Node.Lab, Tables: Tables(),
 		Window: c.Store.Window.Std(), CacheBytes: int64(c.Store.Cache)})
+	if err != nil {
+		return nil, err // not a nil *store.DB in an interface
+	}
+	return db, nil
+}
+
+// openDatabase opens this node's end of the store in a database.
+func openDatabase(c *config.Config, clock shard.Clock, log *slog.Logger, credentials string) (store.Engine, error) {
+	password := ""
+	if c.Store.PasswordFile != "" {
+		path, err := c.Store.PasswordFile.Path(credentials)
+		if err != nil {
+			return nil, err
+		}
+		if password, err = readSecret(path); err != nil {
+			return nil, fmt.Errorf("node: password of the database: %w", err)
+		}
+	}
+	target, err := postgres.ParseTarget(c.Store.URL, password, c.Store.Weaken)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Node.DataDir, 0o700); err != nil { // the management socket and the log of decisions are there
+		return nil, fmt.Errorf("node: data directory: %w", err)
+	}
+	db, err := postgres.Open(postgres.Options{Target: target, Node: c.Node.Number, Clock: clock, Random: rand.Reader, Log: log, Lab: c.Node.Lab, Tables: Tables(),
+		Window: c.Store.Window.Std(), CacheBytes: int64(c.Store.Cache)})
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// readSecret reads the one line of a file that is for its owner alone.
+func readSecret(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if err := config.CheckSecret(info); err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	return strings.TrimRight(string(text), "\r\n"), err
 }
 
 // LoadKeyring reads the sealing keys that c names. credentials is the system's directory of credentials, "" without one.

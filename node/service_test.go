@@ -59,7 +59,7 @@ func openAgency(t *testing.T) *agency {
 	c.IMS.Domain, c.Node.DataDir, c.Mw.PCSCF.Certificate = home, filepath.Join(t.TempDir(), "store"), "edge.as."+home
 	c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
 	clock := shard.RealClock()
-	st, err := node.OpenStore(&c, clock, slog.New(slog.DiscardHandler))
+	st, err := node.OpenStore(&c, clock, slog.New(slog.DiscardHandler), "")
 	if err != nil {
 		t.Fatal(err)
 	}

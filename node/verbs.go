@@ -24,7 +24,7 @@ import (
 // input and output, and one wording of every mistake. Safe for concurrent use.
 type Operations struct {
 	HSS    *hss.HSS
-	Store  *store.DB
+	Store  store.Engine
 	Keys   *Keys
 	Random io.Reader
 	Domain string // home domain

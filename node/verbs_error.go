@@ -56,9 +56,9 @@ func told(err error) error {
 		{seal.ErrKey, "key.missing", "the sealing key file lacks the key of this record: put the file back that was there before"},
 		{seal.ErrForged, "key.forged", "the record was changed outside imsafe, or sealed under another key: restore a backup"},
 		{store.ErrConflict, "store.conflict", "others change the same record all the time: try again"},
-		{store.ErrOverloaded, "store.overloaded", "the disk does not keep up: try again later"},
+		{store.ErrOverloaded, "store.overloaded", "the disk or the database does not keep up: try again later"},
 		{store.ErrFull, "store.full", "make room on the disk of data_dir"},
-		{store.ErrFailed, "store.failed", "the disk failed: look at the system's log, then restart the node"},
+		{store.ErrFailed, "store.failed", "the disk failed: look at the system's log, then restart the node; where the store is a database, it is away: the node comes back with it"},
 	} {
 		if errors.Is(err, t.is) {
 			return &management.Error{Code: t.code, Message: err.Error(), Hint: t.hint}

@@ -13,7 +13,7 @@ import (
 
 // OpenOperations makes the operations of a store that no node uses: st is open, and so locked. Nobody is told of a change,
 // because nobody is registered with a process that does not run; a node that starts later reads what is there.
-func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st *store.DB, keys *Keys) (*Operations, error) {
+func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st store.Engine, keys *Keys) (*Operations, error) {
 	meta := st.Meta()
 	gate := policy.Default().Gate(nil)
 	h, err := hss.New(hss.Config{HomeDomains: []string{c.HomeDomain()}, IND: indexOf(c), RestoreEpoch: meta.Epoch, RestoredAt: meta.RestoredAt,

@@ -33,7 +33,7 @@ func open(t *testing.T) *office {
 	c := config.Default()
 	c.IMS.Domain, c.Node.DataDir = home, filepath.Join(t.TempDir(), "store")
 	clock := shard.RealClock()
-	st, err := node.OpenStore(&c, clock, slog.New(slog.DiscardHandler))
+	st, err := node.OpenStore(&c, clock, slog.New(slog.DiscardHandler), "")
 	if err != nil {
 		t.Fatal(err)
 	}

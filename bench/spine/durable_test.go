@@ -104,9 +104,9 @@ func durability(b *testing.B, durable bool) *load.Report {
 }
 
 // openStore opens the store of the node, or one that forgets.
-func openStore(c *config.Config, clock shard.Clock, log *slog.Logger) (*store.DB, error) {
+func openStore(c *config.Config, clock shard.Clock, log *slog.Logger) (store.Engine, error) {
 	if os.Getenv(childVolatile) == "" {
-		return node.OpenStore(c, clock, log)
+		return node.OpenStore(c, clock, log, "")
 	}
 	if err := os.MkdirAll(c.Node.DataDir, 0o700); err != nil { // of the node's socket
 		return nil, err

@@ -41,7 +41,6 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/secure"
-	"imsafe/store"
 	"imsafe/store/seal"
 )
 
@@ -69,7 +68,6 @@ const (
 	childDirectory = "IMSAFE_BENCH_NODE"
 	childShards    = "IMSAFE_BENCH_SHARDS"
 	childBudgets   = "IMSAFE_BENCH_BUDGETS"  // not empty: those of production
-	childStore     = "IMSAFE_BENCH_STORE"    // not empty: it is in memory
 	childControls  = "IMSAFE_BENCH_CONTROLS" // not empty: those of C-I that a lab can do without are off
 )
 
@@ -155,17 +153,6 @@ func serve(dir string) error {
 	stop()
 	return <-done
 }
-
-func openStore(c *config.Config, clock shard.Clock, log *slog.Logger) (*store.DB, error) {
-	if os.Getenv(childStore) != "" {
-		if err := os.MkdirAll(c.Node.DataDir, 0o700); err != nil { // for the socket of the management
-			return nil, err
-		}
-		return store.InMemory(clock)
-	}
-	return node.OpenStore(c, clock, log)
-}
-
 // controls are all, or those that no laboratory can do without; of C-I alone.
 func controls() policy.Effective {
 	p := policy.Default()

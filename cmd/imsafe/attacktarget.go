@@ -241,7 +241,7 @@ type targetWorld struct {
 // targetPart is one node of a target, with what it stands on.
 type targetPart struct {
 	config   *config.Config
-	store    *store.DB
+	store    store.Engine
 	sockets  *node.Sockets
 	identity *node.Identity
 	page     *livePage // nil without one
@@ -252,7 +252,7 @@ type targetPart struct {
 func (t *target) part(w *targetWorld, c *config.Config) (p *targetPart, err error) {
 	p = &targetPart{config: c}
 	t.parts = append(t.parts, p)
-	if p.store, err = node.OpenStore(c, w.clock, w.log); err != nil {
+	if p.store, err = node.OpenStore(c, w.clock, w.log, ""); err != nil {
 		return nil, err
 	}
 	p.sockets, err = node.Listen(c, node.Shards(c), func(taken netip.AddrPort) (netip.AddrPort, bool) { return netip.AddrPortFrom(taken.Addr(), 0), true })
@@ -489,7 +489,7 @@ func (t *target) mode() hop.Mode {
 }
 
 // policy is the default one without the controls of the setup. That works in a lab alone.
-func (t *target) policy(st *store.DB, listeners []netip.AddrPort) (policy.Effective, error) {
+func (t *target) policy(st store.Engine, listeners []netip.AddrPort) (policy.Effective, error) {
 	var off []secure.ControlID
 	for _, name := range t.setup.Off {
 		control, known := secure.ControlByName(name)

@@ -69,6 +69,9 @@ func (v *restoreCmd) Run(a *app) error {
 	if knock(a.ctx, c.ManagementSocket()) == nil {
 		return fmt.Errorf("a node runs and answers at %s: stop it first", c.ManagementSocket())
 	}
+	if c.Store.Shared() {
+		return errors.New("the store is in PostgreSQL, whose own backups are restored; then say so before a node starts: update imsafe.meta set epoch = epoch + 1, restored_at = now()")
+	}
 	taken, err := sqlite.Manifest(v.File)
 	if err != nil {
 		return fmt.Errorf("%s is no backup of imsafe: %w", v.File, err)

@@ -45,7 +45,7 @@ type dev struct {
 	config    *config.Config
 	authority *ca.CA
 	anchors   *x509.CertPool // that authority's, and the network's
-	store     *store.DB
+	store     store.Engine
 	sockets   *node.Sockets
 	node      *node.Node
 	page      *livePage
@@ -131,7 +131,7 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.store, err = node.OpenStore(d.config, clock, d.log); err != nil {
+	if d.store, err = node.OpenStore(d.config, clock, d.log, ""); err != nil {
 		return nil, err
 	}
 	if d.sockets, err = node.Listen(d.config, node.Shards(d.config), d.instead); err != nil {

@@ -109,7 +109,7 @@ func (v *doctorNodeCmd) patient(a *app) *doctor.Patient {
 		return p
 	}
 	p.KernelErr, p.DropErr = node.ProbeKernel(p.Config), node.ProbeDrop(p.Config)
-	if _, err := os.Stat(filepath.Join(p.Config.Node.DataDir, sqlite.FileName)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(p.Config.Node.DataDir, sqlite.FileName)); errors.Is(err, fs.ErrNotExist) && !p.Config.Store.Shared() {
 		p.NoStore = true
 		_, p.KeysErr = node.LoadKeyring(p.Config, p.Credentials)
 		return p

@@ -19,6 +19,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/store"
 	"imsafe/store/disk"
+	"imsafe/store/postgres"
 	"imsafe/store/seal"
 	"imsafe/store/sqlite"
 )
@@ -95,7 +96,7 @@ func (r remote) Close() error {
 // direct calls the verbs of a store that this process holds.
 type direct struct {
 	verbs map[string]management.Verb
-	store *store.DB
+	store store.Engine
 	house *node.Operations
 }
 
@@ -122,7 +123,7 @@ func openStore(a *app, c *config.Config, n need) (operations, error) {
 	}
 	clock := shard.RealClock()
 	stop := a.progress("opening the store in " + dir)
-	st, err := node.OpenStore(c, clock, log)
+	st, err := node.OpenStore(c, clock, log, a.credentials())
 	stop()
 	if err != nil {
 		return nil, locked(err, c)
@@ -136,6 +137,9 @@ func openStore(a *app, c *config.Config, n need) (operations, error) {
 
 // storeThere says what to do where there is no store.
 func storeThere(c *config.Config) error {
+	if c.Store.Shared() {
+		return nil // opening it tells
+	}
 	if _, err := os.Stat(filepath.Join(c.Node.DataDir, sqlite.FileName)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no store in %s, and no node answers at %s: `imsafe user add` and `imsafe run` make a store", c.Node.DataDir, c.ManagementSocket())
 	}
@@ -148,6 +152,9 @@ func locked(err error, c *config.Config) error {
 	if errors.As(err, &held) {
 		return fmt.Errorf("%w, but no node answers at %s: it may be starting or stopping, so try again; a node with another configuration is reached with --socket",
 			err, c.ManagementSocket())
+	}
+	if errors.Is(err, postgres.ErrNodeTaken) {
+		return fmt.Errorf("%w, but no node answers at %s: it runs on another machine, or is starting or stopping", err, c.ManagementSocket())
 	}
 	return err
 }
@@ -240,6 +247,9 @@ func (v *statusCmd) status(a *app) (s node.Status, err error) {
 	}
 	if err := errors.Join(storeThere(c), ownDirectory(c.Node.DataDir)); err != nil {
 		return s, err
+	}
+	if c.Store.Shared() { // who opens it finds out whether a node has its number
+		return node.Status{Domain: c.HomeDomain(), Lab: c.Node.Lab}, nil
 	}
 	lock, err := disk.OS(c.Node.DataDir).Lock()
 	if err != nil {

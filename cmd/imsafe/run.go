@@ -119,7 +119,7 @@ func runNode(a *app, c *config.Config, log *slog.Logger, page *livePage, service
 	if a.getenv("GOGC") == "" && c.Node.Heap > 0 {
 		go node.PaceCollector(a.ctx, uint64(c.Node.Heap))
 	}
-	st, err := node.OpenStore(c, clock, log)
+	st, err := node.OpenStore(c, clock, log, a.credentials())
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func serve(dir, address string) (err error) {
 		return err
 	}
 	clock := shard.RealClock()
-	st, err := node.OpenStore(c, clock, log)
+	st, err := node.OpenStore(c, clock, log, "")
 	if err != nil {
 		return err
 	}

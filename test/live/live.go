@@ -68,7 +68,7 @@ type Node struct {
 	CA       *x509.CertPool
 	CAPEM    []byte // the same authority, for foreign programs
 	Users    []*User
-	Store    *store.DB
+	Store    store.Engine
 	ISC      netip.AddrPort // where service platforms connect
 	HTTPS    netip.AddrPort // where clients fetch
 	Dir      string         // of the store
@@ -110,7 +110,7 @@ func (n *Node) start(o Options) error {
 		return err
 	}
 	n.CA, n.CAPEM, n.Dir = authority.Pool(), authority.PEM(), c.Node.DataDir
-	if n.Store, err = node.OpenStore(c, clock, log); err != nil {
+	if n.Store, err = node.OpenStore(c, clock, log, ""); err != nil {
 		return err
 	}
 	sockets, err := listen(c, dir, node.Shards(c))
