@@ -29,9 +29,40 @@ func (c *Config) validateMw(f *findings) {
 		f.refuse(known && c.HasRole(key[len("mw."):]), key+".address", "take the role out of [node], or the address out", "this process has the function itself")
 		f.refuse(known && secured && peer.Certificate == "", key+".certificate", "", "which name stands in its certificate is not said")
 	}
+	c.validateMwNodes(f)
 	c.needs(f, "pcscf", "icscf", "mw.icscf.address", m.ICSCF.Address)
 	c.needs(f, "pcscf", "scscf", "mw.scscf.address", m.SCSCF.Address)
 	c.needs(f, "icscf", "scscf", "mw.scscf.address", m.SCSCF.Address)
+}
+
+// validateMwNodes looks at the nodes that have all functions.
+func (c *Config) validateMwNodes(f *findings) {
+	m := c.Mw
+	if len(m.Nodes) == 0 {
+		return
+	}
+	f.refuse(!m.Listen.IsValid(), "mw.listen", "give the address that this node is reached by", "there are other nodes, and this one has no wire")
+	f.refuse(m.Clear, "mw.clear", "remove it", "session keys go from node to node, in mutual TLS alone")
+	f.refuse(!c.Store.Shared(), "store.engine", `write engine = "postgres"`, "nodes with all functions share a store, and the embedded one is for one process")
+	for _, role := range roles {
+		f.refuse(!c.HasRole(role), "node.roles", "take roles out of [node]", "nodes beside others that have all functions have all of them, and this one has no %s", role)
+	}
+	seen := []string{c.Node.Name}
+	for _, n := range m.Nodes {
+		f.refuse(!nodeName.MatchString(n.Name), "mw.node", "lower-case letters, digits and hyphens, at most 63", "%q is no name of a node", n.Name)
+		f.refuse(slices.Contains(seen, n.Name), "mw.node", "each node has a name of its own, in [node] of its configuration", "%q is the name of two nodes", n.Name)
+		f.refuse(!n.Address.IsValid(), "mw.node", "give its address", "where node %q is reached is not said", n.Name)
+		f.refuse(n.Certificate == "", "mw.node", "give its certificate", "which name stands in the certificate of node %q is not said", n.Name)
+		seen = append(seen, n.Name)
+	}
+}
+
+// FunctionsOf returns what the functions of a node are called after: name, or "" where there is one node with all of them.
+func (c *Config) FunctionsOf(name string) string {
+	if len(c.Mw.Nodes) == 0 {
+		return ""
+	}
+	return name
 }
 
 // needs refuses a role whose partner is neither in the process nor elsewhere.

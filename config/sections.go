@@ -208,6 +208,19 @@ type Mw struct {
 	PCSCF MwPeer `toml:"pcscf"`
 	ICSCF MwPeer `toml:"icscf"`
 	SCSCF MwPeer `toml:"scscf"`
+	// The other nodes of this network that have all functions, as this one has, and share its store.
+	Nodes []MwNode `toml:"node"`
+}
+
+// MwNode is another node with all functions, on the same store. With one, the functions of each node are called after it:
+// scscf.NAME before the home domain. The session keys of a challenge may go to it and come from it.
+type MwNode struct {
+	// Its name in its own [node].
+	Name string `toml:"name"`
+	// Where it listens in [mw].
+	Address Address `toml:"address"`
+	// DNS name in its certificate.
+	Certificate string `toml:"certificate"`
 }
 
 // MwPeer is the node that has one of the functions.

@@ -59,7 +59,12 @@ type Reply struct {
 	Msg  *sip.Message // owned by the receiver; nil for an ACK
 	keys *Keys
 	void bool // nobody can answer it
+	mute bool // it was made here: whom the request went to did not answer
 }
+
+// Unreached reports whether the response was made in this process, because another one that the request went to could not be reached or
+// gave no sign of life. It travels beside the message.
+func (r Reply) Unreached() bool { return r.mute }
 
 // Void marks a challenge that nobody can answer, so that the edge keeps nothing for its answer. Like the keys it travels beside the
 // message; another process does not hear of it, and keeps what it keeps for any challenge.

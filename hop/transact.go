@@ -116,7 +116,7 @@ func (x *Exchange) TryTransactWithin(first time.Duration, l *siptxn.Layer, flow 
 	b := &branch{exchange: x, ups: x.ups, admit: admit, layer: l}
 	client, err := l.Send(flow, in.Msg, sentBy, b)
 	if err != nil {
-		return x.Respond(503, ""), false
+		return x.unreached(503), false
 	}
 	b.client = client
 	defer b.drop()
@@ -135,16 +135,20 @@ func (x *Exchange) collect(b *branch, first time.Duration, invite bool) Reply {
 		case !inTime && !b.heard && first < timerC:
 			b.givenUp = true
 			b.cancel()
-			return x.Respond(408, "")
+			return x.unreached(408)
 		case !inTime && invite:
 			b.cancel() // RFC 3261 16.8: as if the sender had cancelled; its 487 or time-out follows
 			continue
 		case !inTime:
 			return x.Respond(408, "")
+		case errors.Is(e.err, siptxn.ErrTimeout) && !b.heard:
+			return x.unreached(408)
 		case errors.Is(e.err, siptxn.ErrTimeout):
 			return x.Respond(408, "")
+		case e.err != nil && !b.heard:
+			b.lost = true
+			return x.unreached(503)
 		case e.err != nil:
-			b.lost = !b.heard
 			return x.Respond(503, "")
 		}
 		b.heard = true
@@ -160,6 +164,13 @@ func (x *Exchange) collect(b *branch, first time.Duration, invite bool) Reply {
 		}
 		x.climb(b.ups, Reply{Msg: m})
 	}
+}
+
+// unreached answers for a peer that gave no sign of life.
+func (x *Exchange) unreached(code int) Reply {
+	r := x.Respond(code, "")
+	r.mute = true
+	return r
 }
 
 // drop releases what came after the final response was taken.

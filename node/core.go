@@ -96,6 +96,7 @@ type World struct {
 	Tape   *Tape                       // draws what passes between functions; nil for nobody. It is a Sink, too
 	Mode   hop.Mode
 	Node   uint16 // number of this node, in every token it issues
+	Name   string // of this node, where others have all functions too and share its store; "" where there is one
 	Shards int
 	Domain string // home domain
 	Lab    bool
@@ -223,14 +224,20 @@ func messageLimits(gate *secure.Gate) sip.Limits {
 // names are how the functions of one network are addressed.
 type names struct{ home, pcscf, icscf, scscf hop.Name }
 
-func namesOf(domain string) names {
-	return names{home: hop.Name(domain), pcscf: hop.Name("pcscf." + domain), icscf: hop.Name("icscf." + domain), scscf: hop.Name("scscf." + domain)}
+// namesOf returns those of the node called so among several that have all functions; "" where there is one. What names a home is the same for all: a
+// request for it goes to the I-CSCF of the node that it is at.
+func namesOf(domain, node string) names {
+	under := domain
+	if node != "" {
+		under = node + "." + domain
+	}
+	return names{home: hop.Name(domain), pcscf: hop.Name("pcscf." + under), icscf: hop.Name("icscf." + under), scscf: hop.Name("scscf." + under)}
 }
 
 // build makes the functions of w.Roles and plugs them. Its order is that of the figure, from the data to the clients: each
 // needs those before it.
 func (c *Core) build(w World, sealer *shard.Sealer) error {
-	n := namesOf(w.Domain)
+	n := namesOf(w.Domain, w.Name)
 	for _, function := range []struct {
 		role Role
 		make func(World, names, *shard.Sealer) error
@@ -277,7 +284,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	c.Charging = charging.New(w.Store)
-	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
+	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, Shared: w.Name != "", HomeDomain: w.Domain, LabAccess: w.Lab, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: numbering(w), Routes: routes(w), EmergencyIdentity: emergencyIdentity(w)},
 		scscf.Ports{Cx: w.Tape.cx(c.cx, ladder.SCSCF, c.HSS == nil), Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,
@@ -325,7 +332,7 @@ func (c *Core) isc() isc.Door {
 }
 
 func (c *Core) makeICSCF(w World, n names, _ *shard.Sealer) (err error) {
-	if c.ICSCF, err = icscf.New(icscf.Config{Name: n.icscf, Domain: w.Domain, VisitedNetworkID: w.Domain, SCSCFs: []icscf.Server{{Name: n.scscf}},
+	if c.ICSCF, err = icscf.New(icscf.Config{Name: n.icscf, Domain: w.Domain, VisitedNetworkID: w.Domain, SCSCFs: []icscf.Server{{Name: n.scscf}}, Replace: w.Name != "",
 		DerivePrivate: len(w.Digest) > 0},
 		icscf.Ports{Cx: w.Tape.cx(c.cx, ladder.ICSCF, c.HSS == nil)}); err != nil {
 		return err

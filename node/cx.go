@@ -86,7 +86,7 @@ func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
 	// Where there is one CSCF node, what is owed to its S-CSCF after our restart finds it at once, not only when it has asked something.
 	hosts := map[string]string{}
 	if len(c.Cx.Clients) == 1 {
-		hosts["sip:"+string(namesOf(c.HomeDomain()).scscf)] = c.Cx.Clients[0]
+		hosts["sip:"+string(namesOf(c.HomeDomain(), "").scscf)] = c.Cx.Clients[0]
 	}
 	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: &expandingServer{n.HSS, n.Registry.Sets}, Shards: n.Shards, Hosts: hosts, LabCleartextKeys: c.Cx.LabCleartextKeys,
 		Refused: func(_, reason string) {

@@ -52,6 +52,23 @@ type decisionsWorld struct {
 	keys   *Keys
 	random io.Reader
 	clock  shard.Clock
+	number uint16 // of the node, where several share the store and each has a log of its own; 0 where there is one
+}
+
+// head is the key of the last head of the log of this node.
+func (w decisionsWorld) head() []byte {
+	if w.number == 0 {
+		return []byte(decisionHead)
+	}
+	return fmt.Appendf(nil, "%s/%d", decisionHead, w.number)
+}
+
+// sharedNumber is the number of the node of c, if others may share its store.
+func sharedNumber(c *config.Config) uint16 {
+	if !c.Store.Shared() {
+		return 0
+	}
+	return c.Node.Number
 }
 
 // open opens the log, and makes its key the first time. nil without a directory, or without keys to seal its own with.
@@ -135,17 +152,17 @@ func (n *Node) openDecisions() (err error) {
 }
 
 func (n *Node) decisionsWorld() decisionsWorld {
-	return decisionsWorld{disk: n.o.Decisions, store: n.o.Store, keys: n.keys, random: n.o.Random, clock: n.o.Clock}
+	return decisionsWorld{disk: n.o.Decisions, store: n.o.Store, keys: n.keys, random: n.o.Random, clock: n.o.Clock, number: sharedNumber(n.o.Config)}
 }
 
 // anchor keeps the last head in the store.
 func (w decisionsWorld) anchor(log *decisions.Log) error {
-	return w.store.Apply("decisions", store.Op{Table: TableDecisions, Key: []byte(decisionHead), Value: []byte(log.Head())})
+	return w.store.Apply("decisions", store.Op{Table: TableDecisions, Key: w.head(), Value: []byte(log.Head())})
 }
 
 // compareAnchor looks for the head of the store in the log.
 func (w decisionsWorld) compareAnchor(r *decisions.Report) error {
-	rec, err := w.store.Get(TableDecisions, []byte(decisionHead))
+	rec, err := w.store.Get(TableDecisions, w.head())
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -328,7 +345,7 @@ func (w decisionsWorld) public() (ed25519.PublicKey, error) {
 
 // verifyLog looks at the log of a store that no node uses.
 func (o *Operations) verifyLog(_ context.Context, in VerifyLog) (out LogReport, err error) {
-	w := decisionsWorld{disk: o.Decisions, store: o.Store}
+	w := decisionsWorld{disk: o.Decisions, store: o.Store, number: o.number}
 	if w.disk == nil {
 		return out, ErrNoDecisions
 	}

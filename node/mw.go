@@ -39,7 +39,7 @@ type mw struct {
 	counters siptransport.Counters
 }
 
-// peersOf lists the nodes that have the functions this one has not.
+// peersOf lists the nodes that have the functions this one has not, and those that have the same as it.
 func peersOf(c *config.Config) (peers []hopnode.Peer) {
 	for function, p := range map[string]config.MwPeer{"pcscf": c.Mw.PCSCF, "icscf": c.Mw.ICSCF, "scscf": c.Mw.SCSCF} {
 		if !p.Address.IsValid() {
@@ -56,6 +56,10 @@ func peersOf(c *config.Config) (peers []hopnode.Peer) {
 			peer.Names = append(peer.Names, hop.Name(c.HomeDomain())) // the entry point of the home network
 		}
 		peers = append(peers, peer)
+	}
+	for _, node := range c.Mw.Nodes {
+		named := namesOf(c.HomeDomain(), node.Name)
+		peers = append(peers, hopnode.Peer{Name: node.Certificate, Address: node.Address.AddrPort, Keys: true, Names: []hop.Name{named.pcscf, named.icscf, named.scscf}})
 	}
 	return peers
 }

@@ -131,7 +131,7 @@ func New(o Options) (*Node, error) {
 	c, meta := o.Config, o.Store.Meta()
 	if o.Ladders > 0 {
 		n.ladders = ladder.NewRing(o.Ladders)
-		n.tape = NewTape(n.ladders, o.Clock, c.HomeDomain(), rolesOf(c), wireCover(c), func() *clientims.Door { return n.Door })
+		n.tape = NewTape(n.ladders, o.Clock, c.HomeDomain(), c.FunctionsOf(c.Node.Name), rolesOf(c), wireCover(c), func() *clientims.Door { return n.Door })
 	}
 	var err error
 	if n.policy, err = effective(&o); err != nil {
@@ -142,7 +142,7 @@ func New(o Options) (*Node, error) {
 	}
 	hss := &remoteHSS{}
 	n.Core, err = Assemble(World{HTTPS: httpsOrigin(c, o.Sockets), Clock: o.Clock, Random: o.Random, Log: o.Log, Store: o.Store,
-		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Tape: n.tape, Mode: o.Mode, Node: c.Node.Number,
+		Keys: n.keys.Keyring, Policy: n.policy, Sink: n.sink(), Record: n.recorder(), Story: n.stories, Tape: n.tape, Mode: o.Mode, Node: c.Node.Number, Name: c.FunctionsOf(c.Node.Name),
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, CS: c.CS, ListenMedia: listenMedia, Iq: o.Anchor.iq(), Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
 		Drop:         o.Sockets.dropper(),

@@ -89,6 +89,13 @@ func nodeNames(c *config.Config) (names []string) {
 	for _, s := range c.Sh.Services {
 		all = append(all, s.Hosts...)
 	}
+	for _, node := range c.Mw.Nodes {
+		for _, name := range []string{c.Node.Name, node.Name} {
+			named := namesOf(c.HomeDomain(), name)
+			all = append(all, string(named.pcscf), string(named.icscf), string(named.scscf))
+		}
+		all = append(all, node.Certificate)
+	}
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 

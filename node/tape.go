@@ -85,9 +85,9 @@ var (
 	_ secure.Sink     = (*Tape)(nil)
 )
 
-// NewTape makes a tape for the functions of a home domain: those of this process, and others over a wire with that cover. door is asked what protects a client; it may return nil.
-func NewTape(ring *ladder.Ring, clock shard.Clock, domain string, local Roles, wire ladder.Cover, door func() *clientims.Door) *Tape {
-	return &Tape{ring: ring, clock: clock, named: namesOf(domain), local: local, wire: wire, door: door, under: map[*shard.Task]*procedure{}, first: map[uint64]secure.Association{},
+// NewTape makes a tape for the functions of a home domain (of the node called so, see World.Name): those of this process, and others over a wire with that cover. door is asked what protects a client; it may return nil.
+func NewTape(ring *ladder.Ring, clock shard.Clock, domain, node string, local Roles, wire ladder.Cover, door func() *clientims.Door) *Tape {
+	return &Tape{ring: ring, clock: clock, named: namesOf(domain, node), local: local, wire: wire, door: door, under: map[*shard.Task]*procedure{}, first: map[uint64]secure.Association{},
 		asked: map[uint64]bool{}, media: map[iq.Session]uint64{}}
 }
 

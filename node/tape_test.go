@@ -28,7 +28,7 @@ func tapeOf(t testing.TB) (*Tape, *sip.Message, *shard.Task) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewTape(ladder.NewRing(8), shard.RealClock(), "example.org", AllRoles, ladder.MTLS, func() *clientims.Door { return nil }), m, new(shard.Task)
+	return NewTape(ladder.NewRing(8), shard.RealClock(), "example.org", "", AllRoles, ladder.MTLS, func() *clientims.Door { return nil }), m, new(shard.Task)
 }
 
 // TestTape_secrets: nothing is on a ladder with which somebody could do something.

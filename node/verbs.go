@@ -46,6 +46,7 @@ type Operations struct {
 
 	// SharedSets are the shared filter criteria that the S-CSCF has; nil where there is none.
 	SharedSets func() filter.SharedSets
+	number     uint16 // of the node, where others share its store; else 0
 	// Status tells of a running node; nil without one.
 	Status func() Status
 }
@@ -73,7 +74,7 @@ func (n *Node) registered() int {
 
 // operations are those of this node.
 func (n *Node) operations() *Operations {
-	o := &Operations{HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(), Clock: n.o.Clock,
+	o := &Operations{number: sharedNumber(n.o.Config), HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(), Clock: n.o.Clock,
 		Authority: n.Authority, Registry: n.Registry, Pseudonyms: n.Pseudonyms, SharedSets: n.sharedSets, Decisions: n.o.Decisions, Record: n.recorder(),
 		Status: func() Status {
 			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,

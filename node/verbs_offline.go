@@ -26,13 +26,13 @@ func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st st
 	if err != nil {
 		return nil, err
 	}
-	kept := decisionsWorld{disk: dir, store: st, keys: keys, random: rand.Reader, clock: clock}
+	kept := decisionsWorld{disk: dir, store: st, keys: keys, random: rand.Reader, clock: clock, number: sharedNumber(c)}
 	s, err := openServices(servicesWorld{domain: c.HomeDomain(), approvers: c.Approvers(), nodes: nodeNames(c), epoch: meta.Epoch, store: st, keys: keys.Keyring,
 		random: rand.Reader, clock: clock, gate: gate, record: kept.record})
 	if err != nil {
 		return nil, err
 	}
-	return &Operations{HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain(), Clock: clock, Authority: s.authority,
+	return &Operations{number: sharedNumber(c), HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain(), Clock: clock, Authority: s.authority,
 		Registry: s.registry, Pseudonyms: s.pseudonyms, SharedSets: s.sharedSets, Decisions: dir, Record: kept.record, EnrolAt: c.IS.Enrol.Listen.String(), ConnectAt: c.IS.Listen.String()}, nil
 }
 

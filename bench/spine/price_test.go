@@ -25,7 +25,7 @@ func BenchmarkControls(b *testing.B) {
 			if failed := drive(clients[s], b.N, register); failed > 0 {
 				b.Errorf("%d of %d failed", failed, b.N)
 			}
-			cpu[s] = append(cpu[s], float64((s.cpu(b) - before).Microseconds())/float64(b.N))
+			cpu[s] = append(cpu[s], float64((s.cpu(b)-before).Microseconds())/float64(b.N))
 		}
 	}
 	b.ReportMetric(median(cpu[off]), "us-cpu-off/op")

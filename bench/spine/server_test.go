@@ -153,6 +153,7 @@ func serve(dir string) error {
 	stop()
 	return <-done
 }
+
 // controls are all, or those that no laboratory can do without; of C-I alone.
 func controls() policy.Effective {
 	p := policy.Default()

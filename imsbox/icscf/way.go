@@ -35,9 +35,48 @@ func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !found {
 		return x.Refuse(in, noSCSCF, "")
 	}
+	if !i.mayReplace(scscf) {
+		return i.toSCSCF(x, in, scscf)
+	}
+	again := in
+	again.Msg = in.Msg.Clone()
+	r := i.toSCSCF(x, in, scscf)
+	if status := r.Status(); !r.Unreached() && status != 480 && status/100 != 3 || status == 305 {
+		again.Msg.Release()
+		return r
+	}
+	return i.replace(x, again, request, r)
+}
+
+// toSCSCF hands a REGISTER to an S-CSCF.
+func (i *ICSCF) toSCSCF(x *hop.Exchange, in hop.Inbound, scscf hop.Name) hop.Reply {
 	var uri [256]byte
 	in.Msg.SetRequestURI(append(append(uri[:0], "sip:"...), scscf...))
 	return x.Forward(scscf, in, nil)
+}
+
+// mayReplace reports whether there is another S-CSCF than this one, which is not beside us.
+func (i *ICSCF) mayReplace(scscf hop.Name) bool {
+	return i.cfg.Replace && scscf != i.cfg.SCSCFs[0].Name
+}
+
+// replace selects another S-CSCF for who was assigned to one that is not there, as the HSS then allows (TS 24.229 5.3.1.3; TS 29.228
+// 6.1.1.1, REGISTRATION_AND_CAPABILITIES; TS 23.380 4.2). failed is the answer that says so.
+func (i *ICSCF) replace(x *hop.Exchange, in hop.Inbound, request *cx.UserAuthorizationRequest, failed hop.Reply) hop.Reply {
+	anew := *request
+	anew.Type = cx.RegistrationAndCapabilities
+	answer, err := i.ports.Cx.UserAuthorization(x.Task(), &anew)
+	if err != nil || request.Type == cx.DeRegistration { // who leaves has left
+		in.Msg.Release()
+		return failed
+	}
+	scscf, found := i.selectSCSCF("", answer.Capabilities)
+	if !found {
+		in.Msg.Release()
+		return failed
+	}
+	failed.Msg.Release()
+	return i.toSCSCF(x, in, scscf)
 }
 
 // isNobody reports whether the HSS knows of nobody who could register so.

@@ -107,6 +107,9 @@ func insist(t *shard.Task, change func() (done bool)) bool {
 // names candidates by the wall clock, may be wrong.
 func (s *SCSCF) Expire(t *shard.Task, impi string) error {
 	reg, exists := s.lookup(t, impi)
+	if exists && s.cfg.Shared && !s.remembers(impi) { // it was read, and the HSS has the user with another
+		return nil
+	}
 	lapsed := slices.Clone(reg.contacts)
 	if !exists || reg.alive(t.Now()) {
 		return nil

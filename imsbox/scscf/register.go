@@ -3,6 +3,7 @@ package scscf
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +71,8 @@ type wish struct {
 type refusal struct {
 	status     int
 	minExpires time.Duration
-	retryAfter int // seconds
+	retryAfter int  // seconds
+	conflict   bool // somebody else changed the records meanwhile
 	// unsupported are the option tags that a 420 names (RFC 3261 8.2.2.3).
 	unsupported []string
 }
@@ -409,7 +411,7 @@ func (s *SCSCF) commit(t *shard.Task, a *assignment) *refusal {
 	})
 	a.batch.Settle(a.failed)
 	if a.failed != nil {
-		return &refusal{status: 503, retryAfter: 1}
+		return &refusal{status: 503, retryAfter: 1, conflict: errors.Is(a.failed, store.ErrConflict)}
 	}
 	a.version = ops[len(ops)-1].Version
 	s.publish(a)

@@ -455,6 +455,14 @@ type keyRoom [128]byte
 
 func (k *keyRoom) of(name string) []byte { return append(k[:0], name...) }
 
+// remembers reports whether the registration is in memory: it is ours.
+func (s *SCSCF) remembers(impi string) bool {
+	var buf [1024]byte
+	var key keyRoom
+	_, found := s.users.Get(key.of(impi), buf[:0])
+	return found
+}
+
 // verify takes a registration out of memory again if the store has another version of it by now: between the commit or the
 // read of this one and its coming into memory, a procedure on another shard may have committed and published the next. Who
 // comes after looks it up in the store. That order, first into memory and then the look, leaves no gap: a change that is

@@ -51,6 +51,9 @@ type Config struct {
 	// EmergencyIdentity is who answers emergency calls: as many as come. "" is nobody.
 	EmergencyIdentity string
 
+	// Shared says that other S-CSCFs keep their registrations in the same store: what they have is theirs to end.
+	Shared bool
+
 	// LabAccess accepts AKAv1 over an unprotected path, for test clients. node sets it in lab mode only.
 	LabAccess bool
 }

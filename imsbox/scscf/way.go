@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"imsafe/hop"
+	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 	"imsafe/refpoint/isc"
@@ -66,12 +67,11 @@ func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 	if s.leavesNothing(x.Task(), r) {
 		return x.Refuse(in, 403, "")
 	}
-	reg, refusal := s.assign(x.Task(), r)
-	if refusal == nil {
-		refusal = s.bind(x.Task(), reg, r)
-	}
-	if refusal == nil {
-		refusal = s.commit(x.Task(), reg)
+	reg, refusal := s.enter(x.Task(), r)
+	if refusal != nil && refusal.conflict && s.cfg.Shared { // what is remembered of the user is older than what another S-CSCF wrote
+		s.users.Delete([]byte(r.impi))
+		r.have = nil
+		reg, refusal = s.enter(x.Task(), r)
 	}
 	if refusal != nil {
 		return s.refuse(x, in, refusal)
@@ -81,6 +81,18 @@ func (s *SCSCF) accept(x *hop.Exchange, in hop.Inbound, r *register) hop.Reply {
 		s.tellPlatforms(x.Task(), reg, []uint8{r.set}, reg.kind, in.Msg)
 	}
 	return s.registered(x, in, r, reg)
+}
+
+// enter tells the HSS, binds the contacts and makes both durable.
+func (s *SCSCF) enter(t *shard.Task, r *register) (*assignment, *refusal) {
+	a, refusal := s.assign(t, r)
+	if refusal == nil {
+		refusal = s.bind(t, a, r)
+	}
+	if refusal == nil {
+		refusal = s.commit(t, a)
+	}
+	return a, refusal
 }
 
 // originating is the way of an initial request that a served user sends (TS 24.229 5.4.3.2).

@@ -18,10 +18,11 @@ import (
 	"imsafe/test/port"
 )
 
-// Part is a running node that has some of the functions; others have the rest. Its store is in memory.
+// Part is a running node that has some of the functions; others have the rest. Its store is in memory, or shared.
 type Part struct {
 	*node.Node
-	Stop func() // ends it before the test does; twice is harmless
+	Store store.Engine
+	Stop  func() // ends it before the test does; twice is harmless
 
 	log syncBuffer
 }
@@ -36,6 +37,16 @@ func FreeAddress(t testing.TB, host string) config.Address {
 // nodes, which has the names.
 func StartPart(t testing.TB, authority *ca.CA, c *config.Config, names ...string) *Part {
 	t.Helper()
+	keyring, err := seal.Generate(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartSharing(t, authority, keyring, c, names...)
+}
+
+// StartSharing is StartPart for a node whose store, which c names, others may share: they have the same keys.
+func StartSharing(t testing.TB, authority *ca.CA, keyring *seal.Keyring, c *config.Config, names ...string) *Part {
+	t.Helper()
 	c.Node.Lab, c.Node.DataDir, c.Node.Shards, c.IMS.Domain, c.Metrics.Listen = true, t.TempDir(), 2, Domain, config.Address{}
 	c.Timers.Drain = config.Of(time.Second)
 	p, clock := &Part{}, shard.RealClock()
@@ -45,18 +56,18 @@ func StartPart(t testing.TB, authority *ca.CA, c *config.Config, names ...string
 			t.Fatal(err)
 		}
 	}
-	st, err := store.InMemory(clock)
+	log := slog.New(slog.NewTextHandler(&p.log, nil))
+	st, err := openPart(c, clock, log)
 	must(err)
+	p.Store = st
 	identity := &node.Identity{Authority: authority.Pool()}
 	identity.Certificate, err = authority.Node(time.Hour, names)
 	must(err)
 	server, err := authority.Server(time.Hour, []string{"pcscf." + Domain}, nil)
 	must(err)
-	keyring, err := seal.Generate(rand.Reader)
-	must(err)
 	sockets, err := node.Listen(c, node.Shards(c), nil)
 	must(err)
-	p.Node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(&p.log, nil)), Store: st, Keyring: keyring,
+	p.Node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
 		Certificate: &server, Identity: identity, Sockets: sockets, Policy: policy.Default()})
 	must(err)
 	ctx, stop := context.WithCancel(context.Background())
@@ -81,6 +92,14 @@ func StartPart(t testing.TB, authority *ca.CA, c *config.Config, names ...string
 		}
 	})
 	return p
+}
+
+// openPart opens the store of a part: one in memory, or the shared one.
+func openPart(c *config.Config, clock shard.Clock, log *slog.Logger) (store.Engine, error) {
+	if c.Store.Shared() {
+		return node.OpenStore(c, clock, log, "")
+	}
+	return store.InMemory(clock)
 }
 
 // Log returns what the node has logged.

@@ -1,0 +1,176 @@
+package live
+
+import (
+	"context"
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"imsafe/ca"
+	"imsafe/client/isim"
+	"imsafe/client/media"
+	"imsafe/client/ue"
+	"imsafe/config"
+	"imsafe/imsbox/scscf"
+	"imsafe/proto/shard"
+	"imsafe/store"
+	"imsafe/store/seal"
+	"imsafe/test/postgres"
+)
+
+// together are two nodes with all functions on one database.
+type together struct {
+	t         *testing.T
+	authority *ca.CA
+	nodes     [2]*Part
+	at        [2]config.Address
+}
+
+func newTogether(t *testing.T, s *postgres.Server) *together {
+	t.Helper()
+	authority, err := ca.New(rand.Reader, shard.RealClock().Wall, Domain, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyring, err := seal.Generate(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &together{t: t, authority: authority}
+	names, wire := [2]string{"a", "b"}, [2]config.Address{FreeAddress(t, "127.0.0.1"), FreeAddress(t, "127.0.0.1")}
+	for i, name := range names {
+		c, other := config.Default(), 1-i
+		c.Node.Name, c.Node.Number, c.Mw.Listen = name, uint16(i+1), wire[i]
+		c.Store.Engine, c.Store.URL = config.Postgres, s.URL()
+		g.at[i] = FreeAddress(t, "127.0.0.1")
+		c.CI.TLS.Listen = []config.Address{g.at[i]}
+		c.CI.Budget = config.Wide()
+		c.Mw.Nodes = []config.MwNode{{Name: names[other], Address: wire[other], Certificate: names[other] + "." + Domain}}
+		g.nodes[i] = StartSharing(t, authority, keyring, &c, name+"."+Domain)
+	}
+	return g
+}
+
+// client is a telephone whose card may move from node to node.
+func (g *together) client(node int, card *isim.Card, incoming chan *ue.Call) *ue.UE {
+	g.t.Helper()
+	u, err := ue.New(ue.Config{Card: card, Proxy: g.at[node].AddrPort, Transport: ue.TLS, RootCAs: g.authority.Pool(), ServerName: "pcscf." + Domain,
+		Clock: shard.RealClock(), Rand: rand.Reader, OnCall: func(c *ue.Call) { incoming <- c }, ListenPacket: listenPacket})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- u.Run(ctx) }()
+	g.t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	return u
+}
+
+func (g *together) card(u *User) *isim.Card {
+	g.t.Helper()
+	card, err := isim.New(isim.Config{Identity: isim.Identity{IMPI: u.IMPI, HomeDomain: Domain, IMPUs: []string{u.IMPU}}, K: u.K, OPc: u.OPc, State: isim.Volatile{}})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return card
+}
+
+// talks lets one call the other, until both hear each other.
+func (g *together) talks(ctx context.Context, caller *ue.UE, to string, incoming chan *ue.Call) {
+	g.t.Helper()
+	out, err := caller.Call(ctx, to, ue.Voice{Play: media.NewTone(440, -10)})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	select {
+	case in := <-incoming:
+		in.Answer(ue.Voice{})
+		for _, c := range []*ue.Call{out, in} {
+			if _, err := c.Until(ctx, ue.Secured); err != nil {
+				g.t.Fatal(err)
+			}
+		}
+		out.Hangup()
+		<-in.Done()
+		if end := in.Result(); end.Err != nil {
+			g.t.Error(end.Err)
+		}
+	case <-out.Done():
+		g.t.Fatalf("the call ends with %d, %v", out.Result().Code, out.Result().Err)
+	case <-ctx.Done():
+		g.t.Fatal(ctx.Err())
+	}
+}
+
+// TestTogether: two nodes with all functions on one database. Alice registers at one and Bob at the other, and each calls the other; a
+// registration that one node has is not swept by the other. Then the node of Alice is gone: she registers at the other one, which takes
+// her over from it, and is called there.
+func TestTogether(t *testing.T) {
+	g := newTogether(t, postgres.Start(t))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	users := NewUsers("user", 2, AKAv2)
+	people := &Node{Node: g.nodes[0].Node}
+	if err := people.Provision(ctx, users...); err != nil {
+		t.Fatal(err)
+	}
+	cards := [2]*isim.Card{g.card(users[0]), g.card(users[1])}
+	calls := [2]chan *ue.Call{make(chan *ue.Call, 1), make(chan *ue.Call, 1)}
+	alice, bob := g.client(0, cards[0], calls[0]), g.client(1, cards[1], calls[1])
+	for _, u := range []*ue.UE{alice, bob} {
+		if _, err := u.Register(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, n := range g.nodes {
+		if n.SCSCF.Registered() != 1 {
+			t.Errorf("node %d has %d registered users, not one", i, n.SCSCF.Registered())
+		}
+	}
+	g.talks(ctx, alice, users[1].IMPU, calls[1])
+	g.talks(ctx, bob, users[0].IMPU, calls[0])
+	before := g.record(1, users[0])
+	if before.Version == 0 {
+		t.Fatal("the other node does not find Alice's registration in the store")
+	}
+	if err := g.expire(ctx, 1, users[0]); err != nil {
+		t.Fatal(err)
+	}
+	if after := g.record(0, users[0]); after.Version != before.Version {
+		t.Error("a node has ended a registration of the other one")
+	}
+
+	g.nodes[0].Stop()
+	moved := make(chan *ue.Call, 1)
+	again := g.client(1, cards[0], moved)
+	if _, err := again.Register(ctx); err != nil {
+		t.Fatalf("the node of Alice is gone, and at the other one: %v", err)
+	}
+	if n := g.nodes[1].SCSCF.Registered(); n != 2 {
+		t.Errorf("%d users are registered at the node that is left, not both", n)
+	}
+	g.talks(ctx, again, users[1].IMPU, calls[1])
+	g.talks(ctx, bob, users[0].IMPU, moved)
+}
+
+// record is a user's registration, as a node reads it.
+func (g *together) record(node int, u *User) store.Record {
+	g.t.Helper()
+	rec, err := g.nodes[node].Store.Get(scscf.TableRegistration, []byte(u.IMPI))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return rec
+}
+
+// expire has a node's S-CSCF end a registration as if its time were over.
+func (g *together) expire(ctx context.Context, node int, u *User) (err error) {
+	n := g.nodes[node]
+	if e := n.Shards[0].Call(ctx, func(t *shard.Task) { err = n.SCSCF.Expire(t, u.IMPI) }); e != nil {
+		return e
+	}
+	return err
+}
