@@ -14,7 +14,7 @@ import (
 // (attacks CI-33). So few may be under way to one user, fewer from one caller, and none may be silent for long.
 
 const (
-	maxEarlyCallee = 8                // INVITEs without final response to one identity
+	maxEarlyCallee = 6                // INVITEs without final response to one identity: fewer than a handset has room for
 	maxEarlyPair   = 2                // of these, from one caller
 	maxSilence     = 20 * time.Second // from INVITE to ringing; preconditions need a few seconds
 )

@@ -127,7 +127,8 @@ func injectsOtherwise(ctx context.Context, f *Field, carol, mallory *Hand) (name
 	if err != nil {
 		return "", false, err
 	}
-	if err := mallory.Answer(m, 200, line); err != nil {
+	const word, whom = "Identity: forged;info=<https://forged.example.org/f.pem>", "P-Called-Party-ID: <sip:forged@example.org>"
+	if err := mallory.Answer(m, 200, line, word, whom); err != nil {
 		return "", false, err
 	}
 	callID := string(m.Get(sip.HdrCallID))

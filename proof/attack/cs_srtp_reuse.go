@@ -19,6 +19,7 @@ func srtpReuse() Attack {
 		Bounds: Bounds{Packets: 400, Bytes: 200_000, Conns: 6, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "replay", Position: OnPath, Run: playAgain, Controls: []secure.ControlID{secure.CSIntegritySRTPReplay, secure.CSConfidentialityKeyFresh}},
+			{Name: "key", Position: OnPath, Run: oneKey, Controls: []secure.ControlID{secure.CSConfidentialityKeyFresh}},
 			{Name: "keystream", Position: Subscriber, Run: keystream, Controls: []secure.ControlID{secure.CSConfidentialityKeyFresh}},
 		},
 	}
@@ -67,6 +68,35 @@ func playAgain(ctx context.Context, f *Field, o *Outcome) error {
 		return nil
 	}
 	return ends(ctx, out, in)
+}
+
+// oneKey: carol's telephone has one key in the descriptions of all its calls. Who is in the path of her media has two texts under one keystream.
+func oneKey(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false)
+	key, statuses, stand := f.mediaKey(), []int{}, 0
+	const times = 4
+	for range times {
+		answer, err := f.callWithKey(ctx, carol, key)
+		if err != nil {
+			return err
+		}
+		statuses = append(statuses, answer.Status())
+		if answer.Status() == 200 && contains(answer.Body(), "a=crypto:") { // a call whose media are refused stands without them
+			stand++
+		}
+	}
+	if stand == 0 {
+		return fmt.Errorf("attack: no call has media by a key in its description: %v", statuses)
+	}
+	o.Arrived("%d calls with one key are answered %v", times, statuses)
+	o.Users = min(stand-1, 1)
+	o.Wire(false, "nothing but what passes")
+	o.Peer(stand > 1, "%d of carol's calls have media under one key", stand)
+	return nil
 }
 
 // keystream says two known things with one source and the same numbers, under two keys of mallory's own: before and after he moves. Carol's

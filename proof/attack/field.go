@@ -239,6 +239,21 @@ func (f *Field) Mallory(ctx context.Context) (*Hand, error) {
 	return h, h.Register(ctx)
 }
 
+// Accomplice is the name of one of the attacker's accomplices, from 0 on.
+func Accomplice(i int) string { return fmt.Sprintf("accomplice%d", i+1) }
+
+// accomplice is the hand of one of them, registered.
+func (f *Field) accomplice(ctx context.Context, i int) (*Hand, error) {
+	if f.position != Subscriber || f.Users[Accomplice(i)] == nil {
+		return nil, errPosition
+	}
+	h, err := f.hand(ctx, f.attacker, f.Users[Accomplice(i)], nil)
+	if err != nil {
+		return nil, err
+	}
+	return h, h.Register(ctx)
+}
+
 // MalloryInClear is the same, not registered yet.
 func (f *Field) MalloryInClear(ctx context.Context) (*Hand, error) {
 	if f.position != Subscriber && f.position != EnrolledPlatform {

@@ -71,5 +71,8 @@ func cast(a *attack.Attack) []string {
 	if a.Digest || len(a.Approved) > 0 {
 		names = append(names, attack.Dave)
 	}
+	for i := range a.Crowd {
+		names = append(names, attack.Accomplice(i))
+	}
 	return names
 }

@@ -148,8 +148,6 @@ var media = []Mutant{
 		`	case known && s.swaps(host):`, `	case !known && s.swaps(host):`, []string{"CS-05"}},
 	{secure.CSAuthenticationToken, "any-key", "proto/oauth/verify.go",
 		`	case thumb != c.Key.Thumbprint:`, `	case thumb == "":`, []string{"CS-11"}},
-	{secure.CSAuthenticationToken, "any-service", "proto/oauth/verify.go",
-		`	case c.Audience != v.audience:`, `	case c.Audience == "":`, []string{"CS-11"}},
 	{secure.CSAuthenticationToken, "proof-again", "proto/oauth/verify.go",
 		`	case !v.proofs.first(id, now):`, `	case v.proofs.first(id, now) && id == "":`, []string{"CS-11"}},
 	{secure.CSAuthenticationToken, "code-of-any-key", "iface/clientweb/token.go",
