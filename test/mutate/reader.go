@@ -48,8 +48,6 @@ var reader = []Mutant{
 		`e.counts[callee] > maxEarlyCallee || e.counts[pair] > maxEarlyPair`, `e.counts[pair] > maxEarlyPair`, []string{"CI-33"}},
 
 	// I-S.
-	{secure.ISAuthenticationMTLS, "any-name", "iface/imsservice/registry.go",
-		`	case !slices.Equal(leaf.DNSNames, []string{e.service.Manifest.Host()}) || !e.hasKey(instance, f):`, `	case slices.Equal(leaf.DNSNames, nil) || !e.hasKey(instance, f):`, []string{"IS-01"}},
 	{secure.ISAuthenticationRevocation, "serial-not-looked-at", "iface/imsservice/registry.go",
 		`s.revoked[revokedKey(f)] || s.revoked[revokedSerial(leaf.SerialNumber.Text(16))] || e.State`, `e.State`, []string{"IS-07"}},
 	{secure.ISAuthorizationManifest, "any-answer", "iface/imsservice/serve.go",
