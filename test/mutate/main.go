@@ -8,6 +8,8 @@
 // are for it. A mutant is caught if one of them says that something got through, that another control than the named one had to stop it, or
 // that honest service suffers. One that nobody notices has survived: the row is too weak, or the line does nothing.
 //
+// docs/prove.md says what was run when, and which mistakes no row can show.
+//
 // The exit status is 0 if all were caught, 1 if one survived, if the text of one is no longer found in its file, or if a run proves nothing.
 // It needs the go command and what `imsafe attack run` needs. It is not for concurrent use of one tree that changes meanwhile.
 package main

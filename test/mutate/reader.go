@@ -18,8 +18,6 @@ var reader = []Mutant{
 		`			run = append(run, '?')`, `			run = run[:0]`, []string{"CI-08"}},
 
 	// C-I: what he says.
-	{secure.CIIntegrityHeaderEdge, "voucher-stays", "iface/clientims/headers.go",
-		`	sip.HdrIdentity, // RFC 8224 5`, `	// RFC 8224 5`, []string{"CI-09", "CI-24"}},
 	{secure.CIIntegrityHeaderEdge, "whom-it-is-for-stays", "iface/clientims/headers.go",
 		`sip.HdrPAssociatedURI, sip.HdrPCalledPartyID,`, `sip.HdrPAssociatedURI,`, []string{"CI-09", "CI-24"}},
 	{secure.CIConfidentialityPrivacyEgress, "cell-of-the-callee", "imsbox/pcscf/egress.go",
@@ -104,7 +102,7 @@ var reader = []Mutant{
 
 	// Inner wires and management.
 	{secure.ManagementAuthenticationAdmin, "viewers-operate", "iface/management/management.go",
-		`c.Role >= Viewer && (!known || c.Role >= v.Needs)`, `c.Role >= Viewer && (!known || v.Needs >= Viewer)`, []string{"MG-01"}},
+		`c.Role >= Viewer && (!known || c.Role >= v.Needs)`, `c.Role >= Viewer && (!known || v.Needs >= Viewer)`, []string{"MG-08"}},
 	{secure.ManagementAuthenticationPage, "code-twice", "web/login.go",
 		`		l.codes = append(l.codes[:i], l.codes[i+1:]...)`, `		_ = l.codes[i]`, []string{"MG-06"}},
 	{secure.ManagementAuthenticationPage, "cookie-is-enough", "web/login.go",
