@@ -212,6 +212,7 @@ func (c *channel) Reoffer(body []byte) []byte {
 	if err != nil || !c.stays(&g) {
 		return nil
 	}
+	c.recorder.indicate(answer)
 	out, err := answer.Marshal()
 	if err != nil {
 		return nil

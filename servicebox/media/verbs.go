@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"imsafe/proto/g711"
+	"imsafe/proto/sdp"
 	"imsafe/refpoint/mr"
 )
 
@@ -132,10 +133,27 @@ type recorder struct {
 	octets  []byte
 	slots   int64 // of 20 ms since it began
 	sounder mr.Source
+	ever    bool // something was recorded
 }
 
 func (r *recorder) begin(limit int, done func(*mr.Recording)) {
-	*r = recorder{done: done, limit: limit, sounder: Tone(recordingHz, recordingLevel, recordingTone)}
+	*r = recorder{done: done, ever: true, limit: limit, sounder: Tone(recordingHz, recordingLevel, recordingTone)}
+}
+
+// indicate says in an answer whether the call is recorded (RFC 7866 7.1.2), once it has been.
+func (r *recorder) indicate(answer *sdp.Session) {
+	if !r.ever {
+		return
+	}
+	state := "off"
+	if r.done != nil {
+		state = "on"
+	}
+	for i := range answer.Media {
+		if m := &answer.Media[i]; m.Port != 0 {
+			m.Other = append(m.Other, sdp.Attribute{Key: "record", Value: state})
+		}
+	}
 }
 
 // sounds reports whether the tone is being sent.
@@ -178,6 +196,6 @@ func (r *recorder) end(c *channel) {
 		return
 	}
 	kept := &mr.Recording{Law: c.law.Name(), Octets: r.octets, Full: len(r.octets) == r.limit}
-	*r = recorder{}
+	*r = recorder{ever: true}
 	c.after = append(c.after, func() { done(kept) })
 }

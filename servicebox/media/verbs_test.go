@@ -136,6 +136,33 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// TestRecord_indication: a new offer of who is recorded is answered with what is the case (RFC 7866 7.1.2), beside the tone; of a call that was never recorded
+// nothing is said.
+func TestRecord_indication(t *testing.T) {
+	s := newServer(t, nil)
+	p, c := call(t, s, all(nil), nil)
+	says := func(when, want string) {
+		t.Helper()
+		answer := c.Reoffer(p.body())
+		got := ""
+		for line := range strings.Lines(string(answer)) {
+			if strings.HasPrefix(line, "a=record:") {
+				got += strings.TrimSpace(line)
+			}
+		}
+		if answer == nil || got != want {
+			t.Errorf("%s: %q in\n%s", when, got, answer)
+		}
+	}
+	says("before", "")
+	if err := c.Record(time.Second, func(*mr.Recording) {}); err != nil {
+		t.Fatal(err)
+	}
+	says("while it is recorded", "a=record:on")
+	c.Stop()
+	says("afterwards", "a=record:off")
+}
+
 // TestRecord_tone: who is recorded hears it, at the beginning and every 15 s, whatever else he would hear.
 func TestRecord_tone(t *testing.T) {
 	s := newServer(t, func(c *Config) { c.Longest = time.Minute })
