@@ -30,6 +30,8 @@ type ueCmd struct {
 
 // line is how a client finds its network and what it insists on.
 type line struct {
+	reliable bool // provisional responses, where the caller can
+
 	Card       string        `required:"" help:"Card file with identities and keys, for its owner alone; imsafe user add --card-out writes one. The sequence numbers it has accepted are kept beside it." type:"path" placeholder:"FILE" group:"Card and network:"`
 	Proxy      string        `help:"The P-CSCF, as host:port. Without it: pcscf. and the home domain of the card." placeholder:"HOST:PORT" group:"Card and network:"`
 	CA         string        `name:"ca" help:"File with the authorities that may sign the P-CSCF's certificate, in PEM. Without it: those of the system." type:"path" placeholder:"FILE" group:"Card and network:"`
@@ -133,7 +135,8 @@ func (l *line) unregistered(err error) error {
 // config makes the configuration of the client.
 func (l *line) config(p *phone) (*ue.Config, error) {
 	c := &ue.Config{Card: p.card.Card, Password: p.card.password, IMPU: l.IMPU, Scheme: p.card.scheme, Lab: l.Lab, PlainRTP: l.PlainRTP, AllowTLS12: l.AllowTLS12,
-		ServerName: l.ServerName, Clock: shard.RealClock(), Rand: rand.Reader, ListenPacket: mediaPort, UserAgent: "imsafe-ue"}
+		ServerName: l.ServerName, Clock: shard.RealClock(), Rand: rand.Reader, ListenPacket: mediaPort, UserAgent: "imsafe-ue",
+		Reliable: l.reliable}
 	host := "pcscf." + p.domain
 	if c.ServerName == "" {
 		c.ServerName = host

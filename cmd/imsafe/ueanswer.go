@@ -12,10 +12,12 @@ import (
 type ueAnswerCmd struct {
 	line
 	voice
-	Count  int           `help:"Answer so many calls, one after the other; 0 goes on until it is stopped." default:"1"`
-	Wait   time.Duration `help:"Fail if the next call does not come in this time; 0 waits for ever."`
-	Ring   time.Duration `help:"Let it ring for this long before answering." default:"0s"`
-	Reject int           `help:"Refuse the calls with this SIP status instead of answering." placeholder:"STATUS"`
+	Count int           `help:"Answer so many calls, one after the other; 0 goes on until it is stopped." default:"1"`
+	Wait  time.Duration `help:"Fail if the next call does not come in this time; 0 waits for ever."`
+	Ring  time.Duration `help:"Let it ring for this long before answering." default:"0s"`
+	// RFC 3262; TS 24.229 5.1.4.1.
+	Reliable bool `help:"While it rings tell callers who can acknowledge it the answer: 183, PRACK, 180 (RFC 3262)."`
+	Reject   int  `help:"Refuse the calls with this SIP status instead of answering." placeholder:"STATUS"`
 }
 
 // Run answers calls. One at a time: who calls meanwhile hears busy.
@@ -26,6 +28,7 @@ func (v *ueAnswerCmd) Run(a *app) error {
 	if _, err := v.source(); err != nil {
 		return usage{err}
 	}
+	v.reliable = v.Reliable
 	return v.with(a, func(p *phone) error {
 		for n := 1; v.Count == 0 || n <= v.Count; n++ {
 			c, err := v.next(p)
