@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"imsafe/client/ue"
 	"imsafe/config"
+	"imsafe/imsbox/hss"
 	"imsafe/proto/siptransport"
 	"imsafe/test/live"
 )
@@ -32,10 +35,35 @@ const (
 type sample struct {
 	at time.Duration
 	live.Usage
-	agreements            int // sets of security associations
+	held                  [len(holdings)]int
+	begun                 int // sessions of the media anchor so far
 	visits, calls, turned int
 	refused               int
 }
+
+// holding is something else that a node holds and gives back.
+type holding struct {
+	name, column string
+	counter      string // of the metrics; "" for what is looked up otherwise
+	allow        int    // so much more at the end is no growth
+}
+
+// holdings are what the table shows beside what any node is measured by.
+var holdings = [...]holding{
+	{"sets of security associations", "esp", "esp_agreements", 10},
+	{"sessions at the media anchor", "media", "media_sessions", 2},
+	{"pairs of ports for media", "ports", "media_ports", 8},
+	{"calls whose media are anchored", "anchored", "pcscf_anchored_calls", 4},
+	{"changes that are not in the image", "unsaved", "store_unsaved", 2000},
+	{segments, "journal", "", 2},
+	{letters, "owed", "", 2},
+}
+
+// The names of what is looked up in the store.
+const (
+	segments = "segments of the journal"
+	letters  = "letters of the HSS that are not delivered"
+)
 
 // soak is the node and those who come.
 type soak struct {
@@ -53,7 +81,8 @@ type soak struct {
 
 // TestSoak lets pairs of clients register, write to each other, call each other and leave, over TLS and inside IPsec; one leaves without a word
 // now and then. In between strangers flood: rubbish, requests, handshakes that do not go on, and where there is time for the node to
-// forget them, REGISTERs of nobody. Then memory, goroutines, descriptors, transactions, associations and connections are what they were.
+// forget them, REGISTERs of nobody. Then memory, goroutines, descriptors, transactions, associations, connections, and what of media, journal and outbox was in
+// use, are what they were.
 func TestSoak(t *testing.T) {
 	d := 6 * time.Second
 	if text := os.Getenv("IMSAFE_SOAK"); text != "" {
@@ -89,6 +118,7 @@ func newSoak(t *testing.T, d time.Duration) *soak {
 			const much = 1 << 20
 			c.Budget = config.Budget{Calls: much, Messages: much, Subscriptions: much, Transfers: much, Notifications: much, Others: much}
 			c.Store.Cache = 1 << 20 // full before anything is compared: every call leaves records, which it keeps by then
+			c.CS.Listen, c.CS.Ports = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:21000")}}, 400
 			c.Metrics.Listen = config.Address{AddrPort: c.Metrics.Listen.AddrPort}
 		}})
 	s := &soak{t: t, n: n, users: live.NewUsers("soak", 8, live.AKAv2), long: d > 3*forgetting, begun: time.Now()}
@@ -241,17 +271,48 @@ func (s *soak) look() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.samples = append(s.samples, sample{at: time.Since(s.begun), Usage: u, agreements: int(c["esp_agreements"]), visits: s.visits, calls: s.calls, turned: s.turned,
-		refused: int(c["siptxn_screened_total"])})
+	x := sample{at: time.Since(s.begun), Usage: u, visits: s.visits, calls: s.calls, turned: s.turned, refused: int(c["siptxn_screened_total"]),
+		begun: int(c["media_begun_total"])}
+	for i, h := range holdings {
+		switch h.name {
+		case segments:
+			files, err := filepath.Glob(filepath.Join(s.n.Dir, "*.seg"))
+			if err != nil || len(files) == 0 {
+				s.t.Fatalf("no journal in %s: %v", s.n.Dir, err)
+			}
+			x.held[i] = len(files)
+		case letters:
+			owed, _, err := s.n.Store.Scan(hss.TableOutbox, nil, nil, 1000)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			x.held[i] = len(owed)
+		default:
+			v, known := c[h.counter]
+			if !known {
+				s.t.Fatalf("there is no metric %s", h.counter)
+			}
+			x.held[i] = int(v)
+		}
+	}
+	s.samples = append(s.samples, x)
 }
 
 func (s *soak) print() {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%8s %7s %7s %6s %9s %8s %10s %5s %6s %7s %7s %6s %7s\n", "time", "visits", "calls", "turned", "refused", "heap kB", "goroutines", "files", "tasks",
-		"transac", "assocs", "conns", "esp")
+	fmt.Fprintf(&b, "\n%8s %7s %7s %6s %9s %8s %10s %5s %6s %7s %7s %6s", "time", "visits", "calls", "turned", "refused", "heap kB", "goroutines", "files", "tasks",
+		"transac", "assocs", "conns")
+	for _, h := range holdings {
+		fmt.Fprintf(&b, " %8s", h.column)
+	}
+	b.WriteByte('\n')
 	for _, x := range s.samples {
-		fmt.Fprintf(&b, "%8v %7d %7d %6d %9d %8d %10d %5d %6d %7d %7d %6d %7d\n", x.at.Round(time.Second), x.visits, x.calls, x.turned, x.refused, x.Heap>>10, x.Goroutines,
-			x.Descriptors, x.Tasks, x.Transactions, x.Associations, x.Connections, x.agreements)
+		fmt.Fprintf(&b, "%8v %7d %7d %6d %9d %8d %10d %5d %6d %7d %7d %6d", x.at.Round(time.Second), x.visits, x.calls, x.turned, x.refused, x.Heap>>10, x.Goroutines,
+			x.Descriptors, x.Tasks, x.Transactions, x.Associations, x.Connections)
+		for _, n := range x.held {
+			fmt.Fprintf(&b, " %8d", n)
+		}
+		b.WriteByte('\n')
 	}
 	s.t.Log(b.String())
 }
@@ -259,6 +320,9 @@ func (s *soak) print() {
 // judge compares the end with the time when everything that is forgotten is forgotten as fast as it comes: of a long run after some minutes, of a
 // short one from its first quarter on, with more room.
 func (s *soak) judge(d time.Duration) {
+	if last := s.samples[len(s.samples)-1]; last.begun < s.calls {
+		s.t.Errorf("%d sessions of the media anchor for %d calls", last.begun, s.calls)
+	}
 	if len(s.samples) < 8 {
 		if s.calls == 0 {
 			s.t.Error("nobody has called")
@@ -278,8 +342,10 @@ func (s *soak) judge(d time.Duration) {
 	if over := late.Above(early.Usage, allow); over != "" {
 		s.t.Errorf("it grows: %s", over)
 	}
-	if late.agreements > early.agreements+10 {
-		s.t.Errorf("it grows: %d sets of security associations, %d before", late.agreements, early.agreements)
+	for i, h := range holdings {
+		if late.held[i] > early.held[i]+h.allow {
+			s.t.Errorf("it grows: %d %s, %d before and %d allowed", late.held[i], h.name, early.held[i], h.allow)
+		}
 	}
 	if s.calls < s.visits/2 {
 		s.t.Errorf("%d calls in %d visits: this machine is too busy to show anything", s.calls, s.visits)
@@ -295,7 +361,10 @@ func least(samples []sample) sample {
 	for _, x := range samples[1:] {
 		l.Heap, l.Goroutines, l.Descriptors = min(l.Heap, x.Heap), min(l.Goroutines, x.Goroutines), min(l.Descriptors, x.Descriptors)
 		l.Tasks, l.Transactions, l.Associations = min(l.Tasks, x.Tasks), min(l.Transactions, x.Transactions), min(l.Associations, x.Associations)
-		l.Connections, l.agreements = min(l.Connections, x.Connections), min(l.agreements, x.agreements)
+		l.Connections = min(l.Connections, x.Connections)
+		for i := range l.held {
+			l.held[i] = min(l.held[i], x.held[i])
+		}
 	}
 	return l
 }
