@@ -81,10 +81,13 @@ func (x *examination) mediaPorts() {
 // addresses tries every socket: it must be free, or held where a node runs.
 func (x *examination) addresses() {
 	good, taken := 0, 0
+	missing := map[socket]bool{} // told once for both transports
 	for _, s := range sockets(x.Config) {
 		err := x.host.Bind(s.network, s.at)
 		switch {
+		case errors.Is(err, syscall.EADDRNOTAVAIL) && missing[socket{section: s.section, at: s.at}]:
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
+			missing[socket{section: s.section, at: s.at}] = true
 			x.breaks(AddressHere, "[%s] %v: this machine has no address %v", s.section, s.at, s.at.Addr())
 		case errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM):
 			x.add(PortFree, Breaks, "[%s] %s %v: this user may not open ports below 1024", s.section, s.network, s.at).

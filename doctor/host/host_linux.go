@@ -122,9 +122,10 @@ type fragment struct {
 	payload []byte
 }
 
-// fragments makes a UDP datagram from a port to itself, in fragments of an MTU of 1,500 octets (RFC 791 3.2).
+// fragments makes a UDP datagram from a port to itself, in fragments that any interface takes (RFC 791 3.2: 576 octets): it is on one with a small MTU that it
+// matters most whether they arrive.
 func fragments(at netip.Addr, port uint16, payload []byte) (all []fragment) {
-	const most = 1480 // a multiple of 8, without the header
+	const most = 552 // a multiple of 8, without the header
 	length := 8 + len(payload)
 	datagram := append([]byte{byte(port >> 8), byte(port), byte(port >> 8), byte(port), byte(length >> 8), byte(length), 0, 0}, payload...) // no checksum (RFC 768)
 	var id [2]byte

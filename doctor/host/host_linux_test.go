@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 
@@ -23,9 +24,14 @@ func TestLoops(t *testing.T) {
 			t.Errorf("ESP at %v: %v", at, err)
 		}
 	}
-	for _, size := range []int{3000, 1, 1472, 1473, 8000} {
-		if err := h.LoopFragments(ctx, loopback, size); err != nil {
-			t.Errorf("%d octets in fragments: %v", size, err)
+	for _, mtu := range []string{"65536", "1280", "576"} { // the least that a host must take (RFC 791 3.1)
+		if out, err := exec.Command(peer.Need(t, "ip"), "link", "set", "lo", "mtu", mtu).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for _, size := range []int{3000, 1, 544, 545, 8000} {
+			if err := h.LoopFragments(ctx, loopback, size); err != nil {
+				t.Errorf("%d octets in fragments, MTU %s: %v", size, mtu, err)
+			}
 		}
 	}
 	if err := h.LoopFragments(ctx, netip.IPv6Loopback(), 3000); !errors.Is(err, errOnlyIPv4) {
