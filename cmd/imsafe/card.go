@@ -133,6 +133,9 @@ func withoutValues(err error) string {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &kind):
+		if kind.Field == "" {
+			return "an object in braces is wanted, not a " + kind.Value
+		}
 		return "the field " + kind.Field + " cannot be a " + kind.Value
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("not JSON, at octet %d", syntax.Offset)
