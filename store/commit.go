@@ -21,6 +21,7 @@ type change struct {
 	hash    uint64
 	version uint64
 	expires int64
+	slot    uint32 // slot+1 of its entry in memory, once accepted
 	keyLen  uint16
 	table   Table
 	deleted bool

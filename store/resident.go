@@ -25,7 +25,7 @@ const stripeCount = 64
 // stripe is one part of the keys. mu guards everything in it, but used, which readers set under the read lock.
 type stripe struct {
 	mu      sync.RWMutex
-	index   map[uint64]uint32 // hash -> slot+1 of the first entry of a chain
+	index   slotIndex
 	entries []entry
 	free    []uint32
 	hand    int   // of the clock that looks for something to evict
@@ -41,7 +41,6 @@ type entry struct {
 	version uint64 // committed
 	pending uint64 // version of the newest accepted change that is not committed; 0 none
 	expires int64
-	next    uint32 // slot+1 of the next entry with the same hash
 	used    uint32 // set when read or written, cleared by the clock
 	keyLen  uint16
 	table   Table
@@ -62,7 +61,6 @@ const entryOverhead = 128
 func newResident(cacheBytes int64) *resident {
 	r := &resident{seed: maphash.MakeSeed()}
 	for i := range r.stripes {
-		r.stripes[i].index = make(map[uint64]uint32)
 		r.stripes[i].limit = cacheBytes / stripeCount
 	}
 	return r
@@ -77,15 +75,12 @@ func (r *resident) stripe(hash uint64) *stripe { return &r.stripes[hash>>58] }
 
 // locate returns slot+1 of the entry, 0 if there is none.
 func (s *stripe) locate(hash uint64, t Table, key []byte) uint32 {
-	slot := s.index[hash]
-	for slot != 0 {
-		e := &s.entries[slot-1]
-		if e.table == t && bytes.Equal(e.block[:e.keyLen], key) {
-			break
+	for at, slot := s.index.first(hash); slot != 0; at, slot = s.index.next(hash, at) {
+		if e := &s.entries[slot-1]; e.table == t && bytes.Equal(e.block[:e.keyLen], key) {
+			return slot
 		}
-		slot = e.next
 	}
-	return slot
+	return 0
 }
 
 // find returns the entry or nil. The pointer is good while the lock is held and no entry is added.
@@ -96,8 +91,8 @@ func (s *stripe) find(hash uint64, t Table, key []byte) *entry {
 	return nil
 }
 
-// add makes an entry with the key in block[:keyLen]. It knows nothing yet.
-func (s *stripe) add(hash uint64, t Table, block []byte, keyLen int) *entry {
+// add makes an entry with the key in block[:keyLen] and returns its slot+1. It knows nothing yet.
+func (s *stripe) add(hash uint64, t Table, block []byte, keyLen int) uint32 {
 	var slot uint32
 	if n := len(s.free); n > 0 {
 		slot = s.free[n-1]
@@ -106,29 +101,15 @@ func (s *stripe) add(hash uint64, t Table, block []byte, keyLen int) *entry {
 		s.entries = append(s.entries, entry{})
 		slot = uint32(len(s.entries) - 1)
 	}
-	s.entries[slot] = entry{block: block[:keyLen:keyLen], hash: hash, table: t, keyLen: uint16(keyLen), flags: flagLive, next: s.index[hash]}
-	s.index[hash] = slot + 1
-	return &s.entries[slot]
+	s.entries[slot] = entry{block: block[:keyLen:keyLen], hash: hash, table: t, keyLen: uint16(keyLen), flags: flagLive}
+	s.index.add(hash, slot+1)
+	return slot + 1
 }
 
 // remove takes the entry in slot out.
 func (s *stripe) remove(slot uint32) {
-	e := &s.entries[slot]
-	if head := s.index[e.hash]; head == slot+1 {
-		if e.next == 0 {
-			delete(s.index, e.hash)
-		} else {
-			s.index[e.hash] = e.next
-		}
-	} else {
-		for p := head; p != 0; p = s.entries[p-1].next {
-			if s.entries[p-1].next == slot+1 {
-				s.entries[p-1].next = e.next
-				break
-			}
-		}
-	}
-	*e = entry{}
+	s.index.remove(s.entries[slot].hash, slot+1)
+	s.entries[slot] = entry{}
 	s.free = append(s.free, slot)
 }
 
@@ -206,7 +187,7 @@ func (r *resident) fill(t Table, key []byte, rec Record, found bool, generation 
 	block := make([]byte, 0, len(key)+len(rec.Value))
 	block = append(append(block, key...), rec.Value...)
 	if e == nil {
-		e = s.add(hash, t, block, len(key))
+		e = &s.entries[s.add(hash, t, block, len(key))-1]
 	}
 	e.block, e.version, e.expires = block, rec.Version, rec.Expires
 	e.flags |= flagKnown
@@ -238,14 +219,12 @@ func (r *resident) newest(hash uint64, t Table, key []byte) (version uint64, exi
 	return 0, false, false
 }
 
-// accept notes that c will be committed. From now on the entry cannot leave.
+// accept notes that c will be committed. From now on the entry cannot leave before the image has what it says, so c remembers where it is.
 func (r *resident) accept(c *change) {
 	s := r.stripe(c.hash)
 	s.mu.Lock()
-	e := s.find(c.hash, c.table, c.key())
-	if e == nil {
-		e = s.add(c.hash, c.table, c.block, int(c.keyLen))
-	} else if e.evictable() {
+	e := s.place(c)
+	if e.evictable() {
 		s.clean -= e.size()
 	}
 	e.pending = c.version
@@ -254,6 +233,14 @@ func (r *resident) accept(c *change) {
 		e.flags |= flagPendingDeleted
 	}
 	s.mu.Unlock()
+}
+
+// place finds or makes the entry of c.
+func (s *stripe) place(c *change) *entry {
+	if c.slot = s.locate(c.hash, c.table, c.key()); c.slot == 0 {
+		c.slot = s.add(c.hash, c.table, c.block, int(c.keyLen))
+	}
+	return &s.entries[c.slot-1]
 }
 
 // reject takes back what accept noted, for every change that is pending on the entry of c.
@@ -279,10 +266,10 @@ func (r *resident) reject(c *change) {
 func (r *resident) commit(c *change) {
 	s := r.stripe(c.hash)
 	s.mu.Lock()
-	e := s.find(c.hash, c.table, c.key())
-	if e == nil { // only in replay: accept was not called
-		e = s.add(c.hash, c.table, c.block, int(c.keyLen))
+	if c.slot == 0 { // only in replay: accept was not called
+		s.place(c)
 	}
+	e := &s.entries[c.slot-1]
 	e.block, e.version, e.expires = c.block, c.version, c.expires
 	e.flags = e.flags&^flagDeleted | flagKnown | flagDirty
 	if c.deleted {
@@ -300,8 +287,8 @@ func (r *resident) saved(c *change) {
 	s := r.stripe(c.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.find(c.hash, c.table, c.key())
-	if e == nil || e.version != c.version || e.flags&flagDirty == 0 {
+	e := &s.entries[c.slot-1]
+	if e.version != c.version || e.flags&flagDirty == 0 { // changed again meanwhile
 		return
 	}
 	e.flags &^= flagDirty

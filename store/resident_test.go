@@ -108,7 +108,7 @@ func TestEvict(t *testing.T) {
 	for i := range r.stripes {
 		r.stripes[i].limit = -1
 		r.stripes[i].evict()
-		if n := len(r.stripes[i].index); n != 0 || r.stripes[i].clean != 0 {
+		if n := r.stripes[i].index.count; n != 0 || r.stripes[i].clean != 0 {
 			t.Fatalf("stripe %d: %d entries and %d octets are left", i, n, r.stripes[i].clean)
 		}
 	}
@@ -118,11 +118,10 @@ func TestEvict(t *testing.T) {
 func TestSameHash(t *testing.T) {
 	r := newResident(1 << 20)
 	var s stripe
-	s.index = map[uint64]uint32{}
 	s.limit = 1 << 20
 	for i := range 10 {
 		key := fmt.Appendf(nil, "k%d", i)
-		e := s.add(42, 1, key, len(key))
+		e := &s.entries[s.add(42, 1, key, len(key))-1]
 		e.version = uint64(i)
 		e.flags |= flagKnown
 	}
@@ -243,4 +242,34 @@ func TestTableNames(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
+}
+
+// BenchmarkResident is a record of 200,000, each time another one: read; and changed until the image has it. It costs what memory costs.
+func BenchmarkResident(b *testing.B) {
+	const records = 200_000
+	r := newResident(1 << 30)
+	keys := make([][]byte, records)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "%08d@ims.mnc001.mcc001.3gppnetwork.org", i*7919%records)
+		r.fill(1, keys[i], Record{Value: make([]byte, 200), Version: 1}, true, 0)
+	}
+	b.Run("lookup", func(b *testing.B) {
+		for i := range b.N {
+			if _, _, hit := r.lookup(1, keys[i%records]); !hit {
+				b.Fatal("lost")
+			}
+		}
+	})
+	b.Run("change", func(b *testing.B) {
+		version := uint64(1)
+		for i := range b.N {
+			version++
+			k := keys[i%records]
+			c := change{block: k, keyLen: uint16(len(k)), table: 1, version: version, hash: r.hash(1, k)}
+			r.newest(c.hash, c.table, k)
+			r.accept(&c)
+			r.commit(&c)
+			r.saved(&c)
+		}
+	})
 }
