@@ -60,7 +60,7 @@ func BenchmarkMemory(b *testing.B) {
 				settings.Told = func(registered int) {
 					fmt.Fprintf(os.Stderr, "%s: %d of %d users are registered\n", transport, registered, b.N)
 				}
-				fmt.Fprintf(os.Stderr, "%s: %d users are registered, and looked at %v after the last of them\n", transport, b.N, passed)
+				fmt.Fprintf(os.Stderr, "%s: %d users register; memory is looked at %v after the last of them\n", transport, b.N, passed)
 			}
 			if _, err := g.Prepare(b.Context(), &settings); err != nil {
 				b.Fatal(err)

@@ -15,14 +15,14 @@ import (
 
 // association is one path to a client and what is proven about it. Its fields change only as a whole.
 type association struct {
-	ref    secure.Association
+	ref       secure.Association
+	emergency bool // the client has called for help; here, where it takes no room
+
 	path   path
 	flow   siptransport.Flow // where requests to the client go
 	access *accessPorts
 	proof  secure.Proof
 	until  time.Duration // on the monotonic clock
-
-	emergency bool // the client has called for help
 
 	sa     *security                  // with ipsec-3gpp, from the first offer on
 	proofs *[generations]secure.Proof // of its sets; nil without

@@ -77,15 +77,15 @@ func (g Generation) String() string {
 
 // Facts is what a door found out about its peer before it let a message in.
 type Facts struct {
-	Kind        Kind
 	Peer        string      // certificate name, function name, or the address of a client
 	IMPI        string      // private identity that authenticated on the association, "" before
 	IMPUs       []string    // its implicit registration set, the default one first
 	Claimed     string      // private identity in whose name the associations were made; it proves nothing
-	Association Association // C-I only
 	Profile     string      // access profile: "tls", "lab-udp", "ipsec-3gpp"
-	Protected   bool        // integrity holds on this path, and confidentiality unless its profile gives that up by name
+	Association Association // C-I only
+	Kind        Kind        // the small ones together: there is one for each user
 	Generation  Generation  // with ipsec-3gpp: which associations the message came over
+	Protected   bool        // integrity holds on this path, and confidentiality unless its profile gives that up by name
 	Registered  bool        // an authenticated registration is bound to the association
 }
 
