@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"imsafe/proof/cells"
 	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
 	"imsafe/proof/runner"
@@ -42,19 +43,15 @@ type explanation struct {
 
 // Run explains.
 func (v *explainIDCmd) Run(a *app) error {
-	c, set, from, err := v.evidence()
+	k, err := v.knows()
 	if err != nil {
 		return err
 	}
-	r, err := proof.Make(c, set)
-	if err != nil {
-		return err
-	}
-	k := &knowledge{c: c, set: set, board: evidence.NewBoard(c), report: r, from: from}
 	id := strings.Join(v.ID, " ")
 	x := k.explain(id)
 	if x == nil {
-		return usage{fmt.Errorf("there is no attack, control, cell, threat or asset %q: `imsafe attack list` and `imsafe policy` show what there is%s", id, k.near(id))}
+		return usage{fmt.Errorf("there is no attack, control, cell, threat or asset %q; most like it: %s. `imsafe attack list` and `imsafe policy` show what there is", id,
+			strings.Join(k.near(id), ", "))}
 	}
 	if a.json {
 		a.print(x)
@@ -62,6 +59,15 @@ func (v *explainIDCmd) Run(a *app) error {
 	}
 	x.tell(a)
 	return nil
+}
+
+func (v *explainIDCmd) knows() (*knowledge, error) {
+	c, set, from, err := v.evidence()
+	if err != nil {
+		return nil, err
+	}
+	r, err := proof.Make(c, set)
+	return &knowledge{c: c, set: set, board: evidence.NewBoard(c), report: r, from: from}, err
 }
 
 // evidence is that of a bundle, if there is one, with the catalogue and the policy of this program; a record that is stale counts no more.
@@ -122,23 +128,6 @@ func (k *knowledge) explain(id string) *explanation {
 		}
 	}
 	return nil
-}
-
-// near names what begins alike.
-func (k *knowledge) near(id string) string {
-	var names []string
-	first, _, _ := strings.Cut(strings.ToLower(id), " ")
-	for _, a := range k.c.Attacks {
-		names = append(names, a.ID)
-	}
-	for _, p := range k.c.Policy {
-		names = append(names, p.ID)
-	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.Contains(n, first) })
-	if len(names) == 0 {
-		return ""
-	}
-	return "; like it: " + strings.Join(names[:min(len(names), 6)], ", ")
 }
 
 func (k *knowledge) attack(id string) *explanation {
@@ -210,18 +199,28 @@ func (k *knowledge) cell(id string) *explanation {
 			continue
 		}
 		x := &explanation{ID: c.Name, Kind: "cell", What: fmt.Sprintf("%s at the interface %s", c.Service, c.Door),
-			Why:   "an attacker reaches the system at three interfaces; at each, four security services must hold",
-			State: c.State, Because: strings.Join(c.Why, "; "), Where: []string{}, Touches: []string{}, Evidence: []string{fmt.Sprintf("%d of %d parts are proven",
+			Why:    "an attacker reaches the system at three interfaces; at each, four security services must hold",
+			Source: "Towards a New Approach for Securing IMS Networks (2013): the table of interfaces and services",
+			State:  c.State, Because: strings.Join(c.Why, "; "), Where: []string{}, Touches: []string{}, Evidence: []string{fmt.Sprintf("%d of %d parts are proven",
 				c.Proven, c.Total)}}
+		var clauses []string
 		for _, m := range c.Mechanisms {
 			x.Touches = append(x.Touches, fmt.Sprintf("control %s (%s): %s", m.ID, m.State, m.Mechanism))
+			x.Where = append(x.Where, places(m.ID)...)
+			if p, _ := k.c.Find(m.ID); !slices.Contains(clauses, p.Clause) {
+				clauses = append(clauses, p.Clause)
+			}
 		}
+		x.Clause = strings.Join(clauses, "; ")
 		for _, t := range c.Attacks {
 			x.Touches = append(x.Touches, fmt.Sprintf("attack %s %s (%s): %s", t.Number, t.ID, t.State, t.Title))
 		}
+		x.Evidence = append(x.Evidence, k.trials(func(t *proof.TrialLine) bool {
+			return slices.ContainsFunc(c.Attacks, func(a cells.Tried) bool { return a.ID == t.Attack })
+		})...)
 		x.Do = []string{"nothing: it is proven"}
 		if c.State != evidence.StateProven {
-			x.Do = []string{"`imsafe explain` each part that is not proven"}
+			x.Do = []string{"`imsafe explain` each part that is not proven", "`imsafe prove` runs its attacks"}
 		}
 		return x
 	}
@@ -229,21 +228,30 @@ func (k *knowledge) cell(id string) *explanation {
 }
 
 func (k *knowledge) threat(id string) *explanation {
-	x := &explanation{ID: strings.ToLower(id), Kind: "threat", What: "what an attack may do to the system", Where: []string{}, Touches: []string{}}
+	id = strings.ToLower(id)
+	means, known := meanings()[id]
+	if !known {
+		return nil
+	}
+	x := &explanation{ID: id, Kind: "threat", What: means.what, Why: means.why, Source: means.source, Where: []string{}, Touches: []string{}}
 	var states []evidence.State
 	for _, a := range k.c.Attacks {
-		if !strings.EqualFold(a.Stride, id) && !slices.Contains(a.Threats, strings.ToLower(id)) {
+		if a.Stride != id && !slices.Contains(a.Threats, id) {
 			continue
 		}
+		x.Where = append(x.Where, places(a.ID)...)
 		s := k.board.Attack(a.ID)
 		states = append(states, s.State)
 		x.Touches = append(x.Touches, fmt.Sprintf("%s %s (%s): %s", a.Number, a.ID, s.State, a.Title))
 	}
-	if states == nil {
-		return nil
-	}
-	x.State, x.Why = evidence.Worst(states...), fmt.Sprintf("%d attacks of the catalogue do it", len(states))
 	x.Do = []string{"`imsafe explain` each attack that is not proven"}
+	x.Evidence = k.trials(func(t *proof.TrialLine) bool {
+		i := slices.IndexFunc(k.c.Attacks, func(a evidence.Attack) bool { return a.ID == t.Attack })
+		return i >= 0 && (k.c.Attacks[i].Stride == id || slices.Contains(k.c.Attacks[i].Threats, id))
+	})
+	if x.State, x.Because = evidence.Worst(states...), fmt.Sprintf("the worst of %d attacks", len(states)); states == nil {
+		x.State, x.Because, x.Do = evidence.StateGap, "no attack of the catalogue does it", []string{"write an attack that does: docs/attacks.md"}
+	}
 	return x
 }
 
@@ -265,6 +273,7 @@ func (k *knowledge) asset(id string) *explanation {
 		}
 	}
 	x.State, x.Touches = evidence.Worst(states...), k.risksOf(func(attack string, _ []string) bool { return aimed[attack] })
+	x.Evidence = k.trials(func(t *proof.TrialLine) bool { return aimed[t.Attack] })
 	return x
 }
 

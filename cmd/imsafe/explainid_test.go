@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,27 +11,72 @@ import (
 	"imsafe/proof/evidence"
 )
 
-// TestExplain_everything: there is something to say of every attack and every control: what, why, where and what to do.
+// TestExplain_everything: there is something to say of every attack, control, cell, threat and asset: what, why, the source or the clause, where in the code, the
+// last evidence, and what to do. Nothing was run here, and nothing is proven.
 func TestExplain_everything(t *testing.T) {
-	t.Chdir(t.TempDir())
-	var ids []string
-	for _, x := range attack.All() {
-		ids = append(ids, x.ID)
-	}
-	for _, r := range policy.Rows() {
-		ids = append(ids, r.Control.String())
-	}
-	for _, id := range ids {
-		x := explained(t, id)
-		if x.ID != id || x.What == "" || x.Why == "" || len(x.Do) == 0 || x.Source+x.Clause == "" || len(x.Touches) == 0 {
+	k := known(t)
+	kinds := map[string]int{}
+	for _, id := range k.names() {
+		x := k.explain(id)
+		if x == nil {
+			t.Errorf("%s is named, and nothing is said of it", id)
+			continue
+		}
+		kind, _, _ := strings.Cut(x.Kind, " ")
+		kinds[kind]++
+		if x.What == "" || x.Why == "" || x.Source+x.Clause == "" || x.State == "" || len(x.Evidence) == 0 || len(x.Do) == 0 || len(x.Touches) == 0 {
 			t.Errorf("%s: %+v", id, x)
 		}
-		if len(x.Where) != 1 && x.State != evidence.StateGap {
+		if absent := kind == "control" && x.State == evidence.StateGap; len(x.Where) == 0 && !absent {
+			t.Errorf("%s is nowhere", id)
+		}
+		if (kind == "attack" || kind == "control") && len(x.Where) > 1 {
 			t.Errorf("%s is at %v", id, x.Where)
+		}
+		if kind == "cell" && x.Clause == "" || kind == "control" && x.Clause == "" || kind == "attack" && x.Source == "" {
+			t.Errorf("%s has no clause: %+v", id, x)
 		}
 		if x.State == evidence.StateProven {
 			t.Errorf("%s is proven, and nothing was run", id)
 		}
+	}
+	// By id and by number; policy and catalogue have nothing that is not named.
+	for kind, n := range map[string]int{"attack": 2 * len(attack.All()), "control": len(policy.Rows()), "cell": 12, "threat": 11, "asset": len(k.set.Judgement.Assets)} {
+		if kinds[kind] != n {
+			t.Errorf("%d of kind %s, not %d", kinds[kind], kind, n)
+		}
+	}
+	for _, a := range k.c.Attacks {
+		for _, name := range append(slices.Clone(a.Threats), a.Stride) {
+			if x := k.explain(name); x == nil || x.Kind != "threat" {
+				t.Errorf("%s does %q, and nothing is said of that", a.ID, name)
+			}
+		}
+	}
+}
+
+// known is what a program knows without a bundle.
+func known(t *testing.T) *knowledge {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	k, err := new(explainIDCmd).knows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestExplain_near: who mistypes is told what is most like it.
+func TestExplain_near(t *testing.T) {
+	k := known(t)
+	for typed, want := range map[string]string{"ci.identity.assorted": "ci.identity.asserted", "CI-7": "CI-07", "c-i integrty": "C-I integrity", "coruption": "corruption",
+		"contents": "content", "sa-identity": "ci.authentication.sa-identity", "is.authentication.mtsl": "is.authentication.mtls", "zz-99": "ZB-01"} {
+		if near := k.near(typed); len(near) == 0 || !slices.Contains(near, want) && typed != "zz-99" || len(near) > nearAtMost {
+			t.Errorf("%q: %v", typed, near)
+		}
+	}
+	if n := edits("kitten", "sitting"); n != 3 {
+		t.Errorf("%d edits", n)
 	}
 }
 

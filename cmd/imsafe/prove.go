@@ -25,6 +25,7 @@ import (
 	"imsafe/proof/runner"
 	"imsafe/proof/tables"
 	"imsafe/proto/shard"
+	"imsafe/secure"
 )
 
 type proveCmd struct {
@@ -40,6 +41,7 @@ type proveRunCmd struct {
 	Only      []string      `help:"Dotted ids or numbers of attacks, with commas; the others read as not run." placeholder:"ID"`
 	Out       string        `help:"Directory for bundles; each gets one of its own in it." default:"imsafe-proof" type:"path" placeholder:"DIR"`
 	Key       string        `help:"The runner's key; it is made if it is not there. Default: runner.key in the directory imsafe of the user's configuration." type:"path" placeholder:"FILE"`
+	Without   []string      `help:"Controls to leave off in every target, with commas, to see what turns without them: their cells are no longer proven, and what got through is named." placeholder:"ID"`
 	Config    string        `help:"Configuration that the report is about: what it weakens is claimed at best. Default: the one without any weakening." type:"path" placeholder:"FILE"`
 	Judgement string        `help:"What a person judges (assets and impact, accepted risks), in the form of imsafe risk --print." type:"path" placeholder:"FILE"`
 	Within    time.Duration `help:"Begin no attack after so long; 0 is no limit. With --full there is none." default:"9m"`
@@ -89,6 +91,9 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 		return err
 	}
 	p := &proving{app: a, launcher: l, only: map[string]bool{}, bound: v.Within}
+	if p.off, err = controlsNamed(v.Without); err != nil {
+		return err
+	}
 	for _, id := range v.Only {
 		x, known := attack.Find(id)
 		if !known {
@@ -170,6 +175,7 @@ type proving struct {
 	app      *app
 	launcher *launcher
 	only     map[string]bool // attacks; empty is all
+	off      []secure.ControlID
 	bound    time.Duration
 	of       evidence.Case
 	ladders  evidence.Bundle // for people
@@ -186,7 +192,41 @@ func (p *proving) subject(v *proveRunCmd) error {
 	p.of.Attacks, p.of.Policy, p.of.Weaker = runner.Catalogue(), runner.Policy(), runner.Weaker()
 	var err error
 	s.Named, s.Configuration, s.Weakenings, err = p.app.configured(v.Config)
+	for _, id := range p.off {
+		s.Weakenings = append(s.Weakenings, evidence.Weakening{Name: "without " + id.String(), Meaning: "it was left off in every target of this run, to see what turns",
+			Controls: []string{id.String()}})
+	}
 	return err
+}
+
+// controlsNamed are those that are to be left off: such as are built.
+func controlsNamed(names []string) (all []secure.ControlID, err error) {
+	for _, name := range names {
+		id, known := secure.ControlByName(strings.ToLower(name))
+		row, there := policy.Find(id)
+		if !known || !there || row.Level == policy.Absent {
+			return nil, usage{fmt.Errorf("there is no control %q that could be left off: `imsafe policy` shows them", name)}
+		}
+		all = append(all, id)
+	}
+	return all, nil
+}
+
+// without launches targets in which controls are off, and nobody is told: what is seen of them then is what a reviewer sees who takes one away.
+type without struct {
+	runner.Launcher
+	off []secure.ControlID
+}
+
+// Launch implements runner.Launcher.
+func (w without) Launch(ctx context.Context, s runner.Setup) (runner.Target, error) {
+	s.Off = slices.Clone(s.Off)
+	for _, id := range w.off {
+		if !slices.Contains(s.Off, id) {
+			s.Off = append(s.Off, id)
+		}
+	}
+	return w.Launcher.Launch(ctx, s)
 }
 
 // configured says which configuration a report is about, its hash, and what it weakens.
@@ -223,7 +263,7 @@ func (p *proving) run() error {
 	total := len(all) * len(s.Seeds) * len(s.Modes)
 	for _, mode := range s.Modes {
 		for _, seed := range s.Seeds {
-			r := runner.New(runner.Config{Launcher: p.launcher, Network: systemNetwork{}, Clock: clock, Random: seeded(seed), Seed: seed, Mode: mode, Drawn: p.drawn})
+			r := runner.New(runner.Config{Launcher: without{p.launcher, p.off}, Network: systemNetwork{}, Clock: clock, Random: seeded(seed), Seed: seed, Mode: mode, Drawn: p.drawn})
 			for i := range all {
 				n++
 				x := &all[i]

@@ -116,6 +116,35 @@ func TestProve(t *testing.T) {
 	}
 }
 
+// TestProve_without: a reviewer leaves a control off. What it stops is named, its cell is a gap, the bundle says what was left off, and nothing else is worse than with it.
+func TestProve_without(t *testing.T) {
+	p := newProver(t)
+	const control = "ci.authentication.from-check"
+	_, r, status := p.prove(func(v *proveRunCmd) { v.Only, v.Without = []string{"CI-08"}, []string{control} })
+	if status != exitFailed || len(r.Conclusion.Failed) == 0 || len(r.Subject.Weakenings) != 1 || r.Subject.Weakenings[0].Name != "without "+control {
+		t.Errorf("exit status %d, %v, %+v", status, r.Conclusion.Failed, r.Subject.Weakenings)
+	}
+	for _, said := range r.Conclusion.Failed {
+		if !strings.Contains(said, "ci.identity.from") {
+			t.Errorf("%s got through, and nothing was changed for it", said)
+		}
+	}
+	for _, c := range r.Cells {
+		if gap := c.State == evidence.StateGap; c.State == evidence.StateProven || gap != (c.Name == "C-I authentication") {
+			t.Errorf("%s is %s: %v", c.Name, c.State, c.Why)
+		}
+	}
+	for _, q := range r.Requirements {
+		if q.State == evidence.StateGap && q.Level != "absent" && q.Control != control {
+			t.Errorf("%s is %s", q.Control, q.State)
+		}
+	}
+	a := p.app(false)
+	if status := a.status((&proveRunCmd{Out: p.dir, Key: p.key(), Without: []string{"ci.nothing"}}).prove(a, p.launcher)); status != exitUsage {
+		t.Errorf("no such control: exit status %d", status)
+	}
+}
+
 // theConfiguration is one that parses, and is not the default.
 func theConfiguration(t *testing.T) string {
 	t.Helper()

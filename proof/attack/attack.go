@@ -81,7 +81,7 @@ const (
 	Elevation   Stride = "elevation of privilege"
 )
 
-// Threat is one of the five threats of ITU-T X.805 7.
+// Threat is one of the five threats of ITU-T X.805 9.
 type Threat string
 
 // The threats.
@@ -93,7 +93,7 @@ const (
 	Interruption Threat = "interruption"
 )
 
-// Module is a layer and a plane of ITU-T X.805 6: "services, control" for example.
+// Module is a layer and a plane of ITU-T X.805 7, 8: "services, control" for example.
 type Module string
 
 // The modules that the rows name.

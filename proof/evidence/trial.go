@@ -253,7 +253,7 @@ func (b *Board) control(p *Control) Standing {
 	}
 	if by := b.Case.Weakened(p.ID); by != nil && p.Built() {
 		s.State, s.Weak = Worst(s.State, StateClaimed), by
-		s.Why = strings.Join(slices.DeleteFunc([]string{"the configuration weakens it (" + strings.Join(by, ", ") + "), and the evidence is of the default",
+		s.Why = strings.Join(slices.DeleteFunc([]string{"it is weakened (" + strings.Join(by, ", ") + "), so that it is claimed at best",
 			s.Why}, func(w string) bool { return w == "" }), "; ")
 	}
 	return s
