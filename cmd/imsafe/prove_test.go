@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,6 +100,21 @@ func TestProve(t *testing.T) {
 			t.Errorf("exit status %d, %v, stale %v", status, found.Changed, found.Report.Conclusion.Stale)
 		}
 	})
+	t.Run("one octet of the program", func(t *testing.T) {
+		program, err := os.ReadFile(p.launcher.program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		program[len(program)/2] ^= 1
+		found, _ := p.verify(mine, evidence.Sum(program))
+		if len(found.Changed) != 1 || !strings.HasPrefix(found.Changed[0], "the program") {
+			t.Errorf("%v", found.Changed)
+		}
+		program[len(program)/2] ^= 1
+		if found, _ = p.verify(mine, evidence.Sum(program)); len(found.Changed) > 0 {
+			t.Errorf("the very program: %v", found.Changed)
+		}
+	})
 	t.Run("another configuration", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "imsafe.toml")
 		text := theConfiguration(t) + "\n"
@@ -110,6 +126,7 @@ func TestProve(t *testing.T) {
 			t.Errorf("%v", found.Changed)
 		}
 	})
+	t.Run("every kind of file", func(t *testing.T) { p.everyKind(t, dir) })
 	for _, name := range []string{"records/direct/1/ci.identity.asserted/tls/on.json", "tables/judgement.toml", proof.HTMLName, proof.JSONName, evidence.PolicyFile,
 		evidence.ManifestFile, evidence.SignatureFile} {
 		t.Run(name, func(t *testing.T) { p.altered(t, dir, name) })
@@ -142,6 +159,36 @@ func TestProve_without(t *testing.T) {
 	a := p.app(false)
 	if status := a.status((&proveRunCmd{Out: p.dir, Key: p.key(), Without: []string{"ci.nothing"}}).prove(a, p.launcher)); status != exitUsage {
 		t.Errorf("no such control: exit status %d", status)
+	}
+}
+
+// everyKind changes one octet in a file of each kind that a bundle has. It is named, by its whole name.
+func (p *prover) everyKind(t *testing.T, dir string) {
+	whole, err := readBundle(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]bool{}
+	for name := range whole {
+		kind, _, below := strings.Cut(name, "/")
+		if !below || kind == evidence.TablesDir || kind == evidence.ReportDir {
+			kind = name // each is another
+		}
+		if kinds[kind] {
+			continue
+		}
+		kinds[kind] = true
+		b := maps.Clone(whole)
+		b[name] = slices.Clone(whole[name])
+		b[name][len(b[name])/2] ^= 1
+		if _, err := b.Verify(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s was changed: %v", name, err)
+		}
+	}
+	for _, kind := range []string{laddersDir, evidence.RecordsDir, evidence.SubjectFile, evidence.WeakerFile, proof.HTMLName, "report/risks.csv", "tables/x805-mapping.toml"} {
+		if !kinds[kind] {
+			t.Errorf("the bundle has no %s: %v", kind, slices.Sorted(maps.Keys(kinds)))
+		}
 	}
 }
 

@@ -154,11 +154,12 @@ func (b Bundle) Verify(pinned ...ed25519.PublicKey) (*Manifest, error) {
 		return m, err
 	}
 	if len(pinned) > 0 && !slices.ContainsFunc(pinned, func(p ed25519.PublicKey) bool { return p.Equal(key) }) {
-		return m, fmt.Errorf("evidence: it is signed by %s, which is not pinned", m.Runner)
+		return m, fmt.Errorf("evidence: %s says that it is signed by %s, which is not pinned", ManifestFile, m.Runner)
 	}
-	signature, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b[SignatureFile])))
-	if err != nil || !ed25519.Verify(key, b[ManifestFile], signature) {
-		return m, fmt.Errorf("evidence: %s is not what %s has signed", ManifestFile, m.Runner)
+	text := string(b[SignatureFile])
+	signature, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(text, "\n"))
+	if err != nil || base64.StdEncoding.EncodeToString(signature)+"\n" != text || !ed25519.Verify(key, b[ManifestFile], signature) {
+		return m, fmt.Errorf("evidence: %s is not what %s, in %s, has signed: one of the two was changed", ManifestFile, m.Runner, SignatureFile)
 	}
 	return m, m.compare(b)
 }

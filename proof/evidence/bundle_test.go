@@ -59,7 +59,14 @@ func TestBundle(t *testing.T) {
 func TestBundle_altered(t *testing.T) {
 	whole := signed(t)
 	for name, text := range whole {
-		for _, at := range []int{0, len(text) / 2, len(text) - 2} {
+		places := []int{0, len(text) / 2, len(text) - 2}
+		if name == evidence.SignatureFile { // it is small, and has bits that mean nothing
+			places = nil
+			for at := range text {
+				places = append(places, at)
+			}
+		}
+		for _, at := range places {
 			b := maps.Clone(whole)
 			b[name] = slices.Clone(text)
 			b[name][at] ^= 1
@@ -68,7 +75,7 @@ func TestBundle_altered(t *testing.T) {
 				t.Errorf("octet %d of %s was changed, and nobody sees it", at, name)
 				continue
 			}
-			if says := err.Error(); !strings.Contains(says, name) && name != evidence.SignatureFile && name != evidence.ManifestFile {
+			if says := err.Error(); !strings.Contains(says, name) && name != evidence.ManifestFile {
 				t.Errorf("octet %d of %s was changed: %v", at, name, err)
 			}
 		}
