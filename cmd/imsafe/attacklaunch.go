@@ -105,7 +105,8 @@ type child struct {
 	launcher *launcher
 	cmd      *exec.Cmd
 	input    io.WriteCloser
-	output   *bufio.Reader
+	replies  chan reply // closed when it says no more
+	owed     int        // replies that somebody has not waited for
 	log      tail
 	dir      string // removed when it has ended, however that was
 	ready    targetReady
@@ -122,40 +123,73 @@ func (t *child) start() (err error) {
 	if err != nil {
 		return err
 	}
-	t.output = bufio.NewReader(output)
-	return t.cmd.Start()
+	t.replies = make(chan reply, 2) // one that is owed, and the end
+	if err := t.cmd.Start(); err != nil {
+		return err
+	}
+	go t.listen(bufio.NewReader(output))
+	return nil
 }
 
-// ask sends one line and reads one.
+// reply is a line of a target's, or why there is none any more.
+type reply struct {
+	line []byte
+	err  error
+}
+
+func (t *child) listen(output *bufio.Reader) {
+	defer close(t.replies)
+	for {
+		b, err := output.ReadBytes('\n')
+		t.replies <- reply{b, err}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// next is the next line of the target's. Who cannot wait for it does the target no harm: a run whose time is over says nothing of the target.
+func (t *child) next(ctx context.Context) ([]byte, error) {
+	patience := time.NewTimer(launching)
+	defer patience.Stop()
+	select {
+	case r, more := <-t.replies:
+		if !more {
+			r.err = io.EOF
+		}
+		if r.err != nil {
+			return nil, fmt.Errorf("it does not answer: %w\n%s", r.err, t.log.String())
+		}
+		return r.line, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-patience.C:
+		return nil, errors.Join(fmt.Errorf("no answer in %v\n%s", launching, t.log.String()), t.cmd.Process.Kill())
+	}
+}
+
+// ask sends one line and reads one. It is for one goroutine at a time.
 func (t *child) ask(ctx context.Context, in, out any) error {
 	line, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
+	for ; t.owed > 0; t.owed-- {
+		if _, err := t.next(ctx); err != nil {
+			return err
+		}
+	}
 	if _, err := t.input.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("it does not listen: %w\n%s", err, t.log.String())
 	}
-	answer, failed := make(chan []byte, 1), make(chan error, 1)
-	go func() {
-		b, err := t.output.ReadBytes('\n')
-		if err != nil {
-			failed <- err
-			return
+	answer, err := t.next(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			t.owed++
 		}
-		answer <- b
-	}()
-	patience := time.NewTimer(launching)
-	defer patience.Stop()
-	select {
-	case b := <-answer:
-		return json.Unmarshal(b, out)
-	case err := <-failed:
-		return fmt.Errorf("it does not answer: %w\n%s", err, t.log.String())
-	case <-ctx.Done():
-		return errors.Join(ctx.Err(), t.cmd.Process.Kill()) // ends the goroutine
-	case <-patience.C:
-		return errors.Join(fmt.Errorf("no answer in %v\n%s", launching, t.log.String()), t.cmd.Process.Kill())
+		return err
 	}
+	return json.Unmarshal(answer, out)
 }
 
 // read turns what the target said into a site.

@@ -164,8 +164,9 @@ func (f *Field) decided(ctx context.Context) (name string, text []byte, err erro
 		if name, text, err = f.lastSegment(); err != nil {
 			return "", nil, err
 		}
-		lines := bytes.SplitAfter(text, []byte("\n"))[:belowHead(text)]
-		if bytes.Count(bytes.Join(lines, nil), []byte(`"kind":"refused"`)) >= 4 {
+		lines, at := bytes.SplitAfter(text, []byte("\n")), belowHead(text)
+		signed := len(bytes.Join(lines[min(at+1, len(lines)):], nil)) == 0 // else the node writes a head soon, into what the attacker is about to change
+		if signed && bytes.Count(bytes.Join(lines[:at], nil), []byte(`"kind":"refused"`)) >= 4 {
 			break
 		}
 		select {
