@@ -41,12 +41,17 @@ type page struct {
 	Services []string
 }
 
+// few lines of a list stand open; the rest are folded, so that the twelve cells stay in sight.
+const few = 6
+
 func helpers() template.FuncMap {
 	return template.FuncMap{
 		"sign":    Sign,
 		"class":   class,
 		"anchor":  anchor,
 		"join":    func(all []string) string { return strings.Join(all, ", ") },
+		"first":   func(all []string) []string { return all[:min(few, len(all))] },
+		"rest":    func(all []string) []string { return all[min(few, len(all)):] },
 		"short":   func(sum string) string { return sum[:min(12, len(sum))] },
 		"moment":  moment,
 		"state":   func(f evidence.Finding) evidence.State { return f.State() },
