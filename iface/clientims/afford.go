@@ -256,17 +256,14 @@ func (p *Port) overVector(f siptransport.Flow, m *sip.Message, a *association, c
 	return busy(f)
 }
 
-// noting notes the challenge that leaves for a REGISTER in a name, so that its answer is known.
-func (p *Port) noting(leave hop.Leave, name budget.Key) hop.Leave {
-	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
-		r = leave(x, r)
-		if r.Final() && r.Status() == 401 {
-			if c, err := sip.ParseChallenge(r.Msg.Get(sip.HdrWWWAuthenticate)); err == nil {
-				b := p.door.budgets
-				b.challenged.Add(b.keys.And(name, c.Nonce), p.table.now()+p.door.cfg.AwaitAuth)
-			}
-		}
-		return r
+// noteChallenge notes the challenge that leaves for a REGISTER in a name, so that its answer is known.
+func (p *Port) noteChallenge(name budget.Key, r hop.Reply) {
+	if r.Status() != 401 {
+		return
+	}
+	if c, err := sip.ParseChallenge(r.Msg.Get(sip.HdrWWWAuthenticate)); err == nil {
+		b := p.door.budgets
+		b.challenged.Add(b.keys.And(name, c.Nonce), p.table.now()+p.door.cfg.AwaitAuth)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"imsafe/secure/mint"
 )
 
-// association is one path to a client and what is proven about it. Its fields change only as a whole.
+// association is one path to a client and what is proven about it. Its fields change only as a whole, but for until.
 type association struct {
 	ref       secure.Association
 	emergency bool // the client has called for help; here, where it takes no room
@@ -159,6 +159,10 @@ func (t *associations) promote(ref secure.Association, r gm.Registration, grace 
 		return gm.ErrGone
 	case a.proof.Registered() && a.proof.IMPI() != r.IMPI:
 		return gm.ErrOtherUser
+	}
+	if a.sa == nil && a.moving == nil && a.proof.IsOf(r.IMPI, r.IMPUs) {
+		a.until = max(a.until, t.now()+r.Expires+grace) // a refresh proves nothing new
+		return nil
 	}
 	next := *a
 	if !a.proof.Registered() {

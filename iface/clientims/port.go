@@ -175,7 +175,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		leave = p.leaveFresh(p.setOf(tx.Flow()))
 	}
 	if m.Method() == sip.REGISTER {
-		leave = p.noting(p.telling(leave, p.screened.chapter, a.ref), p.screened.name)
+		leave = p.leaveRegister(leave, &p.screened.chapter, p.screened.name, a.ref)
 	}
 	if emergency {
 		p.door.tableOf(a.ref).answer(a.ref)

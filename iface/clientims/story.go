@@ -2,8 +2,10 @@ package clientims
 
 import (
 	"net/netip"
+	"strings"
 
 	"imsafe/hop"
+	"imsafe/proto/budget"
 	"imsafe/proto/secagree"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -55,7 +57,7 @@ func (p *Port) chapter(f siptransport.Flow, m *sip.Message, a association) Chapt
 	c := Chapter{CallID: string(m.Get(sip.HdrCallID)), Source: f.Peer.Addr().Unmap(), Access: p.access.Profile, Generation: a.proof.Generation()}
 	if credentials, err := m.Credentials(0); err == nil {
 		c.IMPI, _ = m.Username()
-		c.Realm, c.Resync = string(credentials.Realm), len(credentials.AUTS) > 0
+		c.Realm, c.Resync = realmIn(c.IMPI, credentials.Realm), len(credentials.AUTS) > 0
 		c.Answers = len(credentials.Response) > 0 && !c.Resync
 	}
 	c.IMPU, _ = m.ToIdentity()
@@ -65,6 +67,14 @@ func (p *Port) chapter(f siptransport.Flow, m *sip.Message, a association) Chapt
 		c.BehindNAT = behindNAT(via.Host, c.Source)
 	}
 	return c
+}
+
+// realmIn is a realm as a text: the one in the private identity, where that is the same.
+func realmIn(impi string, realm []byte) string {
+	if _, host, _ := strings.Cut(impi, "@"); host == string(realm) {
+		return host
+	}
+	return string(realm)
 }
 
 // behindNAT reports whether a Via names another address than the one that the message came from.
@@ -90,23 +100,31 @@ func (p *Port) tell(c *Chapter, refused error, status int) {
 	}
 }
 
-// telling adds to leave that the answer to a REGISTER is told of.
-func (p *Port) telling(leave hop.Leave, c Chapter, of secure.Association) hop.Leave {
-	if p.door.ports.Story == nil {
-		return leave
-	}
+// leaveRegister adds to leave what the final answer to a REGISTER of ref is told and noted for: c is the chapter that it ends, name
+// the one that it claims.
+func (p *Port) leaveRegister(leave hop.Leave, c *Chapter, name budget.Key, ref secure.Association) hop.Leave {
+	chapter := *c
 	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
-		r = leave(x, r)
-		if !r.Final() {
-			return r
+		if r = leave(x, r); r.Final() {
+			p.tellAnswer(&chapter, r.Status(), ref)
+			p.noteChallenge(name, r)
 		}
-		c.Step, c.Status = StepAnswered, r.Status()
-		if now, known := p.door.lookup(of); known && now.sa != nil && c.Status == 401 && now.sa.sets[fresh].set != nil {
-			c.Chosen = now.sa.sets[fresh].set.choice
-		}
-		p.door.ports.Story.Tell(c)
 		return r
 	}
+}
+
+// tellAnswer tells of the answer to a REGISTER, which ends its chapter.
+func (p *Port) tellAnswer(c *Chapter, status int, of secure.Association) {
+	if p.door.ports.Story == nil {
+		return
+	}
+	c.Step, c.Status = StepAnswered, status
+	if status == 401 {
+		if now, known := p.door.lookup(of); known && now.sa != nil && now.sa.sets[fresh].set != nil {
+			c.Chosen = now.sa.sets[fresh].set.choice
+		}
+	}
+	p.door.ports.Story.Tell(*c)
 }
 
 // Waiting tells of the associations that were made in the name of a private identity and that nothing authentic has come over yet.

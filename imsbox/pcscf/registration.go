@@ -219,14 +219,11 @@ func (p *PCSCF) registered(x *hop.Exchange, reg registration, r hop.Reply) hop.R
 		k.edge = edgeTLS
 	}
 	if !sip.EmergencyURI([]byte(reg.contact)) { // an emergency registration has no Service-Route, and leaves that of another alone
-		k.route = nil
-	}
-	for v := range r.Msg.Values(sip.HdrServiceRoute) {
-		k.route = append(k.route, string(v))
+		k.follow(r.Msg)
 	}
 	set := associatedIdentities(r.Msg)
 	k.replaceSet(reg.impu, set)
-	err := p.ports.Gm.Promote(reg.association, gm.Registration{IMPI: reg.impi, IMPUs: slices.Concat(k.sets...), Expires: granted})
+	err := p.ports.Gm.Promote(reg.association, gm.Registration{IMPI: reg.impi, IMPUs: k.identities(), Expires: granted})
 	if err != nil {
 		// The client went away while it registered: nobody is left to hear the answer, and a call
 		// will find the flow failed.
@@ -279,7 +276,7 @@ func (p *PCSCF) deregistered(reg registration) {
 	}
 	if k.replaceSet(reg.impu, nil); len(k.sets) > 0 {
 		// An error says that the association is gone: what is kept of it goes the same way.
-		if p.ports.Gm.Promote(reg.association, gm.Registration{IMPI: reg.impi, IMPUs: slices.Concat(k.sets...)}) == nil {
+		if p.ports.Gm.Promote(reg.association, gm.Registration{IMPI: reg.impi, IMPUs: k.identities()}) == nil {
 			p.keep(reg.association, k)
 		}
 		return
@@ -304,9 +301,13 @@ func grantedExpires(m *sip.Message, contact string) time.Duration {
 // associatedIdentities returns the implicit registration set of P-Associated-URI in canonical form, the
 // default identity first (RFC 7315 4.1).
 func associatedIdentities(m *sip.Message) []string {
-	var impus []string
-	for v := range m.Values(sip.HdrPAssociatedURI) {
-		if impu, ok := sip.PublicIdentity(v); ok {
+	count := m.Count(sip.HdrPAssociatedURI)
+	if count == 0 {
+		return nil
+	}
+	impus := make([]string, 0, count)
+	for i := range count {
+		if impu, ok := sip.PublicIdentity(m.Nth(sip.HdrPAssociatedURI, i)); ok {
 			impus = append(impus, impu)
 		}
 	}
@@ -319,6 +320,31 @@ type kept struct {
 	edge    string     // the host and port of the client's own entry in Record-Route, or edgeTLS; "": it needs none
 	route   []string   // Service-Route, first hop first
 	sets    [][]string // the implicit registration sets that are registered, each with its default identity first
+	stored  string     // how it stands in the table
+}
+
+// identities are those of all sets.
+func (k *kept) identities() []string {
+	if len(k.sets) == 1 {
+		return k.sets[0]
+	}
+	return slices.Concat(k.sets...)
+}
+
+// follow takes the Service-Route of a 200 to REGISTER (TS 24.229 5.2.2), which a refresh leaves as it is.
+func (k *kept) follow(m *sip.Message) {
+	count := m.Count(sip.HdrServiceRoute)
+	same := len(k.route) == count
+	for i := range count {
+		same = same && k.route[i] == string(m.Nth(sip.HdrServiceRoute, i))
+	}
+	if same {
+		return
+	}
+	k.route = make([]string, count)
+	for i := range k.route {
+		k.route[i] = string(m.Nth(sip.HdrServiceRoute, i))
+	}
 }
 
 // replaceSet puts identities in the place of the set that impu belongs to; none takes that away.
@@ -356,6 +382,9 @@ func (p *PCSCF) keep(a secure.Association, k kept) {
 		}
 		b = append(b, '\n')
 	}
+	if string(b) == k.stored {
+		return // as mostly when a registration is refreshed
+	}
 	// The table has no limit, so there is always room.
 	_ = p.registrations.Put(associationKey(key[:0], a), b)
 }
@@ -368,7 +397,8 @@ func (p *PCSCF) kept(a secure.Association) (k kept, found bool) {
 	if !found {
 		return kept{}, false
 	}
-	text := string(bytes.TrimSuffix(octets, []byte{'\n'}))
+	k.stored = string(octets)
+	text := strings.TrimSuffix(k.stored, "\n")
 	k.contact, text, _ = strings.Cut(text, "\n")
 	var rest bool
 	k.edge, text, rest = strings.Cut(text, "\n")

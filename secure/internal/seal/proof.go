@@ -138,6 +138,12 @@ func (p Proof) Owns(impu []byte) bool {
 // IMPUs returns a copy of the proven implicit registration set.
 func (p Proof) IMPUs() []string { return slices.Clone(p.facts().IMPUs) }
 
+// IsOf reports whether this is the proof of a registration of impi with exactly these identities, in this order.
+func (p Proof) IsOf(impi string, impus []string) bool {
+	f := p.facts()
+	return f.Registered && f.IMPI == impi && slices.Equal(f.IMPUs, impus)
+}
+
 // Association returns the path on C-I, zero elsewhere.
 func (p Proof) Association() Association { return p.facts().Association }
 
