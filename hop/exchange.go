@@ -133,7 +133,7 @@ func (x *Exchange) cross(m *sip.Message) *sip.Message {
 func (x *Exchange) Respond(code int, reason string) Reply {
 	m := x.table.pool.NewResponse(x.request, code, reason)
 	if code > 100 && len(m.ToTag()) == 0 {
-		x.table.tagTo(m)
+		x.table.tagTo(m, x.request)
 	}
 	return Reply{Msg: m}
 }

@@ -142,11 +142,11 @@ func (x *Exchange) answer(r Reply) {
 	x.edge.Reply(x, r)
 }
 
-// tagTo gives m a To tag (RFC 3261 19.3). It is a function of the transaction and of a secret key, so a
+// tagTo gives m, a response to request, a To tag (RFC 3261 19.3). It is a function of the transaction and of a secret key, so a
 // request that is answered twice gets one tag, and a stranger can predict none.
-func (t *Table) tagTo(m *sip.Message) {
+func (t *Table) tagTo(m, request *sip.Message) {
 	var b [512]byte
-	via, _ := m.TopVia()
+	via, _ := request.TopVia() // the same as in m, and read already
 	seed := append(b[:0], t.tagKey[:]...)
 	seed = append(append(seed, via.Branch...), m.Get(sip.HdrCallID)...)
 	sum := sha256.Sum256(seed)

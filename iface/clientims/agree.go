@@ -164,12 +164,12 @@ func (p *Port) recogniseSealed(s *set) (association, bool) {
 // dropAgreement takes off what is between client and P-CSCF alone (RFC 3329 2.3.1; TS 24.229 5.2.2).
 func dropAgreement(m *sip.Message) {
 	for _, h := range []sip.HeaderID{sip.HdrSecurityClient, sip.HdrSecurityServer, sip.HdrSecurityVerify} {
-		m.Remove(h)
+		if m.Has(h) {
+			m.Remove(h)
+		}
 	}
 	for _, h := range []sip.HeaderID{sip.HdrRequire, sip.HdrProxyRequire, sip.HdrSupported} {
-		if m.HasToken(h, secAgree) {
-			dropToken(m, h, secAgree)
-		}
+		dropToken(m, h, secAgree)
 	}
 }
 

@@ -32,6 +32,9 @@ var innerHeaders = []sip.HeaderID{
 	sip.HdrRelayedCharge, sip.HdrServiceInteractInfo, sip.HdrResourceShare, sip.HdrPriorityShare,
 }
 
+// The same as sets: most messages have none of them.
+var coreSet, innerSet = sip.NewHeaderSet(coreHeaders...), sip.NewHeaderSet(innerHeaders...)
+
 // admitRequest takes off a request what its client may not say.
 func (p *Port) admitRequest(m *sip.Message) {
 	p.strip(m)
@@ -106,9 +109,11 @@ func keepReport(m *sip.Message) {
 }
 
 func (p *Port) strip(m *sip.Message) {
-	for _, h := range coreHeaders {
-		if m.Has(h) && p.refusesHeader("core-header") {
-			m.Remove(h)
+	if m.HasAny(coreSet) {
+		for _, h := range coreHeaders {
+			if m.Has(h) && p.refusesHeader("core-header") {
+				m.Remove(h)
+			}
 		}
 	}
 	if m.Has(sip.HdrOther) {
@@ -177,6 +182,9 @@ func (p *Port) refusesHeader(reason string) bool {
 
 // dismiss takes off a message on its way to a client what stays in the core.
 func (p *Port) dismiss(m *sip.Message) {
+	if !m.HasAny(innerSet) {
+		return
+	}
 	for _, h := range innerHeaders {
 		m.Remove(h)
 	}

@@ -3,6 +3,7 @@ package sip
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"testing"
 )
 
@@ -194,6 +195,9 @@ func FuzzVia(f *testing.F) {
 		if err != nil || string(w.Received) != "192.0.2.1" || w.HasRPort != v.HasRPort || v.HasRPort && w.RPort != 7 ||
 			!bytes.Equal(w.Branch, v.Branch) || !bytes.Equal(w.Host, v.Host) || w.Port != v.Port || !bytes.Equal(w.MAddr, v.MAddr) {
 			t.Errorf("%q became %q: %v", data, m.Get(HdrVia), err)
+		}
+		if read, err := ParseVia(m.Get(HdrVia)); err != nil || !reflect.DeepEqual(read, w) {
+			t.Errorf("%q is read as %+v, and was kept as %+v: %v", m.Get(HdrVia), read, w, err)
 		}
 	})
 }

@@ -289,6 +289,17 @@ func (m *Message) Has(h HeaderID) bool {
 	return m.first(h) >= 0
 }
 
+// HasAny reports whether there is a field of the set.
+func (m *Message) HasAny(set *HeaderSet) bool {
+	m.check()
+	for _, id := range m.ids {
+		if set.Has(HeaderID(id)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Values yields the values of h from top to bottom. The message must not be edited meanwhile.
 func (m *Message) Values(h HeaderID) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) { m.each(h, yield) }

@@ -140,6 +140,7 @@ func (m *Message) SetReceived(source string, port uint16) error {
 		head-- // the ';'
 	}
 	m.arena = append(m.arena, top[:head]...)
+	var branch, mAddr span // in the new value
 	for rest := v.Params; rest != nil; {
 		p, next, _ := nextParam(rest, ';')
 		raw := rest
@@ -151,6 +152,13 @@ func (m *Message) SetReceived(source string, port uint16) error {
 			continue
 		}
 		m.arena = append(m.arena, ';')
+		begin := uint32(len(m.arena)) - at
+		switch {
+		case foldEqual(p.name, "branch"):
+			branch = span{begin + uint32(cap(raw)-cap(v.Branch)), uint32(len(v.Branch))}
+		case foldEqual(p.name, "maddr"):
+			mAddr = span{begin + uint32(cap(raw)-cap(v.MAddr)), uint32(len(v.MAddr))}
+		}
 		if foldEqual(p.name, "rport") {
 			m.arena = append(m.arena, "rport="...)
 			m.arena = strconv.AppendUint(m.arena, uint64(port), 10)
@@ -165,6 +173,29 @@ func (m *Message) SetReceived(source string, port uint16) error {
 		m.drop("source address")
 		return ErrVia
 	}
-	m.fields[m.first(HdrVia)] = field{off: at | arenaBit, n: uint16(uint32(len(m.arena)) - at)}
+	f := &m.fields[m.first(HdrVia)]
+	*f = field{off: at | arenaBit, n: uint16(uint32(len(m.arena)) - at)}
+	m.keepVia(f, top, &v, [...]span{branch, mAddr}, len(source), port)
 	return nil
+}
+
+// keepVia keeps the reading of the Via that SetReceived has made of top and written into f, so that nobody need read it again. v is the reading
+// of top, moved are its branch and maddr in the new value; received stands at its end.
+func (m *Message) keepVia(f *field, top []byte, v *Via, moved [2]span, source int, port uint16) {
+	value := m.bytes(f.off, uint32(f.n))
+	inHead := func(part []byte) []byte { return value[cap(top)-cap(part):][:len(part)] }
+	inParams := func(s span) []byte {
+		if s.n == 0 {
+			return nil
+		}
+		return value[s.off:][:s.n]
+	}
+	now := Via{Transport: inHead(v.Transport), Host: inHead(v.Host), Port: v.Port, Branch: inParams(moved[0]), MAddr: inParams(moved[1]),
+		Received: value[len(value)-source:], HasRPort: v.HasRPort, Params: value[bytes.IndexByte(value, ';')+1:]}
+	if v.HasRPort {
+		now.RPort = port
+	}
+	if isIPv4(now.Received) || isIPv6(now.Received) {
+		m.read.via.keep(f, now.places())
+	}
 }
