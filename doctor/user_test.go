@@ -26,7 +26,7 @@ func healthy() *Subscriber {
 			Sets: []hss.SetView{{State: "registered", RegisteredBy: []string{id}, Default: "sip:+49151@" + home, Public: []hss.Public{
 				{IMPU: "sip:+49151@" + home}, {IMPU: "tel:+49151"}, {IMPU: "sip:" + id, Barred: true}}}}},
 		Comparison: &hss.Comparison{IMPI: id, Verdict: hss.SameKeys, Bound: "OPc", Operator: "OP"},
-		Registration: &node.Registration{IMPI: id, Attempts: []node.Attempt{{At: now, Source: "10.45.0.2", Access: "ipsec-3gpp",
+		Registration: &node.Registration{IMPI: id, Attempts: []node.Attempt{{At: now, Source: netip.MustParseAddr("10.45.0.2"), Access: "ipsec-3gpp",
 			Events: []node.Happening{{At: now, What: "registered", Code: "registered"}}}}}}
 }
 

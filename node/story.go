@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ const (
 // Attempt is one registration procedure, from its first REGISTER on.
 type Attempt struct {
 	At     time.Time   `json:"at"`
-	Source string      `json:"source"`
+	Source netip.Addr  `json:"source"`
 	Access string      `json:"access"`
 	Events []Happening `json:"events"`
 }
@@ -117,7 +118,7 @@ func (s *stories) Tell(c clientims.Chapter) {
 	now := s.clock.Wall()
 	begins := c.Step == clientims.StepRegister && !c.Answers && !c.Resync
 	if begins || len(of.attempts) == 0 {
-		of.begin(Attempt{At: now, Source: c.Source.String(), Access: c.Access})
+		of.begin(Attempt{At: now, Source: c.Source, Access: c.Access})
 		if c.Offered != nil {
 			s.offers++
 		}

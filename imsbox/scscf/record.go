@@ -3,7 +3,6 @@ package scscf
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -86,7 +85,9 @@ func decodeRegistration(octets []byte, shift time.Duration) (registration, error
 	}
 	r.epoch, r.version, r.reauthAt = d.number(), d.number(), d.time(shift)
 	count := d.count()
-	r.identities = slices.Grow(r.identities, count)
+	if count > 0 {
+		r.identities = make([]identity, 0, count)
+	}
 	for range count {
 		id := identity{impu: d.text()}
 		marks := d.number()
