@@ -31,6 +31,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"imsafe/ca"
@@ -41,7 +42,6 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/secure"
-	"imsafe/store/seal"
 )
 
 const (
@@ -68,6 +68,8 @@ const (
 	childDirectory = "IMSAFE_BENCH_NODE"
 	childShards    = "IMSAFE_BENCH_SHARDS"
 	childBudgets   = "IMSAFE_BENCH_BUDGETS"  // not empty: those of production
+	childDatabase  = "IMSAFE_BENCH_DATABASE" // where it is; the node has the number in childNumber, and the first one provisions
+	childNumber    = "IMSAFE_BENCH_NUMBER"
 	childControls  = "IMSAFE_BENCH_CONTROLS" // not empty: those of C-I that a lab can do without are off
 )
 
@@ -102,6 +104,7 @@ func serve(dir string) error {
 		c.CI.Budget = config.Wide() // all clients share 127.0.0.1; what a check costs is the same
 	}
 	c.Metrics.Listen = config.Address{}
+	inDatabase(&c)
 	services, err := newPlatforms(&c)
 	if err != nil {
 		return err
@@ -113,7 +116,7 @@ func serve(dir string) error {
 		return err
 	}
 	defer st.Close()
-	keyring, err := seal.Generate(rand.Reader)
+	keyring, err := newKeyring(&c)
 	if err != nil {
 		return err
 	}
@@ -126,12 +129,14 @@ func serve(dir string) error {
 		return err
 	}
 	n, err := node.New(node.Options{Config: &c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
-		Certificate: certificate, Sockets: sockets, Policy: controls()})
+		Certificate: certificate, Sockets: sockets, Policy: controls(), Overload: patience(&c)})
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(provision(n), populate(n)); err != nil {
-		return err
+	if c.Node.Number == 1 {
+		if err := errors.Join(provision(n), populate(n)); err != nil {
+			return err
+		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -183,18 +188,20 @@ func certify(file string) (*tls.Certificate, error) {
 	return &certificate, err
 }
 
+// provision adds the subscribers, many at once: each waits for the store.
 func provision(n *node.Node) error {
+	var group errgroup.Group
+	group.SetLimit(64)
 	for i := range users {
-		k, op := key("k", i), key("op", i)
-		opc := aka.DeriveOPc(k, op)
-		name := fmt.Sprintf("u%05d", i)
-		err := n.HSS.Add(context.Background(), &hss.Subscriber{Card: hss.Card{IMPI: name + "@" + domain, K: hss.Secret(hex.EncodeToString(k[:])),
-			OPc: hss.Secret(hex.EncodeToString(opc[:])), Scheme: scheme(i).String()}, Public: []hss.Public{{IMPU: "sip:" + name + "@" + domain}}})
-		if err != nil {
-			return err
-		}
+		group.Go(func() error {
+			k, op := key("k", i), key("op", i)
+			opc := aka.DeriveOPc(k, op)
+			name := fmt.Sprintf("u%05d", i)
+			return n.HSS.Add(context.Background(), &hss.Subscriber{Card: hss.Card{IMPI: name + "@" + domain, K: hss.Secret(hex.EncodeToString(k[:])),
+				OPc: hss.Secret(hex.EncodeToString(opc[:])), Scheme: scheme(i).String()}, Public: []hss.Public{{IMPU: "sip:" + name + "@" + domain}}})
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // obey answers "cpu", "allocations", "memory" and "handovers", writes what lives on "live FILE", notes from "count" on what is allocated and writes

@@ -19,7 +19,7 @@ import (
 type row struct {
 	table store.Table
 	key   []byte
-	mark  uint64 // of its place in the cache, from before the transaction
+	heard uint64 // what the cache was told of its place before the transaction
 
 	stood   bool // it was there
 	exists  bool
@@ -65,10 +65,10 @@ func (b *batch) row(op *store.Op) *row {
 	return b.index[string(append(append(room[:0], byte(op.Table)), op.Key...))]
 }
 
-// mark notes what the cache has been told so far.
-func (b *batch) mark() {
+// listen notes what the cache has been told so far.
+func (b *batch) listen() {
 	for _, w := range b.rows {
-		w.mark = b.db.cache.mark(place(w.table, w.key))
+		w.heard = b.db.cache.heard(place(w.table, w.key))
 	}
 }
 
@@ -300,7 +300,7 @@ func (b *batch) publish() {
 		if w.exists {
 			rec = store.Record{Key: key, Value: block[len(w.key):], Version: w.version, Expires: w.expires}
 		}
-		b.db.cache.keep(w.table, key, rec, w.exists, w.mark)
+		b.db.cache.write(w.table, key, rec, w.exists, w.heard)
 	}
 	if len(b.dirty) > 0 {
 		b.count()

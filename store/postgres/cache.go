@@ -11,21 +11,22 @@ import (
 // is closed: it knows nothing and keeps nothing.
 //
 // What is read while somebody changes it must not stay. So who reads takes the mark of the place first, and what he brings is kept only
-// if the mark is still the same: each change that is told moves it.
+// if the mark is still the same: each change moves it, whether it was told or made here. The committer, who is one, minds only what is told.
 type cache struct {
 	stripes [cacheStripes]stripe
 	limit   int64 // octets of a stripe
 }
 
 const (
-	cacheStripes = 64
+	cacheStripes = 256
 	entryCost    = 160 // octets of memory that an entry takes beside its own
 )
 
 type stripe struct {
 	mu      sync.RWMutex
 	open    bool
-	mark    uint64
+	told    uint64 // changes of others
+	written uint64 // changes made here
 	octets  int64
 	entries map[uint64]entry
 	_       [64]byte
@@ -74,30 +75,58 @@ func (c *cache) get(t store.Table, key []byte) (rec store.Record, found, hit boo
 	return e.rec, e.found, true
 }
 
-// mark is to be taken before a record is read or written, and given to keep.
+// mark is to be taken before a record is read, and given to keep.
 func (c *cache) mark(place uint64) uint64 {
 	s := c.stripe(place)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.mark
+	return s.told + s.written // both only grow
 }
 
-// keep remembers a record, or that there is none, unless something was told of the place since mark. Key and value are views of what
-// nobody writes to.
+// heard is to be taken before records are written, and given to write.
+func (c *cache) heard(place uint64) uint64 {
+	s := c.stripe(place)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.told
+}
+
+// keep remembers a record that was read, or that there is none, unless something of the place has changed since mark. Key and value are
+// views of what nobody writes to.
 func (c *cache) keep(t store.Table, key []byte, rec store.Record, found bool, mark uint64) {
 	at := place(t, key)
 	s := c.stripe(at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.open || s.mark != mark {
+	if s.told+s.written == mark {
+		s.put(at, entry{key: key, rec: rec, table: t, found: found}, c.limit)
+	}
+}
+
+// write remembers a record as it was written, or that it was deleted. If something was told of the place since heard, it may be another by
+// now, and nothing is known.
+func (c *cache) write(t store.Table, key []byte, rec store.Record, found bool, heard uint64) {
+	at := place(t, key)
+	s := c.stripe(at)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written++
+	s.remove(at)
+	if s.told == heard {
+		s.put(at, entry{key: key, rec: rec, table: t, found: found}, c.limit)
+	}
+}
+
+// put puts an entry in, if the cache is open. mu is held.
+func (s *stripe) put(at uint64, e entry, limit int64) {
+	if !s.open {
 		return
 	}
 	s.remove(at)
-	e := entry{key: key, rec: rec, table: t, found: found}
 	s.entries[at] = e
 	s.octets += e.size()
 	for other := range s.entries { // the order of a map is random: so is who leaves
-		if s.octets <= c.limit {
+		if s.octets <= limit {
 			break
 		}
 		if other != at {
@@ -111,7 +140,7 @@ func (c *cache) forget(place uint64) {
 	s := c.stripe(place)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mark++
+	s.told++
 	s.remove(place)
 }
 
@@ -129,7 +158,7 @@ func (c *cache) set(open bool) {
 		s := &c.stripes[i]
 		s.mu.Lock()
 		s.open, s.octets = open, 0
-		s.mark++
+		s.told++
 		clear(s.entries)
 		s.mu.Unlock()
 	}

@@ -307,7 +307,7 @@ func (c *committer) ready() (err error) {
 func (c *committer) try(b *batch) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.db.o.Patience)
 	defer cancel()
-	b.mark()
+	b.listen()
 	if err := b.lock(ctx, c.conn); err != nil {
 		return errors.Join(err, c.rollback(ctx))
 	}

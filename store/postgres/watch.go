@@ -132,7 +132,7 @@ func (db *DB) hear(conn *pgx.Conn) error {
 		}
 		if now := db.o.Clock.Now(); now-trimmed > watchTrim {
 			trimmed = now
-			if err := db.trim(conn); err != nil {
+			if err := db.trim(db.ctx, conn); err != nil {
 				return err
 			}
 		}
@@ -140,13 +140,19 @@ func (db *DB) hear(conn *pgx.Conn) error {
 }
 
 // trim takes the oldest rows of the outbox away.
-func (db *DB) trim(conn *pgx.Conn) error {
-	ctx, cancel := context.WithTimeout(db.ctx, watchTrim)
+func (db *DB) trim(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, watchTrim)
 	defer cancel()
-	_, err := conn.Exec(ctx, `with edge as (select last_value - $1::bigint as batch from imsafe.versions), gone as (delete from imsafe.changes using edge
-		where changes.batch <= edge.batch returning changes.batch + $2::bigint - 1 as last)
-		update imsafe.meta set trimmed = greatest(trimmed, (select max(last) from gone)) where exists (select from gone)`,
-		int64(db.o.ChangesKept*batchRoom), int64(batchRoom))
+	var last int64
+	if err := conn.QueryRow(ctx, "select last_value from imsafe.versions").Scan(&last); err != nil {
+		return err
+	}
+	edge := last - int64(db.o.ChangesKept*batchRoom)
+	if edge <= 0 {
+		return nil
+	}
+	_, err := conn.Exec(ctx, `with gone as (delete from imsafe.changes where batch <= $1 returning sequences[array_upper(sequences, 1)] as last)
+		update imsafe.meta set trimmed = greatest(trimmed, (select max(last) from gone)) where exists (select from gone)`, edge)
 	return err
 }
 

@@ -30,8 +30,19 @@ type Server struct {
 	ended    chan struct{}
 }
 
-// Start makes a new cluster and runs a server of it until the test ends. settings are lines of its configuration, such as "fsync=off".
+// Start makes a new cluster in memory, where the machine has a place for that, and runs a server of it until the test ends: a disk that others use
+// would be all that is waited for. settings are lines of its configuration, such as "fsync=off".
 func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	const memory = "/dev/shm"
+	if info, err := os.Stat(memory); err == nil && info.IsDir() {
+		return StartIn(t, memory, settings...)
+	}
+	return StartIn(t, "", settings...)
+}
+
+// StartIn is Start in a directory of that one, on its disk; "" is that of temporary files.
+func StartIn(t testing.TB, where string, settings ...string) *Server {
 	t.Helper()
 	wrapper := peer.Need(t, "pg_ctlcluster")
 	versions, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
@@ -39,7 +50,7 @@ func Start(t testing.TB, settings ...string) *Server {
 		peer.Missing(t, wrapper+" is there, and no server in /usr/lib/postgresql")
 	}
 	// The name of a socket has at most 107 octets, so the directory has a short name.
-	dir, err := os.MkdirTemp("", "pg")
+	dir, err := os.MkdirTemp(where, "pg")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,16 +133,30 @@ func (s *Server) Kill() {
 	if s.process == nil {
 		return
 	}
-	for _, pid := range append(children(s.process.Process.Pid), s.process.Process.Pid) {
+	_ = syscall.Kill(s.process.Process.Pid, syscall.SIGSTOP) // so that no more are born
+	all := s.Processes()
+	for _, pid := range all {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone by itself
 	}
 	<-s.ended
+	for _, pid := range all { // until the last one is gone its memory is in use, and the next server refuses to start
+		for lives(pid) {
+			<-time.After(time.Millisecond)
+		}
+	}
 	s.process = nil
 }
 
 // Processes are the server's, for who measures what it costs.
 func (s *Server) Processes() []int {
 	return append(children(s.process.Process.Pid), s.process.Process.Pid)
+}
+
+// lives reports whether a process is there, and no mere entry that its parent has not read yet.
+func lives(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := strings.Cut(string(text), ") ")
+	return err == nil && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }
 
 // children are the processes that the server has started.
