@@ -27,7 +27,6 @@ type row struct {
 	value   []byte
 	expires int64
 	dirty   bool
-	size    int
 }
 
 // batch is what goes to the database in one transaction.
