@@ -3,6 +3,8 @@ package attack
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"imsafe/client/ue"
@@ -54,26 +56,26 @@ func holdCallsOfMany(ctx context.Context, f *Field, o *Outcome) error {
 // hold calls alice so often, in turn, and looks whether she can place a call then.
 func (f *Field) hold(ctx context.Context, o *Outcome, times int, callers ...*Hand) error {
 	f.Alice.Quiet()
+	invites := make([]string, times)
 	for i := range times {
 		h := callers[i%len(callers)]
-		if err := h.Write(h.Text(Request{Method: "INVITE", URI: f.Alice.IMPU, Lines: []string{"Contact: " + h.Contact()}})); err != nil {
+		invites[i] = h.Text(Request{Method: "INVITE", URI: f.Alice.IMPU, Lines: []string{"Contact: " + h.Contact()}})
+		if err := h.Write(invites[i]); err != nil {
 			return err
 		}
 	}
-	refused := 0
-	for i := 0; refused+len(f.Alice.calls) < times; i++ {
-		err := within(ctx, soon/10, func(ctx context.Context) error {
-			_, err := callers[i%len(callers)].Await(ctx, func(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 300 })
-			return err
-		})
-		switch {
-		case err == nil:
-			refused++
-		case ctx.Err() != nil || errors.Is(err, ErrClosed):
-			return err
-		}
+	err := hearEnds(ctx, callers, func(ended int) bool { return ended+len(f.Alice.calls) >= times })
+	if err != nil {
+		return err
 	}
-	o.Arrived("alice's client holds %d silent calls of %d", len(f.Alice.calls), times)
+	held := len(f.Alice.calls)
+	o.Arrived("alice's client holds %d silent calls of %d", held, times)
+	defer func() { // while so many strangers ring, nobody else reaches her: that ends when they let go
+		for i, invite := range invites {
+			_ = callers[i%len(callers)].Write(cancel(invite))
+		}
+		_ = hearEnds(ctx, callers, func(ended int) bool { return ended >= held })
+	}()
 	out, in, err := f.Alice.Talk(ctx, f.Bob)
 	if err != nil && !errors.Is(err, ue.ErrBusy) {
 		return err
@@ -85,4 +87,29 @@ func (f *Field) hold(ctx context.Context, o *Outcome, times int, callers ...*Han
 	}
 	o.Peer(false, "%s, and alice can place a call", o.Delivered)
 	return attackOver(Part(ctx, out, in))
+}
+
+// hearEnds counts the calls that end at the callers, until it is enough.
+func hearEnds(ctx context.Context, callers []*Hand, enough func(ended int) bool) error {
+	ended := 0
+	for i := 0; !enough(ended); i++ {
+		err := within(ctx, soon/10, func(ctx context.Context) error {
+			_, err := callers[i%len(callers)].Await(ctx, func(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 300 && m.Status() != 481 })
+			return err
+		})
+		switch {
+		case err == nil:
+			ended++
+		case ctx.Err() != nil || errors.Is(err, ErrClosed):
+			return err
+		}
+	}
+	return nil
+}
+
+// cancel takes an INVITE back (RFC 3261 9.1).
+func cancel(invite string) string {
+	head := strings.Split(invite, "\r\n")
+	head = slices.DeleteFunc(head, func(line string) bool { return strings.HasPrefix(line, "Contact:") })
+	return strings.Replace(strings.Replace(strings.Join(head, "\r\n"), "INVITE ", "CANCEL ", 1), " INVITE\r\n", " CANCEL\r\n", 1)
 }
