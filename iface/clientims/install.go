@@ -127,8 +127,11 @@ func (g *Gm) install(a *association, ck aka.CK, ik aka.IK) (*set, error) {
 	return nil, refusal(err)
 }
 
-// refusal is why an engine does not make associations, in the words of gm: the client may offer others, or come again later.
+// refusal is why an engine does not make associations, in the words of gm: the client may offer others, or come again later, or has done so already.
 func refusal(err error) error {
+	if errors.Is(err, esp.ErrGone) {
+		return gm.ErrGone
+	}
 	if errors.Is(err, esp.ErrPortsInUse) || errors.Is(err, esp.ErrSPI) {
 		return gm.ErrPorts
 	}

@@ -44,7 +44,7 @@ type Engine interface {
 }
 
 // Slow is an Engine whose associations may stand a while after Install. done is told once, from any goroutine, that those of r do; after
-// an error there are none.
+// an error there are none. It is never told by Remove: the door calls that with its associations locked.
 type Slow interface {
 	Standing(r esp.Ref, done func(error))
 }

@@ -149,7 +149,8 @@ func (e *Engine) quarantined(s *set, owner shard.Place, now time.Duration) bool 
 }
 
 // Standing tells done when the associations of r stand, or that they do not: esp.ErrSPI where the peer has an SPI twice, or what else the
-// kernel says. At most one may ask.
+// kernel says. Whose agreement is removed while he waits is told esp.ErrGone, and by Run: nothing else calls back, so Remove may be called with a lock
+// held that done takes. At most one may ask.
 func (e *Engine) Standing(r esp.Ref, done func(error)) {
 	e.mu.Lock()
 	c := e.sets[r]
@@ -182,6 +183,9 @@ func (e *Engine) stood(c *carried, err error) {
 		e.n.Refused.Add(1)
 	}
 	e.mu.Lock()
+	if c.failed != nil {
+		err = c.failed // it was removed meanwhile
+	}
 	c.stands, c.failed = err == nil, err
 	done := c.waiting
 	c.waiting = nil
@@ -218,16 +222,16 @@ func (e *Engine) forget(r esp.Ref) {
 	for _, p := range c.pairs() {
 		e.left[p] = departed{c.owner, now + quarantine}
 	}
-	conns, waiting := c.conns, c.waiting
-	c.conns, c.waiting = nil, nil
+	conns := c.conns
+	c.conns = nil
+	if !c.stands && c.failed == nil {
+		c.failed = esp.ErrGone // who waits hears it when the kernel has answered
+	}
 	e.mu.Unlock()
 	for conn := range conns {
 		conn.abort()
 	}
 	e.ask(job{kind: msgDelSA, of: c})
-	if waiting != nil {
-		waiting(esp.ErrGone)
-	}
 }
 
 // Extend lets r live for life from now on, if that is longer than it would anyhow.
