@@ -66,7 +66,7 @@ func (w *tap) hold(keep bool) (sent, come [][]byte) {
 	return sent, come
 }
 
-// TestKernelBackEnd_attacks runs the rows of the catalogue that touch ESP, with the kernel's XFRM as the back end: CI-01, CI-10 and CI-12.
+// TestKernelBackEnd_attacks runs the rows of the catalogue that touch ESP, with the kernel's XFRM as the back end: CI-01, CI-10, CI-12 and CI-17.
 // What must stop them is the kernel's here, so it is its counter that must move (RFC 4303 3.4; TS 33.203 7.1), and by as much as was sent; and
 // behind each a message of the client's goes through, once.
 func TestKernelBackEnd_attacks(t *testing.T) {
@@ -79,10 +79,13 @@ func TestKernelBackEnd_attacks(t *testing.T) {
 	p := prepare(t, machine.Boot(t, machine.UserMode(t), machine.Program{Name: "imsafe", Package: "imsafe/cmd/imsafe"}))
 	p.start()
 	suite, user := secagree.Legacy().Suites[0], live.NewUsers("kernel", 1, live.AKAv1)[0]
-	p.provision(user)
-	out, err := exec.Command(peer.Need(t, "ip"), "addr", "add", elsewhere.String()+"/24", "dev", "peer0").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	waits := live.NewUsers("waits", 1, live.AKAv1)[0]
+	p.provision(user, waits)
+	for _, a := range []netip.Addr{elsewhere, elsewhere.Next()} {
+		out, err := exec.Command(peer.Need(t, "ip"), "addr", "add", a.String()+"/24", "dev", "peer0").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
 	w := &tap{}
 	p.tap = func(inner esp.Wire) esp.Wire { w.Wire = inner; return w }
@@ -104,6 +107,7 @@ func TestKernelBackEnd_attacks(t *testing.T) {
 	t.Run("ci.esp.replay flip", func(t *testing.T) { x.flips(ctx, t) })
 	t.Run("ci.source.spoof", func(t *testing.T) { x.spoofs(ctx, t) })
 	t.Run("ci.port.unprotected", func(t *testing.T) { x.speaksInClear(ctx, t) })
+	t.Run("ci.sa.exhaust", func(t *testing.T) { x.exhausts(ctx, t, waits) })
 	if t.Failed() {
 		t.Log(p.log(), p.counts())
 	}

@@ -58,6 +58,8 @@ type pcscf struct {
 	k *machine.Kernel
 	// tap, if not nil, puts somebody into the path of the next phone.
 	tap func(esp.Wire) esp.Wire
+	// patience is for how long the next phone says a request again, if it is longer than what its timers say.
+	patience time.Duration
 }
 
 // prepare writes what the node needs.
@@ -154,6 +156,7 @@ func (p *pcscf) phone(t *testing.T, u *live.User, family int, transport ue.Trans
 	}
 	x := &phone{user: u, messages: make(chan ue.Message, 8)}
 	timers := siptxn.Derive(100*time.Millisecond, 400*time.Millisecond, 500*time.Millisecond)
+	timers.F = max(timers.F, p.patience)
 	x.UE, err = ue.New(ue.Config{Card: card, Transport: transport, Clock: shard.RealClock(), Rand: rand.Reader, Local: hosts[family], Timers: &timers,
 		Proxy:        netip.AddrPortFrom(guests[family], 5060),
 		ListenPacket: func(a netip.Addr) (net.PacketConn, error) { return net.ListenUDP("udp", &net.UDPAddr{IP: a.AsSlice()}) },
