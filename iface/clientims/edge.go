@@ -20,15 +20,22 @@ func (p *Port) leave(x *hop.Exchange, r hop.Reply) hop.Reply {
 }
 
 // leaveOpened is leave for the answer to the REGISTER that opened an association. If that is neither a challenge nor a success
-// nothing will come of it, and it ends: else a flood of REGISTERs from nobody would fill the door for minutes.
+// nothing will come of it, and it ends: else a flood of REGISTERs from nobody would fill the door for minutes. If a later one has been challenged there
+// meanwhile, it goes on for that.
 func (p *Port) leaveOpened(ref secure.Association) hop.Leave {
 	return func(x *hop.Exchange, r hop.Reply) hop.Reply {
 		r = p.leave(x, r)
-		if r.Final() && (r.Status() != 401 || r.IsVoid()) && r.Status()/100 != 2 {
+		if r.Final() && (r.Status() != 401 || r.IsVoid()) && r.Status()/100 != 2 && (r.IsVoid() || !p.door.goesOn(ref)) {
 			p.forget(ref, gm.ReasonExpired)
 		}
 		return r
 	}
+}
+
+// goesOn reports whether there are security associations that ref stands on.
+func (d *Door) goesOn(ref secure.Association) bool {
+	a, known := d.lookup(ref)
+	return known && a.sa != nil && a.sa.standing()
 }
 
 // leaveFresh is leave for the answer to a REGISTER that came over the set s of the authentication under way. If that has failed both
