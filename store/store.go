@@ -97,7 +97,7 @@ type Store interface {
 	// memory is short, Get reads as ever. It may read the disk.
 	Prefetch(t Table, keys [][]byte) error
 
-	// Changed returns a number that is another one after each change of table t that was acknowledged, and is never 0. What Get returned
+	// Changed returns a number that is greater after each change of table t that was acknowledged, and is never 0. What Get returned
 	// for t after Changed returned n is the newest committed record for as long as Changed returns n: whoever keeps what he made of records
 	// that seldom change need not look them up each time. It costs one load. Safe for concurrent use.
 	Changed(t Table) uint64
