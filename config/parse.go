@@ -217,7 +217,7 @@ func isList(t reflect.Type) bool { return t.Kind() == reflect.Slice && isSection
 func nearest(key string, known map[string]reflect.Type) string {
 	best, bestDistance := "", 3
 	for _, k := range slices.Sorted(maps.Keys(known)) {
-		d := distance(strings.ToLower(key), k)
+		d := Distance(strings.ToLower(key), k)
 		if last(k) == strings.ToLower(last(key)) {
 			d = min(d, 2) // the right key in the wrong section
 		}
@@ -237,8 +237,10 @@ func letters(s string) string {
 	return string(b)
 }
 
-// distance is that of Levenshtein: how many letters must change.
-func distance(a, b string) int {
+// Distance is that of Levenshtein: how many letters must be changed, added or left out to make b of a. It is for what a person has typed, which is short:
+// of a 64 octets count.
+func Distance(a, b string) int {
+	a = a[:min(len(a), 64)]
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -226,3 +226,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDistance: letters changed, added and left out.
+func TestDistance(t *testing.T) {
+	for word, want := range map[string]int{"kitten": 0, "mitten": 1, "sitting": 3, "": 6} {
+		if n := Distance("kitten", word); n != want {
+			t.Errorf("%q: %d", word, n)
+		}
+	}
+}

@@ -12,9 +12,6 @@ import (
 // tableCounters is the store's own table: the high-water marks of Reserve, as decimal text for the people who read the image.
 const tableCounters Table = 0
 
-// maxApply bounds the octets of one Apply: it must fit into a segment.
-const maxApply = 4 << 20
-
 // change is one accepted op. Its version is its sequence number.
 type change struct {
 	block   []byte // key, then value; immutable
@@ -134,19 +131,12 @@ func (db *DB) validate(ops []Op) error {
 	total := 0
 	for i := range ops {
 		op := &ops[i]
-		switch {
-		case op.Table == tableCounters || !db.known[op.Table]:
-			return fmt.Errorf("%w: table %d is not declared", ErrInvalid, op.Table)
-		case len(op.Key) == 0 || len(op.Key) > MaxKey:
-			return fmt.Errorf("%w: key of %d octets", ErrInvalid, len(op.Key))
-		case len(op.Value) > MaxValue:
-			return fmt.Errorf("%w: value of %d octets", ErrInvalid, len(op.Value))
-		case op.Cond > IfAbsent || op.Expires < 0:
-			return fmt.Errorf("%w: condition %d, expires %d", ErrInvalid, op.Cond, op.Expires)
+		if err := op.Check(op.Table != tableCounters && db.known[op.Table]); err != nil {
+			return err
 		}
 		total += recordSize(len(op.Key), len(op.Value))
 	}
-	if total > maxApply {
+	if total > MaxApply {
 		return fmt.Errorf("%w: %d octets in one apply", ErrInvalid, total)
 	}
 	return nil

@@ -15,6 +15,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Table numbers a kind of record. Zero is the store's own (counters). The number is written to the journal: never reuse one.
@@ -66,6 +67,21 @@ type Op struct {
 	Version uint64
 }
 
+// Check says why no engine could store op, ErrInvalid; declared is whether its table is.
+func (op *Op) Check(declared bool) error {
+	switch {
+	case !declared:
+		return fmt.Errorf("%w: table %d is not declared", ErrInvalid, op.Table)
+	case len(op.Key) == 0 || len(op.Key) > MaxKey:
+		return fmt.Errorf("%w: key of %d octets", ErrInvalid, len(op.Key))
+	case len(op.Value) > MaxValue:
+		return fmt.Errorf("%w: value of %d octets", ErrInvalid, len(op.Value))
+	case op.Cond > IfAbsent || op.Expires < 0:
+		return fmt.Errorf("%w: condition %d, expires %d", ErrInvalid, op.Cond, op.Expires)
+	}
+	return nil
+}
+
 // Change is a row of the outbox: the record Key of Table was written or deleted by change number Sequence. Several changes of
 // one record may be folded into the last one. The value is not carried: read it, it may be newer still.
 type Change struct {
@@ -80,6 +96,7 @@ const (
 	MaxKey   = 1 << 10 // octets
 	MaxValue = 1 << 20 // octets
 	MaxOps   = 1 << 12 // ops in one Apply
+	MaxApply = 4 << 20 // octets of all of them: they must fit into a segment of the journal
 )
 
 // Store is what the rooms see. Another engine (PostgreSQL wire protocol) implements the same; storetest.Run holds both to it.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"imsafe/config"
 	"imsafe/proof/attack"
 )
 
@@ -65,7 +66,7 @@ func (k *knowledge) near(id string) []string {
 	names := k.names()
 	for _, name := range names {
 		lower := strings.ToLower(name)
-		if distance[name] = 1 + edits(id, lower); strings.Contains(lower, id) {
+		if distance[name] = 1 + config.Distance(id, lower); strings.Contains(lower, id) {
 			distance[name] = 0
 		}
 	}
@@ -75,25 +76,4 @@ func (k *knowledge) near(id string) []string {
 		n++
 	}
 	return names[:min(n, len(names))]
-}
-
-// edits is how many letters must be changed, added or left out to make b of a (Levenshtein). An id is a few dozen letters.
-func edits(a, b string) int {
-	a = a[:min(len(a), 64)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal, row[j+1] = row[j+1], min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -120,6 +120,13 @@ func (v *riskCmd) compare(out *riskReport, now *proof.Report) error {
 	if out.Before == "" {
 		return nil
 	}
+	b, err := readBundle(out.Before)
+	if err != nil {
+		return usage{fmt.Errorf("there is nothing to compare with: %w", err)}
+	}
+	if _, altered := b.Verify(); altered != nil {
+		return usage{fmt.Errorf("there is nothing to compare with: %s is not what was signed: %w", out.Before, altered)}
+	}
 	text, err := os.ReadFile(filepath.Join(out.Before, filepath.FromSlash(proof.JSONName)))
 	if err != nil {
 		return usage{fmt.Errorf("there is nothing to compare with: %w", err)}

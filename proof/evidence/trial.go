@@ -121,7 +121,7 @@ func (c *Case) conclude(t *Trial) (Finding, string) {
 
 func without(off []string) string {
 	if len(off) == 0 {
-		return "every control on"
+		return "nothing of its own off"
 	}
 	return strings.Join(off, " and ") + " off"
 }

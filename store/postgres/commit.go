@@ -13,9 +13,6 @@ import (
 	"imsafe/store"
 )
 
-// maxApply bounds the octets of one Apply, as that of the embedded store does.
-const maxApply = 4 << 20
-
 // request is one Apply or Reserve on its way.
 type request struct {
 	ops  []store.Op
@@ -107,19 +104,12 @@ func (db *DB) validate(ops []store.Op) (size int, err error) {
 	}
 	for i := range ops {
 		op := &ops[i]
-		switch {
-		case op.Table == tableCounters || !db.known[op.Table]:
-			return 0, fmt.Errorf("%w: table %d is not declared", store.ErrInvalid, op.Table)
-		case len(op.Key) == 0 || len(op.Key) > store.MaxKey:
-			return 0, fmt.Errorf("%w: key of %d octets", store.ErrInvalid, len(op.Key))
-		case len(op.Value) > store.MaxValue:
-			return 0, fmt.Errorf("%w: value of %d octets", store.ErrInvalid, len(op.Value))
-		case op.Cond > store.IfAbsent || op.Expires < 0:
-			return 0, fmt.Errorf("%w: condition %d, expires %d", store.ErrInvalid, op.Cond, op.Expires)
+		if err := op.Check(op.Table != tableCounters && db.known[op.Table]); err != nil {
+			return 0, err
 		}
 		size += len(op.Key) + len(op.Value)
 	}
-	if size > maxApply {
+	if size > store.MaxApply {
 		return 0, fmt.Errorf("%w: %d octets in one apply", store.ErrInvalid, size)
 	}
 	return size, nil

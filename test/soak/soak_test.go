@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"imsafe/imsbox/hss"
 	"imsafe/proto/siptransport"
 	"imsafe/test/live"
+	"imsafe/test/port"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -118,7 +118,7 @@ func newSoak(t *testing.T, d time.Duration) *soak {
 			const much = 1 << 20
 			c.Budget = config.Budget{Calls: much, Messages: much, Subscriptions: much, Transfers: much, Notifications: much, Others: much}
 			c.Store.Cache = 1 << 20 // full before anything is compared: every call leaves records, which it keeps by then
-			c.CS.Listen, c.CS.Ports = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:21000")}}, 400
+			c.CS.Listen, c.CS.Ports = []config.Address{{AddrPort: port.Run(t, "127.0.0.1", 400)}}, 400
 			c.Metrics.Listen = config.Address{AddrPort: c.Metrics.Listen.AddrPort}
 		}})
 	s := &soak{t: t, n: n, users: live.NewUsers("soak", 8, live.AKAv2), long: d > 3*forgetting, begun: time.Now()}
