@@ -107,7 +107,8 @@ func OpenImage(path string, tables []store.TableSpec) (*Image, error) {
 	return m, nil
 }
 
-// connect opens a pool on the file. The pragmas are part of the address, so each new connection has them.
+// connect opens a pool on the file, with all of its connections: a busy moment must not be the first to find that no descriptor is left. The pragmas
+// are part of the address, so each new connection has them.
 func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -120,7 +121,18 @@ func connect(path string, connections int, pragmas ...string) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
-	if err := db.Ping(); err != nil {
+	open := make([]*sql.Conn, 0, connections)
+	for range connections {
+		var c *sql.Conn
+		if c, err = db.Conn(context.Background()); err != nil {
+			break
+		}
+		open = append(open, c)
+	}
+	for _, c := range open {
+		err = errors.Join(err, c.Close()) // back into the pool
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil

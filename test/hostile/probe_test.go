@@ -81,7 +81,7 @@ func settles(t *testing.T, n *live.Node, base, allow live.Usage) {
 			return
 		}
 	}
-	t.Errorf("the node still holds %s\nbefore %+v\nafter  %+v", over, base, usage(t, n))
+	t.Errorf("the node still holds %s\nbefore %+v\nafter  %+v\ndescriptors: %q", over, base, usage(t, n), live.Descriptors())
 }
 
 func usage(t *testing.T, n *live.Node) live.Usage {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,6 +78,21 @@ func (n *Node) Usage() (Usage, error) {
 	runtime.ReadMemStats(&m)
 	u.Heap = m.HeapAlloc
 	return u, nil
+}
+
+// Descriptors says what each descriptor of this process is: a file, a socket, a pipe.
+func Descriptors() (open []string) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			open = append(open, target)
+		}
+	}
+	slices.Sort(open)
+	return open
 }
 
 // Above says what of u is more than in base and what allow adds to it; "" if nothing is.
