@@ -15,9 +15,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// kills is how often the node is killed. IMSAFE_KILLS=n asks for more or fewer.
+// kills is how often the node is killed. IMSAFE_KILLS=n asks for more or fewer. The race detector sees the same code each time, slowly.
 func kills(t *testing.T) int {
 	text := os.Getenv("IMSAFE_KILLS")
+	if text == "" && raceEnabled {
+		return 20
+	}
 	if text == "" {
 		return 100
 	}
