@@ -587,11 +587,14 @@ func TestMedia_without_the_floor(t *testing.T) {
 	a.idle()
 }
 
-// TestMedia_ten_thousand_calls end in every way there is, and leave nothing.
+// TestMedia_ten_thousand_calls end in every way there is, and leave nothing. The race detector sees each of the ways in the first thousand.
 func TestMedia_ten_thousand_calls(t *testing.T) {
 	calls := 10_000
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		calls = 500
+	case raced:
+		calls = 1000
 	}
 	a := anchor(t, func(o *house.Options) { o.Seed, o.Poison = 4, false })
 	random := rand.New(rand.NewPCG(1, 4))

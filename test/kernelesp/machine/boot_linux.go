@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -105,25 +106,60 @@ func Boot(t *testing.T, m Machine, programs ...Program) *Kernel {
 		}
 	}
 	inside := content{busybox: busybox, ip: ip, programs: map[string]string{}, modules: m.modules, device: m.Device}
-	for _, p := range programs {
-		to := filepath.Join(dir, p.Name)
-		build := exec.Command("go", "build", "-o", to, p.Package)
-		if p.Test {
-			build = exec.Command("go", "test", "-c", "-o", to, p.Package)
-		}
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("the guest's program: %v: %s", err, out)
-		}
-		inside.programs[p.Name] = to
-	}
 	root := filepath.Join(dir, "root.cpio")
-	if err := inside.writeImage(root); err != nil {
-		t.Fatal(err)
-	}
+	built(t, func(dir string) {
+		for _, p := range programs {
+			inside.programs[p.Name] = p.build(t, dir)
+		}
+		if err := inside.writeImage(root); err != nil {
+			t.Fatal(err)
+		}
+	})
 	k := &Kernel{t: t}
 	k.start(m, dir, root)
 	return k
+}
+
+// built does something with a folder of programs, alone: several tests, in several processes, want the same, and a program that is there and still is
+// what its sources say is not linked again.
+func built(t *testing.T, do func(dir string)) {
+	t.Helper()
+	module, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(filepath.Dir(strings.TrimSpace(string(module))), ".cache", "guest")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Close() }() // which gives it back
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(dir)
+}
+
+// build returns where the program is, without symbols, which nobody needs in the guest.
+func (p *Program) build(t *testing.T, dir string) string {
+	t.Helper()
+	words := []string{"build"}
+	to := filepath.Join(dir, strings.ReplaceAll(p.Package, "/", "-"))
+	if p.Test {
+		words, to = []string{"test", "-c"}, to+".test"
+	}
+	build := exec.Command("go", append(words, "-ldflags=-s -w", "-o", to, p.Package)...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("the guest's program: %v: %s", err, out)
+	}
+	return to
 }
 
 // start runs the other kernel.

@@ -75,6 +75,7 @@ func TestGenerations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots another kernel")
 	}
+	t.Parallel() // each in a namespace and a process of its own
 	if !peer.InNamespace(t) {
 		return
 	}

@@ -27,6 +27,7 @@ func TestKernelBackEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots another kernel")
 	}
+	t.Parallel() // each in a namespace and a process of its own
 	if !peer.InNamespace(t) {
 		return
 	}

@@ -14,6 +14,7 @@ func TestRoom(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots another kernel")
 	}
+	t.Parallel() // each in a namespace and a process of its own
 	if !peer.InNamespace(t) {
 		return
 	}

@@ -21,6 +21,7 @@ func TestPhone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots another kernel")
 	}
+	t.Parallel() // each in a namespace and a process of its own
 	if !peer.InNamespace(t) {
 		return
 	}
