@@ -319,6 +319,9 @@ func counts(c *clientservice.Counters, each func(i int, value uint64) (set uint6
 	}
 }
 
+// PID is the number of the anchor's process: of the one that is asked now.
+func (a *Anchor) PID() int { return a.now.Load().process.pid }
+
 // Free is how many pairs of ports were left when the anchor was last asked.
 func (a *Anchor) Free() int { return int(a.free.Load()) }
 

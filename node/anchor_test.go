@@ -86,8 +86,6 @@ func (a *anchoring) open(edit func(*config.Config)) *Anchor {
 	return x
 }
 
-func pidOf(x *Anchor) int { return x.now.Load().process.pid }
-
 // met waits for a condition.
 func (a *anchoring) met(what string, met func() bool) {
 	a.t.Helper()
@@ -126,7 +124,7 @@ func (a *anchoring) confirmed(x *Anchor) iq.Session {
 
 // abandon lets the P-CSCF die, as far as the anchor can see.
 func abandon(x *Anchor) int {
-	pid := pidOf(x)
+	pid := x.PID()
 	x.now.Load().Close()
 	return pid
 }
@@ -143,7 +141,7 @@ func TestAnchor_contract(t *testing.T) {
 func TestAnchor_confined(t *testing.T) {
 	a := newAnchoring(t)
 	x := a.open(nil)
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pidOf(x)), "status"))
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(x.PID()), "status"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +150,7 @@ func TestAnchor_confined(t *testing.T) {
 			t.Errorf("%q is not in its status: %s", line, status)
 		}
 	}
-	limits, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pidOf(x)), "limits"))
+	limits, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(x.PID()), "limits"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +160,7 @@ func TestAnchor_confined(t *testing.T) {
 			t.Errorf("%s: %v", limit, values[:2])
 		}
 	}
-	if held, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pidOf(x)), "fd")); err == nil && os.Geteuid() != 0 {
+	if held, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(x.PID()), "fd")); err == nil && os.Geteuid() != 0 {
 		t.Errorf("everybody of the same user sees its %d descriptors", len(held))
 	}
 	info, err := os.Stat(filepath.Join(a.dir, "media.sock"))
@@ -189,8 +187,8 @@ func TestAnchor_is_taken_over(t *testing.T) {
 	}
 	pid := abandon(x)
 	y := a.open(nil)
-	if pidOf(y) != pid || y.now.Load().Welcome().Orphans != 1 {
-		t.Fatalf("process %d after %d, %d orphans", pidOf(y), pid, y.now.Load().Welcome().Orphans)
+	if y.PID() != pid || y.now.Load().Welcome().Orphans != 1 {
+		t.Fatalf("process %d after %d, %d orphans", y.PID(), pid, y.now.Load().Welcome().Orphans)
 	}
 	a.met("what was not answered is over", func() bool { y.count(); return y.counters.Sessions.Load() == 1 })
 	if a.confirmed(y); y.counters.Sessions.Load() != 2 || y.counters.Orphans.Load() != 1 {
@@ -213,12 +211,12 @@ func TestAnchor_of_another_setup(t *testing.T) {
 	a.confirmed(x)
 	pid := abandon(x)
 	y := a.open(nil)
-	if pidOf(y) == pid {
+	if y.PID() == pid {
 		t.Fatal("the same process is another anchor")
 	}
 	a.confirmed(y)
 	a.ends(pid)
-	z := pidOf(y)
+	z := y.PID()
 	y.Close()
 	a.ends(z)
 }
@@ -233,7 +231,7 @@ func TestAnchor_that_dies(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- x.run(ctx) }()
 			defer func() { cancel(); <-done }()
-			session, pid := a.confirmed(x), pidOf(x)
+			session, pid := a.confirmed(x), x.PID()
 			if err := syscall.Kill(pid, by); err != nil {
 				t.Fatal(err)
 			}
@@ -243,7 +241,7 @@ func TestAnchor_that_dies(t *testing.T) {
 			}
 			a.ends(pid)
 			a.met("another one", func() bool { _, err := x.Reserve(0, iqtest.Voice("alice")); return err == nil })
-			if pidOf(x) == pid {
+			if x.PID() == pid {
 				t.Error("it is the same process")
 			}
 		})

@@ -57,6 +57,8 @@ type Options struct {
 	Ladders int
 	// LogLevel is that of the log which Log returns.
 	LogLevel slog.Level
+	// AnchorProcess lets the media anchor be a process of its own, as imsafe run has it. The TestMain of the test calls BeAnchor.
+	AnchorProcess bool
 }
 
 // Node is a running IMS.
@@ -72,6 +74,7 @@ type Node struct {
 	ISC      netip.AddrPort // where service platforms connect
 	HTTPS    netip.AddrPort // where clients fetch
 	Dir      string         // of the store
+	Anchor   *node.Anchor   // with AnchorProcess
 
 	t       testing.TB
 	metrics netip.AddrPort
@@ -133,14 +136,15 @@ func (n *Node) start(o Options) error {
 	}
 	kept, err := node.DecisionsDir(c)
 	if err != nil {
-		sockets.Close()
-		return errors.Join(err, n.Store.Close())
+		return errors.Join(err, n.giveUp(sockets))
 	}
-	n.Node, err = node.New(node.Options{Config: c, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
+	if n.Anchor, err = openAnchor(o, c, clock, log); err != nil {
+		return errors.Join(err, n.giveUp(sockets))
+	}
+	n.Node, err = node.New(node.Options{Config: c, Anchor: n.Anchor, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
 		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport, Services: o.Services, Overload: shared, Ladders: o.Ladders})
 	if err != nil {
-		sockets.Close()
-		return errors.Join(err, n.Store.Close())
+		return errors.Join(err, n.giveUp(sockets))
 	}
 	n.run(sockets)
 	n.Users = NewUsers("user", o.Subscribers, AKAv1)
@@ -157,14 +161,20 @@ func (n *Node) run(sockets *node.Sockets) {
 		if err := <-done; err != nil {
 			n.t.Errorf("live: the node ended with: %v", err)
 		}
-		sockets.Close()
-		if err := n.Store.Close(); err != nil {
+		if err := n.giveUp(sockets); err != nil {
 			n.t.Errorf("live: the store closed with: %v", err)
 		}
 		if panics := n.Panics(); panics > 0 {
 			n.t.Errorf("live: %d procedures panicked:\n%s", panics, n.log.tail(8<<10))
 		}
 	})
+}
+
+// giveUp closes what a node stands on.
+func (n *Node) giveUp(sockets *node.Sockets) error {
+	sockets.Close()
+	n.Anchor.Close()
+	return n.Store.Close()
 }
 
 // Stop ends the node. Twice is harmless.

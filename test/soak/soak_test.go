@@ -22,7 +22,10 @@ import (
 	"imsafe/test/port"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	live.BeAnchor()
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	pause    = 400 * time.Millisecond // between two visits: the load is low, what counts is how often things come and go
@@ -39,6 +42,7 @@ type sample struct {
 	begun                 int // sessions of the media anchor so far
 	visits, calls, turned int
 	refused               int
+	anchor                live.ProcessUsage // of the media anchor's process
 }
 
 // holding is something else that a node holds and gives back.
@@ -57,6 +61,7 @@ var holdings = [...]holding{
 	{"changes that are not in the image", "unsaved", "store_unsaved", 2000},
 	{segments, "journal", "", 2},
 	{letters, "owed", "", 2},
+	{"processes of the media anchor", "anchors", "media_process_starts", 0},
 }
 
 // The names of what is looked up in the store.
@@ -112,7 +117,7 @@ func TestSoak(t *testing.T) {
 func newSoak(t *testing.T, d time.Duration) *soak {
 	t.Helper()
 	quick := config.SIPTimers{T1: config.Of(100 * time.Millisecond), T2: config.Of(400 * time.Millisecond), T4: config.Of(500 * time.Millisecond)}
-	n := live.Start(t, live.Options{Transport: siptransport.Options{Handshake: time.Second, FirstMessage: 2 * time.Second, Unfinished: time.Second},
+	n := live.Start(t, live.Options{AnchorProcess: true, Transport: siptransport.Options{Handshake: time.Second, FirstMessage: 2 * time.Second, Unfinished: time.Second},
 		Configure: func(c *config.Config) {
 			c.Timers.Core, c.Timers.Gm = quick, quick
 			const much = 1 << 20
@@ -295,6 +300,9 @@ func (s *soak) look() {
 			x.held[i] = int(v)
 		}
 	}
+	if x.anchor, err = live.UsageOf(s.n.Anchor.PID()); err != nil {
+		s.t.Fatal(err)
+	}
 	s.samples = append(s.samples, x)
 }
 
@@ -305,14 +313,14 @@ func (s *soak) print() {
 	for _, h := range holdings {
 		fmt.Fprintf(&b, " %8s", h.column)
 	}
-	b.WriteByte('\n')
+	fmt.Fprintf(&b, " %10s %8s %8s\n", "anchor kB", "threads", "files")
 	for _, x := range s.samples {
 		fmt.Fprintf(&b, "%8v %7d %7d %6d %9d %8d %10d %5d %6d %7d %7d %6d", x.at.Round(time.Second), x.visits, x.calls, x.turned, x.refused, x.Heap>>10, x.Goroutines,
 			x.Descriptors, x.Tasks, x.Transactions, x.Associations, x.Connections)
 		for _, n := range x.held {
 			fmt.Fprintf(&b, " %8d", n)
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, " %10d %8d %8d\n", x.anchor.Memory>>10, x.anchor.Threads, x.anchor.Descriptors)
 	}
 	s.t.Log(b.String())
 }
@@ -347,11 +355,29 @@ func (s *soak) judge(d time.Duration) {
 			s.t.Errorf("it grows: %d %s, %d before and %d allowed", late.held[i], h.name, early.held[i], h.allow)
 		}
 	}
+	s.judgeAnchor(early.anchor, late.anchor)
 	if s.calls < s.visits/2 {
 		s.t.Errorf("%d calls in %d visits: this machine is too busy to show anything", s.calls, s.visits)
 	}
 	if s.n.Panics() > 0 {
 		s.t.Error("procedures have panicked")
+	}
+}
+
+// judgeAnchor does the same with the process of the media anchor, whose garbage nobody but itself collects: its memory is what its run time holds.
+func (s *soak) judgeAnchor(early, late live.ProcessUsage) {
+	const memory, threads, files = 6 << 20, 4, 4
+	if late.Memory > early.Memory+memory {
+		s.t.Errorf("the anchor grows: %d octets, %d before", late.Memory, early.Memory)
+	}
+	if late.Threads > early.Threads+threads {
+		s.t.Errorf("the anchor grows: %d threads, %d before", late.Threads, early.Threads)
+	}
+	if late.Descriptors > early.Descriptors+files {
+		s.t.Errorf("the anchor grows: %d descriptors, %d before", late.Descriptors, early.Descriptors)
+	}
+	if late.Descriptors < 0 {
+		s.t.Log("the descriptors of the anchor are not judged: only root sees them")
 	}
 }
 
@@ -362,6 +388,8 @@ func least(samples []sample) sample {
 		l.Heap, l.Goroutines, l.Descriptors = min(l.Heap, x.Heap), min(l.Goroutines, x.Goroutines), min(l.Descriptors, x.Descriptors)
 		l.Tasks, l.Transactions, l.Associations = min(l.Tasks, x.Tasks), min(l.Transactions, x.Transactions), min(l.Associations, x.Associations)
 		l.Connections = min(l.Connections, x.Connections)
+		l.anchor.Memory, l.anchor.Threads = min(l.anchor.Memory, x.anchor.Memory), min(l.anchor.Threads, x.anchor.Threads)
+		l.anchor.Descriptors = min(l.anchor.Descriptors, x.anchor.Descriptors)
 		for i := range l.held {
 			l.held[i] = min(l.held[i], x.held[i])
 		}
