@@ -99,6 +99,7 @@ var rows = []Row{
 	{secure.CIAvailabilityPathProof, CI, Availability, "UDP sources never proven share one budget of challenges, above it silence; no answer to them is larger than its request, but a challenge", "ours", "availability", Required, true},
 	{secure.CIAvailabilityKeepRegistration, CI, Availability, "a failed authentication never de-registers", "TS 33.203 6.1.1", "availability", Required, true},
 	{secure.CIAvailabilitySACap, CI, Availability, "a stranger's REGISTER ends no associations; at most six in each direction for a client", "TS 33.203 6.1.2.3, 7.1, 7.4", "availability", Required, true},
+	{secure.CIAvailabilityAttempts, CI, Availability, "of the attempts to register that wait in one name those of a crowd make room for each other, and never for strangers what comes from where the name is known", "ours", "availability", Required, true},
 	{secure.CIAvailabilityBudgetUser, CI, Availability, "so many calls, messages, subscriptions, transfers and notifications of a user a minute", "ours", "availability", Required, true},
 	{secure.CIAvailabilityOverload, CI, Availability, "more work than can be done is turned away early, the least important and the greediest first; clients and nodes are told to hold back", "RFC 7339; RFC 7415", "availability", Required, true},
 	{secure.CIAvailabilityForkBreadth, CI, Availability, "Max-Breadth, Max-Forwards, loop detection", "RFC 5393", "availability", Required, true},

@@ -43,6 +43,7 @@ const (
 	CIAvailabilityPathProof         // UDP sources never proven share one budget, and get no answer larger than their request (ours)
 	CIAvailabilityKeepRegistration  // a failed authentication never de-registers (TS 33.203 6.1.1)
 	CIAvailabilitySACap             // a stranger's REGISTER ends no associations, and there are few of them (TS 33.203 7.1, 7.4)
+	CIAvailabilityAttempts          // a crowd that registers in a name makes room for itself, not its owner's attempt (ours)
 	CIAvailabilityBudgetUser        // so many initial requests of a user a minute (ours)
 	CIAvailabilityOverload          // too much work is turned away early, the least important first (RFC 7339)
 	CIAvailabilityForkBreadth       // Max-Breadth and loop detection (RFC 5393)
@@ -128,6 +129,7 @@ var controlNames = [controlCount]string{
 	CIAvailabilityPathProof:         "ci.availability.path-proof",
 	CIAvailabilityKeepRegistration:  "ci.availability.keep-registration",
 	CIAvailabilitySACap:             "ci.availability.sa-cap",
+	CIAvailabilityAttempts:          "ci.availability.attempts",
 	CIAvailabilityBudgetUser:        "ci.availability.budget.user",
 	CIAvailabilityOverload:          "ci.availability.overload",
 	CIAvailabilityForkBreadth:       "ci.availability.fork-breadth",

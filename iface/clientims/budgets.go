@@ -123,7 +123,7 @@ type budgets struct {
 	headers   int            // octets of the headers of one message
 	told      *budget.Recent // datagrams that were refused by an overload: they are answered as before
 
-	proven     *budget.Recent // addresses that a client has registered from lately
+	proven     *budget.Recent // addresses that a client has registered from lately, and with IPsec private identities at them
 	calling    *budget.Recent // and that an emergency call came from
 	challenged *budget.Recent // private identity and nonce of challenges that have left and wait for their answer
 
@@ -162,6 +162,22 @@ func (b *budgets) sourceOf(a netip.Addr) source {
 // prove notes that somebody at an address has registered: what is sent there arrives at whom it is for.
 func (b *budgets) prove(a netip.Addr, now time.Duration) {
 	b.proven.Add(b.keys.Source(a), now+b.remember)
+}
+
+// proveName notes that somebody has proven a name at an address: an attempt in that name from there is no stranger's.
+func (b *budgets) proveName(u user, now time.Duration) {
+	b.proven.Add(b.nameAt(u), now+b.remember)
+}
+
+// waits says where an attempt in a name comes from.
+func (b *budgets) waits(u user, now time.Duration) budget.Waiting {
+	s := b.sourceOf(u.addr)
+	return budget.Waiting{Network: s.network, Address: s.address, Known: b.proven.Has(b.nameAt(u), now)}
+}
+
+// nameAt is the key of a private identity at an address.
+func (b *budgets) nameAt(u user) budget.Key {
+	return b.keys.And(b.keys.Source(u.addr), []byte(u.impi))
 }
 
 // Counters say what the budgets saw and refused. They only grow. Safe for concurrent use.

@@ -177,7 +177,9 @@ func (d *Door) Promote(ref secure.Association, r gm.Registration) error {
 		return nil
 	}
 	a.sa.gm.clear.ports[ref.Shard].paths.drop(a.path, ref) // nothing of this client comes in clear any more
-	for _, other := range d.users.prove(user{r.IMPI, a.sa.user.addr}, ref) {
+	proven := user{r.IMPI, a.sa.user.addr}
+	d.budgets.proveName(proven, t.now())
+	for _, other := range d.users.prove(proven, ref) {
 		d.end(other, gm.ReasonReplaced)
 	}
 	return nil

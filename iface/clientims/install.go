@@ -53,7 +53,7 @@ func (d *Door) install(ref secure.Association, ck aka.CK, ik aka.IK) (*Gm, *set,
 	if err != nil {
 		return nil, nil, err
 	}
-	replaced, standing, free := d.users.claim(a.sa.offer.user, ref, s.client)
+	replaced, standing, free := d.users.claim(a.sa.offer.user, ref, s.client, d.budgets.waits(a.sa.offer.user, d.tableOf(ref).now()))
 	if !free || !d.tableOf(ref).installed(ref, s, d.cfg.AwaitAuth) {
 		a.access.gm.Engine.Remove(s.ref)
 		return nil, nil, gm.ErrPorts

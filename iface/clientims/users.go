@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"imsafe/proto/budget"
 	"imsafe/proto/esp"
 	"imsafe/secure"
 )
@@ -21,27 +22,30 @@ type claim struct {
 	user
 	association secure.Association
 	server      netip.AddrPort
+	from        budget.Waiting
 	proven      bool
 }
 
-// maxClaims bounds what waits in one name: beyond it the oldest goes.
-const maxClaims = 16
+// maxClaims bounds what waits in one name: beyond it a crowd makes room for itself (budget.Yields).
+const maxClaims = 64
 
 func newUsers() *users {
 	return &users{of: map[string][]claim{}, servers: map[netip.AddrPort]secure.Association{}}
 }
 
-// claim notes that a waits for an answer in the name of u, whose client receives at server, and returns the associations that it takes
+// claim notes that a waits for an answer in the name of u, whose client comes from there and receives at server, and returns the associations that it takes
 // the place of: unfinished ones of the same name and address (TS 33.203 6.1.2.3). standing are those that the name has proven. free is false
 // if somebody else receives there (TS 33.203 M.7.1 rule 6).
-func (us *users) claim(u user, a secure.Association, server netip.AddrPort) (replaced, standing []secure.Association, free bool) {
+func (us *users) claim(u user, a secure.Association, server netip.AddrPort, from budget.Waiting) (replaced, standing []secure.Association, free bool) {
 	us.mu.Lock()
 	defer us.mu.Unlock()
 	if holder, taken := us.servers[server]; taken && holder != a && !us.same(u, holder) {
 		return nil, nil, false
 	}
 	var rest []claim
-	waiting := 0
+	var waiting [maxClaims]budget.Waiting
+	var places [maxClaims]int // in rest
+	n := 0
 	for _, c := range us.of[u.impi] {
 		switch {
 		case c.association == a && c.proven:
@@ -54,16 +58,17 @@ func (us *users) claim(u user, a secure.Association, server netip.AddrPort) (rep
 			replaced = append(replaced, c.association)
 			continue
 		default:
-			waiting++
+			waiting[n], places[n] = c.from, len(rest)
+			n++
 		}
 		rest = append(rest, c)
 	}
-	if waiting >= maxClaims {
-		oldest := slices.IndexFunc(rest, func(c claim) bool { return !c.proven })
-		replaced = append(replaced, rest[oldest].association)
-		rest = slices.Delete(rest, oldest, oldest+1)
+	if n == maxClaims {
+		i := places[budget.Yields(waiting[:], from)]
+		replaced = append(replaced, rest[i].association)
+		rest = slices.Delete(rest, i, i+1)
 	}
-	us.of[u.impi] = append(rest, claim{user: u, association: a, server: server})
+	us.of[u.impi] = append(rest, claim{user: u, association: a, server: server, from: from})
 	us.servers[server] = a
 	return replaced, standing, true
 }

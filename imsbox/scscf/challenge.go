@@ -1,10 +1,6 @@
 package scscf
 
 import (
-	"slices"
-	"sync"
-	"time"
-
 	"imsafe/hop"
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
@@ -45,7 +41,7 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 	if overTLS && !s.pathFits(in, item.Algorithm) {
 		return x.Refuse(in, 403, "")
 	}
-	pending := &pendingChallenge{algorithm: item.Algorithm, vector: item.Vector, of: tieOf(in)}
+	pending := &pendingChallenge{algorithm: item.Algorithm, vector: item.Vector, of: tieOf(in), from: s.origins.of(in, r.impi, x.Task().Now())}
 	pending.nonce = aka.AppendNonce(nil, item.Vector.RAND, item.Vector.AUTN, nil)
 	if genuine {
 		s.challenges.put(r.impi, pending, x.Task().Now())
@@ -156,87 +152,4 @@ func authRefusal(err error) *refusal {
 		return &refusal{status: 503, retryAfter: 30}
 	}
 	return &refusal{status: 504}
-}
-
-// pendingChallenge is one challenge that waits for its answer. It holds the vector's secrets and so lives in
-// memory only; after a crash the client is challenged afresh.
-type pendingChallenge struct {
-	nonce     []byte
-	algorithm aka.DigestAlgorithm
-	vector    aka.Vector
-	of        tie // whom it went to
-	number    uint64
-	until     time.Duration
-}
-
-// challenges keeps the pending challenges of each private identity: one for each path, where a new one kills the older
-// (TS 33.203 6.1.2.3). Anybody can ask for a challenge in another's name: that must not kill the one that he is about to
-// answer. Safe for concurrent use.
-type challenges struct {
-	life time.Duration
-
-	mu      sync.Mutex
-	pending map[string][]*pendingChallenge // oldest first
-	// When each challenge must be forgotten, oldest first; it holds no secret. An entry whose challenge was
-	// taken or replaced meanwhile is found no more and is skipped.
-	queue  []waiting
-	number uint64
-}
-
-type waiting struct {
-	impi   string
-	number uint64
-	until  time.Duration
-}
-
-// maxPending bounds the challenges that wait in one name: beyond it the oldest goes. The door has as many associations for
-// them.
-const maxPending = 16
-
-func newChallenges(life time.Duration) *challenges {
-	return &challenges{life: life, pending: map[string][]*pendingChallenge{}}
-}
-
-// put makes c a pending challenge of impi and forgets what has waited too long.
-func (cs *challenges) put(impi string, c *pendingChallenge, now time.Duration) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	cs.number++
-	c.number, c.until = cs.number, now+cs.life
-	all := slices.DeleteFunc(cs.pending[impi], func(old *pendingChallenge) bool { return old.of == c.of })
-	if len(all) >= maxPending {
-		all = slices.Delete(all, 0, 1)
-	}
-	cs.pending[impi] = append(all, c)
-	cs.queue = append(cs.queue, waiting{impi, c.number, c.until})
-	for cs.queue[0].until <= now {
-		old := cs.queue[0]
-		cs.drop(old.impi, func(p *pendingChallenge) bool { return p.number == old.number })
-		cs.queue = cs.queue[1:]
-	}
-}
-
-// drop removes and returns the challenge of impi that which chooses, nil if there is none.
-func (cs *challenges) drop(impi string, which func(*pendingChallenge) bool) *pendingChallenge {
-	all := cs.pending[impi]
-	i := slices.IndexFunc(all, which)
-	if i < 0 {
-		return nil
-	}
-	c := all[i]
-	if all = slices.Delete(all, i, i+1); len(all) == 0 {
-		delete(cs.pending, impi)
-	} else {
-		cs.pending[impi] = all
-	}
-	return c
-}
-
-// take removes and returns the challenge of impi with this nonce if it has not expired: no answer is judged twice, and a
-// wrong nonce costs the true client nothing.
-func (cs *challenges) take(impi string, nonce []byte, now time.Duration) (*pendingChallenge, bool) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	c := cs.drop(impi, func(c *pendingChallenge) bool { return c.until > now && string(c.nonce) == string(nonce) })
-	return c, c != nil
 }

@@ -5,13 +5,17 @@ import (
 	"testing"
 	"time"
 
+	"imsafe/hop"
+	"imsafe/proto/budget"
+	"imsafe/proto/sip"
 	"imsafe/secure"
+	"imsafe/secure/mint"
 )
 
 // TestChallenges: a new challenge kills the older one of the same path and of no other (TS 33.203 6.1.2.3); few wait in one name, and an
 // answer finds its own, once.
 func TestChallenges(t *testing.T) {
-	cs := newChallenges(time.Minute)
+	cs := newChallenges(time.Minute, func(string) bool { return true })
 	put := func(path, nonce string, now time.Duration) {
 		cs.put("alice", &pendingChallenge{nonce: []byte(nonce), of: tie{path: path}}, now)
 	}
@@ -30,7 +34,7 @@ func TestChallenges(t *testing.T) {
 	put("one more", "x", time.Second)
 	put("and one", "y", time.Second)
 	if take("s0", time.Second) || !take("s1", time.Second) {
-		t.Error("the oldest does not make room")
+		t.Error("the oldest does not make room, where all are of one crowd")
 	}
 	if take("y", time.Minute+2*time.Second) {
 		t.Error("a challenge outlives its time")
@@ -38,5 +42,64 @@ func TestChallenges(t *testing.T) {
 	cs.put("bob", &pendingChallenge{nonce: []byte("b"), of: tie{association: secure.Association{Node: 1}}}, 3*time.Minute)
 	if len(cs.pending) != 1 || len(cs.queue) != 1 {
 		t.Errorf("%d names and %d entries are kept, want 1", len(cs.pending), len(cs.queue))
+	}
+}
+
+// TestChallenges_crowd: a crowd that begins to register in her name does not push out the challenge that she is about to answer; without the control it
+// does.
+func TestChallenges_crowd(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		refused := 0
+		cs := newChallenges(time.Minute, func(string) bool { refused++; return on })
+		put := func(i int, nonce string, from budget.Waiting) {
+			cs.put("alice", &pendingChallenge{nonce: []byte(nonce), from: from, of: tie{association: secure.Association{Slot: uint32(i), Gen: 1}}}, 0)
+		}
+		put(0, "hers", budget.Waiting{Network: 1, Address: 1})
+		for i := range 10 * maxPending {
+			put(1+i, fmt.Sprint(i), budget.Waiting{Network: budget.Key(2 + i%(maxPending-1)), Address: budget.Key(1000 + i)})
+		}
+		if n := len(cs.pending["alice"]); n != maxPending {
+			t.Errorf("%d challenges wait in one name", n)
+		}
+		if _, waits := cs.take("alice", []byte("hers"), 0); waits != on || refused == 0 {
+			t.Errorf("control %v: her challenge waits: %v; %d refusals named", on, waits, refused)
+		}
+	}
+}
+
+// TestClient: where a client is, as the door or the P-CSCF of another process has seen it, and not as he writes.
+func TestClient(t *testing.T) {
+	pool := sip.NewPool(sip.Limits{})
+	m := pool.NewRequest(sip.REGISTER, "sip:ims.example")
+	for _, via := range []string{"SIP/2.0/TLS edge.example;branch=z9hG4bK1;received=192.0.2.1", "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK2;received=198.51.100.7",
+		"SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK3;received=203.0.113.9"} {
+		m.AppendString(sip.HdrVia, via)
+	}
+	wire := hop.Inbound{Msg: m, Proof: mint.Node("edge.example")}
+	if got := client(wire).String(); got != "198.51.100.7" {
+		t.Errorf("over a wire he is at %s", got)
+	}
+	direct := hop.Inbound{Msg: m, Proof: mint.Access(mint.Client{Peer: "198.51.100.8:5060", Profile: "tls"})}
+	if got := client(direct).String(); got != "198.51.100.8" {
+		t.Errorf("by the door's word he is at %s", got)
+	}
+}
+
+// TestOrigins: a name is known where it was proven, for a day, and nowhere else.
+func TestOrigins(t *testing.T) {
+	o := newOrigins()
+	at := func(peer string) hop.Inbound {
+		return hop.Inbound{Proof: mint.Access(mint.Client{Peer: peer, Profile: "tls"})}
+	}
+	o.prove(at("198.51.100.8:5060"), "alice", 0)
+	for _, x := range []struct {
+		peer, name string
+		at         time.Duration
+		known      bool
+	}{{"198.51.100.8:9999", "alice", time.Hour, true}, {"198.51.100.9:5060", "alice", time.Hour, false}, {"198.51.100.8:5060", "bob", time.Hour, false},
+		{"198.51.100.8:5060", "alice", 25 * time.Hour, false}} {
+		if w := o.of(at(x.peer), x.name, x.at); w.Known != x.known || w.Network == w.Address {
+			t.Errorf("%+v: %+v", x, w)
+		}
 	}
 }

@@ -64,6 +64,7 @@ func (s *SCSCF) registerByDigest(x *hop.Exchange, in hop.Inbound, r *register) (
 		return x.Refuse(in, 403, ""), true
 	}
 	r.authenticated = true
+	s.origins.prove(in, r.impi, now)
 	info := s.digests.authenticationInfo(r.impi, &answer)
 	reply := s.accept(x, in, r)
 	if reply.Status() == 200 {
@@ -90,7 +91,7 @@ func (s *SCSCF) challengeByDigest(x *hop.Exchange, in hop.Inbound, r *register, 
 		return x.Refuse(in, 403, "")
 	}
 	now := x.Task().Now()
-	s.digests.learn(r.impi, d, f, now, now+s.cfg.AwaitAuth)
+	s.digests.learn(r.impi, d, f, s.origins.of(in, r.impi, now), now, now+s.cfg.AwaitAuth)
 	stale := false
 	if r.answers() {
 		answer := s.digestAnswer(in, &r.credentials)

@@ -10,6 +10,7 @@ import (
 
 	"imsafe/hop"
 	"imsafe/proto/aka"
+	"imsafe/proto/budget"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 	"imsafe/secure"
@@ -26,13 +27,28 @@ func digestTable(t *testing.T) *digests {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.crowded = func(string) bool { return true }
 	return d
 }
 
 // know lets d know a subscriber, as a MAA does.
 func (d *digests) know(impi string, f tie, now time.Duration) {
 	ha1 := aka.SHA256.AppendHA1(nil, []byte(impi), []byte("ims.example"), []byte("a password"))
-	d.learn(impi, &cx.DigestAuthenticate{Algorithm: aka.SHA256, HA1: cx.NewSecretHex(string(ha1))}, f, now, now+time.Minute)
+	d.learn(impi, &cx.DigestAuthenticate{Algorithm: aka.SHA256, HA1: cx.NewSecretHex(string(ha1))}, f, budget.Waiting{}, now, now+time.Minute)
+}
+
+// TestDigests_crowd: whoever begins to register is not pushed out by a crowd of a few networks that does so in her name.
+func TestDigests_crowd(t *testing.T) {
+	d := digestTable(t)
+	said := &cx.DigestAuthenticate{Algorithm: aka.SHA256, HA1: cx.NewSecretHex("00")}
+	d.learn(digestIMPI, said, here, budget.Waiting{Network: 1, Address: 1}, 0, time.Minute)
+	for i := range 5 * maxDigestPaths {
+		f := tie{association: secure.Association{Node: 1, Slot: uint32(10 + i), Gen: 1}}
+		d.learn(digestIMPI, said, f, budget.Waiting{Network: budget.Key(2 + i%20), Address: budget.Key(100 + i)}, time.Second, time.Minute+time.Second)
+	}
+	if !d.known(digestIMPI, here) {
+		t.Error("the crowd has pushed her out")
+	}
 }
 
 // answerTo is the right answer to a nonce.

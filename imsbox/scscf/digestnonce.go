@@ -5,12 +5,15 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"imsafe/proto/aka"
+	"imsafe/proto/budget"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 )
@@ -47,6 +50,8 @@ type digests struct {
 	random     io.Reader
 	guesses    guesses
 
+	crowded func(impi string) bool // SCSCF.refusesCrowd
+
 	mu     sync.Mutex
 	users  map[string]*digestUser // by private identity
 	tokens map[string]tokenOf
@@ -63,6 +68,7 @@ type digestUser struct {
 // digestPath is one flow: its nonces are good there and nowhere else.
 type digestPath struct {
 	until  time.Duration
+	from   budget.Waiting
 	proven bool   // a registration was accepted by it
 	token  string // in Service-Route, "" without a wire
 	nonces [nonceKinds]nonceRing
@@ -90,8 +96,8 @@ func newDigests(algorithms []aka.DigestAlgorithm, random io.Reader) (*digests, e
 	return &digests{algorithms: algorithms, random: random, users: map[string]*digestUser{}, tokens: map[string]tokenOf{}, guesses: guesses{tallies: map[string]*tally{}}}, nil
 }
 
-// learn takes what the HSS said of impi, and knows the association a until the time until at least.
-func (d *digests) learn(impi string, from *cx.DigestAuthenticate, f tie, now, until time.Duration) {
+// learn takes what the HSS said of impi, and knows the flow f, from there, until the time until at least.
+func (d *digests) learn(impi string, said *cx.DigestAuthenticate, f tie, from budget.Waiting, now, until time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sweep(now)
@@ -100,41 +106,58 @@ func (d *digests) learn(impi string, from *cx.DigestAuthenticate, f tie, now, un
 		u = &digestUser{paths: map[tie]*digestPath{}}
 		d.users[impi] = u
 	}
-	u.algorithm, u.ha1, u.until = from.Algorithm, from.HA1, max(u.until, until)
-	d.path(u, f, until)
+	u.algorithm, u.ha1, u.until = said.Algorithm, said.HA1, max(u.until, until)
+	d.path(impi, u, f, from, until)
 }
 
-// path returns what u has by f, made if need be; room for it is that of the one whose time ends first.
-func (d *digests) path(u *digestUser, f tie, until time.Duration) *digestPath {
+// path returns what u has by f, made if need be.
+func (d *digests) path(impi string, u *digestUser, f tie, from budget.Waiting, until time.Duration) *digestPath {
 	p := u.paths[f]
 	if p == nil {
 		for len(u.paths) >= maxDigestPaths {
-			d.dropFirst(u)
+			d.dropOne(impi, u, from)
 		}
-		p = &digestPath{}
+		p = &digestPath{from: from}
 		u.paths[f] = p
 	}
 	p.until = max(p.until, until)
 	return p
 }
 
-func (d *digests) dropFirst(u *digestUser) {
-	var first tie
-	end := time.Duration(1<<63 - 1)
+// dropOne makes room for one more: of those that have proven nothing by budget.Yields; where there is none, that whose time ends first.
+func (d *digests) dropOne(impi string, u *digestUser, next budget.Waiting) {
+	var flows []tie
 	for f, p := range u.paths {
-		if p.until < end || p.until == end && less(f, first) {
-			first, end = f, p.until
+		if !p.proven {
+			flows = append(flows, f)
 		}
 	}
-	delete(d.tokens, u.paths[first].token)
-	delete(u.paths, first)
+	unproven := len(flows) > 0
+	if !unproven {
+		flows = slices.AppendSeq(flows, maps.Keys(u.paths))
+	}
+	slices.SortFunc(flows, func(a, b tie) int {
+		return cmp.Or(cmp.Compare(u.paths[a].until, u.paths[b].until), compare(a, b))
+	})
+	i := 0
+	if unproven {
+		waiting := make([]budget.Waiting, len(flows))
+		for k, f := range flows {
+			waiting[k] = u.paths[f].from
+		}
+		if i = budget.Yields(waiting, next); i > 0 && !d.crowded(impi) {
+			i = 0
+		}
+	}
+	delete(d.tokens, u.paths[flows[i]].token)
+	delete(u.paths, flows[i])
 }
 
-// less orders flows, so that equal times lead to one choice.
-func less(a, b tie) bool {
+// compare orders flows, so that equal times lead to one choice.
+func compare(a, b tie) int {
 	x, y := a.association, b.association
 	return cmp.Or(cmp.Compare(x.Node, y.Node), cmp.Compare(x.Shard, y.Shard), cmp.Compare(x.Slot, y.Slot), cmp.Compare(x.Gen, y.Gen),
-		strings.Compare(a.path, b.path)) < 0
+		strings.Compare(a.path, b.path))
 }
 
 // sweepUsers is how many subscribers are looked at when another one comes: the table shrinks faster than it grows.
@@ -179,7 +202,7 @@ func (d *digests) accepted(impi string, f tie, until time.Duration) (token strin
 		return ""
 	}
 	u.until = max(u.until, until)
-	p := d.path(u, f, until)
+	p := d.path(impi, u, f, budget.Waiting{}, until)
 	p.proven = true
 	if f.path != "" && p.token == "" {
 		p.token = d.random128()
@@ -251,7 +274,7 @@ func (d *digests) challenge(impi string, f tie, kind nonceKind, now time.Duratio
 	if u == nil { // forgotten this moment: a nonce that nobody will accept
 		return []byte(text), d.algorithms[0]
 	}
-	ring := &d.path(u, f, now).nonces[kind]
+	ring := &d.path(impi, u, f, budget.Waiting{}, now).nonces[kind]
 	ring.all[ring.next] = nonce{text: text, issued: now}
 	ring.next = (ring.next + 1) % liveNonces
 	return []byte(text), u.algorithm

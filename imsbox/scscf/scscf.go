@@ -85,6 +85,7 @@ type SCSCF struct {
 	extras     *extraDialogs
 	pace       *pace
 	challenges *challenges
+	origins    *origins
 	decoys     *decoys
 	digests    *digests // nil: SIP Digest is off
 	dialogs    *dialog.Ledger
@@ -126,11 +127,16 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 		return nil, err
 	}
 	words := [][]byte{[]byte(voiceTag), []byte(cfg.HomeDomain)}
-	return &SCSCF{cfg: cfg, ports: ports, serverName: "sip:" + string(cfg.Name), users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
-		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), challenges: newChallenges(cfg.AwaitAuth), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
+	s := &SCSCF{cfg: cfg, ports: ports, serverName: "sip:" + string(cfg.Name), users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
+		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), origins: newOrigins(), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
 		profiles: newProfiles(), passages: newPassages(),
 		hosted:  dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin, Past: pastPlatform}),
-		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}, nil
+		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
+	s.challenges = newChallenges(cfg.AwaitAuth, s.refusesCrowd)
+	if digests != nil {
+		digests.crowded = s.refusesCrowd
+	}
+	return s, nil
 }
 
 // ServerName is the Server-Name of this S-CSCF at the HSS (TS 29.228 7.4).

@@ -51,6 +51,7 @@ func (s *SCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 			return s.refuse(x, in, refusal)
 		}
 		r.authenticated = true
+		s.origins.prove(in, r.impi, x.Task().Now())
 		return s.accept(x, in, r)
 	case s.protectedRefresh(x, in, r):
 		return s.accept(x, in, r)

@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"imsafe/proto/sip"
@@ -16,10 +17,58 @@ func saExhaust() Attack {
 		Text:     "if a new attempt ended what is proven, anybody could cut any user off, and keep her from coming back",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: InfrastructureControl,
 		Source: "TS 33.203 6.1.2.3, 7.1, 7.4", Access: []Access{IPsec}, Tight: true,
-		Bounds: Bounds{Packets: 300, Bytes: 400_000, Conns: 2, Time: 3 * time.Second},
-		Variants: []Variant{{Position: OffPath, Run: beginAgain,
-			Controls: []secure.ControlID{secure.CIAvailabilityBudgetSource, secure.CIAvailabilitySACap}}},
+		Bounds: Bounds{Packets: 400, Bytes: 600_000, Conns: beginners + 4, Time: 4 * time.Second},
+		Variants: []Variant{
+			{Name: "begin", Position: OffPath, Run: beginAgain,
+				Controls: []secure.ControlID{secure.CIAvailabilityBudgetSource, secure.CIAvailabilitySACap}},
+			{Name: "crowd", Position: OffPath, Access: []Access{TLS}, Run: beginAsCrowd, Controls: []secure.ControlID{secure.CIAvailabilityAttempts}},
+		},
 	}
+}
+
+// beginners is how many connections begin to register in one name: more than wait in one.
+const beginners = 16 * TightChallenges
+
+// beginAsCrowd begins from sixteen addresses, with as many challenges as each may have, while the victim is about to answer hers: it is her first
+// registration, so nobody knows her where she is.
+func beginAsCrowd(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.witness(ctx, Carol, nil)
+	if err != nil {
+		return err
+	}
+	r := Registering{User: carol.User, IMPI: carol.IMPI, IMPU: carol.IMPU, Expires: 600}
+	challenge, err := carol.Ask(ctx, carol.Registers(r, carol.firstAuthorization(r.IMPI)))
+	if err != nil {
+		return err
+	}
+	if challenge.Status() != 401 {
+		return fmt.Errorf("attack: carol is not challenged: %d", challenge.Status())
+	}
+	challenged := 0
+	for i := range beginners {
+		stranger, err := f.StrangerAt(ctx, Elsewhere(i/TightChallenges))
+		if err != nil {
+			return err
+		}
+		answer, err := stranger.Ask(ctx, stranger.Registers(r, stranger.NoResponse(r.IMPI)))
+		if err != nil {
+			return err
+		}
+		if answer.Status() == 401 {
+			challenged++
+		}
+	}
+	o.Arrived("%d first REGISTERs in her name from %d addresses, %d of them challenged", beginners, beginners/TightChallenges, challenged)
+	authorization, err := carol.Respond(carol.User, r.IMPI, challenge)
+	if err != nil {
+		return err
+	}
+	answer, err := carol.Ask(ctx, carol.Registers(r, authorization))
+	if err != nil {
+		return err
+	}
+	o.Peer(answer.Status() != 200, "she answers her challenge and hears %d", answer.Status())
+	return judgeReach(ctx, f, o)
 }
 
 // beginAgain sends faster than one address may; those that are heard must end nothing of hers all the same.

@@ -1,0 +1,168 @@
+package scscf
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"imsafe/hop"
+	"imsafe/proto/aka"
+	"imsafe/proto/budget"
+	"imsafe/proto/sip"
+	"imsafe/secure"
+)
+
+// Anybody may begin to register in anybody's name, and what he begins waits until it is answered or its time is over. So there is an end of what waits
+// in one name; and what is beyond it must not be at the cost of the owner, who is about to answer hers.
+
+// origins tell where attempts in a name come from, and remember from where the name was proven. Safe for concurrent use.
+type origins struct {
+	keys   budget.Keys
+	proven *budget.Recent // private identities at addresses
+}
+
+const (
+	originPlaces   = 1 << 16
+	originRemember = 24 * time.Hour
+)
+
+func newOrigins() *origins {
+	return &origins{keys: budget.NewKeys(), proven: budget.NewRecent(originPlaces)}
+}
+
+// of says where a REGISTER in the name of impi comes from.
+func (o *origins) of(in hop.Inbound, impi string, now time.Duration) budget.Waiting {
+	from := client(in)
+	return budget.Waiting{Network: o.keys.Network(from), Address: o.keys.Source(from), Known: o.proven.Has(o.at(impi, from), now)}
+}
+
+// prove notes that a REGISTER has proven the name.
+func (o *origins) prove(in hop.Inbound, impi string, now time.Duration) {
+	o.proven.Add(o.at(impi, client(in)), now+originRemember)
+}
+
+func (o *origins) at(impi string, from netip.Addr) budget.Key {
+	return o.keys.And(o.keys.Source(from), []byte(impi))
+}
+
+// client is the address of a client: as the door has it, or where the P-CSCF is in another process as that has noted it in the client's Via, which is
+// the one under its own (RFC 3261 18.2.1). Behind further nodes it is that of the P-CSCF, where all are one crowd. What a client writes himself stands below.
+func client(in hop.Inbound) netip.Addr {
+	if in.Proof.Kind() != secure.KindNode {
+		return source(in)
+	}
+	via, err := sip.ParseVia(in.Msg.Nth(sip.HdrVia, 1))
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, err := netip.ParseAddr(string(via.Received))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Unmap()
+}
+
+// refusesCrowd is the enforcement point of "attempts in a name make room for others of the same crowd, and not those of somebody else".
+func (s *SCSCF) refusesCrowd(impi string) bool {
+	return s.ports.Gate.Refuse(secure.CIAvailabilityAttempts, secure.Event{Reason: "crowd", Subject: impi})
+}
+
+// pendingChallenge is one challenge that waits for its answer. It holds the vector's secrets and so lives in
+// memory only; after a crash the client is challenged afresh.
+type pendingChallenge struct {
+	nonce     []byte
+	algorithm aka.DigestAlgorithm
+	vector    aka.Vector
+	of        tie            // whom it went to
+	from      budget.Waiting // and where that is
+	number    uint64
+	until     time.Duration
+}
+
+// challenges keeps the pending challenges of each private identity: one for each path, where a new one kills the older
+// (TS 33.203 6.1.2.3). Anybody can ask for a challenge in another's name: that must not kill the one that he is about to
+// answer. Safe for concurrent use.
+type challenges struct {
+	life    time.Duration
+	crowded func(impi string) bool // SCSCF.refusesCrowd
+
+	mu      sync.Mutex
+	pending map[string][]*pendingChallenge // oldest first
+	// When each challenge must be forgotten, oldest first; it holds no secret. An entry whose challenge was
+	// taken or replaced meanwhile is found no more and is skipped.
+	queue  []waiting
+	number uint64
+}
+
+type waiting struct {
+	impi   string
+	number uint64
+	until  time.Duration
+}
+
+// maxPending bounds the challenges that wait in one name: beyond it a crowd makes room for itself (budget.Yields). The door has as many
+// associations for them.
+const maxPending = 64
+
+func newChallenges(life time.Duration, crowded func(impi string) bool) *challenges {
+	return &challenges{life: life, crowded: crowded, pending: map[string][]*pendingChallenge{}}
+}
+
+// put makes c a pending challenge of impi and forgets what has waited too long.
+func (cs *challenges) put(impi string, c *pendingChallenge, now time.Duration) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.number++
+	c.number, c.until = cs.number, now+cs.life
+	all := slices.DeleteFunc(cs.pending[impi], func(old *pendingChallenge) bool { return old.of == c.of })
+	if len(all) == maxPending {
+		i := cs.yields(impi, all, c)
+		all = slices.Delete(all, i, i+1)
+	}
+	cs.pending[impi] = append(all, c)
+	cs.queue = append(cs.queue, waiting{impi, c.number, c.until})
+	for cs.queue[0].until <= now {
+		old := cs.queue[0]
+		cs.drop(old.impi, func(p *pendingChallenge) bool { return p.number == old.number })
+		cs.queue = cs.queue[1:]
+	}
+}
+
+// yields returns which challenge makes room for next.
+func (cs *challenges) yields(impi string, all []*pendingChallenge, next *pendingChallenge) int {
+	var waiting [maxPending]budget.Waiting
+	for i, c := range all {
+		waiting[i] = c.from
+	}
+	i := budget.Yields(waiting[:len(all)], next.from)
+	if i > 0 && !cs.crowded(impi) {
+		return 0
+	}
+	return i
+}
+
+// drop removes and returns the challenge of impi that which chooses, nil if there is none.
+func (cs *challenges) drop(impi string, which func(*pendingChallenge) bool) *pendingChallenge {
+	all := cs.pending[impi]
+	i := slices.IndexFunc(all, which)
+	if i < 0 {
+		return nil
+	}
+	c := all[i]
+	if all = slices.Delete(all, i, i+1); len(all) == 0 {
+		delete(cs.pending, impi)
+	} else {
+		cs.pending[impi] = all
+	}
+	return c
+}
+
+// take removes and returns the challenge of impi with this nonce if it has not expired: no answer is judged twice, and a
+// wrong nonce costs the true client nothing.
+func (cs *challenges) take(impi string, nonce []byte, now time.Duration) (*pendingChallenge, bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.drop(impi, func(c *pendingChallenge) bool { return c.until > now && string(c.nonce) == string(nonce) })
+	return c, c != nil
+}
