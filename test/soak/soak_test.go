@@ -17,7 +17,6 @@ import (
 	"imsafe/client/ue"
 	"imsafe/config"
 	"imsafe/imsbox/hss"
-	"imsafe/proto/siptransport"
 	"imsafe/test/live"
 	"imsafe/test/port"
 )
@@ -117,15 +116,14 @@ func TestSoak(t *testing.T) {
 func newSoak(t *testing.T, d time.Duration) *soak {
 	t.Helper()
 	quick := config.SIPTimers{T1: config.Of(100 * time.Millisecond), T2: config.Of(400 * time.Millisecond), T4: config.Of(500 * time.Millisecond)}
-	n := live.Start(t, live.Options{AnchorProcess: true, Transport: siptransport.Options{Handshake: time.Second, FirstMessage: 2 * time.Second, Unfinished: time.Second},
-		Configure: func(c *config.Config) {
-			c.Timers.Core, c.Timers.Gm = quick, quick
-			const much = 1 << 20
-			c.Budget = config.Budget{Calls: much, Messages: much, Subscriptions: much, Transfers: much, Notifications: much, Others: much}
-			c.Store.Cache = 1 << 20 // full before anything is compared: every call leaves records, which it keeps by then
-			c.CS.Listen, c.CS.Ports = []config.Address{{AddrPort: port.Run(t, "127.0.0.1", 400)}}, 400
-			c.Metrics.Listen = config.Address{AddrPort: c.Metrics.Listen.AddrPort}
-		}})
+	n := live.Start(t, live.Options{AnchorProcess: true, Configure: func(c *config.Config) {
+		c.Timers.Core, c.Timers.Gm = quick, quick
+		const much = 1 << 20
+		c.Budget = config.Budget{Calls: much, Messages: much, Subscriptions: much, Transfers: much, Notifications: much, Others: much}
+		c.Store.Cache = 1 << 20 // full before anything is compared: every call leaves records, which it keeps by then
+		c.CS.Listen, c.CS.Ports = []config.Address{{AddrPort: port.Run(t, "127.0.0.1", 400)}}, 400
+		c.Metrics.Listen = config.Address{AddrPort: c.Metrics.Listen.AddrPort}
+	}})
 	s := &soak{t: t, n: n, users: live.NewUsers("soak", 8, live.AKAv2), long: d > 3*forgetting, begun: time.Now()}
 	for i := range s.users {
 		if i%4 >= 2 {
@@ -256,7 +254,7 @@ func (s *soak) flood() {
 			_ = half.Close()
 			continue
 		}
-		time.AfterFunc(3*time.Second, func() { _ = half.Close() }) // the node has ended it by then
+		time.AfterFunc(8*time.Second, func() { _ = half.Close() }) // the node has ended it by then
 	}
 }
 
