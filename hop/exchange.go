@@ -84,6 +84,7 @@ func (x *Exchange) Forward(to Name, in Inbound, up Up) Reply {
 	x.ups = x.ups[:len(x.ups)-1]
 	x.self = outer
 	x.answers(seen, r.Msg)
+	r.mute = max(r.mute-1, 0)
 
 	if r.Msg != nil {
 		r.Msg = x.cross(r.Msg)

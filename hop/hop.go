@@ -59,12 +59,12 @@ type Reply struct {
 	Msg  *sip.Message // owned by the receiver; nil for an ACK
 	keys *Keys
 	void bool // nobody can answer it
-	mute bool // it was made here: whom the request went to did not answer
+	mute int8 // above 0: it was made here, since whom the request went to did not answer; so many functions hear of it, the one that asked included
 }
 
-// Unreached reports whether the response was made in this process, because another one that the request went to could not be reached or
-// gave no sign of life. It travels beside the message.
-func (r Reply) Unreached() bool { return r.mute }
+// Unreached reports whether the response was made in this process, because another one that the function which was asked stands for could not be
+// reached or gave no sign of life. It travels beside the message, to the function that asked and no further: what that one makes of it is its own answer.
+func (r Reply) Unreached() bool { return r.mute > 0 }
 
 // Void marks a challenge that nobody can answer, so that the edge keeps nothing for its answer. Like the keys it travels beside the
 // message; another process does not hear of it, and keeps what it keeps for any challenge.

@@ -166,10 +166,21 @@ func (x *Exchange) collect(b *branch, first time.Duration, invite bool) Reply {
 	}
 }
 
+// Unreachable releases a request to a peer of which is known that it does not answer: 503, as if that had been found out by asking it. An ACK gets no
+// answer.
+func (x *Exchange) Unreachable(in Inbound) Reply {
+	ack := in.Msg.Method() == sip.ACK
+	in.Msg.Release()
+	if ack {
+		return Reply{}
+	}
+	return x.unreached(503)
+}
+
 // unreached answers for a peer that gave no sign of life.
 func (x *Exchange) unreached(code int) Reply {
 	r := x.Respond(code, "")
-	r.mute = true
+	r.mute = 2
 	return r
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -89,6 +90,9 @@ func (n *Node) openMw() (err error) {
 	return nil
 }
 
+// mwDialing is how long a connection to another node may take to stand: whoever is there accepts it at once, and a caller waits.
+const mwDialing = 2 * time.Second
+
 // openMwTLS makes the streams of the wire: TLS 1.3, both ends show a certificate of the network's authority (TS 33.310).
 func (n *Node) openMwTLS(w *mw, peers []hopnode.Peer, options siptransport.Options) {
 	id := n.o.Identity
@@ -97,6 +101,7 @@ func (n *Node) openMwTLS(w *mw, peers []hopnode.Peer, options siptransport.Optio
 	w.accepted = siptransport.NewStreams(options)
 	for _, p := range peers {
 		dial := options
+		dial.Dialing = mwDialing
 		dial.TLS = options.TLS.Clone()
 		dial.TLS.ServerName = p.Name
 		w.dialled[p.Address] = siptransport.NewStreams(dial)

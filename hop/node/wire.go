@@ -118,8 +118,10 @@ type Port struct {
 	held  map[netip.AddrPort]*overload.Throttle // what peers have told us to hold back
 	known map[siptransport.Flow]*Peer           // streams that were accepted, by the certificate they showed
 	send  func(to netip.AddrPort) siptransport.Flow
-	// dialled are the streams that we opened, by the peer's address.
-	dialled map[netip.AddrPort]siptransport.Flow
+	dial  func(to netip.AddrPort) siptransport.Flow
+	// dialled are the streams that we opened, by the peer's address, silent the peers that do not answer.
+	dialled map[netip.AddrPort]*line
+	silent  map[netip.AddrPort]*silent
 }
 
 var (
@@ -133,15 +135,8 @@ func (p *Port) SendBy(send func(to netip.AddrPort) siptransport.Flow) { p.send =
 
 // DialBy tells the port how to open a stream to a peer; a stream is kept until it ends. Before the node runs.
 func (p *Port) DialBy(dial func(to netip.AddrPort) siptransport.Flow) {
-	p.dialled = map[netip.AddrPort]siptransport.Flow{}
-	p.send = func(to netip.AddrPort) siptransport.Flow {
-		f, standing := p.dialled[to]
-		if !standing {
-			f = dial(to)
-			p.dialled[to] = f
-		}
-		return f
-	}
+	p.dialled, p.silent = map[netip.AddrPort]*line{}, map[netip.AddrPort]*silent{}
+	p.dial, p.send = dial, p.lineTo
 }
 
 // Packet implements siptransport.Receiver. What comes from nobody we know is not even parsed.
@@ -154,6 +149,7 @@ func (p *Port) Packet(f siptransport.Flow, data []byte) {
 
 // Opened implements siptransport.Receiver: a stream belongs to the peer whose name stands in its certificate.
 func (p *Port) Opened(f siptransport.Flow, state *tls.ConnectionState) {
+	p.stands(f)
 	if state == nil || len(state.VerifiedChains) == 0 {
 		return
 	}
@@ -169,11 +165,9 @@ func (p *Port) Opened(f siptransport.Flow, state *tls.ConnectionState) {
 func (p *Port) Counters() *siptxn.Counters { return p.layer.Counters() }
 
 // Closed implements siptransport.Receiver.
-func (p *Port) Closed(f siptransport.Flow, _ error) {
+func (p *Port) Closed(f siptransport.Flow, err error) {
 	delete(p.known, f)
-	if p.dialled[f.Peer] == f {
-		delete(p.dialled, f.Peer)
-	}
+	p.hungUp(f, err)
 	p.layer.FlowClosed(f)
 }
 
@@ -259,7 +253,10 @@ type remote struct {
 // Serve implements hop.Function: the way of a request to another node.
 func (r *remote) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	p := r.w.port[x.Task().Shard().ID()]
-	if !p.admits(r.peer, in.Msg) {
+	switch {
+	case p.silent[r.peer.Address] != nil:
+		return x.Unreachable(in)
+	case !p.admits(r.peer, in.Msg):
 		return x.Refuse(in, 503, "")
 	}
 	putProtection(in.Msg, in.Protection)
