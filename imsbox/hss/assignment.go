@@ -270,6 +270,9 @@ func (x *exchange) fetch() error {
 		return err
 	}
 	x.answer.Restoration = x.restorations(-1)
+	if !sameServer(x.old.server, x.r.ServerName) {
+		x.answer.ServerName = x.old.server
+	}
 	return nil
 }
 

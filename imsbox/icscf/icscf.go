@@ -22,7 +22,7 @@ type Config struct {
 	// DerivePrivate takes the private identity of a REGISTER that names none from the public one (TS 23.003 13.4B).
 	DerivePrivate bool
 	SCSCFs        []Server // the S-CSCFs it may select from, the preferred one first
-	// Replace selects another S-CSCF for who registers and was assigned to one that does not answer: where several share a store.
+	// Replace selects another S-CSCF for who registers or is called and was assigned to one that does not answer: where several share a store.
 	Replace bool
 }
 

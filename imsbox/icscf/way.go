@@ -55,7 +55,8 @@ func (i *ICSCF) toSCSCF(x *hop.Exchange, in hop.Inbound, scscf hop.Name) hop.Rep
 	return x.Forward(scscf, in, nil)
 }
 
-// mayReplace reports whether there is another S-CSCF than this one, which is not beside us.
+// mayReplace reports whether there is another S-CSCF than this one, which is not beside us. Asked for each request to a user of another node, it costs
+// a copy of the message.
 func (i *ICSCF) mayReplace(scscf hop.Name) bool {
 	return i.cfg.Replace && scscf != i.cfg.SCSCFs[0].Name
 }
@@ -108,10 +109,41 @@ func (i *ICSCF) terminate(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, noSCSCF, "")
 	}
 	profileKey(in.Msg, answer.WildcardedIMPU)
+	if !i.mayReplace(scscf) || in.Msg.Method() == sip.ACK {
+		return i.toServing(x, in, scscf)
+	}
+	again := in
+	again.Msg = in.Msg.Clone()
+	r := i.toServing(x, in, scscf)
+	if !r.Unreached() || x.Cancelled() {
+		again.Msg.Release()
+		return r
+	}
+	return i.restore(x, again, cx.IMPU(called), r)
+}
+
+// toServing hands a request for a user or service to an S-CSCF.
+func (i *ICSCF) toServing(x *hop.Exchange, in hop.Inbound, scscf hop.Name) hop.Reply {
 	in.Msg.Remove(sip.HdrRoute)
 	var b [256]byte
 	in.Msg.Prepend(sip.HdrRoute, append(append(append(b[:0], "<sip:"...), scscf...), ";lr>"...))
 	return x.Forward(scscf, in, nil)
+}
+
+// restore selects another S-CSCF for who is called and assigned to one that is not there (TS 23.380 4.3; TS 29.228 6.1.4.1,
+// REGISTRATION_AND_CAPABILITIES). That one finds what was registered, and serves him by it. failed is the answer that says that nobody is there; where
+// nobody else is, the caller hears that the user is not to be had now (TS 24.229 5.3.2.1).
+func (i *ICSCF) restore(x *hop.Exchange, in hop.Inbound, called cx.IMPU, failed hop.Reply) hop.Reply {
+	failed.Msg.Release()
+	answer, err := i.ports.Cx.LocationInfo(x.Task(), &cx.LocationInfoRequest{IMPU: called, Type: cx.RegistrationAndCapabilities})
+	if err != nil {
+		return x.Refuse(in, sessionRefusal(err), "")
+	}
+	scscf, found := i.selectSCSCF("", answer.Capabilities)
+	if !found {
+		return x.Refuse(in, 480, "")
+	}
+	return i.toServing(x, in, scscf)
 }
 
 // locate asks the HSS for each of the identities until one is known. Somebody's own identity comes before a range that another one of

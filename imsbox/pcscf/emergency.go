@@ -15,14 +15,33 @@ const alternativeService = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
 	`<ims-3gpp version="1"><alternative-service><type>emergency</type><reason>nobody answers emergency calls here</reason>` +
 	`</alternative-service></ims-3gpp>` + "\n"
 
-// alternative makes a 380 one that the client acts on: it believes what the P-CSCF of its own Path asserts (TS 24.229 5.1.2A.1.6).
+// restoringService is the body of a 504 that has a client register anew, since its S-CSCF is not there (TS 24.229 7.6; TS 23.380 4.4).
+const restoringService = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
+	`<ims-3gpp version="1"><alternative-service><type>restoration</type><reason>who serves the user is not there</reason>` +
+	`<action>initial-registration</action></alternative-service></ims-3gpp>` + "\n"
+
+// alternative makes a 380 one that the client acts on.
 func (p *PCSCF) alternative(r hop.Reply, client secure.Association) hop.Reply {
+	return p.instruct(r, client, alternativeService)
+}
+
+// restoration answers in the place of an S-CSCF that cannot be reached (TS 24.229 5.2.6.3; TS 23.380 4.4).
+func (p *PCSCF) restoration(x *hop.Exchange, r hop.Reply, client secure.Association) hop.Reply {
+	if r.Msg == nil {
+		return r
+	}
+	r.Msg.Release()
+	return p.instruct(x.Respond(504, ""), client, restoringService)
+}
+
+// instruct puts into a response what the client shall do: it believes what the P-CSCF of its own Path asserts (TS 24.229 5.1.2A.1.6).
+func (p *PCSCF) instruct(r hop.Reply, client secure.Association, body string) hop.Reply {
 	if r.Msg == nil {
 		return r
 	}
 	var b [192]byte
 	r.Msg.Set(sip.HdrPAssertedIdentity, p.appendToken(b[:0], tokenPath, client, string(p.cfg.Name), ""))
-	r.Msg.SetBody("application/3gpp-ims+xml", []byte(alternativeService))
+	r.Msg.SetBody("application/3gpp-ims+xml", []byte(body))
 	return r
 }
 

@@ -91,8 +91,12 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		p.recordRoute(in, in.Proof.Association(), towardsCore, d)
 	}
 	offer := p.offer(in, before)
-	r := p.anchorCall(x, in, in.Proof.Association(), iq.Access, false, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, restore)) })
-	p.confirmed(offer, in.Proof.Association(), dialog.Caller, r)
+	client := in.Proof.Association()
+	r := p.anchorCall(x, in, client, iq.Access, false, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, restore)) })
+	if r.Unreached() {
+		return p.restoration(x, r, client)
+	}
+	p.confirmed(offer, client, dialog.Caller, r)
 	return r
 }
 

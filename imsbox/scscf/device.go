@@ -87,9 +87,14 @@ func (s *SCSCF) toDevice(x *hop.Exchange, in hop.Inbound, d *device, offer *dial
 		f := &d.flows[i]
 		r := s.toContact(x, way, &f.contact)
 		s.dialogs.Confirmed(offer, half(rf.Terminating), []byte(f.impi), f.binding(), r)
-		gone := r.Status() == 430 // RFC 5626 5.3: the edge has lost the flow
-		if gone {
+		lost := r.Status() == 430 // RFC 5626 5.3: the edge has lost the flow
+		if lost {
 			s.markFailed(&d.flows[i])
+		}
+		// A P-CSCF that is not there may come back with its flows, if only the way to it is cut; until then the device is not to be had
+		// (TS 23.380 5.1), and its client registers at another.
+		gone := lost || r.Unreached()
+		if gone {
 			r.Msg.Release()
 			r = x.Respond(480, "")
 		}

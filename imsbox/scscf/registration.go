@@ -263,9 +263,12 @@ func (s *SCSCF) lookup(t *shard.Task, impi string) (registration, bool) {
 		return registration{}, false
 	}
 	reg.version = record.Version
-	if !s.confirmed(t, &reg) {
-		reg.contacts = nil // it is over; not remembered, so the HSS is asked again next time
+	switch standing := s.standingAt(t, &reg); {
+	case standing == isOver:
+		reg.contacts = nil // not remembered, so the HSS is asked again next time
 		return reg, true
+	case standing == isElsewhere:
+		return reg, true // neither: it is another's to change
 	}
 	for i := range reg.watchers {
 		reg.watchers[i].version += reloadJump

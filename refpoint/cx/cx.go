@@ -180,7 +180,7 @@ type ServerAssignmentAnswer struct {
 	LooseRoute           bool   // Loose-Route-Indication
 	Restoration          []RestorationInfo
 	AssociatedRegistered []IMPI // Associated-Registered-Identities
-	ServerName           string // with ErrIdentityAlreadyRegistered: who has the user
+	ServerName           string // with ErrIdentityAlreadyRegistered, and with NO_ASSIGNMENT to another one: who has the user
 	WildcardedIMPU       IMPU
 	PriviledgedSender    bool // the standard's spelling (TS 29.228 7.26)
 	AllowedWAF           []string
