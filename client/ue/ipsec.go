@@ -251,7 +251,7 @@ func (s *associations) install(challenge *sip.Message, ck aka.CK, ik aka.IK) err
 			s.public = seen.Unmap()
 		}
 	}
-	proxy := s.u.cfg.Proxy.Addr().Unmap()
+	proxy := s.u.path.proxy().Addr().Unmap()
 	g := &esp.Agreement{Role: esp.UE, Local: s.local, Peer: proxy, Here: endsOf(&own), There: endsOf(&chosen), Transform: transform, CK: ck, IK: ik}
 	if g.Tunnel = chosen.Mode == secagree.UDPTunnel; g.Tunnel {
 		g.PeerPort, g.Inner = s.u.cfg.IPsec.NATPort, s.public

@@ -11,7 +11,7 @@ import (
 	"imsafe/proto/siptransport"
 )
 
-// path is the one way between UE and P-CSCF: one connection, or one UDP socket. There is no second one to fall back to.
+// path is the one way between UE and P-CSCF: one connection, or one UDP socket. There is never a second one beside it; of several P-CSCFs it leads to one.
 // It is the Receiver of its transport; everything happens on the shard.
 type path struct {
 	u       *UE
@@ -24,6 +24,10 @@ type path struct {
 	// what the handshake agreed on, for reports
 	protection string
 	packets    net.PacketConn
+	datagrams  *siptransport.Datagrams // over packets; nil where there is a connection
+	proxies    []netip.AddrPort        // the P-CSCFs we know, the preferred one first
+	at         int                     // which of them is ours
+	deaf       shard.Timer             // runs while a ping has no answer
 
 	clear siptransport.Flow // with IPsec: for REGISTERs that come before there are associations
 	sec   *associations     // with IPsec
@@ -35,8 +39,12 @@ const connecting = 15 * time.Second
 // pingInterval keeps a NAT binding and finds a dead connection (RFC 5626 4.4.1: 95 to 120 s for streams).
 const pingInterval = 110 * time.Second
 
+// pongWithin is how long the answer to a ping may take (RFC 5626 4.4.1).
+const pongWithin = 10 * time.Second
+
 func (p *path) init(u *UE) {
 	p.u = u
+	p.proxies = append([]netip.AddrPort{u.cfg.Proxy}, u.cfg.Proxies...)
 	o := siptransport.Options{Clock: u.cfg.Clock, Dialer: u.cfg.Dial}
 	if u.cfg.Transport == TLS {
 		o.TLS = u.tlsConfig()
@@ -59,7 +67,7 @@ func (p *path) connect(t *shard.Task) error {
 		p.waiting = append(p.waiting, w)
 		if p.flow.IsZero() {
 			p.why = nil
-			p.flow = p.streams.Dial(p.u.ctx, p.u.shard, p.u.cfg.Proxy, p)
+			p.flow = p.streams.Dial(p.u.ctx, p.u.shard, p.proxy(), p)
 		}
 	})
 	if !p.open {
@@ -78,7 +86,7 @@ func (p *path) bind() error {
 		return fmt.Errorf("%w: %w", ErrConnect, err)
 	}
 	d := siptransport.NewDatagrams(p.u.shard, pc, siptransport.Options{Clock: p.u.cfg.Clock})
-	p.packets, p.flow, p.open, p.protection = pc, d.Flow(p.u.cfg.Proxy), true, "UDP in clear"
+	p.packets, p.datagrams, p.flow, p.open, p.protection = pc, d, d.Flow(p.proxy()), true, "UDP in clear"
 	p.u.wg.Go(func() {
 		if err := d.Serve(p.u.ctx, p); err != nil {
 			p.u.log.Warn("signalling socket failed", "error", err)
@@ -102,7 +110,7 @@ func (p *path) bindIPsec() error {
 		_ = pc.Close()
 		return err
 	}
-	p.packets, p.clear, p.sec = pc, d.Flow(p.u.cfg.Proxy), sec
+	p.packets, p.datagrams, p.clear, p.sec = pc, d, d.Flow(p.proxy()), sec
 	p.u.wg.Go(func() {
 		if err := d.Serve(p.u.ctx, p); err != nil {
 			p.u.log.Warn("signalling socket failed", "error", err)
@@ -130,7 +138,7 @@ func (p *path) Packet(f siptransport.Flow, data []byte) {
 		p.sec.arrived(f, conn, data)
 		return
 	}
-	if f.Peer.Port() != p.u.cfg.Proxy.Port() || f.Peer.Addr().Unmap() != p.u.cfg.Proxy.Addr().Unmap() {
+	if proxy := p.proxy(); f.Peer.Port() != proxy.Port() || f.Peer.Addr().Unmap() != proxy.Addr().Unmap() {
 		p.u.refusals.ForeignSource++
 		return
 	}
@@ -167,6 +175,7 @@ func (p *path) Closed(f siptransport.Flow, err error) {
 	p.u.log.Debug("path closed", "peer", f.Peer, "error", err)
 	p.flow, p.open, p.why = siptransport.Flow{}, false, err
 	p.u.shard.Disarm(&p.ping)
+	p.u.shard.Disarm(&p.deaf)
 	p.wake()
 	p.u.reg.pathLost()
 }
@@ -185,6 +194,7 @@ func (p *path) keepAlive(f siptransport.Flow) {
 	if err := f.Send([]byte("\r\n\r\n")); err != nil {
 		return // Closed follows
 	}
+	p.listensForPong(f)
 	p.u.shard.Arm(&p.ping, pingInterval, shard.EventFunc(func(*shard.Shard) { p.keepAlive(f) }))
 }
 

@@ -60,6 +60,7 @@ type registrar struct {
 	again   shard.Timer   // refresh, or the next attempt after a loss
 	losses  int           // attempts that failed in a row
 
+	path                            []string // as the network told it back: URIs of P-CSCFs
 	callID, fromTag, user, instance string
 	seq                             uint32
 }
@@ -150,6 +151,24 @@ func (r *registrar) register(t *shard.Task, expires time.Duration) error {
 	if r.current.State == Unregistered {
 		r.change(func(c *Registration) { c.State, c.Err = Registering, nil })
 	}
+	err := r.attempt(t, expires)
+	for range u.cfg.Proxies {
+		if !isGone(err) || expires == 0 {
+			break
+		}
+		u.log.Info("the P-CSCF is not there; the next one is asked", "peer", u.path.proxy(), "error", err)
+		u.path.elsewhere()
+		err = r.attempt(t, expires)
+	}
+	if err != nil && expires > 0 {
+		r.failed(err)
+	}
+	return err
+}
+
+// attempt is the procedure at one P-CSCF.
+func (r *registrar) attempt(t *shard.Task, expires time.Duration) error {
+	u := r.u
 	err := u.path.connect(t)
 	if err == nil {
 		err = r.converse(t, expires)
@@ -161,9 +180,6 @@ func (r *registrar) register(t *shard.Task, expires time.Duration) error {
 			u.path.drop()
 			err = r.converse(t, expires)
 		}
-	}
-	if err != nil && expires > 0 {
-		r.failed(err)
 	}
 	return err
 }
@@ -279,6 +295,12 @@ func (r *registrar) accept(resp *sip.Message, asked time.Duration) error {
 	identities, err := addresses(resp, sip.HdrPAssociatedURI)
 	if err != nil {
 		return err
+	}
+	r.path = nil
+	for v := range resp.Values(sip.HdrPath) {
+		if a, err := sip.ParseNameAddr(v); err == nil && len(r.path) < maxAddresses {
+			r.path = append(r.path, string(a.URI))
+		}
 	}
 	u := r.u
 	u.path.settle()

@@ -81,7 +81,7 @@ func (u *UE) send(m *sip.Message, r siptxn.Responder) (*siptxn.Client, error) {
 func (u *UE) request(method sip.Method, target, callID, fromTag string, seq uint32) *sip.Message {
 	m := u.pool.NewRequest(method, target)
 	if !u.plain() {
-		m.AppendString(sip.HdrRoute, "<sip:"+u.cfg.Proxy.String()+";transport="+u.cfg.Transport.String()+";lr>")
+		m.AppendString(sip.HdrRoute, "<sip:"+u.path.proxy().String()+";transport="+u.cfg.Transport.String()+";lr>")
 	}
 	for _, r := range u.reg.current.ServiceRoute {
 		m.AppendString(sip.HdrRoute, "<"+r+">")
@@ -181,5 +181,6 @@ func (u *UE) verdict(a *authentication, resp *sip.Message, method, uri string) (
 		}
 		u.log.Warn("challenge not answered", "error", err)
 	}
+	u.restores(resp)
 	return "", statusError(resp)
 }

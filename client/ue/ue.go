@@ -29,6 +29,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,10 +71,12 @@ func (t Transport) String() string {
 // Config is what a UE is made of. Card or Password, Proxy, Clock, Rand, ListenPacket and, with TLS, ServerName are required. IPsec
 // proves the network by AUTN alone: whoever has not the keys of the card has no associations with it.
 type Config struct {
-	Card      *isim.Card
-	Password  *Password // of a subscriber without a card
-	IMPU      string    // public identity to register; "" is the first of the card
-	Proxy     netip.AddrPort
+	Card     *isim.Card
+	Password *Password // of a subscriber without a card
+	IMPU     string    // public identity to register; "" is the first of the card
+	Proxy    netip.AddrPort
+	// Proxies are further P-CSCFs of the home network, of the same transport and name, in the order in which they are tried when the one before is not there.
+	Proxies   []netip.AddrPort
 	Transport Transport
 
 	// IPsec is for IPsecUDP and IPsecTCP.
@@ -275,7 +278,9 @@ func (c *Config) unsafe() string {
 		return "unknown transport, or a scheme without AKA"
 	case c.Transport == TLS && c.ServerName == "":
 		return "TLS without the name of the server proves nothing"
-	case c.Lab && !c.Proxy.Addr().Unmap().IsLoopback() && !c.Proxy.Addr().Unmap().IsPrivate():
+	case slices.ContainsFunc(c.Proxies, func(p netip.AddrPort) bool { return !p.IsValid() }):
+		return "one of Proxies is no address"
+	case c.Lab && slices.ContainsFunc(append(c.Proxies[:len(c.Proxies):len(c.Proxies)], c.Proxy), isPublic):
 		return "the lab profile is for loopback and private addresses"
 	case !c.Lab && (c.Transport == UDP || c.Transport == TCP || c.PlainRTP || c.ContactInMessages):
 		return "clear signalling or media need Lab"
@@ -289,6 +294,12 @@ func (c *Config) unsafe() string {
 		return c.Password.unsafe(c)
 	}
 	return ""
+}
+
+// isPublic reports whether an address is neither of this host nor of a private network.
+func isPublic(p netip.AddrPort) bool {
+	a := p.Addr().Unmap()
+	return !a.IsLoopback() && !a.IsPrivate()
 }
 
 // tlsConfig pins the floor: TLS 1.3, or 1.2 with ECDHE and AEAD where that is allowed (TS 33.203 O.1.1: a client that is not pinned

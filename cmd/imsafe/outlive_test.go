@@ -91,7 +91,7 @@ func (o *outliving) pick(name string) *phone {
 	o.t.Helper()
 	var out lockedBuffer
 	a := &app{ctx: o.t.Context(), stdout: &out, stderr: &out, getenv: func(string) string { return "" }}
-	l := &line{Card: o.path(name), Proxy: o.proxy, CA: o.path("ca.crt"), Transport: "tls", Patience: 40 * time.Second}
+	l := &line{Card: o.path(name), Proxy: []string{o.proxy}, CA: o.path("ca.crt"), Transport: "tls", Patience: 40 * time.Second}
 	p, err := l.pick(a)
 	if err != nil {
 		o.t.Fatal(err)

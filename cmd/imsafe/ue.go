@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ type line struct {
 	reliable bool // provisional responses, where the caller can
 
 	Card       string        `required:"" help:"Card file with identities and keys, for its owner alone; imsafe user add --card-out writes one. The sequence numbers it has accepted are kept beside it." type:"path" placeholder:"FILE" group:"Card and network:"`
-	Proxy      string        `help:"The P-CSCF, as host:port. Without it: pcscf. and the home domain of the card." placeholder:"HOST:PORT" group:"Card and network:"`
+	Proxy      []string      `help:"The P-CSCF, as host:port; several, the preferred one first, of which the next is taken when one is not there. Without it: what SRV records of the home domain of the card say, else pcscf. and that domain." placeholder:"HOST:PORT" group:"Card and network:"`
 	CA         string        `name:"ca" help:"File with the authorities that may sign the P-CSCF's certificate, in PEM. Without it: those of the system." type:"path" placeholder:"FILE" group:"Card and network:"`
 	ServerName string        `help:"Name that must stand in that certificate. Without it: pcscf. and the home domain of the card." placeholder:"NAME" group:"Card and network:"`
 	Transport  string        `help:"tls, or ipsec as telephones have it; tcp and udp are in clear and need --lab." enum:"tls,ipsec,tcp,udp" default:"tls" group:"Card and network:"`
@@ -152,23 +153,18 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 	case "ipsec":
 		c.Transport = ue.IPsecUDP
 	}
-	address := l.Proxy
-	if address == "" {
-		address = net.JoinHostPort(host, port)
-	} else if _, _, err := net.SplitHostPort(address); err != nil {
-		address = net.JoinHostPort(strings.Trim(address, "[]"), port)
-	}
-	var err error
-	if c.Proxy, err = resolve(p.a.ctx, address); err != nil {
+	if err := l.find(p.a.ctx, c, host, port, p.domain); err != nil {
 		return nil, err
 	}
 	if err := l.overDatagrams(c); err != nil {
 		return nil, err
 	}
 	if l.CA != "" {
-		if c.RootCAs, err = authorities(l.CA); err != nil {
+		roots, err := authorities(l.CA)
+		if err != nil {
 			return nil, err
 		}
+		c.RootCAs = roots
 	}
 	l.web(c, p.domain)
 	if l.Verbose {
@@ -233,16 +229,71 @@ func rawESP(local netip.Addr) (esp.Wire, error) {
 	return esp.Raw(conn.(*net.IPConn)), nil
 }
 
-// resolve finds the address of the P-CSCF.
-func resolve(ctx context.Context, address string) (netip.AddrPort, error) {
-	if a, err := netip.ParseAddrPort(address); err == nil {
-		return a, nil
+// find finds the P-CSCFs (TS 24.229 9.2.1): those that were named, or those of the SRV records of the home domain, in their order (RFC 3263 4.2), or
+// that of the usual name.
+func (l *line) find(ctx context.Context, c *ue.Config, host, port, domain string) error {
+	named := l.Proxy
+	if len(named) == 0 {
+		if named = srv(ctx, c.Transport, domain); len(named) == 0 {
+			named = []string{net.JoinHostPort(host, port)}
+		}
 	}
-	tcp, err := net.ResolveTCPAddr("tcp", address)
+	var all []netip.AddrPort
+	var failed error
+	for _, address := range named {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			address = net.JoinHostPort(strings.Trim(address, "[]"), port)
+		}
+		found, err := resolve(ctx, address)
+		all, failed = append(all, found...), errors.Join(failed, err)
+	}
+	if len(all) == 0 {
+		return failed
+	}
+	c.Proxy, c.Proxies = all[0], all[1:]
+	return ctx.Err()
+}
+
+// srv returns what the SRV records of a domain name for a transport (RFC 3263 4.2, RFC 2782), the preferred one first.
+func srv(ctx context.Context, t ue.Transport, domain string) (named []string) {
+	service, proto := "sip", "udp"
+	switch t {
+	case ue.TLS:
+		service, proto = "sips", "tcp"
+	case ue.TCP:
+		proto = "tcp"
+	}
+	_, records, err := net.DefaultResolver.LookupSRV(ctx, service, proto, domain)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("the P-CSCF is not found: %w; --proxy HOST:PORT names it", err)
+		return nil // most domains of a test have none
 	}
-	return tcp.AddrPort(), ctx.Err()
+	for _, r := range records {
+		named = append(named, net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port))))
+	}
+	return named
+}
+
+// resolve finds the addresses of a P-CSCF.
+func resolve(ctx context.Context, address string) (all []netip.AddrPort, err error) {
+	if a, err := netip.ParseAddrPort(address); err == nil {
+		return []netip.AddrPort{a}, nil
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("the P-CSCF is not found: %w; --proxy HOST:PORT names it", err)
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	var found []netip.Addr
+	if err == nil {
+		found, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the P-CSCF is not found: %w; --proxy HOST:PORT names it", err)
+	}
+	for _, a := range found {
+		all = append(all, netip.AddrPortFrom(a.Unmap(), uint16(port)))
+	}
+	return all, nil
 }
 
 // authorities reads certificates.
