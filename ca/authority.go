@@ -87,6 +87,17 @@ func OpenAuthority(domain string, ports Ports) (*Authority, error) {
 	return a, nil
 }
 
+// Reload reads the intermediates anew: another node with the same store may have installed or retired one. It waits for the store.
+func (a *Authority) Reload() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fresh, err := OpenAuthority(a.domain, a.ports)
+	if err == nil {
+		a.issuers, a.pending = fresh.issuers, fresh.pending
+	}
+	return err
+}
+
 // add keeps the newest first.
 func (a *Authority) add(i *issuer) {
 	at := 0

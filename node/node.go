@@ -371,6 +371,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	outer.Go(func() error { return n.every(working, sweepEvery, nil, n.Sweep) })
 	outer.Go(func() error { return n.every(working, deliverEvery, n.owed, n.deliver) })
+	if all := n.follows(); all != nil {
+		outer.Go(func() error { return n.every(working, followEvery, nil, n.follow(all)) })
+	}
 	n.serveMedia(working, outer)
 	outer.Go(func() error {
 		return n.every(working, flushEvery, nil, func(context.Context) error { n.refusals.Flush(); return nil })

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"imsafe/config"
 	"imsafe/imsbox/hss"
 	"imsafe/proto/shard"
+	"imsafe/servicebox/echo"
 	server "imsafe/test/postgres"
 )
 
@@ -314,10 +316,12 @@ func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisec
 // goes on; who calls a user of the dead node hears so at once, not after a timer of SIP; his client registers at the other by itself and is called there; the dead node comes
 // back and finds its own.
 func TestTwoNodes_one_is_killed(t *testing.T) {
-	g := newCouple(t, server.Start(t).URL(), nil)
+	approves := approvalKey(t)
+	g := newCouple(t, server.Start(t).URL(), approves.admits)
 	const a, b = 0, 1
 	g.start(a)
 	g.start(b)
+	g.provisioned(approves)
 	for _, name := range []string{"alice", "bob", "carol", "dave", "walker"} {
 		g.must(a, "user", "add", name, "--random", "--card-out", g.path(name))
 	}
@@ -381,6 +385,66 @@ func TestTwoNodes_one_is_killed(t *testing.T) {
 	if code, err := g.talks(bob, "alice"); err != nil {
 		t.Errorf("from the node that came back to who has moved: %d, %v", code, err)
 	}
+}
+
+// approving approves services at both nodes.
+type approving struct{ key, public, enrol string }
+
+func approvalKey(t *testing.T) *approving {
+	t.Helper()
+	w := &approving{key: filepath.Join(t.TempDir(), "approver.key"), enrol: freePort(t)}
+	var out lockedBuffer
+	a := &app{ctx: t.Context(), stdout: &out, stderr: &out, getenv: func(string) string { return "" }}
+	if status := realMain(a, []string{"approver", "new", w.key}); status != exitDone {
+		t.Fatal(out.String())
+	}
+	_, text, _ := strings.Cut(out.String(), `approval_keys = ["`)
+	w.public, _, _ = strings.Cut(text, `"`)
+	return w
+}
+
+func (w *approving) admits(c *config.Config, node int) {
+	c.IS.ApprovalKeys = []string{w.public}
+	if node == 0 {
+		c.IS.Enrol.Listen = config.Address{AddrPort: netip.MustParseAddrPort(w.enrol)}
+	}
+}
+
+// provisioned: what is provisioned at one node holds at the other without a restart: the authority of services, a service with its shared set of criteria, its
+// suspension, told at the other one, and a subscriber.
+func (g *couple) provisioned(w *approving) {
+	g.t.Helper()
+	const a, b = 0, 1
+	states := func(node int) string { return g.must(node, "service", "list", "--json") }
+	soon := func(what string, node int, word string) {
+		g.t.Helper()
+		began := time.Now()
+		g.until(what, func() bool { return strings.Contains(states(node), word) })
+		g.t.Logf("%s: known at node %s after %v", what, g.names[node], since(began))
+	}
+	g.desk.config, g.enrolment.at = g.config[a], w.enrol
+	g.must(b, "ca", "new", g.path("root.pem"))
+	g.until("node a has the authority that was made at b", func() bool { return !strings.Contains(g.must(a, "ca", "show"), "no authority") })
+	g.write("approver.key", readAll(g.t, w.key))
+	g.enrol("echo", echo.Manifest(testDomain))
+	soon("a service is approved", b, `"active"`)
+	g.must(b, "service", "suspend", "echo")
+	soon("a service is suspended", a, `"suspended"`)
+	g.must(a, "service", "revoke", "echo")
+	soon("a service is revoked", b, `"revoked"`)
+	g.must(a, "user", "add", "erin", "--random", "--card-out", g.path("erin"))
+	if _, err := g.shown(b, "erin"); err != nil {
+		g.t.Errorf("a subscriber of node a at node b: %v", err)
+	}
+}
+
+func readAll(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // acknowledged checks that what was acknowledged is there, as a node tells.

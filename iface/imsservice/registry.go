@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -97,11 +98,25 @@ func OpenRegistry(cfg RegistryConfig, ports RegistryPorts) (*Registry, error) {
 		cfg.Life = ca.MaxServiceLife
 	}
 	r := &Registry{cfg: cfg, ports: ports, ended: map[string]uint64{}}
+	next, err := r.load(nil)
+	if err != nil {
+		return nil, err
+	}
+	r.publish(next)
+	return r, nil
+}
+
+// load reads the register. What was read before and has not changed is not proven again.
+func (r *Registry) load(before map[string]*entry) (*registered, error) {
 	next := &registered{services: map[string]*entry{}, revoked: map[string]bool{}}
 	err := errors.Join(r.each(TableRevoked, func(rec store.Record) error {
 		next.revoked[string(rec.Key)] = true
 		return nil
 	}), r.each(TableService, func(rec store.Record) error {
+		if was := before[string(rec.Key)]; was != nil && was.version == rec.Version {
+			next.services[was.name] = was
+			return nil
+		}
 		decoded, err := decodeRecord(rec.Value)
 		if err != nil {
 			return fmt.Errorf("%w: service %s", err, rec.Key)
@@ -109,11 +124,27 @@ func OpenRegistry(cfg RegistryConfig, ports RegistryPorts) (*Registry, error) {
 		next.services[string(rec.Key)] = r.entry(string(rec.Key), decoded, rec.Version)
 		return nil
 	}))
+	return next, err
+}
+
+// Reload reads the register anew: another node with the same store may have changed it. The watchers hear of each service that is another by now. It waits
+// for the store.
+func (r *Registry) Reload() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.state.Load()
+	next, err := r.load(old.services)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	revoked := !maps.Equal(old.revoked, next.revoked)
 	r.publish(next)
-	return r, nil
+	for name, e := range next.services {
+		if was := old.services[name]; was != e || revoked {
+			r.tell(hostsOf(was, e)...)
+		}
+	}
+	return nil
 }
 
 func (r *Registry) each(table store.Table, visit func(store.Record) error) error {

@@ -495,6 +495,31 @@ func (h *house) found(impu cx.IMPU) (answer cx.IMPU, err error) {
 	return answer, err
 }
 
+// TestReloadWildcards: a range that another HSS on the same store has got, or lost, is known here once the table is read anew.
+func TestReloadWildcards(t *testing.T) {
+	h := newHouse(t)
+	other, err := New(h.cfg, h.ports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	room, s := cx.IMPU("sip:room-red-1@"+cxtest.Home), chatService()
+	for _, step := range []struct {
+		what string
+		do   func() error
+		want cx.IMPU
+	}{
+		{"added", func() error { return other.Add(background, &s) }, "sip:room-!.*!@" + cxtest.Home},
+		{"removed", func() error { return other.Remove(background, "sip:room-!.*!@"+cxtest.Home) }, ""},
+	} {
+		if err := errors.Join(step.do(), h.ReloadWildcards(), h.ReloadWatches()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := h.found(room); got != step.want || step.want == "" && !errors.Is(err, cx.ErrUserUnknown) {
+			t.Errorf("%s at the other one: %q, %v; want %q", step.what, got, err, step.want)
+		}
+	}
+}
+
 // TestWildcards_come_and_go: what provisioning does to a range holds at once, and after a restart.
 func TestWildcards_come_and_go(t *testing.T) {
 	h := newHouse(t)

@@ -45,6 +45,26 @@ func (all *watches) load(s store.Store) error {
 	}
 }
 
+// ReloadWatches reads the subscriptions to notifications anew: another node with the same store may have changed them. It waits for the store.
+func (h *HSS) ReloadWatches() error {
+	var fresh watches
+	if err := fresh.load(h.ports.Store); err != nil {
+		return err
+	}
+	all := &h.watches
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for owner, of := range fresh.byOwner {
+		for name, w := range of {
+			if known := all.byOwner[owner][name]; known != nil {
+				w.told = known.told
+			}
+		}
+	}
+	all.byOwner, all.count = fresh.byOwner, fresh.count
+	return nil
+}
+
 // put adds or replaces.
 func (all *watches) put(w *watch) {
 	all.mu.Lock()

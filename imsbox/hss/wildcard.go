@@ -25,6 +25,19 @@ type wildcards struct {
 	count int
 }
 
+// ReloadWildcards reads the ranges of identities anew: another node with the same store may have changed them. It waits for the store.
+func (h *HSS) ReloadWildcards() error {
+	var fresh wildcards
+	if err := fresh.load(h.ports.Store); err != nil {
+		return err
+	}
+	w := &h.wildcards
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heads, w.sizes, w.count = fresh.heads, fresh.sizes, fresh.count
+	return nil
+}
+
 // load reads the table.
 func (w *wildcards) load(s store.Store) error {
 	w.heads, w.sizes, w.count = map[string][]*sip.Wildcard{}, nil, 0
