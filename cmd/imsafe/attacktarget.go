@@ -434,22 +434,6 @@ func tighten(b *config.CIBudget) {
 	b.Unproven = rate(attack.TightUnproven/2, time.Second, attack.TightUnproven)
 }
 
-// rogueGroup is whom the attacker's service on Sh serves.
-const rogueGroup = "rogue"
-
-// shOfTarget is a door to application servers, and what they are granted. The attacker's service has what a service usually has, and the numbers of
-// its own users besides.
-func shOfTarget(listen config.Address) config.Sh {
-	x := config.Default().Sh
-	x.Listen = listen
-	x.Services = []config.ShService{{Name: attack.Rogue, Hosts: []string{"rogue.as." + targetDomain}}, {Name: attack.Archive, Hosts: []string{"archive.as." + targetDomain}}}
-	all := []string{"pull", "update", "subscribe"}
-	x.Grants = []config.ShGrant{{Service: attack.Rogue, Data: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
-		{Service: attack.Rogue, Data: []string{"MSISDN"}, Operations: []string{"pull"}, Groups: []string{rogueGroup}, Rate: 500},
-		{Service: attack.Archive, Data: []string{"RepositoryData"}, Indications: []string{"*"}, Operations: all, Everybody: true, Rate: 500}}
-	return x
-}
-
 func addressOf(c *net.UDPConn) netip.AddrPort { return netip.MustParseAddrPort(c.LocalAddr().String()) }
 
 // targetDomain is test network 001/01 (TS 23.003 13.2).
@@ -520,6 +504,9 @@ func (t *target) provision(ctx context.Context, ready *targetReady) error {
 		if err := t.node.HSS.PutGroup(ctx, &hss.Group{Name: rogueGroup}); err != nil {
 			return err
 		}
+		if err := t.grantsAsker(); err != nil {
+			return err
+		}
 	}
 	for i, name := range t.setup.Cast {
 		u, subscriber := newTargetAccount(name, &t.setup)
@@ -533,6 +520,11 @@ func (t *target) provision(ctx context.Context, ready *targetReady) error {
 			return err
 		}
 		ready.Users = append(ready.Users, *u)
+		if t.setup.Access == attack.Sh && name == attack.Bob {
+			if err := t.node.HSS.Consent(ctx, u.IMPI, attack.Asker, true); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

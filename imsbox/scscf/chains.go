@@ -2,7 +2,6 @@ package scscf
 
 import (
 	"bytes"
-	"slices"
 	"sync"
 	"time"
 
@@ -174,11 +173,11 @@ func (p *passages) note(stay *passage, v vouched) {
 
 // behind returns the session description from behind the platform that has these media keys, which may be none, whether there was such a one,
 // and whether there was any.
-func (p *passages) behind(stay *passage, keys []passport.Fingerprint) (found vouched, same, others bool) {
+func (p *passages) behind(stay *passage, keys []passport.Fingerprint, description []byte) (found vouched, same, others bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, v := range stay.answers {
-		if slices.Equal(v.keys, keys) {
+		if v.holds(keys, description) {
 			return v, true, true
 		}
 	}

@@ -126,6 +126,7 @@ func describes(r hop.Reply) bool {
 // vouched is a session description that we have vouched for: its media keys, and the Identity fields beside it.
 type vouched struct {
 	keys     []passport.Fingerprint
+	speaks   bool // there are media that move, with keys of any kind or none
 	identity []string
 	sender   passport.Identity // as the other party may know him
 	withheld bool              // he does not want to be known
@@ -135,11 +136,17 @@ type vouched struct {
 const maxVouched = 16
 
 func vouchedIn(m *sip.Message) vouched {
-	v := vouched{keys: passport.Sorted(passport.KeysOf(m.Body())), sender: senderOf(m), withheld: withheld(m)}
+	v := vouched{keys: passport.Sorted(passport.KeysOf(m.Body())), speaks: asksOf(m.Body()).any(), sender: senderOf(m), withheld: withheld(m)}
 	for value := range m.Values(sip.HdrIdentity) {
 		v.identity = append(v.identity, string(value))
 	}
 	return v
+}
+
+// holds reports whether a description with these media keys says nothing that v does not say. Without keys it may move media in clear, or by keys that nobody
+// signs: then v must move some too.
+func (v *vouched) holds(keys []passport.Fingerprint, description []byte) bool {
+	return slices.Equal(v.keys, keys) && (len(keys) > 0 || v.speaks || !asksOf(description).any())
 }
 
 // restore puts the Identity fields of v in the place of those that m has, and reports whether m had one that is not of this leg.
@@ -162,7 +169,7 @@ func (s *SCSCF) judgesOffer(in hop.Inbound, stay *passage) (control string) {
 	}
 	s.ownWords(in.Msg, &stay.offered, stay.host)
 	keys := passport.Sorted(passport.KeysOf(in.Msg.Body()))
-	same := slices.Equal(keys, stay.offered.keys)
+	same := stay.offered.holds(keys, in.Msg.Body())
 	if same && senderOf(in.Msg) == stay.offered.sender {
 		return ""
 	}
@@ -176,7 +183,7 @@ func (s *SCSCF) judgesOffer(in hop.Inbound, stay *passage) (control string) {
 	}
 	to, _ := sip.PublicIdentity(in.Msg.RequestURI())
 	p := &passport.PASSporT{Orig: senderOf(in.Msg), Dest: []passport.Identity{passport.IdentityOf(to)}, Keys: keys}
-	if !same && may {
+	if !same && may && len(keys) > 0 {
 		p.Type, p.Grants = passport.Grant, s.grants(right, stay.odi, in.Msg.Body())
 	}
 	dropVouchers(in.Msg)
@@ -230,7 +237,7 @@ func (s *SCSCF) judgesAnswer(in hop.Inbound, stay *passage) func(hop.Reply) (con
 			return ""
 		}
 		keys := passport.Sorted(passport.KeysOf(r.Msg.Body()))
-		behind, same, others := s.passages.behind(stay, keys)
+		behind, same, others := s.passages.behind(stay, keys, r.Msg.Body())
 		s.ownWords(r.Msg, &behind, stay.host)
 		if same && (!withheld(r.Msg) || behind.withheld) {
 			return ""

@@ -122,9 +122,9 @@ func (d *exchange) sign(m *sip.Message, p *passport.PASSporT) {
 func (d *exchange) judge(m *sip.Message, host string, p *passport.PASSporT) (control string) {
 	s := d.s
 	keys := passport.Sorted(passport.KeysOf(m.Body()))
-	seen, same, known := s.passages.saidWithin(d.callID, host, keys)
+	seen, same, known := s.passages.saidWithin(d.callID, host, keys, m.Body())
 	s.ownWords(m, &seen, host)
-	if len(keys) == 0 || same {
+	if same || len(keys) == 0 && !asksOf(m.Body()).any() {
 		if s.stale(&seen) { // the keys are those of before, which need no new word
 			m.Remove(sip.HdrIdentity)
 		}
@@ -141,7 +141,7 @@ func (d *exchange) judge(m *sip.Message, host string, p *passport.PASSporT) (con
 	case !known && s.lacksGrant(host):
 		return "cs.authentication.grant"
 	}
-	if may {
+	if may && len(keys) > 0 {
 		p.Grants = s.grants(right, "", m.Body())
 		if p.Type == passport.Plain {
 			p.Type = passport.Grant
@@ -227,13 +227,13 @@ func (p *passages) noteWithin(callID, host string, v vouched) {
 
 // saidWithin returns the latest description with these media keys that went to the platform at host in a call, and whether there was one; if there
 // was none, the latest. known is whether the platform is in that call at all.
-func (p *passages) saidWithin(callID, host string, keys []passport.Fingerprint) (found vouched, same, known bool) {
+func (p *passages) saidWithin(callID, host string, keys []passport.Fingerprint, description []byte) (found vouched, same, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for stay := range p.staysOf(callID, host) {
 		for _, list := range [][]vouched{stay.later, stay.answers, {stay.offered}} {
 			for _, v := range slices.Backward(list) {
-				if slices.Equal(v.keys, keys) {
+				if v.holds(keys, description) {
 					return v, true, true
 				}
 				if !known {

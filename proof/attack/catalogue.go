@@ -58,6 +58,7 @@ func All() []Attack {
 		iscSniff(),           // IS-13
 		iscTamper(),          // IS-14
 		iscStall(),           // IS-15
+		shUnasked(),          // IS-16
 		rtpBleed(),           // CS-01
 		rtpInject(),          // CS-02
 		sdpDowngrade(),       // CS-03
@@ -73,6 +74,7 @@ func All() []Attack {
 		mediaOverhear(),      // CS-15
 		mediaOrphan(),        // CS-16
 		dtlsImpostor(),       // CS-17
+		mediaLater(),         // CS-18
 		adminOpen(),          // MG-01
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03

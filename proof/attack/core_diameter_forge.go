@@ -16,7 +16,7 @@ import (
 func diameterForge() Attack {
 	controls := []secure.ControlID{secure.CoreAuthorizationRole}
 	return Attack{
-		ID: "core.diameter.forge", Number: "CX-02", Title: "a broken-in I-CSCF speaks as an S-CSCF to the HSS",
+		ID: "core.diameter.forge", Number: "CX-02", Title: "a broken-in I-CSCF speaks as an S-CSCF to the HSS, a service as a CSCF",
 		Text:     "whoever gets into one node of the core, the one that strangers reach first, has the vectors of every subscriber and moves their registrations",
 		Services: []Service{Integrity, Confidentiality}, Stride: Elevation, Threats: []Threat{Corruption, Disclosure}, Module: ServicesControl,
 		Source: "TS 29.228 6.1.1, 6.1.2, 6.3", Access: []Access{Cx},
@@ -24,6 +24,8 @@ func diameterForge() Attack {
 		Variants: []Variant{
 			{Name: "vectors", Position: CoreNode, Controls: controls, Run: fetchesVectors},
 			{Name: "assignment", Position: CoreNode, Controls: controls, Run: takesUserAway},
+			{Name: "avps", Position: CoreNode, Controls: controls, Run: asksWithAVPs},
+			{Name: "service", Position: EnrolledPlatform, Access: []Access{Sh}, Controls: controls, Run: pullsWithAVPs},
 		},
 	}
 }
@@ -152,5 +154,63 @@ func takesUserAway(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Wire(gone != nil, "the assignment is answered %s; the HSS still knows who serves alice: %v", answered(answers), gone == nil)
 	o.Peer(reached != nil, "bob reaches alice: %v", reached == nil)
+	return nil
+}
+
+// What an I-CSCF and a service have no word to say about: how somebody's password is checked, and with which other devices he is registered (TS 29.229 6.3.36,
+// 6.3.52). Neither has the M bit, so that the format of a command alone does not keep them out (RFC 6733 4.1).
+func ofSCSCF(w *diameter.Writer) {
+	w.Open(diameter.SIPDigestAuthenticate)
+	w.Text(diameter.DigestRealm, "elsewhere.invalid")
+	w.Text(diameter.DigestHA1, "d41d8cd98f00b204e9800998ecf8427e")
+	w.Close()
+	w.Enumerated(diameter.MultipleRegistrationIndication, 1)
+}
+
+// asksWithAVPs asks where alice is, as an I-CSCF may, and says what an S-CSCF alone may say with it.
+func asksWithAVPs(ctx context.Context, f *Field, o *Outcome) error {
+	line, err := f.interrogating(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = line.conn.Close() }()
+	if _, err := line.servedBy(f.Users[Alice]); err != nil {
+		return err
+	}
+	w := line.begin(diameter.LIR, diameter.AppCx, diameter.FlagProxiable)
+	w.Text(diameter.DestinationRealm, f.Domain)
+	w.Text(diameter.PublicIdentity, f.Users[Alice].IMPU)
+	ofSCSCF(&w)
+	return line.believed(&w, "an I-CSCF's question", o)
+}
+
+// pullsWithAVPs reads data of its own user, as a service may, and says what an S-CSCF alone may say with it.
+func pullsWithAVPs(ctx context.Context, f *Field, o *Outcome) error {
+	line, err := f.service(ctx, f.attacker, Rogue)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = line.conn.Close() }()
+	own := line.pull(f.Users[Bob].IMPU, refMSISDN)
+	if answers, err := line.ask(&own); err != nil || answers[0].result != uint32(diameter.ResultSuccess) {
+		return fmt.Errorf("attack: the service does not get the number of its own user: %s: %w", answered(answers), err)
+	}
+	w := line.pull(f.Users[Bob].IMPU, refMSISDN)
+	ofSCSCF(&w)
+	return line.believed(&w, "a service's question", o)
+}
+
+// believed reports whether a request with AVPs of another role is answered as if they were in order.
+func (l *shLine) believed(w *diameter.Writer, what string, o *Outcome) error {
+	answers, err := l.ask(w)
+	if err != nil {
+		return err
+	}
+	taken := answers[0].result == uint32(diameter.ResultSuccess)
+	if taken {
+		o.Users = 1
+	}
+	o.Arrived("without them the question is answered; with them %d", answers[0].result)
+	o.Wire(taken, "%s with AVPs of an S-CSCF (SIP-Digest-Authenticate, Multiple-Registration-Indication) is answered %d", what, answers[0].result)
 	return nil
 }

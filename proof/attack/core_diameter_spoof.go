@@ -28,6 +28,7 @@ func diameterSpoof() Attack {
 				Run: func(ctx context.Context, f *Field, o *Outcome) error {
 					return saysIsCSCF(ctx, f, o, []tls.Certificate{f.Node})
 				}},
+			{Name: "request", Position: CoreNode, Controls: []secure.ControlID{secure.CoreAuthenticationOriginHost}, Run: asksAsAnother},
 		},
 	}
 }
@@ -113,5 +114,40 @@ func ended(err error) error {
 	if errors.As(err, &late) && late.Timeout() {
 		return err
 	}
+	return nil
+}
+
+// asksAsAnother exchanges capabilities in its own name, and then asks in the CSCF's: what is pushed to an S-CSCF later goes where its requests came from.
+func asksAsAnother(ctx context.Context, f *Field, o *Outcome) error {
+	line, err := f.interrogating(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = line.conn.Close() }()
+	if _, err := line.servedBy(f.Users[Alice]); err != nil {
+		return err
+	}
+	line.host = "cscf." + f.Domain
+	const times = 5
+	var requests []*diameter.Writer
+	for range times {
+		w := line.begin(diameter.LIR, diameter.AppCx, diameter.FlagProxiable)
+		w.Text(diameter.DestinationRealm, f.Domain)
+		w.Text(diameter.PublicIdentity, f.Users[Alice].IMPU)
+		requests = append(requests, &w)
+	}
+	answers, err := line.ask(requests...)
+	if err != nil {
+		return err
+	}
+	taken := 0
+	for _, a := range answers {
+		if a.result == uint32(diameter.ResultSuccess) {
+			taken++
+		}
+	}
+	o.Arrived("in its own name the node is answered")
+	o.Users = min(taken, 1)
+	o.Wire(taken > 0, "%d requests of one node in the name of another are answered %s", times, answered(answers))
 	return nil
 }

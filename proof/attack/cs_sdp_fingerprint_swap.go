@@ -56,8 +56,17 @@ func (h *Hand) answersKeyed(m *sip.Message, key, contact string) error {
 
 // answersDescribed answers an INVITE with 200 and a session description.
 func (h *Hand) answersDescribed(m *sip.Message, description, contact string) error {
-	r := h.pool.NewResponse(m, 200, "")
+	return h.describes(m, 200, description, contact)
+}
+
+// describes answers with a session description and further header lines.
+func (h *Hand) describes(m *sip.Message, status int, description, contact string, lines ...string) error {
+	r := h.pool.NewResponse(m, status, "")
 	r.SetToTag(h.tag)
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		r.AppendName(name, []byte(value))
+	}
 	for v := range m.Values(sip.HdrRecordRoute) {
 		r.Append(sip.HdrRecordRoute, v)
 	}

@@ -40,14 +40,11 @@ func (h *Hand) acknowledges(answer *sip.Message, whom string, lines ...string) (
 	if answer.Status() != 200 {
 		return Request{}, fmt.Errorf("attack: %s's call is answered %d", h.Name, answer.Status())
 	}
-	target, err := sip.ParseNameAddr(answer.Get(sip.HdrContact))
+	r, err := insideOf(answer, whom)
 	if err != nil {
-		return Request{}, fmt.Errorf("attack: %w", err)
+		return r, err
 	}
-	r := Request{Method: "ACK", URI: string(target.URI), To: whom, ToTag: string(answer.ToTag()), CallID: string(answer.Get(sip.HdrCallID)), CSeq: h.number}
-	for v := range answer.Values(sip.HdrRecordRoute) {
-		r.Lines = append([]string{"Route: " + string(v)}, r.Lines...)
-	}
+	r.Method, r.CSeq = "ACK", h.number
 	ack := r
 	ack.Lines = append(append([]string(nil), r.Lines...), lines...)
 	if err := h.Write(h.Text(ack)); err != nil {
@@ -56,3 +53,19 @@ func (h *Hand) acknowledges(answer *sip.Message, whom string, lines ...string) (
 	r.CSeq = h.number + 1
 	return r, nil
 }
+
+// insideOf is what a request of the caller's begins with inside the dialog that a response to his INVITE has begun (RFC 3261 12.1.2).
+func insideOf(answer *sip.Message, whom string) (Request, error) {
+	target, err := sip.ParseNameAddr(answer.Get(sip.HdrContact))
+	if err != nil {
+		return Request{}, fmt.Errorf("attack: a call that is answered %d: %w", answer.Status(), err)
+	}
+	r := Request{URI: string(target.URI), To: whom, ToTag: string(answer.ToTag()), CallID: string(answer.Get(sip.HdrCallID))}
+	for v := range answer.Values(sip.HdrRecordRoute) {
+		r.Lines = append([]string{"Route: " + string(v)}, r.Lines...)
+	}
+	return r, nil
+}
+
+// rackOf acknowledges the first reliable provisional response to an INVITE (RFC 3262 7.2).
+func rackOf(cseq uint32) string { return fmt.Sprintf("RAck: 1 %d INVITE", cseq) }

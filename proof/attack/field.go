@@ -104,11 +104,18 @@ func (s *Site) At(a Access) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// The services of a target that is attacked on Sh: the attacker's, whose only user is bob, and an honest one, which may read the documents of
-// everybody.
+// The services of a target that is attacked on Sh: the attacker's, whose only user is bob; an honest one, which may read the documents of everybody; and
+// another of the attacker's, whose users are those who have agreed to it. That is bob. It may ask of everybody whether he is registered, not too often.
 const (
 	Rogue   = "rogue"
 	Archive = "archive"
+	Asker   = "asker"
+)
+
+// How often the asker may ask for that: so many at once, and in a second.
+const (
+	AskerBurst = 10
+	AskerRate  = 5
 )
 
 // ServicePlatform is an enrolled service, or a node: the name of its instance, and the certificate with it.

@@ -65,25 +65,28 @@ var answerGrammars = map[d.Command]d.Grammar{
 	d.PPR: answers(),
 }
 
-// The roles of peers: what each may ask (core.authorization.role). Beyond the fields of its command a peer may send only what
-// agents add, so no list of AVPs is needed besides the grammars.
+// The roles of peers: what each may ask, and of the dictionary's AVPs those of the formats of its commands, and those of agents (core.authorization.role). A format
+// alone does not keep out what it does not name, unless that has the M bit (RFC 6733 4.1).
 
 // RoleICSCF may ask where users are.
-func RoleICSCF() d.Role {
-	return d.Role{Name: "i-cscf", Requests: map[d.Application][]d.Command{d.AppCx: {d.UAR, d.LIR}}}
-}
+func RoleICSCF() d.Role { return role("i-cscf", serverGrammars(), d.UAR, d.LIR) }
 
 // RoleSCSCF may take users and fetch vectors.
-func RoleSCSCF() d.Role {
-	return d.Role{Name: "s-cscf", Requests: map[d.Application][]d.Command{d.AppCx: {d.SAR, d.MAR}}}
-}
+func RoleSCSCF() d.Role { return role("s-cscf", serverGrammars(), d.SAR, d.MAR) }
 
 // RoleCSCF is both, as a node with I-CSCF and S-CSCF is.
-func RoleCSCF() d.Role {
-	return d.Role{Name: "cscf", Requests: map[d.Application][]d.Command{d.AppCx: {d.UAR, d.LIR, d.SAR, d.MAR}}}
-}
+func RoleCSCF() d.Role { return role("cscf", serverGrammars(), d.UAR, d.LIR, d.SAR, d.MAR) }
 
 // RoleHSS may push.
-func RoleHSS() d.Role {
-	return d.Role{Name: "hss", Requests: map[d.Application][]d.Command{d.AppCx: {d.RTR, d.PPR}}}
+func RoleHSS() d.Role { return role("hss", clientGrammars(), d.RTR, d.PPR) }
+
+func role(name string, formats map[d.Command]d.Grammar, commands ...d.Command) d.Role {
+	r := d.Role{Name: name, Requests: map[d.Application][]d.Command{d.AppCx: commands},
+		AVPs: map[d.ID]bool{d.RouteRecord: true, d.ProxyInfo: true, d.OriginStateID: true}}
+	for _, c := range commands {
+		for _, rule := range formats[c] {
+			r.AVPs[rule.ID] = true
+		}
+	}
+	return r
 }
