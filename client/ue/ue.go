@@ -85,6 +85,8 @@ type Config struct {
 	// RootCAs sign the P-CSCF's certificate; nil means those of the system. ServerName must stand in it.
 	RootCAs    *x509.CertPool
 	ServerName string
+	// Certificate is shown to a server that asks for the client's (RFC 8446 4.3.2); nil: there is none. An IMS knows its clients otherwise.
+	Certificate *tls.Certificate
 	// AllowTLS12 accepts TLS 1.2 with ECDHE and AEAD beside 1.3. Nothing older, ever.
 	AllowTLS12 bool
 	// Scheme is the one authentication scheme that a challenge may name: the scheme is the subscriber's and no network element
@@ -308,6 +310,9 @@ func (u *UE) tlsConfig() *tls.Config {
 	c := &tls.Config{
 		RootCAs: u.cfg.RootCAs, ServerName: u.cfg.ServerName, MinVersion: tls.VersionTLS13, Time: u.cfg.Clock.Wall,
 		SessionTicketsDisabled: true, // each registration begins with the certificate (TS 33.203 O.2.1)
+	}
+	if u.cfg.Certificate != nil {
+		c.Certificates = []tls.Certificate{*u.cfg.Certificate}
 	}
 	if u.cfg.AllowTLS12 {
 		c.MinVersion = tls.VersionTLS12

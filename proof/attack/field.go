@@ -73,6 +73,8 @@ type Site struct {
 	UDP, TCP netip.AddrPort      // of a foreign target
 	Name     string              // of a foreign target's P-CSCF in its certificate; the default is pcscf of the domain
 	Scheme   aka.DigestAlgorithm // of challenges in clear, of a foreign target
+	// Certificate is what everybody shows to a foreign target that asks clients for one (RFC 8446 4.3.2): who has none is not heard at all. nil: there is none.
+	Certificate *tls.Certificate
 }
 
 // At is where an access begins; the zero AddrPort if the target has no such door.
@@ -347,6 +349,9 @@ func (f *Field) connect(ctx context.Context, n Network, from netip.Addr, c *tls.
 	}
 	if c == nil {
 		c = &tls.Config{MinVersion: tls.VersionTLS13}
+	}
+	if f.Certificate != nil {
+		c.Certificates = []tls.Certificate{*f.Certificate}
 	}
 	c.RootCAs, c.ServerName, c.Time = f.Roots, f.ServerName(), f.Clock.Wall
 	secured := tls.Client(conn, c)

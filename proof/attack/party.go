@@ -33,7 +33,7 @@ func (f *Field) party(ctx context.Context, name string, change func(*ue.Config))
 	}
 	p := &Party{User: u, calls: make(chan *ue.Call, heardAtMost), messages: make(chan ue.Message, heardAtMost),
 		ended: make(chan struct{}), asserted: !f.Passwords()}
-	c := ue.Config{Proxy: f.TLS, RootCAs: f.Roots, ServerName: f.ServerName(), Clock: f.Clock, Rand: f.Random,
+	c := ue.Config{Proxy: f.TLS, RootCAs: f.Roots, ServerName: f.ServerName(), Certificate: f.Certificate, Clock: f.Clock, Rand: f.Random,
 		ListenPacket: f.honest.ListenPacket, OnCall: p.rings, OnMessage: p.reads}
 	var err error
 	switch f.access {

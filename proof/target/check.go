@@ -2,6 +2,7 @@ package target
 
 import (
 	"cmp"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type checker struct {
 
 	at     map[string]netip.AddrPort
 	roots  *x509.CertPool
+	shown  *tls.Certificate // to a server that asks for the client's
 	scheme aka.DigestAlgorithm
 }
 
@@ -130,8 +132,12 @@ func (c *checker) entries() {
 		c.no("entry", "no way in: give the address of the P-CSCF or the SIP server as udp, tcp or tls")
 	}
 	if e.TLS == "" {
+		if e.TLSCert != "" || e.TLSKey != "" {
+			c.no("entry.tls_certificate", "it is shown over TLS, and there is no entry.tls")
+		}
 		return
 	}
+	c.certificate()
 	if e.TLSAuthority == "" {
 		c.no("entry.tls_authority", "the file, in PEM, of whom clients trust: honest clients connect to nobody without")
 		return
@@ -143,6 +149,37 @@ func (c *checker) entries() {
 	if err != nil {
 		c.no("entry.tls_authority", "%w", err)
 	}
+}
+
+// certificate reads what clients show where the target asks for it. Its key is secret like those of subscribers.
+func (c *checker) certificate() {
+	e := &c.file.Entry
+	switch {
+	case e.TLSCert == "" && e.TLSKey == "":
+		return
+	case e.TLSCert == "" || e.TLSKey == "":
+		c.no("entry.tls_certificate", "it goes with tls_key: a certificate alone proves nothing, a key alone shows nothing")
+		return
+	case !isReference(e.TLSKey):
+		c.no("entry.tls_key", noKeysHere)
+		return
+	}
+	chain, err := c.means.Authority(e.TLSCert)
+	if err != nil {
+		c.no("entry.tls_certificate", "%w", err)
+		return
+	}
+	key, err := c.means.Keys(e.TLSKey)
+	if err != nil {
+		c.no("entry.tls_key", "%w", err)
+		return
+	}
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil { // whose text may quote what it has read
+		c.no("entry.tls_certificate", "certificate and key, in PEM, are none, or no pair")
+		return
+	}
+	c.shown = &pair
 }
 
 // entry takes one address. A name is none: it may lead anywhere, and elsewhere tomorrow.
@@ -231,8 +268,8 @@ func (c *checker) subscribers() map[string]*attack.User {
 
 // keys reads K and OPc, or a password where the scheme is one for passwords. What is wrong is said without what was read.
 func (c *checker) keys(u *attack.User, reference string) error {
-	if !strings.HasPrefix(reference, "file:") && !strings.HasPrefix(reference, "env:") {
-		return errors.New("where they are: file:NAME, for its owner alone, or env:NAME; they never stand in this file")
+	if !isReference(reference) {
+		return errors.New(noKeysHere)
 	}
 	text, err := c.means.Keys(reference)
 	if err != nil {
@@ -256,6 +293,12 @@ func (c *checker) keys(u *attack.User, reference string) error {
 		return errors.New("they have 32 hexadecimal digits each, K and OPc")
 	}
 	return nil
+}
+
+const noKeysHere = "where they are: file:NAME, for its owner alone, or env:NAME; they never stand in this file"
+
+func isReference(text string) bool {
+	return strings.HasPrefix(text, "file:") || strings.HasPrefix(text, "env:")
 }
 
 func isURI(text string) bool {

@@ -62,6 +62,8 @@ type entry struct {
 	TLS          string `toml:"tls"`
 	TLSName      string `toml:"tls_name"`
 	TLSAuthority string `toml:"tls_authority"`
+	TLSCert      string `toml:"tls_certificate"`
+	TLSKey       string `toml:"tls_key"`
 }
 
 type limits struct {
@@ -109,9 +111,9 @@ type Limits struct {
 // Means are what a file is read with.
 type Means struct {
 	Today time.Time
-	// Keys returns what a subscriber's keys= names: "file:" and a path, or "env:" and a name of the environment.
+	// Keys returns what a subscriber's keys=, or tls_key=, names: "file:" and a path, or "env:" and a name of the environment.
 	Keys func(reference string) ([]byte, error)
-	// Authority returns the certificates, in PEM, that tls_authority names.
+	// Authority returns the certificates, in PEM, that tls_authority or tls_certificate names.
 	Authority func(path string) ([]byte, error)
 }
 
@@ -155,7 +157,7 @@ func unreadable(err error) error {
 // site is what the drivers see.
 func (c *checker) site(users map[string]*attack.User) attack.Site {
 	return attack.Site{Foreign: true, Domain: c.file.Domain, Name: c.file.Entry.TLSName, Premium: c.file.Premium, UDP: c.at["udp"], TCP: c.at["tcp"], TLS: c.at["tls"],
-		Roots: c.roots, EnrolRoots: x509.NewCertPool(), Scheme: c.scheme, Users: users}
+		Roots: c.roots, Certificate: c.shown, EnrolRoots: x509.NewCertPool(), Scheme: c.scheme, Users: users}
 }
 
 // Fence is where packets may go.

@@ -40,7 +40,7 @@ func TestTarget_plainSHA256(t *testing.T) {
 
 // TestTarget_plainNeedsNoCard: what is about AKA says that it needs a card, and no other row does.
 func TestTarget_plainNeedsNoCard(t *testing.T) {
-	x := plainFile(t, "MD5", "udp", nil)
+	x := plainFile(t, "MD5", "udp", nil, nil)
 	cards := map[string]bool{}
 	for _, a := range attack.All() {
 		for _, row := range runner.Plan(&a, x) {
@@ -90,21 +90,29 @@ func confirmedPlain() []confirmation {
 func plain(t *testing.T, algorithm, way string) *target.Target {
 	t.Helper()
 	need(t)
-	keys := map[string]string{}
-	var passwords []Password
+	keys, passwords := passwords()
+	run(t, "plain", func(s *Setting) {
+		s.Domain, s.Passwords, s.Algorithm, s.TCP = plainDomain, passwords, algorithm, true
+	})
+	return plainFile(t, algorithm, way, keys, nil)
+}
+
+// plainDomain is that of the profile.
+const plainDomain = "sip.example.org"
+
+// passwords are those of the cast, by the names of the environment and as the server has them.
+func passwords() (keys map[string]string, all []Password) {
+	keys = map[string]string{}
 	for _, name := range append(attack.Telephones(), attack.Dave) {
 		word := rand.Text()
 		keys["env:SIP_"+strings.ToUpper(name)] = word
-		passwords = append(passwords, Password{name, word})
+		all = append(all, Password{name, word})
 	}
-	run(t, "plain", func(s *Setting) {
-		s.Domain, s.Passwords, s.Algorithm, s.TCP = "sip.example.org", passwords, algorithm, true
-	})
-	return plainFile(t, algorithm, way, keys)
+	return keys, all
 }
 
-// plainFile is the profile, for one algorithm and one way in. What keys do not have is a password all the same.
-func plainFile(t *testing.T, algorithm, way string, keys map[string]string) *target.Target {
+// plainFile is the profile, for one algorithm and one way in. What keys do not have is a password all the same; of certificates there are those of files.
+func plainFile(t *testing.T, algorithm, way string, keys map[string]string, files map[string][]byte) *target.Target {
 	t.Helper()
 	text, _ := target.Profile("kamailio-plain")
 	today := time.Now()
@@ -114,9 +122,15 @@ func plainFile(t *testing.T, algorithm, way string, keys map[string]string) *tar
 			text = strings.Replace(text, "\n"+other+" = ", "\n# "+other+" = ", 1)
 		}
 	}
+	if way == "tls" {
+		text = strings.ReplaceAll(text, "\n# tls", "\ntls")
+		if files["client.pem"] == nil {
+			text = strings.NewReplacer("\ntls_certificate", "\n# tls_certificate", "\ntls_key", "\n# tls_key").Replace(text)
+		}
+	}
 	x, err := target.Read([]byte(text), target.Means{Today: today, Keys: func(reference string) ([]byte, error) {
 		return []byte(cmp.Or(keys[reference], "unknown")), nil
-	}})
+	}, Authority: func(path string) ([]byte, error) { return files[path], nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,8 +39,10 @@ type Setting struct {
 	TCP       bool   // too
 	Proxy     string // of an application server: who speaks to the core for it
 	ISC       string // and where the core's door for service platforms is
-	// Certificate, with its key, is one that nobody vouches for: the TLS of Kamailio does not start without.
+	TLS       bool   // too, by a plain SIP server, which writes down what it sends then
+	// Certificate, with its key. That of an application server is one that nobody vouches for: the TLS of Kamailio does not start without.
 	Certificate string
+	Authority   string // whose certificates a plain SIP server wants of its clients; "": it asks for none
 }
 
 // Password is a user of the plain registrar.
