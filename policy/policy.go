@@ -86,7 +86,7 @@ var rows = []Row{
 	{secure.CIIntegrityFramer, CI, Integrity, "strict stream framing, close on doubt", "RFC 3261 18.3", "data integrity", Required, true},
 	{secure.CIIntegrityRebuild, CI, Integrity, "each message is rebuilt from its index; what does not fit into it is refused", "RFC 3261 7.3", "data integrity", Required, false},
 	{secure.CIIntegrityDigestBinding, CI, Integrity, "a Digest nonce belongs to one TLS connection, its count only rises", "TS 33.203 N.2.1.2, Q.3; RFC 7616 3.3", "data integrity", Required, true},
-	{secure.CIIntegrityDialogOwner, CI, Integrity, "a dialog belongs to its association", "TS 33.203 7.1", "data integrity", Required, true},
+	{secure.CIIntegrityDialogOwner, CI, Integrity, "a dialog belongs to its association and has one way", "TS 33.203 7.1", "data integrity", Required, true},
 	{secure.CIConfidentialityESP, CI, Confidentiality, "ESP encrypts; null encryption in the profile legacy or by a device exception only", "TS 33.203 6.2", "data confidentiality", Required, true},
 	{secure.CIConfidentialityAlgorithms, CI, Confidentiality, "our own ordered list of algorithms; MD5 and 3DES by a device exception only", "TS 33.203 Annex H; TS 33.210 5.3", "data confidentiality", Required, true},
 	{secure.CIConfidentialityTLSFloor, CI, Confidentiality, "TLS 1.3; 1.2 with AEAD where the operator says so", "TS 33.310 6.2a", "data confidentiality", Required, true},

@@ -30,7 +30,7 @@ const (
 	CIIntegrityFramer               // strict stream framing (RFC 3261 18.3)
 	CIIntegrityRebuild              // what leaves is rebuilt from the index (RFC 3261 7.3)
 	CIIntegrityDigestBinding        // a Digest response fits one nonce of one TLS connection, once (RFC 7616 3.3, 5.4)
-	CIIntegrityDialogOwner          // a dialog belongs to its association (TS 33.203 7.1)
+	CIIntegrityDialogOwner          // a dialog belongs to its association and has one way (TS 33.203 7.1, TS 24.229 5.2.6.3.9)
 	CIConfidentialityESP            // no null encryption outside legacy and device exceptions (TS 33.203 6.2)
 	CIConfidentialityAlgorithms     // algorithms by our own list; MD5 and 3DES only for a device exception (TS 33.203 Annex H)
 	CIConfidentialityTLSFloor       // TLS 1.3, or 1.2 AEAD where the operator says so (TS 33.310 6.2a)

@@ -248,6 +248,14 @@ func (l *Ledger) disown(owner []byte, k key) {
 	})
 }
 
+// Has reports whether a request, of either end, belongs to a dialog that stands.
+func (l *Ledger) Has(half []byte, m *sip.Message) bool {
+	k := l.keyOf(half, m.Get(sip.HdrCallID), m.FromTag(), m.ToTag())
+	var b [1024]byte
+	_, found := l.dialogs.Get(k[:], b[:0])
+	return found
+}
+
 // Owns reports whether an owner has dialogs.
 func (l *Ledger) Owns(owner []byte) bool {
 	var b [32 * entry]byte

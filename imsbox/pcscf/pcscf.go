@@ -70,6 +70,7 @@ type PCSCF struct {
 	dialogs       *dialog.Ledger
 	budgets       *budgets
 	calls         *calls
+	ties          *ties
 	withheld      hop.Up // withholdResponse
 	// answersEmergencies is the identity of who does, as the core writes it; "" if nobody does here.
 	answersEmergencies string
@@ -87,7 +88,7 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
 	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{Words: [][]byte{[]byte(cfg.Home)}}), hidden: []byte("sip:anonymous@" + string(cfg.Name)),
-		budgets: newBudgets(cfg.Budget), calls: newCalls(),
+		budgets: newBudgets(cfg.Budget), calls: newCalls(), ties: newTies(ports.Sealer),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	p.withheld = p.withholdResponse
 	p.answersEmergencies, _ = sip.PublicIdentity([]byte(cfg.Emergency.URI))

@@ -14,7 +14,8 @@ import (
 
 func edge(t *testing.T) (*PCSCF, secure.Association) {
 	t.Helper()
-	return &PCSCF{cfg: Config{Name: "pcscf.ims.example", Home: "ims.example"}, ports: Ports{Sealer: shard.NewSealer(shard.SealingKey{1})},
+	sealer := shard.NewSealer(shard.SealingKey{1})
+	return &PCSCF{cfg: Config{Name: "pcscf.ims.example", Home: "ims.example"}, ports: Ports{Sealer: sealer}, ties: newTies(sealer),
 		registrations: slab.New(slab.Config{})}, secure.Association{Node: 1, Slot: 2, Gen: 3}
 }
 
@@ -50,9 +51,9 @@ func TestRecordRoute(t *testing.T) {
 			next.Msg.Append(sip.HdrRoute, v)
 		}
 		next.Msg.AppendString(sip.HdrRoute, "<sip:orig@scscf.ims.example;lr>")
-		owner, _, ours := p.takeRoute(next)
-		if rest := next.Msg.Count(sip.HdrRoute); !ours || owner != a || rest != 1 {
-			t.Errorf("%s: %v, %v, %d entries are left", name, owner, ours, rest)
+		e, ours := p.takeRoute(next)
+		if rest := next.Msg.Count(sip.HdrRoute); !ours || e.association != a || rest != 1 {
+			t.Errorf("%s: %v, %v, %d entries are left", name, e, ours, rest)
 		}
 	}
 }
@@ -65,8 +66,8 @@ func TestTakeRoute_of_another_association(t *testing.T) {
 	for _, x := range []secure.Association{a, other} {
 		in.Msg.Append(sip.HdrRoute, p.appendToken(nil, tokenDialog, x, string(p.cfg.Name), ""))
 	}
-	if owner, _, ours := p.takeRoute(in); !ours || owner != a || in.Msg.Count(sip.HdrRoute) != 1 {
-		t.Errorf("%v, %v, %d entries are left", owner, ours, in.Msg.Count(sip.HdrRoute))
+	if e, ours := p.takeRoute(in); !ours || e.association != a || in.Msg.Count(sip.HdrRoute) != 1 {
+		t.Errorf("%v, %v, %d entries are left", e, ours, in.Msg.Count(sip.HdrRoute))
 	}
 }
 

@@ -21,9 +21,14 @@ const (
 
 // appendToken appends <sip:TOKEN@host;lr>, where TOKEN names association a and is sealed; params are further parameters of the URI.
 func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association, host, params string) []byte {
+	return p.appendTied(b, kind, a, nil, host, params)
+}
+
+// appendTied is appendToken with the print of a dialog behind the token.
+func (p *PCSCF) appendTied(b []byte, kind byte, a secure.Association, tie []byte, host, params string) []byte {
 	b = append(b, "<sip:"...)
 	b = p.ports.Sealer.Seal(b, kind, shard.Place(a))
-	b = append(b, '@')
+	b = append(append(b, tie...), '@')
 	b = append(b, host...)
 	return append(append(append(b, ";lr"...), params...), '>')
 }
@@ -34,29 +39,36 @@ func (p *PCSCF) appendToken(b []byte, kind byte, a secure.Association, host, par
 // A client that comes by another way than the functions of the core gets an entry of its own beside theirs (RFC 5658 5): over TLS, by the
 // host and port that the name leads to; inside security associations, at the protected server port (TS 24.229 5.2.6.3.3). The
 // client's stands on its side.
+//
+// A called client's has the print of the dialog; a calling one's gets it with the answer (tiesCaller).
 func (p *PCSCF) recordRoute(in hop.Inbound, a secure.Association, side side, d disclosure) {
-	var b [192]byte
+	var b [256]byte
+	var room [tieSize]byte
+	var tie []byte
+	if side == towardsClient {
+		tie = p.ties.append(room[:0], in.Msg, in.Msg.FromTag(), sip.HdrRecordRoute, 0, in.Msg.Count(sip.HdrRecordRoute), 1)
+	}
 	kind := tokenDialog + byte(d)
-	core := func() {
-		in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], kind, a, string(p.cfg.Name), ""))
+	core := func(tie []byte) {
+		in.Msg.Prepend(sip.HdrRecordRoute, p.appendTied(b[:0], kind, a, tie, string(p.cfg.Name), ""))
 	}
 	k, _ := p.kept(a)
 	if k.edge == "" {
-		core()
+		core(tie)
 		return
 	}
 	host, params := k.edge, ""
 	if k.edge == edgeTLS {
 		host, params = string(p.cfg.Name), overTLS
 	}
-	client := func() { in.Msg.Prepend(sip.HdrRecordRoute, p.appendToken(b[:0], kind, a, host, params)) }
+	client := func() { in.Msg.Prepend(sip.HdrRecordRoute, p.appendTied(b[:0], kind, a, tie, host, params)) }
 	if side == towardsClient {
-		core()
+		core(nil)
 		client()
 		return
 	}
 	client()
-	core()
+	core(nil)
 }
 
 // overTLS is what a client's entry says (RFC 3261 26.2.2 calls it deprecated; softphones know nothing else).
@@ -70,43 +82,46 @@ const (
 	towardsClient
 )
 
-// takeRoute takes our own entry off the top of Route, and its twin below, and returns the association they name and what is known of the dialog.
-func (p *PCSCF) takeRoute(in hop.Inbound) (a secure.Association, d disclosure, ours bool) {
-	a, d, ours = p.topRoute(in)
-	if !ours {
-		return a, d, false
+// takeRoute takes our own entry off the top of Route, and its twin below.
+func (p *PCSCF) takeRoute(in hop.Inbound) (e entry, ours bool) {
+	if e, ours = p.entryOf(in.Msg.Get(sip.HdrRoute)); !ours {
+		return e, false
 	}
 	in.Msg.RemoveFirst(sip.HdrRoute)
-	if twin, _, also := p.topRoute(in); also && twin == a {
+	if twin, also := p.entryOf(in.Msg.Get(sip.HdrRoute)); also && twin.association == e.association {
 		in.Msg.RemoveFirst(sip.HdrRoute)
 	}
-	return a, d, true
+	return e, true
 }
 
-func (p *PCSCF) topRoute(in hop.Inbound) (a secure.Association, d disclosure, ours bool) {
-	addr, err := sip.ParseNameAddr(in.Msg.Get(sip.HdrRoute))
+// entryOf reads an entry of ours. The seal says whether it is one, not the host, of which there are several.
+func (p *PCSCF) entryOf(nameAddr []byte) (e entry, ours bool) {
+	addr, err := sip.ParseNameAddr(nameAddr)
 	if err != nil {
-		return a, 0, false
+		return e, false
 	}
 	uri, err := sip.ParseURI(addr.URI)
 	if err != nil {
-		return a, 0, false
+		return e, false
 	}
-	// The seal says whether it is ours, not the host, of which there are several.
+	token := uri.User
+	if e.tied = len(token) == shard.TokenSize+tieSize; e.tied {
+		copy(e.tie[:], token[shard.TokenSize:])
+		token = token[:shard.TokenSize]
+	}
 	open := func(kind byte) bool {
-		place, genuine := p.ports.Sealer.Open(kind, uri.User)
-		a = secure.Association(place)
+		place, genuine := p.ports.Sealer.Open(kind, token)
+		e.association = secure.Association(place)
 		return genuine
 	}
-	if open(tokenDialog) || open(tokenPath) {
-		return a, 0, true
-	}
-	for d = 1; d < endOfDisclosure; d++ {
-		if open(tokenDialog + byte(d)) {
-			return a, d, true
+	for e.known = 0; e.known < endOfDisclosure; e.known++ {
+		if open(tokenDialog + byte(e.known)) {
+			return e, true
 		}
 	}
-	return secure.Association{}, 0, false
+	e.known = 0
+	e.path = open(tokenPath)
+	return e, e.path
 }
 
 // useServiceRoute replaces the route of an initial request by the Service-Route of the registration
@@ -187,10 +202,24 @@ func (p *PCSCF) foreignIdentity(in hop.Inbound, reason string) bool {
 		secure.Event{Reason: reason, Subject: in.Proof.IMPI()})
 }
 
-// foreignDialog reports whether a request inside a dialog came on another association than the dialog's.
-func (p *PCSCF) foreignDialog(in hop.Inbound, owner secure.Association) bool {
-	return owner != in.Proof.Association() && p.ports.Gate.Refuse(secure.CIIntegrityDialogOwner,
-		secure.Event{Reason: "other-association", Subject: in.Proof.IMPI()})
+// foreignDialog returns the answer to a request of a client inside a dialog that came on another association than the dialog's, goes another way, or whose
+// dialog is over; 0 to one that is in order.
+func (p *PCSCF) foreignDialog(in hop.Inbound, e *entry) (refusal int) {
+	reason := ""
+	switch {
+	case e.association != in.Proof.Association():
+		reason, refusal = "other-association", 403
+	case !p.follows(in, e):
+		reason, refusal = "other-way", 400 // TS 24.229 5.2.6.3.9
+	case standsAlone(in.Msg.Method()) && !p.inCall(in, e.association):
+		reason, refusal = "no-dialog", 481
+	default:
+		return 0
+	}
+	if !p.ports.Gate.Refuse(secure.CIIntegrityDialogOwner, secure.Event{Reason: reason, Subject: in.Proof.IMPI()}) {
+		return 0
+	}
+	return refusal
 }
 
 // calledParty returns the identity the request was for (RFC 7315 4.2), to be asserted in its responses.

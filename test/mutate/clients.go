@@ -81,11 +81,13 @@ var access = []Mutant{
 	{secure.CIIntegrityHeaderEdge, "claim-stays", "iface/clientims/headers.go",
 		`if c.IntegrityProtected != nil || err != nil`, `if len(c.Username) == 0 || err != nil`, []string{"CI-05"}},
 	{secure.CIIntegrityDialogOwner, "any-association", "imsbox/pcscf/session.go",
-		`return owner != in.Proof.Association() &&`, `return owner.Node != in.Proof.Association().Node &&`, []string{"CI-30", "CI-31"}},
+		`case e.association != in.Proof.Association():`, `case e.association.Node != in.Proof.Association().Node:`, []string{"CI-30", "CI-31"}},
+	{secure.CIIntegrityDialogOwner, "any-way", "imsbox/pcscf/session.go",
+		`case !p.follows(in, e):`, `case !e.tied:`, []string{"CI-32"}},
 	{secure.CIIntegrityDialogOwner, "only-bye", "imsbox/pcscf/way.go",
-		`	if p.foreignDialog(in, owner) {`, `	if in.Msg.Method() == sip.BYE && p.foreignDialog(in, owner) {`, []string{"CI-30", "CI-31"}},
+		`	if refusal := p.foreignDialog(in, &e); refusal != 0 {`, `	if refusal := p.foreignDialog(in, &e); refusal != 0 && in.Msg.Method() == sip.BYE {`, []string{"CI-30", "CI-31"}},
 	{secure.CIIntegrityDialogOwner, "only-invite", "imsbox/pcscf/way.go",
-		`	if p.foreignDialog(in, owner) {`, `	if in.Msg.Method() == sip.INVITE && p.foreignDialog(in, owner) {`, []string{"CI-30", "CI-31"}},
+		`	if refusal := p.foreignDialog(in, &e); refusal != 0 {`, `	if refusal := p.foreignDialog(in, &e); refusal != 0 && in.Msg.Method() == sip.INVITE {`, []string{"CI-30", "CI-31"}},
 }
 
 // wire are the mutants of C-I that are about octets on their way, and what they say to whom.
