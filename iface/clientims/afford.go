@@ -101,7 +101,7 @@ func (p *Port) affords(f siptransport.Flow, m *sip.Message, a *association) (sta
 	ok, over, reason := true, &b.n.OverRequests, "requests"
 	switch {
 	case p.door.isEmergency(m):
-		ok = b.help.take(&s, now).Granted() || a.proof.Registered() && b.clients.Take(b.client(a.ref), now).Granted()
+		ok = p.door.hasRoomToHelp() && b.help.take(&s, now).Granted() || a.proof.Registered() && b.clients.Take(b.client(a.ref), now).Granted()
 		if over, reason = &b.n.OverEmergency, "emergency"; ok {
 			b.calls(&s, a, now)
 		}
@@ -123,6 +123,17 @@ func (p *Port) affords(f siptransport.Flow, m *sip.Message, a *association) (sta
 		return status, more
 	}
 	return p.affordsVector(f, m, a, &s, by)
+}
+
+// overAcks reports whether a client sends more ACKs than it could send requests. They belong to no transaction, so nobody has screened them, and each walks as far
+// as its call does. One that is dropped is sent again: the called party repeats its 2xx until it has one (RFC 3261 13.3.1.4).
+func (p *Port) overAcks(f siptransport.Flow, a *association) bool {
+	b := p.door.budgets
+	if b.clients.Take(b.keys.And(b.client(a.ref), []byte("ACK")), p.shard.Now()).Granted() {
+		return false
+	}
+	b.n.OverClient.Add(1)
+	return p.door.refusesSource("client", f.Peer.Addr())
 }
 
 // calls notes who calls for help: what belongs to the call is heard for a while.
@@ -269,7 +280,10 @@ func (p *Port) noteChallenge(name budget.Key, r hop.Reply) {
 
 // mayAnswer is asked about each answer over UDP outside security associations: to an address that was never proven none is larger than its
 // request, but a challenge and what belongs to an emergency call.
-func (p *Port) mayAnswer(to siptransport.Flow, request int, answer []byte) bool {
+//
+// The answer to a call for help may be larger, and is repeated until its caller says that he has it. One who never had called would get it eleven times: so
+// together the copies are no more than three times what came (RFC 9000 8.1 has the same for the same reason).
+func (p *Port) mayAnswer(to siptransport.Flow, request, copies int, answer []byte) bool {
 	b, now, addr := p.door.budgets, p.shard.Now(), to.Peer.Addr()
 	at := b.keys.Source(addr)
 	if b.proven.Has(at, now) {
@@ -278,7 +292,7 @@ func (p *Port) mayAnswer(to siptransport.Flow, request int, answer []byte) bool 
 	switch {
 	case bytes.HasPrefix(answer, []byte("SIP/2.0 401 ")):
 		b.n.UnprovenChallenge.Add(1)
-	case len(answer) > request && !b.calling.Has(at, now):
+	case copies > 0 && (copies+1)*len(answer) > 3*request, (copies > 0 || len(answer) > request) && !b.calling.Has(at, now):
 		b.n.TooLarge.Add(1)
 		if p.door.refusesUnproven("answer-too-large", addr) {
 			return false

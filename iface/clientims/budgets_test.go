@@ -101,6 +101,27 @@ func TestBudget_client(t *testing.T) {
 	want(t, other.sent, 200)
 }
 
+// TestBudget_ACK: an ACK has no transaction and no answer; a client has as many as requests, beside these.
+func TestBudget_ACK(t *testing.T) {
+	b := newBench(t, overTLS)
+	_, w := b.register()
+	walked := 0
+	b.pcscf = func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+		if in.Msg.Method() == sip.ACK {
+			walked++
+		}
+		return x.Refuse(in, 200, "")
+	}
+	for range 1000 {
+		b.send(w, "ACK", "Route: <sip:x@pcscf;lr>")
+	}
+	if walked != 200 || b.refusals(secure.CIAvailabilityBudgetSource) != 800 {
+		t.Errorf("%d of 1000 go on, want 200", walked)
+	}
+	b.send(w, "MESSAGE")
+	want(t, w.sent, 200)
+}
+
 // TestBudget_vector: beyond ten challenges in one name from one address there are six a minute; an answer to a challenge costs nothing, and
 // the owner of the name has his own share elsewhere. A refusal is told once.
 func TestBudget_vector(t *testing.T) {

@@ -85,6 +85,8 @@ type Door struct {
 	draining atomic.Bool
 	walking  atomic.Int64 // requests of clients that have no final response yet
 	walked   func()       // answered, bound once
+	helping  atomic.Int64 // those of them that are emergencies of clients that are not registered
+	helped   func()
 }
 
 // accessPorts is one access profile on every shard.
@@ -123,6 +125,7 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	}
 	d := &Door{cfg: cfg, ports: ports, users: newUsers(), budgets: newBudgets(cfg.Budgets)}
 	d.walked = d.answered
+	d.helped = func() { d.helping.Add(-1); d.answered() }
 	for _, sh := range ports.Shards {
 		d.tables = append(d.tables, newAssociations(sh, cfg.MaxAssociations))
 	}

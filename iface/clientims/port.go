@@ -177,8 +177,12 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	if m.Method() == sip.REGISTER {
 		leave = p.leaveRegister(leave, &p.screened.chapter, p.screened.name, a.ref)
 	}
+	answered := p.door.walked
 	if emergency {
-		p.door.tableOf(a.ref).answer(a.ref)
+		p.door.tableOf(a.ref).answer(a.ref, m.Method())
+	}
+	if emergency && !a.proof.Registered() {
+		answered = p.door.helps()
 	}
 	p.door.walking.Add(1)
 	in := hop.Inbound{Msg: m.Clone(), Proof: a.proof}
@@ -186,7 +190,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 	if m.Method() == sip.BYE {
 		p.lighten(in.Msg, p.door.budgets.userOf(&a))
 	}
-	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, gm.Name, p.door.cfg.PCSCF, in, leave, p.door.walked)
+	p.door.ports.Table.Enter(p.shard, p.layer, tx, m, gm.Name, p.door.cfg.PCSCF, in, leave, answered)
 }
 
 // turnAway answers 503 to a request that comes too late (RFC 3261 21.5.4).
@@ -201,7 +205,7 @@ func (p *Port) turnAway(tx *siptxn.Server, m *sip.Message) {
 // Ack implements siptxn.Handler.
 func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
 	a, known := p.recognise(f, m)
-	if !known || p.refusesUnregistered(a, m) {
+	if !known || p.refusesUnregistered(a, m) || p.overAcks(f, &a) {
 		m.Release()
 		return
 	}

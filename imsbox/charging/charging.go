@@ -24,8 +24,8 @@ const TableCall store.Table = 96
 // Type is what a record says (Accounting-Record-Type).
 type Type string
 
-// The types of records. A half of a call has one Event, or a Start and a Stop. More Stops than Starts come of who hangs up again: the
-// first after a Start counts.
+// The types of records. A half of a call has one Event, or a Start and a Stop. More Stops than Starts come of who hangs up again, or hangs up what is
+// no call: the first after a Start counts that is of the same dialog.
 const (
 	Start Type = "start" // the call was answered
 	Stop  Type = "stop"  // it ended
@@ -37,6 +37,7 @@ type Record struct {
 	Type   Type      `json:"type"`
 	At     time.Time `json:"at"`
 	CallID string    `json:"call_id"`
+	Dialog string    `json:"dialog,omitempty"` // a print of its tags
 	Role   string    `json:"role"`
 	ICID   string    `json:"icid,omitempty"`
 	Served string    `json:"served,omitempty"`
@@ -65,8 +66,8 @@ func (c *Charging) Start(s rf.Session, at time.Time) { c.put(Start, s, 0, at) }
 func (c *Charging) Unsuccessful(s rf.Session, status int, at time.Time) { c.put(Event, s, status, at) }
 
 // Stop implements rf.Charging.
-func (c *Charging) Stop(callID string, role rf.Role, at time.Time) {
-	c.put(Stop, rf.Session{CallID: callID, Role: role}, 0, at)
+func (c *Charging) Stop(callID, dialog string, role rf.Role, at time.Time) {
+	c.put(Stop, rf.Session{CallID: callID, Dialog: dialog, Role: role}, 0, at)
 }
 
 func (c *Charging) put(t Type, s rf.Session, status int, at time.Time) {
@@ -106,6 +107,7 @@ func appendRecord(b []byte, t Type, s rf.Session, status int, at time.Time) []by
 	b = append(b, `","at":"`...)
 	b = append(at.UTC().AppendFormat(b, time.RFC3339Nano), '"')
 	field("call_id", s.CallID)
+	field("dialog", s.Dialog)
 	field("role", s.Role.String())
 	field("icid", s.ICID)
 	field("served", s.Served)

@@ -14,7 +14,7 @@ import (
 
 var (
 	answered = time.Date(2026, 5, 4, 3, 2, 1, 500, time.UTC)
-	session  = rf.Session{CallID: "c\"1\x01ä", Role: rf.Terminating, ICID: "i-1", Served: "sip:bob@ims.example", Other: "tel:+1555"}
+	session  = rf.Session{CallID: "c\"1\x01ä", Dialog: "d", Role: rf.Terminating, ICID: "i-1", Served: "sip:bob@ims.example", Other: "tel:+1555"}
 )
 
 func open(t *testing.T) (*charging.Charging, *store.DB) {
@@ -52,12 +52,12 @@ func TestRecords(t *testing.T) {
 	c, st := open(t)
 	c.Unsuccessful(session, 486, answered)
 	c.Start(session, answered.Add(time.Second))
-	c.Stop(session.CallID, session.Role, answered.Add(time.Minute))
-	base := charging.Record{CallID: session.CallID, Role: "terminating", ICID: "i-1", Served: session.Served, Other: session.Other}
+	c.Stop(session.CallID, session.Dialog, session.Role, answered.Add(time.Minute))
+	base := charging.Record{CallID: session.CallID, Dialog: session.Dialog, Role: "terminating", ICID: "i-1", Served: session.Served, Other: session.Other}
 	start, event := base, base
 	event.Type, event.Status, event.At = charging.Event, 486, answered
 	start.Type, start.At = charging.Start, answered.Add(time.Second)
-	stop := charging.Record{Type: charging.Stop, At: answered.Add(time.Minute), CallID: session.CallID, Role: "terminating"}
+	stop := charging.Record{Type: charging.Stop, At: answered.Add(time.Minute), CallID: session.CallID, Dialog: session.Dialog, Role: "terminating"}
 	if got := half(t, st); !reflect.DeepEqual(got, []charging.Record{event, start, stop}) {
 		t.Errorf("%+v", got)
 	}
@@ -67,8 +67,8 @@ func TestRecords(t *testing.T) {
 func TestRecords_stay(t *testing.T) {
 	c, st := open(t)
 	c.Start(session, answered)
-	c.Stop(session.CallID, session.Role, answered.Add(time.Minute))
-	c.Stop(session.CallID, session.Role, answered.Add(time.Hour))
+	c.Stop(session.CallID, session.Dialog, session.Role, answered.Add(time.Minute))
+	c.Stop(session.CallID, session.Dialog, session.Role, answered.Add(time.Hour))
 	again := session
 	again.Other = "tel:+1900"
 	c.Start(again, answered.Add(2*time.Hour))

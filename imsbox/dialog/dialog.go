@@ -7,7 +7,9 @@
 package dialog
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -70,6 +72,18 @@ func (l *Ledger) keyOf(half, callID, tag, other []byte) (k key) {
 	}
 	binary.BigEndian.PutUint64(k[:], h)
 	return k
+}
+
+// NameOf names the dialog of a message among those that its Call-ID may have. It is a print of both tags, 128 bits, the same from either end.
+func NameOf(m *sip.Message) string { return nameOf(m.FromTag(), m.ToTag()) }
+
+func nameOf(tag, other []byte) string {
+	if string(other) < string(tag) {
+		tag, other = other, tag
+	}
+	var b [256]byte
+	sum := sha256.Sum256(append(append(append(b[:0], tag...), 0), other...))
+	return hex.EncodeToString(sum[:16])
 }
 
 // Offer is an INVITE on its way: what of its dialogs is known before an answer. Several answers may make several dialogs. It holds
@@ -318,14 +332,14 @@ const (
 	Callee
 )
 
-// Released is a dialog that was ended: its Call-ID, and the half that it was.
-type Released struct{ CallID, Half string }
+// Released is a dialog that was ended: its Call-ID, its name among the dialogs of that (NameOf), and the half that it was.
+type Released struct{ CallID, Name, Half string }
 
 // Release ends the dialogs of an owner in the parts for which parts says so, by a BYE to each end that it names. cause is why, as a SIP
 // status (RFC 3326). It returns what was released and waits for nobody: each BYE has a procedure of its own.
 func (l *Ledger) Release(t *shard.Task, owner []byte, parts func(part uint32) bool, ends func(part uint32) Side, cause string) (released []Released) {
 	for _, d := range l.take(owner, parts) {
-		released = append(released, Released{CallID: d.callID, Half: d.half})
+		released = append(released, Released{CallID: d.callID, Name: d.name(), Half: d.half})
 		told := ends(d.part)
 		if told&Callee != 0 {
 			l.bye(t, &d, &d.caller, &d.callee, cause)

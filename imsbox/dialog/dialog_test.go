@@ -112,7 +112,7 @@ func TestRelease(t *testing.T) {
 	b.call("c", "b", "alice", 1)
 	released := b.release("alice", All, Caller|Callee)
 	b.want("both ends", toRight, toLeft)
-	if len(released) != 1 || released[0] != (Released{"c", "half"}) || b.kind != secure.KindOrigin {
+	if len(released) != 1 || released[0] != (Released{"c", nameOf([]byte("b"), []byte("a")), "half"}) || b.kind != secure.KindOrigin {
 		t.Errorf("%v, in the name of %v", released, b.kind)
 	}
 	if b.release("alice", All, Caller|Callee); len(b.sent) > 0 || b.Len() != 0 || b.Owns([]byte("alice")) {

@@ -23,6 +23,17 @@ type end struct {
 	route   []string
 }
 
+// name is that of NameOf.
+func (d *dialog) name() string {
+	var tags [2][]byte
+	for i, address := range [...]string{d.caller.address, d.callee.address} {
+		if addr, err := sip.ParseNameAddr([]byte(address)); err == nil {
+			tags[i] = addr.Tag()
+		}
+	}
+	return nameOf(tags[0], tags[1])
+}
+
 // isCaller reports whether the caller has this tag.
 func (d *dialog) isCaller(tag string) bool {
 	addr, err := sip.ParseNameAddr([]byte(d.caller.address))

@@ -142,9 +142,10 @@ func (c *call) release() {
 	}
 }
 
-// hungUp takes down the answer to a BYE (RFC 3261 15.1). One for another branch than that which stands ends nothing.
+// hungUp takes down the answer to a BYE. Whatever it is, who has sent the BYE listens no more (RFC 3261 15.1.1), and has been charged for the last time: media that
+// went on would be free. One who is asked for a proof sends it again; one for another branch than that which stands ends nothing.
 func (c *call) hungUp(callee string, r hop.Reply) {
-	if status := r.Status(); status/100 != 2 && status != 481 && status != 408 {
+	if status := r.Status(); status == 401 || status == 407 {
 		return
 	}
 	c.mu.Lock()

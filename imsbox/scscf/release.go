@@ -81,6 +81,6 @@ func (s *SCSCF) release(t *shard.Task, a *assignment) {
 		if d.Half != roleUser(role) {
 			role = rf.Terminating
 		}
-		s.ports.Charging.Stop(d.CallID, role, s.ports.Clock.Wall())
+		s.ports.Charging.Stop(d.CallID, d.Name, role, s.ports.Clock.Wall())
 	}
 }

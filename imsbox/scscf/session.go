@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"imsafe/hop"
+	"imsafe/imsbox/dialog"
 	"imsafe/imsbox/filter"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
@@ -182,6 +183,7 @@ func (s *SCSCF) account(in hop.Inbound, role rf.Role, u user) func(hop.Reply) ho
 	return func(r hop.Reply) hop.Reply {
 		switch now := s.ports.Clock.Wall(); {
 		case r.Status()/100 == 2:
+			session.Dialog = dialog.NameOf(r.Msg)
 			s.ports.Charging.Start(session, now)
 		case r.Final():
 			s.ports.Charging.Unsuccessful(session, r.Status(), now)

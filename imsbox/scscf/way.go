@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"imsafe/hop"
+	"imsafe/imsbox/dialog"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
@@ -215,7 +216,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 404, "")
 	}
 	if in.Msg.Method() == sip.BYE && !s.extras.has(in.Msg) {
-		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), role, s.ports.Clock.Wall())
+		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), dialog.NameOf(in.Msg), role, s.ports.Clock.Wall())
 	}
 	note, hosted := s.dialogs.Note(half(role), in.Msg), s.noteHosted(in)
 	r := s.forwardWithin(x, next, in)

@@ -23,6 +23,7 @@ type Client struct {
 	method     sip.Method
 	reliable   bool
 	cancelling bool // Cancel was called
+	heard      uint16
 	r          Responder
 	flow       siptransport.Flow
 	next, prev *Client // client transactions of the same stream

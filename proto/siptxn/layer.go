@@ -86,9 +86,9 @@ type Config struct {
 	// address (NAT) and saw a branch cannot cancel another's call. It is for peers that send over many connections at once.
 	AnyPort bool
 	// MayAnswer is asked about each answer that would leave over an unreliable transport, repetitions included: where it goes, how many
-	// octets the request had as it came (0: nothing came, a timer repeats the answer), and the answer. False keeps it back, and counts it;
-	// the transaction goes on as if it had left. nil lets all leave. b is lent.
-	MayAnswer func(to siptransport.Flow, request int, b []byte) bool
+	// octets the request had as it came (0: nothing came, a 2xx is repeated), how often the failure of an INVITE has left already without that anything came
+	// (timer G), and the answer. False keeps it back, and counts it; the transaction goes on as if it had left. nil lets all leave. b is lent.
+	MayAnswer func(to siptransport.Flow, request, copies int, b []byte) bool
 	// Unsound is told of each request that is refused for its form (sip.Validate), before the answer leaves; it may be nil.
 	Unsound func(from siptransport.Flow, r *sip.Reject)
 	// Report is asked about each response to a client that understands overload control (RFC 7339 5.2): what it is told in its Via, if
@@ -237,7 +237,12 @@ func (l *Layer) send(f siptransport.Flow, b []byte) bool {
 
 // answer sends b, the answer to a request of so many octets, if it may be sent.
 func (l *Layer) answer(to siptransport.Flow, request int, b []byte) bool {
-	if l.cfg.MayAnswer != nil && !to.Via.Reliable() && !l.cfg.MayAnswer(to, request, b) {
+	return l.answerAgain(to, request, 0, b)
+}
+
+// answerAgain is answer for what has left so often already.
+func (l *Layer) answerAgain(to siptransport.Flow, request, copies int, b []byte) bool {
+	if l.cfg.MayAnswer != nil && !to.Via.Reliable() && !l.cfg.MayAnswer(to, request, copies, b) {
 		l.n.Withheld.Add(1)
 		return true
 	}

@@ -19,6 +19,10 @@ func (l *Layer) receiveResponse(f siptransport.Flow, m *sip.Message) {
 	}
 	l.heard(f, m)
 	code := m.Status()
+	if c.endless(code) {
+		c.late(m)
+		return
+	}
 	switch {
 	case c.method == sip.INVITE && m.CSeqMethod() == sip.CANCEL:
 		c.cancel.answered(c, code)
@@ -28,6 +32,22 @@ func (l *Layer) receiveResponse(f siptransport.Flow, m *sip.Message) {
 	default:
 		c.otherResponse(m, code)
 	}
+}
+
+// maxResponses bounds the responses to one request beside its final one. Ringing that is told each minute (RFC 3261 13.3.1.1) goes on for four hours, and a fork
+// has sixty branches (RFC 5393 5.3.3); a client that answers without end would cost every function on the way to the caller.
+const maxResponses = 256
+
+// endless reports whether a response that may come any number of times has come too often. It is as if it had not come.
+func (c *Client) endless(code int) bool {
+	if code >= 300 || code >= 200 && c.Pending() {
+		return false
+	}
+	if c.heard == maxResponses {
+		return true
+	}
+	c.heard++
+	return false
 }
 
 // match returns the transaction of a response, nil if there is none that may have it.

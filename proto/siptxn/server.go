@@ -43,6 +43,7 @@ type Server struct {
 	cancelled bool
 	counted   bool // in Layer.pending
 	offered   overload.Algorithms
+	copies    uint8  // of the failure that have left
 	received  uint16 // octets of the request
 
 	hash   uint64
@@ -363,7 +364,9 @@ func (tx *Server) Run(sh *shard.Shard) {
 	case tx.state == stateTrying:
 		_ = tx.l.Reply(tx, 100, "") // arms; a closed flow shows again with the final response
 	default: // timer G
-		tx.repeat(0)
+		tx.copies++ // timer H ends it long before there are too many
+		tx.l.n.AnswersRepeated.Add(1)
+		tx.l.answerAgain(tx.reply, int(tx.received), int(tx.copies), tx.last)
 		tx.resend = max(tx.resend+tx.interval, now)
 		tx.interval = min(2*tx.interval, tx.timers.T2)
 		tx.arm(now)

@@ -28,6 +28,7 @@ func (r Role) String() string {
 type Session struct {
 	ICID   string // IMS charging identity of P-Charging-Vector (RFC 7315 4.6)
 	CallID string
+	Dialog string // of a call that was answered: which of the dialogs that its Call-ID may have
 	Role   Role
 	Served string // public identity that is charged
 	Other  string // the other party as it was addressed
@@ -37,9 +38,9 @@ type Session struct {
 type Charging interface {
 	// Start says that the session was answered at the time at (wall clock).
 	Start(s Session, at time.Time)
-	// Stop says that the half of the call named by callID and role ended. A stop without a start is
-	// recorded as such: a restart of the core must not lose the end of a call.
-	Stop(callID string, role Role, at time.Time)
+	// Stop says that the half of the call named by callID, dialog and role ended, as its party says. A stop without a start is
+	// recorded as such: a restart of the core must not lose the end of a call. It ends the start of the same dialog, and no other.
+	Stop(callID, dialog string, role Role, at time.Time)
 	// Unsuccessful says that the attempt ended with status, a final response of 3xx to 6xx.
 	Unsuccessful(s Session, status int, at time.Time)
 }

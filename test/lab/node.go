@@ -247,7 +247,8 @@ func (n *Node) Sweep() error {
 
 // CompleteCalls counts the call records that have a start and a stop.
 func (n *Node) CompleteCalls() (int, error) {
-	complete, began := 0, false // records of one half of a call are neighbours, in the order of time
+	complete := 0 // records of one half of a call are neighbours, in the order of time
+	var began charging.Record
 	for cursor := []byte(nil); ; {
 		records, next, err := n.Store.Scan(charging.TableCall, nil, cursor, 100)
 		if err != nil {
@@ -258,10 +259,13 @@ func (n *Node) CompleteCalls() (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			if record.Type == charging.Stop && began {
+			switch {
+			case record.Type == charging.Start:
+				began = record
+			case record.Type == charging.Stop && began.Dialog == record.Dialog && began.CallID == record.CallID && began.Role == record.Role:
 				complete++
+				began = charging.Record{}
 			}
-			began = record.Type == charging.Start
 		}
 		if next == nil {
 			return complete, nil

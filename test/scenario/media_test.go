@@ -402,6 +402,12 @@ func TestMedia_returns(t *testing.T) {
 			a.bob.Answer(481)
 			a.alice.Response(481)
 		},
+		"the answer to BYE is a failure": func(a *anchored) { // of somebody who wants to talk on for free
+			a.answered(dtls(4000, "actpass"), dtls(5000, "active"))
+			a.alice.SendInDialog(sip.BYE)
+			a.bob.Request("BYE")
+			a.bob.Answer(500)
+		},
 		"the other hangs up": func(a *anchored) {
 			a.answered(dtls(4000, "actpass"), dtls(5000, "active"))
 			a.bob.SendInDialog(sip.BYE)

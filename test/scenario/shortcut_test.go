@@ -141,3 +141,24 @@ func TestShortcut_budget(t *testing.T) {
 	}
 	t.Error("a hundred messages within a call, and none is one too many")
 }
+
+// A call costs until it ends. Who says that something else has ended, or finds somebody who takes his BYE for nothing, does not talk on for free.
+
+// TestHangUp_of_no_call: a BYE with other tags is no end of the call that it has the Call-ID of. The called party chooses its own.
+func TestHangUp_of_no_call(t *testing.T) {
+	s := aCall(t)
+	s.bob.SendInDialog(sip.BYE, func(m *sip.Message) { m.SetString(sip.HdrFrom, "<"+s.bob.IMPU+">;tag=no-call") })
+	if s.alice.Request("BYE") == nil {
+		t.Fatal("it has not arrived: the test tries nothing")
+	}
+	s.alice.Answer(481)
+	if n, err := s.w.Nodes[0].CompleteCalls(); err != nil || n != 0 {
+		t.Errorf("%d halves of the call have ended, %v", n, err)
+	}
+	s.alice.SendInDialog(sip.BYE)
+	s.bob.Request("BYE")
+	s.bob.Answer(200)
+	if n, err := s.w.Nodes[0].CompleteCalls(); err != nil || n != 2 {
+		t.Errorf("%d halves of the call have ended, %v", n, err)
+	}
+}
