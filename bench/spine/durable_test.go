@@ -7,14 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
-	"imsafe/bench/load"
 	"imsafe/config"
 	"imsafe/node"
 	"imsafe/proto/shard"
@@ -25,11 +22,7 @@ import (
 // childVolatile, not empty, gives the node a store that forgets.
 const childVolatile = "IMSAFE_BENCH_VOLATILE"
 
-const (
-	durableUsers = 20_000
-	durableRate  = 5_000 // registrations a second
-	durableTurns = 3
-)
+const durableTurns = 3
 
 // BenchmarkDurable is P15: what durability adds to a registration with a challenge, at 5,000 a second that arrive at random, of 20,000 users with an address
 // each. A node that keeps nothing on a disk and one that does take turns; medians, and their ratio. IMSAFE_PROFILE=file writes a profile of each.
@@ -39,10 +32,11 @@ func BenchmarkDurable(b *testing.B) {
 		for _, durable := range []bool{false, true} {
 			name := fmt.Sprintf("durable=%v/turn=%d", durable, turn)
 			b.Run(name, func(b *testing.B) {
-				r := durability(b, durable)
-				b.ReportMetric(r.CPU, "us-cpu/op")
-				b.ReportMetric(float64(r.Latencies[0].P50)/1000, "ms-p50")
-				b.ReportMetric(float64(r.Failed), "failed")
+				env := []string{fmt.Sprintf("%s=%d", childRange, manyUsers)}
+				if !durable {
+					env = append(env, childVolatile+"=1")
+				}
+				r := registrations(b, population(manyUsers), fmt.Sprintf(".durable-%v", durable), env...)
 				if b.N > 1 {
 					cpu[durable], p50[durable] = append(cpu[durable], r.CPU), append(p50[durable], float64(r.Latencies[0].P50)/1000)
 				}
@@ -61,46 +55,6 @@ func BenchmarkDurable(b *testing.B) {
 func median(all []float64) float64 {
 	all = slices.Sorted(slices.Values(all))
 	return all[len(all)/2]
-}
-
-// durability runs one load against one node.
-func durability(b *testing.B, durable bool) *load.Report {
-	env := []string{fmt.Sprintf("%s=%d", childRange, durableUsers)}
-	if !durable {
-		env = append(env, childVolatile+"=1")
-	}
-	s := start(b, env...)
-	target := &load.Target{Domain: domain, Proxies: []netip.AddrPort{s.address}, Transport: load.UDP, Expires: 7200, Agent: "bench",
-		Clients: load.Clients{Addresses: netip.MustParsePrefix("127.64.0.0/10"), FirstPort: uint16(20000 + os.Getpid()%20000), Ports: 1}}
-	users := population(durableUsers)
-	all, err := users.Subscribers(domain)
-	if err != nil {
-		b.Fatal(err)
-	}
-	pin(1)
-	g, err := load.Open(target, all, 1, "durable")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer g.Close()
-	settings := load.Settings{Mix: load.Mix{load.Reregistration: 1}, Rate: durableRate, Window: 128, PIDs: []int{s.cmd.Process.Pid},
-		Time: max(time.Duration(b.N)*time.Second/durableRate, time.Second)}
-	if _, err := g.Prepare(b.Context(), &settings); err != nil {
-		b.Fatal(err)
-	}
-	defer s.profiles(b, fmt.Sprintf(".durable-%v", durable))()
-	b.ResetTimer()
-	r, err := g.Run(b.Context(), settings)
-	b.StopTimer()
-	switch {
-	case err != nil:
-		b.Fatal(err)
-	case len(r.Latencies) == 0:
-		b.Fatal("nothing was answered")
-	case r.Failed*1000 > r.Offered:
-		b.Errorf("%d of %d failed: %v", r.Failed, r.Offered, r.Failures)
-	}
-	return r
 }
 
 // openStore opens the store of the node, or one that forgets.

@@ -1,6 +1,7 @@
 package spine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,7 +26,8 @@ const passed = 40 * time.Second
 
 // population are the users of the memory's measure, the same in both processes.
 func population(count int) load.Range {
-	return load.Range{Prefix: "m", Digits: 7, Count: count, Seed: "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e", Scheme: "AKAv1-MD5"}
+	scheme := cmp.Or(os.Getenv(childScheme), "AKAv1-MD5")
+	return load.Range{Prefix: "m", Digits: 7, Count: count, Seed: "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e", Scheme: scheme}
 }
 
 // BenchmarkMemory is P8: what one of b.N registered users takes of the node's memory, all told, without and with four security
@@ -148,7 +150,11 @@ func (f *importFile) Read(b []byte) (int, error) {
 		}
 		s := &f.all[f.next]
 		f.next++
-		f.line = fmt.Appendf(nil, "{\"impi\":%q,\"k\":\"%x\",\"opc\":\"%x\",\"scheme\":%q,\"public\":[{\"impu\":%q}]}\n", s.IMPI, s.K[:], s.OPc[:], s.Scheme, s.IMPU)
+		secret := fmt.Sprintf("\"k\":\"%x\",\"opc\":\"%x\"", s.K[:], s.OPc[:])
+		if !s.Scheme.AKA() {
+			secret = fmt.Sprintf("\"password\":%q", s.Password)
+		}
+		f.line = fmt.Appendf(nil, "{\"impi\":%q,%s,\"scheme\":%q,\"public\":[{\"impu\":%q}]}\n", s.IMPI, secret, s.Scheme, s.IMPU)
 	}
 	n := copy(b, f.line)
 	f.line = f.line[n:]

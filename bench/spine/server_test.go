@@ -100,6 +100,7 @@ func serve(dir string) error {
 	loopback := []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}}
 	c.CI.LabUDP.Listen, c.CI.TLS.Listen, c.CI.IPsec.Listen, c.CI.IPsec.ESP = loopback, loopback, loopback, "off"
 	c.CI.IPsec.Profile = "handset"
+	c.CI.Digest.Enabled, c.CI.DigestMD5.Enabled = true, true
 	if os.Getenv(childBudgets) == "" {
 		c.CI.Budget = config.Wide() // all clients share 127.0.0.1; what a check costs is the same
 	}
