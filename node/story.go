@@ -28,7 +28,8 @@ type stories struct {
 
 	mu    sync.Mutex
 	of    map[string]*story // by private identity
-	order []string          // of their first attempts
+	order []string          // of their first attempts, a ring once it is full
+	turn  int               // in order: who goes next
 
 	offers, translated uint64 // attempts with a security agreement, and those of them that came through a NAT
 }
@@ -131,13 +132,18 @@ func (s *stories) Tell(c clientims.Chapter) {
 	of.add(h)
 }
 
-// begin puts an attempt behind the others; the oldest gives it its room.
+// begin puts an attempt behind the others; the oldest, or one of a story that was forgotten, gives it its room.
 func (of *story) begin(a Attempt) {
-	if len(of.attempts) == maxAttempts {
-		a.Events = of.attempts[0].Events[:0]
-		of.attempts = slices.Delete(of.attempts, 0, 1)
+	n := len(of.attempts)
+	if n == maxAttempts {
+		n--
+		first := of.attempts[0].Events[:0]
+		copy(of.attempts, of.attempts[1:])
+		of.attempts[n].Events = first
 	}
-	of.attempts = append(of.attempts, a)
+	of.attempts = slices.Grow(of.attempts[:n], 1)[:n+1]
+	a.Events = of.attempts[n].Events[:0]
+	of.attempts[n] = a
 }
 
 func (of *story) add(h Happening) {
@@ -147,17 +153,24 @@ func (of *story) add(h Happening) {
 	}
 }
 
-// storyOf returns the story of key, a new one if there is none.
+// storyOf returns the story of key. If there is none it begins one, in the room of the oldest if there are too many.
 func (s *stories) storyOf(key string) *story {
 	of := s.of[key]
-	if of == nil {
-		if len(s.order) == maxStories {
-			delete(s.of, s.order[0])
-			s.order = s.order[1:]
-		}
+	switch {
+	case of != nil:
+		return of
+	case len(s.order) < maxStories:
 		of = &story{}
-		s.of[key], s.order = of, append(s.order, key)
+		s.order = append(s.order, key)
+	default:
+		oldest := &s.order[s.turn]
+		s.turn = (s.turn + 1) % maxStories
+		of = s.of[*oldest]
+		delete(s.of, *oldest)
+		of.impus, of.attempts = of.impus[:0], of.attempts[:0]
+		*oldest = key
 	}
+	s.of[key] = of
 	return of
 }
 

@@ -175,6 +175,12 @@ func (h *HSS) digestAuthenticate(_ *shard.Task, p *pair, r *cx.MultimediaAuthReq
 	if err != nil {
 		return nil, h.unable("open H(A1)", err)
 	}
-	return &cx.MultimediaAuthAnswer{Result: cx.ResultSuccess, IMPI: r.IMPI, IMPU: r.IMPU, Items: []cx.AuthDataItem{{
-		Algorithm: card.scheme, Digest: &cx.DigestAuthenticate{Realm: h.realm(), Algorithm: card.scheme, QOP: "auth", HA1: ha1}}}}, nil
+	m := &struct { // one object
+		maa
+		digest cx.DigestAuthenticate
+	}{maa{MultimediaAuthAnswer: cx.MultimediaAuthAnswer{Result: cx.ResultSuccess, IMPI: r.IMPI, IMPU: r.IMPU}},
+		cx.DigestAuthenticate{Realm: h.realm(), Algorithm: card.scheme, QOP: "auth", HA1: ha1}}
+	m.one[0] = cx.AuthDataItem{Algorithm: card.scheme, Digest: &m.digest}
+	m.Items = m.one[:]
+	return &m.MultimediaAuthAnswer, nil
 }

@@ -191,7 +191,7 @@ func (broken) Read([]byte) (int, error) { return 0, errors.New("no entropy") }
 func TestGuesses(t *testing.T) {
 	home, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
 	household := []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")}
-	table := func() *guesses { return &guesses{tallies: map[string]*tally{}} }
+	table := func() *guesses { return &guesses{tallies: map[guessed]*tally{}} }
 
 	g := table()
 	for range guessesOfPair {

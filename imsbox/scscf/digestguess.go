@@ -15,6 +15,7 @@ const (
 	guessesOfName    = 25 // of one from any address
 	banFor           = 15 * time.Minute
 	maxTallies       = 1 << 16
+	maxSubjects      = 3 // of one answer
 )
 
 // guesses counts wrong answers of SIP Digest (TS 33.203 N.2: guessing is the threat). A ban is one of whoever guesses: a
@@ -23,7 +24,13 @@ type guesses struct {
 	wrong atomic.Uint64 // all that were counted
 
 	mu      sync.Mutex
-	tallies map[string]*tally
+	tallies map[guessed]*tally
+}
+
+// guessed is what wrong answers are counted of: a private identity, a network, or the one from the other.
+type guessed struct {
+	impi string
+	from netip.Prefix
 }
 
 // tally ends, with its ban, at until.
@@ -34,30 +41,30 @@ type tally struct {
 
 // subject is a key of tallies and how many wrong answers it has.
 type subject struct {
-	key    string
+	key    guessed
 	budget int
 }
 
 // subjects are what is counted of a guess. Behind another process clients have no address here, and must not share one: then
-// only the name counts.
-func subjects(impi string, from netip.Addr) []subject {
+// only the name counts. They are appended to all.
+func subjects(all []subject, impi string, from netip.Addr) []subject {
+	name := subject{guessed{impi: impi}, guessesOfName}
 	if !from.IsValid() {
-		return []subject{{impi, guessesOfName}}
+		return append(all, name)
 	}
 	bits := from.BitLen()
 	if from.Is6() {
 		bits = 64 // one household has as many addresses as it likes
 	}
 	network, _ := from.WithZone("").Prefix(bits) // bits fit
-	where := network.String()
-	return []subject{{impi + " " + where, guessesOfPair}, {where, guessesOfAddress}, {impi, guessesOfName}}
+	return append(all, subject{guessed{impi, network}, guessesOfPair}, subject{guessed{from: network}, guessesOfAddress}, name)
 }
 
 // banned reports whether answers for impi from that address are not heard now.
 func (g *guesses) banned(impi string, from netip.Addr, now time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, s := range subjects(impi, from) {
+	for _, s := range subjects(make([]subject, 0, maxSubjects), impi, from) {
 		if t := g.tallies[s.key]; t != nil && t.wrong >= s.budget && t.until > now {
 			return true
 		}
@@ -70,7 +77,7 @@ func (g *guesses) failed(impi string, from netip.Addr, now time.Duration) {
 	g.wrong.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, s := range subjects(impi, from) {
+	for _, s := range subjects(make([]subject, 0, maxSubjects), impi, from) {
 		t := g.tallies[s.key]
 		if t == nil {
 			g.makeRoom(now)
@@ -89,7 +96,7 @@ func (g *guesses) failed(impi string, from netip.Addr, now time.Duration) {
 func (g *guesses) succeeded(impi string, from netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.tallies, subjects(impi, from)[0].key)
+	delete(g.tallies, subjects(make([]subject, 0, maxSubjects), impi, from)[0].key)
 }
 
 // makeRoom drops some of what is over. If the table is full, it drops of a few the one with the fewest wrong answers: who wants
@@ -99,11 +106,11 @@ func (g *guesses) makeRoom(now time.Duration) {
 	if len(g.tallies) < maxTallies {
 		return
 	}
-	n, least := 0, ""
+	n, least := 0, guessed{}
 	for key, t := range g.tallies {
 		if t.until <= now {
 			delete(g.tallies, key)
-		} else if least == "" || t.wrong < g.tallies[least].wrong {
+		} else if least == (guessed{}) || t.wrong < g.tallies[least].wrong {
 			least = key
 		}
 		if n++; n == looks {

@@ -5,10 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -55,6 +53,7 @@ type digests struct {
 	mu     sync.Mutex
 	users  map[string]*digestUser // by private identity
 	tokens map[string]tokenOf
+	swept  time.Duration // when some of users were looked at
 }
 
 // digestUser is one subscriber. Whoever is here is challenged on every path.
@@ -62,11 +61,12 @@ type digestUser struct {
 	algorithm aka.DigestAlgorithm
 	ha1       cx.SecretHex
 	until     time.Duration
-	paths     map[tie]*digestPath
+	paths     []*digestPath // few, so they are looked through
 }
 
 // digestPath is one flow: its nonces are good there and nowhere else.
 type digestPath struct {
+	tie
 	until  time.Duration
 	from   budget.Waiting
 	proven bool   // a registration was accepted by it
@@ -81,9 +81,22 @@ type nonceRing struct {
 }
 
 type nonce struct {
-	text   string
+	octets random128
+	given  bool   // this place has one
 	count  uint32 // the highest nc that came
 	issued time.Duration
+}
+
+// random128 are 128 random bits. Written out they are hexadecimal digits, in lower case.
+type random128 [16]byte
+
+func (r *random128) text() []byte { return hex.AppendEncode(make([]byte, 0, 2*len(r)), r[:]) }
+
+// is reports whether text is r, written out.
+func (r *random128) is(text []byte) bool {
+	var digits [2 * len(r)]byte
+	hex.Encode(digits[:], r[:])
+	return string(digits[:]) == string(text)
 }
 
 func newDigests(algorithms []aka.DigestAlgorithm, random io.Reader) (*digests, error) {
@@ -93,17 +106,20 @@ func newDigests(algorithms []aka.DigestAlgorithm, random io.Reader) (*digests, e
 	if random == nil {
 		return nil, fmt.Errorf("scscf: SIP Digest needs randomness")
 	}
-	return &digests{algorithms: algorithms, random: random, users: map[string]*digestUser{}, tokens: map[string]tokenOf{}, guesses: guesses{tallies: map[string]*tally{}}}, nil
+	return &digests{algorithms: algorithms, random: random, users: map[string]*digestUser{}, tokens: map[string]tokenOf{}, guesses: guesses{tallies: map[guessed]*tally{}}}, nil
 }
 
 // learn takes what the HSS said of impi, and knows the flow f, from there, until the time until at least.
 func (d *digests) learn(impi string, said *cx.DigestAuthenticate, f tie, from budget.Waiting, now, until time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sweep(now)
 	u := d.users[impi]
+	if u == nil || now >= d.swept+sweepEvery {
+		d.sweep(now)
+		u = d.users[impi]
+	}
 	if u == nil {
-		u = &digestUser{paths: map[tie]*digestPath{}}
+		u = &digestUser{}
 		d.users[impi] = u
 	}
 	u.algorithm, u.ha1, u.until = said.Algorithm, said.HA1, max(u.until, until)
@@ -112,58 +128,64 @@ func (d *digests) learn(impi string, said *cx.DigestAuthenticate, f tie, from bu
 
 // path returns what u has by f, made if need be.
 func (d *digests) path(impi string, u *digestUser, f tie, from budget.Waiting, until time.Duration) *digestPath {
-	p := u.paths[f]
+	p := u.by(f)
 	if p == nil {
 		for len(u.paths) >= maxDigestPaths {
 			d.dropOne(impi, u, from)
 		}
-		p = &digestPath{from: from}
-		u.paths[f] = p
+		p = &digestPath{tie: f, from: from}
+		u.paths = append(u.paths, p)
 	}
 	p.until = max(p.until, until)
 	return p
 }
 
-// dropOne makes room for one more: of those that have proven nothing by budget.Yields; where there is none, that whose time ends first.
-func (d *digests) dropOne(impi string, u *digestUser, next budget.Waiting) {
-	var flows []tie
-	for f, p := range u.paths {
-		if !p.proven {
-			flows = append(flows, f)
+// by returns what u has by f, nil if there is nothing; u may be nil.
+func (u *digestUser) by(f tie) *digestPath {
+	if u == nil {
+		return nil
+	}
+	for _, p := range u.paths {
+		if p.tie == f {
+			return p
 		}
 	}
-	unproven := len(flows) > 0
+	return nil
+}
+
+// dropOne makes room for one more: of those that have proven nothing by budget.Yields; where there is none, that whose time ends first, of several
+// the oldest.
+func (d *digests) dropOne(impi string, u *digestUser, next budget.Waiting) {
+	paths := slices.DeleteFunc(slices.Clone(u.paths), func(p *digestPath) bool { return p.proven })
+	unproven := len(paths) > 0
 	if !unproven {
-		flows = slices.AppendSeq(flows, maps.Keys(u.paths))
+		paths = slices.Clone(u.paths)
 	}
-	slices.SortFunc(flows, func(a, b tie) int {
-		return cmp.Or(cmp.Compare(u.paths[a].until, u.paths[b].until), compare(a, b))
-	})
+	slices.SortStableFunc(paths, func(a, b *digestPath) int { return cmp.Compare(a.until, b.until) })
 	i := 0
 	if unproven {
-		waiting := make([]budget.Waiting, len(flows))
-		for k, f := range flows {
-			waiting[k] = u.paths[f].from
+		waiting := make([]budget.Waiting, len(paths))
+		for k, p := range paths {
+			waiting[k] = p.from
 		}
 		if i = budget.Yields(waiting, next); i > 0 && !d.crowded(impi) {
 			i = 0
 		}
 	}
-	delete(d.tokens, u.paths[flows[i]].token)
-	delete(u.paths, flows[i])
+	delete(d.tokens, paths[i].token)
+	at := slices.Index(u.paths, paths[i])
+	u.paths = slices.Delete(u.paths, at, at+1)
 }
 
-// compare orders flows, so that equal times lead to one choice.
-func compare(a, b tie) int {
-	x, y := a.association, b.association
-	return cmp.Or(cmp.Compare(x.Node, y.Node), cmp.Compare(x.Shard, y.Shard), cmp.Compare(x.Slot, y.Slot), cmp.Compare(x.Gen, y.Gen),
-		strings.Compare(a.path, b.path))
-}
-
-// sweepUsers is how many subscribers are looked at when another one comes: the table shrinks faster than it grows.
-const sweepUsers = 4
+// sweepUsers is how many subscribers are looked at when another one comes, or a challenge so long after the last look: the table shrinks
+// faster than it grows, and shrinks where it does not grow.
+const (
+	sweepUsers = 4
+	sweepEvery = 10 * time.Millisecond
+)
 
 func (d *digests) sweep(now time.Duration) {
+	d.swept = now
 	n := 0
 	for impi, u := range d.users {
 		if u.until <= now {
@@ -189,8 +211,7 @@ func (d *digests) knows(impi string) bool {
 func (d *digests) known(impi string, f tie) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	u := d.users[impi]
-	return u != nil && u.paths[f] != nil
+	return d.users[impi].by(f) != nil
 }
 
 // accepted keeps impi, and its flow, for the life of a registration. It returns the token of a flow that crosses a wire.
@@ -205,7 +226,8 @@ func (d *digests) accepted(impi string, f tie, until time.Duration) (token strin
 	p := d.path(impi, u, f, budget.Waiting{}, until)
 	p.proven = true
 	if f.path != "" && p.token == "" {
-		p.token = d.random128()
+		token := d.draw()
+		p.token = string(token.text())
 		d.tokens[p.token] = tokenOf{impi, f}
 	}
 	return p.token
@@ -232,8 +254,8 @@ func (d *digests) byToken(token string) (string, tie) {
 func (d *digests) proven(impi string, f tie) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	u := d.users[impi]
-	return u != nil && u.paths[f] != nil && u.paths[f].proven
+	p := d.users[impi].by(f)
+	return p != nil && p.proven
 }
 
 // drop forgets a subscriber and his tokens.
@@ -256,28 +278,27 @@ func (d *digests) forget(impi string) {
 	d.drop(impi)
 }
 
-// random128 returns 128 random bits as text.
-func (d *digests) random128() string {
-	var octets [16]byte
-	if _, err := io.ReadFull(d.random, octets[:]); err != nil {
+// draw returns 128 random bits.
+func (d *digests) draw() (r random128) {
+	if _, err := io.ReadFull(d.random, r[:]); err != nil {
 		panic("scscf: no randomness: " + err.Error()) // the shard reports it and answers 500; what is known would be worse
 	}
-	return hex.EncodeToString(octets[:])
+	return r
 }
 
 // challenge makes a nonce of 128 random bits for impi on a.
 func (d *digests) challenge(impi string, f tie, kind nonceKind, now time.Duration) ([]byte, aka.DigestAlgorithm) {
-	text := d.random128()
+	drawn := d.draw()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.users[impi]
 	if u == nil { // forgotten this moment: a nonce that nobody will accept
-		return []byte(text), d.algorithms[0]
+		return drawn.text(), d.algorithms[0]
 	}
 	ring := &d.path(impi, u, f, budget.Waiting{}, now).nonces[kind]
-	ring.all[ring.next] = nonce{text: text, issued: now}
+	ring.all[ring.next] = nonce{octets: drawn, given: true, issued: now}
 	ring.next = (ring.next + 1) % liveNonces
-	return []byte(text), u.algorithm
+	return drawn.text(), u.algorithm
 }
 
 // genuine reports whether whoever made the answer knows the password, whatever nonce it is for.
@@ -332,12 +353,13 @@ func (d *digests) judge(impi string, f tie, kind nonceKind, answer *digestAnswer
 const pendingNonce = 4 * time.Minute
 
 func (u *digestUser) find(f tie, kind nonceKind, text []byte) *nonce {
-	p := u.paths[f]
-	if p == nil || len(text) == 0 {
+	p := u.by(f)
+	if p == nil {
 		return nil
 	}
-	for i := range p.nonces[kind].all {
-		if n := &p.nonces[kind].all[i]; n.text == string(text) {
+	ring := &p.nonces[kind]
+	for i := range liveNonces { // the newest first: nearly always it is that
+		if n := &ring.all[(ring.next+liveNonces-1-i)%liveNonces]; n.given && n.octets.is(text) {
 			return n
 		}
 	}
@@ -355,5 +377,5 @@ func (d *digests) authenticationInfo(impi string, a *digestAnswer) []byte {
 	a.Algorithm = u.algorithm
 	var b [64]byte
 	info := sip.AuthenticationInfo{Rspauth: a.AppendRspauthHA1(b[:0], []byte(u.ha1.Reveal())), QOP: a.QOP, Cnonce: a.Cnonce, NC: a.NC}
-	return info.AppendTo(nil)
+	return info.AppendTo(make([]byte, 0, 192))
 }

@@ -109,20 +109,10 @@ func nextAuthParam(s []byte) (p param, rest []byte, ok bool) {
 // AppendTo appends the credentials as a field value. What is nil is left out. integrity-protected is written as a
 // quoted string, as the flows of TS 24.229 do.
 func (c *Credentials) AppendTo(dst []byte) []byte {
-	w := authWriter{dst: append(dst, "Digest "...)}
-	w.quoted("username", c.Username)
-	w.quoted("realm", c.Realm)
-	w.quoted("nonce", c.Nonce)
-	w.quoted("uri", c.URI)
-	w.quoted("response", c.Response)
-	w.token("algorithm", c.Algorithm)
-	w.quoted("cnonce", c.Cnonce)
-	w.token("qop", c.QOP)
-	w.token("nc", c.NC)
-	w.quoted("opaque", c.Opaque)
-	w.quoted("auts", c.AUTS)
-	w.quoted("integrity-protected", c.IntegrityProtected)
-	return w.dst
+	return appendAuthParams(append(dst, "Digest "...), []authParam{{quoted, "username", c.Username}, {quoted, "realm", c.Realm},
+		{quoted, "nonce", c.Nonce}, {quoted, "uri", c.URI}, {quoted, "response", c.Response}, {token, "algorithm", c.Algorithm},
+		{quoted, "cnonce", c.Cnonce}, {token, "qop", c.QOP}, {token, "nc", c.NC}, {quoted, "opaque", c.Opaque}, {quoted, "auts", c.AUTS},
+		{quoted, "integrity-protected", c.IntegrityProtected}})
 }
 
 // Challenge is a Digest challenge of one WWW-Authenticate or Proxy-Authenticate value (RFC 3261 20.44, RFC 7616 3.3).
@@ -194,17 +184,13 @@ func (c *Challenge) HasQOP(token string) bool {
 
 // AppendTo appends the challenge as a field value. What is nil is left out.
 func (c *Challenge) AppendTo(dst []byte) []byte {
-	w := authWriter{dst: append(dst, "Digest "...)}
-	w.quoted("realm", c.Realm)
-	w.quoted("domain", c.Domain)
-	w.quoted("nonce", c.Nonce)
-	w.quoted("opaque", c.Opaque)
+	var stale []byte
 	if c.Stale {
-		w.token("stale", trueToken)
+		stale = trueToken
 	}
-	w.token("algorithm", c.Algorithm)
-	w.quoted("qop", c.QOP)
-	return w.dst
+	return appendAuthParams(append(dst, "Digest "...), []authParam{{quoted, "realm", c.Realm}, {quoted, "domain", c.Domain},
+		{quoted, "nonce", c.Nonce}, {quoted, "opaque", c.Opaque}, {token, "stale", stale}, {token, "algorithm", c.Algorithm},
+		{quoted, "qop", c.QOP}})
 }
 
 // AuthenticationInfo is what a server says of itself after it accepted a response (RFC 7615 3, RFC 7616 3.5): Rspauth is
@@ -250,57 +236,64 @@ func (a *AuthenticationInfo) slot(name []byte) *[]byte {
 
 // AppendTo appends the field value. What is nil is left out.
 func (a *AuthenticationInfo) AppendTo(dst []byte) []byte {
-	w := authWriter{dst: dst}
-	w.quoted("nextnonce", a.NextNonce)
-	w.token("qop", a.QOP)
-	w.quoted("rspauth", a.Rspauth)
-	w.quoted("cnonce", a.Cnonce)
-	w.token("nc", a.NC)
-	return w.dst
+	return appendAuthParams(dst, []authParam{{quoted, "nextnonce", a.NextNonce}, {token, "qop", a.QOP}, {quoted, "rspauth", a.Rspauth},
+		{quoted, "cnonce", a.Cnonce}, {token, "nc", a.NC}})
 }
 
 var trueToken = []byte("true")
 
-// authWriter writes auth-params with commas between.
-type authWriter struct {
-	dst  []byte
-	some bool
+// authParam is an auth-param to be written; one without a value is left out.
+type authParam struct {
+	form  authForm
+	name  string
+	value []byte
 }
 
-func (w *authWriter) name(name string) {
-	if w.some {
-		w.dst = append(w.dst, ", "...)
-	}
-	w.some = true
-	w.dst = append(w.dst, name...)
-	w.dst = append(w.dst, '=')
-}
+// authForm is how the value of an auth-param is written.
+type authForm bool
 
-func (w *authWriter) token(name string, v []byte) {
-	if v != nil {
-		w.name(name)
-		w.dst = append(w.dst, v...)
-	}
-}
+const (
+	token  authForm = false
+	quoted authForm = true
+)
 
-// quoted writes v in quotes. A quote in v that is not escaped would end the string early and let v write parameters
-// of its own, so it gets its backslash here.
-func (w *authWriter) quoted(name string, v []byte) {
-	if v == nil {
-		return
-	}
-	w.name(name)
-	w.dst = append(w.dst, '"')
-	for i := 0; i < len(v); i++ {
-		switch {
-		case v[i] == '\\' && i+1 < len(v):
-			w.dst = append(w.dst, v[i], v[i+1])
-			i++
-		case v[i] == '\\' || v[i] == '"':
-			w.dst = append(w.dst, '\\', v[i])
-		default:
-			w.dst = append(w.dst, v[i])
+// appendAuthParams appends params with commas between.
+func appendAuthParams(dst []byte, params []authParam) []byte {
+	some := false
+	for i := range params {
+		p := &params[i]
+		if p.value == nil {
+			continue
+		}
+		if some {
+			dst = append(dst, ", "...)
+		}
+		some = true
+		dst = append(append(dst, p.name...), '=')
+		if p.form == quoted {
+			dst = appendQuoted(dst, p.value)
+		} else {
+			dst = append(dst, p.value...)
 		}
 	}
-	w.dst = append(w.dst, '"')
+	return dst
+}
+
+// appendQuoted appends v in quotes. A quote in v that is not escaped would end the string early and let v write parameters
+// of its own, so it gets its backslash here.
+func appendQuoted(dst, v []byte) []byte {
+	dst = append(dst, '"')
+	for len(v) > 0 {
+		i := bytes.IndexAny(v, `\"`)
+		if i < 0 {
+			break
+		}
+		dst = append(append(dst, v[:i]...), '\\')
+		if v[i] == '\\' && i+1 < len(v) {
+			i++ // what it escapes
+		}
+		dst = append(dst, v[i])
+		v = v[i+1:]
+	}
+	return append(append(dst, v...), '"')
 }
