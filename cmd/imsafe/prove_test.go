@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -127,6 +128,7 @@ func TestProve(t *testing.T) {
 		}
 	})
 	t.Run("every kind of file", func(t *testing.T) { p.everyKind(t, dir) })
+	t.Run("signed again", func(t *testing.T) { p.signedAgain(t, dir) })
 	for _, name := range []string{"records/direct/1/ci.identity.asserted/tls/on.json", "tables/judgement.toml", proof.HTMLName, proof.JSONName, evidence.PolicyFile,
 		evidence.ManifestFile, evidence.SignatureFile} {
 		t.Run(name, func(t *testing.T) { p.altered(t, dir, name) })
@@ -160,6 +162,92 @@ func TestProve_without(t *testing.T) {
 	if status := a.status((&proveRunCmd{Out: p.dir, Key: p.key(), Without: []string{"ci.nothing"}}).prove(a, p.launcher)); status != exitUsage {
 		t.Errorf("no such control: exit status %d", status)
 	}
+}
+
+// signedAgain: who has the runner's key puts something into a bundle, computes the report anew and signs it. What does not fit the rest is named, and counts for
+// nothing.
+func (p *prover) signedAgain(t *testing.T, dir string) {
+	const on, off = "records/direct/1/ci.identity.asserted/tls/on.json", "records/direct/1/ci.identity.asserted/tls/off-ci.authentication.sa-identity.json"
+	for name, change := range map[string]struct {
+		do   func(*evidence.Case)
+		says string
+	}{
+		"a result of another program": {func(c *evidence.Case) { recordIn(c, on).Target.Build = strings.Repeat("0", 64) }, on + " is none of this bundle: it is of the program"},
+		"a result of another day":     {func(c *evidence.Case) { recordIn(c, on).Start = "2026-01-01T00:00:00Z" }, on + " is none of this bundle: it was made from"},
+		"a result in the place of another": {func(c *evidence.Case) {
+			recordIn(c, on).Start, recordIn(c, on).End = recordIn(c, off).Start, recordIn(c, off).End
+		},
+			on + " is none of this bundle: it was made while"},
+		"no row of an attack, and no result": {func(c *evidence.Case) {
+			c.Attacks = slices.DeleteFunc(c.Attacks, func(a evidence.Attack) bool { return a.ID == "ci.identity.asserted" })
+			c.Records = slices.DeleteFunc(c.Records, func(r *evidence.Record) bool { return r.Attack == "ci.identity.asserted" })
+		}, "the attack ci.identity.asserted: the bundle has no row of it"},
+		"a control that is not required": {func(c *evidence.Case) {
+			row, _ := c.Find("ci.authentication.sa-identity")
+			row.Level = "optional"
+		}, "the control ci.authentication.sa-identity: its row is another now"},
+	} {
+		b, err := readBundle(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := b.Case()
+		if err != nil {
+			t.Fatal(err)
+		}
+		change.do(c)
+		for name := range b {
+			if strings.HasPrefix(name, evidence.RecordsDir) || strings.HasPrefix(name, evidence.ReportDir) {
+				delete(b, name)
+			}
+		}
+		if err := p.signs(b, c); err != nil {
+			t.Fatal(err)
+		}
+		again := filepath.Join(t.TempDir(), "again")
+		if err := writeBundle(again, b); err != nil {
+			t.Fatal(err)
+		}
+		found, _ := p.verify(&proveVerifyCmd{Bundle: again, Key: p.key()}, p.launcher.build)
+		if said := strings.Join(slices.Concat(found.Altered, found.Differs, found.Changed), "\n"); !strings.Contains(said, change.says) {
+			t.Errorf("%s: %s", name, said)
+		}
+		for _, trial := range found.Report.Trials {
+			if trial.Attack == "ci.identity.asserted" && trial.Access == "tls" && trial.Finding == evidence.Proven && !strings.Contains(change.says, "control") {
+				t.Errorf("%s: it is held to be proven", name)
+			}
+		}
+	}
+	b, err := readBundle(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[on] = nil
+	if c, err := b.Case(); err == nil || !strings.Contains(err.Error(), on) {
+		t.Errorf("an empty result: %v, %d records", err, len(c.Records))
+	}
+}
+
+// recordIn is the record in a file of a bundle.
+func recordIn(c *evidence.Case, file string) *evidence.Record {
+	return c.Records[slices.IndexFunc(c.Records, func(r *evidence.Record) bool { return evidence.RecordsDir+"/"+r.Key() == file })]
+}
+
+// signs computes the report of c, and signs all of it with the runner's key.
+func (p *prover) signs(b evidence.Bundle, c *evidence.Case) error {
+	signer, err := p.app(true).runnerKey(p.key())
+	if err != nil {
+		return err
+	}
+	set, err := tablesOf(b)
+	if err != nil {
+		return err
+	}
+	r, err := proof.Make(c, set)
+	if err != nil {
+		return err
+	}
+	return errors.Join(b.PutCase(c), r.Write(b), b.Sign(signer, c.Subject.End))
 }
 
 // everyKind changes one octet in a file of each kind that a bundle has. It is named, by its whole name.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
+	"imsafe/proof/runner"
 	"imsafe/proof/tables"
 )
 
@@ -121,6 +123,10 @@ func (f *verification) examine(a *app, b evidence.Bundle, pinned []ed25519.Publi
 	for _, name := range differs {
 		f.Differs = append(f.Differs, name+" is not what is computed from the records")
 	}
+	strange := c.Strange()
+	for _, key := range slices.Sorted(maps.Keys(strange)) {
+		f.Differs = append(f.Differs, evidence.RecordsDir+"/"+key+" is none of this bundle: "+strange[key])
+	}
 	if err := f.since(a, c, set, program, configuration); err != nil {
 		return err
 	}
@@ -160,6 +166,7 @@ func (f *verification) since(a *app, c *evidence.Case, set *tables.Set, program,
 			f.Changed = append(f.Changed, "the table "+name+": this program has another")
 		}
 	}
+	f.Changed = append(f.Changed, c.Renew(runner.Catalogue(), runner.Policy())...)
 	if c.Stale, err = staleness(c, program, set); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"imsafe/proof/attack"
 	"imsafe/proof/cells"
@@ -64,7 +65,8 @@ func TestReviewer(t *testing.T) {
 // reviewedCase is a case of the reviewed rows and their controls alone, as they are.
 func reviewedCase(t *testing.T, l runner.Launcher) *evidence.Case {
 	t.Helper()
-	c := &evidence.Case{Subject: evidence.Subject{Seeds: []uint64{1}, Modes: []string{attack.Direct}}}
+	c := &evidence.Case{Subject: evidence.Subject{Pack: attack.PackVersion, Seeds: []uint64{1}, Modes: []string{attack.Direct},
+		Program: theLauncher(t).build, Start: evidence.Time(time.Now()), End: evidence.Time(time.Now().Add(time.Hour))}}
 	controls := map[string]bool{}
 	for _, a := range runner.Catalogue() {
 		if !slices.Contains(reviewed, a.ID) {

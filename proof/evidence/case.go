@@ -3,6 +3,7 @@ package evidence
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -90,6 +91,30 @@ func (c *Case) Find(id string) (*Control, bool) {
 		return nil, false
 	}
 	return &c.Policy[i], true
+}
+
+// Renew puts rows of a catalogue and of a policy in the place of those that are otherwise, or not there at all, and names each: what a row asks for that the
+// bundle does not have was not run. Rows that only the bundle has stay; their records are stale.
+func (c *Case) Renew(attacks []Attack, policy []Control) (changed []string) {
+	c.Attacks, changed = renewed("the attack", c.Attacks, attacks, func(a *Attack) string { return a.ID })
+	var more []string
+	c.Policy, more = renewed("the control", c.Policy, policy, func(p *Control) string { return p.ID })
+	return append(changed, more...)
+}
+
+func renewed[T any](what string, had, now []T, id func(*T) string) (all []T, changed []string) {
+	all = slices.Clone(had)
+	for i := range now {
+		name := id(&now[i])
+		at := slices.IndexFunc(all, func(x T) bool { return id(&x) == name })
+		switch {
+		case at < 0:
+			all, changed = append(all, now[i]), append(changed, what+" "+name+": the bundle has no row of it")
+		case !reflect.DeepEqual(all[at], now[i]):
+			all[at], changed = now[i], append(changed, what+" "+name+": its row is another now")
+		}
+	}
+	return all, changed
 }
 
 // Weakened returns the names of the settings that weaken a control.

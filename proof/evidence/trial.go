@@ -51,7 +51,7 @@ func (t *Trial) Bare() *Record {
 // Trials judges the records by the catalogue: one trial for each variant, access, mode and seed that was to be run, in the order of the
 // catalogue. A record that no row of the catalogue asks for counts for nothing.
 func (c *Case) Trials() []Trial {
-	records := map[string]*Record{}
+	records, strange := map[string]*Record{}, c.Strange()
 	for _, r := range c.Records {
 		records[r.Key()] = r
 	}
@@ -68,7 +68,7 @@ func (c *Case) Trials() []Trial {
 					for _, seed := range c.Subject.Seeds {
 						t := Trial{Attack: a, Variant: v, Access: access, Mode: mode, Seed: seed, Controls: v.Controls, Excused: v.NoAblation != ""}
 						t.gather(records)
-						t.Finding, t.Why = c.conclude(&t)
+						t.Finding, t.Why = c.conclude(&t, strange)
 						all = append(all, t)
 					}
 				}
@@ -92,7 +92,7 @@ func (t *Trial) gather(records map[string]*Record) {
 }
 
 // conclude says what the runs show together: the first that is not as it must be, or that all are.
-func (c *Case) conclude(t *Trial) (Finding, string) {
+func (c *Case) conclude(t *Trial, strange map[string]string) (Finding, string) {
 	if c.Void != "" {
 		return NotRun, c.Void
 	}
@@ -102,6 +102,9 @@ func (c *Case) conclude(t *Trial) (Finding, string) {
 	for i, r := range t.Runs {
 		if r == nil {
 			return NotRun, cmp.Or(c.Subject.Missing[t.Attack.ID], "there is no record of the run with "+without(t.Controls[:i]))
+		}
+		if why := strange[r.Key()]; why != "" {
+			return Unknown, "the record is none of this bundle: " + why
 		}
 		if why := c.Stale[r.Key()]; why != "" {
 			return Outdated, why
@@ -283,6 +286,9 @@ func (b *Board) stand(id string, fits func(*Trial) bool, shown func(*Trial) Find
 		if worse := finding.State(); s.Finding == Proven || worse.rank() > s.State.rank() || s.Finding == ByNature {
 			s.State, s.Finding, s.Why = Worst(worse, s.State), finding, t.Name()+": "+t.Why
 		}
+	}
+	if s.Trials == 0 {
+		s.State, s.Finding, s.Why = StateClaimed, NotRun, "nothing of it was to be run"
 	}
 	s.Excused = excused > 0 && excused+s.Proven == s.Trials
 	if s.Excused && s.Proven > 0 { // what can be shown is shown

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"imsafe/proof/cells"
 	"imsafe/proof/evidence"
@@ -42,6 +43,11 @@ func ideal() *evidence.Case {
 				}
 			}
 		}
+	}
+	for i, r := range c.Records { // one after the other
+		begun := time.Date(2026, 11, 25, 20, 0, 0, 0, time.UTC).Add(time.Duration(i) * 200 * time.Millisecond)
+		r.Start, r.End = evidence.Time(begun), evidence.Time(begun.Add(100*time.Millisecond))
+		r.Target.Build, r.PackVersion = c.Subject.Program, c.Subject.Pack
 	}
 	return c
 }

@@ -98,6 +98,11 @@ func Stale(r *evidence.Record, program string) (string, error) {
 		if changed := r.Stale(now); changed != nil {
 			return strings.Join(changed, ", ") + " has changed since", nil
 		}
+		for name := range now {
+			if _, covered := r.Covers[name]; !covered {
+				return "it does not say what " + name + " was", nil
+			}
+		}
 		return "", nil
 	}
 	return "the attack has no such variant", nil

@@ -3,6 +3,7 @@ package tvra_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"imsafe/proof/evidence"
 	"imsafe/proof/tables"
@@ -62,7 +63,7 @@ func TestGolden(t *testing.T) {
 
 // aim is a case with one attack in one way, and what its runs showed.
 func aim(attack, control string, position string, records ...*evidence.Record) *evidence.Case {
-	c := &evidence.Case{Subject: evidence.Subject{Seeds: []uint64{1}, Modes: []string{"direct"}},
+	c := &evidence.Case{Subject: evidence.Subject{Seeds: []uint64{1}, Modes: []string{"direct"}, Start: moment(0), End: moment(len(records))},
 		Attacks: []evidence.Attack{{ID: attack, Number: "X-1", Title: "title", Door: "C-I", Services: []string{"integrity"}, Module: "services, control",
 			Threats: []string{"disclosure"}, Variants: []evidence.Variant{{Position: position, Access: []string{"tls"}}}}},
 		Policy: []evidence.Control{{ID: "c", Door: "C-I", Service: "integrity", Dimension: "data integrity", Level: "required"}}}
@@ -70,9 +71,15 @@ func aim(attack, control string, position string, records ...*evidence.Record) *
 		c.Attacks[0].Variants[0].Controls = []string{control}
 		c.Policy[0].ID = control
 	}
+	for i, r := range records {
+		r.Start, r.End = moment(i), moment(i+1)
+	}
 	c.Records = records
 	return c
 }
+
+// moment is the end of so many runs, one after the other.
+func moment(n int) string { return evidence.Time(time.Unix(int64(n), 0)) }
 
 func run(attack string, verdict evidence.Verdict, by string, off ...string) *evidence.Record {
 	r := &evidence.Record{Attack: attack, Seed: 1, ControlsOff: off, Verdict: verdict, Target: evidence.Target{Profile: "tls", Mode: "direct"},
