@@ -265,7 +265,9 @@ func (g *Gateway) replace(id iq.Session, number int, st *stream, e *end) (unused
 	if g.stream(id, number) != st {
 		return nil, false
 	}
-	st.old = append(st.old, st.ends[e.side])
+	if old := st.ends[e.side]; old != nil { // who shared a transport had none
+		st.old = append(st.old, old)
+	}
 	st.ends[e.side] = e
 	if e.side == iq.Core {
 		g.cores[e.media.Local()] = st

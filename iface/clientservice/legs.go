@@ -16,6 +16,7 @@ type legs struct {
 	end            *end
 	media, control *rtpport.Leg
 	deaf           bool // RTCP has a port of its own there, and none here
+	shared         bool // several media are on it
 }
 
 // handshake is how long one may take: a client that was told early may wait until the call is answered.
@@ -58,13 +59,18 @@ func (g *Gateway) rateOf(kind string) rtpport.Rate {
 	return rtpport.Rate{Packets: 2000, Octets: uint32(g.cfg.Video) * 1000 / 8}
 }
 
+// rateBy is rateOf, less where a description says less.
+func (g *Gateway) rateBy(kind string, r *iq.Remote) rtpport.Rate {
+	rate := g.rateOf(kind)
+	if r.Kilobits > 0 {
+		rate.Octets = min(rate.Octets, uint32(min(r.Kilobits, 1<<21)*1000/8*5/4)) // b= counts no tags, and an end may be a little early
+	}
+	return rate
+}
+
 // start gives the engines what was agreed on and lets them run.
 func (l *legs) start(r iq.Remote) error {
-	if r.Kilobits > 0 {
-		rate := l.end.g.rateOf(l.end.stream.kind)
-		rate.Octets = min(rate.Octets, uint32(r.Kilobits*1000/8*5/4)) // b= counts no tags, and an end may be a little early
-		l.media.Limit(rate)
-	}
+	l.media.Limit(l.end.g.rateBy(l.end.stream.kind, &r))
 	l.shape(r.Beside)
 	a := sdp.Agreed{Keying: r.Keying, Role: r.Role, Fingerprints: r.Fingerprints, Send: true, Receive: true, Remote: r.Media}
 	for t := range uint8(128) {
@@ -90,11 +96,15 @@ func (l *legs) start(r iq.Remote) error {
 
 // shape tells the engines what may come beside the payload types.
 func (l *legs) shape(b iq.Beside) {
-	s := &rtpport.Shape{Extensions: b.Extensions, Transport: b.Transport, Payload: b.Payload, Extended: b.Extended, CNAME: l.end.stream.session.names[l.end.side]}
+	s := l.shapeOf(b)
 	l.media.Shape(s)
 	if l.control != nil {
 		l.control.Shape(s)
 	}
+}
+
+func (l *legs) shapeOf(b iq.Beside) *rtpport.Shape {
+	return &rtpport.Shape{Extensions: b.Extensions, Transport: b.Transport, Payload: b.Payload, Extended: b.Extended, CNAME: l.end.stream.session.names[l.end.side]}
 }
 
 func (l *legs) startOne(leg *rtpport.Leg, a sdp.Agreed, r iq.Remote) error {
@@ -167,12 +177,21 @@ func (g *Gateway) configure(id iq.Session, number int, side iq.Side, b iq.Branch
 	if side == iq.Core {
 		before = st.branches[b]
 	}
+	if r.Within != 0 {
+		return g.share(st, side, before, r)
+	}
 	e := st.ends[side]
+	if e == nil {
+		return nil, iq.ErrAddress // it shared a transport, and was not given another one
+	}
 	if before != nil && before.end == e && same(&before.remote, &r) {
 		if side == iq.Core {
 			st.hear(side, before)
 		}
-		before.retype(r.Types, r.Beside)
+		before.retype(&r)
+		if side == iq.Access {
+			st.tellApart()
+		}
 		return nil, nil
 	}
 	f := &far{remote: r, end: e}
@@ -197,6 +216,9 @@ func (g *Gateway) configure(id iq.Session, number int, side iq.Side, b iq.Branch
 		st.branches[b] = f
 	}
 	st.hear(side, f)
+	if before != nil && before.carrier != nil {
+		before.carrier.tellApart()
+	}
 	return append(ended, st.left()...), nil
 }
 
@@ -230,17 +252,17 @@ func (e *end) take() (*legs, error) {
 }
 
 // retype lets a far end send other payload types, and other things beside them, under the keys that it has.
-func (f *far) retype(t iq.Types, b iq.Beside) {
-	if f.legs == nil {
+func (f *far) retype(r *iq.Remote) {
+	before := f.remote
+	f.remote.Types, f.remote.Beside, f.remote.MID, f.remote.Extension, f.remote.Kilobits = r.Types, r.Beside, r.MID, r.Extension, r.Kilobits
+	if f.legs == nil || f.shared {
 		return
 	}
-	if f.remote.Types != t {
-		f.remote.Types = t
-		f.media.Types(t)
+	if before.Types != r.Types {
+		f.media.Types(r.Types)
 	}
-	if f.remote.Beside != b {
-		f.remote.Beside = b
-		f.shape(b)
+	if before.Beside != r.Beside {
+		f.shape(r.Beside)
 	}
 }
 

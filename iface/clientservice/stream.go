@@ -125,9 +125,10 @@ func (e *end) close() {
 // far is one far end: legs towards it, or a session of ours that it stands behind.
 type far struct {
 	*legs
-	link   *stream
-	remote iq.Remote
-	end    *end // of ours, that it was told
+	link    *stream
+	carrier *stream // whose legs they are, if it shares a transport
+	remote  iq.Remote
+	end     *end // of ours, that it was told
 }
 
 // forward passes a packet to the far end.
@@ -144,7 +145,7 @@ func (f *far) forward(b []byte, control bool) {
 }
 
 func (f *far) close() {
-	if f.legs != nil {
+	if f.legs != nil && f.carrier == nil {
 		f.legs.close()
 	}
 }
@@ -205,7 +206,7 @@ func (st *stream) toAccess(b []byte, control bool) {
 		}
 	default:
 		st.g.counters.Relayed.Add(1)
-		_ = to.Forward(b, false) // as far.forward
+		_ = to.ForwardOf(uint8(st.number), b, false) // as far.forward
 	}
 }
 

@@ -33,6 +33,9 @@ type exchange struct {
 	sent  *sdp.Session // what the other side was offered
 	epoch int
 	done  bool // it was answered
+
+	bundle together // which media the client has offered, or was offered, to put on one transport,
+	joined together // and which of them are
 }
 
 // maxCrypto is how many a=crypto lines are read of a medium.
@@ -46,6 +49,9 @@ func (c *call) offer(from iq.Side, body []byte) ([]byte, *exchange, error) {
 	}
 	c.epoch++
 	x := &exchange{from: from, offer: offer, epoch: c.epoch}
+	if from == iq.Access {
+		x.bundle = grouped(offer, false)
+	}
 	out := &sdp.Session{Origin: offer.Origin, Name: offer.Name, Other: keepAttributes(offer.Other)}
 	for len(c.media) < len(offer.Media) {
 		c.media = append(c.media, medium{})
@@ -60,6 +66,10 @@ func (c *call) offer(from iq.Side, body []byte) ([]byte, *exchange, error) {
 		}
 		out.Media = append(out.Media, m)
 	}
+	if from == iq.Core {
+		x.bundle = c.suggest(out)
+	}
+	apartFromTransport(out, x.bundle)
 	x.sent = out
 	b, err := c.write(from.Other(), out)
 	return b, x, err
@@ -82,7 +92,7 @@ func (c *call) offerMedium(from iq.Side, md *medium, o *sdp.Media) (sdp.Media, e
 	}
 	to := from.Other()
 	m := onward(o)
-	e := &md.ends[to]
+	e := c.endOf(to, md)
 	m.Address, m.Port, m.RTCPMux = e.Media.Addr(), e.Media.Port(), true
 	m.Proto = c.protoOf(to, md, o)
 	if to == iq.Access && (md.proto[to] == "" || md.remote[to].ICE != "") {
@@ -164,16 +174,23 @@ func (c *call) answer(x *exchange, tag string, body []byte) []byte {
 		return c.refuse(x)
 	}
 	x.done = true
-	out := &sdp.Session{Origin: answer.Origin, Name: answer.Name, Other: keepAttributes(answer.Other)}
-	for i := range answer.Media {
+	out := &sdp.Session{Origin: answer.Origin, Name: answer.Name, Other: keepAttributes(answer.Other), Media: make([]sdp.Media, len(answer.Media))}
+	x.joined = c.joined(x, answer)
+	c.carry(x.joined)
+	c.follow(x, tag, answer, x.joined)
+	for _, i := range c.carrierFirst(len(answer.Media)) {
 		m, agreed := c.answerMedium(x, i, answer, tag)
 		if !agreed {
-			m = disabled(&x.offer.Media[i])
+			m = c.refused(x, i)
 			if md := &c.media[i]; md.reserved {
 				c.p.ports.Iq.Through(c.session, md.number, [2]bool{})
 			}
 		}
-		out.Media = append(out.Media, m)
+		out.Media[i] = m
+	}
+	apartFromTransport(out, x.joined)
+	if x.from == iq.Access {
+		c.group(out, slices.DeleteFunc(x.joined, func(i int) bool { return out.Media[i].Port == 0 }))
 	}
 	b, err := c.write(x.from, out)
 	if err != nil {
@@ -202,17 +219,25 @@ func (c *call) answerMedium(x *exchange, i int, answer *sdp.Session, tag string)
 	if s.Port == 0 || a.Port == 0 || a.Proto != s.Proto || !md.reserved {
 		return sdp.Media{}, false
 	}
-	answerer, ok := c.answererOf(to, md, a, s)
+	if c.displaced(x, i) {
+		return sdp.Media{}, false
+	}
+	answerer, ok := c.far(x, to, i, a)
 	if !ok {
 		return sdp.Media{}, false
 	}
-	offerer, ok := c.offererOf(from, md, o)
+	offerer, ok := c.far(x, from, i, a)
 	if !ok {
 		return sdp.Media{}, false
 	}
 	answerer.Types, offerer.Types = typesOf(s), typesOf(a)
 	offerer.Beside, answerer.Beside = besideOf(terms(x.sent, s), terms(answer, a))
 	answerer.Kilobits, offerer.Kilobits = kilobits(o), kilobits(a)
+	client := &offerer
+	if from == iq.Core {
+		client = &answerer
+	}
+	client.MID, client.Extension = x.nameOf(i, answer)
 	if !c.configure(md, from, tag, &offerer, o.Proto) || !c.configure(md, to, tag, &answerer, a.Proto) {
 		return sdp.Media{}, false
 	}
@@ -247,7 +272,7 @@ func (c *call) configure(md *medium, side iq.Side, tag string, r *iq.Remote, pro
 
 // accept writes the answer to an offered medium.
 func (c *call) accept(side iq.Side, md *medium, o, a *sdp.Media) sdp.Media {
-	e, r := &md.ends[side], &md.remote[side]
+	e, r := c.endOf(side, md), &md.remote[side]
 	m := onward(a)
 	m.Proto, m.MID = o.Proto, o.MID
 	m.Address, m.Port, m.RTCPMux = e.Media.Addr(), e.Media.Port(), o.RTCPMux
@@ -325,7 +350,7 @@ func (c *call) offererOf(side iq.Side, md *medium, o *sdp.Media) (iq.Remote, boo
 		}
 	}
 	stays(&r, before)
-	moved := before.Media.IsValid() && (before.Media != r.Media && !holds(side, o) || before.Keying != r.Keying || side == iq.Access && before.ICE != r.ICE ||
+	moved := before.Media.IsValid() && (before.Within != 0 || before.Media != r.Media && !holds(side, o) || before.Keying != r.Keying || side == iq.Access && before.ICE != r.ICE ||
 		!slices.Equal(before.Fingerprints, r.Fingerprints) || r.Keying == sdp.SDES && !slices.Contains(o.Crypto, before.Peer))
 	if moved {
 		e, err := c.p.ports.Iq.Renew(c.session, md.number, side, c.request(side, o))

@@ -37,6 +37,7 @@ type call struct {
 	mu        sync.Mutex
 	session   iq.Session // 0 before the first offer
 	media     []medium
+	carrier   int        // 1 + the index of the medium on whose transport the client's are together; 0: each has its own
 	written   [2]written // by side
 	due       map[string]*exchange
 	epoch     int    // of the latest offer

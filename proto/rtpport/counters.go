@@ -31,13 +31,14 @@ const (
 	DropContributors // contributing sources
 	DropPadding
 	DropControl // RTCP packets, items of SDES, reasons of BYE, extensions of reports
+	DropBundle  // authentic, and of no m= line of the bundle
 	drops
 )
 
 // String returns the label.
 func (d Drop) String() string {
 	names := [drops]string{"source", "early", "stun", "unknown", "alert", "handshake", "short", "payload-type", "ssrc", "replay", "tag", "malformed", "hold", "reused", "rate", "consent", "race", "fingerprint",
-		"extension", "contributors", "padding", "control"}
+		"extension", "contributors", "padding", "control", "bundle"}
 	if d < drops {
 		return names[d]
 	}

@@ -41,6 +41,9 @@ type reception struct {
 	mu    sync.Mutex // guards what reports read: srcs, and how many there are. Only Run's goroutine adds to them
 	srcs  [maxSources]source
 	shape atomic.Pointer[Shape] // of a relay: most packets do not ask for it
+
+	bundle  atomic.Pointer[bundle] // of a relay with several media
+	members members
 }
 
 // room is where packets are opened, and what their headers are read into. Who reads has one for all its packets.
@@ -49,10 +52,12 @@ type room struct {
 	header  rtp.Header
 	parsed  rtcp.Header
 	control []byte // a compound packet that a relay passes on, written anew
+	part    []byte // what of it is about one medium of a bundle
+	sent    sources
 }
 
 func newRoom() *room {
-	return &room{plain: make([]byte, 0, maxPacket), control: make([]byte, 0, maxPacket)}
+	return &room{plain: make([]byte, 0, maxPacket), control: make([]byte, 0, maxPacket), part: make([]byte, 0, maxPacket)}
 }
 
 // expect takes down which payload types were agreed on.
@@ -92,7 +97,7 @@ func (l *Leg) rtp(b []byte, now time.Duration) {
 	}
 	ssrc := binary.BigEndian.Uint32(b[8:])
 	at := r.find(ssrc)
-	if at < 0 && r.known == maxSources {
+	if at < 0 && r.known == maxSources && l.crowded(ssrc) {
 		l.counters.drop(DropSSRC)
 		return
 	}
@@ -134,6 +139,11 @@ func (l *Leg) rtp(b []byte, now time.Duration) {
 	}
 	r.frame = Frame{PayloadType: h.PayloadType, Marker: h.Marker, Sequence: h.SequenceNumber, Timestamp: h.Timestamp, SSRC: ssrc, Payload: payload}
 	l.cfg.Receive(&r.frame)
+}
+
+// crowded reports whether another source is one too many: of a bundle each line has as many as a leg otherwise.
+func (l *Leg) crowded(ssrc uint32) bool {
+	return !l.state.is(bundled) || l.rx.members.of(ssrc) == nil && l.rx.members.full(l.rx.bundle.Load())
 }
 
 // space is the room; the leg's own, if it reads for itself.

@@ -7,15 +7,24 @@ import (
 
 // relay hands on a packet that is known to be the peer's: what the peer wrote, less what nobody agreed on.
 func (l *Leg) relay(at int, ssrc uint32, b []byte, now time.Duration) {
+	if l.state.is(bundled) {
+		l.relayLine(at, ssrc, b, now)
+		return
+	}
 	if b[0] != bare {
-		if b = l.shaped(b); b == nil {
+		if b = l.shaped(b, l.shapeOf()); b == nil {
 			l.counters.drop(DropMalformed)
 			return
 		}
 	}
-	if at < 0 {
+	if at < 0 && l.rx.known < maxSources { // of a bundle that is none any more there may be others
 		l.rx.meet(ssrc)
 	}
+	l.passes(b, now, l.rx.relay)
+}
+
+// passes hands on a packet as it is to leave.
+func (l *Leg) passes(b []byte, now time.Duration, to func(packet []byte, control bool)) {
 	l.authentic(now)
 	l.counters.PacketsIn.Add(1)
 	l.counters.OctetsIn.Add(uint64(len(b)))
@@ -23,7 +32,7 @@ func (l *Leg) relay(at int, ssrc uint32, b []byte, now time.Duration) {
 		l.counters.drop(DropHold)
 		return
 	}
-	l.rx.relay(b, false)
+	to(b, false)
 }
 
 // relayControl does the same with a compound RTCP packet, on hold too (RFC 3264 8.4).
@@ -32,13 +41,21 @@ func (l *Leg) relayControl(b []byte, now time.Duration) {
 		l.counters.drop(DropMalformed)
 		return
 	}
+	several := l.state.is(bundled)
+	if several {
+		l.learn(b)
+	}
 	if b = l.shapedControl(b); b == nil {
 		l.counters.drop(DropMalformed)
 		return
 	}
 	l.authentic(now)
 	l.counters.ControlIn.Add(1)
-	if len(b) > 0 {
+	switch {
+	case len(b) == 0:
+	case several:
+		l.relayLines(b)
+	default:
 		l.rx.relay(b, true)
 	}
 }
@@ -64,7 +81,10 @@ func isCompound(b []byte) bool {
 // Forward seals a packet that another leg has relayed and sends it: RTP, or control. On hold RTP goes nowhere. Errors: ErrNotReady,
 // ErrClosed, ErrPayload, ErrReused, ErrConsent; a datagram that the socket refuses is counted, not returned. It keeps no reference to b. Safe for
 // concurrent use: after a fork several legs feed one.
-func (l *Leg) Forward(b []byte, control bool) error {
+func (l *Leg) Forward(b []byte, control bool) error { return l.ForwardOf(0, b, control) }
+
+// ForwardOf is Forward of a packet of one line of a bundle. No two lines have a source in common: the peer could not tell them apart.
+func (l *Leg) ForwardOf(line uint8, b []byte, control bool) error {
 	switch {
 	case l.state.is(closed):
 		return ErrClosed
@@ -90,7 +110,7 @@ func (l *Leg) Forward(b []byte, control bool) error {
 	out := b
 	if c := s.srtp.Load(); c != nil {
 		ssrc, seq := binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint16(b[2:])
-		if !s.fresh.take(ssrc, seq) && l.refuses(DropReused) {
+		if !s.fresh.take(ssrc, seq, line) && l.refuses(DropReused) {
 			return ErrReused
 		}
 		var err error
@@ -130,6 +150,7 @@ type freshness struct {
 // used is what one source has sent.
 type used struct {
 	ssrc  uint32
+	line  uint8 // of a bundle
 	known bool
 	history
 }
@@ -137,10 +158,10 @@ type used struct {
 // maxFar bounds the sources that one leg sends in the name of: those of its far ends, several after a fork.
 const maxFar = 4 * maxSources
 
-// take reports whether the packet is new under this key, and takes it down. What is behind the window counts as used.
-func (f *freshness) take(ssrc uint32, seq uint16) bool {
+// take reports whether the packet is new under this key, and takes it down. What is behind the window counts as used, and so does what is of another line.
+func (f *freshness) take(ssrc uint32, seq uint16, line uint8) bool {
 	u := f.of(ssrc)
-	if u == nil {
+	if u == nil || u.known && u.line != line {
 		return false
 	}
 	index := uint64(seq)
@@ -150,7 +171,7 @@ func (f *freshness) take(ssrc uint32, seq uint16) bool {
 			return false
 		}
 	}
-	u.known = true
+	u.known, u.line = true, line
 	u.add(index)
 	return true
 }

@@ -146,20 +146,20 @@ func TestFreshness(t *testing.T) {
 		{65530, true}, {65530, false}, {65529, true}, {65529, false}, {65535, true}, {1, true}, {0, true}, {65534, true}, {65535, false}, {0, false},
 		{200, true}, {73, true}, {72, false}, {200 + 32767, true}, {200, false}, {300, false}, {200 + 32767, false}, {1, true}, {1, false},
 	} {
-		if got := f.take(1, c.seq); got != c.want {
+		if got := f.take(1, c.seq, 0); got != c.want {
 			t.Errorf("%d: number %d: %v, want %v", i, c.seq, got, c.want)
 		}
 	}
 	if f.first.top>>16 != 2 {
 		t.Errorf("the rollover counter is at %d", f.first.top>>16)
 	}
-	if !f.take(2, 3) || f.take(2, 65535) {
+	if !f.take(2, 3, 0) || f.take(2, 65535, 0) {
 		t.Error("before the first of all indices there is none")
 	}
 	for i := range uint32(maxFar - 2) {
-		f.take(10+i, 1)
+		f.take(10+i, 1, 0)
 	}
-	if f.take(99, 1) {
+	if f.take(99, 1, 0) {
 		t.Error("sources without bound")
 	}
 }
@@ -173,7 +173,7 @@ func FuzzFreshness(f *testing.F) {
 		top := int64(-1)
 		for ; len(b) >= 2; b = b[2:] {
 			seq := uint16(b[0])<<8 | uint16(b[1])
-			if !fresh.take(1, seq) {
+			if !fresh.take(1, seq, 0) {
 				continue
 			}
 			index := int64(seq)

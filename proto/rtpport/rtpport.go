@@ -338,6 +338,7 @@ const (
 	byICE  // the peer's checks say where it is
 	strays // a laboratory sends where somebody else has said
 	controlOnly
+	bundled // several media, told apart by what receiver.bundle says
 )
 
 func (s *state) is(bit uint32) bool { return s.bits.Load()&bit != 0 }
@@ -410,8 +411,11 @@ func (l *Leg) packet(b []byte, from netip.AddrPort) {
 
 // media takes RTP or RTCP from the agreed address, if it is not too much.
 func (l *Leg) media(kind kind, b []byte) {
-	now := l.rx.clock.Now()
-	if !l.rx.spent.take(&l.rx.bound, now, len(b)) && l.refuses(DropRate) {
+	now, bound := l.rx.clock.Now(), &l.rx.bound
+	if l.state.is(bundled) {
+		bound = &l.rx.bundle.Load().rate
+	}
+	if !l.rx.spent.take(bound, now, len(b)) && l.refuses(DropRate) {
 		return
 	}
 	switch {

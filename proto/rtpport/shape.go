@@ -41,7 +41,7 @@ const (
 
 // shaped takes out of an authentic packet what nobody agreed on. It works in b, and returns nil if the packet is malformed. Most packets have nothing of that, and do
 // not come here.
-func (l *Leg) shaped(b []byte) []byte {
+func (l *Leg) shaped(b []byte, shape *Shape) []byte {
 	at := rtpHeader + 4*int(b[0]&countRTP)
 	end := at
 	if b[0]&extended != 0 && len(b) >= at+4 {
@@ -61,7 +61,7 @@ func (l *Leg) shaped(b []byte) []byte {
 		}
 	}
 	if b[0]&extended != 0 {
-		b = l.withoutExtensions(b, at, end)
+		b = l.withoutExtensions(b, at, end, shape)
 	}
 	if b[0]&countRTP != 0 && l.refuses(DropContributors) {
 		b[0] &^= countRTP
@@ -77,8 +77,8 @@ func cutOut(b []byte, from, to int) []byte {
 }
 
 // withoutExtensions takes the elements out of the header extension, at b[at:end], that nobody agreed on, and all of it if none is left.
-func (l *Leg) withoutExtensions(b []byte, at, end int) []byte {
-	agreed := &l.shapeOf().Extensions
+func (l *Leg) withoutExtensions(b []byte, at, end int, shape *Shape) []byte {
+	agreed := &shape.Extensions
 	some, others := elements(b[at:end], agreed, false)
 	if some && !others || !l.refuses(DropExtension) {
 		return b

@@ -109,6 +109,13 @@ type Remote struct {
 	Waived       bool   // a waiver allows this end RTP in clear
 	Confidential bool   // its signalling is: keys may stand in its description
 	Kilobits     uint64 // a second, that it may send by the other's description; 0: as many as its kind
+
+	// Within is 1 + the number of the stream whose transport this one shares (RFC 9143): that stream has the address, the keys and the port, and
+	// was told before. Types, Beside, Kilobits and MID are this one's own. 0: it has a transport of its own. Of the access only.
+	Within int
+	// MID names the medium where several share a transport, in packets by the header extension with the identifier Extension; 0: in none.
+	MID       string
+	Extension uint8
 }
 
 // Types is a set of RTP payload types.
@@ -140,7 +147,8 @@ type Gateway interface {
 	Renew(s Session, stream int, side Side, m Medium) (End, error)
 
 	// Configure tells a far end, and begins the handshake where there is one. A far end that is told again unchanged goes on as it is. Of
-	// the core's branches the last that was told is the one that is heard, until Confirm. ErrGone, ErrKeying, ErrAddress.
+	// the core's branches the last that was told is the one that is heard, until Confirm. A stream that comes to share a transport gives its own
+	// port of the access back, and needs Renew for another. ErrGone, ErrKeying, ErrAddress.
 	Configure(s Session, stream int, side Side, b Branch, r Remote) error
 
 	// Through opens and closes the gates of a stream: what comes from a side passes if its gate is open. Both are closed at first.

@@ -185,7 +185,11 @@ func (f *Fake) Renew(id iq.Session, number int, side iq.Side, m iq.Medium) (iq.E
 	if err != nil {
 		return e, err
 	}
+	shared := side == iq.Access && !st.Ends[side].Media.IsValid()
 	st.Ends[side] = e
+	if shared {
+		return e, nil
+	}
 	if f.free += st.renewed; st.Access.Media.IsValid() { // one that no far end was told of goes back
 		st.renewed = 1
 	} else {
@@ -203,16 +207,40 @@ func (f *Fake) Configure(id iq.Session, number int, side iq.Side, b iq.Branch, r
 	if st == nil {
 		return iq.ErrGone
 	}
+	if err := f.judgeShared(id, side, number, &r); err != nil {
+		return err
+	}
 	if err := f.judge(id, side, &r); err != nil {
 		return err
 	}
 	if side == iq.Access {
 		f.free += st.renewed
 		st.renewed = 0
+		if own := st.Ends[side].Media.IsValid(); r.Within != 0 && own {
+			f.free++
+			st.Ends[side] = iq.End{}
+		} else if r.Within == 0 && !own {
+			return iq.ErrAddress
+		}
 		st.Access = r
 		return nil
 	}
 	st.Core[b], st.Heard = r, b
+	return nil
+}
+
+// judgeShared refuses a transport that cannot be shared. f.mu is held.
+func (f *Fake) judgeShared(id iq.Session, side iq.Side, number int, r *iq.Remote) error {
+	if r.Within == 0 {
+		return nil
+	}
+	carrier := f.stream(id, r.Within-1)
+	switch {
+	case side == iq.Core, carrier == nil, r.Within-1 == number, !carrier.Access.Media.IsValid(), carrier.Access.Within != 0:
+		return iq.ErrAddress
+	case carrier.Access.Keying != sdp.DTLSSRTP:
+		return iq.ErrKeying
+	}
 	return nil
 }
 
@@ -273,7 +301,10 @@ func (f *Fake) Release(id iq.Session) {
 	defer f.mu.Unlock()
 	if s := f.sessions[id]; s != nil {
 		for _, st := range s.streams {
-			f.free += 2 + st.renewed
+			f.free += 1 + st.renewed
+			if st.Ends[iq.Access].Media.IsValid() {
+				f.free++
+			}
 		}
 		delete(f.sessions, id)
 	}

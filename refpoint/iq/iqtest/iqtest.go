@@ -32,6 +32,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Harness) {
 		"Configure/keying":                 testKeying,
 		"Configure/addresses":              testAddresses,
 		"Configure/again_changes_nothing":  testAgain,
+		"Configure/on_one_transport":       testShared,
 		"Renew/new_end_old_one_until_used": testRenew,
 		"gone":                             testGone,
 	} {
@@ -266,6 +267,55 @@ func testRenew(t *testing.T, h Harness) {
 		}
 	}
 	h.Gateway.Release(st.Session)
+	if h.Free() != before {
+		t.Errorf("%d pairs of ports are left, %d before", h.Free(), before)
+	}
+}
+
+// testShared: several media on the transport of one (RFC 9143). Each gives its own port back, and gets another when it leaves.
+func testShared(t *testing.T, h Harness) {
+	before := h.Free()
+	first := reserve(t, h, 0, Voice("alice"))
+	second := reserve(t, h, first.Session, iq.Medium{User: "alice", Kind: "video"})
+	tell := func(number, within int, side iq.Side, change func(*iq.Remote)) error {
+		r := Peer(9)
+		r.Within, r.MID = within, string(rune('a'+number))
+		if change != nil {
+			change(&r)
+		}
+		return h.Gateway.Configure(first.Session, number, side, 0, r)
+	}
+	for _, c := range []struct {
+		name    string
+		got     error
+		refused error
+	}{
+		{"a carrier that was not told", tell(1, 1, iq.Access, nil), iq.ErrAddress},
+		{"the carrier", tell(0, 0, iq.Access, nil), nil},
+		{"towards the core", tell(1, 1, iq.Core, nil), iq.ErrAddress},
+		{"a carrier that is not there", tell(1, 7, iq.Access, nil), iq.ErrAddress},
+		{"itself", tell(1, 2, iq.Access, nil), iq.ErrAddress},
+		{"the other", tell(1, 1, iq.Access, nil), nil},
+		{"the other again", tell(1, 1, iq.Access, func(r *iq.Remote) { r.Types.Add(96) }), nil},
+		{"the carrier again", tell(0, 0, iq.Access, func(r *iq.Remote) { r.Types.Add(9) }), nil},
+		{"one that is carried carries none", tell(0, 2, iq.Access, nil), iq.ErrAddress},
+		{"on a transport of its own, which it has not", tell(1, 0, iq.Access, nil), iq.ErrAddress},
+	} {
+		if !errors.Is(c.got, c.refused) {
+			t.Errorf("%s: %v, want %v", c.name, c.got, c.refused)
+		}
+	}
+	if used := before - h.Free(); used != 3 {
+		t.Errorf("%d pairs of ports for two media on one transport", used)
+	}
+	e, err := h.Gateway.Renew(first.Session, 1, iq.Access, iq.Medium{User: "alice", Kind: "video"})
+	if err != nil || e.Media == second.Ends[iq.Access].Media || before-h.Free() != 4 {
+		t.Errorf("a port for one that leaves: %v, %v, %d pairs", e.Media, err, before-h.Free())
+	}
+	if err := tell(1, 0, iq.Access, func(r *iq.Remote) { r.Media, r.Control = Peer(11).Media, Peer(11).Media }); err != nil {
+		t.Errorf("one that has left: %v", err)
+	}
+	h.Gateway.Release(first.Session)
 	if h.Free() != before {
 		t.Errorf("%d pairs of ports are left, %d before", h.Free(), before)
 	}

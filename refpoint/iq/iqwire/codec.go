@@ -302,4 +302,7 @@ func (c *coder) remote(v *iq.Remote) {
 	c.flag(&v.Waived)
 	c.flag(&v.Confidential)
 	c.u64(&v.Kilobits)
+	c.stream(&v.Within)
+	c.text(&v.MID, maxReason)
+	c.u8(&v.Extension)
 }

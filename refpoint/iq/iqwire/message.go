@@ -37,7 +37,7 @@ const (
 )
 
 // version is that of the frames. Processes of two versions do not meet: the setup of each names its program.
-const version = 1
+const version = 2
 
 // message is a frame with its fields; which of them it has, its kind says.
 type message struct {
