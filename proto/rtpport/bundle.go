@@ -31,11 +31,12 @@ const MaxLines = 8
 // bundle is a Bundle in use, and does not change.
 type bundle struct {
 	Bundle
-	rate Rate // of all lines
+	rate    Rate // of all lines
+	members *members
 }
 
 // members are the sources of the peer, each with the line that it belongs to: the incoming SSRC mapping table of RFC 9143 9.2. They belong to Run's
-// goroutine. Only an authentic packet makes one.
+// goroutine, and stay when the lines change. Only an authentic packet makes one.
 type members struct {
 	list  []member
 	spent [MaxLines]spent
@@ -54,7 +55,10 @@ func (l *Leg) Bundle(b *Bundle) {
 		l.state.put(bundled, false)
 		return
 	}
-	u := &bundle{Bundle: *b}
+	u := &bundle{Bundle: *b, members: &members{}}
+	if before := l.rx.bundle.Load(); before != nil {
+		u.members = before.members
+	}
 	var types [2]uint64
 	all := Shape{}
 	for i := range b.Lines {
@@ -164,19 +168,19 @@ func (m *members) stay(b *bundle) {
 }
 
 // full reports whether no line has room for another source: then a packet of one need not be opened.
-func (m *members) full(b *bundle) bool {
-	return len(m.list) >= maxSources*len(b.Lines)
+func (b *bundle) full(ssrc uint32) bool {
+	return b.members.of(ssrc) == nil && len(b.members.list) >= maxSources*len(b.Lines)
 }
 
 // relayLine is relay of a bundle: an authentic packet goes to the m= line that it belongs to (RFC 9143 9.2).
 func (l *Leg) relayLine(at int, ssrc uint32, b []byte, now time.Duration) {
 	u := l.rx.bundle.Load()
-	n, why := l.lineOf(u, ssrc, b)
+	n, why := u.lineOf(ssrc, b)
 	if n == nil {
 		l.refuses(why)
 		return
 	}
-	if !l.rx.members.spent[n.Number%MaxLines].take(&n.Rate, now, len(b)) && l.refuses(DropRate) {
+	if !u.members.spent[n.Number%MaxLines].take(&n.Rate, now, len(b)) && l.refuses(DropRate) {
 		return
 	}
 	if b[0] != bare {
@@ -192,11 +196,11 @@ func (l *Leg) relayLine(at int, ssrc uint32, b []byte, now time.Duration) {
 }
 
 // lineOf finds the line of a packet: by the MID that it has, by the line that its source belongs to, by a payload type that one line alone has.
-func (l *Leg) lineOf(u *bundle, ssrc uint32, b []byte) (*Line, Drop) {
-	m, pt, seq := &l.rx.members, b[1]&0x7f, binary.BigEndian.Uint16(b[2:])
+func (b *bundle) lineOf(ssrc uint32, p []byte) (*Line, Drop) {
+	m, pt, seq := b.members, p[1]&0x7f, binary.BigEndian.Uint16(p[2:])
 	k := m.of(ssrc)
-	if mid := midOf(b, u.Extension); mid != nil && (k == nil || !k.named || int16(seq-k.updated) > 0) {
-		n := u.named(mid)
+	if mid := midOf(p, b.Extension); mid != nil && (k == nil || !k.named || int16(seq-k.updated) > 0) {
+		n := b.named(mid)
 		if n == nil {
 			return nil, DropBundle
 		}
@@ -206,9 +210,9 @@ func (l *Leg) lineOf(u *bundle, ssrc uint32, b []byte) (*Line, Drop) {
 		k.named, k.updated = true, seq
 	}
 	if k != nil {
-		switch n := u.line(k.line); {
+		switch n := b.line(k.line); {
 		case n == nil:
-			m.stay(u) // the line has left the bundle; its source may come back for another one
+			m.stay(b) // the line has left the bundle; its source may come back for another one
 			return nil, DropBundle
 		case !n.has(pt):
 			return nil, DropPayloadType
@@ -216,7 +220,7 @@ func (l *Leg) lineOf(u *bundle, ssrc uint32, b []byte) (*Line, Drop) {
 			return n, 0
 		}
 	}
-	n := u.only(pt)
+	n := b.only(pt)
 	if n == nil {
 		return nil, DropBundle
 	}

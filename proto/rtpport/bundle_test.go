@@ -220,7 +220,7 @@ func TestBundle_reports(t *testing.T) {
 			}
 		})
 	}
-	if b.rx.members.of(2) != nil {
+	if b.rx.bundle.Load().members.of(2) != nil {
 		t.Error("a source that has left is still known")
 	}
 }

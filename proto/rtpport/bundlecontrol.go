@@ -46,7 +46,7 @@ func (s *sources) of(ssrc uint32, line uint8) bool {
 // relayLines hands on a compound RTCP packet in parts: each line gets what is about its sources (RFC 9143 9.2). What is about none goes nowhere.
 func (l *Leg) relayLines(b []byte) {
 	u := l.rx.bundle.Load()
-	c := portion{leg: l, room: l.rx.space()}
+	c := portion{members: u.members, room: l.rx.space()}
 	l.sources(&c.room.sent)
 	passed := false
 	for i := range u.Lines {
@@ -58,7 +58,7 @@ func (l *Leg) relayLines(b []byte) {
 	for rest := b; len(rest) > 0; rest = rest[size(rest):] {
 		if rest[1] == goodbye {
 			for i := range int(rest[0] & countRTCP) {
-				l.rx.members.leave(binary.BigEndian.Uint32(rest[4+4*i:]))
+				u.members.leave(binary.BigEndian.Uint32(rest[4+4*i:]))
 			}
 		}
 	}
@@ -72,10 +72,10 @@ func size(p []byte) int { return 4 + 4*int(binary.BigEndian.Uint16(p[2:])) }
 
 // portion writes the part of a compound packet that is about one line.
 type portion struct {
-	leg  *Leg
-	room *room
-	line *Line
-	out  []byte
+	members *members
+	room    *room
+	line    *Line
+	out     []byte
 }
 
 // part is valid until the next one; empty if nothing is about the line.
@@ -109,7 +109,7 @@ func (c *portion) part(b []byte, n *Line) []byte {
 
 // received and sent report whether a source of the peer, or one in whose name we send to it, is of the line.
 func (c *portion) received(ssrc uint32) bool {
-	k := c.leg.rx.members.of(ssrc)
+	k := c.members.of(ssrc)
 	return k != nil && k.line == c.line.Number
 }
 
@@ -263,7 +263,7 @@ func (l *Leg) learn(b []byte) {
 				break
 			}
 			if line := u.named(itemOf(p[4:n], itemMID)); line != nil {
-				l.rx.members.join(binary.BigEndian.Uint32(p), line.Number)
+				u.members.join(binary.BigEndian.Uint32(p), line.Number)
 			}
 			p = p[n:]
 		}

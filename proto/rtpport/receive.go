@@ -42,8 +42,7 @@ type reception struct {
 	srcs  [maxSources]source
 	shape atomic.Pointer[Shape] // of a relay: most packets do not ask for it
 
-	bundle  atomic.Pointer[bundle] // of a relay with several media
-	members members
+	bundle atomic.Pointer[bundle] // of a relay with several media
 }
 
 // room is where packets are opened, and what their headers are read into. Who reads has one for all its packets.
@@ -143,7 +142,7 @@ func (l *Leg) rtp(b []byte, now time.Duration) {
 
 // crowded reports whether another source is one too many: of a bundle each line has as many as a leg otherwise.
 func (l *Leg) crowded(ssrc uint32) bool {
-	return !l.state.is(bundled) || l.rx.members.of(ssrc) == nil && l.rx.members.full(l.rx.bundle.Load())
+	return !l.state.is(bundled) || l.rx.bundle.Load().full(ssrc)
 }
 
 // space is the room; the leg's own, if it reads for itself.
