@@ -369,15 +369,8 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.o.Sockets.Drop != nil {
 		outer.Go(func() error { return n.o.Sockets.Drop.Run(working) })
 	}
-	outer.Go(func() error { return n.every(working, sweepEvery, nil, n.Sweep) })
-	outer.Go(func() error { return n.every(working, deliverEvery, n.owed, n.deliver) })
-	if all := n.follows(); all != nil {
-		outer.Go(func() error { return n.every(working, followEvery, nil, n.follow(all)) })
-	}
+	n.serveRegularly(working, outer)
 	n.serveMedia(working, outer)
-	outer.Go(func() error {
-		return n.every(working, flushEvery, nil, func(context.Context) error { n.refusals.Flush(); return nil })
-	})
 	outer.Go(func() error {
 		defer stopServing()
 		n.drain(ctx, working)
@@ -399,6 +392,18 @@ func (n *Node) Run(ctx context.Context) error {
 	n.o.Sockets.XFRM.Close()
 	err = errors.Join(err, n.o.Sockets.Drop.Close())
 	return err
+}
+
+// serveRegularly does what is done every so often.
+func (n *Node) serveRegularly(working context.Context, outer *errgroup.Group) {
+	outer.Go(func() error { return n.every(working, sweepEvery, nil, n.Sweep) })
+	outer.Go(func() error { return n.every(working, deliverEvery, n.owed, n.deliver) })
+	if all := n.follows(); all != nil {
+		outer.Go(func() error { return n.every(working, followEvery, nil, n.follow(all)) })
+	}
+	outer.Go(func() error {
+		return n.every(working, flushEvery, nil, func(context.Context) error { n.refusals.Flush(); return nil })
+	})
 }
 
 // closeStreams ends all connections, within a second.
