@@ -292,6 +292,30 @@ func TestBegin_a_defect_answers_500(t *testing.T) {
 	}
 }
 
+// TestBegin_the_sender_gave_up: the transaction ends, and gives up its request, while a function still waits; what the function then answers is made from
+// the request all the same.
+func TestBegin_the_sender_gave_up(t *testing.T) {
+	inBothModes(t, func(t *testing.T, h *house) {
+		var waits shard.Waker
+		h.plug(t, "s", func(x *hop.Exchange, in hop.Inbound) hop.Reply {
+			x.Task().Await(func(w shard.Waker) { waits = w })
+			return x.Refuse(in, 403, "")
+		})
+		m, err := h.pool.Parse(fmt.Appendf(nil, request, "REGISTER", 70))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.edge = &edge{}
+		h.shard.Exec(shard.EventFunc(func(sh *shard.Shard) {
+			h.table.Begin(sh, h.edge, "door", "s", hop.Inbound{Msg: m.Clone()}, m)
+			m.Release()
+			waits.Wake()
+		}))
+		h.shard.Step(h.clock.Now())
+		h.wantReplies(t, "403 ")
+	})
+}
+
 func TestReply_keys_walk_beside_the_response_and_come_off_once(t *testing.T) {
 	r := hop.Reply{}.WithKeys(&hop.Keys{CK: [16]byte{1}})
 	if !r.HasKeys() || r.TakeKeys() == nil || r.HasKeys() || r.TakeKeys() != nil {

@@ -91,10 +91,11 @@ type Edge interface {
 type Retransmitter interface{ Again(toTag []byte) bool }
 
 // Begin walks in, which the door from admitted, to the function called to, on a coroutine of sh. It must be
-// called on sh. request is the request as it was received: it stays with the edge, must live until the final
+// called on sh. request is the request as it was received: it stays with the edge, must not change until the final
 // reply, and is what our own responses are made from; nil for an ACK. in.Msg is given away. The Exchange is
 // returned so that the edge can cancel it; it is valid until the final reply. A shard that has no room for
-// another procedure answers 503.
+// another procedure answers 503. A transaction that gives up waiting (RFC 4320 4.2) ends before its walk does: the walk has a lease
+// of its own of the request.
 func (t *Table) Begin(sh *shard.Shard, edge Edge, from, to Name, in Inbound, request *sip.Message) *Exchange {
 	x := &Exchange{}
 	t.begin(sh, x, edge, from, to, in, request)
@@ -105,9 +106,13 @@ func (t *Table) Begin(sh *shard.Shard, edge Edge, from, to Name, in Inbound, req
 func (t *Table) begin(sh *shard.Shard, x *Exchange, edge Edge, from, to Name, in Inbound, request *sip.Message) {
 	x.table, x.edge, x.self, x.request = t, edge, from, request
 	x.root, x.ups = x, x.room[:0]
+	if request != nil {
+		request.Retain()
+	}
 	if !sh.Start(func(task *shard.Task) { x.walk(task, to, in) }) {
 		in.Msg.Release()
 		x.end(503)
+		request.Release()
 	}
 }
 
@@ -124,6 +129,7 @@ func (t *Table) Originate(task *shard.Task, from, to Name, in Inbound) Reply {
 // function, or the shard closing) still owes its sender an answer: 500.
 func (x *Exchange) walk(task *shard.Task, to Name, in Inbound) {
 	x.task = task
+	defer x.request.Release()
 	defer x.end(500)
 	if r := x.Forward(to, in, nil); r.Msg != nil {
 		x.answer(r)
