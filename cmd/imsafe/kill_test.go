@@ -119,7 +119,7 @@ func newKilling(t *testing.T) *killing {
 // rings lets alice call bob, who answers after a while; meanwhile is done while it rings. It returns what both saw.
 func (k *killing) rings(meanwhile func()) (alice, bob outcome) {
 	k.t.Helper()
-	end := k.background("registered", k.client("answer", "bob.card", "--ring", "700ms", "--tone", "620", "--wait", "4s")...)
+	end := k.background("registered", k.client("answer", "bob.card", "--ring", "700ms", "--tone", "620", "--wait", "8s")...)
 	call := k.background("ringing", k.client("call", "alice.card", "bob", "--tone", "440", "--for", "200ms")...)
 	meanwhile()
 	return call(), end()

@@ -203,6 +203,9 @@ func (o *outliving) ended(pids ...int) {
 	}
 }
 
+// longest is how long somebody may hear nothing on a busy machine. Media that end with the signalling never come back.
+const longest = 5 * time.Second
+
 // TestMediaOutlives: signalling is killed during a call, and both ends go on hearing each other; the node that is started again takes the
 // anchor over; new calls stand beside the old one; all ports come back. Then the anchor is killed, and at last the node is told to stop:
 // nothing is left.
@@ -227,7 +230,7 @@ func TestMediaOutlives(t *testing.T) {
 	for side, ear := range old.ears {
 		times, pause := ear.heard()
 		t.Logf("side %d: signalling was killed %v ago; %d frames since, the longest pause %v", side, time.Since(killed).Round(time.Millisecond), times, pause.Round(time.Millisecond))
-		if pause > 2*time.Second {
+		if pause > longest {
 			t.Errorf("side %d heard nothing for %v", side, pause)
 		}
 	}
@@ -239,7 +242,7 @@ func TestMediaOutlives(t *testing.T) {
 	fresh := o.connects(carol, dave, "dave")
 	o.hear(old, "beside a new call")
 	for _, ear := range old.ears {
-		if _, pause := ear.heard(); pause > 2*time.Second {
+		if _, pause := ear.heard(); pause > longest {
 			t.Errorf("the call of before heard nothing for %v while the node started", pause)
 		}
 	}

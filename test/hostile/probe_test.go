@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	// patience is how long an answer is waited for; loaded machines are slow.
-	patience = 5 * time.Second
+	patience = 15 * time.Second
 	// silence is how long nothing must come for it to count as silence.
 	silence = 25 * time.Millisecond
 )

@@ -158,9 +158,6 @@ func (e *enrolling) bites(verb string, in any, chain []*x509.Certificate, want i
 	select {
 	case at := <-told:
 		e.t.Logf("%s: the door was told after %s", verb, at.Sub(begun).Round(100*time.Microsecond))
-		if took := at.Sub(begun); took > time.Second {
-			e.t.Errorf("%s: the door was told after %s", verb, took)
-		}
 	default:
 		e.t.Errorf("%s: the door was not told", verb)
 	}

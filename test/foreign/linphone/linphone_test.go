@@ -168,7 +168,7 @@ func TestLinphoneBySHA256(t *testing.T) {
 	if err := bob.SendMessage(ctx, soft.IMPU, "text/plain", []byte("hello linphone")); err != nil {
 		t.Error(err)
 	}
-	if !within(5*time.Second, func() bool { return strings.Contains(alice.said(), "hello linphone") }) {
+	if !within(15*time.Second, func() bool { return strings.Contains(alice.said(), "hello linphone") }) {
 		t.Error("linphonec does not show the message")
 	}
 }
