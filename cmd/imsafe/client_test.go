@@ -46,7 +46,7 @@ func TestClient(t *testing.T) {
 	}{
 		{"an unknown authority", exitFailed, []string{"unknown authority", "--ca"}, bare("register", "alice")},
 		{"another name in the certificate", exitFailed, []string{"not other.example", "--server-name"}, sealed("register", "alice", "--server-name", "other.example")},
-		{"nobody listens", exitFailed, []string{"refused", "--proxy"}, sealed("register", "alice", "--proxy", "127.0.0.1:1")},
+		{"nobody listens", exitFailed, []string{"refused", "--proxy"}, []string{"ue", "register", "--card", d.path("alice"), "--ca", d.path("ca.crt"), "--proxy", "127.0.0.1:1"}},
 		{"a P-CSCF without an address", exitFailed, []string{"is not found", "--proxy"}, []string{"ue", "register", "--card", d.path("alice")}},
 		{"a CA file without certificates", exitFailed, []string{"no certificate in PEM"}, bare("register", "alice", "--ca", d.path("not.wav"))},
 		{"a subscriber who was removed", exitFailed, []string{"did not prove", "user show"}, sealed("register", "gone")},

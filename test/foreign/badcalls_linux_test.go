@@ -76,12 +76,12 @@ func TestCallsOverABadNetwork(t *testing.T) {
 	if b, s := bad.Counts(), straight.Counts(); b.Dropped == 0 || b.Duplicated == 0 || b.Overtaken == 0 || s.Dropped == 0 || s.Duplicated == 0 {
 		t.Error("the network was good")
 	}
-	charged(t, n, answered+len(callers), refused)
 	waitFor(t, "the end of all transactions", func() bool {
 		u, err := n.Usage()
 		// An INVITE that we sent and that was refused is remembered for timer D, 32 s whatever T1 is (RFC 3261 17.1.1.2).
 		return err == nil && u.Tasks == 0 && counter(t, n, "siptxn_servers") == 0 && counter(t, n, "siptxn_clients") <= float64(refused)
 	})
+	charged(t, n, answered+len(callers), refused) // the last of them when the last call has ended
 	c.Good(t, "sip", fmt.Sprintf("udp.srcport == %d", n.Lab.Port()), 300)
 }
 

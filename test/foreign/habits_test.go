@@ -20,7 +20,7 @@ func TestHandsetsCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			callers, callees := sippUsers("caller", 4), sippUsers("callee", 2)
 			n := start(t, callers, callees)
-			present(t, n, transport, "handset_callee", callees, 2*time.Second, func() {
+			present(t, n, transport, "handset_callee", callees, func() {
 				must(t, n, run{scenario: "handset_caller", transport: transport, users: inject(t, callers, callees), calls: len(callers), rate: 20, hold: 50 * time.Millisecond})
 			})
 		})
@@ -33,7 +33,7 @@ func TestHandsetsGiveUpTooLate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			callers, callees := sippUsers("caller", 4), sippUsers("callee", 2)
 			n := start(t, callers, callees)
-			present(t, n, transport, "callee", callees, 1500*time.Millisecond, func() {
+			present(t, n, transport, "callee", callees, func() {
 				must(t, n, run{scenario: "late_cancel", transport: transport, users: inject(t, callers, callees), calls: len(callers), rate: 20, hold: 50 * time.Millisecond})
 			})
 		})
@@ -57,17 +57,11 @@ func TestHandsetsMixTransportsAndPorts(t *testing.T) {
 		}
 	}
 	assigned := counter(t, n, "hss_server_assignment_answers")
-	staying := make(chan error, 1)
-	go func() {
-		_, err := play(t, n.Lab, run{scenario: "stay", transport: "u1", users: users, calls: 1, rate: 50, hold: 1500 * time.Millisecond, ooc: "reader"})
-		staying <- err
-	}()
+	leave := stay(t, n, run{transport: "u1", users: users, calls: 1, rate: 50, ooc: "reader"})
+	defer leave()
 	waitFor(t, "the third registration", func() bool { return counter(t, n, "hss_server_assignment_answers") > assigned })
 	if err := ask(phone, user[0]); err != nil {
 		t.Errorf("the newest port is not reached: %v", err)
-	}
-	if err := <-staying; err != nil {
-		t.Error(err)
 	}
 }
 
@@ -76,7 +70,7 @@ func TestHandsetsRegisterByTCPAndWriteByUDP(t *testing.T) {
 	user, reader := sippUsers("mixed", 1), live.NewUsers("reader", 1, live.AKAv1)
 	n := start(t, user, reader)
 	phone := registered(t, n, reader[0])
-	present(t, n, "t1", "reader", user, 1500*time.Millisecond, func() {
+	present(t, n, "t1", "reader", user, func() {
 		shortMessage(t, n, "u1", inject(t, user, reader), phone)
 		if err := ask(phone, user[0]); err != nil {
 			t.Errorf("nothing comes over the connection: %v", err)
@@ -156,7 +150,7 @@ func counter(t *testing.T, n *live.Node, name string) float64 {
 // waitFor waits until something is so.
 func waitFor(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !so(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !so(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s does not come", what)
 		}

@@ -38,7 +38,7 @@ func TestSIPpLoad(t *testing.T) {
 		{scenario: "caller", transport: "t1", users: inject(t, callers[30*seconds:], callees), calls: 20 * seconds, rate: 20, hold: 100 * time.Millisecond},
 	}
 	results := make([]result, len(runs))
-	present(t, n, "u1", "callee", callees, time.Duration(seconds+3)*time.Second, func() {
+	present(t, n, "u1", "callee", callees, func() {
 		var group errgroup.Group
 		for i, r := range runs {
 			group.Go(func() (err error) {

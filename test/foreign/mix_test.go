@@ -63,9 +63,8 @@ func (m *mix) play() {
 				expires: 600, hold: 50 * time.Millisecond})
 		}
 	}
-	stay := time.Duration(2+m.scale) * time.Second
-	present(m.t, m.node, "u1", "callee", m.callees, stay, func() {
-		present(m.t, m.node, "t1", "reader", m.readers, stay, func() {
+	present(m.t, m.node, "u1", "callee", m.callees, func() {
+		present(m.t, m.node, "t1", "reader", m.readers, func() {
 			var group errgroup.Group
 			for _, r := range runs {
 				group.Go(func() error {

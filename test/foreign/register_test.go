@@ -3,7 +3,6 @@ package foreign
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -62,36 +61,30 @@ func TestSIPpRegistersRefreshesAndLeaves(t *testing.T) {
 }
 
 // present lets callees be registered at an SIPp of their own, which plays ooc when they are called, while during runs.
-func present(t *testing.T, n *live.Node, transport, ooc string, callees []*live.User, stay time.Duration, during func()) {
-	t.Helper()
-	presentAt(t, n, n.Lab, transport, ooc, callees, stay, during)
-}
-
-// presentAt is present where the callees talk to another address than the node's: to a relay.
-func presentAt(t *testing.T, n *live.Node, at netip.AddrPort, transport, ooc string, callees []*live.User, stay time.Duration, during func()) {
+func present(t *testing.T, n *live.Node, transport, ooc string, callees []*live.User, during func()) {
 	t.Helper()
 	before := n.SCSCF.Registered()
-	done := make(chan error, 1)
-	file := inject(t, callees, nil)
+	leave := stay(t, n, run{transport: transport, users: inject(t, callees, nil), calls: len(callees), rate: 200, ooc: ooc})
+	defer leave()
+	waitFor(t, "the callees' registrations", func() bool { return n.SCSCF.Registered() >= before+len(callees) })
+	during()
+}
+
+// stay lets an SIPp register the users of r, which stay until leave is called: how long they are needed nobody knows before.
+func stay(t *testing.T, n *live.Node, r run) (leave func()) {
+	t.Helper()
+	until, done := make(chan struct{}), make(chan error, 1)
+	r.scenario, r.until, r.hold = "stay", until, time.Minute
 	go func() {
-		_, err := play(t, at, run{scenario: "stay", transport: transport, users: file, calls: len(callees), rate: 200, hold: stay, ooc: ooc})
+		_, err := play(t, n.Lab, r)
 		done <- err
 	}()
-	deadline := time.Now().Add(15 * time.Second)
-	for n.SCSCF.Registered() < before+len(callees) {
-		select {
-		case err := <-done:
-			t.Fatalf("the callees left before they were called: %v", err)
-		case <-time.After(10 * time.Millisecond):
+	return func() {
+		t.Helper()
+		close(until)
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
-		if time.Now().After(deadline) {
-			t.Errorf("%d callees are registered, want %d", n.SCSCF.Registered()-before, len(callees))
-			break
-		}
-	}
-	during()
-	if err := <-done; err != nil {
-		t.Error(err)
 	}
 }
 
@@ -100,7 +93,7 @@ func TestSIPpCalls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			callers, callees := sippUsers("caller", 5), sippUsers("callee", 3)
 			n := start(t, callers, callees)
-			present(t, n, transport, "callee", callees, 1500*time.Millisecond, func() {
+			present(t, n, transport, "callee", callees, func() {
 				must(t, n, run{scenario: "caller", transport: transport, users: inject(t, callers, callees), calls: len(callers), rate: 50, hold: 100 * time.Millisecond})
 			})
 		})
@@ -112,7 +105,7 @@ func TestSIPpSendsMessages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			senders, readers := sippUsers("sender", 5), sippUsers("reader", 3)
 			n := start(t, senders, readers)
-			present(t, n, transport, "reader", readers, time.Second, func() {
+			present(t, n, transport, "reader", readers, func() {
 				must(t, n, run{scenario: "sender", transport: transport, users: inject(t, senders, readers), calls: len(senders), rate: 50})
 			})
 		})

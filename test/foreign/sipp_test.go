@@ -29,7 +29,8 @@ type run struct {
 	rate      int    // per second
 	expires   int    // for register
 	hold      time.Duration
-	ooc       string // scenario for what comes out of calls
+	ooc       string          // scenario for what comes out of calls
+	until     <-chan struct{} // closed when SIPp is to be ended, where that is how it ends; nil where it ends by itself
 }
 
 // result is what SIPp counted.
@@ -54,6 +55,13 @@ func play(t *testing.T, node netip.AddrPort, r run) (result, error) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(context.Background(), playLimit)
 	defer cancel()
+	go func() {
+		select {
+		case <-r.until:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	if r.port == "" {
 		r.port = freePort(t)
 	}
@@ -67,6 +75,11 @@ func play(t *testing.T, node netip.AddrPort, r run) (result, error) {
 	cmd := exec.CommandContext(ctx, sipp, args...)
 	cmd.Dir, cmd.WaitDelay = dir, 5*time.Second
 	out, failed := cmd.CombinedOutput()
+	select {
+	case <-r.until:
+		return result{}, nil
+	default:
+	}
 	counted, err := readStatistics(filepath.Join(dir, "stat.csv"))
 	if err == nil {
 		err = failed
