@@ -65,10 +65,12 @@ type anchorLink struct {
 var _ iq.Gateway = (*Anchor)(nil)
 var _ iq.Push = (*Anchor)(nil)
 
-// anchorLimit is how long the anchor may leave a question without an answer: a shard waits for it. anchorEnds is how long it may take to end.
+// anchorLimit is how long the anchor may leave a question without an answer: a shard waits for it. anchorBegins is how long it may take to begin, also on a
+// busy machine, and anchorEnds to end.
 const (
-	anchorLimit = 2 * time.Second
-	anchorEnds  = 5 * time.Second
+	anchorLimit  = 2 * time.Second
+	anchorBegins = 15 * time.Second
+	anchorEnds   = 5 * time.Second
 )
 
 // anchorSetup is what an anchor is to be: what it is told first. One that was told something else is not taken over.
@@ -176,7 +178,9 @@ func (a *Anchor) start() (*anchorLink, error) {
 	}
 	if err == nil {
 		var client *iqwire.Client
-		if client, err = iqwire.Dial(conn, a.config()); err == nil {
+		c := a.config()
+		c.Patience = anchorBegins
+		if client, err = iqwire.Dial(conn, c); err == nil {
 			a.o.Log.Info("the media anchor runs", "pid", process.pid)
 			return &anchorLink{client, process}, nil
 		}

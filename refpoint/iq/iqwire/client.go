@@ -17,6 +17,8 @@ type ClientConfig struct {
 	// Limit is how long the anchor may leave a question without an answer: nothing waits longer than that and a quarter, and then the
 	// connection is at its end.
 	Limit time.Duration
+	// Patience is the same for the first answer, which no shard waits for: a process that has just been started opens its sockets first. 0 is Limit.
+	Patience time.Duration
 	// Epoch tells the sessions of this anchor from those of one before: what is said of those is not said to this one.
 	Epoch uint16
 	// Setup is what the anchor is to be: one that is something else refuses (ErrSetup). At most 8 KiB.
@@ -141,6 +143,14 @@ func (c *Client) heard(m *message) error {
 	return c.deadline()
 }
 
+// limit is how long the anchor may be silent now. c.mu is held.
+func (c *Client) limit() time.Duration {
+	if c.last == 1 && c.cfg.Patience > 0 {
+		return c.cfg.Patience
+	}
+	return c.cfg.Limit
+}
+
 // deadline gives the anchor another while for what it still owes. c.mu is held.
 func (c *Client) deadline() error {
 	c.late = false
@@ -148,7 +158,7 @@ func (c *Client) deadline() error {
 		return c.line.conn.SetReadDeadline(time.Time{})
 	}
 	c.since = c.cfg.Clock.Now()
-	return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.cfg.Limit))
+	return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.limit()))
 }
 
 // overdue is ErrHung, unless the deadline that has passed is not the one that runs. A machine that stood still finds both processes late: the
@@ -157,13 +167,13 @@ func (c *Client) overdue() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case len(c.waiting) == 0, !c.late && c.cfg.Clock.Now()-c.since < c.cfg.Limit:
+	case len(c.waiting) == 0, !c.late && c.cfg.Clock.Now()-c.since < c.limit():
 		return c.deadline()
 	case c.late:
 		return ErrHung
 	}
 	c.late = true
-	return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.cfg.Limit / 4))
+	return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.limit() / 4))
 }
 
 // fail ends the connection, once, and lets nobody wait.

@@ -212,6 +212,21 @@ func TestAnotherSetup(t *testing.T) {
 	}
 }
 
+// TestBegins: an anchor that has just been started may take longer for its first answer than for the others.
+func TestBegins(t *testing.T) {
+	near, far := pair(t)
+	const short = 300 * time.Millisecond
+	go func() {
+		<-time.After(2 * short)
+		if s, _, err := Accept(far, ServerConfig{Clock: shard.RealClock(), Limit: limit}); err == nil {
+			_ = s.Refuse()
+		}
+	}()
+	if _, err := Dial(near, ClientConfig{Clock: shard.RealClock(), Limit: short, Patience: limit}); !errors.Is(err, ErrSetup) {
+		t.Errorf("an anchor that begins: %v", err)
+	}
+}
+
 func TestNoFrames(t *testing.T) {
 	for name, octets := range map[string]string{"another protocol": "GET / HTTP/1.1\r\n\r\n", "too long": "\xff\xff\xff\xff", "no setup": "\x00\x00\x00\x09\x05\x00\x00\x00\x00\x00\x00\x00\x01"} {
 		near, far := pair(t)
