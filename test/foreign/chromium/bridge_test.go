@@ -75,9 +75,10 @@ func (b *bridge) answered() string {
 	if m.Status() != 200 {
 		b.t.Fatalf("INVITE was answered %d %s", m.Status(), m.Reason())
 	}
-	b.to, b.routes = string(m.Get(sip.HdrTo)), nil
-	for r := range m.Values(sip.HdrRecordRoute) {
-		b.routes = append([]string{string(r)}, b.routes...)
+	if b.to = string(m.Get(sip.HdrTo)); len(b.routes) == 0 { // what comes later changes no route set (RFC 3261 12.2)
+		for r := range m.Values(sip.HdrRecordRoute) {
+			b.routes = append([]string{string(r)}, b.routes...)
+		}
 	}
 	contact, err := sip.ParseNameAddr(m.Get(sip.HdrContact))
 	if err != nil {
