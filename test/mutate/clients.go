@@ -165,7 +165,7 @@ var load = []Mutant{
 	{secure.CIAvailabilityPathProof, "unproven-not-counted", "iface/clientims/afford.go",
 		`	if !proven && !b.unproven.Take(now).Granted() {`, `	if !proven && b.unproven == nil {`, []string{"CI-18"}},
 	{secure.CIAvailabilityPathProof, "large-answers", "iface/clientims/afford.go",
-		`	case len(answer) > request && !b.calling.Has(at, now):`, `	case len(answer) > 16*request && !b.calling.Has(at, now):`, []string{"CI-20"}},
+		`(copies > 0 || len(answer) > request) && !b.calling.Has(at, now):`, `(copies > 0 || len(answer) > 16*request) && !b.calling.Has(at, now):`, []string{"CI-20"}},
 	{secure.CIAvailabilityKeepRegistration, "failure-ends-it", "imsbox/scscf/challenge.go",
 		`	case !s.ports.Gate.Refuse(secure.CIAvailabilityKeepRegistration,`, `	case s.ports.Gate.Refuse(secure.CIAvailabilityKeepRegistration,`, []string{"CI-14"}},
 	{secure.CIAvailabilitySACap, "strangers-end-them", "iface/clientims/install.go",
