@@ -79,7 +79,7 @@ var floorPlan = []row{
 	// How a request goes from function to function.
 	// It carries the keys of a challenge as aka's types, beside the message and never in it.
 	{"hop", "proto/sip proto/siptxn proto/siptransport proto/shard proto/aka secure", "", ""},
-	{"hop/node", "hop proto/sip proto/siptxn proto/siptransport proto/shard proto/overload secure secure/mint", "", ""},
+	{"hop/node", "hop proto/sip proto/siptxn proto/siptransport proto/shard proto/overload proto/budget secure secure/mint", "", ""},
 
 	// The three doors and the operator's.
 	{"iface/*", "policy secure secure/mint hop refpoint/* store store/seal ca proto/*", "x/sys x/net", ""},

@@ -73,7 +73,7 @@ func (n *Node) openMw() (err error) {
 	}
 	w := &mw{dialled: map[netip.AddrPort]*siptransport.Streams{}}
 	peers := peersOf(c)
-	w.wire, err = n.Wire(hopnode.Config{Peers: peers, SentBy: c.Mw.Listen.String(), Clear: c.Mw.Clear, Timers: timers(c.Timers.Core)})
+	w.wire, err = n.Wire(hopnode.Config{Peers: peers, SentBy: c.Mw.Listen.String(), Clear: c.Mw.Clear, Timers: timers(c.Timers.Core), Share: Budgets(&c.CI).Share})
 	if err != nil {
 		return err
 	}

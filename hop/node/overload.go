@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"imsafe/proto/overload"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -8,15 +10,16 @@ import (
 )
 
 // Overload control between nodes (RFC 7339): each tells the other in the Via of its responses what it cannot take, and holds back what it is told.
-// Peers are proven by their certificate, so one that understands is believed; one that does not is turned away as far as needed (5.10.2).
+// Peers are proven by their certificate, so one that understands is believed; one that does not is turned away as far as needed (5.10.2). What a user
+// sends beyond his share is turned away from both: a node that holds back by what it is told does so with everybody's.
 
 // Screen implements siptxn.Screener.
 func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int, more func(*sip.Message)) {
 	if p.load == nil {
 		return 0, nil
 	}
-	k, now := classOf(m), p.shard.Now()
-	if overload.Offered(m.Get(sip.HdrVia)) != 0 {
+	k, now := p.weigh(m, p.shard.Now()), p.shard.Now()
+	if k != overload.Greedy && overload.Offered(m.Get(sip.HdrVia)) != 0 {
 		p.load.Came(k, now)
 		return 0, nil
 	}
@@ -24,6 +27,19 @@ func (p *Port) Screen(f siptransport.Flow, m *sip.Message) (status int, more fun
 		return 503, nil // without Retry-After: all users of that node would wait
 	}
 	return 0, nil
+}
+
+// weigh is how important a request is, in an overload by whose it is too: the peer has asserted it (RFC 3325 5), as the door of clients knows it.
+func (p *Port) weigh(m *sip.Message, now time.Duration) overload.Class {
+	k := classOf(m)
+	if k != overload.Fresh || !p.load.Active() {
+		return k
+	}
+	asserted := m.Get(sip.HdrPAssertedIdentity)
+	if len(asserted) > 0 && !p.w.shares.Take(p.w.keys.Of(asserted), now).Granted() {
+		return overload.Greedy
+	}
+	return k
 }
 
 // classOf is how important a request of another node is.
@@ -54,11 +70,12 @@ func isSOS(uri []byte) bool {
 // report is what a peer is told (siptxn.Config.Report).
 func (p *Port) report(_ siptransport.Flow, _ overload.Algorithms) (overload.Report, bool) {
 	r := overload.Report{Algorithm: overload.Loss}
-	if !p.load.Active() {
+	loss := p.load.LossOf(overload.Fresh)
+	if !p.load.Active() || loss == 0 {
 		r.Seq = overload.SeqOf(p.shard.Wall())
 		return r, true
 	}
-	r.Value, r.Validity = uint32(p.load.Loss()), overload.DefaultValidity
+	r.Value, r.Validity = uint32(loss), overload.DefaultValidity
 	r.Seq = overload.SeqOf(p.shard.Wall().Add(p.load.Turned() - p.shard.Now()))
 	return r, true
 }

@@ -101,6 +101,47 @@ func TestOverload_of_this_node(t *testing.T) {
 	}
 }
 
+// TestOverload_by_one_user: in an overload a user who has spent his share is turned away, though his node understands; others of it are not, and without an
+// overload nobody is. Of places it is told how many are wanting for others than him.
+func TestOverload_by_one_user(t *testing.T) {
+	taken := 0.0
+	c := overload.New(overload.Config{Places: func() float64 { return taken }})
+	w := loaded(t, c)
+	n := 0
+	send := func(who string) (answer string) {
+		n++
+		w.sent = nil
+		w.arrive(there, strings.Replace(request("MESSAGE", "sip:b@near.example", fmt.Sprint("u", n), ";"+overload.Offer, ""), "Contact: ",
+			"P-Asserted-Identity: <sip:"+who+"@near.example>\r\nContact: ", 1))
+		if len(w.sent) != 1 {
+			t.Fatalf("answered %q", w.sent)
+		}
+		return w.sent[0]
+	}
+	served := func(who string, times int) (n int) {
+		for range times {
+			if strings.HasPrefix(send(who), "SIP/2.0 200 ") {
+				n++
+			}
+		}
+		return n
+	}
+	if n := served("mallory", 50); n != 50 {
+		t.Errorf("without an overload %d of 50 are served", n)
+	}
+	taken = 0.78
+	if n := served("mallory", 50); n > 6 {
+		t.Errorf("%d of 50 of him who holds the places are served", n)
+	}
+	if answer := send("alice"); !strings.HasPrefix(answer, "SIP/2.0 200 ") || !strings.Contains(answer, ";oc=0;") {
+		t.Errorf("another user hears\n%s", answer)
+	}
+	taken = 0.99
+	if answer := send("alice"); strings.Contains(answer, ";oc=0;") {
+		t.Errorf("the last places are wanting, and the peer is told\n%s", answer)
+	}
+}
+
 // TestOverload_of_the_peer: what a peer tells is held back, what belongs to a dialog last, for as long as it said (RFC 7339 5.5, 5.7).
 func TestOverload_of_the_peer(t *testing.T) {
 	w := loaded(t, overload.New(overload.Config{}))

@@ -14,8 +14,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"imsafe/hop"
+	"imsafe/proto/budget"
 	"imsafe/proto/overload"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
@@ -41,6 +43,7 @@ type Config struct {
 	Clear  bool
 	Timers siptxn.Timers
 	Limits siptxn.Limits
+	Share  budget.Rate // new requests of one user while there is too much to do; default 1 a second, 5 at once
 }
 
 // Ports is what is plugged into the wire.
@@ -69,11 +72,20 @@ type Wire struct {
 	cfg   Config
 	ports Ports
 	port  []*Port // by shard
+
+	keys   budget.Keys
+	shares *budget.Table // by asserted identity
 }
+
+// sharePlaces is of how many users at once it is known that they have spent their share.
+const sharePlaces = 1 << 14
 
 // New makes a wire without sockets, and gives the table the names of its peers.
 func New(cfg Config, ports Ports) (*Wire, error) {
-	w := &Wire{cfg: cfg, ports: ports}
+	if cfg.Share == (budget.Rate{}) {
+		cfg.Share = budget.Rate{Limit: 1, Per: time.Second, Burst: 5}
+	}
+	w := &Wire{cfg: cfg, ports: ports, keys: budget.NewKeys(), shares: budget.NewTable(cfg.Share, sharePlaces)}
 	for _, sh := range ports.Shards {
 		p := &Port{w: w, shard: sh, known: map[siptransport.Flow]*Peer{}, held: map[netip.AddrPort]*overload.Throttle{}}
 		layer := siptxn.Config{Shard: sh, Pool: ports.Pool, Sealer: ports.Sealer, Kind: kind, Timers: cfg.Timers,

@@ -205,6 +205,14 @@ func (c *Controller) Loss() int {
 	return max(int(c.loss.Load()), int(100*full))
 }
 
+// LossOf is the same of what is as important as k or more. Of places it speaks of those that k gets none of any more: what is less important is turned
+// away by then. Any goroutine.
+func (c *Controller) LossOf(k Class) int {
+	from := c.reserve(k)
+	full := max(0, c.taken()-from) / (1 - from)
+	return max(int(c.loss.Load()), int(100*full))
+}
+
 // Turned is when what Loss says was last decided, on the clock of now: what an oc-seq is made from.
 func (c *Controller) Turned() time.Duration { return c.turned }
 
