@@ -68,7 +68,9 @@ func (x *examination) mediaPorts() {
 		}
 		last := int(a.Port()) + x.Config.CS.Ports - 1
 		switch {
-		case taken == 0 || x.Node != nil || x.Blind:
+		case taken == 0:
+			x.fine(MediaPorts, "[cs] none of the UDP ports %v to %d is taken", a, last)
+		case x.Node != nil || x.Blind:
 			x.fine(MediaPorts, "[cs] of the UDP ports %v to %d %d are taken", a, last, taken)
 		case taken == x.Config.CS.Ports:
 			x.breaks(MediaPorts, "[cs] all UDP ports %v to %d are taken, and no node runs here", a, last)

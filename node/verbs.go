@@ -10,10 +10,12 @@ import (
 	"slices"
 
 	"imsafe/ca"
+	"imsafe/config"
 	"imsafe/iface/imsservice"
 	"imsafe/iface/management"
 	"imsafe/imsbox/filter"
 	"imsafe/imsbox/hss"
+	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/store"
 	"imsafe/store/disk"
@@ -29,6 +31,7 @@ type Operations struct {
 	Random io.Reader
 	Domain string // home domain
 	Clock  shard.Clock
+	Scheme string // of cards where nobody says it
 
 	Authority *ca.Authority
 	Registry  *imsservice.Registry
@@ -59,6 +62,16 @@ type Status struct {
 	Lab        bool   `json:"lab"`
 	Registered int    `json:"registered"`             // private identities with a registration in memory
 	KeysInRing int    `json:"sealing_keys,omitempty"` // more than one while a rotation has not ended
+	CardScheme string `json:"card_scheme,omitempty"`  // how cards authenticate where nobody says it
+}
+
+// cardScheme is how cards authenticate where nobody says it: by AKAv1-MD5 where clients get in by [ci.ipsec] alone, since telephones do that inside
+// IPsec (TS 33.203 6.1.1) and nothing else would let them in; else by AKAv2-SHA-256.
+func cardScheme(c *config.Config) string {
+	if len(c.CI.IPsec.Listen) > 0 && len(c.CI.TLS.Listen) == 0 {
+		return aka.AKAv1MD5.String()
+	}
+	return aka.AKAv2SHA256.String()
 }
 
 // None is the input of verbs that need none, and the output of those that say nothing.
@@ -74,7 +87,7 @@ func (n *Node) registered() int {
 
 // operations are those of this node.
 func (n *Node) operations() *Operations {
-	o := &Operations{number: sharedNumber(n.o.Config), HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(), Clock: n.o.Clock,
+	o := &Operations{number: sharedNumber(n.o.Config), HSS: n.HSS, Store: n.o.Store, Keys: n.keys, Random: n.o.Random, Domain: n.o.Config.HomeDomain(), Clock: n.o.Clock, Scheme: cardScheme(n.o.Config),
 		Authority: n.Authority, Registry: n.Registry, Pseudonyms: n.Pseudonyms, SharedSets: n.sharedSets, Decisions: n.o.Decisions, Record: n.recorder(),
 		Status: func() Status {
 			return Status{Running: true, Node: n.o.Config.Node.Name, Domain: n.o.Config.HomeDomain(), Lab: n.o.Config.Node.Lab,
@@ -202,6 +215,7 @@ func (o *Operations) status(context.Context, None) (Status, error) {
 	if o.Status != nil {
 		s = o.Status()
 	}
+	s.CardScheme = o.Scheme
 	s.KeysInRing = o.Keys.Keyring().Keys()
 	return s, nil
 }

@@ -32,7 +32,7 @@ func OpenOperations(c *config.Config, clock shard.Clock, log *slog.Logger, st st
 	if err != nil {
 		return nil, err
 	}
-	return &Operations{number: sharedNumber(c), HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain(), Clock: clock, Authority: s.authority,
+	return &Operations{number: sharedNumber(c), HSS: h, Store: st, Keys: keys, Random: rand.Reader, Domain: c.HomeDomain(), Clock: clock, Scheme: cardScheme(c), Authority: s.authority,
 		Registry: s.registry, Pseudonyms: s.pseudonyms, SharedSets: s.sharedSets, Decisions: dir, Record: kept.record, EnrolAt: c.IS.Enrol.Listen.String(), ConnectAt: c.IS.Listen.String()}, nil
 }
 

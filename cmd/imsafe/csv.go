@@ -22,17 +22,17 @@ var moreColumns = []string{"op", "scheme", "seq", "profile", "password", "algori
 
 // sheet is a CSV file that is being read.
 type sheet struct {
-	domain, group string
-	columns       []string
-	lines         strings.Builder
-	line          int // of the output, the same as in the file
-	mistakes      []hss.Mistake
+	domain, scheme, group string
+	columns               []string
+	lines                 strings.Builder
+	line                  int // of the output, the same as in the file
+	mistakes              []hss.Mistake
 }
 
 // csvToLines turns a CSV file into one JSON subscriber per line, each on the line where it stood, so that the mistakes that are found
-// later name lines of the file. group is for those that name none.
-func csvToLines(data []byte, domain, group string) (string, []hss.Mistake) {
-	s := &sheet{domain: domain, group: group}
+// later name lines of the file. scheme is for cards that name none, group for those that name none.
+func csvToLines(data []byte, domain, scheme, group string) (string, []hss.Mistake) {
+	s := &sheet{domain: domain, scheme: scheme, group: group}
 	s.lines.Grow(len(data) + len(data)/2) // names of fields come in between
 	r := csv.NewReader(bytes.NewReader(data))
 	r.Comment, r.FieldsPerRecord, r.TrimLeadingSpace, r.ReuseRecord = '#', -1, true, true
@@ -103,6 +103,9 @@ func (s *sheet) row(row []string, line int) {
 		Algorithm: cell("algorithm"), TOPc: keyText(cell("topc")), TOP: keyText(cell("top"))}
 	if sub.Group == "" {
 		sub.Group = s.group
+	}
+	if sub.Scheme == "" && sub.Password == "" {
+		sub.Scheme = s.scheme
 	}
 	if seq := cell("seq"); seq != "" {
 		n, err := strconv.ParseUint(seq, 10, 64)

@@ -85,19 +85,19 @@ func (v *userImportCmd) lines(a *app, house operations, data []byte) (lines stri
 		}
 		return string(data), place, nil
 	}
-	domain, err := domainOf(a, house)
+	status, err := statusOf(a, house)
 	if err != nil {
 		return "", nil, err
 	}
 	var mistakes []hss.Mistake
 	if foreign {
-		c := convertForeign(v.Format, data, domain, v.Group)
+		c := convertForeign(v.Format, data, status.Domain, v.Group)
 		for _, note := range c.notes {
 			fmt.Fprintln(a.stderr, "imsafe:", note)
 		}
 		lines, mistakes, place = c.lines, c.mistakes, c.place
 	} else {
-		lines, mistakes = csvToLines(data, domain, v.Group)
+		lines, mistakes = csvToLines(data, status.Domain, status.CardScheme, v.Group)
 	}
 	if len(mistakes) > 0 {
 		return "", nil, node.MistakesError(mistakes)

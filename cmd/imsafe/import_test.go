@@ -116,12 +116,27 @@ func TestPublicIdentities(t *testing.T) {
 	}
 }
 
+// TestCSV_scheme: a card that names no scheme gets that of the network's only access, or none that the HSS would not choose itself; a password is no card.
+func TestCSV_scheme(t *testing.T) {
+	const rows = "impi,ki,opc,scheme,password\na@b.c," + csvKeys + ",,\nd@b.c," + csvKeys + ",AKAv2-MD5,\ne@b.c,,,,a password of somebody\n"
+	lines, mistakes := csvToLines([]byte(rows), testDomain, "AKAv1-MD5", "")
+	if len(mistakes) > 0 {
+		t.Fatal(mistakes)
+	}
+	for i, want := range []string{"AKAv1-MD5", "AKAv2-MD5", ""} {
+		var s newSubscriber
+		if err := json.Unmarshal([]byte(strings.Split(lines, "\n")[i+1]), &s); err != nil || s.Scheme != want {
+			t.Errorf("row %d: %q, want %q: %v", i, s.Scheme, want, err)
+		}
+	}
+}
+
 // FuzzCSV: any file gives mistakes or lines; a line is JSON and stands where its row stood.
 func FuzzCSV(f *testing.F) {
 	f.Add([]byte("impi,ki,opc\na@b.c," + csvKeys + "\n"))
 	f.Add([]byte("\n\n1,2,3,4,5,6,7,8,9\n\n# x\n\"a\n\";2;3"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		lines, mistakes := csvToLines(data, testDomain, "")
+		lines, mistakes := csvToLines(data, testDomain, "AKAv1-MD5", "")
 		if strings.Count(lines, "\n") > bytes.Count(data, []byte("\n"))+1 {
 			t.Errorf("%d lines of %d", strings.Count(lines, "\n"), bytes.Count(data, []byte("\n")))
 		}

@@ -155,6 +155,11 @@ func next(v *quickstartCmd) []string {
 // remarks are what the operator should know of what was made.
 func remarks(v *quickstartCmd, c *config.Config) (all []string) {
 	all = append(all, "Keep a copy of "+v.path(sealingKey)+" away from this host and from the backups: without it no K can be read.")
+	for _, at := range v.Listen {
+		if at.IsLoopback() {
+			all = append(all, at.String()+" is reached from this machine alone: enough for imsafe ue, and no telephone gets there. Give --listen the address that the packet gateway routes to.")
+		}
+	}
 	if v.TLS {
 		all = append(all, "Clients over TLS trust "+v.path(authority)+" (imsafe ue --ca). The key of that authority was not kept: when the certificate ends, in 397 days, make a new pair, or use one of your own authority.")
 	}

@@ -189,7 +189,7 @@ func TestQuickstart_says_what_others_need(t *testing.T) {
 	}{
 		{"telephones", []string{"--volte", "--listen", "2001:db8::1"}, []string{"p-cscf:\n      - 127.0.0.1\n      - 2001:db8::1\n", "ipv4: 127.0.0.1", "QCI", "_sip._udp  IN SRV   0 0 5060 pcscf",
 			"pcscf      IN AAAA  2001:db8::1", "AmbientCapabilities=CAP_NET_RAW\n", "no setting for the P-CSCF", "imsafe doctor -c", "IMSI@" + quickDomain, "must agree on AES-GCM",
-			"UDP ports 20000 to 29999", "TCP port 8443", "RTP in clear, over their encrypted radio bearer", "imsafe ca new", "cs         IN A     127.0.0.1"}, []string{"5061", "LoadCredential=", "weakening, logged"}},
+			"127.0.0.1 is reached from this machine alone", "UDP ports 20000 to 29999", "TCP port 8443", "RTP in clear, over their encrypted radio bearer", "imsafe ca new", "cs         IN A     127.0.0.1"}, []string{"5061", "LoadCredential=", "weakening, logged", "2001:db8::1 is reached from this machine alone"}},
 		{"telephones that can little", []string{"--volte", "--handset"}, []string{"a weakening, logged"}, []string{"must agree on AES-GCM"}},
 		{"clients over TLS", nil, []string{"_sips._tcp IN SRV   0 0 5061 pcscf", "ca.crt", "CapabilityBoundingSet=\n", "UDP ports 20000 to 29999"}, []string{"p-cscf", "CAP_NET_RAW", "5060", "RTP in clear"}},
 		{"systemd", []string{"--volte", "--tls", "--systemd"}, []string{"LoadCredential=sealing.key:", "LoadCredential=pcscf.key:", "User=imsafe", "KillMode=process", "CREDENTIALS_DIRECTORY=", "systemctl enable --now imsafe"}, []string{"\nimsafe run"}},

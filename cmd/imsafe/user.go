@@ -60,7 +60,7 @@ type userAddCmd struct {
 	IMSI    string   `name:"imsi" help:"IMSI of the card." placeholder:"DIGITS"`
 	Group   string   `help:"Group of the subscriber; it must be there." placeholder:"NAME"`
 	Profile string   `help:"Service profile of the public identities, instead of that of the group." placeholder:"NAME"`
-	Scheme  string   `help:"How the card authenticates: AKAv2-SHA-256, AKAv2-MD5 or AKAv1-MD5; without a card, by a password, SHA-256 ([ci.digest]) or MD5 ([ci.digest_md5]). It is fixed; no client picks it." default:"AKAv2-SHA-256"`
+	Scheme  string   `help:"How the card authenticates: AKAv2-SHA-256, AKAv2-MD5 or AKAv1-MD5; without a card, by a password, SHA-256 ([ci.digest]) or MD5 ([ci.digest_md5]). It is fixed; no client picks it. Without it AKAv1-MD5 where [ci.ipsec] is the only access, as telephones do it, else AKAv2-SHA-256." placeholder:"NAME"`
 	AMF     string   `name:"amf" help:"Authentication management field, 4 hexadecimal digits." placeholder:"HEX"`
 	SEQ     uint64   `name:"seq" help:"Where the sequence numbers of a card begin that was used elsewhere."`
 
@@ -87,11 +87,12 @@ func (v *userAddCmd) Run(a *app) error {
 		return usage{errors.New("--random needs --card-out FILE: the keys are written there once and can never be shown again")}
 	}
 	return v.with(a, need{keys: true}, func(house operations) error {
-		domain, err := domainOf(a, house)
+		status, err := statusOf(a, house)
 		if err != nil {
 			return err
 		}
-		s, err := v.subscriber(a, domain)
+		v.Scheme = cmp.Or(v.Scheme, status.CardScheme, aka.AKAv2SHA256.String()) // a node of before says none
+		s, err := v.subscriber(a, status.Domain)
 		if err != nil {
 			return err
 		}
@@ -135,10 +136,15 @@ func (v *userAddCmd) tell(a *app, s *newSubscriber, done *node.Changed) {
 	}
 }
 
+// statusOf asks for the home domain, and for how cards authenticate there.
+func statusOf(a *app, house operations) (s node.Status, err error) {
+	err = house.Call(a.ctx, "status", node.None{}, &s)
+	return s, err
+}
+
 // domainOf asks for the home domain.
 func domainOf(a *app, house operations) (string, error) {
-	var s node.Status
-	err := house.Call(a.ctx, "status", node.None{}, &s)
+	s, err := statusOf(a, house)
 	return s.Domain, err
 }
 
