@@ -2,14 +2,22 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -103,6 +111,8 @@ func TestQuickstart_to_a_registered_telephone(t *testing.T) {
 		}
 	}
 
+	d.otherPatients(string(card), register)
+
 	// The card of somebody else: the telephone refuses the network, and the doctor says what the keys say.
 	wrong := strings.Replace(string(card), testK, otherK, 1)
 	if o := d.try(append(register, d.write("wrong", wrong), "--patience", "5s")...); o.status != exitFailed {
@@ -119,6 +129,79 @@ func TestQuickstart_to_a_registered_telephone(t *testing.T) {
 	if f := given["D-USER-KEYS"]; !strings.Contains(f.What, "either it is OPc") {
 		t.Errorf("%+v", f)
 	}
+}
+
+// otherPatients are subscribers of the node that runs: one whom it does not know, one who is barred, and one whose card has seen later numbers than the HSS
+// gives out.
+func (d *desk) otherPatients(card string, register []string) {
+	d.t.Helper()
+	if f := d.examined(exitFailed, "doctor", "user", "999")["D-USER"]; f.Level != doctor.Breaks || !strings.Contains(f.What, "not provisioned") {
+		d.t.Errorf("nobody: %+v", f)
+	}
+	const barred, behind = "001010000000002@" + quickDomain, "001010000000003@" + quickDomain
+	d.do("user", "import", d.write("barred", fmt.Sprintf(`{"impi":%q,"k":%q,"opc":%q,"scheme":"AKAv1-MD5","public":[{"impu":"sip:%s"},{"impu":"tel:+4915100","barred":true}]}`+"\n",
+		barred, testK, testOPc, barred)))
+	if f := d.examined(exitDone, "doctor", "user", barred)["D-USER-BARRED"]; f.Level != doctor.Hint || !strings.Contains(f.What, "tel:+4915100 is barred") {
+		d.t.Errorf("barred: %+v", f)
+	}
+	d.do("user", "import", "--format", "srsran", d.write("behind", "ue3,mil,001010000000003,"+testK+",opc,"+testOPc+",8000,000000000020,7,dynamic\n"))
+	d.write("ahead.seq", d.read("card.seq")) // of the same keys, and the numbers that the first card has seen
+	d.do(append(register, d.write("ahead", strings.ReplaceAll(card, "001010000000001", "001010000000003")))...)
+	if f := d.examined(exitDone, "doctor", "user", behind)["D-USER-SQN"]; f.Level != doctor.Hint || !strings.Contains(f.What, "asked for resynchronisation") || !strings.Contains(f.What, " behind") {
+		d.t.Errorf("a card that is ahead: %+v", f)
+	}
+	if f := d.examined(exitDone, "doctor")["D-SQN"]; !strings.Contains(f.What, "1 resynchronisation") {
+		d.t.Errorf("%+v", f)
+	}
+}
+
+// TestDoctor_certificates that have ended, are about to, or are of tomorrow, on the disk of a node.
+func TestDoctor_certificates(t *testing.T) {
+	if !peer.InNamespace(t) {
+		return
+	}
+	d := emptyDesk(t)
+	if o := d.quickstart("--tls"); o.status != exitDone {
+		t.Fatalf("%+v", o)
+	}
+	const day = 24 * time.Hour
+	for _, s := range []struct {
+		name        string
+		from, until time.Duration // from now
+		status      int
+		level       doctor.Level
+		word        string
+	}{
+		{"ended", -400 * day, -day, exitFailed, doctor.Breaks, "not valid any more"},
+		{"about to", -355 * day, 10*day + time.Hour, exitDone, doctor.Hint, "10 days from now"},
+		{"of tomorrow, or the clock is wrong", day, 400 * day, exitFailed, doctor.Breaks, "or the clock is wrong"},
+	} {
+		d.certify("pcscf."+quickDomain, s.from, s.until)
+		if f := d.examined(s.status, "doctor")["D-CERT-EXPIRY"]; f.Level != s.level || !strings.Contains(f.What, s.word) {
+			t.Errorf("%s: %+v", s.name, f)
+		}
+	}
+}
+
+// certify puts a certificate of its own, for a time from now, into the place of the P-CSCF's.
+func (d *desk) certify(name string, from, until time.Duration) {
+	d.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	now := time.Now()
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name, quickDomain}, NotBefore: now.Add(from), NotAfter: now.Add(until)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.write("etc/"+certificate, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	d.write("etc/"+certificateKey, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
 }
 
 // TestDoctor_finds what is broken on a host, and a node with another configuration.
