@@ -157,6 +157,7 @@ var meant = map[string][2]string{
 		"if it is the client, it begins anew too often: look at why its last registrations failed; if it is somebody else, the client is not touched by it; challenge in [ci.budget] is the limit"},
 	"resync": {"the card asked for a resynchronisation too often",
 		"the sequence number of the card and that of the network do not meet: another network element may draw vectors of the same card with the same IND"},
+	"crowd":    {"very many begin to register in this name: those of the same networks make room for each other, and nobody else's attempt does", ""},
 	"unproven": {"the associations that the client has stand until it has proven itself anew", ""},
 }
 
