@@ -118,6 +118,10 @@ func (db *DB) validate(ops []store.Op) (size int, err error) {
 // submit queues a request. While the database has been away for longer than anybody is to wait, it is refused at once.
 func (db *DB) submit(r *request) {
 	r.since = db.o.Clock.Now()
+	if err := db.gone(); err != nil {
+		db.finish(r, err)
+		return
+	}
 	db.mu.Lock()
 	err := db.refuse
 	if err == nil && db.queued+r.size > db.o.QueueBytes {

@@ -62,10 +62,11 @@ type DB struct {
 
 	mu      sync.Mutex // guards what follows
 	queue   []*request
-	queued  int   // octets in it
-	refuse  error // why nothing more is accepted: store.ErrClosed
-	away    error // why the database is not to be had; nil while it is
-	serving bool  // the watch stands: this node has its number, and what is written is durable
+	queued  int           // octets in it
+	refuse  error         // why nothing more is accepted: store.ErrClosed
+	away    error         // why the database is not to be had; nil while it is
+	since   time.Duration // when that began
+	serving bool          // the watch stands: this node has its number, and what is written is durable
 
 	wake   chan struct{} // for the committer
 	served chan struct{} // told when the watch stands
@@ -208,10 +209,23 @@ func (db *DB) Changed(t store.Table) uint64 {
 	return db.changed[t].Load() + 1
 }
 
+// gone refuses what would wait for nothing: the database has been away for longer than anybody is to wait for it.
+func (db *DB) gone() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.serving || db.o.Clock.Now()-db.since < db.o.Patience {
+		return nil
+	}
+	return fmt.Errorf("%w: the database", store.ErrFailed)
+}
+
 // serve says whether the watch stands, and why not.
 func (db *DB) serve(standing bool, why error) {
 	db.mu.Lock()
 	before := db.away
+	if !standing && db.serving {
+		db.since = db.o.Clock.Now()
+	}
 	db.serving, db.away = standing, why
 	db.mu.Unlock()
 	db.cache.set(standing)

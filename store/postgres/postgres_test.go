@@ -420,7 +420,8 @@ func testKill(t *testing.T, s *server.Server) {
 	t.Logf("%d changes acknowledged, %d conflicts over %d kills", total, nodes[0].Stats().Conflicts+nodes[1].Stats().Conflicts, rounds)
 }
 
-// testAway: a database that does not come back is told of, and nobody waits for ever; when it comes, the node serves.
+// testAway: a database that does not come back is told of, and nobody waits for ever; once it has been away for longer than that nobody waits at all; when
+// it comes, the node serves.
 func testAway(t *testing.T, s *server.Server) {
 	o := options(t, s, 1)
 	o.Patience = 300 * time.Millisecond
@@ -438,6 +439,17 @@ func testAway(t *testing.T, s *server.Server) {
 	}
 	if _, err := node.Get(storetest.Loud, []byte("k")); !errors.Is(err, store.ErrFailed) {
 		t.Errorf("a read without a database: %v", err)
+	}
+	waits := time.Duration(0)
+	for range 50 { // each would wait for o.Patience
+		began := time.Now()
+		if _, err := put(node, "k", "lost", store.Always, 0); !errors.Is(err, store.ErrFailed) {
+			t.Errorf("a change without a database: %v", err)
+		}
+		waits += time.Since(began)
+	}
+	if waits > 25*o.Patience {
+		t.Errorf("fifty who came late have waited %v", waits)
 	}
 	s.Run()
 	eventually(t, "the node serves again", func() bool { return node.Failure() == nil })

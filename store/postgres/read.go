@@ -83,6 +83,9 @@ func (db *DB) tryAsk(r read) error {
 	if db.closed.Load() {
 		return store.ErrClosed
 	}
+	if err := db.gone(); err != nil {
+		return err
+	}
 	select {
 	case db.reads <- r:
 		return nil

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -140,12 +141,30 @@ func (t *Target) dial(ctx context.Context, who string, change func(*pgx.ConnConf
 	}
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, advise(err)
 	}
 	if err := t.judge(ctx, conn); err != nil {
 		return nil, errors.Join(err, conn.Close(ctx))
 	}
 	return conn, nil
+}
+
+// advise adds to an error of connecting what is to be done about it, where the server did not prove to be the one.
+func advise(err error) error {
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &authority):
+		return fmt.Errorf("%w: the server's certificate is of an authority that is not trusted here: name the right one with sslrootcert=FILE in [store] url: %w", ErrWeak, err)
+	case errors.As(err, &name):
+		return fmt.Errorf("%w: the server's certificate is for another name: write a name that stands in it into [store] url, or give the server a certificate for this one: %w", ErrWeak, err)
+	case errors.As(err, &invalid):
+		return fmt.Errorf("%w: the server's certificate is not valid: give the server a new one: %w", ErrWeak, err)
+	case strings.Contains(err.Error(), "server refused TLS"):
+		return fmt.Errorf("%w: the server speaks no TLS: set ssl = on there, with a certificate for its name, or name %q in [store] weaken: %w", ErrWeak, WeakenTLS, err)
+	}
+	return err
 }
 
 // judge refuses a server that would lose what it acknowledged. It is asked at each connection, and again while one stands: roles and databases may

@@ -6,6 +6,7 @@ package postgres
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -26,6 +27,7 @@ type Server struct {
 	bin, dir string
 	as       *syscall.Credential // whom it runs as; nil: as we do
 	settings []string
+	port     uint16 // of its sockets
 	process  *exec.Cmd
 	ended    chan struct{}
 }
@@ -55,7 +57,7 @@ func StartIn(t testing.TB, where string, settings ...string) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &Server{t: t, bin: slices.Max(versions), dir: dir, settings: settings}
+	s := &Server{t: t, bin: slices.Max(versions), dir: dir, settings: settings, port: usualPort}
 	if os.Getuid() == 0 { // the server refuses to run as root
 		s.as = nobody(t)
 		if err := os.Chown(dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
@@ -98,7 +100,7 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 // Run starts the server over its data, and waits until it takes connections.
 func (s *Server) Run() {
 	s.t.Helper()
-	args := []string{"-D", s.data(), "-k", s.dir, "-c", "listen_addresses="}
+	args := []string{"-D", s.data(), "-k", s.dir, "-p", fmt.Sprint(s.port), "-c", "listen_addresses="}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
@@ -118,7 +120,7 @@ func (s *Server) Run() {
 		_ = c.Wait() // it was killed
 		close(ended)
 	}()
-	for s.command("pg_isready", "-q", "-h", s.dir).Run() != nil {
+	for s.command("pg_isready", "-q", "-h", s.dir, "-p", fmt.Sprint(s.port)).Run() != nil {
 		select {
 		case <-ended:
 			text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
@@ -170,13 +172,91 @@ func children(of int) (pids []int) {
 	return pids
 }
 
+// Put writes a file that only the server may read into its directory, and returns its path.
+func (s *Server) Put(name string, text []byte) string {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.own(path)
+	return path
+}
+
+// own gives a file or directory to whom the server runs as.
+func (s *Server) own(path string) {
+	s.t.Helper()
+	if s.as == nil {
+		return
+	}
+	if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// usualPort stands in the names of sockets; nobody listens there by TCP.
+const usualPort = 5432
+
+// Listen adds an address of TCP, with lines to the configuration, and starts the server again.
+func (s *Server) Listen(at netip.AddrPort, settings ...string) {
+	s.t.Helper()
+	s.port = at.Port()
+	s.Set(append(settings, "listen_addresses="+at.Addr().String())...)
+}
+
+// Set adds lines to the configuration, and starts the server again with them.
+func (s *Server) Set(settings ...string) {
+	s.t.Helper()
+	s.Kill()
+	s.settings = append(s.settings, settings...)
+	s.Run()
+}
+
+// Standby starts another server that follows this one, as a copy of it (streaming replication). It takes no writes until Promote.
+func (s *Server) Standby(settings ...string) *Server {
+	s.t.Helper()
+	dir, err := os.MkdirTemp(filepath.Dir(s.dir), "pg")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	other := &Server{t: s.t, bin: s.bin, dir: dir, as: s.as, settings: settings, port: usualPort}
+	other.own(dir)
+	copied := other.command("pg_basebackup", "-h", s.dir, "-U", "imsafe", "-D", other.data(), "-X", "stream", "-c", "fast", "-R", "--no-sync")
+	if out, err := copied.CombinedOutput(); err != nil {
+		s.t.Fatalf("pg_basebackup: %v\n%s", err, out)
+	}
+	other.Run()
+	s.t.Cleanup(other.Kill)
+	return other
+}
+
+// Promote makes a standby a server that takes writes.
+func (s *Server) Promote() {
+	s.t.Helper()
+	if out, err := s.command("pg_ctl", "promote", "-w", "-D", s.data()).CombinedOutput(); err != nil {
+		s.t.Fatalf("pg_ctl promote: %v\n%s", err, out)
+	}
+}
+
+// Either says how this server is reached, or others that take its place.
+func (s *Server) Either(others ...*Server) string {
+	hosts, ports := []string{s.dir}, []string{"5432"}
+	for _, o := range others {
+		hosts, ports = append(hosts, o.dir), append(ports, "5432")
+	}
+	return "host=" + strings.Join(hosts, ",") + " port=" + strings.Join(ports, ",") + " user=imsafe dbname=postgres"
+}
+
 // URL says how the database is reached.
-func (s *Server) URL() string { return "host=" + s.dir + " user=imsafe dbname=postgres" }
+func (s *Server) URL() string {
+	return fmt.Sprintf("host=%s port=%d user=imsafe dbname=postgres", s.dir, s.port)
+}
 
 // SQL runs statements as the database's owner and returns what they say.
 func (s *Server) SQL(statements string) string {
 	s.t.Helper()
-	out, err := s.command("psql", "-h", s.dir, "-U", "imsafe", "-d", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements).CombinedOutput()
+	out, err := s.command("psql", "-h", s.dir, "-p", fmt.Sprint(s.port), "-U", "imsafe", "-d", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements).CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("%s: %v\n%s", statements, err, out)
 	}
