@@ -385,7 +385,7 @@ func (r *registrar) failed(err error) {
 	temporary := errors.Is(err, ErrConnect) || errors.Is(err, siptxn.ErrTimeout) || errors.Is(err, siptxn.ErrTransport)
 	var status *StatusError
 	if errors.As(err, &status) {
-		temporary = status.Code == 408 || status.Code >= 500 && status.Code < 600
+		temporary = status.Code == 408 || status.Code == 480 || status.Code >= 500 && status.Code < 600
 	}
 	if r.u.shard.Now() >= r.until || !temporary {
 		r.lost(err)
@@ -409,6 +409,10 @@ func (r *registrar) backoff(err error) time.Duration {
 	base := networkBase
 	if errors.Is(err, ErrConnect) || errors.Is(err, siptxn.ErrTransport) {
 		base = flowBase
+	}
+	var status *StatusError
+	if errors.As(err, &status) && status.Again > 0 && r.losses < 10 { // as it is told (RFC 3261 20.33), and not all in the same moment
+		return status.Again + r.jitter(status.Again)
 	}
 	limit := min(base<<min(max(r.losses-1, 0), 10), maxBackoff)
 	return limit/2 + r.jitter(limit/2)

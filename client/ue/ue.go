@@ -30,6 +30,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -159,13 +160,17 @@ var (
 type StatusError struct {
 	Code   int
 	Reason string
+	// Again is when to try again, as the network says (Retry-After); 0 if it does not.
+	Again time.Duration
 }
 
 // Error says code and reason phrase.
 func (e *StatusError) Error() string { return fmt.Sprintf("ue: answered %d %s", e.Code, e.Reason) }
 
 func statusError(m *sip.Message) error {
-	return &StatusError{Code: m.Status(), Reason: string(m.Reason())}
+	seconds, _, _ := strings.Cut(string(m.Get(sip.HdrRetryAfter)), ";")
+	again, _ := strconv.ParseUint(strings.TrimSpace(seconds), 10, 16) // no number is none
+	return &StatusError{Code: m.Status(), Reason: string(m.Reason()), Again: time.Duration(again) * time.Second}
 }
 
 // UE is one client. Make it with New; drive it with Run.

@@ -82,6 +82,11 @@ func newCouple(t *testing.T, url string, change func(c *config.Config, node int)
 		for name := range g.processes {
 			g.kill(name)
 		}
+		if t.Failed() {
+			for name, log := range g.log {
+				t.Logf("%s: %s", name, log)
+			}
+		}
 	})
 	return g
 }
@@ -92,7 +97,7 @@ func (g *couple) start(node int, more ...string) {
 	name := g.names[node]
 	g.run(name, append([]string{"run", "-c", g.config[node]}, more...)...)
 	socket := filepath.Join(g.path("data-"+name), "management.sock")
-	g.until("node "+name+" answers", func() bool { return knock(g.t.Context(), socket) == nil })
+	g.until("node "+name+" answers", func() bool { return knock(g.t.Context(), socket) == nil && g.on(node, "status").status == exitDone })
 }
 
 // on runs a verb of the operator at a node.
@@ -317,7 +322,8 @@ func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisec
 // back and finds its own.
 func TestTwoNodes_one_is_killed(t *testing.T) {
 	approves := approvalKey(t)
-	g := newCouple(t, server.Start(t).URL(), approves.admits)
+	database := server.Start(t)
+	g := newCouple(t, database.URL(), approves.admits)
 	const a, b = 0, 1
 	g.start(a)
 	g.start(b)
@@ -384,6 +390,40 @@ func TestTwoNodes_one_is_killed(t *testing.T) {
 	})
 	if code, err := g.talks(bob, "alice"); err != nil {
 		t.Errorf("from the node that came back to who has moved: %d, %v", code, err)
+	}
+	g.withoutDatabase(database, carol)
+}
+
+// withoutDatabase: while no database takes writes, clients hear so, at once after the first few seconds, with a time to come again; then all goes on by itself.
+func (g *couple) withoutDatabase(s *server.Server, c *togetherClient) {
+	g.t.Helper()
+	s.Kill()
+	registers := func() (*ue.StatusError, error) {
+		ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
+		defer cancel()
+		_, err := c.ue.Register(ctx)
+		var status *ue.StatusError
+		errors.As(err, &status)
+		return status, err
+	}
+	for _, when := range []string{"when the database has gone", "later"} {
+		began := time.Now()
+		status, err := registers()
+		if status == nil || status.Code != 480 && status.Code != 503 && status.Code != 504 || status.Again == 0 {
+			g.t.Errorf("%s a registration is answered %v, want 480, 503 or 504 with Retry-After", when, err)
+			break
+		}
+		g.t.Logf("%s a registration is answered %d after %v: come again in %v", when, status.Code, since(began), status.Again)
+	}
+	s.Run()
+	began := time.Now()
+	g.until("registrations go on", func() bool {
+		_, err := registers()
+		return err == nil
+	})
+	g.t.Logf("registered %v after the database is back", since(began))
+	if code, err := g.talks(c, "dave"); err != nil {
+		g.t.Errorf("after the database is back: %d, %v", code, err)
 	}
 }
 

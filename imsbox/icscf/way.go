@@ -29,7 +29,7 @@ func (i *ICSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	case isNobody(err) && in.Protection != hop.ProtectionYes && in.Protection != hop.ProtectionTLSYes:
 		answer = &cx.UserAuthorizationAnswer{} // the S-CSCF says so, as it says it to everybody: no stranger learns who is known here
 	case err != nil:
-		return x.Refuse(in, registerRefusal(err), "")
+		return comesAgain(x.Refuse(in, registerRefusal(err), ""), err)
 	}
 	scscf, found := i.selectSCSCF(answer.ServerName, answer.Capabilities)
 	if !found {
@@ -96,7 +96,7 @@ func (i *ICSCF) terminate(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	called, answer, err := i.locate(x.Task(), identities)
 	if err != nil {
-		return x.Refuse(in, sessionRefusal(err), "")
+		return comesAgain(x.Refuse(in, sessionRefusal(err), ""), err)
 	}
 	if len(identities) > 1 {
 		in.Msg.SetRequestURI([]byte(called))
@@ -252,6 +252,17 @@ func registerRefusal(err error) int {
 	}
 	return 480
 }
+
+// comesAgain says when to try again where it is the HSS that could not answer: a 480 (RFC 3261 21.4.18).
+func comesAgain(r hop.Reply, err error) hop.Reply {
+	if r.Status() == 480 && !isNobody(err) {
+		r.Msg.SetString(sip.HdrRetryAfter, retryHSS)
+	}
+	return r
+}
+
+// retryHSS is how long an HSS whose database is away is left alone, in seconds.
+const retryHSS = "5"
 
 // sessionRefusal maps a failed LIR to the answer of another request (TS 24.229 5.3.2.1).
 func sessionRefusal(err error) int {
