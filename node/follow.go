@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"imsafe/ca"
 	"imsafe/iface/imsservice"
 	"imsafe/imsbox/hss"
@@ -38,6 +40,13 @@ func (n *Node) follows() (all []*followed) {
 		{what: "services", tables: []store.Table{imsservice.TableService, imsservice.TableRevoked}, read: n.Registry.Reload},
 		{what: "ranges of identities", tables: []store.Table{hss.TableWildcard}, read: n.HSS.ReloadWildcards},
 		{what: "subscriptions to notifications", tables: []store.Table{hss.TableWatch}, read: n.HSS.ReloadWatches},
+	}
+}
+
+// serveFollowing follows the other nodes, if there may be some.
+func (n *Node) serveFollowing(ctx context.Context, group *errgroup.Group) {
+	if all := n.follows(); all != nil {
+		group.Go(func() error { return n.every(ctx, followEvery, nil, n.follow(all)) })
 	}
 }
 

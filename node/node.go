@@ -356,7 +356,7 @@ func (n *Node) Run(ctx context.Context) error {
 		n.serve(working, outer, a)
 	}
 	for _, serve := range []func(context.Context, *errgroup.Group){n.serveIPsec, n.serveMw, n.serveCx, n.serveSh, n.serveISC, n.hostServices, n.serveEnrolment,
-		n.serveWeb, n.serveDecisions} {
+		n.serveWeb, n.serveDecisions, n.serveFollowing} {
 		serve(working, outer)
 	}
 	if n.o.Sockets.Management != nil {
@@ -398,9 +398,6 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) serveRegularly(working context.Context, outer *errgroup.Group) {
 	outer.Go(func() error { return n.every(working, sweepEvery, nil, n.Sweep) })
 	outer.Go(func() error { return n.every(working, deliverEvery, n.owed, n.deliver) })
-	if all := n.follows(); all != nil {
-		outer.Go(func() error { return n.every(working, followEvery, nil, n.follow(all)) })
-	}
 	outer.Go(func() error {
 		return n.every(working, flushEvery, nil, func(context.Context) error { n.refusals.Flush(); return nil })
 	})
