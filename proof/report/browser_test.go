@@ -1,20 +1,15 @@
 package report_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"html"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"regexp"
 	"testing"
-	"time"
 
 	"imsafe/proof/evidence"
 	"imsafe/proof/runner"
-	"imsafe/test/peer"
+	"imsafe/test/browser"
 )
 
 // looking opens the page in frames as wide as a telephone and a desk, opens everything that can be opened, and writes down what a person would see.
@@ -27,7 +22,7 @@ const contrast = e => { const a = light(getComputedStyle(e).color), b = light(op
 const look = (d, width) => {
 	const s = {width, page: d.documentElement.scrollWidth, dark: light(getComputedStyle(d.body).backgroundColor) < .2, cells: [], pale: [], small: [], wide: []};
 	for (const c of d.querySelectorAll(".cell")) { const r = c.getBoundingClientRect();
-		s.cells.push({text: c.innerText, inside: r.left >= 0 && r.right <= width && c.scrollWidth <= c.clientWidth + 1, tall: r.height}); }
+		s.cells.push({text: c.innerText, name: c.getAttribute("aria-label"), inside: r.left >= 0 && r.right <= width && c.scrollWidth <= c.clientWidth + 1, tall: r.height}); }
 	for (const c of d.querySelectorAll(".s, .cell, .soft, .why, p, h1, td, .x")) if (contrast(c) < 4.5 && c.innerText) s.pale.push(c.className + ": " + c.innerText.slice(0, 30));
 	for (const c of d.querySelectorAll("main > section > details > summary, .cards summary")) if (c.getBoundingClientRect().height < 44) s.small.push(c.innerText.slice(0, 30));
 	for (const t of d.querySelectorAll("details")) t.open = true;
@@ -54,6 +49,7 @@ type sight struct {
 	Dark   bool `json:"dark"`
 	Cells  []struct {
 		Text   string  `json:"text"`
+		Name   string  `json:"name"` // as a reader reads it
 		Inside bool    `json:"inside"`
 		Tall   float64 `json:"tall"`
 	} `json:"cells"`
@@ -64,7 +60,6 @@ type sight struct {
 
 // TestPage_browser looks at the page with a real browser: nothing is cut off or too pale, at the width of a telephone and of a desk, in light and dark.
 func TestPage_browser(t *testing.T) {
-	browser := peer.Need(t, "chromium")
 	c := ideal()
 	c.Weaker = runner.Weaker()
 	c.Stale = map[string]string{c.Records[0].Key(): "the program is another than the one that was attacked"}
@@ -80,35 +75,49 @@ func TestPage_browser(t *testing.T) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, looking) })
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	for _, scheme := range []struct {
-		setting string
-		dark    bool
-	}{{"preferredColorScheme=1", false}, {"preferredColorScheme=0", true}} {
-		for _, s := range look(t, browser, server.URL, scheme.setting) {
-			if s.Dark != scheme.dark {
-				t.Errorf("%s: the page is dark: %v", scheme.setting, s.Dark)
+	tab := browser.Start(t)
+	for _, dark := range []bool{false, true} {
+		var seen []sight
+		tab.Size(1400, 3000, dark)
+		tab.Go(server.URL)
+		tab.Until(`document.getElementById("seen").textContent`)
+		tab.Eval(`JSON.parse(document.getElementById("seen").textContent)`, &seen)
+		for _, s := range seen {
+			if s.Dark != dark {
+				t.Errorf("the page is dark: %v, and should be: %v", s.Dark, dark)
 			}
 			s.judge(t)
 		}
 	}
+	prints(t, tab, server.URL+"/page.html")
 }
 
-// look lets the browser look, and reads what it has seen.
-func look(t *testing.T, browser, url, scheme string) []sight {
+// prints goes to the page with the keyboard alone, and looks at it as it would be printed: in light colours, with everything open.
+func prints(t *testing.T, tab *browser.Tab, url string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-		"--user-data-dir="+t.TempDir(), "--window-size=1400,3000", "--virtual-time-budget=10000", "--blink-settings="+scheme, "--dump-dom", url).Output()
-	if err != nil {
-		t.Fatalf("the browser: %v", err)
+	for _, window := range []struct {
+		name  string
+		width int
+		dark  bool
+	}{{"desk", 1280, false}, {"telephone", 390, true}} {
+		tab.Size(window.width, 900, window.dark)
+		tab.Go(url)
+		tab.Shot("report-" + window.name)
+		tab.Press("Tab")
+		tab.Until(`document.activeElement.matches(".skip") && document.activeElement.getBoundingClientRect().top >= 0`)
+		tab.Eval(`document.querySelector("a.cell").focus()`, nil)
+		tab.Press("Enter")
+		tab.Until(`document.querySelector("#cell-c-i-availability").closest("details").open`)
+		tab.Shot("report-" + window.name + "-cell")
 	}
-	m := regexp.MustCompile(`(?s)<pre id="seen">(.*?)</pre>`).FindSubmatch(out)
-	var seen []sight
-	if m == nil || json.Unmarshal([]byte(html.UnescapeString(string(m[1]))), &seen) != nil || len(seen) != 2 {
-		t.Fatalf("the browser has seen nothing:\n%.2000s", out)
+	tab.Size(720, 1000, true)
+	tab.Print()
+	var found []string
+	tab.Eval(`[...document.querySelectorAll("details > :not(summary)")].filter(e => !e.getBoundingClientRect().height && e.textContent.trim()).map(e => "folded: " + e.textContent.trim().slice(0, 40)).concat(
+		getComputedStyle(document.body).backgroundColor === "rgb(255, 255, 255)" ? [] : ["dark paper"], document.documentElement.scrollWidth > innerWidth ? ["wider than the paper"] : []).slice(0, 5)`, &found)
+	if found = append(found, tab.Complaints()...); len(found) > 0 {
+		t.Errorf("in print: %q", found)
 	}
-	return seen
 }
 
 func (s *sight) judge(t *testing.T) {
@@ -120,8 +129,9 @@ func (s *sight) judge(t *testing.T) {
 		t.Errorf("%d wide: %d cells", s.Width, len(s.Cells))
 	}
 	for _, c := range s.Cells {
-		if !c.Inside || c.Tall < 44 || !regexp.MustCompile(`(?s)[✓~↻✗].*(proven|claimed|stale|gap)`).MatchString(c.Text) {
-			t.Errorf("%d wide: the cell %q is inside: %v, and %.0f tall", s.Width, c.Text, c.Inside, c.Tall)
+		if !c.Inside || c.Tall < 44 || !regexp.MustCompile(`(?s)[✓~↻✗].*(proven|claimed|stale|gap)`).MatchString(c.Text) ||
+			!regexp.MustCompile(`^[CIS]-[CIS] [a-z]+: (proven|claimed|stale|gap), `).MatchString(c.Name) {
+			t.Errorf("%d wide: the cell %q, read %q, is inside: %v, and %.0f tall", s.Width, c.Text, c.Name, c.Inside, c.Tall)
 		}
 	}
 	if len(s.Pale) > 0 || len(s.Small) > 0 {

@@ -172,7 +172,27 @@ func (b *Tab) Size(width, height int, dark bool) {
 	if dark {
 		scheme = "dark"
 	}
-	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	b.call("Emulation.setEmulatedMedia", map[string]any{"media": "", "features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+}
+
+// Print shows the page as it would be printed, until the next Size.
+func (b *Tab) Print() {
+	b.t.Helper()
+	b.call("Emulation.setEmulatedMedia", map[string]any{"media": "print"}, nil)
+}
+
+// Press presses keys of the keyboard, by their names: "Tab", "Enter", "Escape".
+func (b *Tab) Press(keys ...string) {
+	b.t.Helper()
+	codes := map[string]int{"Tab": 9, "Enter": 13, "Escape": 27}
+	for _, key := range keys {
+		down := map[string]any{"type": "rawKeyDown", "key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+		if key == "Enter" {
+			down["type"], down["text"] = "keyDown", "\r"
+		}
+		b.call("Input.dispatchKeyEvent", down, nil)
+		b.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": codes[key]}, nil)
+	}
 }
 
 // Go opens an address.

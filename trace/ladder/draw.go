@@ -45,13 +45,14 @@ func (s *Story) grid(width int) grid {
 }
 
 // SVG draws a story so many pixels wide. It is a fragment for a page that styles its classes: an arrow is a g of class "arrow" with its protection
-// ("esp", "tls", "mtls", "process", "clear", "unknown") and what its checks did ("passed", "refused", "letpass"); data-arrow is its number.
+// ("esp", "tls", "mtls", "process", "clear", "unknown") and what its checks did ("passed", "refused", "letpass"); data-arrow is its number. Each is a
+// button for who uses the keyboard, and says in words what is drawn.
 // All text in it is escaped.
 func (s *Story) SVG(width int) string {
 	g := s.grid(width)
 	height := headHeight + len(s.Arrows)*rowHeight + 14
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="ladder" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="list" aria-label="%s">`,
+	fmt.Fprintf(&b, `<svg class="ladder" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="group" aria-label="%s">`,
 		g.width, height, g.width, height, html.EscapeString("Messages of "+s.What))
 	for _, p := range s.columns() {
 		name := p.String()
@@ -98,7 +99,7 @@ func (a *Arrow) draw(b *strings.Builder, g grid, i int, stopped bool) {
 	if stopped {
 		class += " stopped"
 	}
-	fmt.Fprintf(b, `<g class="%s" data-arrow="%d" tabindex="0" role="listitem" aria-label="%s"><title>%s</title><rect class="row" x="0" y="%d" width="%d" height="%d"/>`,
+	fmt.Fprintf(b, `<g class="%s" data-arrow="%d" tabindex="0" role="button" aria-label="%s"><title>%s</title><rect class="row" x="0" y="%d" width="%d" height="%d"/>`,
 		class, i, html.EscapeString(a.sentence()), html.EscapeString(a.sentence()), y-22, g.width, rowHeight)
 	a.line(b, from, to, y, stopped)
 	label := a.What
