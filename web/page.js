@@ -128,9 +128,27 @@ for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => se
 function changed(before) {
 	if (held) { waits = waits || before; return; }
 	const [kind, of] = where();
-	if (kind === "") { const at = scrollY; home(before); scrollTo(0, at); }
+	if (kind === "") { const at = scrollY; keeping(() => home(before)); scrollTo(0, at); }
 	else if (kind === "cell" || kind === "control") live(of, before);
 	else if (kind === "ladder" && watched) watched();
+	tell(before);
+}
+
+// tell says to who does not see the page what has turned.
+function tell(before) {
+	const turned = proof.cells.filter((c, i) => before.cells[i] && before.cells[i].state !== now.cells[i].state).map(c => c.name + " is " + now.cells[proof.cells.indexOf(c)].state);
+	if (turned.length) document.getElementById("told").textContent = turned.join(", ");
+}
+
+// keeping draws a part of the page anew, and leaves the focus of the keyboard where it was: at what has the same address or the same number.
+function keeping(draw) {
+	const at = document.activeElement, href = at && main.contains(at) && at.getAttribute("href"), arrow = at && main.contains(at) && at.dataset && at.dataset.arrow;
+	draw();
+	if (document.activeElement === at) return;
+	const head = at && at.tagName === "H1" && main.querySelector("h1");
+	if (head) head.tabIndex = -1;
+	const same = head ? head : href ? [...main.querySelectorAll("a")].find(a => a.getAttribute("href") === href) : arrow ? main.querySelector(`.arrow[data-arrow="${arrow}"]`) : null;
+	if (same) same.focus({preventScroll: true});
 }
 
 // ---- where one is
@@ -143,8 +161,20 @@ function show() {
 	const [kind, of, more] = where();
 	const views = {"": () => home(null), cell: () => cell(of), attack: () => attack(of, more), ladder: () => ladder(of), run: () => run(of, more)};
 	(views[kind] || views[""])();
+	arrive();
+}
+
+// arrive says where one has come to: in the title, and, after the first view, by the focus, so that the keyboard goes on from there and a reader reads it.
+let came = false;
+function arrive() {
+	const h = main.querySelector("h1");
+	if (!h) return;
+	document.title = h.innerText + " · imsafe";
+	if (came) { h.tabIndex = -1; h.focus({preventScroll: true}); }
+	came = true;
 	scrollTo(0, 0);
 }
+document.querySelector(".skip").addEventListener("click", e => { e.preventDefault(); main.focus(); }); // the address says where one is, and that is no place
 addEventListener("hashchange", () => { if (location.hash.startsWith("#code=")) enter(); else show(); });
 
 const crumbs = (...parts) => make("nav", {class: "crumbs", "aria-label": "Where you are"}, make("a", {href: "#"}, "Twelve cells"),
@@ -177,7 +207,8 @@ function grid(before) {
 		const n = now.cells[i];
 		if (i % 4 === 0) box.append(make("span", {class: "door"}, c.door, make("small", {}, boxes[c.door] || "")));
 		const turned = before && before.cells[i] && before.cells[i].state !== n.state;
-		box.append(make("a", {class: "cell " + n.state + (n.refusing ? " refusing" : "") + (turned ? " turned" : ""), href: link("cell", c.name), "data-cell": c.name, title: n.why.join("\n") || null},
+		const name = c.name + ": " + n.state + ", " + (c.total ? c.proven + " of " + c.total + " proven" : "nothing here") + (n.refused ? ", " + n.refused + " refused" + (n.refusing ? ", now" : "") : "");
+		box.append(make("a", {"aria-label": name, class: "cell " + n.state + (n.refusing ? " refusing" : "") + (turned ? " turned" : ""), href: link("cell", c.name), "data-cell": c.name, title: n.why.join("\n") || null},
 			make("span", {class: "svc"}, c.service), make("span", {class: "mark", "aria-hidden": "true"}, signs[n.state]), make("b", {}, n.state),
 			make("span", {class: "of"}, c.total ? c.proven + " of " + c.total + " proven" : "nothing here"),
 			make("span", {class: "shots"}, n.refused ? n.refused + " refused" + (n.refusing ? ", now" : "") : "\u00a0")));
@@ -263,7 +294,13 @@ async function ladder(of) {
 		const head = now.ladders && now.ladders.find(h => String(h.id) === of), print = JSON.stringify(head);
 		if (drawn === print) return;
 		drawn = print;
-		try { fill(box, story(await ask("api/ladder/" + encodeURIComponent(of) + "?width=" + width()))); } catch (e) { fill(box, make("p", {class: "alarm"}, e.message)); }
+		try {
+			const s = await ask("api/ladder/" + encodeURIComponent(of) + "?width=" + width()), first = !box.firstChild, open = box.querySelector(".arrow.chosen");
+			keeping(() => fill(box, story(s)));
+			const again = open && box.querySelector(`.arrow[data-arrow="${open.dataset.arrow}"]`);
+			if (again) again.dispatchEvent(new MouseEvent("click", {bubbles: true}));
+			if (first) arrive();
+		} catch (e) { fill(box, make("p", {class: "alarm"}, e.message)); }
 	};
 	await draw();
 	watched = draw;
@@ -273,7 +310,7 @@ async function run(of, key) {
 	const [name, attackID] = of.split("|");
 	const box = make("div", {});
 	fill(main, crumbs([name, link("cell", name)], [attackID, link("attack", name, attackID)], ["messages"]), make("p", {class: "soft small"}, id(key)), box);
-	try { fill(box, (await ask("api/run?key=" + encodeURIComponent(key) + "&width=" + width())).flatMap(s => story(s))); } catch (e) { fill(box, make("p", {class: "alarm"}, e.message)); }
+	try { fill(box, (await ask("api/run?key=" + encodeURIComponent(key) + "&width=" + width())).flatMap(s => story(s))); arrive(); } catch (e) { fill(box, make("p", {class: "alarm"}, e.message)); }
 }
 
 const covers = {ESP: "esp", TLS: "tls", mTLS: "mtls", "in process": "process", clear: "clear"};
@@ -297,6 +334,8 @@ function story(s) {
 	};
 	drawing.addEventListener("click", e => { const g = e.target.closest(".arrow"); if (g) choose(g); });
 	drawing.addEventListener("keydown", e => { const g = e.target.closest(".arrow"); if (g && (e.key === "Enter" || e.key === " ")) { e.preventDefault(); choose(g); } });
+	drawing.addEventListener("keydown", e => { if (e.key === "Escape" && !detail.hidden) detail.querySelector(".shut").click(); });
+	detail.addEventListener("keydown", e => { if (e.key === "Escape") detail.querySelector(".shut").click(); });
 	return [make("h1", {}, s.what, " ", make("span", {class: "soft"}, people(s.who).slice(0, 2).join(" → "))), make("p", {class: "soft small"}, (s.who || []).map(w => [id(w), ", "]), "Call-ID ", id(s.call_id), s.arrows.length ? ", " + new Date(s.arrows[0].at).toLocaleString([], {hour12: false}) : ""),
 		keys(s), make("div", {class: "ladderbox"}, drawing), s.more ? make("p", {class: "soft"}, "And " + s.more + " more, which were not kept.") : "", detail];
 }
