@@ -106,7 +106,7 @@ var floorPlan = []row{
 	{"proof/target", "proof/attack proto/aka", "go-toml", ""}, // whom attacks may be aimed at
 	{"proof/evidence", "", "", ""},
 	{"proof/tables", "", "go-toml", ""},
-	{"proof/report", "proof/evidence proof/tables proof/cells proof/tvra proof/x805", "", "proof/runner"},
+	{"proof/report", "proof/evidence proof/tables proof/cells proof/tvra proof/x805", "", "proof/runner test/browser"},
 	{"proof/*", "proof/evidence proof/tables", "", ""}, // they compute, from evidence and tables alone
 
 	// What stands on top. Only these see the whole.

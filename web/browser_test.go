@@ -130,43 +130,14 @@ func TestPage_browser(t *testing.T) {
 		register(t, n, window.name, []ue.Transport{ue.IPsecUDP, ue.TLS}[i%2])
 		tab.Until(`document.querySelectorAll("#ladders a").length > ` + string('0'+rune(i)))
 		stranger(t, n)
-		tab.Until(`document.querySelector('[data-cell="C-I authentication"]').matches(".refusing")`)
+		tab.Until(`document.querySelector('[data-cell="C-I authentication"] .shots').innerText.includes("refused")`)
 		look(window.name + "-cells")
 
-		open := tab.Click
-		if keyboard := i == 3; keyboard { // with nothing else, while the page is drawn anew below its fingers
-			open = func(selector string) {
-				t.Helper()
-				tab.Until("document.querySelector(`" + selector + "`)")
-				tab.Eval("document.querySelector(`"+selector+"`).focus()", nil)
-				tab.Press("Enter")
-			}
-			tab.Eval(`document.querySelector('[data-cell="C-I authentication"]').focus()`, nil)
-			weak.Store(false)
-			tab.Until(`document.querySelector('[data-cell="C-I confidentiality"]').matches(".proven") && document.querySelector("#told").innerText.includes("C-I confidentiality is proven")`)
-			tab.Until(`document.activeElement.dataset.cell === "C-I authentication"`)
-			tab.Press("Tab")
-			tab.Until(`document.activeElement.dataset.cell === "I-S availability"`)
-		}
-		open(`[data-cell="C-I authentication"]`)
-		tab.Until(`document.activeElement.tagName === "H1" && document.title.startsWith("C-I authentication")`)
-		tab.Until(`document.querySelector("h1").innerText === "C-I authentication" && document.querySelector('[href*="wrong-res"]')`)
-		look(window.name + "-cell")
-		open(`[href*="wrong-res"]`)
-		tab.Until(`document.querySelectorAll(".run").length === 2 && document.body.innerText.includes("403 after the answer")`)
-		look(window.name + "-attack")
-		open(`.run a`)
-		tab.Until(`document.querySelectorAll(".ladder .arrow").length === 4 && document.querySelectorAll(".ladder .cross").length === 1`)
 		if i == 3 {
-			open(`.arrow.stopped`)
+			byKeyboard(t, tab, &weak, func(open func(string)) { toLadder(tab, open, `.arrow.stopped`, window.name, look) })
 		} else {
-			tab.Click(`.arrow.stopped .what`)
+			toLadder(tab, tab.Click, `.arrow.stopped .what`, window.name, look)
 		}
-		tab.Until(`document.querySelector(".detail").innerText.includes("digest-mismatch")`)
-		look(window.name + "-attack-ladder")
-		tab.Press("Escape")
-		tab.Until(`document.querySelector(".detail").hidden`)
-
 		tab.Eval(`location.hash = ""`, nil)
 		tab.Until(`[...document.querySelectorAll("#ladders a")].some(a => a.innerText.includes("REGISTER") && a.innerText.includes("200"))`)
 		var took float64
@@ -188,6 +159,41 @@ func TestPage_browser(t *testing.T) {
 	if tab.Eval(`fetch("api/cells").then(r => r.status)`, &status); status != 401 {
 		t.Errorf("logged out, and the cells are there: %d", status)
 	}
+}
+
+// byKeyboard opens things with nothing else, while the page is drawn anew below its fingers.
+func byKeyboard(t *testing.T, tab *browser.Tab, weak *atomic.Bool, then func(open func(string))) {
+	t.Helper()
+	tab.Eval(`document.querySelector('[data-cell="C-I authentication"]').focus()`, nil)
+	weak.Store(false)
+	tab.Until(`document.querySelector('[data-cell="C-I confidentiality"]').matches(".proven") && document.querySelector("#told").innerText.includes("C-I confidentiality is proven")`)
+	tab.Until(`document.activeElement.dataset.cell === "C-I authentication"`)
+	tab.Press("Tab")
+	tab.Until(`document.activeElement.dataset.cell === "I-S availability"`)
+	then(func(selector string) {
+		t.Helper()
+		tab.Until("document.querySelector(`" + selector + "`)")
+		tab.Eval("document.querySelector(`"+selector+"`).focus()", nil)
+		tab.Press("Enter")
+	})
+}
+
+// toLadder goes from the twelve cells to the message that was refused.
+func toLadder(tab *browser.Tab, open func(selector string), arrow, name string, look func(string)) {
+	open(`[data-cell="C-I authentication"]`)
+	tab.Until(`document.activeElement.tagName === "H1" && document.title.startsWith("C-I authentication")`)
+	tab.Until(`document.querySelector("h1").innerText === "C-I authentication" && document.querySelector('[href*="wrong-res"]')`)
+	look(name + "-cell")
+	open(`[href*="wrong-res"]`)
+	tab.Until(`document.querySelectorAll(".run").length === 2 && document.body.innerText.includes("403 after the answer")`)
+	look(name + "-attack")
+	open(`.run a`)
+	tab.Until(`document.querySelectorAll(".ladder .arrow").length === 4 && document.querySelectorAll(".ladder .cross").length === 1`)
+	open(arrow)
+	tab.Until(`document.querySelector(".detail").innerText.includes("digest-mismatch")`)
+	look(name + "-attack-ladder")
+	tab.Press("Escape")
+	tab.Until(`document.querySelector(".detail").hidden`)
 }
 
 // register lets a new client register, for a look at that window.

@@ -3,6 +3,7 @@ package sdp
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -118,7 +119,8 @@ func (l Local) place(m *Media) { m.Address, m.Port = l.Address, l.Port }
 func (l Local) secure(m *Media) { m.Fingerprints, m.TLSID = l.Fingerprints, l.TLSID }
 
 // Answer decides about an offer and returns the answer to send and what was agreed (RFC 3264 6). The first
-// audio medium that passes is taken, all others are refused with port 0. Errors: ErrNoMedia, or the
+// audio medium that passes is taken, all others are refused with port 0. Where the offer wants it on one transport with others (RFC 9143), the answer
+// has a group of it alone. Errors: ErrNoMedia, or the
 // reason why the last audio medium was refused (ErrKeying, ErrNoCodec, ErrNoFingerprint, ErrSetup).
 func Answer(offer *Session, l Local, c Capabilities) (*Session, Agreed, error) {
 	reason, taken := ErrNoMedia, -1
@@ -142,7 +144,11 @@ func Answer(offer *Session, l Local, c Capabilities) (*Session, Agreed, error) {
 	if taken < 0 {
 		return nil, Agreed{}, reason
 	}
-	return l.session(media), agreed, nil
+	answer := l.session(media)
+	if agreed.RTCPMux && slices.Contains(offer.Bundle(), taken) {
+		answer.SetBundle([]int{taken}) // RFC 9143 7.3: what is refused is no longer in the group, and this one is tagged
+	}
+	return answer, agreed, nil
 }
 
 func answerMedia(o *Media, l Local, c Capabilities) (Media, Agreed, error) {
