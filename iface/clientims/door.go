@@ -176,6 +176,9 @@ func (d *Door) Promote(ref secure.Association, r gm.Registration) error {
 		return nil
 	}
 	d.provenAt(a, t.now())
+	if c, counted := a.flow.Via.(interface{ Proven() }); counted { // behind one address there may be any number of registered clients
+		c.Proven()
+	}
 	if a.sa == nil {
 		return nil
 	}

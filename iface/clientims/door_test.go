@@ -44,6 +44,7 @@ type wire struct {
 	peer   netip.AddrPort
 	sent   []string
 	broken bool
+	proven int
 }
 
 func (w *wire) SendTo(_ netip.AddrPort, b []byte) error {
@@ -60,6 +61,7 @@ func (w *wire) Proto() string {
 	}
 	return "UDP"
 }
+func (w *wire) Proven()                 { w.proven++ }
 func (w *wire) Local() netip.AddrPort   { return netip.MustParseAddrPort("192.0.2.1:5061") }
 func (w *wire) flow() siptransport.Flow { return siptransport.Flow{Via: w, Peer: w.peer} }
 
@@ -161,6 +163,16 @@ func (b *bench) register() (secure.Association, *wire) {
 	}
 	w.sent = nil
 	return a, w
+}
+
+// TestPromote_connection: the connection of a registered client is not counted against the address that it shares with others; before that it is.
+func TestPromote_connection(t *testing.T) {
+	b := newBench(t, overTLS)
+	_, stranger := b.open()
+	_, client := b.register()
+	if stranger.proven != 0 || client.proven != 1 {
+		t.Errorf("proven %d and %d times, want never and once", stranger.proven, client.proven)
+	}
 }
 
 func TestRequest_before_registration(t *testing.T) {

@@ -74,6 +74,7 @@ type PCSCF struct {
 	withheld      hop.Up // withholdResponse
 	// answersEmergencies is the identity of who does, as the core writes it; "" if nobody does here.
 	answersEmergencies string
+	homeURI            []byte // where a REGISTER goes
 	hidden             []byte // Contact of who does not want to be reached but within the call
 }
 
@@ -87,7 +88,7 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 	if cfg.Name == "" || cfg.Home == "" || ports.Gm == nil || ports.Sealer == nil || ports.Gate == nil || ports.Hop == nil || len(ports.Shards) == 0 {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
-	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{Words: [][]byte{[]byte(cfg.Home)}}), hidden: []byte("sip:anonymous@" + string(cfg.Name)),
+	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{Words: [][]byte{[]byte(cfg.Home)}}), hidden: []byte("sip:anonymous@" + string(cfg.Name)), homeURI: []byte("sip:" + string(cfg.Home)),
 		budgets: newBudgets(cfg.Budget), calls: newCalls(), ties: newTies(ports.Sealer),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	p.withheld = p.withholdResponse

@@ -84,6 +84,15 @@ func (p *PCSCF) privateIdentity(m *sip.Message) (string, bool) {
 	return impi, true
 }
 
+// addressHome sends a REGISTER to the home network (TS 24.229 5.2.2), whatever its client has written: some know the address of their P-CSCF alone, and
+// one that names a function behind the I-CSCF, in another process, would come there past it.
+func (p *PCSCF) addressHome(in hop.Inbound) {
+	in.Msg.Remove(sip.HdrRoute)
+	if !bytes.Equal(in.Msg.RequestURI(), p.homeURI) {
+		in.Msg.SetRequestURI(p.homeURI)
+	}
+}
+
 // nameUser writes the private identity into a REGISTER that has no Authorization: how it is protected stands there too, on its way
 // to another process (TS 24.229 7.2A.2).
 func (p *PCSCF) nameUser(in hop.Inbound, impi string) {

@@ -38,6 +38,7 @@ func (p *PCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, refusal, "")
 	}
 	in.Protection = p.protection(in)
+	p.addressHome(in)
 	p.nameUser(in, reg.impi)
 	p.addPath(in)
 	p.addVisitedNetwork(in)

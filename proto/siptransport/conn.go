@@ -28,6 +28,7 @@ type Conn struct {
 	peer    netip.AddrPort
 	source  netip.Prefix // counted in Streams.sources; not valid if we dialled
 	dialled bool
+	proven  bool                                    // counted no more; of Streams.mu
 	dialer  func(context.Context) (net.Conn, error) // makes nc; nil if it was accepted
 	proto   string
 

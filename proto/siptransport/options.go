@@ -80,7 +80,7 @@ type Options struct {
 	Doubt func(peer netip.AddrPort, err error) bool
 
 	MaxConns      int           // connections in all; default 100000
-	MaxPerSource  int           // accepted connections per IPv4 address or IPv6 /64; default 64
+	MaxPerSource  int           // accepted connections per IPv4 address or IPv6 /64 that are not Proven; default 64
 	MaxHandshakes int           // handshakes at the same moment; default 512
 	MaxQueue      int           // octets waiting for one peer; default 262144. A peer that lets it fill up is closed
 	Dialing       time.Duration // TCP connect of Dial; default 5 s

@@ -386,6 +386,24 @@ func TestConnectionLimits(t *testing.T) {
 			await(t, s.opened)
 		})
 	}
+	t.Run("per source, but for who is proven", func(t *testing.T) {
+		s := listen(t, Options{MaxPerSource: 1})
+		for range 3 { // telephones behind one address
+			dial(t, s.addr)
+			c := await(t, s.opened).Via.(*Conn)
+			c.Proven()
+			c.Proven()
+		}
+		one := dial(t, s.addr)
+		await(t, s.opened)
+		wantClosed(t, dial(t, s.addr))
+		_ = one.Close()
+		await(t, s.closed)
+		for s.n.Conns.Load() == 4 {
+		}
+		dial(t, s.addr)
+		await(t, s.opened)
+	})
 	t.Run("handshakes", func(t *testing.T) {
 		server, _ := certificate(t)
 		s := listen(t, Options{MaxHandshakes: 1, TLS: server})

@@ -105,6 +105,14 @@ func (s *Streams) accept(nc net.Conn, sh *shard.Shard, r Receiver) {
 	_ = nc.Close()
 }
 
+// Proven takes the connection out of those that Options.MaxPerSource bounds: its peer has shown who he is, so it is known whose it is and there may be many of
+// them behind one address. Any goroutine; once or more.
+func (c *Conn) Proven() {
+	c.s.mu.Lock()
+	c.s.uncount(c)
+	c.s.mu.Unlock()
+}
+
 // Dial opens a connection to peer and returns its flow at once; what is sent before it stands waits (bounded by MaxQueue). ctx
 // bounds the connecting. Receiver.Opened follows, or Receiver.Closed if it fails. With Options.TLS the peer is
 // authenticated as that says; nothing leaves before.
@@ -177,14 +185,21 @@ func (s *Streams) established() {
 func (s *Streams) remove(c *Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
-	if !c.dialled {
-		if s.sources[c.source]--; s.sources[c.source] == 0 {
-			delete(s.sources, c.source)
-		}
-	}
+	s.uncount(c)
 	s.mu.Unlock()
 	s.n.Conns.Add(-1)
 	s.running.Done()
+}
+
+// uncount takes an accepted connection out of those of its source, once. s.mu is held.
+func (s *Streams) uncount(c *Conn) {
+	if c.dialled || c.proven {
+		return
+	}
+	c.proven = true
+	if s.sources[c.source]--; s.sources[c.source] == 0 {
+		delete(s.sources, c.source)
+	}
 }
 
 // Close ends all connections and refuses new ones: what is gathered may still be written until ctx ends, but for a connection that is still
