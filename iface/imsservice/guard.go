@@ -131,6 +131,14 @@ func (g *guard) withinDialog(m *sip.Message) (hop.Name, *refusal) {
 			return "", r
 		}
 	}
+	if r := g.speaksWithin(m); r != nil {
+		return "", r
+	}
+	if m.Method() == sip.MESSAGE && !g.door.visits.returns(host, m) { // one of its own
+		if r := g.needs(isc.MessageSend); r != nil {
+			return "", r
+		}
+	}
 	to, known := g.door.ports.Table.Next(m)
 	if !known || to != g.door.cfg.SCSCF {
 		return "", &refusal{status: 481}
@@ -139,6 +147,24 @@ func (g *guard) withinDialog(m *sip.Message) (hop.Name, *refusal) {
 		g.tags = [2][]byte{clone(m.FromTag()), clone(m.ToTag())}
 	}
 	return to, nil
+}
+
+// speaksWithin judges who a request inside a dialog says it is from: the platform itself, or somebody whom the core has named to it there. What it asserts beyond
+// that is taken off. From is judged where a telephone shows it (RFC 4916 4.4).
+func (g *guard) speaksWithin(m *sip.Message) *refusal {
+	host := g.service.Manifest.Host()
+	may := func(who []byte) bool { return g.speaksFor(who) || g.door.visits.named(host, m, who) }
+	for id := range m.Values(sip.HdrPAssertedIdentity) {
+		if !may(id) && g.forges("asserted-identity") != nil {
+			m.Remove(sip.HdrPAssertedIdentity)
+			break
+		}
+	}
+	from := m.Get(sip.HdrFrom)
+	if m.Method() != sip.INVITE && m.Method() != sip.UPDATE || may(from) || bytes.EqualFold(uriOf(from), []byte("sip:anonymous@anonymous.invalid")) {
+		return nil
+	}
+	return g.forges("from")
 }
 
 // begins judges an initial request: the return of one that went out, or a new one.

@@ -107,6 +107,7 @@ func (d *Door) serveDialog(x *hop.Exchange, in hop.Inbound, s *isc.Service) hop.
 		defer d.visits.hangUp(host, clone(bye.Get(sip.HdrCallID)), clone(bye.FromTag()), clone(bye.ToTag()))
 	}
 	parties := partiesOf(in.Msg)
+	d.visits.names(host, in.Msg)
 	d.conceal(s, in.Msg)
 	return x.Transact(d.port[x.Task().Shard().ID()].layer, l.flow, in, []byte(d.cfg.SentBy), func(m *sip.Message) { d.readResponse(s, parties, m) })
 }

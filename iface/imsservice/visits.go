@@ -17,9 +17,10 @@ type visit struct {
 
 	mu        sync.Mutex
 	tags      []string // To tags of responses that came from behind the platform: whoever has another answers himself
-	connected []string // P-Asserted-Identity of these responses
+	connected []string // P-Asserted-Identity of these responses, and who speaks within the call
 
-	calls []string // Call-IDs of the dialogs that it made the platform part of; of visits
+	calls    []string // Call-IDs of the dialogs that it made the platform part of; of visits
+	messages int      // as in dialog; of visits
 }
 
 // behind notes a response from behind the platform on its way to it.
@@ -30,10 +31,35 @@ func (v *visit) behind(m *sip.Message) {
 		v.tags = append(v.tags, string(tag))
 	}
 	for id := range m.Values(sip.HdrPAssertedIdentity) {
-		if !slices.Contains(v.connected, string(id)) && len(v.connected) < maxTags {
-			v.connected = append(v.connected, string(id))
+		v.connectLocked(id)
+	}
+}
+
+// connect takes down one more who takes part.
+func (v *visit) connect(who []byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.connectLocked(who)
+}
+
+func (v *visit) connectLocked(who []byte) {
+	if !slices.Contains(v.connected, string(who)) && len(v.connected) < maxTags {
+		v.connected = append(v.connected, string(who))
+	}
+}
+
+// names reports whether one of those who take part in the call is the one sought: those of the request that went out, and of what came from behind.
+func (v *visit) names(is func(name string) bool) bool {
+	for _, h := range [...]sip.HeaderID{sip.HdrPAssertedIdentity, sip.HdrFrom, sip.HdrTo, sip.HdrPServedUser} {
+		for name := range v.original.Values(h) {
+			if is(string(name)) {
+				return true
+			}
 		}
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.ContainsFunc(v.connected, is)
 }
 
 // maxTags bounds the answers to one request that are told apart: a fork has no more branches.
@@ -91,6 +117,10 @@ type dialog struct {
 	// answered are the To tags of answers from behind the platform, for each of which a BYE will come (RFC 3261 13.2.2.4: all but one of a
 	// fork's at once).
 	answered []string
+	// named are the users that requests within it have named to a platform that began it itself; else its stays know them.
+	named []string
+	// messages are those within it that went to the platform, or its stays, and did not come back yet.
+	messages int
 }
 
 func newVisits() *visits {
@@ -237,6 +267,74 @@ func (v *visits) takesPart(host string, m *sip.Message) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.dialogs[dialogName{host, string(m.Get(sip.HdrCallID))}] != nil
+}
+
+// names takes down whom a request inside a dialog, on its way to the platform, says that it is from: the platform may pass that on.
+func (v *visits) names(host string, m *sip.Message) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := v.dialogs[dialogName{host, string(m.Get(sip.HdrCallID))}]
+	if d == nil {
+		return
+	}
+	note := func(who []byte) {
+		if len(d.stays) == 0 && len(d.named) < maxTags && !slices.Contains(d.named, string(who)) {
+			d.named = append(d.named, string(who))
+		}
+		for _, identifier := range d.stays {
+			if s := v.stays[identifier]; s != nil {
+				s.connect(who)
+			}
+		}
+	}
+	if m.Method() == sip.MESSAGE {
+		*v.messagesOf(d)++
+	}
+	note(m.Get(sip.HdrFrom))
+	for id := range m.Values(sip.HdrPAssertedIdentity) {
+		note(id)
+	}
+}
+
+// messagesOf is where the messages within a dialog are counted: of a call that goes on in another dialog of the platform, in its stay.
+func (v *visits) messagesOf(d *dialog) *int {
+	for _, identifier := range d.stays {
+		if s := v.stays[identifier]; s != nil {
+			return &s.messages
+		}
+	}
+	return &d.messages
+}
+
+// returns takes one of the messages that the platform was given within the call of m, to be passed on; false if there is none.
+func (v *visits) returns(host string, m *sip.Message) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := v.dialogs[dialogName{host, string(m.Get(sip.HdrCallID))}]
+	if d == nil {
+		return false
+	}
+	n := v.messagesOf(d)
+	if *n == 0 {
+		return false
+	}
+	*n--
+	return true
+}
+
+// named reports whether somebody is one of those that the core has named to the platform in the dialog of m, or in the call that it belongs to.
+func (v *visits) named(host string, m *sip.Message, who []byte) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := v.dialogs[dialogName{host, string(m.Get(sip.HdrCallID))}]
+	if d == nil {
+		return false
+	}
+	is := func(name string) bool { return bytes.Equal(uriOf(who), uriOf([]byte(name))) }
+	return slices.ContainsFunc(d.named, is) || slices.ContainsFunc(d.stays, func(identifier string) bool {
+		s := v.stays[identifier]
+		return s != nil && s.names(is)
+	})
 }
 
 // dialogsOf returns how many dialogs a platform is part of.

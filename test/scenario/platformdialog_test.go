@@ -1,0 +1,130 @@
+package scenario
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"imsafe/proto/sip"
+	"imsafe/secure"
+	"imsafe/test/lab"
+)
+
+// within is a request of a platform that stays in the path of a call of alice's, inside of that: towards bob, by the entries in Record-Route that it has seen.
+func within(s *stage, p *lab.Platform, method sip.Method, edits ...lab.Edit) *sip.Message {
+	s.calls()
+	s.bob.Answer(200)
+	ok := s.alice.Response(200)
+	s.alice.SendInDialog(sip.ACK)
+	s.w.Settle()
+	if ok == nil || s.bob.Request("ACK") == nil {
+		s.Fatal("no call")
+	}
+	var seen *sip.Message
+	for _, m := range p.Heard {
+		if m.Status() == 200 {
+			seen = m
+		}
+	}
+	m := p.NewRequest(method, string(uriOf(s, seen.Get(sip.HdrContact))), s.alice.IMPU)
+	for _, h := range []sip.HeaderID{sip.HdrFrom, sip.HdrTo, sip.HdrCallID} {
+		m.Set(h, seen.Get(h))
+	}
+	m.SetString(sip.HdrCSeq, "99 "+method.String())
+	var way []string
+	for v := range seen.Values(sip.HdrRecordRoute) {
+		if strings.Contains(string(v), "out.as.") {
+			break
+		}
+		way = append([]string{string(v)}, way...)
+	}
+	for _, r := range way {
+		m.AppendString(sip.HdrRoute, r)
+	}
+	for _, edit := range edits {
+		edit(m)
+	}
+	p.Begin(m)
+	return s.bob.Request(method.String())
+}
+
+func uriOf(s *stage, nameAddr []byte) []byte {
+	addr, err := sip.ParseNameAddr(nameAddr)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return addr.URI
+}
+
+// TestServices_within_dialog: who stays in the path of a call says in it what it may say, and in nobody's name but those of the call.
+func TestServices_within_dialog(t *testing.T) {
+	for name, c := range map[string]struct {
+		method sip.Method
+		edit   lab.Edit
+		heard  int
+		by     secure.ControlID
+	}{
+		"asserts somebody":     {sip.INFO, lab.Header("P-Asserted-Identity", "<sip:boss@"+lab.Domain+">"), 200, secure.ISAuthorizationAssert},
+		"asserts who calls":    {sip.INFO, lab.Header("P-Asserted-Identity", "<sip:alice@"+lab.Domain+">"), 200, 0},
+		"is somebody":          {sip.UPDATE, lab.Header("From", "<sip:boss@"+lab.Domain+">;tag=alice-out-1"), 403, secure.ISAuthorizationAssert},
+		"speaks for who calls": {sip.UPDATE, lab.Header("Subject", "hello"), 200, 0},
+		"writes to a user":     {sip.MESSAGE, lab.Header("Subject", "hello"), 403, secure.ISAuthorizationManifest},
+		"begins a call":        {sip.INVITE, lab.Header("Call-ID", "no-call"), 403, secure.ISAuthorizationManifest},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			s := newStage(t, lab.Options{Seed: 1})
+			out := s.platform("out", []string{"session.proxy", "identity.private"}, trigger("originating", "10", "reject"))
+			s.registers()
+			m := within(s, out, c.method, c.edit)
+			if m != nil {
+				if id := m.Get(sip.HdrPAssertedIdentity); bytes.Contains(id, []byte("boss")) {
+					t.Errorf("bob is told %s", id)
+				}
+				s.bob.Answer(200)
+			}
+			s.w.Settle()
+			if last(out) != c.heard {
+				t.Errorf("the platform heard %d, want %d", last(out), c.heard)
+			}
+			refused := secure.ControlID(0)
+			for _, e := range s.w.Events {
+				if e.Control == secure.ISAuthorizationAssert || e.Control == secure.ISAuthorizationManifest {
+					refused = e.Control
+				}
+			}
+			if refused != c.by {
+				t.Errorf("refused by %v, want %v", refused, c.by)
+			}
+		})
+	}
+}
+
+// TestServices_passes_within_dialog: what the two ends say within their call passes a platform that stays in its path, whoever they are.
+func TestServices_passes_within_dialog(t *testing.T) {
+	s := newStage(t, lab.Options{Seed: 1})
+	s.platform("out", []string{"session.proxy"}, trigger("originating", "10", "reject"))
+	s.registers()
+	s.calls()
+	s.bob.Answer(200)
+	s.alice.Response(200)
+	s.alice.SendInDialog(sip.ACK)
+	s.bob.Request("ACK")
+	for i, from := range []*lab.Client{s.alice, s.bob, s.alice} {
+		to := s.bob
+		if from == s.bob {
+			to = s.alice
+		}
+		for _, method := range []sip.Method{sip.MESSAGE, sip.UPDATE, sip.INFO} {
+			from.SendInDialog(method)
+			m := to.Request(method.String())
+			if m == nil {
+				t.Fatalf("%d: no %v; %s has %s", i, method, from.Name, from.Pending())
+			}
+			if id, want := string(m.Get(sip.HdrPAssertedIdentity)), "<"+from.IMPU+">"; id != want {
+				t.Errorf("%d: %v of %q, want %q", i, method, id, want)
+			}
+			to.Answer(200)
+			from.Response(200)
+		}
+	}
+}
