@@ -282,7 +282,7 @@ func (p *Port) noteChallenge(name budget.Key, r hop.Reply) {
 // request, but a challenge and what belongs to an emergency call.
 //
 // The answer to a call for help may be larger, and is repeated until its caller says that he has it. One who never had called would get it eleven times: so
-// together the copies are no more than three times what came (RFC 9000 8.1 has the same for the same reason).
+// together the copies are no more than three times what came.
 func (p *Port) mayAnswer(to siptransport.Flow, request, copies int, answer []byte) bool {
 	b, now, addr := p.door.budgets, p.shard.Now(), to.Peer.Addr()
 	at := b.keys.Source(addr)

@@ -23,6 +23,7 @@ func identityForge() Attack {
 			{Name: "passing", Position: EnrolledPlatform, Controls: controls, Run: forgePassing},
 			{Name: "sender", Position: EnrolledPlatform, Controls: controls, Run: forgeSender},
 			{Name: "connected", Position: EnrolledPlatform, Controls: controls, Run: forgeConnected},
+			{Name: "within", Position: EnrolledPlatform, Controls: controls, Run: forgeWithin},
 		},
 	}
 }
@@ -142,5 +143,51 @@ func forgeConnected(ctx context.Context, f *Field, o *Outcome) error {
 		o.Users = 1
 	}
 	o.Peer(asserts(answer, alice), "dave's telephone shows %q as who has answered", answer.Get(sip.HdrPAssertedIdentity))
+	return nil
+}
+
+// forgeWithin changes who speaks within a call of dave's to carol.
+func forgeWithin(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	alice := f.Users[Alice].IMPU
+	s, err := f.server(ctx, f.attacker, chat, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			if m.Method() == sip.INFO {
+				m.SetString(sip.HdrPAssertedIdentity, "<"+alice+">")
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	inside, _, err := dave.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	inside.Method = "INFO"
+	shown := 0
+	for range times {
+		inside.CSeq++
+		answer, err := dave.Ask(ctx, dave.Text(inside))
+		if err != nil {
+			return err
+		}
+		if answer.Status() != 200 {
+			continue
+		}
+		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.INFO })
+		if err != nil {
+			return err
+		}
+		if asserts(m, alice) {
+			shown++
+		}
+	}
+	o.Arrived("the platform changes who speaks in %d requests within a call", len(s.Seen("INFO")))
+	o.Users = min(shown, 1)
+	o.Peer(shown > 0, "carol's telephone is told that alice speaks in %d of %d requests of dave's", shown, times)
 	return nil
 }
