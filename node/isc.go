@@ -43,7 +43,7 @@ func (n *Node) openISC() {
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.own.Certificate() },
 		ClientAuth:     tls.RequestClientCert, VerifyConnection: n.Services.Verify(s.roots),
 	})
-	accepted.Plain, accepted.Shed = n.Services.Plain, n.Services.Sheds
+	accepted.Plain, accepted.Shed, accepted.Admit = n.Services.Plain, n.Services.Sheds, n.Services.Admits
 	s.accepted = siptransport.NewStreams(accepted)
 	n.isc = s
 	n.Services.DialBy(s.dial)

@@ -120,7 +120,7 @@ var rows = []Row{
 	{secure.ISIntegrityODI, IS, Integrity, "a sealed original dialog identifier with bounded uses: no criterion is skipped or run twice", "TS 24.229 5.4.3.4", "data integrity", Required, true},
 	{secure.ISIntegrityFailClosed, IS, Integrity, "default handling is obeyed; whatever screens fails closed", "TS 29.228 B.2.2", "data integrity", Required, true},
 	{secure.ISConfidentialityHeaderMin, IS, Confidentiality, "a platform gets the header fields that its manifest names", "TS 24.229 4.4", "privacy", Required, true},
-	{secure.ISAvailabilityDeadline, IS, Availability, "deadlines for handshakes and messages, connections per source, where platforms connect", "ours", "availability", Required, true},
+	{secure.ISAvailabilityDeadline, IS, Availability, "deadlines for handshakes and messages, connections of a source and their pace, where platforms connect", "ours", "availability", Required, true},
 	{secure.ISAvailabilityQuota, IS, Availability, "rate and sessions of each platform, a breaker for one that does not answer", "RFC 7339", "availability", Required, true},
 	{secure.CSIntegritySRTPVerify, CS, Integrity, "the tag of a packet is verified before it is passed on", "RFC 3711 3.3; RFC 7714", "data integrity", Required, true},
 	{secure.CSIntegritySRTPReplay, CS, Integrity, "a replay window for each source of each leg", "RFC 3711 3.3.2", "data integrity", Required, true},

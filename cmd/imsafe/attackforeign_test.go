@@ -82,33 +82,39 @@ func seenOfImsafe(t *testing.T, row *runner.Foreign, open bool) int {
 	return 1
 }
 
-// writeTarget writes the file of a target that is imsafe, as somebody would who did not start it. TCP and UDP are the lab's.
-func writeTarget(t *testing.T, c *child) (file string, environment map[string]string) {
+// writeTarget writes the file of a target that is imsafe, as somebody would who did not start it. TCP and UDP are the lab's; without them there is TLS alone.
+func writeTarget(t *testing.T, c *child, scheme string) (file string, environment map[string]string) {
 	t.Helper()
 	dir, s := t.TempDir(), c.Site()
 	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), []byte(c.ready.CA), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var b strings.Builder
+	clear := ""
+	if s.Clear.IsValid() {
+		clear = fmt.Sprintf("udp = %[1]q\ntcp = %[1]q\n", s.Clear)
+	}
 	fmt.Fprintf(&b, `format = 1
 name = "lab"
 domain = %[1]q
-scheme = "AKAv2-SHA-256"
+scheme = %[5]q
 [owner]
 name = "the test"
 statement = "This is a target of the test's own, and it may be attacked."
 until = %[2]s
 [entry]
-udp = %[3]q
-tcp = %[3]q
-tls = %[4]q
+%[3]stls = %[4]q
 tls_authority = "ca.pem"
 [limits]
 rate = 5000
-`, s.Domain, time.Now().Format(time.DateOnly), s.Clear, s.TLS)
+`, s.Domain, time.Now().Format(time.DateOnly), clear, s.TLS, scheme)
 	environment = map[string]string{}
 	for name, u := range s.Users {
 		fmt.Fprintf(&b, "[subscribers.%s]\nimpi = %q\nimpu = %q\nkeys = \"env:KEYS_%s\"\n", name, u.IMPI, u.IMPU, name)
+		if u.Password != "" {
+			environment["KEYS_"+name] = u.Password
+			continue
+		}
 		environment["KEYS_"+name] = hex.EncodeToString(u.K[:]) + " " + hex.EncodeToString(u.OPc[:])
 	}
 	file = filepath.Join(dir, "lab.toml")
@@ -129,7 +135,7 @@ func TestAttack_target(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	file, environment := writeTarget(t, started.(*child))
+	file, environment := writeTarget(t, started.(*child), "AKAv2-SHA-256")
 	dir := t.TempDir()
 	var stdout, stderr lockedBuffer
 	a := &app{ctx: t.Context(), stdout: &stdout, stderr: &stderr, getenv: func(name string) string { return environment[name] }}
@@ -206,6 +212,43 @@ func TestGotThrough(t *testing.T) {
 		a := &app{stderr: &lockedBuffer{}}
 		if got := a.status(gotThrough(c.rows)); got != c.want {
 			t.Errorf("%+v: exit status %d, want %d", c.rows, got, c.want)
+		}
+	}
+}
+
+// TestAttack_target_passwords: imsafe over TLS as a SIP system whose users have passwords, for whoever does not know that it is an IMS. What its own
+// events say it refused is what a run says did not get through.
+func TestAttack_target_passwords(t *testing.T) {
+	all := append(attack.Telephones(), attack.Dave)
+	started, err := theLauncher(t).Launch(t.Context(), runner.Setup{Access: attack.TLS, Digest: true, NoCard: all, Cast: all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := started.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	file, environment := writeTarget(t, started.(*child), "SHA-256")
+	var stdout, stderr lockedBuffer
+	a := &app{ctx: t.Context(), stdout: &stdout, stderr: &stderr, getenv: func(name string) string { return environment[name] }}
+	run := attackRunCmd{Target: file, IDs: []string{"CI-07", "CI-27", "CI-02"}}
+	if status := a.status(run.Run(a)); status != exitDone {
+		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
+	}
+	said := stdout.String() + stderr.String()
+	for _, want := range []string{"ci.identity.asserted/tls", "ci.digest.crack/online/tls", "needs a card", "2 blocked", "1 not applicable"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q:\n%s", want, said)
+		}
+	}
+	events, err := started.Events(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []secure.ControlID{secure.CIAuthenticationSAIdentity, secure.CIAuthenticationDigestPolicy} {
+		if !slices.ContainsFunc(events, func(e evidence.Event) bool { return e.Control == c.String() }) {
+			t.Errorf("%s has refused nothing", c)
 		}
 	}
 }

@@ -50,6 +50,7 @@ type targetSetup struct {
 	Off     []string      `json:"off"` // controls
 	Media   bool          `json:"media"`
 	Digest  bool          `json:"digest"`
+	NoCard  []string      `json:"no_card,omitempty"`
 	Access  attack.Access `json:"access"` // open beside TLS
 	Quick   bool          `json:"quick"`
 	Profile string        `json:"profile"`
@@ -431,6 +432,7 @@ func tighten(b *config.CIBudget) {
 	b.Challenge = rate(attack.TightChallenges, time.Minute, attack.TightChallenges)
 	b.Resync = rate(attack.TightResyncs, time.Hour, attack.TightResyncs)
 	b.Signalling = rate(attack.TightSignalling, time.Minute, attack.TightSignalling)
+	b.Connection = rate(attack.ConnectionsRate, time.Second, attack.Connections)
 	b.Unproven = rate(attack.TightUnproven/2, time.Second, attack.TightUnproven)
 }
 
@@ -538,7 +540,7 @@ func newTargetAccount(name string, setup *targetSetup) (*targetAccount, *hss.Sub
 	if name == attack.Carol {
 		s.Public = append(s.Public, hss.Public{IMPU: targetPremium})
 	}
-	if setup.Digest && name == attack.Dave {
+	if slices.Contains(setup.NoCard, name) {
 		u.Password = rand.Text()
 		s.Scheme, s.Password = aka.SHA256.String(), hss.Secret(u.Password)
 		return u, s

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"imsafe/hop"
+	"imsafe/proto/budget"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -72,6 +73,9 @@ type Door struct {
 	visits *visits
 	quotas *quotas
 	lines  *lines
+
+	keys     budget.Keys
+	arrivals *budget.Table // new connections
 }
 
 var (
@@ -91,7 +95,7 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	if cfg.Answer == 0 {
 		cfg.Answer = 4 * time.Second
 	}
-	d := &Door{cfg: cfg, ports: ports, visits: newVisits(), quotas: newQuotas(), lines: newLines()}
+	d := &Door{cfg: cfg, ports: ports, visits: newVisits(), quotas: newQuotas(), lines: newLines(), keys: budget.NewKeys(), arrivals: budget.NewTable(newConnections(), maxSources)}
 	for _, sh := range ports.Shards {
 		p := &Port{door: d, shard: sh, known: map[siptransport.Flow]*peer{}}
 		p.layer = siptxn.New(siptxn.Config{Shard: sh, Pool: ports.Pool, Sealer: ports.Sealer, Kind: kind, Timers: cfg.Timers, Handler: p, Report: p.report, Heard: p.heard,

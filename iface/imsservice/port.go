@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"imsafe/proto/budget"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -71,9 +72,24 @@ func (d *Door) Plain(peer netip.AddrPort) bool {
 	return !d.ports.Gate.Refuse(secure.ISConfidentialityMTLS, e) && !d.ports.Gate.Refuse(secure.ISIntegrityMTLS, e)
 }
 
-// Sheds is the enforcement point of deadlines and of connections per source (siptransport.Options.Shed).
+// newConnections is what one address may open: platforms stay connected. maxSources bounds how many addresses are remembered.
+func newConnections() budget.Rate { return budget.Rate{Limit: 2, Per: time.Second, Burst: 50} }
+
+const maxSources = 1 << 12
+
+// Admits is asked about each connection before anything is made for it (siptransport.Options.Admit). Safe for concurrent use.
+func (d *Door) Admits(peer netip.AddrPort) bool {
+	return d.arrivals.Take(d.keys.Source(peer.Addr()), d.ports.Shards[0].Clock().Now()).Granted() || !d.refusesConnection(peer, "too-often")
+}
+
+// Sheds is asked about connections whose time is over, and those of a source that has too many (siptransport.Options.Shed).
 func (d *Door) Sheds(peer netip.AddrPort, why error) bool {
-	return d.ports.Gate.Refuse(secure.ISAvailabilityDeadline, event(nil, siptransport.ShedReason(why), peer.Addr().Unmap()))
+	return d.refusesConnection(peer, siptransport.ShedReason(why))
+}
+
+// refusesConnection is the enforcement point of deadlines, and of connections of a source: how many, and how many new ones.
+func (d *Door) refusesConnection(peer netip.AddrPort, reason string) bool {
+	return d.ports.Gate.Refuse(secure.ISAvailabilityDeadline, event(nil, reason, peer.Addr().Unmap()))
 }
 
 // chains reports whether the peer's certificate leads to one of roots and is good for both ends of a connection.

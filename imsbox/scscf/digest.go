@@ -54,6 +54,9 @@ func (s *SCSCF) registerByDigest(x *hop.Exchange, in hop.Inbound, r *register) (
 	if !r.answers() || !s.digests.known(r.impi, f) {
 		return hop.Reply{}, false
 	}
+	if s.digests.guesses.sprayed(r.impi, source(in), now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "sprayed", r.impi) {
+		return x.Refuse(in, 403, ""), true // his answer, not his first REGISTER: who has a card has nothing to do with it
+	}
 	registered := s.standing(x.Task(), r).alive
 	answer := s.digestAnswer(in, &r.credentials)
 	switch s.judge(in, r.impi, f, forRegister, &answer, now, registered) {

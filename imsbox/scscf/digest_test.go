@@ -191,7 +191,7 @@ func (broken) Read([]byte) (int, error) { return 0, errors.New("no entropy") }
 func TestGuesses(t *testing.T) {
 	home, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
 	household := []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")}
-	table := func() *guesses { return &guesses{tallies: map[guessed]*tally{}} }
+	table := func() *guesses { g := newGuesses(); return &g }
 
 	g := table()
 	for range guessesOfPair {
@@ -235,6 +235,28 @@ func TestGuesses(t *testing.T) {
 	}
 
 	g = table()
+	g.succeeded("a", home)
+	for i := range guessesOfName {
+		g.failed("a", netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 0)
+	}
+	if g.banned("a", home, 0) || !g.banned("a", away, 0) {
+		t.Error("a name that others guess, where it has been proven before")
+	}
+
+	g = table()
+	g.succeeded("a", home)
+	for i := range guessesOfAll - 1 { // another name, from another address, each time
+		g.failed(fmt.Sprint(i), netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), time.Duration(i)*time.Second)
+	}
+	if g.sprayed("b", away, banFor-1) {
+		t.Error("nobody is heard before the budget of all is spent")
+	}
+	g.failed("z", away, banFor-1)
+	if !g.sprayed("b", home, banFor-1) || g.sprayed("a", home, banFor-1) || g.sprayed("b", home, banFor) {
+		t.Error("one password for many names from many addresses: newcomers wait, and the window ends")
+	}
+
+	g = table()
 	for i := range guessesOfPair {
 		g.failed("a", household[i%2], 0)
 	}
@@ -245,6 +267,12 @@ func TestGuesses(t *testing.T) {
 	g = table()
 	for i := range maxTallies {
 		g.failed(fmt.Sprint(i), netip.Addr{}, 0)
+	}
+	for i := range maxPlaces + 9 {
+		g.succeeded(fmt.Sprint(i), home)
+	}
+	if len(g.places) > maxPlaces {
+		t.Errorf("%d places are kept", len(g.places))
 	}
 	if len(g.tallies) > maxTallies+3 {
 		t.Errorf("%d tallies are kept", len(g.tallies))

@@ -8,23 +8,34 @@ import (
 )
 
 // How many wrong answers are borne, and for how long nobody is heard after them. A person who mistypes has five tries; who
-// guesses has some two hundred a day from each address and two thousand for each name, however many addresses.
+// guesses has some two hundred a day from each address, two thousand for each name, however many addresses, and twenty thousand
+// for all names together (NIST SP 800-63B 5.2.2 allows a hundred in a row for each name, and no more).
 const (
-	guessesOfPair    = 5  // of one private identity from one address
-	guessesOfAddress = 25 // of any from one address: a list of names with one password
-	guessesOfName    = 25 // of one from any address
+	guessesOfPair    = 5   // of one private identity from one address
+	guessesOfAddress = 25  // of any from one address: a list of names with one password
+	guessesOfName    = 25  // of one from any address
+	guessesOfAll     = 200 // of any from any address, within banFor of the first: one password for many names, from many addresses
 	banFor           = 15 * time.Minute
 	maxTallies       = 1 << 16
 	maxSubjects      = 3 // of one answer
+	maxPlaces        = 1 << 16
 )
 
 // guesses counts wrong answers of SIP Digest (TS 33.203 N.2: guessing is the threat). A ban is one of whoever guesses: a
-// client whose association is proven already is not touched by it. Safe for concurrent use.
+// client whose association is proven already is not touched by it, and one that comes from where its name has been proven before
+// by the guesses of others is not: else whoever guesses locks out whom he likes (SP 800-63B 5.2.2, addresses from which the
+// subscriber has been authenticated before). Safe for concurrent use.
 type guesses struct {
 	wrong atomic.Uint64 // all that were counted
 
 	mu      sync.Mutex
 	tallies map[guessed]*tally
+	all     tally                // of the whole home network; it ends banFor after it began
+	places  map[guessed]struct{} // where names have been proven: pairs as in subjects
+}
+
+func newGuesses() guesses {
+	return guesses{tallies: map[guessed]*tally{}, places: map[guessed]struct{}{}}
 }
 
 // guessed is what wrong answers are counted of: a private identity, a network, or the one from the other.
@@ -43,12 +54,13 @@ type tally struct {
 type subject struct {
 	key    guessed
 	budget int
+	others bool // its guesses may be somebody else's: they are not held against whoever has been proven where he is
 }
 
 // subjects are what is counted of a guess. Behind another process clients have no address here, and must not share one: then
 // only the name counts. They are appended to all.
 func subjects(all []subject, impi string, from netip.Addr) []subject {
-	name := subject{guessed{impi: impi}, guessesOfName}
+	name := subject{guessed{impi: impi}, guessesOfName, true}
 	if !from.IsValid() {
 		return append(all, name)
 	}
@@ -57,19 +69,33 @@ func subjects(all []subject, impi string, from netip.Addr) []subject {
 		bits = 64 // one household has as many addresses as it likes
 	}
 	network, _ := from.WithZone("").Prefix(bits) // bits fit
-	return append(all, subject{guessed{impi, network}, guessesOfPair}, subject{guessed{from: network}, guessesOfAddress}, name)
+	return append(all, subject{guessed{impi, network}, guessesOfPair, false}, subject{guessed{from: network}, guessesOfAddress, false}, name)
 }
 
 // banned reports whether answers for impi from that address are not heard now.
 func (g *guesses) banned(impi string, from netip.Addr, now time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	known := g.known(impi, from)
 	for _, s := range subjects(make([]subject, 0, maxSubjects), impi, from) {
-		if t := g.tallies[s.key]; t != nil && t.wrong >= s.budget && t.until > now {
+		if t := g.tallies[s.key]; t != nil && t.wrong >= s.budget && t.until > now && !(s.others && known) {
 			return true
 		}
 	}
 	return false
+}
+
+// sprayed reports whether so much is guessed everywhere that a name is heard only from where it has been proven before.
+func (g *guesses) sprayed(impi string, from netip.Addr, now time.Duration) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.all.wrong >= guessesOfAll && g.all.until > now && !g.known(impi, from)
+}
+
+// known reports whether a name has been proven where it comes from. With the lock.
+func (g *guesses) known(impi string, from netip.Addr) bool {
+	_, known := g.places[subjects(make([]subject, 0, maxSubjects), impi, from)[0].key]
+	return known && from.IsValid()
 }
 
 // failed counts a wrong answer.
@@ -77,6 +103,10 @@ func (g *guesses) failed(impi string, from netip.Addr, now time.Duration) {
 	g.wrong.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.all.until <= now {
+		g.all = tally{until: now + banFor} // it is not put off by the next: somebody mistypes every day
+	}
+	g.all.wrong++
 	for _, s := range subjects(make([]subject, 0, maxSubjects), impi, from) {
 		t := g.tallies[s.key]
 		if t == nil {
@@ -96,7 +126,18 @@ func (g *guesses) failed(impi string, from netip.Addr, now time.Duration) {
 func (g *guesses) succeeded(impi string, from netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.tallies, subjects(make([]subject, 0, maxSubjects), impi, from)[0].key)
+	here := subjects(make([]subject, 0, maxSubjects), impi, from)[0].key
+	delete(g.tallies, here)
+	if !from.IsValid() {
+		return
+	}
+	if _, known := g.places[here]; !known && len(g.places) >= maxPlaces {
+		for place := range g.places { // any: who it was is asked for no more than a newcomer
+			delete(g.places, place)
+			break
+		}
+	}
+	g.places[here] = struct{}{}
 }
 
 // makeRoom drops some of what is over. If the table is full, it drops of a few the one with the fewest wrong answers: who wants

@@ -106,7 +106,7 @@ func newDigests(algorithms []aka.DigestAlgorithm, random io.Reader) (*digests, e
 	if random == nil {
 		return nil, fmt.Errorf("scscf: SIP Digest needs randomness")
 	}
-	return &digests{algorithms: algorithms, random: random, users: map[string]*digestUser{}, tokens: map[string]tokenOf{}, guesses: guesses{tallies: map[guessed]*tally{}}}, nil
+	return &digests{algorithms: algorithms, random: random, users: map[string]*digestUser{}, tokens: map[string]tokenOf{}, guesses: newGuesses()}, nil
 }
 
 // learn takes what the HSS said of impi, and knows the flow f, from there, until the time until at least.

@@ -43,6 +43,8 @@ func All() []Attack {
 		tlsDowngrade(),       // CI-37
 		privacyLeak(),        // CI-38
 		covertData(),         // CI-39
+		digestSpray(),        // CI-40
+		streamBurst(),        // CI-41
 		asRogue(),            // IS-01
 		asOverreach(),        // IS-02
 		identityForge(),      // IS-03
@@ -59,6 +61,7 @@ func All() []Attack {
 		iscTamper(),          // IS-14
 		iscStall(),           // IS-15
 		shUnasked(),          // IS-16
+		iscBurst(),           // IS-17
 		rtpBleed(),           // CS-01
 		rtpInject(),          // CS-02
 		sdpDowngrade(),       // CS-03

@@ -251,6 +251,9 @@ func (f *Field) Mallory(ctx context.Context) (*Hand, error) {
 // Accomplice is the name of one of the attacker's accomplices, from 0 on.
 func Accomplice(i int) string { return fmt.Sprintf("accomplice%d", i+1) }
 
+// Neighbour is the name of an honest subscriber without a card, from 0 on.
+func Neighbour(i int) string { return fmt.Sprintf("neighbour%d", i+1) }
+
 // accomplice is the hand of one of them, registered.
 func (f *Field) accomplice(ctx context.Context, i int) (*Hand, error) {
 	if f.position != Subscriber || f.Users[Accomplice(i)] == nil {

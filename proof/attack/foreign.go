@@ -64,6 +64,8 @@ func (a *Attack) lacks(v *Variant, s *Site) string {
 		return "its load is for a target with little room; one that fills another is more than a test may do"
 	case a.Digest && (s.Users[Dave] == nil || s.Users[Dave].Password == ""):
 		return "it takes a subscriber without a card, dave"
+	case a.Neighbours > 0:
+		return "it takes many subscribers with passwords"
 	case a.Premium && s.Premium == "":
 		return "it takes a number of carol's that costs"
 	}

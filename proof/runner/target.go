@@ -15,6 +15,7 @@ type Setup struct {
 	Off     []secure.ControlID // all others are on
 	Media   bool               // media are anchored
 	Digest  bool               // subscribers without a card are admitted
+	NoCard  []string           // those of the cast who have none, with Digest
 	Access  attack.Access      // that is open beside TLS
 	Quick   bool               // SIP timers towards clients are attack.QuickT1
 	Profile string             // of IPsec, by its name; "" is strict
@@ -74,5 +75,20 @@ func cast(a *attack.Attack) []string {
 	for i := range a.Crowd {
 		names = append(names, attack.Accomplice(i))
 	}
+	return append(names, neighbours(a)...)
+}
+
+func neighbours(a *attack.Attack) (names []string) {
+	for i := range a.Neighbours {
+		names = append(names, attack.Neighbour(i))
+	}
 	return names
+}
+
+// noCard is who of the cast has no card.
+func noCard(a *attack.Attack) []string {
+	if !a.Digest {
+		return nil
+	}
+	return append(neighbours(a), attack.Dave)
 }
