@@ -17,7 +17,7 @@ func saExhaust() Attack {
 		Text:     "if a new attempt ended what is proven, anybody could cut any user off, and keep her from coming back",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: InfrastructureControl,
 		Source: "TS 33.203 6.1.2.3, 7.1, 7.4", Access: []Access{IPsec}, Tight: true,
-		Bounds: Bounds{Packets: 400, Bytes: 600_000, Conns: beginners + 4, Time: 4 * time.Second},
+		Bounds: Bounds{Packets: 400, Bytes: 600_000, Conns: beginners + 4, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "begin", Position: OffPath, Run: beginAgain,
 				Controls: []secure.ControlID{secure.CIAvailabilityBudgetSource, secure.CIAvailabilitySACap}},
