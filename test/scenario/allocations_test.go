@@ -43,7 +43,7 @@ func TestAllocations(t *testing.T) {
 			}
 		}},
 		{"call", 325, func(t *testing.T) { call(t, alice, bob) }},
-		{"message", 102, func(t *testing.T) {
+		{"message", 100, func(t *testing.T) {
 			alice.Send(sip.MESSAGE, bob.IMPU)
 			answered(t, bob, alice, "MESSAGE")
 		}},
