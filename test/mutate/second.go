@@ -35,4 +35,8 @@ var second = []Mutant{
 		`	p.mux.HandleFunc("GET /api/ladder/{id}", p.known(p.ladder, true))`, `	p.mux.HandleFunc("GET /api/ladder/{id}", p.ladder)`, []string{"MG-06"}},
 	{secure.ManagementAuthenticationAdmin, "viewers-by-default", "iface/management/management.go",
 		`	caller := Caller{UID: uid, PID: pid, Role: s.cfg.Roles[uid]}`, `	caller := Caller{UID: uid, PID: pid, Role: max(s.cfg.Roles[uid], Viewer)}`, []string{"MG-01"}},
+	{secure.CSIntegritySRTPReplay, "voice-again", "proto/rtpport/keys.go",
+		`srtp.SRTPReplayDetectorFactory(l.replays(maxIndex)), srtp.SRTCP`, `srtp.SRTCP`, []string{"CS-06"}},
+	{secure.ManagementAuthenticationPage, "proof-for-all", "web/web.go",
+		`	p.mux.HandleFunc("GET /proof", p.known(p.proof, false))`, `	p.mux.HandleFunc("GET /proof", p.proof)`, []string{"MG-06"}},
 }
