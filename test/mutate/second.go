@@ -19,18 +19,6 @@ var second = []Mutant{
 				return`, []string{"CS-02", "CS-16"}},
 	{secure.CoreAuthenticationMTLS, "any-node-of-ours", "hop/node/wire.go",
 		`state.VerifiedChains[0][0].VerifyHostname(peer.Name) == nil {`, `peer.Name != "" {`, []string{"ZB-03"}},
-	{secure.CoreAuthorizationRole, "role-of-another-application", "proto/diameter/config.go",
-		`	for _, x := range r.Requests[a] {
-		if x == c {
-			return true
-		}
-	}
-	return false`, `	for b := range r.Requests {
-		if len(r.Requests[b]) > 0 && a > 0 {
-			return true
-		}
-	}
-	return false`, []string{"CX-02"}},
 	{secure.ManagementAuthenticationPage, "ladders-for-all", "web/web.go",
 		`	p.mux.HandleFunc("GET /api/ladder/{id}", p.known(p.ladder, true))`, `	p.mux.HandleFunc("GET /api/ladder/{id}", p.ladder)`, []string{"MG-06"}},
 	{secure.ManagementAuthenticationAdmin, "viewers-by-default", "iface/management/management.go",
