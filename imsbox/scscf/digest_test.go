@@ -248,12 +248,16 @@ func TestGuesses(t *testing.T) {
 	for i := range guessesOfAll - 1 { // another name, from another address, each time
 		g.failed(fmt.Sprint(i), netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), time.Duration(i)*time.Second)
 	}
-	if g.sprayed("b", away, banFor-1) {
-		t.Error("nobody is heard before the budget of all is spent")
+	if g.sprayed("b", netip.AddrFrom4([4]byte{10, 0, 1, 1}), banFor-1) {
+		t.Error("an address has one guess before the budget of all is spent")
 	}
 	g.failed("z", away, banFor-1)
-	if !g.sprayed("b", home, banFor-1) || g.sprayed("a", home, banFor-1) || g.sprayed("b", home, banFor) {
-		t.Error("one password for many names from many addresses: newcomers wait, and the window ends")
+	g.failed("y", home, banFor-1)
+	if !g.sprayed("b", away, banFor-1) || !g.sprayed("b", home, banFor-1) || g.sprayed("b", away, banFor) {
+		t.Error("one password for many names from many addresses: each has one guess, and the window ends")
+	}
+	if g.sprayed("a", home, banFor-1) || g.sprayed("b", netip.MustParseAddr("10.0.2.1"), banFor-1) || g.sprayed("b", netip.Addr{}, banFor-1) {
+		t.Error("who guesses locks others out: one that is where he has been proven, one that has guessed nothing, one without an address here")
 	}
 
 	g = table()

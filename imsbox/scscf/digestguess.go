@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// How many wrong answers are borne, and for how long nobody is heard after them. A person who mistypes has five tries; who
-// guesses has some two hundred a day from each address, two thousand for each name, however many addresses, and twenty thousand
-// for all names together (NIST SP 800-63B 5.2.2 allows a hundred in a row for each name, and no more).
+// How many wrong answers are borne, and for how long nobody is heard after them. A person who mistypes has five tries. Who guesses has some five
+// hundred a day of a name from an address, and two thousand of a name, or from an address; when many guess, a hundred from an address
+// (NIST SP 800-63B 5.2.2 allows a hundred in a row for each name, and no more).
 const (
 	guessesOfPair    = 5   // of one private identity from one address
 	guessesOfAddress = 25  // of any from one address: a list of names with one password
 	guessesOfName    = 25  // of one from any address
-	guessesOfAll     = 200 // of any from any address, within banFor of the first: one password for many names, from many addresses
+	guessesOfAll     = 200 // of any from any address, within banFor of the first: one password for many names, from many addresses; then
+	guessesInSpray   = 1   // of any from one address
 	banFor           = 15 * time.Minute
 	maxTallies       = 1 << 16
 	maxSubjects      = 3 // of one answer
@@ -64,12 +65,18 @@ func subjects(all []subject, impi string, from netip.Addr) []subject {
 	if !from.IsValid() {
 		return append(all, name)
 	}
+	network := networkOf(from)
+	return append(all, subject{guessed{impi, network}, guessesOfPair, false}, subject{guessed{from: network}, guessesOfAddress, false}, name)
+}
+
+// networkOf is whom an address is counted for.
+func networkOf(from netip.Addr) netip.Prefix {
 	bits := from.BitLen()
 	if from.Is6() {
 		bits = 64 // one household has as many addresses as it likes
 	}
 	network, _ := from.WithZone("").Prefix(bits) // bits fit
-	return append(all, subject{guessed{impi, network}, guessesOfPair, false}, subject{guessed{from: network}, guessesOfAddress, false}, name)
+	return network
 }
 
 // banned reports whether answers for impi from that address are not heard now.
@@ -85,11 +92,19 @@ func (g *guesses) banned(impi string, from netip.Addr, now time.Duration) bool {
 	return false
 }
 
-// sprayed reports whether so much is guessed everywhere that a name is heard only from where it has been proven before.
+// sprayed reports whether so much is guessed everywhere that an address has one guess, not twenty-five. Whoever guesses needs an address for each, and
+// locks out nobody: who knows his password is heard from any that has guessed nothing, and where he has been proven before.
 func (g *guesses) sprayed(impi string, from netip.Addr, now time.Duration) bool {
+	if !from.IsValid() {
+		return false
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.all.wrong >= guessesOfAll && g.all.until > now && !g.known(impi, from)
+	if g.all.wrong < guessesOfAll || g.all.until <= now || g.known(impi, from) {
+		return false
+	}
+	t := g.tallies[guessed{from: networkOf(from)}]
+	return t != nil && t.wrong >= guessesInSpray && t.until > now
 }
 
 // known reports whether a name has been proven where it comes from. With the lock.
