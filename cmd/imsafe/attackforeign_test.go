@@ -237,7 +237,7 @@ func TestAttack_target_passwords(t *testing.T) {
 		t.Fatalf("exit status %d\n%s%s", status, stdout.String(), stderr.String())
 	}
 	said := stdout.String() + stderr.String()
-	for _, want := range []string{"ci.identity.asserted/tls", "ci.digest.crack/online/tls", "needs a card", "2 blocked", "1 not applicable"} {
+	for _, want := range []string{"ci.identity.asserted/tls", "ci.digest.crack/online/tls", "ci.digest.crack/unasked/tls", "needs a card", "3 blocked", "1 not applicable"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not say %q:\n%s", want, said)
 		}

@@ -60,9 +60,14 @@ func guessUnasked(ctx context.Context, f *Field, o *Outcome) error {
 	const tries = 10
 	dave := f.Users[Dave]
 	r := Registering{IMPI: dave.IMPI, IMPU: dave.IMPU, Expires: 600}
-	own, algorithm, err := f.asksHow(ctx, r)
-	if err != nil {
+	own, algorithm, refused, err := f.asksHow(ctx, r)
+	switch {
+	case err != nil:
 		return err
+	case refused != 0:
+		o.Arrived("a first REGISTER, answered %d", refused)
+		o.Wire(false, "whoever is here is not even challenged")
+		return nil
 	}
 	var last *sip.Message
 	for i := range tries {
@@ -88,19 +93,22 @@ func guessUnasked(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// asksHow returns a challenge of the target and its algorithm: realm and form are no secret.
-func (f *Field) asksHow(ctx context.Context, r Registering) (c sip.Challenge, algorithm aka.DigestAlgorithm, err error) {
+// asksHow returns a challenge of the target and its algorithm: realm and form are no secret. refused is the status of the answer if he hears none.
+func (f *Field) asksHow(ctx context.Context, r Registering) (c sip.Challenge, algorithm aka.DigestAlgorithm, refused int, err error) {
 	stranger, err := f.Stranger(ctx)
 	if err != nil {
-		return c, algorithm, err
+		return c, algorithm, 0, err
 	}
 	answer, err := stranger.Ask(ctx, stranger.Registers(r, stranger.firstAuthorization(r.IMPI)))
-	if err != nil {
-		return c, algorithm, err
+	switch {
+	case err != nil:
+		return c, algorithm, 0, err
+	case answer.Status() != 401:
+		return c, algorithm, answer.Status(), nil
 	}
 	if c, err = sip.ParseChallenge(answer.Get(sip.HdrWWWAuthenticate)); err != nil {
-		return c, algorithm, fmt.Errorf("attack: an answer %d without a challenge: %w", answer.Status(), err)
+		return c, algorithm, 0, fmt.Errorf("attack: a 401 without a challenge: %w", err)
 	}
 	algorithm, _ = aka.ParseDigestAlgorithm(c.Algorithm)
-	return c, algorithm, nil
+	return c, algorithm, 0, nil
 }
