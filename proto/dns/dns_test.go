@@ -12,8 +12,6 @@ import (
 
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
-
-	"imsafe/test/port"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,18 +26,30 @@ pcscf.ims.example.org. 60 IN A 192.0.2.1
 pcscf.ims.example.org. 60 IN AAAA 2001:db8::1
 `
 
+// onePort listens over UDP and TCP. The port that one is given somebody else may have in the other.
+func onePort(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var failed error
+	for range 100 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", pc.LocalAddr().String())
+		if err == nil {
+			return pc, ln
+		}
+		failed = err
+		_ = pc.Close()
+	}
+	t.Fatal(failed)
+	return nil, nil
+}
+
 // server answers over UDP and TCP on one port of loopback. before may take a message over.
 func server(t *testing.T, before func(network string, answer *dns.Msg) *dns.Msg) netip.AddrPort {
 	t.Helper()
-	at := port.Free(t, "127.0.0.1").String()
-	pc, err := net.ListenPacket("udp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, ln := onePort(t)
 	for _, s := range []*dns.Server{{PacketConn: pc}, {Listener: ln}} {
 		network := "udp"
 		if s.Listener != nil {
