@@ -267,9 +267,19 @@ func (g *guard) speaksFor(identity []byte) bool {
 	return ok && (g.service.Is([]byte(canonical)) || g.service.AssertsAs([]byte(canonical)))
 }
 
+// sameValues reports whether two messages have the same values of a field, in the same order.
+func sameValues(a, b *sip.Message, h sip.HeaderID) bool {
+	for i := range max(a.Count(h), b.Count(h)) {
+		if x, y := a.Nth(h, i), b.Nth(h, i); !bytes.Equal(x, y) || (x == nil) != (y == nil) {
+			return false
+		}
+	}
+	return true
+}
+
 // sender judges From and Privacy: what the called user is shown (TS 24.607 4.5.2.4 lets a platform withhold it, where it may).
 func (g *guard) sender(m, original *sip.Message) *refusal {
-	if !bytes.Equal(m.Get(sip.HdrPrivacy), original.Get(sip.HdrPrivacy)) && !g.service.May(isc.IdentityPrivacy) {
+	if !sameValues(m, original, sip.HdrPrivacy) && !g.service.May(isc.IdentityPrivacy) {
 		if r := g.lacks("scope=" + isc.IdentityPrivacy.String()); r != nil {
 			return r
 		}

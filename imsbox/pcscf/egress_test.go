@@ -11,9 +11,11 @@ import (
 func TestPrivacyOf(t *testing.T) {
 	pool := sip.NewPool(sip.Limits{})
 	for v, want := range map[string]privacy{"": 0, "none": 0, "id": privacyID, "ID;Critical": privacyID | privacyCritical, "header; session ,user": privacyHeader | privacySession | privacyUser,
-		"history": privacyHistory, ";;": 0, "idx": 0} {
+		"history": privacyHistory, "none\nid\nheader": privacyID | privacyHeader, ";;": 0, "idx": 0} {
 		m := pool.NewRequest(sip.INVITE, "sip:bob@ims.example")
-		m.SetString(sip.HdrPrivacy, v)
+		for line := range strings.SplitSeq(v, "\n") {
+			m.AppendString(sip.HdrPrivacy, line)
+		}
 		if got := privacyOf(m); got != want {
 			t.Errorf("%q: %b, want %b", v, got, want)
 		}
@@ -28,6 +30,7 @@ func TestWithoutLocation(t *testing.T) {
 	}{
 		{"between", "b", "--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--b\r\n" + place + "\r\n--b--\r\n", "--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--b--\r\n", true},
 		{"first", `"b c"`, "--b c\r\n" + place + "\r\n--b c\r\n\r\nv=0\r\n--b c--", "--b c\r\n\r\nv=0\r\n--b c--", true},
+		{"within another", "b", "--b\r\n\r\nv=0\r\n--b\r\nContent-Type: Multipart/alternative;boundary=c\r\n\r\n--c\r\n" + place + "\r\n--c--\r\n--b--", "--b\r\n\r\nv=0\r\n--b--", true},
 		{"none", "b", "--b\r\n\r\nv=0\r\n--b--", "--b\r\n\r\nv=0\r\n--b--", false},
 		{"the word in a text", "b", "--b\r\n\r\napplication/pidf+xml\r\n--b--", "--b\r\n\r\napplication/pidf+xml\r\n--b--", false},
 		{"no boundary", "", "--b\r\n" + place, "", true},

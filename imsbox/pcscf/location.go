@@ -37,8 +37,8 @@ func dropLocation(m *sip.Message) {
 	}
 }
 
-// withoutLocation returns a multipart body without the parts that are locations (RFC 2046 5.1.1), and whether there were any. A body whose
-// parts can't be told apart is dropped as a whole if the word stands in it.
+// withoutLocation returns a multipart body without the parts that are locations (RFC 2046 5.1.1), or have parts that are, and whether there were any. A
+// body whose parts can't be told apart is dropped as a whole if the word stands in it.
 func withoutLocation(contentType, body []byte) (rest []byte, dropped bool) {
 	boundary, _ := sip.Param(contentType, "boundary")
 	delimiter := append([]byte("\r\n--"), bytes.Trim(boundary, `"`)...)
@@ -48,7 +48,7 @@ func withoutLocation(contentType, body []byte) (rest []byte, dropped bool) {
 	parts := bytes.Split(append([]byte("\r\n"), body...), delimiter)
 	for i, part := range parts {
 		head, _, _ := bytes.Cut(part, []byte("\r\n\r\n"))
-		if i > 0 && containsFold(head, typeLocation) {
+		if i > 0 && (containsFold(head, typeLocation) || containsFold(head, "multipart/") && containsFold(part, typeLocation)) {
 			dropped = true
 			continue
 		}

@@ -19,32 +19,32 @@ const (
 	privacyCritical                     // rather no call than one without this
 )
 
-// privacyOf reads Privacy. The words stand between semicolons; some clients write commas (RFC 3323 4.2).
+// privacyOf reads Privacy, all of it: who asks twice gets both. The words stand between semicolons; some clients write commas (RFC 3323 4.2).
 func privacyOf(m *sip.Message) (asked privacy) {
-	v := m.Get(sip.HdrPrivacy)
-	for len(v) > 0 {
-		word := v
-		if end := bytes.IndexAny(v, ";,"); end >= 0 {
-			word, v = v[:end], v[end+1:]
-		} else {
-			v = nil
-		}
-		switch word = bytes.TrimSpace(word); {
-		case bytes.EqualFold(word, []byte("id")):
-			asked |= privacyID
-		case bytes.EqualFold(word, []byte("user")):
-			asked |= privacyUser
-		case bytes.EqualFold(word, []byte("header")):
-			asked |= privacyHeader
-		case bytes.EqualFold(word, []byte("session")):
-			asked |= privacySession
-		case bytes.EqualFold(word, []byte("history")):
-			asked |= privacyHistory
-		case bytes.EqualFold(word, []byte("critical")):
-			asked |= privacyCritical
+	for v := range m.Values(sip.HdrPrivacy) {
+		for word := range bytes.FieldsFuncSeq(v, func(r rune) bool { return r == ';' || r == ',' }) {
+			asked |= privacyWord(bytes.TrimSpace(word))
 		}
 	}
 	return asked
+}
+
+func privacyWord(word []byte) privacy {
+	switch {
+	case bytes.EqualFold(word, []byte("id")):
+		return privacyID
+	case bytes.EqualFold(word, []byte("user")):
+		return privacyUser
+	case bytes.EqualFold(word, []byte("header")):
+		return privacyHeader
+	case bytes.EqualFold(word, []byte("session")):
+		return privacySession
+	case bytes.EqualFold(word, []byte("history")):
+		return privacyHistory
+	case bytes.EqualFold(word, []byte("critical")):
+		return privacyCritical
+	}
+	return 0
 }
 
 // wantsAnonymity reports whether the sender of a message does not want the other party to know who he is (TS 24.607 4.5.2.4).

@@ -57,7 +57,7 @@ var reader = []Mutant{
 	{secure.ISAuthorizationManifest, "any-contact", "iface/imsservice/guard.go",
 		`!bytes.Equal(m.Get(sip.HdrContact), original.Get(sip.HdrContact)) && !g.isHost(m.Get(sip.HdrContact))`, `!m.Has(sip.HdrContact) && original.Has(sip.HdrContact)`, []string{"IS-02"}},
 	{secure.ISAuthorizationManifest, "any-privacy", "iface/imsservice/guard.go",
-		`!bytes.Equal(m.Get(sip.HdrPrivacy), original.Get(sip.HdrPrivacy)) && !g.service`, `m.Has(sip.HdrPrivacy) && !original.Has(sip.HdrPrivacy) && !g.service`, []string{"IS-02"}},
+		`!sameValues(m, original, sip.HdrPrivacy) && !g.service`, `m.Has(sip.HdrPrivacy) && !original.Has(sip.HdrPrivacy) && !g.service`, []string{"IS-02"}},
 	{secure.ISAuthorizationAssert, "from-not-looked-at", "iface/imsservice/guard.go",
 		`	if !g.speaksFor(asserted) || !g.speaksFor(m.Get(sip.HdrFrom)) {`, `	if !g.speaksFor(asserted) {`, []string{"IS-03"}},
 	{secure.ISAuthorizationAssert, "asserted-not-looked-at", "iface/imsservice/guard.go",
