@@ -65,12 +65,13 @@ type anchorLink struct {
 var _ iq.Gateway = (*Anchor)(nil)
 var _ iq.Push = (*Anchor)(nil)
 
-// anchorLimit is how long the anchor may leave a question without an answer: a shard waits for it. anchorBegins is how long it may take to begin, also on a
-// busy machine, and anchorEnds to end.
+// anchorLimit is how long the anchor may leave a question without an answer: a shard waits for it. After anchorPatience it is taken for dead, with the calls
+// that are up. anchorBegins is how long it may take to begin, also on a busy machine, and anchorEnds to end.
 const (
-	anchorLimit  = 2 * time.Second
-	anchorBegins = 15 * time.Second
-	anchorEnds   = 5 * time.Second
+	anchorLimit    = 2 * time.Second
+	anchorPatience = 10 * time.Second
+	anchorBegins   = 15 * time.Second
+	anchorEnds     = 5 * time.Second
 )
 
 // anchorSetup is what an anchor is to be: what it is told first. One that was told something else is not taken over.
@@ -179,7 +180,7 @@ func (a *Anchor) start() (*anchorLink, error) {
 	if err == nil {
 		var client *iqwire.Client
 		c := a.config()
-		c.Patience = anchorBegins
+		c.Begins = anchorBegins
 		if client, err = iqwire.Dial(conn, c); err == nil {
 			a.o.Log.Info("the media anchor runs", "pid", process.pid)
 			return &anchorLink{client, process}, nil
@@ -195,7 +196,7 @@ func (a *Anchor) start() (*anchorLink, error) {
 // config is that of the next connection.
 func (a *Anchor) config() iqwire.ClientConfig {
 	a.epoch++
-	return iqwire.ClientConfig{Clock: a.o.Clock, Limit: anchorLimit, Epoch: a.epoch, Setup: a.setup, Push: a, Event: a.refused, Line: a.says}
+	return iqwire.ClientConfig{Clock: a.o.Clock, Limit: anchorLimit, Patience: anchorPatience, Epoch: a.epoch, Setup: a.setup, Push: a, Event: a.refused, Line: a.says}
 }
 
 // anchorLooks is how often an anchor is asked whether it is there.

@@ -149,6 +149,9 @@ func (p *Phone) Contact() string {
 	return fmt.Sprintf("<sip:%s@%s;transport=%s>", p.Name, p.Conn.LocalAddr(), strings.ToLower(p.Proto))
 }
 
+// ErrBusy: the node has more to do than it can, and asks to come again (503).
+var ErrBusy = errors.New("live: 503")
+
 // Register registers for some minutes (expires in seconds; 0 takes the registration back). Over UDP it sends again what got lost.
 func (p *Phone) Register(ctx context.Context, expires int) error {
 	authorization := fmt.Sprintf(`Digest username="%s",realm="%s",nonce="",uri="sip:%s",response=""`, p.IMPI, Domain, Domain)
@@ -161,6 +164,8 @@ func (p *Phone) Register(ctx context.Context, expires int) error {
 		switch {
 		case answer.Status() == 200:
 			return nil
+		case answer.Status() == 503:
+			return fmt.Errorf("%w to REGISTER of %s", ErrBusy, p.Name)
 		case answer.Status() != 401:
 			return fmt.Errorf("live: REGISTER of %s was answered %d", p.Name, answer.Status())
 		}

@@ -1,6 +1,7 @@
 package iqwire
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"os"
@@ -14,10 +15,12 @@ import (
 // ClientConfig is what a Client is made of.
 type ClientConfig struct {
 	Clock shard.Clock
-	// Limit is how long the anchor may leave a question without an answer: nothing waits longer than that and a quarter, and then the
-	// connection is at its end.
+	// Limit is how long the anchor may leave a question without an answer: nothing waits longer than that and a quarter.
 	Limit time.Duration
-	// Patience is the same for the first answer, which no shard waits for: a process that has just been started opens its sockets first. 0 is Limit.
+	// Begins is the same for the first answer, which no shard waits for: a process that has just been started opens its sockets first. 0 is Limit.
+	Begins time.Duration
+	// Patience is how long it may owe that answer before the connection is at its end. Until then the calls that are up go on, and who asks is refused at
+	// once: on a busy machine an anchor that gets no processor for seconds is no dead one. Less than Limit and a quarter is none.
 	Patience time.Duration
 	// Epoch tells the sessions of this anchor from those of one before: what is said of those is not said to this one.
 	Epoch uint16
@@ -39,12 +42,19 @@ type Client struct {
 	told    chan struct{} // closed when nothing is told any more
 
 	mu       sync.Mutex // guards the fields below
-	waiting  map[uint64]chan *message
+	waiting  map[uint64]question
+	owed     map[uint64]iq.Session // what nobody waits for any more, and the session that ends for it
 	last     uint64
 	since    time.Duration // of the deadline that runs
 	late     bool          // it has passed once
 	sessions map[iq.Session]struct{}
 	err      error // why the connection is at its end
+}
+
+// question waits for its answer, about a session; 0: about none that is there.
+type question struct {
+	answer  chan *message
+	session iq.Session
 }
 
 var _ iq.Gateway = (*Client)(nil)
@@ -56,7 +66,7 @@ var ErrHung = errors.New("iqwire: the media anchor does not answer")
 // another one than is wanted.
 func Dial(conn net.Conn, c ClientConfig) (*Client, error) {
 	cl := &Client{cfg: c, line: newLine(conn, c.Clock, c.Limit), tells: newQueue(), done: make(chan struct{}), told: make(chan struct{}),
-		waiting: map[uint64]chan *message{}, sessions: map[iq.Session]struct{}{}}
+		waiting: map[uint64]question{}, owed: map[uint64]iq.Session{}, sessions: map[iq.Session]struct{}{}}
 	go cl.read()
 	go cl.tell()
 	a, err := cl.ask(&message{kind: kindSetup, setup: c.Setup}, kindWelcome)
@@ -134,19 +144,29 @@ func (c *Client) heard(m *message) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := c.waiting[m.number]
-	if w == nil {
+	if q, asked := c.waiting[m.number]; asked {
+		delete(c.waiting, m.number)
+		q.answer <- m
+		return c.deadline()
+	}
+	s, owed := c.owed[m.number]
+	if !owed {
 		return ErrFrame
 	}
-	delete(c.waiting, m.number)
-	w <- m
+	delete(c.owed, m.number)
+	if m.kind == kindStream {
+		s = m.reserved.Session
+	}
+	if s != 0 && s <= maxSession {
+		c.tells.put(&message{kind: kindRelease, session: s}, true)
+	}
 	return c.deadline()
 }
 
 // limit is how long the anchor may be silent now. c.mu is held.
 func (c *Client) limit() time.Duration {
-	if c.last == 1 && c.cfg.Patience > 0 {
-		return c.cfg.Patience
+	if c.last == 1 && c.cfg.Begins > 0 {
+		return c.cfg.Begins
 	}
 	return c.cfg.Limit
 }
@@ -154,7 +174,7 @@ func (c *Client) limit() time.Duration {
 // deadline gives the anchor another while for what it still owes. c.mu is held.
 func (c *Client) deadline() error {
 	c.late = false
-	if len(c.waiting) == 0 {
+	if len(c.waiting) == 0 && len(c.owed) == 0 {
 		return c.line.conn.SetReadDeadline(time.Time{})
 	}
 	c.since = c.cfg.Clock.Now()
@@ -162,18 +182,40 @@ func (c *Client) deadline() error {
 }
 
 // overdue is ErrHung, unless the deadline that has passed is not the one that runs. A machine that stood still finds both processes late: the
-// answer gets a quarter of the limit more to come.
+// answer gets a quarter of the limit more to come. Then nobody waits for it any more, and after Patience it will not come.
 func (c *Client) overdue() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	since := c.cfg.Clock.Now() - c.since
 	switch {
-	case len(c.waiting) == 0, !c.late && c.cfg.Clock.Now()-c.since < c.limit():
+	case len(c.waiting)+len(c.owed) == 0, !c.late && since < c.limit():
 		return c.deadline()
-	case c.late:
-		return ErrHung
+	case !c.late:
+		c.late = true
+		return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.limit() / 4))
+	case since < c.cfg.Patience:
+		c.abandon()
+		return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.cfg.Patience - since))
 	}
-	c.late = true
-	return c.line.conn.SetReadDeadline(c.cfg.Clock.Wall().Add(c.limit() / 4))
+	return ErrHung
+}
+
+// abandon lets nobody wait for what the anchor owes. Nobody knows what it makes of a session that was asked about, so that one is lost. c.mu is held.
+func (c *Client) abandon() {
+	for number, q := range c.waiting {
+		close(q.answer)
+		delete(c.waiting, number)
+		c.owed[number] = q.session
+		if _, ours := c.sessions[q.session]; ours {
+			delete(c.sessions, q.session)
+			c.tellLost(q.session)
+		}
+	}
+}
+
+// tellLost has the P-CSCF told that a session is lost with its anchor. c.mu is held.
+func (c *Client) tellLost(s iq.Session) {
+	c.tells.put(&message{kind: kindLost, session: s, line: Line{Reason: string(iq.ReasonAnchor)}}, true)
 }
 
 // fail ends the connection, once, and lets nobody wait.
@@ -184,8 +226,8 @@ func (c *Client) fail(err error) {
 		return
 	}
 	c.err = err
-	for number, w := range c.waiting {
-		close(w)
+	for number, q := range c.waiting {
+		close(q.answer)
 		delete(c.waiting, number)
 	}
 	_ = c.line.conn.Close() // it is of no use any more
@@ -195,7 +237,7 @@ func (c *Client) fail(err error) {
 func (c *Client) lose() {
 	c.mu.Lock()
 	for s := range c.sessions {
-		c.tells.put(&message{kind: kindLost, session: s, line: Line{Reason: string(iq.ReasonAnchor)}}, true)
+		c.tellLost(s)
 	}
 	clear(c.sessions)
 	c.mu.Unlock()
@@ -213,21 +255,23 @@ func (c *Client) tell() {
 			c.cfg.Event(m.event)
 		case m.kind == kindSaid && c.cfg.Line != nil:
 			c.cfg.Line(m.line)
+		case m.kind == kindRelease:
+			c.say(m)
 		}
 	}
 }
 
-// ask writes a question and waits for its answer.
+// ask writes a question and waits for its answer. ErrHung: there is none yet, to this one or to one before.
 func (c *Client) ask(m *message, want kind) (*message, error) {
 	w := make(chan *message, 1)
 	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return nil, c.err
+	if c.err != nil || len(c.owed) > 0 {
+		defer c.mu.Unlock()
+		return nil, cmp.Or(c.err, ErrHung)
 	}
 	c.last++
 	m.number = c.last
-	c.waiting[m.number] = w
+	c.waiting[m.number] = question{w, m.session}
 	if len(c.waiting) == 1 {
 		if err := c.deadline(); err != nil {
 			delete(c.waiting, m.number)
@@ -248,7 +292,7 @@ func (c *Client) ask(m *message, want kind) (*message, error) {
 	a, answered := <-w
 	switch {
 	case !answered:
-		return nil, c.Err()
+		return nil, cmp.Or(c.Err(), ErrHung)
 	case a.kind != want:
 		c.fail(ErrFrame)
 		return nil, ErrFrame

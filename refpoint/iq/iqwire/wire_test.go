@@ -54,6 +54,11 @@ type connected struct {
 
 func connect(t testing.TB, g iq.Gateway, within time.Duration) *connected {
 	t.Helper()
+	return connectPatient(t, g, within, 0)
+}
+
+func connectPatient(t testing.TB, g iq.Gateway, within, patience time.Duration) *connected {
+	t.Helper()
 	near, far := pair(t)
 	c := &connected{pushes: &pushes{make(chan iq.Session, 99), make(chan Event, 99), make(chan Line, 99)}, ended: make(chan bool, 1)}
 	accepted := make(chan *Server, 1)
@@ -76,7 +81,7 @@ func connect(t testing.TB, g iq.Gateway, within time.Duration) *connected {
 		c.ended <- ended
 	})
 	var err error
-	c.Client, err = Dial(near, ClientConfig{Clock: shard.RealClock(), Limit: within, Epoch: 5, Setup: []byte("setup"), Push: c,
+	c.Client, err = Dial(near, ClientConfig{Clock: shard.RealClock(), Limit: within, Patience: patience, Epoch: 5, Setup: []byte("setup"), Push: c,
 		Event: func(e Event) { c.events <- e }, Line: func(l Line) { c.lines <- l }})
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +198,46 @@ func TestHung(t *testing.T) {
 	}
 }
 
+// TestLate: nobody waits for an anchor that is late, or asks it more; what was asked about is lost, and nothing else. Then it goes on.
+func TestLate(t *testing.T) {
+	h := hung{iqtest.NewFake(100), make(chan struct{})}
+	c := connectPatient(t, h, 200*time.Millisecond, limit)
+	up, err := c.Reserve(0, iqtest.Voice("alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := c.Reserve(0, iqtest.Voice("alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Configure(asked.Session, 0, iq.Access, 0, iqtest.Peer(9)); !errors.Is(err, iq.ErrGone) {
+		t.Errorf("configure: %v", err)
+	}
+	if s := <-c.lost; s != asked.Session {
+		t.Errorf("session %d is lost, want %d", s, asked.Session)
+	}
+	if _, err := c.Reserve(0, iqtest.Voice("alice")); !errors.Is(err, iq.ErrFull) {
+		t.Errorf("while it owes an answer it is asked: %v", err)
+	}
+	close(h.on)
+	for c.Err() == nil {
+		if err = c.Configure(up.Session, 0, iq.Access, 0, iqtest.Peer(9)); err == nil {
+			break
+		}
+	}
+	if c.Err() != nil || len(c.lost) != 0 {
+		t.Errorf("the other session: %v, %v, %d more are lost", err, c.Err(), len(c.lost))
+	}
+	for c.Err() == nil { // it is released behind its answer
+		if _, err = c.Renew(asked.Session, 0, iq.Access, iqtest.Voice("alice")); errors.Is(err, iq.ErrGone) {
+			break
+		}
+	}
+	if c.Err() != nil {
+		t.Errorf("the one that is lost: %v, %v", err, c.Err())
+	}
+}
+
 func TestEnd(t *testing.T) {
 	c := connect(t, iqtest.NewFake(100), limit)
 	if err := c.End(); err != nil || !<-c.ended {
@@ -222,7 +267,7 @@ func TestBegins(t *testing.T) {
 			_ = s.Refuse()
 		}
 	}()
-	if _, err := Dial(near, ClientConfig{Clock: shard.RealClock(), Limit: short, Patience: limit}); !errors.Is(err, ErrSetup) {
+	if _, err := Dial(near, ClientConfig{Clock: shard.RealClock(), Limit: short, Begins: limit}); !errors.Is(err, ErrSetup) {
 		t.Errorf("an anchor that begins: %v", err)
 	}
 }
