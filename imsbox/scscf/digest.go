@@ -48,13 +48,14 @@ func (s *SCSCF) registerByDigest(x *hop.Exchange, in hop.Inbound, r *register) (
 	}
 	now := x.Task().Now()
 	f := tieOf(in)
-	if s.digests.guesses.banned(r.impi, source(in), now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "banned", r.impi) {
+	known := source(in).IsValid() && s.origins.of(in, r.impi, now).Known // else only the name is counted, of whoever it is
+	if s.digests.guesses.banned(r.impi, source(in), known, now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "banned", r.impi) {
 		return x.Refuse(in, 403, ""), true
 	}
 	if !r.answers() || !s.digests.known(r.impi, f) {
 		return hop.Reply{}, false
 	}
-	if s.digests.guesses.sprayed(r.impi, source(in), now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "sprayed", r.impi) {
+	if s.digests.guesses.sprayed(source(in), known, now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "sprayed", r.impi) {
 		return x.Refuse(in, 403, ""), true // his answer, not his first REGISTER: who has a card has nothing to do with it
 	}
 	registered := s.standing(x.Task(), r).alive

@@ -195,16 +195,16 @@ func TestGuesses(t *testing.T) {
 
 	g := table()
 	for range guessesOfPair {
-		if g.banned("a", home, 0) {
+		if g.banned("a", home, false, 0) {
 			t.Error("banned before the budget is spent")
 		}
 		g.failed("a", home, 0)
 	}
-	if !g.banned("a", home, banFor-1) || g.banned("a", home, banFor) || g.banned("a", away, 0) || g.banned("b", home, 0) {
+	if !g.banned("a", home, false, banFor-1) || g.banned("a", home, false, banFor) || g.banned("a", away, false, 0) || g.banned("b", home, false, 0) {
 		t.Error("a pair: the ban is of that name from there, and ends")
 	}
 	g.failed("a", home, banFor)
-	if g.banned("a", home, banFor) {
+	if g.banned("a", home, false, banFor) {
 		t.Error("the budget is not new after the ban")
 	}
 
@@ -214,7 +214,7 @@ func TestGuesses(t *testing.T) {
 	}
 	g.succeeded("a", home)
 	g.failed("a", home, 0)
-	if g.banned("a", home, 0) {
+	if g.banned("a", home, false, 0) {
 		t.Error("typing errors are not forgiven")
 	}
 
@@ -222,7 +222,7 @@ func TestGuesses(t *testing.T) {
 	for i := range guessesOfAddress {
 		g.failed(fmt.Sprint(i), home, 0)
 	}
-	if !g.banned("never tried", home, 0) || g.banned("never tried", away, 0) {
+	if !g.banned("never tried", home, false, 0) || g.banned("never tried", away, false, 0) {
 		t.Error("one password for many names")
 	}
 
@@ -230,33 +230,31 @@ func TestGuesses(t *testing.T) {
 	for i := range guessesOfName {
 		g.failed("a", netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 0)
 	}
-	if !g.banned("a", home, 0) || g.banned("b", home, 0) {
+	if !g.banned("a", home, false, 0) || g.banned("b", home, false, 0) {
 		t.Error("one name from many addresses")
 	}
 
 	g = table()
-	g.succeeded("a", home)
 	for i := range guessesOfName {
 		g.failed("a", netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 0)
 	}
-	if g.banned("a", home, 0) || !g.banned("a", away, 0) {
+	if g.banned("a", home, true, 0) || !g.banned("a", away, false, 0) {
 		t.Error("a name that others guess, where it has been proven before")
 	}
 
 	g = table()
-	g.succeeded("a", home)
 	for i := range guessesOfAll - 1 { // another name, from another address, each time
 		g.failed(fmt.Sprint(i), netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), time.Duration(i)*time.Second)
 	}
-	if g.sprayed("b", netip.AddrFrom4([4]byte{10, 0, 1, 1}), banFor-1) {
+	if g.sprayed(netip.AddrFrom4([4]byte{10, 0, 1, 1}), false, banFor-1) {
 		t.Error("an address has one guess before the budget of all is spent")
 	}
 	g.failed("z", away, banFor-1)
 	g.failed("y", home, banFor-1)
-	if !g.sprayed("b", away, banFor-1) || !g.sprayed("b", home, banFor-1) || g.sprayed("b", away, banFor) {
+	if !g.sprayed(away, false, banFor-1) || !g.sprayed(home, false, banFor-1) || g.sprayed(away, false, banFor) {
 		t.Error("one password for many names from many addresses: each has one guess, and the window ends")
 	}
-	if g.sprayed("a", home, banFor-1) || g.sprayed("b", netip.MustParseAddr("10.0.2.1"), banFor-1) || g.sprayed("b", netip.Addr{}, banFor-1) {
+	if g.sprayed(home, true, banFor-1) || g.sprayed(netip.MustParseAddr("10.0.2.1"), false, banFor-1) || g.sprayed(netip.Addr{}, false, banFor-1) {
 		t.Error("who guesses locks others out: one that is where he has been proven, one that has guessed nothing, one without an address here")
 	}
 
@@ -264,19 +262,13 @@ func TestGuesses(t *testing.T) {
 	for i := range guessesOfPair {
 		g.failed("a", household[i%2], 0)
 	}
-	if !g.banned("a", netip.MustParseAddr("2001:db8::3"), 0) {
+	if !g.banned("a", netip.MustParseAddr("2001:db8::3"), false, 0) {
 		t.Error("another address of the same household")
 	}
 
 	g = table()
 	for i := range maxTallies {
 		g.failed(fmt.Sprint(i), netip.Addr{}, 0)
-	}
-	for i := range maxPlaces + 9 {
-		g.succeeded(fmt.Sprint(i), home)
-	}
-	if len(g.places) > maxPlaces {
-		t.Errorf("%d places are kept", len(g.places))
 	}
 	if len(g.tallies) > maxTallies+3 {
 		t.Errorf("%d tallies are kept", len(g.tallies))

@@ -19,7 +19,6 @@ const (
 	banFor           = 15 * time.Minute
 	maxTallies       = 1 << 16
 	maxSubjects      = 3 // of one answer
-	maxPlaces        = 1 << 16
 )
 
 // guesses counts wrong answers of SIP Digest (TS 33.203 N.2: guessing is the threat). A ban is one of whoever guesses: a
@@ -31,12 +30,11 @@ type guesses struct {
 
 	mu      sync.Mutex
 	tallies map[guessed]*tally
-	all     tally                // of the whole home network; it ends banFor after it began
-	places  map[guessed]struct{} // where names have been proven: pairs as in subjects
+	all     tally // of the whole home network; it ends banFor after it began
 }
 
 func newGuesses() guesses {
-	return guesses{tallies: map[guessed]*tally{}, places: map[guessed]struct{}{}}
+	return guesses{tallies: map[guessed]*tally{}}
 }
 
 // guessed is what wrong answers are counted of: a private identity, a network, or the one from the other.
@@ -79,11 +77,10 @@ func networkOf(from netip.Addr) netip.Prefix {
 	return network
 }
 
-// banned reports whether answers for impi from that address are not heard now.
-func (g *guesses) banned(impi string, from netip.Addr, now time.Duration) bool {
+// banned reports whether answers for impi from that address are not heard now; known, that the name has been proven there lately (origins).
+func (g *guesses) banned(impi string, from netip.Addr, known bool, now time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	known := g.known(impi, from)
 	for _, s := range subjects(make([]subject, 0, maxSubjects), impi, from) {
 		if t := g.tallies[s.key]; t != nil && t.wrong >= s.budget && t.until > now && !(s.others && known) {
 			return true
@@ -94,23 +91,17 @@ func (g *guesses) banned(impi string, from netip.Addr, now time.Duration) bool {
 
 // sprayed reports whether so much is guessed everywhere that an address has one guess, not twenty-five. Whoever guesses needs an address for each, and
 // locks out nobody: who knows his password is heard from any that has guessed nothing, and where he has been proven before.
-func (g *guesses) sprayed(impi string, from netip.Addr, now time.Duration) bool {
-	if !from.IsValid() {
+func (g *guesses) sprayed(from netip.Addr, known bool, now time.Duration) bool {
+	if known || !from.IsValid() {
 		return false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.all.wrong < guessesOfAll || g.all.until <= now || g.known(impi, from) {
+	if g.all.wrong < guessesOfAll || g.all.until <= now {
 		return false
 	}
 	t := g.tallies[guessed{from: networkOf(from)}]
 	return t != nil && t.wrong >= guessesInSpray && t.until > now
-}
-
-// known reports whether a name has been proven where it comes from. With the lock.
-func (g *guesses) known(impi string, from netip.Addr) bool {
-	_, known := g.places[subjects(make([]subject, 0, maxSubjects), impi, from)[0].key]
-	return known && from.IsValid()
 }
 
 // failed counts a wrong answer.
@@ -141,18 +132,7 @@ func (g *guesses) failed(impi string, from netip.Addr, now time.Duration) {
 func (g *guesses) succeeded(impi string, from netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	here := subjects(make([]subject, 0, maxSubjects), impi, from)[0].key
-	delete(g.tallies, here)
-	if !from.IsValid() {
-		return
-	}
-	if _, known := g.places[here]; !known && len(g.places) >= maxPlaces {
-		for place := range g.places { // any: who it was is asked for no more than a newcomer
-			delete(g.places, place)
-			break
-		}
-	}
-	g.places[here] = struct{}{}
+	delete(g.tallies, subjects(make([]subject, 0, maxSubjects), impi, from)[0].key)
 }
 
 // makeRoom drops some of what is over. If the table is full, it drops of a few the one with the fewest wrong answers: who wants

@@ -34,7 +34,7 @@ func newOrigins() *origins {
 // of says where a REGISTER in the name of impi comes from.
 func (o *origins) of(in hop.Inbound, impi string, now time.Duration) budget.Waiting {
 	from := client(in)
-	return budget.Waiting{Network: o.keys.Network(from), Address: o.keys.Source(from), Known: o.proven.Has(o.at(impi, from), now)}
+	return budget.Waiting{Network: o.keys.Network(from), Address: o.keys.Source(from), Known: from.IsValid() && o.proven.Has(o.at(impi, from), now)}
 }
 
 // prove notes that a REGISTER has proven the name.
