@@ -107,8 +107,7 @@ func TestFloods(t *testing.T) {
 	settles(t, n, base, live.Usage{Heap: 12 << 20, Goroutines: 2*256 + 3, Descriptors: 2, Transactions: 4, Associations: 50})
 }
 
-// keepsRegistering registers until stop is closed; each time must succeed. Where others have the processors of the machine, a node that asks to come
-// again later is right: the client does, as long as it has patience.
+// keepsRegistering registers until stop is closed; each time must succeed, as long as a client has patience.
 func (p *probe) keepsRegistering(t *testing.T, stop chan struct{}) {
 	var count, busy int
 	var slowest time.Duration
@@ -121,17 +120,13 @@ func (p *probe) keepsRegistering(t *testing.T, stop chan struct{}) {
 		}
 		begun := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
-		err := p.Register(ctx, 600)
-		for errors.Is(err, live.ErrBusy) && ctx.Err() == nil {
-			busy++
-			<-time.After(200 * time.Millisecond)
-			err = p.Register(ctx, 600)
-		}
+		asked, err := p.comesAgain(ctx)
 		cancel()
 		if err != nil {
 			t.Errorf("%s: a client cannot register meanwhile: %v", p.Proto, err)
 			return
 		}
+		busy += asked
 		count++
 		slowest = max(slowest, time.Since(begun))
 	}
