@@ -73,6 +73,8 @@ func (h *house) comparisons(ctx context.Context) (all []*Comparison, err error) 
 			Note: "theirs without the HSS, which is ours and not counted; ours with it, durable"}, h.chain, h.ims},
 		{Comparison{Name: "call", What: "call P-S-I-S-P", Rate: callRate, mix: call, once: true,
 			Note: "nobody is called twice"}, h.chain, h.ims},
+		{Comparison{Name: "mix", What: "the mix, without messages", Rate: mixRate, mix: wordless(), once: true,
+			Note: "nobody is called twice; their P-CSCF knows a client by its Contact, and a MESSAGE has none (RFC 3428 5)"}, h.chain, h.ims},
 	} {
 		if !h.wants(c.Name) {
 			continue
@@ -88,7 +90,7 @@ func (h *house) comparisons(ctx context.Context) (all []*Comparison, err error) 
 		all = append(all, &one)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%q is no comparison: md5, proxy, register, call", h.only)
+		return nil, fmt.Errorf("%q is no comparison: md5, proxy, register, call, mix", h.only)
 	}
 	return all, nil
 }
@@ -173,23 +175,36 @@ func (h *house) chain(ctx context.Context) (*system, error) {
 	})
 }
 
-// callRate is that of calls through the chain, a second.
-const callRate = 100
+// Rates of calls, and of scenarios of the mix, through the chain, a second.
+const (
+	callRate = 100
+	mixRate  = 100
+)
+
+// wordless is the standard mix without messages.
+func wordless() load.Mix {
+	mix := load.StandardMix()
+	mix[load.Message] = 0
+	return mix
+}
 
 // chained is how many UEs the chain has: some, and one more for each call, where nobody is called twice.
 func (h *house) chained() int {
 	const some = 200
-	if !h.wants("call") {
-		return some
+	called := 0.0 // a second
+	if h.wants("call") {
+		called += callRate
 	}
-	called := callRate * h.scale * (h.time + warm(h.hold)).Seconds() * float64(h.rounds)
-	return some + int(1.2*called)
+	if h.wants("mix") {
+		called += mixRate / 2 // its share of calls is a little less
+	}
+	return some + int(1.2*called*h.scale*(h.time+warm(h.hold)).Seconds()*float64(h.rounds))
 }
 
 // joined waits until the CSCFs have found the HSS, which shows in that UEs can register.
 func (h *house) joined(ctx context.Context, s *system) (err error) {
 	for range 8 {
-		if _, err = s.generator.Prepare(ctx, &load.Settings{Mix: load.Mix{load.Message: 1}, Window: s.window, Patience: time.Second, Card: h.card}); err == nil {
+		if _, err = s.generator.Prepare(ctx, &load.Settings{Mix: load.StandardMix(), Window: s.window, Patience: time.Second, Card: h.card}); err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
