@@ -105,8 +105,30 @@ func (c *Config) validateCx(f *findings) {
 			f.refuse(bad && (name != "" || strings.HasSuffix(key, "clients")), key, "the host of the Diameter node, such as cscf.ims.example.org", "%q is no domain name", name)
 		}
 	}
+	c.validateCxServers(f)
 	c.needs(f, "icscf", "hss", "cx.server", x.Server)
 	c.needs(f, "scscf", "hss", "cx.server", x.Server)
+}
+
+// validateCxServers looks at the S-CSCFs of the HSS's clients: each name is one client's, whether it is listed or follows from the client's own name.
+func (c *Config) validateCxServers(f *findings) {
+	owner := map[string]string{}
+	if c.HasRole("scscf") && len(c.Mw.Nodes) == 0 {
+		owner["scscf."+c.HomeDomain()] = c.CxName()
+	}
+	for _, s := range c.Cx.SCSCFs {
+		host, sip := strings.CutPrefix(s.Name, "sip:")
+		host, _, _ = strings.Cut(host, ":")
+		f.refuse(!sip || !isHost(host), "cx.scscf", "the S-CSCF as it stands in Server-Name, such as sip:scscf1.ims.example.org:6060", "%q is no SIP name of an S-CSCF", s.Name)
+		f.refuse(!slices.Contains(c.Cx.Clients, s.Client), "cx.scscf", "name one of cx.clients", "%q, which has S-CSCF %q, is no client", s.Client, s.Name)
+		of, taken := owner[host]
+		f.refuse(taken && of != s.Client, "cx.scscf", "give each S-CSCF a name of its own", "S-CSCF %q is at two nodes", s.Name)
+		owner[host] = s.Client
+	}
+	for _, client := range c.Cx.Clients {
+		of, taken := owner[client]
+		f.refuse(taken && of != client, "cx.clients", "give the node another name in Diameter", "%q is the name of an S-CSCF at another node", client)
+	}
 }
 
 // isHost reports whether a name can stand in a certificate: at least two labels.

@@ -96,3 +96,37 @@ func TestWeakeningsOfWires(t *testing.T) {
 		}
 	}
 }
+
+// TestServersOnCx: a name of an S-CSCF is one node's.
+func TestServersOnCx(t *testing.T) {
+	const identity = "[mw]\ncertificate_file = \"/etc/imsafe/node.crt\"\nkey_file = \"/etc/imsafe/node.key\"\nca_file = \"/etc/imsafe/ca.crt\"\n"
+	const cx = "[ims]\ndomain = \"ims.example.org\"\n[hss]\nsealing_key_file = \"/etc/imsafe/sealing.key\"\n" + identity +
+		"[cx]\nlisten = \"192.0.2.3:5868\"\nclients = [\"a.ims.example.org\", \"b.ims.example.org\"]\n"
+	const hss, whole = "[node]\nroles = [\"hss\"]\n" + cx, "[node]\nroles = [\"scscf\", \"hss\"]\n" + cx
+	at := func(name, client string) string {
+		return "[[cx.scscf]]\nname = \"" + name + "\"\nclient = \"" + client + "\"\n"
+	}
+	const one, other = "sip:scscf1.ims.example.org", "sip:scscf1.ims.example.org:6060"
+	for _, c := range []struct {
+		name, text, key string // no key: it is good
+	}{
+		{"none is listed", hss, ""},
+		{"one is listed", hss + at(other, "b.ims.example.org"), ""},
+		{"two of one node", hss + at(one, "b.ims.example.org") + at(other, "b.ims.example.org"), ""},
+		{"of no client", hss + at(one, "c.ims.example.org"), "cx.scscf"},
+		{"not a SIP URI", hss + at("scscf1.ims.example.org", "b.ims.example.org"), "cx.scscf"},
+		{"at two nodes", hss + at(one, "a.ims.example.org") + at(other, "b.ims.example.org"), "cx.scscf"},
+		{"called as another client", hss + at("sip:b.ims.example.org", "a.ims.example.org"), "cx.clients"},
+		{"that of this process", whole + at("sip:scscf.ims.example.org", "a.ims.example.org"), "cx.scscf"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse("imsafe.toml", []byte(c.text))
+			var problems Problems
+			errors.As(err, &problems)
+			problems = slices.DeleteFunc(problems, func(p Problem) bool { return !strings.HasPrefix(p.Key, "cx.") })
+			if (len(problems) > 0) != (c.key != "") || c.key != "" && problems[0].Key != c.key {
+				t.Errorf("problems: %v", err)
+			}
+		})
+	}
+}

@@ -260,6 +260,9 @@ type Cx struct {
 	Listen Address `toml:"listen"`
 	// For the HSS: names of the nodes whose CSCFs it serves. Others are turned away.
 	Clients []string `toml:"clients"`
+	// For the HSS: S-CSCFs of its clients by their SIP names. A client takes users and gets vectors in the names of its own S-CSCFs alone. One that is not
+	// here is at the client that is called as the host of its SIP name, and scscf. before the home domain at the only client.
+	SCSCFs []CxSCSCF `toml:"scscf"`
 	// For the HSS: names of nodes that have an I-CSCF and no S-CSCF. They may ask where users are, and get neither users nor
 	// vectors (TS 29.228 6.1, 6.3).
 	Interrogating []string `toml:"interrogating_clients"`
@@ -282,6 +285,14 @@ type Cx struct {
 	// makes that know no TLS 1.3. Who listens there owns every security association. Subscribers with a password
 	// are not served over it: what was made of their password never goes in clear.
 	LabCleartextKeys bool `toml:"lab_cleartext_keys"`
+}
+
+// CxSCSCF is an S-CSCF on another node.
+type CxSCSCF struct {
+	// Its SIP name, as it stands in Server-Name (TS 29.229 6.3.3), such as "sip:scscf1.ims.example.org:6060".
+	Name string `toml:"name"`
+	// Which of clients has it.
+	Client string `toml:"client"`
 }
 
 // Sh is the wire between the HSS and application servers: Diameter over mutual TLS, with the certificate of [mw]. An application server is

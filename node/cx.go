@@ -83,12 +83,7 @@ func (n *Node) openCx(hss *remoteHSS) (err error) {
 // openCxServer makes the HSS's end: the nodes with CSCFs are its peers, who connect.
 func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
 	c := n.o.Config
-	// Where there is one CSCF node, what is owed to its S-CSCF after our restart finds it at once, not only when it has asked something.
-	hosts := map[string]string{}
-	if len(c.Cx.Clients) == 1 {
-		hosts["sip:"+string(namesOf(c.HomeDomain(), "").scscf)] = c.Cx.Clients[0]
-	}
-	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: &expandingServer{n.HSS, n.Registry.Sets}, Shards: n.Shards, Hosts: hosts, LabCleartextKeys: c.Cx.LabCleartextKeys,
+	w.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: &expandingServer{n.HSS, n.Registry.Sets}, Shards: n.Shards, Hosts: n.serversOnCx(), LabCleartextKeys: c.Cx.LabCleartextKeys,
 		Refused: func(_, reason string) {
 			n.keepKeys(secure.Event{Reason: reason})
 		}})
@@ -105,6 +100,22 @@ func (n *Node) openCxServer(w *cxWire, d *diameter.Config) (err error) {
 	peers(c.Cx.Clients, cxwire.RoleCSCF())
 	peers(c.Cx.Interrogating, cxwire.RoleICSCF())
 	return nil
+}
+
+// serversOnCx lists the Diameter hosts of S-CSCFs by their SIP names. The home network's own is in this process, or at the only client; another that is not
+// listed in the configuration is at the host of its SIP name.
+func (n *Node) serversOnCx() map[string]string {
+	c, hosts := n.o.Config, map[string]string{}
+	switch ours := "sip:" + string(namesOf(c.HomeDomain(), "").scscf); {
+	case n.SCSCF != nil:
+		hosts[n.SCSCF.ServerName()] = c.CxName()
+	case len(c.Cx.Clients) == 1:
+		hosts[ours] = c.Cx.Clients[0]
+	}
+	for _, s := range c.Cx.SCSCFs {
+		hosts[s.Name] = s.Client
+	}
+	return hosts
 }
 
 // openCxClient makes the CSCFs' end: it connects to the HSS, and to the second one if there is one.
@@ -164,7 +175,7 @@ func (n *Node) refuseDiameter(r diameter.Refusal) bool {
 	switch r.Reason {
 	case diameter.ReasonOriginHost:
 		return n.Gate.Refuse(secure.CoreAuthenticationOriginHost, e)
-	case diameter.ReasonCommand, diameter.ReasonAVP:
+	case diameter.ReasonCommand, diameter.ReasonAVP, diameter.ReasonValue:
 		return n.Gate.Refuse(secure.CoreAuthorizationRole, e)
 	}
 	return n.stranger(e)

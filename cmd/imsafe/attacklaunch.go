@@ -212,6 +212,9 @@ func (t *child) read() error {
 	if t.site.ICSCF, err = r.ICSCF.platform(); err != nil {
 		return err
 	}
+	if t.site.SCSCF, err = r.SCSCF.platform(); err != nil {
+		return err
+	}
 	if t.site.Edge, err = r.Edge.platform(); err != nil {
 		return err
 	}

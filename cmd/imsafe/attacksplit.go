@@ -119,6 +119,9 @@ func (r *targetReady) nodes(authority *ca.CA, c *config.Config) (*node.Identity,
 	if r.ICSCF, err = certify(authority, "icscf."+targetDomain); err != nil {
 		return nil, err
 	}
+	if r.SCSCF, err = certify(authority, "scscf2."+targetDomain); err != nil {
+		return nil, err
+	}
 	for _, s := range c.Sh.Services {
 		if r.Platforms[s.Name], err = certify(authority, s.Hosts[0]); err != nil {
 			return nil, err

@@ -106,6 +106,8 @@ type targetReady struct {
 	Node *targetCertificate `json:"node,omitempty"`
 	// Of a node that has an I-CSCF and nothing else.
 	ICSCF *targetCertificate `json:"icscf,omitempty"`
+	// Of a node that has an S-CSCF of its own.
+	SCSCF *targetCertificate `json:"scscf,omitempty"`
 	// Of the node with the P-CSCF, where it is one of its own.
 	Edge *targetCertificate `json:"edge,omitempty"`
 	// Of services, by their names.
@@ -354,7 +356,7 @@ func (t *target) config() *config.Config {
 		c.IS.Listen, c.HTTPS.Listen = free[0], free[0]
 		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(t.operator.key())}
 	case attack.Cx:
-		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain}
+		c.Cx.Listen, c.Cx.Clients = free[0], []string{"cscf." + targetDomain, "scscf2." + targetDomain}
 		c.Cx.Interrogating = []string{"icscf." + targetDomain}
 	case attack.Sh:
 		c.Sh = shOfTarget(free[0])

@@ -16,7 +16,7 @@ import (
 func diameterForge() Attack {
 	controls := []secure.ControlID{secure.CoreAuthorizationRole}
 	return Attack{
-		ID: "core.diameter.forge", Number: "CX-02", Title: "a broken-in I-CSCF speaks as an S-CSCF to the HSS, a service as a CSCF",
+		ID: "core.diameter.forge", Number: "CX-02", Title: "a broken-in I-CSCF speaks as an S-CSCF to the HSS, an S-CSCF as another one, a service as a CSCF",
 		Text:     "whoever gets into one node of the core, the one that strangers reach first, has the vectors of every subscriber and moves their registrations",
 		Services: []Service{Integrity, Confidentiality}, Stride: Elevation, Threats: []Threat{Corruption, Disclosure}, Module: ServicesControl,
 		Source: "TS 29.228 6.1.1, 6.1.2, 6.3", Access: []Access{Cx},
@@ -24,6 +24,8 @@ func diameterForge() Attack {
 		Variants: []Variant{
 			{Name: "vectors", Position: CoreNode, Controls: controls, Run: fetchesVectors},
 			{Name: "assignment", Position: CoreNode, Controls: controls, Run: takesUserAway},
+			{Name: "name-vectors", Position: CoreNode, Controls: controls, Run: fetchesInAnothersName},
+			{Name: "name-assignment", Position: CoreNode, Controls: controls, Run: takesInAnothersName},
 			{Name: "avps", Position: CoreNode, Controls: controls, Run: asksWithAVPs},
 			{Name: "service", Position: EnrolledPlatform, Access: []Access{Sh}, Controls: controls, Run: pullsWithAVPs},
 		},
@@ -44,6 +46,14 @@ func (f *Field) interrogating(ctx context.Context) (*shLine, error) {
 	return f.diameterPeer(ctx, f.attacker, f.Cx, diameter.AppCx, &f.ICSCF)
 }
 
+// serving connects with the certificate of a node that has an S-CSCF of its own.
+func (f *Field) serving(ctx context.Context) (*shLine, error) {
+	if f.position != CoreNode {
+		return nil, errPosition
+	}
+	return f.diameterPeer(ctx, f.attacker, f.Cx, diameter.AppCx, &f.SCSCF)
+}
+
 // fetchesVectors asks for vectors of four subscribers, five times each.
 func fetchesVectors(ctx context.Context, f *Field, o *Outcome) error {
 	line, err := f.interrogating(ctx)
@@ -55,16 +65,21 @@ func fetchesVectors(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	o.Arrived("what an I-CSCF may ask is answered")
+	return line.harvests(line.vectorsOf, o)
+}
+
+// harvests sends requests for vectors, as ask makes them.
+func (l *shLine) harvests(ask func(*User) diameter.Writer, o *Outcome) error {
 	const times = 5
 	var asked []*User
 	var requests []*diameter.Writer
 	for range times {
 		for _, name := range []string{Alice, Bob, Carol, Mallory} {
-			w := line.vectorsOf(f.Users[name])
-			requests, asked = append(requests, &w), append(asked, f.Users[name])
+			w := ask(l.f.Users[name])
+			requests, asked = append(requests, &w), append(asked, l.f.Users[name])
 		}
 	}
-	answers, err := line.ask(requests...)
+	answers, err := l.ask(requests...)
 	if err != nil {
 		return err
 	}
@@ -79,8 +94,12 @@ func fetchesVectors(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// vectorsOf makes a MAR (TS 29.229 6.1.7).
+// vectorsOf makes a MAR in the name of the S-CSCF that serves the users (TS 29.229 6.1.7).
 func (l *shLine) vectorsOf(u *User) diameter.Writer {
+	return l.vectorsInNameOf(u, "sip:scscf."+l.f.Domain)
+}
+
+func (l *shLine) vectorsInNameOf(u *User, server string) diameter.Writer {
 	w := l.begin(diameter.MAR, diameter.AppCx, diameter.FlagProxiable)
 	w.Text(diameter.DestinationRealm, l.f.Domain)
 	w.Text(diameter.UserName, u.IMPI)
@@ -89,7 +108,7 @@ func (l *shLine) vectorsOf(u *User) diameter.Writer {
 	w.Text(diameter.SIPAuthenticationScheme, "Digest-AKAv1-MD5")
 	w.Close()
 	w.Unsigned32(diameter.SIPNumberAuthItems, 1)
-	w.Text(diameter.ServerName, "sip:scscf."+l.f.Domain)
+	w.Text(diameter.ServerName, server)
 	return w
 }
 
@@ -133,18 +152,24 @@ func takesUserAway(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	o.Arrived("what an I-CSCF may ask is answered: alice is at %s", server)
-	w := line.begin(diameter.SAR, diameter.AppCx, diameter.FlagProxiable)
+	return line.endsAlice(ctx, server, o)
+}
+
+// endsAlice tells the HSS in the name of an S-CSCF that alice has gone.
+func (l *shLine) endsAlice(ctx context.Context, server string, o *Outcome) error {
+	f := l.f
+	w := l.begin(diameter.SAR, diameter.AppCx, diameter.FlagProxiable)
 	w.Text(diameter.DestinationRealm, f.Domain)
 	w.Text(diameter.UserName, f.Users[Alice].IMPI)
 	w.Text(diameter.PublicIdentity, f.Users[Alice].IMPU)
 	w.Text(diameter.ServerName, server)
 	w.Enumerated(diameter.ServerAssignmentType, userDeregistration)
 	w.Enumerated(diameter.UserDataAlreadyAvailable, dataNotAvailable)
-	answers, err := line.ask(&w)
+	answers, err := l.ask(&w)
 	if err != nil {
 		return err
 	}
-	_, gone := line.servedBy(f.Users[Alice])
+	_, gone := l.servedBy(f.Users[Alice])
 	reached := f.Bob.Reaches(ctx, f.Alice, f.token())
 	if reached != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return reached
@@ -155,6 +180,50 @@ func takesUserAway(ctx context.Context, f *Field, o *Outcome) error {
 	o.Wire(gone != nil, "the assignment is answered %s; the HSS still knows who serves alice: %v", answered(answers), gone == nil)
 	o.Peer(reached != nil, "bob reaches alice: %v", reached == nil)
 	return nil
+}
+
+// inOwnName asks for a vector of mallory in the name of the S-CSCF that the node has, as it may.
+func (l *shLine) inOwnName(o *Outcome) error {
+	own := l.vectorsInNameOf(l.f.Users[Mallory], "sip:"+l.host)
+	answers, err := l.ask(&own)
+	if err != nil {
+		return err
+	}
+	if !answers[0].vectorOf(l.f.Users[Mallory]) {
+		return fmt.Errorf("attack: an S-CSCF gets no vector in its own name: %s", answered(answers))
+	}
+	o.Arrived("in its own name the S-CSCF is answered")
+	return nil
+}
+
+// fetchesInAnothersName asks for vectors as one S-CSCF in the name of another.
+func fetchesInAnothersName(ctx context.Context, f *Field, o *Outcome) error {
+	line, err := f.serving(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = line.conn.Close() }()
+	if err := line.inOwnName(o); err != nil {
+		return err
+	}
+	return line.harvests(line.vectorsOf, o)
+}
+
+// takesInAnothersName tells the HSS, as one S-CSCF in the name of another that serves her, that alice has gone.
+func takesInAnothersName(ctx context.Context, f *Field, o *Outcome) error {
+	line, err := f.serving(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = line.conn.Close() }()
+	if err := line.inOwnName(o); err != nil {
+		return err
+	}
+	server, err := line.servedBy(f.Users[Alice])
+	if err != nil {
+		return err
+	}
+	return line.endsAlice(ctx, server, o)
 }
 
 // What an I-CSCF and a service have no word to say about: how somebody's password is checked, and with which other devices he is registered (TS 29.229 6.3.36,

@@ -53,6 +53,7 @@ type Site struct {
 	Edge       ServicePlatform // that one
 	Node       tls.Certificate // of a node that is neither HSS nor CSCF
 	ICSCF      ServicePlatform // a node that has the I-CSCF and no other function
+	SCSCF      ServicePlatform // a node that has an S-CSCF of its own, which serves nobody
 	Roots      *x509.CertPool
 	// EnrolRoots are what the doors for service platforms prove themselves by; Tokens are invitations to enrol.
 	EnrolRoots *x509.CertPool

@@ -33,7 +33,7 @@ type Counters struct {
 	UnexpectedAnswers     atomic.Uint64 // answers that nobody waits for
 	MalformedAnswers      atomic.Uint64 // answers that Check refused: their requests fail
 	Duplicates            atomic.Uint64 // requests answered from memory
-	RefusedReason         [ReasonAVP + 1]atomic.Uint64
+	RefusedReason         [ReasonValue + 1]atomic.Uint64
 	Malformed             atomic.Uint64 // requests that Check refused
 	TooBusy               atomic.Uint64 // requests above MaxServing
 	Unsupported           atomic.Uint64 // requests of unknown commands, applications, realms and hosts

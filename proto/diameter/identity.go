@@ -19,10 +19,11 @@ const (
 	ReasonOriginHost           // Origin-Host is not the name in the certificate, or not that of the peer: core.authentication.origin-host
 	ReasonCommand              // the role may not send this command: core.authorization.role
 	ReasonAVP                  // the role may not send this AVP: core.authorization.role
+	ReasonValue                // this value of an AVP is another peer's to give: core.authorization.role
 )
 
 var reasonNames = [...]string{ReasonCleartext: "cleartext", ReasonTLSVersion: "tls-version", ReasonNoCertificate: "no-certificate",
-	ReasonOriginHost: "origin-host", ReasonCommand: "command", ReasonAVP: "avp"}
+	ReasonOriginHost: "origin-host", ReasonCommand: "command", ReasonAVP: "avp", ReasonValue: "value"}
 
 // String returns a short token.
 func (r Reason) String() string {
@@ -37,8 +38,8 @@ type Refusal struct {
 	Reason  Reason
 	Peer    string  // the configured peer, "" if it is not known yet
 	Claimed string  // the Origin-Host it gave, for ReasonOriginHost
-	Command Command // for ReasonCommand and ReasonAVP
-	AVP     ID      // for ReasonAVP
+	Command Command // for ReasonCommand, ReasonAVP and ReasonValue
+	AVP     ID      // for ReasonAVP and ReasonValue
 }
 
 // VerifyTLS says why a connection is not mutual TLS 1.3 with a verified certificate; 0 if it is. The chain itself was verified by

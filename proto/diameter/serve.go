@@ -18,6 +18,18 @@ type Request struct {
 	Reply  Reply
 }
 
+// Refused refuses a request in which an AVP has a value that is another peer's to give: with DIAMETER_INVALID_AVP_VALUE and the AVP (RFC 6733 7.1.5). It
+// reports whether the request is answered; a laboratory may have switched the control off. On the Node's shard.
+func (r *Request) Refused(id ID) bool {
+	n := r.Reply.conn.n
+	a, _ := r.Find(id)
+	if !n.refuse(Refusal{Reason: ReasonValue, Peer: r.Peer, Command: r.Command(), AVP: id}) {
+		return false
+	}
+	r.Reply.Send(AppendError(nil, r.Message, n.cfg.Identities, Fault{ResultInvalidAVPValue, failed(&a)}))
+	return true
+}
+
 // Reply is the way back of a request. Free to copy; used once.
 type Reply struct {
 	conn      *conn

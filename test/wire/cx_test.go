@@ -35,6 +35,7 @@ const (
 	hssHost  = "hss." + cxtest.Home
 	cscfHost = "cscf." + cxtest.Home
 	scscf    = "sip:scscf1." + cxtest.Home
+	second   = "sip:scscf2." + cxtest.Home // at the same node
 )
 
 // transport is what two nodes are joined by.
@@ -49,20 +50,21 @@ var transports = []transport{{name: "mutual TLS over loopback", tls: true}, {nam
 
 // split is an HSS and a CSCF in two Diameter nodes.
 type split struct {
-	t       testing.TB
-	hss     *hss.HSS
-	db      *store.DB
-	disk    *disk.Fake
-	image   *store.MemoryImage
-	keys    *seal.Keyring
-	clock   shard.Clock
-	shards  [2]*shard.Shard // of the HSS, of the CSCF
-	server  *cxwire.Server
-	client  *cxwire.Client
-	nodes   [2]*diameter.Node
-	scscf   *told
-	refused chan string
-	up      chan struct{}
+	t        testing.TB
+	hss      *hss.HSS
+	db       *store.DB
+	disk     *disk.Fake
+	image    *store.MemoryImage
+	keys     *seal.Keyring
+	clock    shard.Clock
+	shards   [2]*shard.Shard // of the HSS, of the CSCF
+	server   *cxwire.Server
+	client   *cxwire.Client
+	nodes    [2]*diameter.Node
+	scscf    *told
+	refused  chan string
+	counters diameter.Counters // of the HSS's node
+	up       chan struct{}
 }
 
 // current is the HSS that runs now: the suite crashes it.
@@ -176,6 +178,7 @@ func (s *split) join(how transport) {
 	s.t.Helper()
 	var err error
 	s.server, err = cxwire.NewServer(cxwire.ServerConfig{HSS: current{s}, Shards: s.shards[:1], LabCleartextKeys: how.lab,
+		Hosts:   map[string]string{scscf: cscfHost, second: cscfHost},
 		Refused: func(_, reason string) { s.refused <- reason }})
 	s.must(err)
 	s.client, err = cxwire.NewClient(cxwire.ClientConfig{Realm: cxtest.Home, SCSCF: s.scscf, ServerName: scscf,
@@ -196,6 +199,7 @@ func (s *split) join(how transport) {
 			Peers: []diameter.PeerConfig{{Host: other, Realm: cxtest.Home, Role: role, Cleartext: !how.tls}}}
 	}
 	h := cfg(0, hssHost, cscfHost, cxwire.RoleCSCF(), s.server.Application())
+	h.Counters = &s.counters
 	s.nodes[0], err = diameter.New(h)
 	s.must(err)
 	s.server.Bind(s.nodes[0])
@@ -360,6 +364,35 @@ func TestCx_keys_do_not_travel_in_the_clear(t *testing.T) {
 	})
 	if reason := <-s.refused; reason != cxwire.ReasonKeysInClear {
 		t.Errorf("refused because of %s", reason)
+	}
+}
+
+// A node speaks for its own S-CSCFs: no other one's users and vectors are to be had in its name (TS 29.228 6.1.2, 6.3).
+func TestCx_the_name_of_another_SCSCF_is_refused(t *testing.T) {
+	s := newSplit(t, transports[0], []cxtest.Subscriber{alice})
+	s.run(func(t *shard.Task) {
+		for _, name := range []string{"sip:scscf3." + cxtest.Home, "sip:" + hssHost, "SIP:scscf1." + cxtest.Home, scscf + ":5060", "sip:x@" + cscfHost, scscf + ";lr"} {
+			r := challenge()
+			r.ServerName = name
+			if a, err := s.client.MultimediaAuth(t, r); err == nil || a != nil {
+				s.t.Errorf("a vector in the name of %s: %v", name, err)
+			}
+			a, err := s.client.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPI: alice.IMPIs[0], IMPUs: []cx.IMPU{alice.Sets[0][0].IMPU}, ServerName: name,
+				Type: cx.UnregisteredUser})
+			if err == nil || a != nil {
+				s.t.Errorf("a user in the name of %s: %v", name, err)
+			}
+		}
+		for _, name := range []string{scscf, second, "sip:" + cscfHost, "sip:" + cscfHost + ":6060"} {
+			r := challenge()
+			r.ServerName = name
+			if _, err := s.client.MultimediaAuth(t, r); err != nil {
+				s.t.Errorf("its own name %s: %v", name, err)
+			}
+		}
+	})
+	if n := s.counters.RefusedReason[diameter.ReasonValue].Load(); n != 12 {
+		t.Errorf("%d refusals are counted", n)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"imsafe/proto/aka"
 	d "imsafe/proto/diameter"
-	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
 )
 
@@ -232,64 +231,15 @@ func TestRequests_refused(t *testing.T) {
 func second[T any](_ T, f *d.Fault) *d.Fault { return f }
 
 func TestHostOf(t *testing.T) {
-	s := &Server{cfg: ServerConfig{Hosts: map[string]string{"sip:a": "named.example"}}, hosts: map[string]string{"sip:b": "learned.example"}}
-	for name, want := range map[string]string{"sip:a": "named.example", "sip:b": "learned.example", "sip:scscf.ims.example:5060;lr": "scscf.ims.example",
-		"sip:user@host.example": "host.example", "": ""} {
+	s := &Server{cfg: ServerConfig{Hosts: map[string]string{"sip:a": "named.example"}}}
+	for name, want := range map[string]string{"sip:a": "named.example", "sip:scscf.ims.example:5060": "scscf.ims.example", "sip:host.example": "host.example",
+		"sip:user@host.example": "", "sip:host.example;lr": "", "sip:host.example:5060;x=y": "", "sips:host.example": "", "host.example": "", "sip:": "", "": ""} {
 		if got := s.hostOf(name); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)
 		}
-	}
-}
-
-// hss grants what is asked for sip:good and refuses the rest.
-type hss struct{ cx.Server }
-
-func (hss) ServerAssignment(_ *shard.Task, r *cx.ServerAssignmentRequest) (*cx.ServerAssignmentAnswer, error) {
-	if r.ServerName != "sip:good" {
-		return nil, cx.ErrUserUnknown
-	}
-	return &cx.ServerAssignmentAnswer{Result: cx.ResultSuccess}, nil
-}
-
-func (hss) MultimediaAuth(_ *shard.Task, r *cx.MultimediaAuthRequest) (*cx.MultimediaAuthAnswer, error) {
-	if r.ServerName != "sip:good" {
-		return nil, cx.ErrUserUnknown
-	}
-	return &cx.MultimediaAuthAnswer{Result: cx.ResultSuccess}, nil
-}
-
-// from is the exchange of a request of a host.
-func from(origin string) *d.Exchange {
-	w := d.Begin(nil, d.Header{Flags: d.FlagRequest, Command: d.SAR, Application: d.AppCx})
-	w.Text(d.OriginHost, origin)
-	b, _ := w.End()
-	m, _ := d.Parse(b)
-	x := app.Exchange(&d.Request{Message: m}, d.Identities{})
-	return &x
-}
-
-// What is refused names no host and takes no room; the first who was granted a name keeps it.
-func TestLearn(t *testing.T) {
-	for name, ask := range map[string]func(s *Server, origin, server string){
-		"SAR": func(s *Server, origin, server string) {
-			s.serverAssignment(nil, from(origin), &cx.ServerAssignmentRequest{ServerName: server})
-		},
-		"MAR": func(s *Server, origin, server string) {
-			s.multimediaAuth(nil, from(origin), &cx.MultimediaAuthRequest{ServerName: server})
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := &Server{cfg: ServerConfig{HSS: hss{}}, hosts: map[string]string{}}
-			ask(s, "other.example", "sip:bad")
-			if len(s.hosts) != 0 {
-				t.Errorf("a refused request taught %v", s.hosts)
-			}
-			ask(s, "first.example", "sip:good")
-			ask(s, "other.example", "sip:good")
-			if got := s.hostOf("sip:good"); got != "first.example" {
-				t.Errorf("%q", got)
-			}
-		})
+		if s.Push(name) == nil != (want == "") {
+			t.Errorf("%q: what is pushed for it goes somewhere: %v", name, want == "")
+		}
 	}
 }
 

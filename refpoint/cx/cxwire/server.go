@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	d "imsafe/proto/diameter"
@@ -20,9 +19,8 @@ const ReasonKeysInClear = "keys-in-clear"
 type ServerConfig struct {
 	HSS    cx.Server
 	Shards []*shard.Shard // procedures run on these, in turn
-	// Hosts are the Diameter hosts of S-CSCFs, by their SIP names. Those that are not here are learned from their SARs and MARs
-	// that the HSS grants,
-	// and before that taken to be the host of the SIP URI.
+	// Hosts are the Diameter hosts of S-CSCFs, by their SIP names; that of one that is not here is the host of its SIP URI. What is pushed for an S-CSCF goes
+	// there (TS 29.228 6.1.3, Destination-Host), and no other peer may use its name.
 	Hosts map[string]string
 	// LabCleartextKeys lets session keys go to peers without TLS. For laboratories: who listens owns every security association.
 	// What a password was made to never goes: it is worth something for years.
@@ -36,20 +34,14 @@ type Server struct {
 	cfg  ServerConfig
 	node *d.Node
 	turn atomic.Uint32
-
-	mu    sync.Mutex
-	hosts map[string]string // learned; guarded by mu
 }
-
-// maxHosts bounds what is learned. There are never that many S-CSCFs.
-const maxHosts = 1024
 
 // NewServer makes a Server. Its Application goes into the configuration of a Node, which Bind then gets.
 func NewServer(c ServerConfig) (*Server, error) {
 	if c.HSS == nil || len(c.Shards) == 0 {
 		return nil, errors.New("cxwire: an HSS and a shard are needed")
 	}
-	return &Server{cfg: c, hosts: map[string]string{}}, nil
+	return &Server{cfg: c}, nil
 }
 
 // Application is Cx as the HSS takes it.
@@ -88,6 +80,7 @@ func (s *Server) Serve(r *d.Request) {
 	switch {
 	case f != nil:
 		r.Reply.Send(d.AppendError(nil, r.Message, s.node.Us(), *f))
+	case !s.ownName(r) && r.Refused(d.ServerName): // before a vector is drawn
 	case !app.Knows(r.Message):
 		p.X.Fail(outcome(cx.ResultFeatureUnsupported))
 	case bears && !r.Secure && !s.cfg.LabCleartextKeys:
@@ -113,7 +106,6 @@ func (s *Server) serverAssignment(t *shard.Task, x *d.Exchange, r *cx.ServerAssi
 	result := cx.ResultOf(err)
 	if err == nil {
 		result = a.Result
-		s.learn(r.ServerName, x.Origin)
 	}
 	w := x.Answer(outcome(result))
 	if a != nil { // with some failures too
@@ -141,7 +133,6 @@ func (s *Server) multimediaAuth(t *shard.Task, x *d.Exchange, r *cx.MultimediaAu
 		s.refused(x.Origin)
 		return x.Answer(outcome(cx.ResultUnableToComply))
 	}
-	s.learn(r.ServerName, x.Origin)
 	w := x.Answer(outcome(a.Result))
 	appendMAA(&w, a)
 	return w
@@ -154,51 +145,48 @@ func (s *Server) refused(peer string) {
 	}
 }
 
-// learn notes which host an S-CSCF has: what is pushed goes there (TS 29.228 6.1.3, Destination-Host). Only what the HSS has granted
-// teaches, so that refused requests neither name a host nor fill the table; and the first host that used a name keeps it, so that no
-// other S-CSCF can draw to itself what is meant for this one.
-func (s *Server) learn(serverName, host string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.hosts[serverName]; !known && serverName != "" && len(s.hosts) < maxHosts {
-		s.hosts[serverName] = host
-	}
+// ownName reports whether the Server-Name of a request, if it has one, is that of an S-CSCF of the peer: of whoever its certificate says. The HSS compares
+// the name with the one that it keeps (TS 29.228 6.1.2, 6.3), which is worth as much as the name is proven.
+func (s *Server) ownName(r *d.Request) bool {
+	name, there := r.Find(d.ServerName)
+	return !there || strings.EqualFold(s.hostOf(string(name.Data)), r.Peer)
 }
 
-// Push returns the push side of an S-CSCF, by its SIP name: what hss.Ports.Push wants.
-func (s *Server) Push(serverName string) cx.Client { return &pusher{s, serverName} }
+// Push returns the push side of an S-CSCF, by its SIP name: what hss.Ports.Push wants. It is nil if the name leads to no host.
+func (s *Server) Push(serverName string) cx.Client {
+	if host := s.hostOf(serverName); host != "" {
+		return &pusher{s, host}
+	}
+	return nil
+}
 
-// hostOf finds the Diameter host of an S-CSCF.
+// hostOf finds the Diameter host of an S-CSCF: what Hosts says, else the host of its SIP URI; "" of one that has another form.
 func (s *Server) hostOf(serverName string) string {
 	if host, ok := s.cfg.Hosts[serverName]; ok {
 		return host
 	}
-	s.mu.Lock()
-	host, ok := s.hosts[serverName]
-	s.mu.Unlock()
-	if ok {
-		return host
+	scheme, host, _ := strings.Cut(serverName, ":")
+	host, port, _ := strings.Cut(host, ":")
+	bad := func(of string) bool { return strings.Trim(of, hostChars) != "" }
+	if scheme != "sip" || bad(host) || strings.Trim(port, "0123456789") != "" {
+		return ""
 	}
-	_, rest, _ := strings.Cut(serverName, ":")
-	if _, after, ok := strings.Cut(rest, "@"); ok {
-		rest = after
-	}
-	return rest[:len(rest)-len(strings.TrimLeft(rest, hostChars))]
+	return host
 }
 
-const hostChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+const hostChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-"
 
 // pusher is an S-CSCF elsewhere.
 type pusher struct {
-	s          *Server
-	serverName string
+	s    *Server
+	host string
 }
 
 var _ cx.Client = (*pusher)(nil)
 
 // RegistrationTermination sends RTR.
 func (p *pusher) RegistrationTermination(t *shard.Task, r *cx.RegistrationTerminationRequest) (*cx.RegistrationTerminationAnswer, error) {
-	host, realm := p.s.hostOf(p.serverName), p.s.node.Us().Realm
+	host, realm := p.host, p.s.node.Us().Realm
 	w := app.Begin(p.s.node, d.RTR, host, realm)
 	appendRTR(&w, r)
 	m, result, err := ask(t, p.s.node, &w, d.Outgoing{Host: host, Realm: realm})
@@ -210,7 +198,7 @@ func (p *pusher) RegistrationTermination(t *shard.Task, r *cx.RegistrationTermin
 
 // PushProfile sends PPR. One with H(A1) goes by mutual TLS only.
 func (p *pusher) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushProfileAnswer, error) {
-	host, realm := p.s.hostOf(p.serverName), p.s.node.Us().Realm
+	host, realm := p.host, p.s.node.Us().Realm
 	w := app.Begin(p.s.node, d.PPR, host, realm)
 	appendPPR(&w, r)
 	_, result, err := ask(t, p.s.node, &w, d.Outgoing{Host: host, Realm: realm, Secure: r.Digest != nil})
