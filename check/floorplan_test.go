@@ -25,6 +25,7 @@ var floorPlan = []row{
 	{"proto/shard", "", "", ""},
 	{"proto/slab", "", "", ""},
 	{"proto/budget", "", "", ""},
+	{"proto/fairlisten", "proto/budget", "", ""},
 	{"proto/sdp", "", "pion/sdp", ""},
 	{"proto/g711", "", "", ""},
 	{"proto/aka", "", "", ""},

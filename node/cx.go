@@ -43,7 +43,7 @@ func (n *Node) openCx(hss *remoteHSS) (err error) {
 	c, w := n.o.Config, &cxWire{}
 	d := diameter.Config{Identities: diameter.Identities{Host: c.CxName(), Realm: c.HomeDomain()}, Product: "imsafe",
 		OriginState: uint32(n.o.Clock.Wall().Unix()), Shard: n.Shards[0], Random: n.o.Random, Sleep: time.Sleep,
-		Watchdog: c.Cx.Watchdog.Std(), Refuse: n.refuseDiameter, Changed: n.cxChanged, Counters: &w.counters}
+		Watchdog: c.Cx.Watchdog.Std(), MaxHandshakes: diameterEnding, Refuse: n.refuseDiameter, Changed: n.cxChanged, Counters: &w.counters}
 	switch {
 	case n.o.Sockets.Cx != nil:
 		err = n.openCxServer(w, &d)
@@ -197,6 +197,6 @@ func (n *Node) serveCx(ctx context.Context, group *errgroup.Group) {
 	}
 	group.Go(func() error { return n.cx.node.Run(ctx) })
 	if ln := n.o.Sockets.Cx; ln != nil {
-		group.Go(func() error { return n.cx.node.Serve(ctx, ln, !n.o.Config.Cx.LabCleartextKeys) })
+		group.Go(func() error { return n.cx.node.Serve(ctx, n.fair(ln), !n.o.Config.Cx.LabCleartextKeys) })
 	}
 }

@@ -98,7 +98,9 @@ func (n *Node) openMwTLS(w *mw, peers []hopnode.Peer, options siptransport.Optio
 	id := n.o.Identity
 	options.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.Certificate}, SessionTicketsDisabled: true,
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: id.Authority, RootCAs: id.Authority}
-	w.accepted = siptransport.NewStreams(options)
+	accepted := options
+	n.boundMw(&accepted)
+	w.accepted = siptransport.NewStreams(accepted)
 	for _, p := range peers {
 		dial := options
 		dial.Dialing = mwDialing

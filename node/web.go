@@ -39,7 +39,7 @@ func (c *Core) makeWeb(w World) (err error) {
 	if c.voucher, err = newVoucher(c.Authority, w.Domain, host, clientweb.Certificates(w.HTTPS), w.Clock.Wall); err != nil {
 		return err
 	}
-	c.Web, err = clientweb.New(clientweb.Config{Origin: w.HTTPS}, clientweb.Ports{Gate: c.Gate, Clock: w.Clock, Random: w.Random, Log: w.Log,
+	c.Web, err = clientweb.New(clientweb.Config{Origin: w.HTTPS, Connections: w.Budgets.Connection}, clientweb.Ports{Gate: c.Gate, Clock: w.Clock, Random: w.Random, Log: w.Log,
 		Certificate: c.Authority.Own(host, ca.MaxServiceLife).Certificate, Chain: c.voucher.Chain,
 		Platform: func(host []byte) bool { return c.Registry.ByServer(host) != nil }})
 	return err

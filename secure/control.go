@@ -82,6 +82,8 @@ const (
 	CSIntegrityHTTPS                // the same wire: no octet that is not under the tag of a record
 	CSAuthorizationGrantLeg         // a grant is of one leg: a platform brings none with it (ours)
 	CSIntegrityFingerprint          // media keys are those that were signed (RFC 8225 5.2.2)
+	CSAvailabilityConnections       // connections of an address where clients fetch, and their pace (ours)
+	CoreAvailabilityConnections     // the same on the wires between nodes and to application servers (ours)
 	CoreAuthenticationMTLS          // mutual TLS 1.3 between nodes (TS 33.210, TS 33.310)
 	CoreAuthenticationOriginHost    // a Diameter peer is who its certificate says (RFC 6733 13)
 	CoreIntegrityDecisionLog        // decisions are chained and signed: what is changed later is found (ITU-T X.805 6.3)
@@ -168,6 +170,8 @@ var controlNames = [controlCount]string{
 	CSIntegrityHTTPS:                "cs.integrity.https",
 	CSAuthorizationGrantLeg:         "cs.authorization.grant-leg",
 	CSIntegrityFingerprint:          "cs.integrity.fingerprint",
+	CSAvailabilityConnections:       "cs.availability.connections",
+	CoreAvailabilityConnections:     "core.availability.connections",
 	CoreAuthenticationMTLS:          "core.authentication.mtls",
 	CoreAuthenticationOriginHost:    "core.authentication.origin-host",
 	CoreIntegrityDecisionLog:        "core.integrity.decision-log",

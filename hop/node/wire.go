@@ -168,6 +168,9 @@ func (p *Port) Opened(f siptransport.Flow, state *tls.ConnectionState) {
 	for i := range p.w.cfg.Peers {
 		if peer := &p.w.cfg.Peers[i]; state.VerifiedChains[0][0].VerifyHostname(peer.Name) == nil {
 			p.known[f] = peer
+			if c, counted := f.Via.(interface{ Proven() }); counted { // several nodes may stand behind one address
+				c.Proven()
+			}
 			return
 		}
 	}

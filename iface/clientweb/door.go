@@ -25,8 +25,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"imsafe/proto/budget"
+	"imsafe/proto/fairlisten"
 	"imsafe/proto/oauth"
 	"imsafe/proto/shard"
 	"imsafe/secure"
@@ -39,6 +39,8 @@ func Host(domain string) string { return "cs." + domain }
 type Config struct {
 	Origin string        // https origin of its URLs, as clients reach it
 	Life   time.Duration // of tokens; 0 is 5 minutes, and the package oauth bounds it
+	// Connections is what one address may open; default 10 a second, 50 at once.
+	Connections budget.Rate
 }
 
 // Ports is what is plugged into the door.
@@ -80,6 +82,9 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	if cfg.Origin == "" || ports.Gate == nil || ports.Clock == nil || ports.Random == nil || ports.Certificate == nil || ports.Chain == nil {
 		return nil, errors.New("clientweb: origin, gate, clock, randomness, certificate and chains are needed")
 	}
+	if cfg.Connections == (budget.Rate{}) {
+		cfg.Connections = budget.Rate{Limit: 10, Per: time.Second, Burst: 50}
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), ports.Random)
 	if err != nil {
 		return nil, fmt.Errorf("clientweb: key: %w", err)
@@ -102,6 +107,7 @@ func Certificates(origin string) string { return origin + "/certificates/" }
 // The limits of the door. A client sends a few small requests when it registers.
 const (
 	maxConnections = 1024
+	maxOfSource    = 64 // many clients stand behind one translator of addresses, but one of them cannot have them all
 	maxBody        = 8 << 10
 	patience       = 10 * time.Second
 )
@@ -114,8 +120,8 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	secured := &tlsFirst{door: d, Listener: &fairListener{Listener: netutil.LimitListener(ln, maxConnections), open: map[netip.Addr]int{},
-		limited: func() { d.Counters.Limited.Add(1) }}, config: &tls.Config{
+	fair := fairlisten.New(ln, fairlisten.Config{Places: maxConnections, OfSource: maxOfSource, Pace: d.cfg.Connections, Now: d.ports.Clock.Now, Refuses: d.limits})
+	secured := &tlsFirst{door: d, Listener: fair, config: &tls.Config{
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"}, Time: d.ports.Clock.Wall,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.ports.Certificate() },
 	}}
@@ -123,6 +129,12 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("clientweb: %w", err)
 	}
 	return nil
+}
+
+// limits is the enforcement point of connections: how many of an address, how many new ones, and whose makes room.
+func (d *Door) limits(peer netip.Addr, reason string) bool {
+	d.Counters.Limited.Add(1)
+	return d.ports.Gate.Refuse(secure.CSAvailabilityConnections, secure.Event{Reason: reason, Source: peer})
 }
 
 // ServeHTTP implements http.Handler.

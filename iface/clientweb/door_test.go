@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -195,51 +193,4 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s %s: %d", c.method, c.at, w.Code)
 		}
 	}
-}
-
-// TestSourcesShare: one address cannot have all connections, and gets its places back.
-func TestSourcesShare(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	limited := make(chan struct{}, 1)
-	l := &fairListener{Listener: ln, open: map[netip.Addr]int{}, limited: func() { limited <- struct{}{} }}
-	accepted := make(chan net.Conn, maxOfSource+1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			accepted <- c
-		}
-	}()
-	dial := func() net.Conn {
-		c, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		return c
-	}
-	var first net.Conn
-	for range maxOfSource {
-		dial()
-		if c := <-accepted; first == nil {
-			first = c
-		}
-	}
-	dial()
-	<-limited
-	_ = first.Close()
-	_ = first.Close() // twice gives one place back
-	dial()
-	<-accepted
-	dial()
-	<-limited
-	_ = ln.Close()
-	<-done
 }

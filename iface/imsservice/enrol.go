@@ -18,9 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"imsafe/ca"
+	"imsafe/proto/fairlisten"
 	"imsafe/refpoint/isc"
 	"imsafe/store"
 )
@@ -104,11 +103,18 @@ func (e *Enrolment) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	secured := tls.NewListener(&fairListener{Listener: netutil.LimitListener(ln, maxConnections), open: map[netip.Addr]int{}, door: e}, &tls.Config{GetConfigForClient: e.tls})
+	fair := fairlisten.New(ln, fairlisten.Config{Places: maxConnections, OfSource: maxOfSource, Pace: newConnections(), Now: e.registry.ports.Clock.Now, Refuses: e.refuses})
+	secured := tls.NewListener(fair, &tls.Config{GetConfigForClient: e.tls})
 	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("imsservice: enrolment: %w", err)
 	}
 	return nil
+}
+
+// refuses is told of connections beyond their share.
+func (e *Enrolment) refuses(peer netip.Addr, reason string) bool {
+	e.Counters.Limited.Add(1)
+	return refusesConnection(e.registry.ports.Gate, peer, reason)
 }
 
 // tls is for one connection: which intermediates vouch for platforms may change meanwhile. A certificate is shown by who renews it alone.
@@ -319,58 +325,6 @@ func sourceOf(a netip.Addr) netip.Addr {
 		a = prefix.Addr()
 	}
 	return a
-}
-
-// fairListener closes the connections that a source has beyond its share at once.
-type fairListener struct {
-	net.Listener
-	door *Enrolment
-
-	mu   sync.Mutex
-	open map[netip.Addr]int // of sources that have one at least
-}
-
-// Accept implements net.Listener.
-func (l *fairListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		peer, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-		source := sourceOf(peer.Addr())
-		if l.count(source, 1) {
-			return &fairConn{Conn: conn, gone: sync.OnceFunc(func() { l.count(source, -1) })}, nil
-		}
-		l.door.Counters.Limited.Add(1)
-		_ = conn.Close() // it is told nothing
-	}
-}
-
-// count adds to the connections of a source, if it may have more.
-func (l *fairListener) count(source netip.Addr, n int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.open[source] + n
-	if now > maxOfSource {
-		return false
-	}
-	if l.open[source] = now; now == 0 {
-		delete(l.open, source)
-	}
-	return true
-}
-
-// fairConn is a connection that is counted until it is closed.
-type fairConn struct {
-	net.Conn
-	gone func()
-}
-
-// Close implements net.Conn.
-func (c *fairConn) Close() error {
-	c.gone()
-	return c.Conn.Close()
 }
 
 // VerifyCore says how a platform checks the door that it enrols at: the chain must end at the root, which is one of roots, or, if roots is

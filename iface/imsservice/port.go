@@ -87,9 +87,13 @@ func (d *Door) Sheds(peer netip.AddrPort, why error) bool {
 	return d.refusesConnection(peer, siptransport.ShedReason(why))
 }
 
-// refusesConnection is the enforcement point of deadlines, and of connections of a source: how many, and how many new ones.
 func (d *Door) refusesConnection(peer netip.AddrPort, reason string) bool {
-	return d.ports.Gate.Refuse(secure.ISAvailabilityDeadline, event(nil, reason, peer.Addr().Unmap()))
+	return refusesConnection(d.ports.Gate, peer.Addr(), reason)
+}
+
+// refusesConnection is the enforcement point of deadlines, and of connections of a source: how many, and how many new ones.
+func refusesConnection(gate *secure.Gate, peer netip.Addr, reason string) bool {
+	return gate.Refuse(secure.ISAvailabilityDeadline, event(nil, reason, peer.Unmap()))
 }
 
 // chains reports whether the peer's certificate leads to one of roots and is good for both ends of a connection.

@@ -78,6 +78,7 @@ func All() []Attack {
 		mediaOrphan(),        // CS-16
 		dtlsImpostor(),       // CS-17
 		mediaLater(),         // CS-18
+		httpBurst(),          // CS-21
 		adminOpen(),          // MG-01
 		bearerHijack(),       // MG-02
 		logRewrite(),         // MG-03
@@ -88,6 +89,7 @@ func All() []Attack {
 		adminViewer(),        // MG-08
 		diameterSpoof(),      // CX-01
 		diameterForge(),      // CX-02
+		wireBurst(),          // CX-04
 		keysSniff(),          // ZB-01
 		mwIntrude(),          // ZB-03
 	}

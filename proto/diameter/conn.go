@@ -153,6 +153,19 @@ func (c *conn) hangUp() {
 	}
 }
 
+// proven tells the listener that an accepted connection came from, if it shares its places among strangers, that this is none.
+func (c *conn) proven() {
+	c.closeMu.Lock()
+	nc := c.nc
+	c.closeMu.Unlock()
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	if counted, ok := nc.(interface{ Proven() }); ok && c.secure {
+		counted.Proven()
+	}
+}
+
 // inbound carries whole messages from the reader to the shard.
 type inbound struct {
 	c    *conn

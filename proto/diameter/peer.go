@@ -87,6 +87,7 @@ func (p *peer) opened(c *conn) {
 		p.dialled = nil
 	}
 	p.n.known(c)
+	c.proven()
 	p.conn, p.backoff, p.dismissed = c, 0, false
 	p.n.sh.Disarm(&p.timer)
 	c.state, c.limit, c.peer = stateOpen, p.n.cfg.MaxMessage, p

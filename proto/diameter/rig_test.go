@@ -36,6 +36,8 @@ type network struct {
 	nodes map[string]*house // guarded by mu where others dial
 	// wire may change what a pipe is, for each dialling.
 	wire func(from, to string) (net.Conn, net.Conn)
+	// proven is how often a listener was told that the peer of a connection is no stranger.
+	proven int
 }
 
 func (w *network) dial(from, to string) func(context.Context) (net.Conn, error) {

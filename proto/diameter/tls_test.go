@@ -74,7 +74,7 @@ func secured(t *testing.T, w *network, alphas *tls.Config, lab bool) (a, b *hous
 	b = w.start(cb)
 	conf := config(alpha, PeerConfig{Host: beta, Dial: func(context.Context) (net.Conn, error) {
 		x, y := net.Pipe()
-		b.Accept(y, true)
+		b.Accept(&counted{y, w}, true)
 		return x, nil
 	}})
 	conf.TLS, conf.Peers[0].Cleartext = alphas, false
@@ -84,12 +84,23 @@ func secured(t *testing.T, w *network, alphas *tls.Config, lab bool) (a, b *hous
 	return a, b, asked
 }
 
+// counted is a connection of a listener that shares its places among strangers.
+type counted struct {
+	net.Conn
+	w *network
+}
+
+func (c *counted) Proven() { c.w.proven++ }
+
 func TestTLS_mutual(t *testing.T) {
 	bubble(t, func(t *testing.T, w *network) {
 		a, b, asked := secured(t, w, nil, false)
 		a.wantAnswer("over TLS", Outgoing{Message: request(a.Node, "", nil), Secure: true}, ResultSuccess)
 		if !a.status(beta).Secure || !b.status(alpha).Secure || len(*asked) != 0 {
 			t.Errorf("%+v, %+v, asked about %+v", a.status(beta), b.status(alpha), *asked)
+		}
+		if w.proven != 1 {
+			t.Errorf("the listener was told %d times that its peer is no stranger", w.proven)
 		}
 	})
 }
@@ -116,7 +127,7 @@ func TestTLS_spoofed_peer(t *testing.T) {
 					a2 := w.start(func() Config {
 						conf := config(alpha, PeerConfig{Host: beta, Dial: func(context.Context) (net.Conn, error) {
 							x, y := net.Pipe()
-							b.Accept(y, true)
+							b.Accept(&counted{y, w}, true)
 							return x, nil
 						}})
 						conf.TLS, conf.Peers[0].Cleartext = mallory, false
@@ -127,6 +138,9 @@ func TestTLS_spoofed_peer(t *testing.T) {
 					s := b.status(alpha)
 					if s.Up != lab || s.Secure || len(*asked) == 0 || (*asked)[0].Reason != c.want {
 						t.Errorf("lab %v: %+v, asked about %+v", lab, s, *asked)
+					}
+					if w.proven != 1 { // alpha's, before
+						t.Errorf("lab %v: the listener was told that an impostor is no stranger", lab)
 					}
 					if a2.cfg.Counters.Opened.Load() > 0 != lab {
 						t.Errorf("lab %v: the spoofer got a CEA", lab)
