@@ -204,7 +204,7 @@ func reasonOf(err error) string {
 		code string
 	}{
 		{oauth.ErrMissing, "token-missing"}, {oauth.ErrToken, "token-foreign"}, {oauth.ErrExpired, "token-expired"}, {oauth.ErrAudience, "token-audience"},
-		{oauth.ErrScope, "token-scope"}, {oauth.ErrProof, "proof-wrong"}, {oauth.ErrKey, "proof-other-key"}, {oauth.ErrReplay, "proof-replayed"},
+		{oauth.ErrScope, "token-scope"}, {oauth.ErrProof, "proof-wrong"}, {oauth.ErrKey, "proof-other-key"}, {oauth.ErrReplay, "proof-replayed"}, {oauth.ErrTooMany, "proof-budget"},
 	} {
 		if errors.Is(err, known.is) {
 			return known.code

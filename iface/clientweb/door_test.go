@@ -160,6 +160,27 @@ func TestTokenRefused(t *testing.T) {
 	}
 }
 
+// TestStrangersFillNothing: proofs that anybody can make are not remembered before a code has shown whose they are.
+func TestStrangersFillNothing(t *testing.T) {
+	o := newOffice(t)
+	again := oauth.Proven{}
+	for range 3 {
+		_, token := o.trade(strings.Repeat("A", 22), "", func(r *http.Request) {
+			proof, err := oauth.Check(r.Header.Get("DPoP"), "POST", origin+"/token", "", o.clock.Wall())
+			if err != nil {
+				t.Fatal(err)
+			}
+			again = proof
+		})
+		if token.Error != "invalid_grant" {
+			t.Error(token.Error)
+		}
+		if err := o.proofs.Use(again, o.clock.Wall()); err != nil {
+			t.Errorf("the proof of a stranger is remembered: %v", err)
+		}
+	}
+}
+
 // TestCodesAreBounded: no code without a key and a user, and no more than there is room for.
 func TestCodesAreBounded(t *testing.T) {
 	o := newOffice(t)

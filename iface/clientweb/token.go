@@ -103,31 +103,13 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	wall := d.ports.Clock.Wall()
-	thumb, err := "", error(oauth.ErrProof)
-	if values := r.Header.Values("DPoP"); len(values) == 1 {
-		thumb, err = d.proofs.Prove(values[0], r.Method, d.cfg.Origin+"/token", wall)
-	}
-	if err != nil {
-		d.refuses(reasonOf(err)) // whatever the control says: there is no key to bind a token to
-		d.denies(w, "invalid_dpop_proof")
-		return
-	}
-	what, good := d.codes.take(r.PostForm.Get("code"), d.ports.Clock.Now())
-	if !good {
-		d.refuses("code-unknown") // whatever the control says: nobody knows whose it is
-		d.denies(w, "invalid_grant")
-		return
-	}
-	if what.used && d.refuses("code-used") { // RFC 6749 4.1.2: not more than once
-		d.denies(w, "invalid_grant")
-		return
-	}
-	if subtle.ConstantTimeCompare([]byte(what.jkt), []byte(thumb)) != 1 && d.refuses("code-other-key") {
-		d.denies(w, "invalid_grant")
+	what, proof, denied := d.redeem(r, wall)
+	if denied != "" {
+		d.denies(w, denied)
 		return
 	}
 	c := oauth.Claims{Subject: what.subject, Audience: origin, ClientID: "ue", Scope: scope}
-	c.Key.Thumbprint = thumb
+	c.Key.Thumbprint = proof.Thumbprint
 	text, life, err := d.issuer.Issue(c, wall, d.cfg.Life)
 	if err != nil {
 		d.ports.Log.Error("a token was not issued", "error", err)
@@ -136,6 +118,34 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	}
 	d.Counters.Tokens.Add(1)
 	answer(w, http.StatusOK, oauth.Token{AccessToken: text, TokenType: "DPoP", ExpiresIn: int(life / time.Second), Scope: scope})
+}
+
+// redeem takes the code of a request, by the proof of the key that it is for. What is denied has a word of RFC 6749 5.2 and RFC 9449 5. The proof is remembered when the code
+// has shown whose it is, and not before: whoever has none may make as many proofs as he likes.
+func (d *Door) redeem(r *http.Request, wall time.Time) (what code, proof oauth.Proven, denied string) {
+	values := r.Header.Values("DPoP")
+	err := error(oauth.ErrProof)
+	if len(values) == 1 {
+		proof, err = oauth.Check(values[0], r.Method, d.cfg.Origin+"/token", "", wall)
+	}
+	if err != nil {
+		d.refuses(reasonOf(err)) // whatever the control says: there is no key to bind a token to
+		return what, proof, "invalid_dpop_proof"
+	}
+	what, good := d.codes.take(r.PostForm.Get("code"), d.ports.Clock.Now())
+	switch {
+	case !good:
+		d.refuses("code-unknown") // whatever the control says: nobody knows whose it is
+		return what, proof, "invalid_grant"
+	case what.used && d.refuses("code-used"): // RFC 6749 4.1.2: not more than once
+		return what, proof, "invalid_grant"
+	case subtle.ConstantTimeCompare([]byte(what.jkt), []byte(proof.Thumbprint)) != 1 && d.refuses("code-other-key"):
+		return what, proof, "invalid_grant"
+	}
+	if err := d.proofs.Use(proof, wall); err != nil && d.refuses(reasonOf(err)) {
+		return what, proof, "invalid_dpop_proof"
+	}
+	return what, proof, ""
 }
 
 // denies answers a request for a token that gets none (RFC 6749 5.2).

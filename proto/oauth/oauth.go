@@ -48,6 +48,7 @@ var (
 	ErrProof    = errors.New("oauth: the proof is not of this request")
 	ErrKey      = errors.New("oauth: the proof is of another key than the token")
 	ErrReplay   = errors.New("oauth: the proof was used before")
+	ErrTooMany  = errors.New("oauth: more proofs than are remembered")
 )
 
 // Claims are what a token says (RFC 9068 2.2).

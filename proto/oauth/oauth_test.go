@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -180,15 +181,53 @@ func TestProofAtTheTokenEndpoint(t *testing.T) {
 	d := newDesk(t)
 	var p Proofs
 	at := issuerName + "/token"
-	proof, err := d.client.Prove("POST", at, "", now)
+	text, err := d.client.Prove("POST", at, "", now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if thumb, err := p.Prove(proof, "POST", at, now); err != nil || thumb != d.client.Thumbprint() {
-		t.Errorf("%s, %v", thumb, err)
+	proof, err := Check(text, "POST", at, "", now)
+	if err != nil || proof.Thumbprint != d.client.Thumbprint() {
+		t.Fatalf("%s, %v", proof.Thumbprint, err)
 	}
-	if _, err := p.Prove(proof, "POST", at, now); !errors.Is(err, ErrReplay) {
+	if err := p.Use(proof, now); err != nil {
 		t.Error(err)
+	}
+	if err := p.Use(proof, now); !errors.Is(err, ErrReplay) {
+		t.Error(err)
+	}
+}
+
+// TestProofsAreBounded: one key cannot have all of the memory, all keys together have an end, and nothing is forgotten as long as it is valid.
+func TestProofsAreBounded(t *testing.T) {
+	var p Proofs
+	use := func(key, number int, at time.Time) error {
+		return p.Use(Proven{Thumbprint: strconv.Itoa(key), id: strconv.Itoa(number)}, at)
+	}
+	for i := range maxProofsOfOne {
+		if err := use(1, i, now); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := use(1, maxProofsOfOne, now); !errors.Is(err, ErrTooMany) {
+		t.Errorf("one key has more than its share: %v", err)
+	}
+	if err := use(2, 0, now.Add(proofLife-time.Second)); err != nil {
+		t.Errorf("another has nothing: %v", err)
+	}
+	if err := use(1, maxProofsOfOne, now.Add(proofLife)); err != nil {
+		t.Errorf("the share does not come back: %v", err)
+	}
+	if err := use(2, 0, now.Add(2*proofLife-2*time.Second)); !errors.Is(err, ErrReplay) {
+		t.Errorf("a proof was forgotten while it was valid: %v", err)
+	}
+	later := now.Add(9 * proofLife)
+	for i := range maxProofs {
+		if err := use(i, 0, later); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := use(maxProofs, 0, later); !errors.Is(err, ErrTooMany) {
+		t.Errorf("there is memory without end: %v", err)
 	}
 }
 

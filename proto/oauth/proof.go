@@ -86,75 +86,89 @@ func bare(at string) (string, error) {
 	return u.Scheme + "://" + u.Host + u.EscapedPath(), nil
 }
 
-// check is the server's half (RFC 9449 4.3): it returns the thumbprint of the key that is proven. token is "" at the token endpoint.
-func check(value, method, at, token string, now time.Time) (thumb, id string, err error) {
+// Proven is a proof that holds: Thumbprint names its key. It may have been used before: Proofs knows.
+type Proven struct{ Thumbprint, id string }
+
+// Check is the server's half (RFC 9449 4.3). token is "" at the token endpoint. ErrProof.
+func Check(value, method, at, token string, now time.Time) (Proven, error) {
 	var key *ecdsa.PublicKey
 	var c proof
-	err = open(value, typProof, func(h jose.Header) *ecdsa.PublicKey {
+	err := open(value, typProof, func(h jose.Header) *ecdsa.PublicKey {
 		if h.JSONWebKey != nil && h.JSONWebKey.IsPublic() && h.JSONWebKey.Valid() {
 			key, _ = h.JSONWebKey.Key.(*ecdsa.PublicKey)
 		}
 		return key
 	}, &c)
 	if err != nil {
-		return "", "", ErrProof
+		return Proven{}, ErrProof
 	}
 	here, err := bare(at)
 	if err != nil {
-		return "", "", err
+		return Proven{}, err
 	}
 	there, err := bare(c.URL)
-	age := now.Sub(time.Unix(c.IssuedAt, 0))
+	since := now.Sub(time.Unix(c.IssuedAt, 0))
 	switch {
 	case err != nil || there != here || c.Method != method || c.ID == "" || len(c.ID) > 128:
-		return "", "", ErrProof
-	case age > window || age < -window:
-		return "", "", ErrProof
+		return Proven{}, ErrProof
+	case since > window || since < -window:
+		return Proven{}, ErrProof
 	case token != "" && c.Token != hash(token):
-		return "", "", ErrProof
+		return Proven{}, ErrProof
 	}
-	thumb, err = thumbprint(key)
-	return thumb, thumb + "\x00" + c.ID, err
+	thumb, err := thumbprint(key)
+	return Proven{thumb, c.ID}, err
 }
 
-// Proofs remembers the proofs of the last minutes, so that each is good for one request (RFC 9449 11.1). The zero value is ready.
+// Proofs remembers the proofs of the last minutes, so that each is good for one request (RFC 9449 11.1). What it remembers costs memory that all
+// share, so ask it last, about keys that a token or a code names: whoever has neither must not fill it. The zero value is ready.
 type Proofs struct {
 	mu   sync.Mutex
-	seen map[[sha256.Size]byte]time.Time
+	ages [2]age // the younger one first: what was learnt in it is in one of the two for at least its life
+	next time.Time
 }
 
-// maxProofs bounds what is remembered. Beyond it nobody is admitted until some have ended: to forget one would be to let it in twice.
-const maxProofs = 1 << 16
+// age is what was learnt in one span of time.
+type age struct {
+	seen map[[sha256.Size]byte]struct{}
+	of   map[string]int // how many of each key
+}
 
-func (p *Proofs) first(id string, now time.Time) bool {
-	key := sha256.Sum256([]byte(id))
+// The bounds of what is remembered. Beyond them a key, or nobody, is admitted until some have ended: to forget one would be to let it in twice.
+const (
+	proofLife      = 2 * window // of a proof that is as far ahead as it may be
+	maxProofs      = 1 << 16    // in one age
+	maxProofsOfOne = 1 << 10    // of one key: eight requests a second
+)
+
+// Use takes a proof down; ErrReplay if it was there, ErrTooMany if it cannot be.
+func (p *Proofs) Use(q Proven, now time.Time) error {
+	key := sha256.Sum256([]byte(q.Thumbprint + "\x00" + q.id))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, used := p.seen[key]; used {
-		return false
+	if !now.Before(p.next) {
+		p.grow(now)
 	}
-	if len(p.seen) >= maxProofs {
-		for k, until := range p.seen {
-			if now.After(until) {
-				delete(p.seen, k)
-			}
+	young := &p.ages[0]
+	for i := range p.ages {
+		if _, used := p.ages[i].seen[key]; used {
+			return ErrReplay
 		}
 	}
-	if len(p.seen) >= maxProofs {
-		return false
+	if len(young.seen) >= maxProofs || young.of[q.Thumbprint] >= maxProofsOfOne {
+		return ErrTooMany
 	}
-	if p.seen == nil {
-		p.seen = map[[sha256.Size]byte]time.Time{}
-	}
-	p.seen[key] = now.Add(2 * window)
-	return true
+	young.seen[key] = struct{}{}
+	young.of[q.Thumbprint]++
+	return nil
 }
 
-// Prove checks a proof at the token endpoint, once, and returns the thumbprint of its key. ErrProof, ErrReplay.
-func (p *Proofs) Prove(value, method, at string, now time.Time) (thumb string, err error) {
-	thumb, id, err := check(value, method, at, "", now)
-	if err == nil && !p.first(id, now) {
-		err = ErrReplay
+// grow begins an age. p.mu is held.
+func (p *Proofs) grow(now time.Time) {
+	p.ages[1] = p.ages[0]
+	if now.Sub(p.next) >= proofLife {
+		p.ages[1] = age{} // nothing of it can be valid any more
 	}
-	return thumb, err
+	p.ages[0] = age{seen: map[[sha256.Size]byte]struct{}{}, of: map[string]int{}}
+	p.next = now.Add(proofLife)
 }

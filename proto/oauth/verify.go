@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,16 +55,14 @@ func (v *Verifier) Admit(r *http.Request) (*Claims, error) {
 	case len(proofs) != 1:
 		return &c, ErrProof
 	}
-	thumb, id, err := check(proofs[0], r.Method, v.audience+r.URL.EscapedPath(), token, now)
+	proof, err := Check(proofs[0], r.Method, v.audience+r.URL.EscapedPath(), token, now)
 	switch {
 	case err != nil:
 		return &c, err
-	case thumb != c.Key.Thumbprint:
+	case proof.Thumbprint != c.Key.Thumbprint:
 		return &c, ErrKey
-	case !v.proofs.first(id, now):
-		return &c, ErrReplay
 	}
-	return &c, nil
+	return &c, v.proofs.Use(proof, now)
 }
 
 // Refuse answers a request that was not admitted (RFC 9449 7.1, RFC 6750 3): why, as far as its sender may know.
@@ -76,6 +75,10 @@ func Refuse(w http.ResponseWriter, err error) {
 		code = "invalid_dpop_proof"
 	case errors.Is(err, ErrScope):
 		status, code = http.StatusForbidden, "insufficient_scope"
+	case errors.Is(err, ErrTooMany):
+		w.Header().Set("Retry-After", strconv.Itoa(int(proofLife/time.Second)))
+		http.Error(w, http.StatusText(http.StatusTooManyRequests), http.StatusTooManyRequests) // RFC 6585 4
+		return
 	}
 	challenge := `DPoP algs="ES256"`
 	if code != "" {
