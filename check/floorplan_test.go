@@ -93,7 +93,8 @@ var floorPlan = []row{
 	{"imsbox/*", "imsbox/dialog hop refpoint/* secure policy store proto/*", "", ""},
 	// A service is a stranger to the core: of its contracts the kit knows the manifest alone.
 	{"servicebox/link", "refpoint/isc proto/*", "", "ca"},
-	{"servicebox/as", "servicebox/link refpoint/isc refpoint/mr proto/*", "", "servicebox/as/astest test/lab"},
+	{"servicebox/pages", "proto/*", "", ""}, // what clients fetch from a service: it knows tokens, and nothing of SIP
+	{"servicebox/as", "servicebox/link servicebox/pages refpoint/isc refpoint/mr proto/*", "", "servicebox/as/astest test/lab"},
 	{"servicebox/media", "refpoint/mr proto/*", "", ""}, // it ends media, and knows nothing of SIP, scopes or the core
 	// The core in a bottle is test/lab: one simulation, for the tests of services as for our own. Only tests import astest.
 	{"servicebox/as/astest", "servicebox/as test/lab node client/* config hop refpoint/* secure proto/*", "", ""},

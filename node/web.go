@@ -13,6 +13,7 @@ import (
 	"imsafe/config"
 	"imsafe/iface/clientweb"
 	"imsafe/imsbox/pcscf"
+	"imsafe/refpoint/isc"
 )
 
 // httpsOrigin is the origin by which clients reach the door where they fetch; "" without one.
@@ -41,7 +42,13 @@ func (c *Core) makeWeb(w World) (err error) {
 	}
 	c.Web, err = clientweb.New(clientweb.Config{Origin: w.HTTPS, Connections: w.Budgets.Connection}, clientweb.Ports{Gate: c.Gate, Clock: w.Clock, Random: w.Random, Log: w.Log,
 		Certificate: c.Authority.Own(host, ca.MaxServiceLife).Certificate, Chain: c.voucher.Chain,
-		Platform: func(host []byte) bool { return c.Registry.ByServer(host) != nil }})
+		Platform: func(host []byte) func(string) string {
+			p := c.Registry.ByServer(host)
+			if p == nil || !p.May(isc.PageServe) {
+				return nil
+			}
+			return func(user string) string { return c.Pseudonyms.As(p, user) }
+		}})
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -131,7 +132,7 @@ func (d *dev) demo(ctx context.Context, a *app) *report {
 	})
 	r.do("alice fetches a page that is hers alone", "alice - HTTPS door", func(s *step) error {
 		s.Protection = "TLS 1.3, a token for her registration, bound to her key"
-		return alice.fetches(ctx, d.home()+"/registration", s)
+		return alice.fetches(ctx, d.home()+"/registration", `"`+alice.IMPU+`"`, s)
 	})
 	d.echo(ctx, r, &alice)
 	for _, p := range []**actor{&alice, &bob} {
@@ -244,14 +245,14 @@ func (d *dev) home() string {
 	return l.home(d.config.HomeDomain())
 }
 
-// fetches gets the page that says who its reader is to the network.
-func (x *actor) fetches(ctx context.Context, at string, s *step) error {
+// fetches gets a page that says who its reader is, in these words.
+func (x *actor) fetches(ctx context.Context, at, says string, s *step) error {
 	page, err := x.ue.Get(ctx, at)
 	if err != nil {
 		return err
 	}
 	s.Detail = strings.TrimSpace(string(page.Body))
-	if !strings.Contains(s.Detail, `"`+x.IMPU+`"`) {
+	if page.Status != http.StatusOK || !strings.Contains(s.Detail, says) {
 		return fmt.Errorf("answered %d: %s", page.Status, s.Detail)
 	}
 	return nil
@@ -297,7 +298,7 @@ func (d *dev) actor(ctx context.Context, name string, transport ue.Transport) (*
 		c = ue.Config{Proxy: netip.MustParseAddrPort(sockets.Clear[0].LocalAddr().String()),
 			IPsec: ue.IPsec{NATPort: netip.MustParseAddrPort(sockets.NAT.LocalAddr().String()).Port()}}
 	}
-	web := webTransport(d.anchors, clientweb.Host(domain), d.sockets.HTTPS.Addr().String())
+	web := webTransport(d.anchors, clientweb.Host(domain), d.sockets.HTTPS.Addr().String(), d.pages.Addr().String())
 	x.ue, err = ue.New(ue.Config{Web: web, Vouching: &ue.Vouching{Roots: d.anchors, Fetch: ue.Fetch(web), Required: true}, Card: card, Proxy: c.Proxy, Transport: transport, RootCAs: c.RootCAs, ServerName: c.ServerName, IPsec: c.IPsec,
 		Clock: shard.RealClock(), Rand: rand.Reader, Log: d.log.With("ue", name), ListenPacket: mediaPort,
 		OnCall:    func(c *ue.Call) { x.calls <- c },

@@ -54,7 +54,8 @@ type dev struct {
 	temporary bool
 	life      context.Context // of services that have joined
 	services  sync.WaitGroup
-	replaced  []string // ports that were taken
+	pages     net.Listener // of echo
+	replaced  []string     // ports that were taken
 }
 
 // Run starts the system and its demo clients.
@@ -137,6 +138,9 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if d.sockets, err = node.Listen(d.config, node.Shards(d.config), d.instead); err != nil {
 		return nil, err
 	}
+	if d.pages, err = d.listenPages(); err != nil {
+		return nil, err
+	}
 	return d, v.assemble(a, d, clock, keyring, &certificate)
 }
 
@@ -209,6 +213,9 @@ func (d *dev) close() (err error) {
 	if d.sockets != nil {
 		d.sockets.Close()
 	}
+	if d.pages != nil {
+		_ = d.pages.Close() // once more, if echo has served them
+	}
 	if d.store != nil {
 		err = d.store.Close()
 	}
@@ -267,7 +274,9 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	a.say("\nLet them talk, in two terminals, one over TLS and one inside IPsec:")
 	a.say("  imsafe ue answer --card %s %s --tone 620 --hear 440", accounts[0].Card, overTLS)
 	a.say("  imsafe ue call %s --card %s %s --tone 440 --hear 620 --for 5s", accounts[0].Name, accounts[1].Card, inIPsec)
-	a.say("\nWho are you to the network? imsafe ue get /registration --card %s %s", accounts[1].Card, inIPsec)
+	a.say("\nWho are you to the network, and to a service? Each page is for a token of yours:")
+	a.say("  imsafe ue get /registration --card %s %s", accounts[1].Card, inIPsec)
+	a.say("  imsafe ue get %s --connect %v --card %s %s", d.echoPage(), d.pages.Addr(), accounts[1].Card, inIPsec)
 	d.tellServices(a)
 	a.say("\nWhy did somebody not register? imsafe explain registration NAME@%s --socket %s", d.config.HomeDomain(), d.config.ManagementSocket())
 	a.say("Add somebody: imsafe user add NAME --random --card-out NAME.card --socket %s", d.config.ManagementSocket())

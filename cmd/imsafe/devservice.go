@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,6 +143,9 @@ func (d *dev) echo(ctx context.Context, r *report, alice **actor) {
 		if err := new(mediaFlag).serve(svc, netip.AddrFrom4([4]byte{127, 0, 0, 1})); err != nil {
 			return err
 		}
+		if err := svc.ServePages(d.pages, as.Home(d.sockets.HTTPS.Addr().String()), 0); err != nil {
+			return err
+		}
 		echo.Setup(svc)
 		d.services.Go(func() { _ = svc.Run(d.life) })
 		if err := d.connected(ctx, svc); err != nil {
@@ -149,6 +154,10 @@ func (d *dev) echo(ctx context.Context, r *report, alice **actor) {
 		s.Protection = strings.TrimPrefix(svc.Protections()[0], "I-S: ")
 		s.Detail = svc.Manifest().Identity("a")
 		return nil
+	})
+	r.do("alice fetches a page of echo", "alice - HTTPS - echo", func(s *step) error {
+		s.Protection = "TLS 1.3, a token of the core for echo alone, bound to her key"
+		return (*alice).fetches(ctx, d.echoPage(), "@pseudonym."+d.config.HomeDomain(), s) // echo may not know who she is
 	})
 	const hz = 500
 	var call *ue.Call
@@ -184,6 +193,21 @@ func (d *dev) echo(ctx context.Context, r *report, alice **actor) {
 			return ctx.Err()
 		}
 	})
+}
+
+// listenPages opens the port where echo serves its pages.
+func (d *dev) listenPages() (net.Listener, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:8445")
+	if err != nil {
+		ln, err = net.Listen("tcp", "127.0.0.1:0") // that one is taken
+	}
+	return ln, err
+}
+
+// echoPage is the page of echo, as clients reach it.
+func (d *dev) echoPage() string {
+	_, port, _ := net.SplitHostPort(d.pages.Addr().String()) // it is the address of a socket
+	return (&url.URL{Scheme: "https", Host: net.JoinHostPort("echo.as."+d.config.HomeDomain(), port), Path: "/protections"}).String()
 }
 
 // connected waits until a service has its connection to the core.

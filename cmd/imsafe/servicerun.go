@@ -25,6 +25,7 @@ type serviceRunCmd struct {
 	Instance string `help:"Name of this instance of the service." default:"a"`
 	Settings string `help:"telephony: the file with its users' settings, which the operator writes and feature codes change." type:"path" placeholder:"FILE"`
 	mediaFlag
+	pagesFlag
 	Verbose bool `short:"v" help:"Log what happens, and not only what goes wrong."`
 }
 
@@ -62,8 +63,14 @@ func (v *serviceRunCmd) Run(a *app) error {
 	if err := v.serve(svc, towards(core)); err != nil {
 		return err
 	}
+	if err := v.pages(svc); err != nil {
+		return err
+	}
 	setup(svc)
 	a.say("%s runs, instance %s", m.Service, v.Instance)
+	if at := svc.PagesAt(); at != "" {
+		a.say("its pages are at %s", at)
+	}
 	return svc.Run(a.ctx)
 }
 

@@ -50,7 +50,8 @@ type line struct {
 	Patience   time.Duration `help:"How long registration may take." default:"40s" group:"Card and network:"`
 	Verbose    bool          `short:"v" help:"Show the log of the client." group:"Card and network:"`
 
-	fetches bool // the verb does
+	fetches   bool   // the verb does
+	serviceAt string // where it finds a service, if not by its name
 }
 
 // phone is a registered client.

@@ -18,14 +18,15 @@ import (
 
 type ueGetCmd struct {
 	line
-	URL string        `arg:"" help:"What to fetch: an https URL of a service, or /PATH of the home network itself. /registration says who you are to it."`
-	Out string        `help:"Write it into this new file instead of the terminal." type:"path" placeholder:"FILE"`
-	For time.Duration `help:"How long it may take." default:"20s"`
+	URL     string        `arg:"" help:"What to fetch: an https URL of a service, or /PATH of the home network itself. /registration says who you are to it."`
+	Out     string        `help:"Write it into this new file instead of the terminal." type:"path" placeholder:"FILE"`
+	Connect string        `help:"Where the service of the URL is reached, if its name does not lead there." placeholder:"HOST:PORT"`
+	For     time.Duration `help:"How long it may take." default:"20s"`
 }
 
 // Run registers and fetches, with a token for the registration.
 func (v *ueGetCmd) Run(a *app) error {
-	v.fetches = true
+	v.fetches, v.serviceAt = true, v.Connect
 	return v.with(a, func(p *phone) error {
 		ctx, cancel := context.WithTimeout(a.ctx, v.For)
 		defer cancel()
@@ -78,7 +79,7 @@ func (l *line) web(c *ue.Config, domain string) {
 	if l.Web == "" && !l.Vouched && !l.fetches {
 		return
 	}
-	c.Web = webTransport(c.RootCAs, clientweb.Host(domain), l.Web)
+	c.Web = webTransport(c.RootCAs, clientweb.Host(domain), l.Web, l.serviceAt)
 	roots := c.RootCAs
 	if roots == nil {
 		roots = systemRoots()
@@ -97,15 +98,19 @@ func systemRoots() *x509.CertPool {
 // webPatience bounds one exchange over HTTPS: a call waits for it.
 const webPatience = 10 * time.Second
 
-// webTransport reaches services by their names, and the home network's host at an address, if one is given.
-func webTransport(roots *x509.CertPool, host, at string) http.RoundTripper {
+// webTransport reaches hosts by their names, the home network's at an address, if one is given, and services at another.
+func webTransport(roots *x509.CertPool, home, homeAt, serviceAt string) http.RoundTripper {
 	d := &net.Dialer{Timeout: webPatience}
 	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}, TLSHandshakeTimeout: webPatience,
 		ResponseHeaderTimeout: webPatience, DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if name, _, err := net.SplitHostPort(address); err == nil && at != "" && strings.EqualFold(name, host) {
-				address = at
+			at := serviceAt
+			if name, _, err := net.SplitHostPort(address); err == nil && strings.EqualFold(name, home) {
+				at = homeAt
 			}
-			return d.DialContext(ctx, network, address)
+			if at == "" {
+				at = address
+			}
+			return d.DialContext(ctx, network, at)
 		}}
 }

@@ -52,8 +52,8 @@ type Ports struct {
 	Certificate func() (*tls.Certificate, error)
 	// Chain returns the certificates of a signer by the last part of their URL, in PEM; nil where there are none.
 	Chain func(name string) []byte
-	// Platform reports whether a host is that of a service platform that is active: tokens are issued for it.
-	Platform func(host []byte) bool
+	// Platform says how a service platform knows users, by its host: tokens are issued for it. nil where no platform has that host, is active and may serve pages.
+	Platform func(host []byte) (as func(user string) string)
 }
 
 // Counters count what came.
@@ -219,19 +219,29 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // who went away needs no answer
 }
 
+// audience is for whom a token is, how far it reaches there, and how its subject is known.
+type audience struct {
+	origin, scope string
+	as            func(user string) string
+}
+
 // audience reads the resource that a token is wanted for (RFC 8707 2): the origin of this door, or that of an active service platform. It
-// returns the scope that such a token has.
-func (d *Door) audience(resource string) (origin, scope string, known bool) {
+// returns nil where there is nobody.
+func (d *Door) audience(resource string) *audience {
 	if resource == "" || resource == d.cfg.Origin {
-		return d.cfg.Origin, scopeRegistration, true
+		return &audience{d.cfg.Origin, scopeRegistration, func(user string) string { return user }}
 	}
 	host, ok := strings.CutPrefix(resource, "https://")
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = host
 	}
-	if !ok || strings.ContainsAny(host, "/?#@") || d.ports.Platform == nil || !d.ports.Platform([]byte(name)) {
-		return "", "", false
+	if !ok || strings.ContainsAny(host, "/?#@") || d.ports.Platform == nil {
+		return nil
 	}
-	return resource, "service.use", true
+	as := d.ports.Platform([]byte(name))
+	if as == nil {
+		return nil
+	}
+	return &audience{resource, oauth.ScopeService, as}
 }

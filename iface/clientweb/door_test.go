@@ -3,7 +3,9 @@ package clientweb
 import (
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -55,7 +57,12 @@ func (o *office) restart() {
 			}
 			return nil
 		},
-		Platform: func(host []byte) bool { return string(host) == "mailbox.as.ims.example" }})
+		Platform: func(host []byte) func(string) string {
+			if string(host) != "mailbox.as.ims.example" {
+				return nil
+			}
+			return func(user string) string { return "as " + user }
+		}})
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -108,6 +115,18 @@ func (o *office) get(path, token string) int {
 	return w.Code
 }
 
+// subject is whom a token names.
+func (o *office) subject(token string) string {
+	o.t.Helper()
+	part := strings.Split(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(part[min(1, len(part)-1)])
+	var c oauth.Claims
+	if err = errors.Join(err, json.Unmarshal(text, &c)); err != nil {
+		o.t.Fatal(err)
+	}
+	return c.Subject
+}
+
 func TestTokenOfACode(t *testing.T) {
 	o := newOffice(t)
 	status, token := o.trade(o.code(), "", nil)
@@ -127,6 +146,9 @@ func TestTokenOfACode(t *testing.T) {
 	status, other := o.trade(o.code(), "https://mailbox.as.ims.example", nil)
 	if status != 200 || other.Scope != "service.use" {
 		t.Errorf("for a service: %d %+v", status, other)
+	}
+	if subject := o.subject(other.AccessToken); subject != "as "+alice {
+		t.Errorf("the service is told of %q, whom it may not know by that name", subject)
 	}
 	if s := o.get("/registration", other.AccessToken); s != 401 {
 		t.Errorf("a token for another service: %d", s)

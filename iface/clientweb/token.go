@@ -97,8 +97,8 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.denies(w, "unsupported_grant_type")
 		return
 	}
-	origin, scope, known := d.audience(r.PostForm.Get("resource"))
-	if !known {
+	to := d.audience(r.PostForm.Get("resource"))
+	if to == nil {
 		d.denies(w, "invalid_target")
 		return
 	}
@@ -108,7 +108,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.denies(w, denied)
 		return
 	}
-	c := oauth.Claims{Subject: what.subject, Audience: origin, ClientID: "ue", Scope: scope}
+	c := oauth.Claims{Subject: to.as(what.subject), Audience: to.origin, ClientID: "ue", Scope: to.scope}
 	c.Key.Thumbprint = proof.Thumbprint
 	text, life, err := d.issuer.Issue(c, wall, d.cfg.Life)
 	if err != nil {
@@ -117,7 +117,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.Counters.Tokens.Add(1)
-	answer(w, http.StatusOK, oauth.Token{AccessToken: text, TokenType: "DPoP", ExpiresIn: int(life / time.Second), Scope: scope})
+	answer(w, http.StatusOK, oauth.Token{AccessToken: text, TokenType: "DPoP", ExpiresIn: int(life / time.Second), Scope: to.scope})
 }
 
 // redeem takes the code of a request, by the proof of the key that it is for. What is denied has a word of RFC 6749 5.2 and RFC 9449 5. The proof is remembered when the code

@@ -29,6 +29,15 @@ func (d *Door) veil(s *isc.Service) *veil {
 	return &veil{d.ports.Pseudonyms.of(s.Name()), s}
 }
 
+// As is how a service knows a user by his public identity, a URI: by that, or by the pseudonym that he has there. For what reaches a service by another way than through
+// the door.
+func (p *Pseudonyms) As(s *isc.Service, identity string) string {
+	if v := (&veil{p.of(s.Name()), s}); !s.May(isc.IdentityPrivate) && v.names([]byte(identity)) {
+		return v.pseudonym.cover(identity)
+	}
+	return identity
+}
+
 // names reports whether a URI is that of a user, whom the service may not know. Its own identities, those that it may assert, and the core's
 // functions are no secret from it.
 func (v *veil) names(uri []byte) bool {

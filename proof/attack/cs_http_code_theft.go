@@ -22,7 +22,7 @@ func codeTheft() Attack {
 		Text:     "a code passes through the telephone's other programs and its log: whoever is quicker than the telephone would be the subscriber at every service",
 		Services: []Service{Authentication, Confidentiality}, Stride: Spoofing, Threats: []Threat{Removal, Disclosure}, Module: ServicesUser,
 		Source: "RFC 6749 4.1.2; RFC 9449 10; RFC 9700 2.1.1", Access: []Access{ISC},
-		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
+		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy", "page.serve")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "stolen", Position: OffPath, Controls: controls, NotWire: notOnNodes(), Run: tradeStolenCode},

@@ -29,7 +29,7 @@ func httpSniff() Attack {
 		Text:     "a client that is not made with care, and a door that takes it without TLS, show everybody on the way what services know of its user",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesUser,
 		Source: "TS 33.222 5.3; RFC 9449 2", Access: []Access{ISC},
-		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
+		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy", "page.serve")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OnPath, Controls: sealedWeb(), NotWire: notOnNodes(), Run: sniffPage}},
 	}

@@ -17,7 +17,7 @@ func httpTamper() Attack {
 		Text:     "whoever has the path decides what a user sees as his own, and what a service does for him",
 		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesUser,
 		Source: "TS 33.222 5.3; RFC 9449 11.7", Access: []Access{ISC},
-		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
+		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy", "page.serve")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OnPath, Controls: sealedWeb(), NotWire: notOnNodes(), Run: tamperPage}},
 	}

@@ -28,7 +28,7 @@ func tokenTheft() Attack {
 		Text:     "tokens pass through logs, proxies and the services they are for: one that is worth something by itself is everybody's who has seen it",
 		Services: []Service{Authentication, Confidentiality}, Stride: Spoofing, Threats: []Threat{Disclosure}, Module: ServicesUser,
 		Source: "RFC 9449 2", Access: []Access{ISC},
-		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy")}},
+		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy", "page.serve")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
 		Variants: []Variant{variant("stolen", stolenToken), variant("foreign", foreignToken), variant("replayed", replayedProof), variant("other-proof", otherProof),
 			{Name: "elsewhere", Position: Subscriber, Controls: controls, NotWire: notOnNodes(), Run: tokenElsewhere}},

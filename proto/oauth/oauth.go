@@ -38,6 +38,9 @@ const (
 	typProof = "dpop+jwt"
 )
 
+// ScopeService is what a token reaches that is for a service platform: what it may then do there is the service's to say.
+const ScopeService = "service.use"
+
 // Errors of Verifier.Admit: the reasons of an event. Whoever asks is told no more than RFC 9449 7.1 and RFC 6750 3.1 have words for.
 var (
 	ErrMissing  = errors.New("oauth: no token, or none that is bound to a key")

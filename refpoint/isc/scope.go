@@ -36,6 +36,7 @@ const (
 	DataRLSServices                    // rls-services
 	DataPresRules                      // pres-rules
 	DataPIDF                           // pidf-manipulation
+	PageServe                          // serve pages to clients, by tokens of the core
 	scopeCount
 )
 
@@ -44,6 +45,7 @@ var scopeNames = [scopeCount]string{
 	"identity.privacy", "identity.private", "identity.assert", "media.send", "media.receive", "media.record", "media.mix",
 	"message.receive", "message.send", "message.store", "mwi.notify", "presence.watch", "presence.compose",
 	"data.simservs", "data.resource-lists", "data.rls-services", "data.pres-rules", "data.pidf-manipulation",
+	"page.serve",
 }
 
 // String returns the name as it stands in a manifest.

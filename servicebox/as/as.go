@@ -118,6 +118,7 @@ type Service struct {
 
 	rights rights
 	media  media
+	pages  served
 
 	// On the shard.
 	flow   siptransport.Flow
@@ -214,6 +215,11 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.remote != nil {
 		s.wg.Go(func() { s.remote.Run(s.ctx, s.shard, end{s}) })
 	}
+	s.wg.Go(func() {
+		if err := s.pages.serve(s.ctx); err != nil {
+			s.log.Error("no pages", "error", err)
+		}
+	})
 	err := s.shard.Run(s.ctx)
 	s.Close()
 	if errors.Is(err, context.Canceled) {

@@ -3,14 +3,17 @@
 // It has a public service identity, sip:echo@<home domain>. A call to it is answered with media that end at the service, under DTLS-SRTP, and what the
 // caller says comes back to him. A call with nothing that may be answered is one without media: every medium is declined (RFC 3264 6: port 0), the call stands,
 // nothing is heard. What it has to say goes along as Warning 399, which the standard has for text that is to be shown to people (RFC 3261
-// 20.43). A MESSAGE to it is answered by a MESSAGE.
+// 20.43). A MESSAGE to it is answered by a MESSAGE. GET /protections over HTTPS says it too, to whom the network has given a token for echo.
 //
 // It is written with servicebox/as alone, and is enrolled like anybody's service.
 package echo
 
 import (
 	"context"
+	"crypto/tls"
 	_ "embed" // the manifest
+	"encoding/json"
+	"net/http"
 	"strings"
 	"time"
 
@@ -30,6 +33,19 @@ const longest = 10 * time.Minute
 func Setup(svc *as.Service) {
 	svc.Handle(as.Terminating, call)
 	svc.HandleMessages(as.Terminating, message)
+	svc.HandlePage("GET /protections", func(w http.ResponseWriter, r *http.Request, v as.Visitor) { page(svc, w, r, v) })
+}
+
+// page tells a visitor who he is here, and what holds between him, the core and echo.
+func page(svc *as.Service, w http.ResponseWriter, r *http.Request, v as.Visitor) {
+	lines := append(svc.Protections(), "C-I: the core vouches for "+v.Subject,
+		"C-S: "+tls.VersionName(r.TLS.Version)+", a token of the core for this service alone, bound to your key, until "+v.Until.UTC().Format(time.TimeOnly)+" UTC")
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(struct { // who went away needs no answer
+		Service     string   `json:"service"`
+		Visitor     string   `json:"visitor"`
+		Protections []string `json:"protections"`
+	}{svc.Name(), v.Subject, lines})
 }
 
 // call answers, gives back what is heard, and holds the line until the caller hangs up. Who has offered nothing is offered what others offer: DTLS-SRTP.

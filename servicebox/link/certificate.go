@@ -19,7 +19,8 @@ func FilesOf(manifest, instance string) Files {
 	return Files{Key: base + ".key", Chain: base + ".crt", Root: filepath.Join(filepath.Dir(manifest), "core-ca.crt")}
 }
 
-func (d *Dialer) roots() (*x509.CertPool, error) {
+// Roots is what the platform trusts: the core's root.
+func (d *Dialer) Roots() (*x509.CertPool, error) {
 	text, err := os.ReadFile(d.files.Root)
 	if err != nil {
 		return nil, fmt.Errorf("link: the core's root: %w; `imsafe service request` fetches it", err)
@@ -36,6 +37,9 @@ func (d *Dialer) tls(roots *x509.CertPool) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: d.coreName(), SessionTicketsDisabled: true, Time: d.o.Clock.Wall,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return d.certificate() }}
 }
+
+// Certificate is the platform's, as it lies beside the manifest at that moment: it proves the platform to clients, too.
+func (d *Dialer) Certificate() (*tls.Certificate, error) { return d.certificate() }
 
 // certificate reads key and certificate and sees to it that they are what the core will ask for.
 func (d *Dialer) certificate() (*tls.Certificate, error) {

@@ -80,7 +80,7 @@ func Open(path string, m *isc.Manifest, o Options) (*Dialer, error) {
 	if d.o.Core == "" {
 		d.o.Core = d.coreName() + ":5061"
 	}
-	roots, err := d.roots()
+	roots, err := d.Roots()
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,9 @@ func Open(path string, m *isc.Manifest, o Options) (*Dialer, error) {
 
 // coreName is the name in the certificate of the core's ISC door.
 func (d *Dialer) coreName() string { return "isc." + d.manifest.Domain }
+
+// Clock is the one that it was opened with.
+func (d *Dialer) Clock() shard.Clock { return d.o.Clock }
 
 // Core is the address that it connects to.
 func (d *Dialer) Core() string { return d.o.Core }

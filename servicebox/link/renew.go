@@ -121,7 +121,7 @@ func (d *Dialer) request(key *ecdsa.PrivateKey) ([]byte, error) {
 
 // ask sends a request to the core's door for enrolment, and returns the chain in PEM. The core is known by its root.
 func (d *Dialer) ask(ctx context.Context, request []byte) ([]byte, error) {
-	roots, err := d.roots()
+	roots, err := d.Roots()
 	if err != nil {
 		return nil, err
 	}

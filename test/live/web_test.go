@@ -1,8 +1,11 @@
 package live_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,6 +18,8 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/oauth"
 	"imsafe/secure"
+	"imsafe/servicebox/as"
+	"imsafe/servicebox/echo"
 	"imsafe/test/live"
 )
 
@@ -72,25 +77,15 @@ func TestVouched(t *testing.T) {
 	}
 }
 
-// TestGet: a registered client fetches a page that is his alone; whoever copies his token has nothing of it.
-func TestGet(t *testing.T) {
-	e := startWeb(t)
-	page := e.Origin() + "/registration"
-	alice := e.fetching(e.Users[0], ue.IPsecUDP, nil)
-	for range 2 { // the second with the token of the first
-		p, err := alice.Get(e.Context, page)
-		if err != nil || p.Status != http.StatusOK || !strings.Contains(string(p.Body), `"sub":"`+alice.User.IMPU+`"`) {
-			t.Fatalf("%d %s, %v", p.Status, p.Body, err)
-		}
-	}
-	if issued := e.Node.Web.Counters.Tokens.Load(); issued != 1 {
-		t.Errorf("%d tokens for one service", issued)
-	}
-	token, proof, err := alice.Token(e.Context, e.Origin(), http.MethodGet, page)
+// steals plays a thief who has copied what a client shows for a page.
+func (e *enrolling) steals(from *live.UE, way http.RoundTripper, origin, page string) {
+	t := e.t
+	t.Helper()
+	token, proof, err := from.Token(e.Context, origin, http.MethodGet, page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	thief := &http.Client{Transport: e.Web()}
+	thief := &http.Client{Transport: way}
 	other, err := oauth.NewProver(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -123,8 +118,89 @@ func TestGet(t *testing.T) {
 			t.Errorf("%s: %d", c.what, resp.StatusCode)
 		}
 	}
+}
+
+// TestGet: a registered client fetches a page that is his alone; whoever copies his token has nothing of it.
+func TestGet(t *testing.T) {
+	e := startWeb(t)
+	page := e.Origin() + "/registration"
+	alice := e.fetching(e.Users[0], ue.IPsecUDP, nil)
+	for range 2 { // the second with the token of the first
+		p, err := alice.Get(e.Context, page)
+		if err != nil || p.Status != http.StatusOK || !strings.Contains(string(p.Body), `"sub":"`+alice.User.IMPU+`"`) {
+			t.Fatalf("%d %s, %v", p.Status, p.Body, err)
+		}
+	}
+	if issued := e.Node.Web.Counters.Tokens.Load(); issued != 1 {
+		t.Errorf("%d tokens for one service", issued)
+	}
+	e.steals(alice, e.Web(), e.Origin(), page)
 	if refused, _ := e.Gate.Counts(secure.CSAuthenticationToken); refused != 4 {
 		t.Errorf("%d refusals", refused)
+	}
+}
+
+// TestGetOfService: echo is on a machine of its own, and serves a page by the tokens of the core. Nobody else's token leads to it, and it is told a pseudonym.
+func TestGetOfService(t *testing.T) {
+	e := startWeb(t)
+	path := e.EnrolInto(t.TempDir(), echo.Manifest(live.Domain))
+	svc, err := as.Open(path, as.At(e.ISC.String()), as.Log(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := svc.ServePages(ln, as.Home(e.HTTPS.String()), 0); err != nil {
+		t.Fatal(err)
+	}
+	echo.Setup(svc)
+	ended := make(chan error, 1)
+	go func() { ended <- svc.Run(e.Context) }()
+	t.Cleanup(func() {
+		svc.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	way := e.Web()
+	way.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		to := e.HTTPS.String()
+		if strings.HasPrefix(address, "echo.as.") {
+			to = ln.Addr().String()
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, to)
+	}
+	alice := e.fetching(e.Users[0], ue.IPsecUDP, func(c *ue.Config) { c.Web = way })
+	page := svc.PagesAt() + "/protections"
+	p, err := alice.Get(e.Context, page)
+	if err != nil || p.Status != http.StatusOK || !strings.Contains(string(p.Body), "@pseudonym."+live.Domain) || strings.Contains(string(p.Body), alice.User.IMPU) {
+		t.Fatalf("%d %s, %v", p.Status, p.Body, err)
+	}
+	e.steals(alice, way, svc.PagesAt(), page)
+	if _, err := alice.Get(e.Context, e.Origin()+"/registration"); err != nil {
+		t.Fatal(err)
+	}
+	for origin, at := range map[string]string{e.Origin(): page, svc.PagesAt(): e.Origin() + "/registration"} { // each at the other's
+		token, proof, err := alice.Token(e.Context, origin, http.MethodGet, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequestWithContext(e.Context, http.MethodGet, at, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", proof)
+		resp, err := (&http.Client{Transport: way}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("a token for %s at %s: %d", origin, at, resp.StatusCode)
+		}
 	}
 }
 
