@@ -93,7 +93,7 @@ func (w *worker) initial(b build, u *ue, p *play, method string, to *ue, seq, br
 	if method == "INVITE" {
 		b = w.contact(b, u).s("\r\nSession-Expires: 1800\r\nMin-SE: 90\r\nAccept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel\"\r\n" +
 			"P-Preferred-Service: urn:urn-7:3gpp-service.ims.icsi.mmtel\r\n")
-		return b.body("application/sdp", u.addr.Addr(), "")
+		return w.describe(b, u, &p.side[0])
 	}
 	return b.body("text/plain", netip.Addr{}, greeting)
 }
@@ -149,7 +149,7 @@ func (w *worker) answer(b build, u *ue, m *sip.Message, code int, serial uint32,
 		b = w.contact(b, u).s("\r\n").s(abilities).s(network)
 	}
 	if sdp {
-		return b.body("application/sdp", u.addr.Addr(), "")
+		return w.describe(b, u, &w.plays[u.play].side[1])
 	}
 	return b.body("", netip.Addr{}, "")
 }

@@ -155,6 +155,15 @@ func (w *worker) called(id int32, m *sip.Message) {
 		w.finish(id, &Failure{Step: "INVITE", Cause: "came without contact, identity or offer"})
 		return
 	}
+	if !w.offers(sd) {
+		w.finish(id, &Failure{Step: "media", Cause: "no key"})
+		return
+	}
+	if wrong := w.hears(sd, m.Body()); wrong != "" {
+		w.reply(p.b, m, 488)
+		w.finish(id, &Failure{Step: "INVITE", Cause: wrong})
+		return
+	}
 	p.delivered = true
 	d := &sd.dialog
 	d.callID, d.remote, d.target = append(d.callID[:0], m.Get(sip.HdrCallID)...), append(d.remote[:0], m.Get(sip.HdrFrom)...), append(d.target[:0], contact.URI...)
@@ -190,6 +199,7 @@ func (w *worker) acknowledged(id int32, m *sip.Message) {
 	}
 	w.settle(sd, id, 1)
 	sd.waits = nothing
+	w.speaks(id, 1)
 	if p.ends == 1 {
 		w.hold(id, 1)
 	}

@@ -11,14 +11,19 @@ import (
 	"testing"
 	"time"
 
+	"imsafe/config"
 	"imsafe/imsbox/hss"
 	"imsafe/test/live"
 )
 
 // against starts a node, and UEs of its subscribers.
-func against(t *testing.T, count int, scheme string, adapt func(n *live.Node, target *Target)) (*live.Node, *Generator) {
+func against(t *testing.T, count int, scheme string, adapt func(n *live.Node, target *Target), configure ...func(*config.Config)) (*live.Node, *Generator) {
 	t.Helper()
-	n := live.Start(t, live.Options{Shards: 1})
+	n := live.Start(t, live.Options{Shards: 1, Configure: func(c *config.Config) {
+		for _, set := range configure {
+			set(c)
+		}
+	}})
 	target, err := ParseTarget(fmt.Appendf(nil, `{"domain":%q,"proxies":[%q],"subscribers":{"range":{"count":%d,"scheme":%q,"seed":"00112233445566778899aabbccddeeff"}}}`,
 		live.Domain, n.Lab, count, scheme))
 	if err != nil {
@@ -27,6 +32,7 @@ func against(t *testing.T, count int, scheme string, adapt func(n *live.Node, ta
 	// A /20 of loopback and ports of its own for each test process.
 	target.Clients.Addresses = netip.MustParsePrefix("127.2.0.0/20")
 	target.Clients.FirstPort = uint16(20000 + os.Getpid()%20000)
+	target.Clients.MediaPort = target.Clients.FirstPort + 1
 	if adapt != nil {
 		adapt(n, target)
 	}
@@ -116,16 +122,85 @@ func TestStreams(t *testing.T) {
 		offer(t, g, quick(Mix{Registration: 1, Reregistration: 1, Deregistration: 1, Call: 2, Message: 2}))
 	})
 	t.Run("tls", func(t *testing.T) {
-		_, g := against(t, 100, "AKAv2-SHA-256", func(n *live.Node, target *Target) {
-			target.Transport, target.Proxies = TLS, []netip.AddrPort{n.TLS}
-			target.TLS = TLSTarget{Authority: filepath.Join(t.TempDir(), "ca.pem"), Name: "pcscf." + live.Domain}
-			if err := os.WriteFile(target.TLS.Authority, n.CAPEM, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		})
+		_, g := against(t, 100, "AKAv2-SHA-256", overTLS(t))
 		offer(t, g, quick(Mix{Registration: 1, Reregistration: 1, Deregistration: 1, Call: 2, Message: 2}))
 		if r := offer(t, g, quick(Mix{Reregistration: 1})); r.Network["challenges"] > 0 {
 			t.Errorf("%d of %d refreshes were challenged", r.Network["challenges"], r.Offered)
+		}
+	})
+}
+
+// overTLS lets the UEs of a target use TLS.
+func overTLS(t *testing.T) func(n *live.Node, target *Target) {
+	return func(n *live.Node, target *Target) {
+		target.Transport, target.Proxies = TLS, []netip.AddrPort{n.TLS}
+		target.TLS = TLSTarget{Authority: filepath.Join(t.TempDir(), "ca.pem"), Name: "pcscf." + live.Domain}
+		if err := os.WriteFile(target.TLS.Authority, n.CAPEM, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestMedia: both sides of each call hear the other, straight and through the anchor of the network; where one hears nothing the call has failed.
+func TestMedia(t *testing.T) {
+	talks := quick(Mix{Call: 1})
+	talks.Rate, talks.Hold, talks.Warm = 10, 500*time.Millisecond, 500*time.Millisecond
+	heard := func(t *testing.T, r *Report) {
+		t.Helper()
+		if m := r.Media; m == nil || m.Sent == 0 || m.Lost > m.Sent/10 || m.Astray > 0 {
+			t.Errorf("%+v", m)
+		}
+	}
+	t.Run("straight", func(t *testing.T) {
+		_, g := against(t, 60, "AKAv1-MD5", nil)
+		s := talks
+		s.Media = RTP
+		heard(t, offer(t, g, s))
+		if s.Media = SRTP; g.workers[0].openVoice(s.Media, 1) == nil {
+			t.Error("one generator has two kinds of media")
+		}
+	})
+	t.Run("anchored", func(t *testing.T) {
+		n, g := against(t, 60, "AKAv2-SHA-256", overTLS(t), func(c *config.Config) {
+			c.CS.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:16000")}}
+			c.CS.Ports = 2000
+		})
+		s := talks
+		s.Media = SRTP
+		r := offer(t, g, s)
+		heard(t, r)
+		c, err := n.Counters()
+		if err != nil {
+			t.Fatal(err)
+		}
+		relayed := 0.0
+		for name, value := range c {
+			if strings.Contains(name, "relayed") {
+				relayed += value
+			}
+		}
+		if relayed < float64(r.Media.Sent-r.Media.Lost) {
+			t.Errorf("the anchor relayed %v of %d packets", relayed, r.Media.Sent)
+		}
+	})
+	t.Run("unheard", func(t *testing.T) {
+		_, g := against(t, 60, "AKAv1-MD5", nil)
+		s := talks
+		s.Media = RTP
+		s.defaults()
+		if err := g.workers[0].openVoice(RTP, 1); err != nil {
+			t.Fatal(err)
+		}
+		g.workers[0].voice.base++ // every packet is taken for that of somebody else
+		if _, err := g.Prepare(t.Context(), &s); err != nil {
+			t.Fatal(err)
+		}
+		r, err := g.Run(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Failed == 0 || r.Failures[0].Cause != "one side heard nothing" || r.Media.Astray == 0 {
+			t.Errorf("%d failed, %v, %+v", r.Failed, r.Failures, r.Media)
 		}
 	})
 }

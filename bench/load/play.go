@@ -1,6 +1,7 @@
 package load
 
 import (
+	"math"
 	"time"
 
 	"imsafe/proto/sip"
@@ -17,7 +18,8 @@ type play struct {
 	challenges uint8  // answered so far
 	delivered  bool   // what a sent has come to b
 	began      time.Duration
-	next       int32 // of the free ones
+	hush       time.Duration // from when on nothing is said
+	next       int32         // of the free ones
 	side       [2]side
 }
 
@@ -45,6 +47,7 @@ type side struct {
 	again       time.Duration // interval of retransmission, 0 over a reliable transport
 	deadline    time.Duration
 	dialog      dialog
+	talk        *talk // nil without media
 }
 
 // dialog is what its half knows of a dialog (RFC 3261 12). The route set stands ready as lines of Route.
@@ -76,6 +79,7 @@ func (w *worker) start(kind Scenario, a, b int32, at time.Duration) (*play, int3
 	for of := range p.side {
 		p.side[of].dialog.callID = p.side[of].dialog.callID[:0] // of the play before
 	}
+	p.hush = math.MaxInt64
 	p.challenges, p.delivered, p.ends = 0, false, uint8(w.arrivals.random.IntN(2))
 	w.ues[a].play = id
 	if b >= 0 {
@@ -92,6 +96,9 @@ func (w *worker) start(kind Scenario, a, b int32, at time.Duration) (*play, int3
 // finish ends a play: nil for a success. Its UEs wait in the crews that their state asks for.
 func (w *worker) finish(id int32, why *Failure) {
 	p := &w.plays[id]
+	if why == nil {
+		why = w.deaf(p)
+	}
 	if p.recorded {
 		w.recorded--
 		if why == nil {

@@ -24,10 +24,24 @@ type Report struct {
 	Scenarios  []ScenarioReport  `json:"scenarios"`  //
 	Latencies  []NamedLatency    `json:"latencies"`  //
 	Failures   []CountedFailure  `json:"failures"`   // the most frequent first
-	Processes  []Process         `json:"processes"`  //
-	Generator  GeneratorReport   `json:"generator"`  //
-	Network    map[string]uint64 `json:"network"`    // retransmissions, strays and the like
-	Settings   Settings          `json:"settings"`   //
+	Media      *MediaReport      `json:"media,omitempty"`
+	Processes  []Process         `json:"processes"` //
+	Generator  GeneratorReport   `json:"generator"` //
+	Network    map[string]uint64 `json:"network"`   // retransmissions, strays and the like
+	Settings   Settings          `json:"settings"`  //
+
+	voice voiceStats
+}
+
+// MediaReport is what became of the packets of calls, where those have media.
+type MediaReport struct {
+	Kind   Media   `json:"kind"`
+	Rate   float64 `json:"packets_s"`
+	Sent   uint64  `json:"sent"`
+	Lost   uint64  `json:"lost"`
+	Astray uint64  `json:"astray"` // did not open, came from elsewhere, or are of another call
+	Delay  Latency `json:"delay"`  // from one side to the other
+	Late   Latency `json:"late"`   // from the time of a packet to its first octet, ours
 }
 
 // ScenarioReport counts one scenario.
@@ -81,6 +95,9 @@ func (r *Report) judge() {
 	limit(float64(g.Lost) > Criterion*arrivals, "this host lost %d datagrams before they were read", g.Lost)
 	limit(float64(g.Starved) > maxStarved*arrivals, "for %d arrivals no UE was free: have more subscribers, or shorter calls", g.Starved)
 	limit(r.Offered == 0, "nothing was offered: measure for longer")
+	if m := r.Media; m != nil {
+		limit(m.Late.P99 > r.Settings.MaxLate.Microseconds(), "one packet of voice in a hundred left more than %v late: give it a processor of its own, or fewer calls", r.Settings.MaxLate)
+	}
 	v := Good
 	for _, s := range r.Scenarios {
 		if float64(s.Failed) > Criterion*float64(s.Offered) {
@@ -126,6 +143,10 @@ func (r *Report) fill(s *stats) {
 	r.Network = map[string]uint64{"retransmissions": s.Retransmissions, "stray_responses": s.Stray, "malformed": s.Malformed, "challenges": s.Challenges,
 		"resynchronisations": s.Resynchronisations}
 	r.Generator.Late, r.Generator.Starved = s.late.latency(), s.Starved
+	if v := &r.voice; r.Settings.Media != NoMedia {
+		r.Media = &MediaReport{Kind: r.Settings.Media, Rate: float64(v.sent) / r.Seconds, Sent: v.sent, Lost: v.sent - min(v.arrived, v.sent), Astray: v.astray,
+			Delay: v.delay.latency(), Late: v.late.latency()}
+	}
 }
 
 // WriteText writes the report for people.
@@ -148,6 +169,10 @@ func (r *Report) WriteText(out io.Writer) error {
 	fmt.Fprintln(w, "\nLATENCY (us)\tP50\tP90\tP99\tMAX")
 	for _, l := range r.Latencies {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", l.Name, l.P50, l.P90, l.P99, l.Max)
+	}
+	if m := r.Media; m != nil {
+		fmt.Fprintln(w, "\nMEDIA\tPACKETS/S\tSENT\tLOST\tASTRAY\tP50 (us)\tP99 (us)\tMAX (us)")
+		fmt.Fprintf(w, "%s\t%.0f\t%d\t%d\t%d\t%d\t%d\t%d\n", m.Kind, m.Rate, m.Sent, m.Lost, m.Astray, m.Delay.P50, m.Delay.P99, m.Delay.Max)
 	}
 	if len(r.Failures) > 0 {
 		fmt.Fprintln(w, "\nFAILURE\tTIMES")

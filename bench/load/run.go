@@ -15,20 +15,21 @@ import (
 
 // Settings are how a target is loaded. The zero value means the defaults named at each field.
 type Settings struct {
-	Mix      Mix           `json:"mix"`         // shares, in the order registration, re-registration, de-registration, call, message
-	Rate     float64       `json:"rate"`        // scenarios a second
-	Time     time.Duration `json:"time_ns"`     // that is measured; default 10 s
-	Warm     time.Duration `json:"warm_ns"`     // load before that; default 2 s and three times Hold
-	Hold     time.Duration `json:"hold_ns"`     // mean length of a call, exponentially distributed; default 10 s
-	Ring     time.Duration `json:"ring_ns"`     // mean time until a user answers, exponentially distributed; default none
-	Card     time.Duration `json:"card_ns"`     // what a card takes to answer a challenge; default nothing
-	Patience time.Duration `json:"patience_ns"` // what has no answer for so long is handled inadequately; default 8 s
-	Seed     uint64        `json:"seed"`        // of arrivals and choices
-	PIDs     []int         `json:"pids"`        // processes under test; their children count too
-	Window   int           `json:"window"`      // registrations on their way at once while UEs are prepared; default 64
-	Settle   time.Duration `json:"settle_ns"`   // between the last registration and the sample of memory: transactions live for 32 s; default nothing
-	Once     bool          `json:"once"`        // nobody is called or written to twice in the generator's life
-	MaxLate  time.Duration `json:"max_late_ns"` // the generator was the bottleneck if one arrival in a hundred was later; default 50 ms
+	Mix      Mix           `json:"mix"`             // shares, in the order registration, re-registration, de-registration, call, message
+	Rate     float64       `json:"rate"`            // scenarios a second
+	Time     time.Duration `json:"time_ns"`         // that is measured; default 10 s
+	Warm     time.Duration `json:"warm_ns"`         // load before that; default 2 s and three times Hold
+	Hold     time.Duration `json:"hold_ns"`         // mean length of a call, exponentially distributed; default 10 s
+	Ring     time.Duration `json:"ring_ns"`         // mean time until a user answers, exponentially distributed; default none
+	Card     time.Duration `json:"card_ns"`         // what a card takes to answer a challenge; default nothing
+	Patience time.Duration `json:"patience_ns"`     // what has no answer for so long is handled inadequately; default 8 s
+	Seed     uint64        `json:"seed"`            // of arrivals and choices
+	PIDs     []int         `json:"pids"`            // processes under test; their children count too
+	Window   int           `json:"window"`          // registrations on their way at once while UEs are prepared; default 64
+	Settle   time.Duration `json:"settle_ns"`       // between the last registration and the sample of memory: transactions live for 32 s; default nothing
+	Media    Media         `json:"media,omitempty"` // of calls; default none
+	Once     bool          `json:"once"`            // nobody is called or written to twice in the generator's life
+	MaxLate  time.Duration `json:"max_late_ns"`     // the generator was the bottleneck if one arrival, or one packet of voice, in a hundred was later; default 50 ms
 
 	Told func(registered int) `json:"-"` // hears every ten seconds how many UEs of a worker Prepare has registered; nil: nobody
 }
@@ -124,6 +125,9 @@ func (g *Generator) Close() (err error) {
 	for _, w := range g.workers {
 		if w.wire != nil {
 			err = errors.Join(err, w.wire.close())
+		}
+		if w.voice != nil {
+			w.voice.socket.Close()
 		}
 	}
 	g.workers = nil
@@ -229,6 +233,11 @@ func (g *Generator) Run(ctx context.Context, s Settings) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, w := range g.workers {
+		if err := w.openVoice(s.Media, len(g.workers)); err != nil {
+			return nil, err
+		}
+	}
 	begin := g.clock() + 10*time.Millisecond
 	l := &load{mix: s.Mix, rate: s.Rate / float64(len(g.workers)), seed: s.Seed, begin: begin, measure: begin + s.Warm, end: begin + s.Warm + s.Time,
 		patience: s.Patience, ring: s.Ring, holding: s.Hold, thinks: s.Card, once: s.Once}
@@ -277,6 +286,9 @@ type self struct {
 func (g *Generator) lost() (n uint64) {
 	for _, w := range g.workers {
 		n += w.wire.drops()
+		if w.voice != nil {
+			n += w.voice.socket.Lost + w.voice.socket.Refused
+		}
 	}
 	return n
 }
@@ -286,6 +298,9 @@ func (g *Generator) sum(r *Report, own self, lost uint64) {
 	all := stats{Failures: map[Failure]uint64{}}
 	for _, w := range g.workers {
 		all.merge(&w.stats)
+		if w.voice != nil {
+			r.voice.merge(&w.voice.said)
+		}
 	}
 	r.Registered = g.registered()
 	r.fill(&all)

@@ -73,6 +73,10 @@ func (w *worker) invite(id int32, method sip.Method, authorization []byte) {
 	if authorization == nil {
 		sd.dialog.invite = 1
 	}
+	if method == sip.INVITE && !w.offers(sd) {
+		w.finish(id, &Failure{Step: "media", Cause: "no key"})
+		return
+	}
 	sd.out = w.initial(w.buffer(), u, p, method.String(), &w.ues[p.b], sd.dialog.invite, branch, authorization)
 	w.request(id, 0, method, sd.dialog.invite, branch)
 }
@@ -202,6 +206,10 @@ func (w *worker) established(id int32, m *sip.Message) string {
 	if len(m.Body()) == 0 || !bytes.Contains(m.Get(sip.HdrContentType), []byte("application/sdp")) {
 		return "no answer in SDP"
 	}
+	if wrong := w.hears(&p.side[0], m.Body()); wrong != "" {
+		return wrong
+	}
+	w.speaks(id, 0)
 	if p.ends == 0 {
 		w.hold(id, 0)
 	}
@@ -210,8 +218,10 @@ func (w *worker) established(id int32, m *sip.Message) string {
 
 // hold lets a side wait until the talk is over.
 func (w *worker) hold(id int32, of int) {
-	w.plays[id].side[of].waits = holding
-	w.wheel.arm(2*id+int32(of), w.now+w.length())
+	p := &w.plays[id]
+	end := w.now + w.length()
+	p.side[of].waits, p.hush = holding, end-hush
+	w.wheel.arm(2*id+int32(of), end)
 }
 
 // length is how long a talk lasts: exponential, and when no more calls come, whatever remains within w.ending.

@@ -57,6 +57,7 @@ type Clients struct {
 	Addresses netip.Prefix `json:"addresses"`  // of IPv4, all local to this host; default 127.1.0.0/16 towards loopback
 	FirstPort uint16       `json:"first_port"` // default 20000
 	Ports     int          `json:"ports"`      // from FirstPort on; default 1
+	MediaPort uint16       `json:"media_port"` // of all UEs of a worker, every further worker has the next but one; default 49152
 }
 
 // Users are the subscribers: a file as `imsafe user import` takes it, or a range whose keys follow from a seed.
@@ -107,6 +108,7 @@ func (t *Target) defaults() {
 	set(&t.ESP.Integrity, "null")
 	set(&t.ESP.Cipher, "aes-gcm")
 	set(&t.Clients.FirstPort, 20000)
+	set(&t.Clients.MediaPort, 49152)
 	set(&t.Clients.Ports, 1)
 	if len(t.Proxies) > 0 && t.Proxies[0].Addr().IsLoopback() && !t.Clients.Addresses.IsValid() {
 		t.Clients.Addresses = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 1, 0, 0}), 16)

@@ -58,6 +58,7 @@ type worker struct {
 	buffers                         [][]byte
 	line, key                       []byte
 	scratch                         scratch
+	voice                           *voice // nil without media
 }
 
 func newWorker(t *Target, number int, mark string, subscribers []Subscriber, first, step int, clock func() time.Duration) *worker {
@@ -133,6 +134,9 @@ func (w *worker) run(ctx context.Context, l *load) error {
 	w.patience, w.ring, w.holding, w.thinks, w.once, w.ending = l.patience, l.ring, l.holding, l.thinks, l.once, 0
 	w.arrivals = newArrivals(l.seed+uint64(w.number), l.mix, l.rate, l.begin)
 	w.stats = stats{Failures: map[Failure]uint64{}}
+	if w.voice != nil {
+		w.voice.from, w.voice.until, w.voice.said = l.measure, l.end, voiceStats{}
+	}
 	for ctx.Err() == nil {
 		w.now = w.clock()
 		w.wheel.advance(w.now, w.fired)
@@ -161,6 +165,13 @@ func (w *worker) run(ctx context.Context, l *load) error {
 		wait := tick
 		if w.ending == 0 {
 			wait = min(wait, max(w.arrivals.next-w.now, 0))
+		}
+		if w.voice != nil {
+			wait = min(wait, voiceWait)
+			if err := w.voice.hear(w); err != nil {
+				return err
+			}
+			w.voice.say(w)
 		}
 		if err := w.poll(wait); err != nil {
 			return err

@@ -1,61 +1,22 @@
 package media
 
 import (
-	"crypto/rand"
-	"fmt"
 	"net/netip"
 
-	"github.com/pion/srtp/v3"
-
+	"imsafe/bench/load"
 	"imsafe/proto/sdp"
 )
 
-// Key is the SRTP key of one direction: master key and master salt, as a=crypto has them (RFC 4568 6.1). The zero value is RTP in clear.
-type Key struct {
-	Suite  string `json:"suite,omitempty"` // the registered name
-	Master []byte `json:"master,omitempty"`
-}
+// Key is the SRTP key of one direction.
+type Key = load.Key
 
-// newKey draws one; the suite may be none.
-func newKey(suite sdp.Suite) (Key, error) {
-	if suite == sdp.NoSuite {
-		return Key{}, nil
-	}
-	k, s := suite.Lengths()
-	key := Key{Suite: suite.String(), Master: make([]byte, k+s)}
-	_, err := rand.Read(key.Master)
-	return key, err
-}
-
-// context is what seals or opens with the key; nil in clear.
-func (k Key) context(o ...srtp.ContextOption) (*srtp.Context, error) {
-	profile := srtp.ProtectionProfile(0)
-	for suite, p := range map[sdp.Suite]srtp.ProtectionProfile{sdp.AEADAES256GCM: srtp.ProtectionProfileAeadAes256Gcm,
-		sdp.AEADAES128GCM: srtp.ProtectionProfileAeadAes128Gcm, sdp.AESCM128SHA1: srtp.ProtectionProfileAes128CmHmacSha1_80} {
-		if suite.String() == k.Suite {
-			profile = p
-		}
-	}
-	switch n, _ := profile.KeyLen(); {
-	case k.Suite == "":
-		return nil, nil
-	case profile == 0 || len(k.Master) <= n:
-		return nil, fmt.Errorf("no key of %q", k.Suite)
-	default:
-		return srtp.CreateContext(k.Master[:n], k.Master[n:], profile, o...)
-	}
-}
+// Seat is what the relay says to an end: where it listens for it, and with which key it seals towards it.
+type Seat = load.Seat
 
 // End is one end of a call, as its description says.
 type End struct {
 	At  netip.AddrPort `json:"at"`
 	Key Key            `json:"key"` // with which it seals
-}
-
-// Seat is what the relay says to an end: where it listens for it, and with which key it seals towards it.
-type Seat struct {
-	At  netip.AddrPort `json:"at"`
-	Key Key            `json:"key"`
 }
 
 // Relay is what stands between the ends of calls.

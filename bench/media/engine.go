@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"imsafe/bench/load"
 )
 
 // Engine is rtpengine, as Debian has it, in userspace (no table of the kernel's), driven by its ng protocol: bencode over UDP.
@@ -84,7 +86,7 @@ func (e *Engine) Join(ends [2]End) (seats [2]Seat, err error) {
 		return seats, err
 	}
 	tag := 1
-	if seats[1], tag, err = parseSeat(said, ends[1].Key.Suite); err != nil {
+	if seats[1], tag, err = load.ParseSeat(said, ends[1].Key.Suite); err != nil {
 		return seats, fmt.Errorf("the offer that rtpengine has made: %w", err)
 	}
 	if ends[0].Key.Suite != "" && bytes.Equal(seats[1].Key.Master, ends[0].Key.Master) {
@@ -93,7 +95,7 @@ func (e *Engine) Join(ends [2]End) (seats [2]Seat, err error) {
 	if said, err = e.ask(5*time.Second, append([]any{"command", "answer", "to-tag", "b", "sdp", ends[1].describe(tag)}, common...)...); err != nil {
 		return seats, err
 	}
-	if seats[0], _, err = parseSeat(said, ends[0].Key.Suite); err != nil {
+	if seats[0], _, err = load.ParseSeat(said, ends[0].Key.Suite); err != nil {
 		return seats, fmt.Errorf("the answer that rtpengine has made: %w", err)
 	}
 	return seats, nil
@@ -125,34 +127,6 @@ func (e End) describe(tag int) string {
 		fmt.Fprintf(&b, "a=crypto:%d %s inline:%s\r\n", tag, e.Key.Suite, base64.StdEncoding.EncodeToString(e.Key.Master))
 	}
 	return b.String()
-}
-
-// parseSeat finds address, port and the key of a suite in a description of rtpengine's.
-func parseSeat(text string, suite string) (s Seat, tag int, err error) {
-	var address netip.Addr
-	port := uint64(0)
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
-		f := strings.Fields(line)
-		switch {
-		case strings.HasPrefix(line, "c=IN IP4 "):
-			address, err = netip.ParseAddr(f[2])
-		case strings.HasPrefix(line, "m=audio ") && len(f) > 1:
-			port, err = strconv.ParseUint(f[1], 10, 16)
-		case strings.HasPrefix(line, "a=crypto:") && len(f) > 2 && f[1] == suite:
-			s.Key.Suite = suite
-			if tag, err = strconv.Atoi(f[0][len("a=crypto:"):]); err == nil {
-				s.Key.Master, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimPrefix(f[2], "inline:"), "="))
-			}
-		}
-		if err != nil {
-			return Seat{}, 0, err
-		}
-	}
-	if s.At = netip.AddrPortFrom(address, uint16(port)); !address.IsValid() || port == 0 || s.Key.Suite != suite {
-		return Seat{}, 0, fmt.Errorf("no address, port or key of %q in it:\n%s", suite, text)
-	}
-	return s, tag, nil
 }
 
 // ask sends a command and returns the description of the answer, if there is one.

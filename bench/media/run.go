@@ -155,7 +155,7 @@ func newGenerator(s Settings) (*generator, error) {
 		p := &g.phones[i]
 		p.At = netip.AddrPortFrom(address(i), s.Port)
 		p.due, p.seq, p.stamp = random.Int64N(int64(frameTime)), uint16(random.Uint32()>>17), random.Uint32()
-		if p.Key, err = newKey(s.Kind.Suites[i%2]); err != nil {
+		if p.Key, err = load.NewKey(s.Kind.Suites[i%2]); err != nil {
 			w.Close()
 			return nil, err
 		}
@@ -177,10 +177,10 @@ func join(r Relay, k Kind, two []phone) error {
 			return fmt.Errorf("the relay seals with %q towards an end of %q", seats[i].Key.Suite, p.Key.Suite)
 		}
 		p.seat = seats[i]
-		if p.seal, err = p.Key.context(); err != nil {
+		if p.seal, err = p.Key.Context(); err != nil {
 			return err
 		}
-		if p.open, err = p.seat.Key.context(srtp.SRTPReplayProtection(128)); err != nil {
+		if p.open, err = p.seat.Key.Context(srtp.SRTPReplayProtection(128)); err != nil {
 			return err
 		}
 		p.sealed, p.plain = make([]byte, 0, maxPacket), make([]byte, 0, maxPacket)

@@ -85,7 +85,8 @@ type benchRunCmd struct {
 	Ring      time.Duration `help:"Mean time until a user answers, exponentially distributed." default:"0s"`
 	Card      time.Duration `help:"What a card takes to answer a challenge." default:"0s"`
 	Patience  time.Duration `help:"What has no answer for so long has failed." default:"8s"`
-	Late      time.Duration `help:"How late one arrival in a hundred may be, until the generator counts as the bottleneck. More where others use the machine and CPU is what is compared." default:"50ms"`
+	Late      time.Duration `help:"How late one arrival, or one packet of voice, in a hundred may be, until the generator counts as the bottleneck. More where others use the machine and CPU is what is compared." default:"50ms"`
+	Media     string        `help:"What both sides of a call say to each other, fifty packets of G.711 a second each: rtp, or srtp with keys of the descriptions (SDES). Each UE needs an address of its own. By default calls are silent." placeholder:"KIND"`
 	Once      bool          `help:"Nobody is called or written to twice: for an IMS that looks a user up once only. There must be as many more UEs."`
 	Seed      uint64        `help:"Of arrivals and choices. Default: another each time."`
 	PID       []int         `name:"pid" help:"Process under test: its CPU is reported, with its children's. May be repeated." placeholder:"PID"`
@@ -117,6 +118,10 @@ func (v *benchRunCmd) Run(a *app) (err error) {
 	if err != nil {
 		return usage{err}
 	}
+	media, err := load.ParseMedia(v.Media)
+	if err != nil {
+		return usage{err}
+	}
 	if v.Rate <= 0 || v.Time <= 0 || v.Workers < 1 || v.Window < 1 || v.Precision <= 0 {
 		return usage{errors.New("rate, time, workers, window and precision are more than 0")}
 	}
@@ -132,7 +137,7 @@ func (v *benchRunCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	settings := load.Settings{Mix: mix, Rate: v.Rate, Time: v.Time, Warm: v.Warm, Hold: v.Hold, Ring: v.Ring, Card: v.Card, Patience: v.Patience, MaxLate: v.Late, Once: v.Once, Seed: v.Seed, PIDs: v.PID, Window: v.Window}
+	settings := load.Settings{Mix: mix, Rate: v.Rate, Time: v.Time, Warm: v.Warm, Hold: v.Hold, Ring: v.Ring, Card: v.Card, Patience: v.Patience, MaxLate: v.Late, Media: media, Once: v.Once, Seed: v.Seed, PIDs: v.PID, Window: v.Window}
 	result := &benchResult{Runs: []*load.Report{}}
 	if v.Prepare {
 		settings.Settle = v.Settle
