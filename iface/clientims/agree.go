@@ -122,6 +122,8 @@ func (p *Port) setOf(f siptransport.Flow) *set {
 	switch via := f.Via.(type) {
 	case *set:
 		return via
+	case *turning:
+		return via.set
 	case *siptransport.Conn:
 		c, sealed := via.NetConn().(agreedConn)
 		if !sealed {

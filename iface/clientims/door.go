@@ -149,7 +149,7 @@ func (d *Door) openAccess(a Access, g *Gm) *accessPorts {
 			p.paths = NewPaths()
 		}
 		layer := siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind, Unsound: d.unsound,
-			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign, Patience: p.patience}
+			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign, Patience: p.patience, MayReply: p.mayReply}
 		if a.Protected {
 			layer.Report = p.report
 		} else {

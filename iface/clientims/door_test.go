@@ -65,6 +65,8 @@ func (w *wire) Proven()                 { w.proven++ }
 func (w *wire) Local() netip.AddrPort   { return netip.MustParseAddrPort("192.0.2.1:5061") }
 func (w *wire) flow() siptransport.Flow { return siptransport.Flow{Via: w, Peer: w.peer} }
 
+func (b *bench) Impersonates(asked, answers secure.Proof) bool { return asked.IMPI() != answers.IMPI() }
+
 func (b *bench) Gone(a secure.Association, why gm.Reason) { b.gone[a] = append(b.gone[a], why) }
 
 func (b *bench) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {

@@ -57,7 +57,7 @@ var (
 
 // Packet implements siptransport.Receiver.
 func (p *Port) Packet(f siptransport.Flow, data []byte) {
-	if p.forgeable(f) && !p.hears(f, data) {
+	if p.forgeable(f) && !p.hears(f, data) || p.repliesInClear(f, data) {
 		return
 	}
 	p.layer.Input(f, data)
@@ -261,12 +261,11 @@ func (p *Port) open(f siptransport.Flow, m *sip.Message) (association, bool) {
 	return a, opened
 }
 
-// refusesUnregistered is the enforcement point of "before registration only REGISTER and emergency" (TS 33.203 7.1,
+// refusesUnregistered reports whether a request comes too early: before registration there are REGISTER and emergency (TS 33.203 7.1,
 // TS 24.229 5.2.6.3, 5.2.10).
 func (p *Port) refusesUnregistered(a association, m *sip.Message) bool {
 	return m.Method() != sip.REGISTER && (!a.proof.Registered() || a.proof.Generation() == secure.GenerationNew) && !p.door.maySpeak(a, m) &&
-		p.door.ports.Gate.Refuse(secure.CIAuthorizationProtectedPort, secure.Event{Reason: "not-registered",
-			Source: sourceOf(a)})
+		p.door.refusesOutside("not-registered", sourceOf(a))
 }
 
 func sourceOf(a association) netip.Addr { return a.flow.Peer.Addr() }

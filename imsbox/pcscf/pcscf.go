@@ -105,6 +105,11 @@ func (p *PCSCF) Gone(a secure.Association, why gm.Reason) {
 	p.releaseMedia(a)
 }
 
+// Impersonates implements gm.Push: in the place of a client answers nobody else, as nobody else calls (TS 33.203 7.1).
+func (p *PCSCF) Impersonates(asked, answers secure.Proof) bool {
+	return asked.IMPI() != answers.IMPI() && p.foreignIdentity(hop.Inbound{Proof: answers}, "answers-for-another")
+}
+
 const associationSize = 9
 
 // associationKey appends a as octets, to be the key of a table.

@@ -3,8 +3,10 @@ package attack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"imsafe/client/ue"
 	"imsafe/proto/sip"
 	"imsafe/secure"
 )
@@ -13,14 +15,15 @@ import (
 func portUnprotected() Attack {
 	controls := []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIAuthenticationSAIdentity}
 	return Attack{
-		ID: "ci.port.unprotected", Number: "CI-01", Title: "a call in a registered user's name, from a path that proves nothing",
-		Text:     "whoever reaches the edge could call as anybody, without a subscription",
+		ID: "ci.port.unprotected", Number: "CI-01", Title: "a call, a message, an answer in a registered user's name, from a path that proves nothing",
+		Text:     "whoever reaches the edge could call as anybody and answer for anybody, without a subscription",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
 		Source: "TS 33.203 7.1", Access: both(),
-		Bounds: Bounds{Packets: 30, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 40, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "call", Position: OffPath, Run: callAsStranger, Controls: controls},
 			{Name: "message", Position: OffPath, Run: writeAsStranger, Controls: controls},
+			{Name: "response", Position: OffPath, Run: answerAsStranger, Controls: controls},
 		},
 	}
 }
@@ -102,4 +105,60 @@ func writeAsStranger(ctx context.Context, f *Field, o *Outcome) error {
 	o.Peer(len(heard) > 0, "bob reads %d messages that nobody has signed for", len(heard))
 	o.Wire(taken > 0, "%d of %d messages of somebody who is not registered are taken", taken, times)
 	return nil
+}
+
+// answerAsStranger declines a call to carol in her place, from another address than hers. He has seen what was sent to her, and may write all of it.
+func answerAsStranger(ctx context.Context, f *Field, o *Outcome) error {
+	stranger, err := f.StrangerAt(ctx, Elsewhere(0))
+	if err != nil {
+		return err
+	}
+	return f.answersForCarol(ctx, o, stranger, func() (*sip.Message, error) {
+		return stranger.RegisterAs(ctx, Registering{IMPI: f.Users[Mallory].IMPI, IMPU: f.Users[Mallory].IMPU, Expires: 600})
+	})
+}
+
+// answersForCarol has alice call carol, and impostor decline before carol's telephone rings. behind is a request of his that has an answer: what he wrote before it has
+// arrived by then.
+func (f *Field) answersForCarol(ctx context.Context, o *Outcome, impostor *Hand, behind func() (*sip.Message, error)) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false)
+	out, err := f.Alice.UE.Call(ctx, carol.IMPU, ue.Voice{})
+	if err != nil {
+		return err
+	}
+	defer out.Hangup()
+	invite, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.INVITE })
+	if err != nil {
+		return err
+	}
+	const times = 20
+	for range times {
+		if err := impostor.Answer(invite, 603); err != nil {
+			return err
+		}
+	}
+	answer, err := behind()
+	if err != nil {
+		return err
+	}
+	o.Arrived("%d answers, and a %s behind them that is answered %d", times, answer.CSeqMethod(), answer.Status())
+	if err := carol.Answer(invite, 180); err != nil {
+		return err
+	}
+	if _, err = out.Until(ctx, ue.Ringing); err == nil {
+		o.Peer(false, "alice hears carol's telephone ring")
+		return carol.Answer(invite, 486)
+	}
+	select {
+	case <-out.Done():
+		o.Users = 2
+		o.Peer(true, "alice is told that carol has declined, whose telephone rings: %v", out.Result().Err)
+		return nil
+	default:
+		return fmt.Errorf("attack: alice's call does not ring: %w", err)
+	}
 }

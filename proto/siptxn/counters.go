@@ -38,7 +38,7 @@ type Counters struct {
 	StrayToken      atomic.Uint64 // responses whose branch is not ours
 	StrayGone       atomic.Uint64 // responses whose transaction has ended
 	StrayMethod     atomic.Uint64 // responses to another method
-	StraySource     atomic.Uint64 // responses from an address that we did not send to
+	StraySource     atomic.Uint64 // responses of somebody whom we did not ask
 	StrayLate       atomic.Uint64 // responses that the state has no use for
 	StrayMalformed  atomic.Uint64 // responses that did not pass sip.Validate
 	ForeignGiven    atomic.Uint64 // responses handed to another shard

@@ -99,6 +99,9 @@ type Config struct {
 	// Patience is how long a 503 of the Screener may wait for others that go the same way, over transports where its reader does not ask again
 	// meanwhile (siptransport.Patient). nil lets each leave at once.
 	Patience func() time.Duration
+	// MayReply is asked about each response to a request of ours that came by another flow than this left by: false drops it, and counts it. nil admits
+	// the address that was asked, whatever the port (RFC 3581 4).
+	MayReply func(asked, by siptransport.Flow) bool
 	// NoRPort leaves rport out of the Via that Send and SendAck write. It stands there over unreliable transports only
 	// (RFC 3581).
 	NoRPort bool

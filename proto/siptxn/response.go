@@ -66,9 +66,8 @@ func (l *Layer) match(f siptransport.Flow, m *sip.Message) *Client {
 		l.n.StrayGone.Add(1)
 		return nil
 	}
-	// Whoever the request passed on its way saw the branch: only the hop that we sent it to may answer. A server answers from the
-	// address it was asked at (RFC 3581 4, and any connection has two fixed ends); the port may differ.
-	if f.Peer.Addr() != c.flow.Peer.Addr() {
+	// Whoever the request passed on its way saw the branch: only the hop that we sent it to may answer.
+	if f != c.flow && !l.mayReply(c.flow, f) {
 		l.n.StraySource.Add(1)
 		return nil
 	}
@@ -82,6 +81,15 @@ func (l *Layer) match(f siptransport.Flow, m *sip.Message) *Client {
 		return nil
 	}
 	return c
+}
+
+// mayReply reports whether what came by one flow may answer what left by another. A server answers from the address it was asked at (RFC 3581 4, and any
+// connection has two fixed ends); the port may differ.
+func (l *Layer) mayReply(asked, by siptransport.Flow) bool {
+	if l.cfg.MayReply != nil {
+		return l.cfg.MayReply(asked, by)
+	}
+	return asked.Peer.Addr() == by.Peer.Addr()
 }
 
 // give hands a response to the user.

@@ -75,6 +75,9 @@ const (
 type Push interface {
 	// Gone says that a carries nothing any more.
 	Gone(a secure.Association, why Reason)
+	// Impersonates reports whether a response that came by the association of one user answers a request that went to another, and is refused for it
+	// (TS 33.203 7.1). The zero Proof is that of somebody without an association.
+	Impersonates(asked, answers secure.Proof) bool
 }
 
 // Error is a refusal of the door.
