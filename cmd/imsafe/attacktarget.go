@@ -35,6 +35,7 @@ import (
 	"imsafe/proto/aka"
 	"imsafe/proto/overload"
 	"imsafe/proto/shard"
+	"imsafe/proto/siptransport"
 	"imsafe/secure"
 	"imsafe/store"
 	"imsafe/store/seal"
@@ -56,6 +57,7 @@ type targetSetup struct {
 	Profile string        `json:"profile"`
 	Tight   bool          `json:"tight"`
 	Small   bool          `json:"small"`
+	Hasty   bool          `json:"hasty,omitempty"`
 	Mode    string        `json:"mode"`
 	Debug   bool          `json:"debug"`
 	Viewer  bool          `json:"viewer,omitempty"`
@@ -274,7 +276,7 @@ func (p *targetPart) assemble(t *target, w *targetWorld) error {
 	}
 	o := node.Options{Config: p.config, Decisions: kept, Clock: w.clock, Random: rand.Reader, Log: w.log, Store: p.store, Keyring: w.keyring,
 		Certificate: &w.certificate, Identity: p.identity, Sockets: p.sockets, Policy: effective, Mode: t.mode(), Sink: &t.notes, Places: t.places(p), Overload: t.tooMuch(),
-		Owners: t.owners(), Ladders: targetLadders}
+		Transport: t.haste(), Owners: t.owners(), Ladders: targetLadders}
 	if p.sockets.Metrics != nil {
 		p.page = (&proofs{Proof: t.setup.Dir}).page(t.app, p.config.HomeDomain())
 		o.Page, o.PageCode = p.page, p.page.Login.Code
@@ -413,6 +415,14 @@ func (t *target) places(p *targetPart) int {
 		return 2 * attack.SmallPlaces
 	}
 	return attack.SmallPlaces
+}
+
+// haste is what connections of clients may take; the zero value is what a node gives them.
+func (t *target) haste() siptransport.Options {
+	if !t.setup.Hasty {
+		return siptransport.Options{}
+	}
+	return siptransport.Options{Handshake: attack.HastyTime, FirstMessage: attack.HastyTime, Unfinished: attack.HastyTime, MaxConns: attack.HastyConns}
 }
 
 // anchor lets media be anchored, at ports that no other target of the same run is likely to have: it takes others where it finds one taken.

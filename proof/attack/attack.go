@@ -154,6 +154,12 @@ const (
 // SmallPlaces is how many procedures a small target has room for; another has room for 16,384 on each shard.
 const SmallPlaces = 200
 
+// What a hasty target gives to those who connect; another has seconds for each step, and room for 100,000.
+const (
+	HastyTime  = 600 * time.Millisecond
+	HastyConns = 120
+)
+
 // both are the accesses of production.
 func both() []Access { return []Access{TLS, IPsec} }
 
@@ -211,6 +217,8 @@ type Variant struct {
 	NotWire map[Access]string
 	// Card says what of AKA it is about; "" if a subscriber with a password can be its victim too.
 	Card string
+	// Hasty: the target gives connections of clients HastyTime for a handshake and for a message, and has room for HastyConns of them.
+	Hasty bool
 	// Ours says why it can be aimed at imsafe alone; "" if any system can be asked, and the witnesses understand what it does.
 	Ours string
 	Run  func(ctx context.Context, f *Field, o *Outcome) error

@@ -16,12 +16,14 @@ func inviteFlood() Attack {
 		Text:     "each binds the core, its records and whoever is called; one subscription would be enough to keep everybody busy",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
 		Source: "CVE-2020-28327; CVE-2021-41145", Access: both(), Small: true,
-		Bounds: Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 5, Time: 4 * time.Second},
+		Bounds: Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 25, Time: 4 * time.Second},
 		Variants: []Variant{
 			{Name: "calls", Position: Subscriber, Run: floodInvites, Controls: []secure.ControlID{secure.CIAvailabilityBudgetUser},
 				Ours: "what tells that the core has walked for a call is imsafe's own answer"},
 			{Name: "held", Position: Subscriber, Run: holdPlaces,
 				Controls: []secure.ControlID{secure.CIAvailabilityBudgetUser, secure.CIAvailabilityOverload}},
+			{Name: "closed", Position: Subscriber, Access: []Access{TLS}, Run: callAndClose,
+				Controls: []secure.ControlID{secure.CIAvailabilityBudgetUser, secure.CIAvailabilityEarlyDialog, secure.CIAvailabilityOverload}},
 		},
 	}
 }
@@ -73,6 +75,44 @@ func holdPlaces(ctx context.Context, f *Field, o *Outcome) error {
 		return nil
 	}
 	o.Peer(false, "alice reaches bob beside the messages of one user that wait")
+	return nil
+}
+
+// callAndClose calls carol, who lets it ring, and closes the connection behind the calls, again and again: nobody is there to be told how they end.
+func callAndClose(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false)
+	const conns, times = 20, 25
+	called, refused := 0, 0
+	for i := range conns {
+		mallory, err := f.Mallory(ctx)
+		if err != nil && i > 0 {
+			break // there is no room for him either
+		}
+		if err != nil {
+			return err
+		}
+		for range times {
+			if err := mallory.Write(mallory.callsKeyed(carol.IMPU, f.token())); err != nil {
+				return err
+			}
+		}
+		if err := mallory.settles(ctx); err != nil {
+			return err
+		}
+		called, refused = called+times, refused+mallory.refused(ctx)
+		mallory.Close()
+	}
+	o.Arrived("%d calls, %d of them refused before their connections were closed", called, refused)
+	if err := f.Alice.Reaches(ctx, f.Bob, "beside "+f.token()); err != nil {
+		o.Users = 2
+		o.Peer(true, "alice does not reach bob beside %d calls that nobody waits for: %v", called, err)
+		return nil
+	}
+	o.Peer(false, "alice reaches bob beside the calls of one user who is gone")
 	return nil
 }
 

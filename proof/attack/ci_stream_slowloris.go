@@ -2,25 +2,33 @@ package attack
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
 	"imsafe/secure"
 )
 
-// streamSlowloris: connections that are opened and not used.
+// streamSlowloris: connections that are opened and not used, or used an octet at a time.
 func streamSlowloris() Attack {
+	const ours = "it counts who is ended within the deadline of imsafe; others may have a longer one"
+	controls := []secure.ControlID{secure.CIAvailabilityDeadline}
 	return Attack{
-		ID: "ci.stream.slowloris", Number: "CI-22", Title: "handshakes that never go on",
+		ID: "ci.stream.slowloris", Number: "CI-22", Title: "handshakes that never go on, and messages that never end",
 		Text:     "one host takes all places for those who come, and nobody else gets in",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: InfrastructureControl,
 		Source: "Slowloris, Hansen 2009", Access: []Access{TLS},
-		Bounds: Bounds{Packets: 1300, Bytes: 10_000, Conns: 610, Time: 3 * time.Second},
-		Variants: []Variant{{Position: OffPath, Run: openAndWait, Controls: []secure.ControlID{secure.CIAvailabilityDeadline},
-			Ours: "it counts who is ended within the deadline of imsafe; others may have a longer one"}},
+		Bounds: Bounds{Packets: 7000, Bytes: 400_000, Conns: 610, Time: 6 * time.Second, Wait: slowFor},
+		Variants: []Variant{
+			{Name: "silent", Position: OffPath, Run: openAndWait, Controls: controls, Ours: ours},
+			{Name: "hello", Position: OffPath, Hasty: true, Run: dripHello, Controls: controls, Ours: ours},
+			{Name: "header", Position: OffPath, Hasty: true, Run: dripHeader, Controls: controls, Ours: ours},
+		},
 	}
 }
 
@@ -80,6 +88,89 @@ func (c *counter) end(conn net.Conn) {
 		if _, err := conn.Read(b[:]); err != nil {
 			c.add(0)
 			return
+		}
+	}
+}
+
+// Slow connections: as many as a hasty target has room for, half of them from each of two addresses, so that no address has too many. Each gets an octet at a time.
+const (
+	slowConns = HastyConns
+	slowStep  = 50 * time.Millisecond
+	slowFor   = 2 * time.Second // by then they are ended
+)
+
+// dripHello says hello, an octet at a time.
+func dripHello(ctx context.Context, f *Field, o *Outcome) error {
+	const hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" // the length of more than 500 octets, most of which are still to come
+	return f.drips(ctx, o, hello+strings.Repeat("\x07", 100), func(conn net.Conn) (net.Conn, error) { return conn, nil })
+}
+
+// dripHeader does so with the header of a message, inside TLS.
+func dripHeader(ctx context.Context, f *Field, o *Outcome) error {
+	header := "OPTIONS sip:" + f.Domain + " SIP/2.0\r\nSubject: " + strings.Repeat("x", 100)
+	return f.drips(ctx, o, header, func(conn net.Conn) (net.Conn, error) {
+		c := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: f.Roots, ServerName: f.ServerName(), Time: f.Clock.Wall})
+		return c, c.HandshakeContext(ctx)
+	})
+}
+
+// drips takes all places with slow connections, and looks whether carol gets in.
+func (f *Field) drips(ctx context.Context, o *Outcome, text string, begin func(net.Conn) (net.Conn, error)) error {
+	ended := &counter{}
+	var all sync.WaitGroup
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		all.Wait()
+	}()
+	for i := range slowConns {
+		conn, err := f.attacker.Dial(ctx, "tcp", Elsewhere(i%2), f.TLS)
+		if err != nil {
+			return fmt.Errorf("attack: %w", err)
+		}
+		if conn, err = begin(conn); err != nil {
+			_ = conn.Close() // the honest ones have places too
+			ended.add(0)
+			continue
+		}
+		conns = append(conns, conn)
+		_, _ = io.WriteString(conn, text[:1])
+		all.Go(func() { ended.end(conn) })
+	}
+	o.Arrived("%d connections, each with an octet at a time", slowConns)
+	stop := make(chan struct{})
+	defer close(stop)
+	all.Go(func() { drip(stop, conns, text[1:]) })
+	late := within(ctx, slowFor, func(ctx context.Context) error { return ended.until(ctx, slowConns*9/10) })
+	n, _ := ended.seen()
+	o.Wire(late != nil, "the edge ended %d of %d", n, slowConns)
+	err := within(ctx, time.Second, func(ctx context.Context) error {
+		_, err := f.Carol(ctx)
+		return err
+	})
+	if err != nil {
+		o.Users = 1
+		o.Peer(true, "carol cannot connect and register beside them: %v", err)
+		return nil
+	}
+	o.Peer(false, "carol connects and registers")
+	return nil
+}
+
+// drip writes the octets of text to each connection, one in each step, until it is told to stop.
+func drip(stop <-chan struct{}, conns []net.Conn, text string) {
+	step := time.NewTicker(slowStep)
+	defer step.Stop()
+	for i := range len(text) {
+		select {
+		case <-step.C:
+		case <-stop:
+			return
+		}
+		for _, c := range conns {
+			_, _ = io.WriteString(c, text[i:i+1]) // one that was ended takes none
 		}
 	}
 }

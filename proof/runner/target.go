@@ -21,6 +21,7 @@ type Setup struct {
 	Profile string             // of IPsec, by its name; "" is strict
 	Tight   bool               // budgets of C-I are attack.TightSource and so on; else nobody reaches them
 	Small   bool               // one shard, with room for attack.SmallPlaces procedures
+	Hasty   bool               // connections of clients have attack.HastyTime, and there is room for attack.HastyConns of them
 	Mode    string             // attack.Strict: each hop between functions encodes and parses; attack.Wire: the P-CSCF is a node of its own
 	Debug   bool               // its log is at the level of debugging
 	Viewer  bool               // this account may look at the operator's door

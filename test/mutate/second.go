@@ -33,4 +33,10 @@ var second = []Mutant{
 		`	if asked.Via == by.Via {`, `	if asked.Peer.Addr() == by.Peer.Addr() {`, []string{"CI-11"}},
 	{secure.CIAuthenticationSAIdentity, "answers-for-all", "imsbox/pcscf/pcscf.go",
 		`	return asked.IMPI() != answers.IMPI() &&`, `	return asked.IMPI() == "" &&`, []string{"CI-01", "CI-11"}},
+	{secure.CIAvailabilityDeadline, "messages-never-end", "proto/siptransport/read.go",
+		`		d = c.began.Add(o.Unfinished)`, `		d = now.Add(o.Unfinished)`, []string{"CI-22"}},
+	{secure.CIAvailabilityDeadline, "hello-for-ever", "proto/siptransport/read.go",
+		`			_ = c.nc.SetDeadline(time.Unix(1, 0)) // long`, `			_ = c.nc.SetWriteDeadline(time.Unix(1, 0)) // long`, []string{"CI-22"}},
+	{secure.CoreAuthenticationMTLS, "questions-of-anybody", "hop/node/wire.go",
+		`	if p.peerOf(f) == nil && p.w`, `	if p.peerOf(f) == nil && string(data[:min(6, len(data))]) != "INVITE" && p.w`, []string{"CI-06"}},
 }
