@@ -14,15 +14,17 @@ import (
 func tollFraud() Attack {
 	controls := []secure.ControlID{secure.CIAuthorizationRoutePolicy}
 	return Attack{
-		ID: "ci.toll.fraud", Number: "CI-32", Title: "calls to a premium number: dialled, by REFER, by redirection, past whoever judges",
+		ID: "ci.toll.fraud", Number: "CI-32", Title: "calls to a premium number: dialled, by REFER, by redirection, by call forwarding, past whoever judges",
 		Text:     "a stolen subscription, or a telephone that does as it is told, earns money for whoever owns the number, and its owner is charged",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesControl,
 		Source: "ITU-T E.156; RFC 3515 5", Access: both(), Premium: true,
-		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
+		Approved: []Approved{{Name: forwarding, Manifest: rights("session.proxy", "session.redirect") + asked("terminating", 10, "reject")}},
+		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "dial", Position: Subscriber, Controls: controls, Run: dialPremium},
 			{Name: "refer", Position: Subscriber, Controls: controls, Run: referPremium},
 			{Name: "redirect", Position: Subscriber, Controls: controls, Run: redirectPremium},
+			{Name: "forward", Position: Subscriber, Access: []Access{ISC}, Controls: controls, Run: forwardPremium},
 			{Name: "shortcut", Position: Subscriber, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}, Run: referPast},
 		},
 	}
@@ -184,5 +186,58 @@ func redirectPremium(ctx context.Context, f *Field, o *Outcome) error {
 	o.Arrived("%d redirections", times)
 	o.Users = min(sent, 1)
 	o.Peer(sent > 0, "carol's telephone is sent to %s %d of %d times; the last answer it hears is %d", f.Premium, sent, times, last)
+	return nil
+}
+
+// forwarding is a service that sends calls to where its users want them. It judges no numbers.
+const forwarding = "forwarding"
+
+// forwardPremium has carol's calls forwarded to the number, by her own telephone, which somebody has stolen: whoever calls her next makes her pay for a call to it.
+func forwardPremium(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	const set = "forward to "
+	where := ""
+	service, err := f.server(ctx, f.honest, forwarding, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			to, sets := strings.CutPrefix(string(m.Body()), set)
+			if sets {
+				where = to
+			} else if where != "" && len(m.ToTag()) == 0 {
+				m.SetRequestURI([]byte(where))
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	const times = 10
+	paid, last := 0, 0
+	written := f.waysToWrite(f.Premium)
+	for i := range times {
+		if answer, err := carol.Ask(ctx, carol.Message(carol.IMPU, set+written[i%len(written)])); err != nil || answer.Status() != 200 {
+			return fmt.Errorf("attack: carol sets her forwarding, and is answered %d: %w", statusOf(answer), err)
+		}
+		text := f.token()
+		answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, text))
+		if err != nil {
+			return err
+		}
+		if last = answer.Status(); last != 200 {
+			continue
+		}
+		m, err := carol.Got(ctx, sip.MESSAGE, text)
+		if err != nil {
+			return err
+		}
+		if contains(m.Get(sip.HdrPCalledPartyID), "979") {
+			paid++
+		}
+	}
+	o.Arrived("%d messages to carol, %d of them forwarded by the service, the last answered %d", times, len(service.Seen("MESSAGE"))-times, last)
+	o.Users = min(paid, 1)
+	o.Peer(paid > 0, "the owner of %s gets %d of %d messages that carol has forwarded", f.Premium, paid, times)
 	return nil
 }
