@@ -34,6 +34,7 @@ const (
 	ESPKernel     Code = "D-ESP-KERNEL"
 	KernelDrop    Code = "D-DROP"
 	UDPBuffers    Code = "D-UDP-BUFFERS"
+	UDPDrops      Code = "D-UDP-DROPS"
 	PathMTU       Code = "D-MTU"
 	Fragments     Code = "D-FRAGMENTS"
 	NATRules      Code = "D-NAT"
@@ -121,6 +122,9 @@ var explained = map[Code]Explained{
 		"the node does not start without it", "load nf_tables and give the node CAP_NET_ADMIN, or take enabled out", "`nft list table inet imsafe-1` shows who is dropped (1 is the number of the node)."},
 	UDPBuffers: {"The kernel gives UDP sockets the buffers that the node asks for.",
 		"a burst, as after a power cut when all telephones come back, is dropped instead of queued, and comes again as retransmissions", "`sysctl -w net.core.rmem_max=%d net.core.wmem_max=%d`, and the same in /etc/sysctl.d", ""},
+	UDPDrops: {"The kernel has had room for each datagram that came to the sockets of the node.",
+		"what was dropped comes again as a retransmission, half a second later, or is missing in a voice", "larger buffers (D-UDP-BUFFERS), if it came in a burst; if it goes on, more processors, or less of what `imsafe policy` refuses",
+		"The last column of /proc/net/udp counts them for each socket, since it was opened."},
 	PathMTU: {"The interface of each address takes packets of 1,500 octets.",
 		"a first REGISTER of a telephone has up to 1,800 octets, an INVITE 3,000: with a small MTU everything is fragments, and ESP adds some 40 octets", "set the MTU of the interface to 1500 or more; give telephones a smaller one in the packet core (Open5GS: mtu: 1400), so that the tunnel of the radio network has room",
 		"From a host behind the packet gateway, `ping -M do -s 1372 ADDRESS` shows whether 1,400 octets come through whole, and `ping -s 3000 ADDRESS` whether fragments do."},

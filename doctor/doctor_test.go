@@ -136,7 +136,8 @@ func newWard(t *testing.T) *ward {
 	}
 	w := &ward{Patient: &Patient{Path: "/etc/imsafe.toml", Config: &c, Cards: 3}}
 	w.host = &fakeHost{wall: now, synced: true, owner: 7, free: 100 << 30, mtu: 1500, bind: func(string, netip.AddrPort) error { return nil },
-		files: map[string][]byte{"/etc/sealing": nil, "/proc/sys/net/core/rmem_max": []byte("4194304\n"), "/proc/sys/net/core/wmem_max": []byte("4194304\n")},
+		files: map[string][]byte{"/etc/sealing": nil, "/proc/sys/net/core/rmem_max": []byte("4194304\n"), "/proc/sys/net/core/wmem_max": []byte("4194304\n"),
+			"/proc/net/udp": []byte(strings.NewReplacer(" 7\n", " 0\n", " 5\n", " 0\n").Replace(udpSockets))},
 		modes: map[string]fs.FileMode{"/data": fs.ModeDir | 0o700}}
 	w.dns = &fakeNames{addresses: map[string][]netip.Addr{"pcscf." + home: {address}},
 		services: map[string][]Service{"_sip._udp." + home: {{"pcscf." + home, 5060}}},
@@ -326,6 +327,9 @@ func situations(t *testing.T) []situation {
 		{"nobody on UDP 4500", func(w *ward) { w.runs(); w.host.knock = syscall.ECONNREFUSED }, ESPNAT, Breaks, "192.0.2.1:4500"},
 		{"small buffers", func(w *ward) { w.host.files["/proc/sys/net/core/rmem_max"] = []byte("212992\n") }, UDPBuffers, Hint, "rmem_max is 212992"},
 		{"no view of the buffers", func(w *ward) { delete(w.host.files, "/proc/sys/net/core/wmem_max") }, UDPBuffers, Unchecked, "wmem_max"},
+		{"datagrams without room", func(w *ward) { w.runs(); w.host.files["/proc/net/udp"] = []byte(udpSockets) }, UDPDrops, Hint, "dropped 12 datagrams that came to the node's UDP sockets, most of them at port 5060: 7"},
+		{"room for all datagrams but those of another", func(w *ward) { w.runs() }, UDPDrops, Fine, "no datagram"},
+		{"no view of the drops", func(w *ward) { w.runs(); delete(w.host.files, "/proc/net/udp") }, UDPDrops, Unchecked, "cannot be seen"},
 		{"a small MTU", func(w *ward) { w.host.mtu = 1420 }, PathMTU, Hint, "1420"},
 		{"a tiny MTU", func(w *ward) { w.host.mtu = 576 }, PathMTU, Breaks, "576"},
 		{"fragments are dropped", func(w *ward) { w.host.fragments = ErrNoEcho }, Fragments, Breaks, "drops fragments"},
@@ -362,6 +366,24 @@ func situations(t *testing.T) []situation {
 		}, Refusals, Hint, "ci.integrity.esp 9"},
 		{"a defect", health(func(h *node.Health) { h.Defects = 1 }), Troubles, Hint, "1 procedures ended with a defect"},
 	}
+}
+
+// udpSockets are those of a node, and one of somebody else: two shards at 5060, a port of the media anchor.
+const udpSockets = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  316: 010200C0:13C4 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1371 2 0000000000000000 7
+  317: 010200C0:13C4 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1372 2 0000000000000000 0
+  890: 010200C0:4E20 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1373 2 0000000000000000 5
+  911: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1374 2 0000000000000000 99
+`
+
+// FuzzDrops: whatever the kernel shows is read without a panic, and no more is counted than there are lines.
+func FuzzDrops(f *testing.F) {
+	f.Add(udpSockets)
+	f.Fuzz(func(t *testing.T, text string) {
+		if n := len(dropsOf(text)); n > strings.Count(text, "\n")+1 {
+			t.Errorf("%d ports in %q", n, text)
+		}
+	})
 }
 
 // TestReference: each code has one section.

@@ -146,6 +146,7 @@ func (x *examination) nat(at netip.AddrPort) {
 // path looks at what packets meet on their way in.
 func (x *examination) path() {
 	x.buffers()
+	x.drops()
 	for _, at := range x.clientAddresses() {
 		x.mtu(at)
 	}
@@ -186,6 +187,67 @@ func (x *examination) buffers() {
 	}
 	f := x.add(UDPBuffers, Hint, "%s; the node asks for %d octets", strings.Join(small, " and "), wantedBuffer)
 	f.Do = strings.ReplaceAll(f.Do, "%d", strconv.Itoa(wantedBuffer))
+}
+
+// drops looks at what the kernel has dropped at the sockets of the node that runs, since they were opened.
+func (x *examination) drops() {
+	if x.Node == nil {
+		return
+	}
+	var all uint64
+	seen, worst, at := false, uint64(0), uint16(0)
+	for _, name := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+		text, err := x.host.ReadFile(name)
+		if err != nil {
+			continue // without IPv6 there is no second
+		}
+		seen = true
+		for port, n := range dropsOf(string(text)) {
+			if !x.receives(port) {
+				continue
+			}
+			if all += n; n > worst {
+				worst, at = n, port
+			}
+		}
+	}
+	switch {
+	case !seen:
+		x.unchecked(UDPDrops, onTheHost, "what the kernel has dropped at UDP sockets cannot be seen here")
+	case all > 0:
+		x.hint(UDPDrops, "the kernel has dropped %d datagrams that came to the node's UDP sockets, most of them at port %d: %d", all, at, worst)
+	default:
+		x.fine(UDPDrops, "the kernel has dropped no datagram that came to the node's UDP sockets")
+	}
+}
+
+// receives reports whether a port of UDP is one of the configuration's.
+func (x *examination) receives(port uint16) bool {
+	for _, a := range x.Config.CS.Listen {
+		if n := int(port) - int(a.Port()); n >= 0 && n < x.Config.CS.Ports {
+			return true
+		}
+	}
+	return slices.ContainsFunc(sockets(x.Config), func(s socket) bool { return s.network == "udp" && s.at.Port() == port })
+}
+
+// dropsOf returns the datagrams that were dropped at UDP sockets, by port, out of what the kernel shows of these (proc_net_udp): the second column is the address
+// in hexadecimal digits, the last one counts them.
+func dropsOf(text string) map[uint16]uint64 {
+	dropped := map[uint16]uint64{}
+	for line := range strings.Lines(text) {
+		columns := strings.Fields(line)
+		if len(columns) < 13 {
+			continue
+		}
+		_, local, _ := strings.Cut(columns[1], ":")
+		port, err := strconv.ParseUint(local, 16, 16)
+		n, wrong := strconv.ParseUint(columns[len(columns)-1], 10, 64)
+		if err == nil && wrong == nil {
+			dropped[uint16(port)] += n
+		}
+	}
+	return dropped
 }
 
 func (x *examination) mtu(at netip.Addr) {

@@ -57,6 +57,7 @@ func TestKernelBackEnd(t *testing.T) {
 	}
 	t.Run("in clear", func(t *testing.T) { p.clear(t, p.phone(t, users[0], 0, ue.IPsecUDP, suites[0])) })
 	t.Run("crash", func(t *testing.T) { p.crash(t, users[1], suites[0]) })
+	t.Run("doctor", func(t *testing.T) { p.isExamined(t) })
 	t.Run("end", func(t *testing.T) {
 		p.end("TERM")
 		if associations, policies := p.standing(); associations != 0 || policies != 0 {
