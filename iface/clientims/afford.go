@@ -193,7 +193,8 @@ func (b *budgets) readClaims(m *sip.Message) (c claims) {
 
 // affordsVector reports whether a REGISTER may draw an authentication vector (TS 33.203 6.1.1, 6.1.3). An answer to a challenge that has
 // left draws none, once; whoever knows its nonce has received it. What others spend in a name is not what its owner spends: he has
-// a budget within his registration, one at each address that he has proven, and only where he has proven nothing one with all who have not.
+// a budget within his registration, one at each address that he has proven, and only where he has proven nothing one with all who have not: when that is spent he is
+// asked to show that he receives there.
 func (p *Port) affordsVector(f siptransport.Flow, m *sip.Message, a *association, s *source, by origin) (status int, more func(*sip.Message)) {
 	b, now := p.door.budgets, p.shard.Now()
 	c := b.readClaims(m)
@@ -203,7 +204,7 @@ func (p *Port) affordsVector(f siptransport.Flow, m *sip.Message, a *association
 		return 0, nil
 	}
 	own := a.proof.Registered() && a.proof.IMPI() == string(c.impi)
-	proven := own || answered || by == byProof || b.proven.Has(s.address, now)
+	proven := own || answered || by == byProof || b.proven.Has(s.address, now) || p.receives(f.Peer.Addr(), m)
 	who := b.drawer(&c, a, s, by, own, proven)
 	reason, over := "", &b.n.OverChallenges
 	v := budget.Granted
@@ -224,7 +225,10 @@ func (p *Port) affordsVector(f siptransport.Flow, m *sip.Message, a *association
 		}
 	}
 	if !v.Granted() {
-		return p.overVector(f, m, a, &c, v, reason, over)
+		if status, more = p.overVector(f, m, a, &c, v, reason, over); status != 0 && !proven && p.door.refusesUnproven("name", f.Peer.Addr()) {
+			return p.asksForProof(f.Peer.Addr(), m)
+		}
+		return status, more
 	}
 	if !proven && !b.unproven.Take(now).Granted() {
 		b.n.OverUnproven.Add(1)

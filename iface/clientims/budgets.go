@@ -112,6 +112,7 @@ type budgets struct {
 	resyncs   *budget.Table // by private identity and address
 	resynced  tier
 	unproven  *budget.Bucket          // challenges of unproven sources
+	asked     *budget.Bucket          // those that are asked to show that they receive: it costs the ones who are challenged nothing
 	help      tier                    // emergency calls
 	shares    *budget.Table           // new requests of a user, in an overload
 	talk      *budget.Table           // and what belongs to his dialogs
@@ -140,9 +141,9 @@ func newBudgets(b Budgets) *budgets {
 		vectors:   budget.NewTable(b.Challenge, b.Places),
 		resyncs:   budget.NewTable(b.Resync, b.Places/coarse),
 		resynced:  newTier(b.Resync.Times(usersOfSource), b.Resync.Times(usersOfNetwork), b.Places/coarse),
-		unproven:  budget.NewBucket(b.Unproven),
-		help:      newTier(b.Emergency, b.Emergency.Times(networkPerSource), b.Places/coarse),
-		shares:    budget.NewTable(b.Share, b.Places), talk: budget.NewTable(b.Share.Times(dialogsOfUser), b.Places), told: budget.NewRecent(b.Places),
+		unproven:  budget.NewBucket(b.Unproven), asked: budget.NewBucket(b.Unproven),
+		help:   newTier(b.Emergency, b.Emergency.Times(networkPerSource), b.Places/coarse),
+		shares: budget.NewTable(b.Share, b.Places), talk: budget.NewTable(b.Share.Times(dialogsOfUser), b.Places), told: budget.NewRecent(b.Places),
 		octets: budget.NewTable(b.Signalling, b.Places), headers: b.Headers, outFor: b.DropFor,
 		share:  uint32(max(1, time.Duration(b.Share.Limit)*time.Second/b.Share.Per)),
 		proven: budget.NewRecent(coarse * b.Places), calling: budget.NewRecent(b.Places / coarse), challenged: budget.NewRecent(b.Places)}

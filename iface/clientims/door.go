@@ -80,7 +80,8 @@ type Door struct {
 	gms    []*Gm
 	users  *users
 
-	budgets *budgets
+	budgets   *budgets
+	intervals *intervals
 
 	draining atomic.Bool
 	walking  atomic.Int64 // requests of clients that have no final response yet
@@ -123,7 +124,7 @@ func New(cfg Config, ports Ports) (*Door, error) {
 	if ports.Overloaded == nil {
 		ports.Overloaded = func(secure.Event) bool { return true }
 	}
-	d := &Door{cfg: cfg, ports: ports, users: newUsers(), budgets: newBudgets(cfg.Budgets)}
+	d := &Door{cfg: cfg, ports: ports, users: newUsers(), budgets: newBudgets(cfg.Budgets), intervals: newIntervals(ports.Sealer)}
 	d.walked = d.answered
 	d.helped = func() { d.helping.Add(-1); d.answered() }
 	for _, sh := range ports.Shards {

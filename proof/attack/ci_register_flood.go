@@ -2,11 +2,15 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"imsafe/client/ue"
+	"imsafe/proto/sip"
 	"imsafe/secure"
 )
 
@@ -24,6 +28,8 @@ func registerFlood() Attack {
 				Ours:     "what tells that the HSS was not asked is imsafe's own answer"},
 			{Name: "spoofed", Position: OffPath, Access: []Access{IPsec}, Run: registerFromEverywhere,
 				Controls: []secure.ControlID{secure.CIAvailabilityPathProof}},
+			{Name: "name", Position: OffPath, Access: []Access{IPsec}, Run: registerInHerName,
+				Card: "vectors are those of AKA", Controls: []secure.ControlID{secure.CIAvailabilityPathProof}},
 			{Name: "drain", Position: OffPath, Access: []Access{TLS}, Run: drawVectors,
 				Card: "vectors are those of AKA", Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector}},
 		},
@@ -123,5 +129,87 @@ func registerFromEverywhere(ctx context.Context, f *Field, o *Outcome) error {
 	_ = within(ctx, soon, func(ctx context.Context) error { return answered.until(ctx, times) }) // silence is what is hoped for
 	n, _ := answered.seen()
 	o.Wire(n > times*9/10, "%d of %d addresses that have proven nothing are answered", n, times)
+	return nil
+}
+
+// registerInHerName forges REGISTERs of carol's from ever other addresses, and goes on while she switches her telephone on, at an address where nobody was before.
+func registerInHerName(ctx context.Context, f *Field, o *Outcome) error {
+	writer, err := f.StrangerAt(ctx, Elsewhere(0))
+	if err != nil {
+		return err
+	}
+	const before, meanwhile = 3 * TightChallenges, 10
+	at := 0
+	forge := func(times int) error {
+		for range times {
+			at++
+			conn, err := f.attacker.Dial(ctx, "udp", Elsewhere(at), f.Gm)
+			if err != nil {
+				return fmt.Errorf("attack: %w", err)
+			}
+			_, err = conn.Write([]byte(writer.Registers(Registering{IMPU: f.Users[Carol].IMPU, Expires: 600}, writer.NoResponse(f.Users[Carol].IMPI))))
+			if err := errors.Join(err, conn.Close()); err != nil { // he does not receive there
+				return fmt.Errorf("attack: %w", err)
+			}
+		}
+		return nil
+	}
+	if err := forge(before); err != nil {
+		return err
+	}
+	carol, err := f.party(ctx, Carol, func(c *ue.Config) { c.Local = Elsewhere(before + meanwhile + 1) })
+	if err != nil {
+		return err
+	}
+	registered := make(chan error, 1)
+	go func() {
+		registered <- within(ctx, 2*time.Second, func(ctx context.Context) error {
+			_, err := carol.UE.Register(ctx)
+			return err
+		})
+	}()
+	if err := forge(meanwhile); err != nil {
+		return err
+	}
+	o.Arrived("%d REGISTERs in carol's name from as many addresses", at)
+	if err := <-registered; err != nil {
+		o.Users = 1
+		o.Peer(true, "carol cannot register where she never was: %v", err)
+		return nil
+	}
+	o.Peer(false, "carol registers where she never was")
+	if err := f.passesOn(ctx, o, writer, at+1); err != nil {
+		return err
+	}
+	return judgeServed(ctx, f, o)
+}
+
+// passesOn has the writer say, from ever other addresses, what he was told where he receives: for how long he may register in carol's name.
+func (f *Field) passesOn(ctx context.Context, o *Outcome, writer *Hand, at int) error {
+	const times = 2 * TightChallenges
+	r := Registering{IMPU: f.Users[Carol].IMPU, Expires: 600}
+	var told *sip.Message
+	status, err := writer.answeredBy(ctx, writer.Registers(r, writer.NoResponse(f.Users[Carol].IMPI)), &told)
+	if err != nil || status != 423 {
+		return err
+	}
+	if r.Expires, err = strconv.Atoi(string(told.Get(sip.HdrMinExpires))); err != nil {
+		return fmt.Errorf("attack: an interval: %w", err)
+	}
+	challenged := 0
+	for i := range times {
+		h, err := f.StrangerAt(ctx, Elsewhere(at+1+i))
+		if err != nil {
+			return err
+		}
+		status, err := h.answered(ctx, h.Registers(r, h.NoResponse(f.Users[Carol].IMPI)))
+		if err != nil {
+			return err
+		}
+		if status == 401 {
+			challenged++
+		}
+	}
+	o.Wire(challenged > times/2, "of %d REGISTERs with the interval of another address %d are challenged", times, challenged)
 	return nil
 }
