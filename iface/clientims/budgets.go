@@ -178,7 +178,7 @@ func (b *budgets) waits(u user, now time.Duration) budget.Waiting {
 
 // nameAt is the key of a private identity at an address.
 func (b *budgets) nameAt(u user) budget.Key {
-	return b.keys.And(b.keys.Source(u.addr), []byte(u.impi))
+	return b.keys.AndText(b.keys.Source(u.addr), u.impi)
 }
 
 // Counters say what the budgets saw and refused. They only grow. Safe for concurrent use.

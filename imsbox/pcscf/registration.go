@@ -182,19 +182,21 @@ func (p *PCSCF) challenge(x *hop.Exchange, reg registration, r hop.Reply) hop.Re
 	case keys == nil:
 		return r // the path needs no keys: AKAv2 over TLS (TS 33.203 X.2.3.3)
 	}
-	var securityServer []string
-	var err error
+	var installed struct {
+		securityServer []string
+		err            error
+	}
 	x.Task().Await(func(w shard.Waker) {
 		p.ports.Gm.Install(reg.association, keys.CK, keys.IK, func(values []string, failed error) {
-			securityServer, err = values, failed
+			installed.securityServer, installed.err = values, failed
 			w.Wake()
 		})
 	})
-	if err != nil {
+	if installed.err != nil {
 		r.Msg.Release()
-		return refuseInstall(x, err)
+		return refuseInstall(x, installed.err)
 	}
-	for _, mechanism := range securityServer {
+	for _, mechanism := range installed.securityServer {
 		r.Msg.AppendString(sip.HdrSecurityServer, mechanism)
 	}
 	return r

@@ -54,7 +54,7 @@ func (s *SCSCF) challengeWith(x *hop.Exchange, in hop.Inbound, r *register, resy
 	if !genuine {
 		reply = reply.Void()
 	}
-	c := sip.Challenge{Realm: []byte(s.cfg.HomeDomain), Nonce: pending.nonce,
+	c := sip.Challenge{Realm: s.realm, Nonce: pending.nonce,
 		Algorithm: []byte(item.Algorithm.String()), QOP: []byte("auth")}
 	var b [512]byte
 	reply.Msg.Append(sip.HdrWWWAuthenticate, c.AppendTo(b[:0]))

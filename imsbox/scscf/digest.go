@@ -47,15 +47,15 @@ func (s *SCSCF) registerByDigest(x *hop.Exchange, in hop.Inbound, r *register) (
 		return hop.Reply{}, false
 	}
 	now := x.Task().Now()
-	f := tieOf(in)
-	known := source(in).IsValid() && s.origins.of(in, r.impi, now).Known // else only the name is counted, of whoever it is
-	if s.digests.guesses.banned(r.impi, source(in), known, now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "banned", r.impi) {
+	f, from := tieOf(in), source(in)
+	known := from.IsValid() && s.origins.of(in, r.impi, now).Known // else only the name is counted, of whoever it is
+	if s.digests.guesses.banned(r.impi, from, known, now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "banned", r.impi) {
 		return x.Refuse(in, 403, ""), true
 	}
 	if !r.answers() || !s.digests.known(r.impi, f) {
 		return hop.Reply{}, false
 	}
-	if s.digests.guesses.sprayed(source(in), known, now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "sprayed", r.impi) {
+	if s.digests.guesses.sprayed(from, known, now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "sprayed", r.impi) {
 		return x.Refuse(in, 403, ""), true // his answer, not his first REGISTER: who has a card has nothing to do with it
 	}
 	registered := s.standing(x.Task(), r).alive
@@ -143,7 +143,7 @@ func (s *SCSCF) challengesOriginator(x *hop.Exchange, in hop.Inbound) (hop.Reply
 
 func (s *SCSCF) appendChallenge(m *sip.Message, h sip.HeaderID, impi string, f tie, kind nonceKind, stale bool, now time.Duration) {
 	nonce, algorithm := s.digests.challenge(impi, f, kind, now)
-	c := sip.Challenge{Realm: []byte(s.cfg.HomeDomain), Nonce: nonce, Algorithm: []byte(algorithm.String()), QOP: []byte("auth"), Stale: stale}
+	c := sip.Challenge{Realm: s.realm, Nonce: nonce, Algorithm: []byte(algorithm.String()), QOP: []byte("auth"), Stale: stale}
 	var b [512]byte
 	m.Append(h, c.AppendTo(b[:0]))
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 )
 
@@ -19,7 +20,7 @@ func (s *SCSCF) judgeEmergency(r *register) *refusal {
 	for i := range r.contacts {
 		w := &r.contacts[i]
 		switch {
-		case !w.emergency():
+		case !sip.EmergencyURI(w.asked.URI):
 		case w.expires == 0:
 			return &refusal{status: 501}
 		default:

@@ -15,7 +15,7 @@ func TestEchoed(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if got := echoed([]byte(c.params)); got != c.want {
+			if got := string(appendEchoed(nil, []byte(c.params))); got != c.want {
 				t.Errorf("echoed %q, want %q", got, c.want)
 			}
 		})

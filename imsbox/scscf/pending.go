@@ -43,7 +43,7 @@ func (o *origins) prove(in hop.Inbound, impi string, now time.Duration) {
 }
 
 func (o *origins) at(impi string, from netip.Addr) budget.Key {
-	return o.keys.And(o.keys.Source(from), []byte(impi))
+	return o.keys.AndText(o.keys.Source(from), impi)
 }
 
 // client is the address of a client: as the door has it, or where the P-CSCF is in another process as that has noted it in the client's Via, which is

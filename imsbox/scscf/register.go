@@ -21,6 +21,7 @@ const maxContacts = 10
 
 // register is what a REGISTER asks for. Its octets are views of the request and live as long as that.
 type register struct {
+	request     *sip.Message
 	impi        string
 	impu        cx.IMPU
 	credentials sip.Credentials
@@ -32,9 +33,9 @@ type register struct {
 	outbound    bool // the client knows RFC 5626
 	gruu        bool // and RFC 5627
 
-	authenticated bool // a challenge of ours was answered well
-	path          []string
-	set           uint8 // number of the implicit registration set that impu belongs to
+	authenticated bool     // a challenge of ours was answered well
+	path          []string // by copies
+	set           uint8    // number of the implicit registration set that impu belongs to
 
 	have *standing // what is registered, once somebody has asked
 
@@ -61,10 +62,13 @@ func (s *SCSCF) standing(t *shard.Task, r *register) *standing {
 	return r.have
 }
 
-// wish is one Contact of a REGISTER: the binding it asks for.
+// wish is one Contact of a REGISTER: the binding it asks for. The contact is made when the binding is to stay: most of those who come first are
+// only challenged.
 type wish struct {
-	contact
+	asked   sip.NameAddr
 	expires time.Duration // 0 = remove
+	flow    uint32        // reg-id; 0 if its device has one flow only
+	contact               // by copies
 }
 
 // refusal is how a REGISTER is turned down.
@@ -101,15 +105,12 @@ func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 	if refused := judgeRequire(m, "path", "outbound", "gruu", "sec-agree"); refused != nil {
 		return nil, refused
 	}
-	r := &register{impu: cx.IMPU(impu), callID: m.Get(sip.HdrCallID)}
+	r := &register{request: m, impu: cx.IMPU(impu), callID: m.Get(sip.HdrCallID)}
 	var err error
 	if r.cseq, _, err = m.CSeq(); err != nil || !s.identify(m, r) {
 		return nil, &refusal{status: 400}
 	}
-	r.contacts, r.path = r.one[:0], r.onePath[:0]
-	for i := range m.Count(sip.HdrPath) {
-		r.path = append(r.path, string(m.Nth(sip.HdrPath, i)))
-	}
+	r.contacts = r.one[:0]
 	r.outbound, r.gruu = m.HasToken(sip.HdrSupported, "outbound"), m.HasToken(sip.HdrSupported, "gruu")
 	if refused := s.readContacts(m, r); refused != nil {
 		return nil, refused
@@ -120,7 +121,7 @@ func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
 // judgeFlows refuses a flow that could not be kept (RFC 5626 6): 439 if the first hop does not know outbound, 400 for several
 // contacts that share one.
 func (r *register) judgeFlows(m *sip.Message) *refusal {
-	if !slices.ContainsFunc(r.contacts, func(w wish) bool { return w.regID != 0 }) {
+	if !slices.ContainsFunc(r.contacts, func(w wish) bool { return w.flow != 0 }) {
 		return nil
 	}
 	if len(r.contacts) > 1 {
@@ -169,7 +170,7 @@ func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
 		if err != nil {
 			return &refusal{status: 400}
 		}
-		w := wish{contact: r.contact(&addr), expires: standard}
+		w := wish{asked: addr, expires: standard, flow: r.flow(&addr)}
 		if seconds, given := m.ContactExpires(i); given {
 			w.expires = time.Duration(seconds) * time.Second
 		}
@@ -185,23 +186,56 @@ func (s *SCSCF) readContacts(m *sip.Message, r *register) *refusal {
 	return s.judgeEmergency(r)
 }
 
-// contact makes the binding that a Contact of r asks for.
-func (r *register) contact(addr *sip.NameAddr) contact {
-	c := contact{uri: string(addr.URI), params: echoed(addr.Params), callID: string(r.callID), cseq: r.cseq, path: r.path}
-	if instance, named := addr.Param("+sip.instance"); named {
-		c.instance = string(bytes.Trim(instance, `"<>`))
-		c.gruu = r.gruu && c.instance != ""
+// flow returns the reg-id of a Contact of r; 0 if its device has one flow only.
+func (r *register) flow(addr *sip.NameAddr) uint32 {
+	if !r.outbound || len(instanceOf(addr)) == 0 {
+		return 0
 	}
-	if !r.outbound || c.instance == "" {
-		return c
+	id, _ := addr.Param("reg-id")
+	n, err := strconv.ParseUint(string(id), 10, 31)
+	if err != nil {
+		return 0
 	}
-	if id, given := addr.Param("reg-id"); given {
-		n, err := strconv.ParseUint(string(id), 10, 31)
-		if err == nil {
-			c.regID = uint32(n)
+	return uint32(n)
+}
+
+// instanceOf returns the device that a Contact names.
+func instanceOf(addr *sip.NameAddr) []byte {
+	instance, _ := addr.Param("+sip.instance")
+	return bytes.Trim(instance, `"<>`)
+}
+
+// copies makes texts of the contacts and of the Path; have are the bindings that there are.
+func (r *register) copies(have []contact) {
+	r.path = r.onePath[:0]
+	for i := range r.request.Count(sip.HdrPath) {
+		r.path = append(r.path, textOf(r.request.Nth(sip.HdrPath, i), have))
+	}
+	var room [512]byte
+	for i := range r.contacts {
+		w := &r.contacts[i]
+		w.contact = contact{uri: textOf(w.asked.URI, have), params: textOf(appendEchoed(room[:0], w.asked.Params), have), callID: textOf(r.callID, have),
+			cseq: r.cseq, path: r.path, instance: textOf(instanceOf(&w.asked), have), regID: w.flow, set: r.set}
+		w.gruu = r.gruu && w.instance != ""
+	}
+}
+
+// textOf is octets as a text: that of a binding that says the same, as it mostly does when a client comes again.
+func textOf(octets []byte, have []contact) string {
+	for i := range have {
+		c := &have[i]
+		for _, text := range [...]string{c.uri, c.params, c.callID, c.instance} {
+			if text == string(octets) {
+				return text
+			}
+		}
+		for _, text := range c.path {
+			if text == string(octets) {
+				return text
+			}
 		}
 	}
-	return c
+	return string(octets)
 }
 
 // answers reports whether the REGISTER answers a challenge.
@@ -267,9 +301,7 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	if r.set, known = a.setOf(string(r.impu)); !known {
 		r.set = a.freeSet()
 	}
-	for i := range r.contacts {
-		r.contacts[i].set = r.set
-	}
+	r.copies(have.contacts)
 	a.asks[0] = r.impu
 	a.request = cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: a.asks[:],
 		ServerName: s.ServerName(), Type: assignmentType(registered, a.leavesSome(r)), Batch: &a.batch}
@@ -439,7 +471,7 @@ func (s *SCSCF) registered(x *hop.Exchange, in hop.Inbound, r *register, a *assi
 		v = append(v, ";expires="...)
 		m.Append(sip.HdrContact, strconv.AppendInt(v, int64((c.until-now+time.Second-1)/time.Second), 10))
 	}
-	if slices.ContainsFunc(r.contacts, func(w wish) bool { return w.regID != 0 }) {
+	if slices.ContainsFunc(r.contacts, func(w wish) bool { return w.flow != 0 }) {
 		m.AppendString(sip.HdrRequire, "outbound") // RFC 5626 6
 	}
 	for i := range in.Msg.Count(sip.HdrPath) {

@@ -197,16 +197,14 @@ func (r *registration) alive(now time.Duration) bool {
 	return len(kept) > 0
 }
 
-// echoed returns the Contact parameters that are echoed: all but those that are the registrar's to write.
-func echoed(params []byte) string {
-	var room [512]byte
-	kept := room[:0]
+// appendEchoed appends the Contact parameters that are echoed: all but those that are the registrar's to write.
+func appendEchoed(kept, params []byte) []byte {
 	for name, p := range eachParam(params) {
 		if !isRegistrars(string(name)) {
 			kept = append(append(kept, ';'), p...)
 		}
 	}
-	return string(kept)
+	return kept
 }
 
 // isRegistrars reports whether a Contact parameter is for the registrar to write.

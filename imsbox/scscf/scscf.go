@@ -76,6 +76,7 @@ type Ports struct {
 // SCSCF is one Serving-CSCF.
 type SCSCF struct {
 	serverName string // for the HSS
+	realm      []byte // the home domain, as challenges name it
 	cfg        Config
 	ports      Ports
 	users      *slab.Table   // private identity -> registration, lifetimes on the monotonic clock
@@ -126,8 +127,9 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	if err != nil {
 		return nil, err
 	}
-	words := [][]byte{[]byte(voiceTag), []byte(cfg.HomeDomain)}
-	s := &SCSCF{cfg: cfg, ports: ports, serverName: "sip:" + string(cfg.Name), users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
+	realm := []byte(cfg.HomeDomain)
+	words := [][]byte{[]byte(voiceTag), realm}
+	s := &SCSCF{cfg: cfg, ports: ports, serverName: "sip:" + string(cfg.Name), realm: realm, users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
 		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), origins: newOrigins(), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
 		profiles: newProfiles(), passages: newPassages(),
 		hosted:  dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin, Past: pastPlatform}),

@@ -22,10 +22,15 @@ func (k Keys) Of(b []byte) Key { return named(maphash.Bytes(k.seed, b)) }
 func (k Keys) OfText(s string) Key { return named(maphash.String(k.seed, s)) }
 
 // And is the key of a key and some octets more, as a user at an address.
-func (k Keys) And(first Key, b []byte) Key {
+func (k Keys) And(first Key, b []byte) Key { return k.pair(first, maphash.Bytes(k.seed, b)) }
+
+// AndText is the key of a key and a text, the same as And its octets.
+func (k Keys) AndText(first Key, s string) Key { return k.pair(first, maphash.String(k.seed, s)) }
+
+func (k Keys) pair(first Key, second uint64) Key {
 	var pair [16]byte
 	binary.LittleEndian.PutUint64(pair[:], uint64(first))
-	binary.LittleEndian.PutUint64(pair[8:], maphash.Bytes(k.seed, b))
+	binary.LittleEndian.PutUint64(pair[8:], second)
 	return k.Of(pair[:])
 }
 

@@ -12,7 +12,7 @@ var access = []Mutant{
 	{secure.CIAuthenticationDigestPolicy, "guesses-not-counted", "imsbox/scscf/digestguess.go",
 		`		t.wrong++`, `		_ = t.wrong`, []string{"CI-27"}},
 	{secure.CIAuthenticationDigestPolicy, "ban-not-asked", "imsbox/scscf/digest.go",
-		`s.digests.guesses.banned(r.impi, source(in), known, now) &&`, `s.digests.guesses.banned(r.impi, source(in), known, now) && r.emergency &&`, []string{"CI-27"}},
+		`s.digests.guesses.banned(r.impi, from, known, now) &&`, `s.digests.guesses.banned(r.impi, from, known, now) && r.emergency &&`, []string{"CI-27"}},
 	{secure.CIAuthenticationFlag, "claim-believed", "imsbox/pcscf/registration.go",
 		`[]byte("integrity-protected")) && !p.refusesFlag(in):`, `[]byte("integrity-protected")):`, []string{"CI-05"}},
 	{secure.CIAuthenticationFromCheck, "uri-not-compared", "imsbox/pcscf/from.go",
