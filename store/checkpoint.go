@@ -46,6 +46,7 @@ func (db *DB) Checkpoint() error {
 	for _, c := range last {
 		db.resident.saved(c)
 	}
+	db.resident.settle()
 	db.tailMu.Lock()
 	db.tail = append([]change(nil), db.tail[len(work):]...)
 	db.tailSince = db.o.Clock.Now()

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -295,6 +296,51 @@ func (r *resident) saved(c *change) {
 	if e.evictable() {
 		s.clean += e.size()
 		s.evict()
+	}
+}
+
+// settle gives back the room that entries took when many more were dirty at once, as during an import.
+func (r *resident) settle() {
+	for i := range r.stripes {
+		s := &r.stripes[i]
+		s.mu.Lock()
+		s.shorten()
+		s.mu.Unlock()
+	}
+}
+
+// minEntries is the length of a stripe that is not worth making shorter.
+const minEntries = 1024
+
+// shorten moves what stands far behind into free slots, when not half of them are taken. One that cannot leave cannot move either, since its change
+// knows where it is: then it is left for another time.
+func (s *stripe) shorten() {
+	live := len(s.entries) - len(s.free)
+	length := live + live/2
+	if len(s.entries) < max(2*live, minEntries) {
+		return
+	}
+	behind := s.entries[length:]
+	if slices.ContainsFunc(behind, func(e entry) bool { return e.flags&flagLive != 0 && !e.evictable() }) {
+		return
+	}
+	free := make([]uint32, 0, length-live+live/4)
+	for _, slot := range s.free {
+		if int(slot) < length {
+			free = append(free, slot)
+		}
+	}
+	for _, e := range behind {
+		if e.flags&flagLive != 0 {
+			s.entries[free[len(free)-1]] = e
+			free = free[:len(free)-1]
+		}
+	}
+	s.entries, s.free, s.index, s.hand = slices.Clone(s.entries[:length]), free, slotIndex{}, 0
+	for slot := range s.entries {
+		if e := &s.entries[slot]; e.flags&flagLive != 0 {
+			s.index.add(e.hash, uint32(slot)+1)
+		}
 	}
 }
 

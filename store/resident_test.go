@@ -114,6 +114,68 @@ func TestEvict(t *testing.T) {
 	}
 }
 
+// TestShorten: what an import took is given back when its records are in the image, and all that was kept in memory stays; not while one of
+// those far behind is still to be saved.
+func TestShorten(t *testing.T) {
+	const many, kept = 200_000, 300 // in all stripes; records of each that stay
+	r := newResident(stripeCount * kept * (entryOverhead + 16))
+	slots := func() (n, words int) {
+		for i := range r.stripes {
+			n, words = n+len(r.stripes[i].entries), words+len(r.stripes[i].index.words)
+		}
+		return n, words
+	}
+	var changes []*change
+	for i := range many {
+		c := testChange(r, fmt.Sprintf("%08d", i), uint64(i+1), "value", false)
+		r.accept(c)
+		r.commit(c)
+		changes = append(changes, c)
+	}
+	wasSlots, wasWords := slots()
+	last := changes[many-stripeCount*8:] // some of each stripe, at its end
+	for _, c := range changes[:len(changes)-len(last)] {
+		r.saved(c)
+	}
+	r.settle()
+	if n, _ := slots(); n < wasSlots/2 {
+		t.Errorf("%d slots of %d are left while records at the end are dirty", n, wasSlots)
+	}
+	for _, c := range last {
+		r.saved(c)
+	}
+	var there []*change
+	for _, c := range changes {
+		if _, _, hit := r.lookup(1, c.key()); hit {
+			there = append(there, c)
+		}
+	}
+	octets := r.octets()
+	r.settle()
+	n, words := slots()
+	t.Logf("%d of %d slots, %d of %d words for %d records", n, wasSlots, words, wasWords, len(there))
+	if len(there) < stripeCount*kept/2 || n > 2*len(there) || words > 4*len(there) {
+		t.Errorf("%d slots and %d words for %d records", n, words, len(there))
+	}
+	for _, c := range there {
+		if rec, err, hit := r.lookup(1, c.key()); !hit || err != nil || rec.Version != c.version {
+			t.Fatalf("%s: %+v %v %v", c.key(), rec, err, hit)
+		}
+	}
+	if r.octets() != octets {
+		t.Errorf("%d octets, before %d", r.octets(), octets)
+	}
+	for i := range many { // and it goes on
+		c := testChange(r, fmt.Sprintf("%08d", i), uint64(many+i+1), "another", false)
+		r.accept(c)
+		r.commit(c)
+		r.saved(c)
+	}
+	if r.octets() > octets+stripeCount*(entryOverhead+16) {
+		t.Errorf("%d octets, before %d", r.octets(), octets)
+	}
+}
+
 // TestSameHash: records whose hashes are equal are still different records.
 func TestSameHash(t *testing.T) {
 	r := newResident(1 << 20)

@@ -11,7 +11,8 @@ import (
 
 // Sequence numbers. The record of a private identity holds a mark: every SEQ below it may have been used. A
 // reservation moves the mark durably, and the numbers between the old mark and the new one are then given out
-// from memory. After a crash the HSS goes on at the mark: numbers are skipped, never repeated.
+// from memory. After a crash the HSS goes on at the mark: numbers are skipped, never repeated. When a quarter of them is left the next are
+// reserved, so that no challenge waits for the disk but the first one.
 
 // draw is the reservation of a private identity, guarded by volatile.mu. SEQ next up to limit (exclusive)
 // are ours.
@@ -33,7 +34,7 @@ func pause(t *shard.Task, attempt int) {
 	}
 }
 
-// draw returns the next SEQ of a private identity. It waits for the disk when the reservation is used up.
+// draw returns the next SEQ of a private identity. It waits for the disk where nothing is reserved.
 func (h *HSS) draw(t *shard.Task, u *user, impi string) (uint64, error) {
 	for {
 		u.mu.Lock()
@@ -41,7 +42,12 @@ func (h *HSS) draw(t *shard.Task, u *user, impi string) (uint64, error) {
 		if d.next < d.limit {
 			seq := d.next
 			d.next++
+			ahead := !d.busy && d.limit-d.next == h.cfg.ReserveSQN/4
+			d.busy = d.busy || ahead
 			u.mu.Unlock()
+			if ahead {
+				h.reserveAhead(t, u, impi, d)
+			}
 			return seq, nil
 		}
 		if !u.beginReserving(t, d) {
@@ -159,7 +165,14 @@ func (v *volatile) endReserving(d *draw) {
 	}
 }
 
-// reserve moves the mark durably and takes the numbers below it. With seen it goes on from a card's number
+// reserveAhead reserves in a procedure of its own. Whoever finds nothing left, were it because that failed, waits or reserves for himself.
+func (h *HSS) reserveAhead(t *shard.Task, u *user, impi string, d *draw) {
+	if !t.Shard().Start(func(t *shard.Task) { _ = h.reserve(t, u, impi, d, nil) }) {
+		u.endReserving(d)
+	}
+}
+
+// reserve moves the mark durably and takes the numbers below it, so that ReserveSQN are ours. With seen it goes on from a card's number
 // where its own would not be accepted: ahead of it, or back to it if the distance is more than a card
 // takes, which happens only if the record went wrong (TS 33.102 6.3.5 step 5). It ends what beginReserving began.
 func (h *HSS) reserve(t *shard.Task, u *user, impi string, d *draw, seen *uint64) error {
@@ -182,7 +195,13 @@ func (h *HSS) reserve(t *shard.Task, u *user, impi string, d *draw, seen *uint64
 		if seen != nil && !accepted(base, *seen) {
 			base = *seen + 1
 		}
-		next := sequence{base + h.cfg.ReserveSQN, unixSeconds(h.ports.Clock.Wall()), h.cfg.RestoreEpoch}
+		u.mu.Lock()
+		left := d.limit - d.next
+		u.mu.Unlock()
+		if seen != nil {
+			left = 0 // none of them is of use
+		}
+		next := sequence{base + h.cfg.ReserveSQN - left, unixSeconds(h.ports.Clock.Wall()), h.cfg.RestoreEpoch}
 		if next.mark > aka.MaxSEQ {
 			return h.unable("reserve", errExhausted)
 		}
@@ -194,7 +213,10 @@ func (h *HSS) reserve(t *shard.Task, u *user, impi string, d *draw, seen *uint64
 			return h.unable("reserve", err)
 		}
 		u.mu.Lock()
-		d.next, d.limit = base, next.mark
+		if seen != nil || d.next == d.limit || d.limit != base { // else they follow those that are left
+			d.next = base
+		}
+		d.limit = next.mark
 		u.mu.Unlock()
 		return nil
 	}

@@ -38,6 +38,76 @@ func TestSequenceNumbersAfterPowerCuts(t *testing.T) {
 	}
 }
 
+// slowDisk is a store that answers no change until it is told to.
+type slowDisk struct {
+	store.Store
+	mu      sync.Mutex
+	slow    bool
+	changes []func() // that wait for their answer
+}
+
+func (d *slowDisk) ApplyAsync(partition string, ops []store.Op, done func(error)) {
+	d.mu.Lock()
+	slow := d.slow
+	d.mu.Unlock()
+	if !slow {
+		d.Store.ApplyAsync(partition, ops, done)
+		return
+	}
+	d.Store.ApplyAsync(partition, ops, func(err error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.changes = append(d.changes, func() { done(err) })
+	})
+}
+
+func (d *slowDisk) beSlow(slow bool) {
+	d.mu.Lock()
+	d.slow = slow
+	answers := d.changes
+	d.changes = nil
+	d.mu.Unlock()
+	for _, answer := range answers {
+		answer()
+	}
+}
+
+// TestSequenceNumbersAhead: the next numbers are reserved while there are some, and whoever draws one of these does not wait for that.
+func TestSequenceNumbersAhead(t *testing.T) {
+	h := newHouse(t)
+	disk := &slowDisk{Store: h.db}
+	h.cfg.ReserveSQN, h.ports.Store = 8, disk
+	h.crashless()
+	if err := h.Add(background, subscriber()); err != nil {
+		t.Fatal(err)
+	}
+	first := h.seq()
+	disk.beSlow(true)
+	for want := first + 1; want < first+8; want++ {
+		if n := h.seq(); n != want { // it would wait for ever
+			t.Fatalf("SEQ %d, want %d", n, want)
+		}
+	}
+	if err := h.db.Apply("x", store.Op{Table: TableRepository, Key: []byte("behind what was reserved"), Value: []byte{1}}); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := h.db.Get(TableSQN, []byte(aliceIMPI))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := decodeSequence(rec.Value); err != nil || s.mark != first+6+8 { // made when 2 were left of 8
+		t.Errorf("mark %d after %d: %v", s.mark, first, err)
+	}
+	disk.beSlow(false)
+	if n := h.seq(); n != first+8 {
+		t.Errorf("SEQ %d after %d", n, first+7)
+	}
+	h.crash()
+	if n := h.seq(); n != first+6+8 {
+		t.Errorf("SEQ %d after a crash, want %d", n, first+6+8)
+	}
+}
+
 func TestSequenceNumbersFromManyProcedures(t *testing.T) {
 	h := newHouse(t)
 	h.cfg.ReserveSQN = 4
