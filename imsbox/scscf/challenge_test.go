@@ -40,8 +40,18 @@ func TestChallenges(t *testing.T) {
 		t.Error("a challenge outlives its time")
 	}
 	cs.put("bob", &pendingChallenge{nonce: []byte("b"), of: tie{association: secure.Association{Node: 1}}}, 3*time.Minute)
-	if len(cs.pending) != 1 || len(cs.queue) != 1 {
-		t.Errorf("%d names and %d entries are kept, want 1", len(cs.pending), len(cs.queue))
+	if len(cs.pending) != 1 || cs.first != cs.last || string(cs.first.nonce) != "b" {
+		t.Errorf("%d names are kept and the oldest is not the newest; want one", len(cs.pending))
+	}
+	cs.put("carol", &pendingChallenge{nonce: []byte("c")}, 3*time.Minute)
+	cs.put("dan", &pendingChallenge{nonce: []byte("d")}, 3*time.Minute)
+	for _, name := range []string{"carol", "dan", "bob"} { // between, last, alone
+		if _, found := cs.take(name, []byte(name[:1]), 3*time.Minute); !found {
+			t.Errorf("the challenge of %s is lost", name)
+		}
+	}
+	if len(cs.pending) != 0 || cs.first != nil || cs.last != nil {
+		t.Errorf("%d names are kept when all have answered", len(cs.pending))
 	}
 }
 

@@ -76,8 +76,10 @@ type pendingChallenge struct {
 	vector    aka.Vector
 	of        tie            // whom it went to
 	from      budget.Waiting // and where that is
-	number    uint64
+	impi      string
 	until     time.Duration
+
+	before, behind *pendingChallenge // in the order in which they came
 }
 
 // challenges keeps the pending challenges of each private identity: one for each path, where a new one kills the older
@@ -89,16 +91,9 @@ type challenges struct {
 
 	mu      sync.Mutex
 	pending map[string][]*pendingChallenge // oldest first
-	// When each challenge must be forgotten, oldest first; it holds no secret. An entry whose challenge was
-	// taken or replaced meanwhile is found no more and is skipped.
-	queue  []waiting
-	number uint64
-}
-
-type waiting struct {
-	impi   string
-	number uint64
-	until  time.Duration
+	// The first and the last of all: in this order their time is over. One that is answered leaves at once, so a network that is busy keeps no more
+	// than those who think.
+	first, last *pendingChallenge
 }
 
 // maxPending bounds the challenges that wait in one name: beyond it a crowd makes room for itself (budget.Yields). The door has as many
@@ -113,20 +108,45 @@ func newChallenges(life time.Duration, crowded func(impi string) bool) *challeng
 func (cs *challenges) put(impi string, c *pendingChallenge, now time.Duration) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.number++
-	c.number, c.until = cs.number, now+cs.life
-	all := slices.DeleteFunc(cs.pending[impi], func(old *pendingChallenge) bool { return old.of == c.of })
-	if len(all) == maxPending {
-		i := cs.yields(impi, all, c)
-		all = slices.Delete(all, i, i+1)
+	for cs.first != nil && cs.first.until <= now {
+		cs.remove(cs.first)
 	}
-	cs.pending[impi] = append(all, c)
-	cs.queue = append(cs.queue, waiting{impi, c.number, c.until})
-	for cs.queue[0].until <= now {
-		old := cs.queue[0]
-		cs.drop(old.impi, func(p *pendingChallenge) bool { return p.number == old.number })
-		cs.queue = cs.queue[1:]
+	c.impi, c.until = impi, now+cs.life
+	all := cs.pending[impi]
+	if i := slices.IndexFunc(all, func(old *pendingChallenge) bool { return old.of == c.of }); i >= 0 {
+		cs.remove(all[i])
+	} else if len(all) == maxPending {
+		cs.remove(all[cs.yields(impi, all, c)])
 	}
+	cs.pending[impi] = append(cs.pending[impi], c)
+	c.before, cs.last = cs.last, c
+	if c.before != nil {
+		c.before.behind = c
+	} else {
+		cs.first = c
+	}
+}
+
+// remove forgets c, which is pending.
+func (cs *challenges) remove(c *pendingChallenge) {
+	all := cs.pending[c.impi]
+	at := slices.Index(all, c)
+	if all = slices.Delete(all, at, at+1); len(all) > 0 {
+		cs.pending[c.impi] = all
+	} else {
+		delete(cs.pending, c.impi)
+	}
+	if c.before != nil {
+		c.before.behind = c.behind
+	} else {
+		cs.first = c.behind
+	}
+	if c.behind != nil {
+		c.behind.before = c.before
+	} else {
+		cs.last = c.before
+	}
+	c.before, c.behind = nil, nil
 }
 
 // yields returns which challenge makes room for next.
@@ -142,27 +162,17 @@ func (cs *challenges) yields(impi string, all []*pendingChallenge, next *pending
 	return i
 }
 
-// drop removes and returns the challenge of impi that which chooses, nil if there is none.
-func (cs *challenges) drop(impi string, which func(*pendingChallenge) bool) *pendingChallenge {
-	all := cs.pending[impi]
-	i := slices.IndexFunc(all, which)
-	if i < 0 {
-		return nil
-	}
-	c := all[i]
-	if all = slices.Delete(all, i, i+1); len(all) == 0 {
-		delete(cs.pending, impi)
-	} else {
-		cs.pending[impi] = all
-	}
-	return c
-}
-
 // take removes and returns the challenge of impi with this nonce if it has not expired: no answer is judged twice, and a
 // wrong nonce costs the true client nothing.
 func (cs *challenges) take(impi string, nonce []byte, now time.Duration) (*pendingChallenge, bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.drop(impi, func(c *pendingChallenge) bool { return c.until > now && string(c.nonce) == string(nonce) })
-	return c, c != nil
+	all := cs.pending[impi]
+	i := slices.IndexFunc(all, func(c *pendingChallenge) bool { return c.until > now && string(c.nonce) == string(nonce) })
+	if i < 0 {
+		return nil, false
+	}
+	c := all[i]
+	cs.remove(c)
+	return c, true
 }
