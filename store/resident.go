@@ -312,19 +312,19 @@ func (r *resident) settle() {
 // minEntries is the length of a stripe that is not worth making shorter.
 const minEntries = 1024
 
-// shorten moves what stands far behind into free slots, when not half of them are taken. One that cannot leave cannot move either, since its change
+// shorten moves what stands far behind into free slots, when there is room for half as much again. One that cannot leave cannot move either, since its change
 // knows where it is: then it is left for another time.
 func (s *stripe) shorten() {
 	live := len(s.entries) - len(s.free)
-	length := live + live/2
-	if len(s.entries) < max(2*live, minEntries) {
+	length := live + live/8
+	if cap(s.entries) < max(live+live/2, minEntries) || length > len(s.entries) {
 		return
 	}
 	behind := s.entries[length:]
 	if slices.ContainsFunc(behind, func(e entry) bool { return e.flags&flagLive != 0 && !e.evictable() }) {
 		return
 	}
-	free := make([]uint32, 0, length-live+live/4)
+	free := make([]uint32, 0, length-live)
 	for _, slot := range s.free {
 		if int(slot) < length {
 			free = append(free, slot)

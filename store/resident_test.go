@@ -154,7 +154,7 @@ func TestShorten(t *testing.T) {
 	r.settle()
 	n, words := slots()
 	t.Logf("%d of %d slots, %d of %d words for %d records", n, wasSlots, words, wasWords, len(there))
-	if len(there) < stripeCount*kept/2 || n > 2*len(there) || words > 4*len(there) {
+	if len(there) < stripeCount*kept/2 || n > len(there)*5/4 || words > 4*len(there) {
 		t.Errorf("%d slots and %d words for %d records", n, words, len(there))
 	}
 	for _, c := range there {
