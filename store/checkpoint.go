@@ -48,7 +48,7 @@ func (db *DB) Checkpoint() error {
 	}
 	db.resident.settle()
 	db.tailMu.Lock()
-	db.tail = append([]change(nil), db.tail[len(work):]...)
+	db.tail = append(make([]change, 0, min(len(work), db.o.CheckpointOps)), db.tail[len(work):]...) // the next one is about as long
 	db.tailSince = db.o.Clock.Now()
 	db.tailMu.Unlock()
 	return db.journal.Recycle(meta.Sequence)

@@ -53,6 +53,7 @@ type exchange struct {
 	set     int       // of the only public identity, -1 if there is none
 	found   *identity // that one; nil if there is none
 	sets    []int     // of all public identities in the request
+	one     [1]int    // room for them
 
 	old     *assignment
 	now     *assignment // what it becomes; nil: no change
@@ -65,7 +66,7 @@ type exchange struct {
 // and is not needed here.
 func (x *exchange) resolve() error {
 	r := x.r
-	x.private, x.set = -1, -1
+	x.private, x.set, x.sets = -1, -1, x.one[:0]
 	switch {
 	case len(r.IMPUs) == 0 && r.IMPI == "":
 		return cx.ErrMissingAVP

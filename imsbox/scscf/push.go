@@ -73,7 +73,7 @@ func (s *SCSCF) PushProfile(t *shard.Task, r *cx.PushProfileRequest) (*cx.PushPr
 			return true
 		}
 		a := renewed(reg)
-		changed, kept := s.identitiesOf(t, r.Profile, "")
+		changed, kept := s.identitiesOf(t, nil, r.Profile, "")
 		if !kept {
 			return false
 		}

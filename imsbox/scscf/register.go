@@ -38,9 +38,6 @@ type register struct {
 	set           uint8    // number of the implicit registration set that impu belongs to
 
 	have *standing // what is registered, once somebody has asked
-
-	one     [1]wish // room for contacts and path, of which nearly every REGISTER has one each
-	onePath [1]string
 }
 
 // standing is what is registered for a private identity when its REGISTER comes.
@@ -96,24 +93,23 @@ func (s *SCSCF) refuse(x *hop.Exchange, in hop.Inbound, f *refusal) hop.Reply {
 }
 
 // readRegister reads the request (TS 24.229 5.4.1.1, RFC 3261 10.3).
-func (s *SCSCF) readRegister(in hop.Inbound) (*register, *refusal) {
+func (s *SCSCF) readRegister(in hop.Inbound) (r register, refused *refusal) {
 	m := in.Msg
 	impu, ok := m.ToIdentity()
 	if !ok {
-		return nil, &refusal{status: 400}
+		return r, &refusal{status: 400}
 	}
 	if refused := judgeRequire(m, "path", "outbound", "gruu", "sec-agree"); refused != nil {
-		return nil, refused
+		return r, refused
 	}
-	r := &register{request: m, impu: cx.IMPU(impu), callID: m.Get(sip.HdrCallID)}
+	r = register{request: m, impu: cx.IMPU(impu), callID: m.Get(sip.HdrCallID)}
 	var err error
-	if r.cseq, _, err = m.CSeq(); err != nil || !s.identify(m, r) {
-		return nil, &refusal{status: 400}
+	if r.cseq, _, err = m.CSeq(); err != nil || !s.identify(m, &r) {
+		return r, &refusal{status: 400}
 	}
-	r.contacts = r.one[:0]
 	r.outbound, r.gruu = m.HasToken(sip.HdrSupported, "outbound"), m.HasToken(sip.HdrSupported, "gruu")
-	if refused := s.readContacts(m, r); refused != nil {
-		return nil, refused
+	if refused := s.readContacts(m, &r); refused != nil {
+		return r, refused
 	}
 	return r, r.judgeFlows(m)
 }
@@ -207,9 +203,9 @@ func instanceOf(addr *sip.NameAddr) []byte {
 
 // copies makes texts of the contacts and of the Path; have are the bindings that there are.
 func (r *register) copies(have []contact) {
-	r.path = r.onePath[:0]
-	for i := range r.request.Count(sip.HdrPath) {
-		r.path = append(r.path, textOf(r.request.Nth(sip.HdrPath, i), have))
+	r.path = make([]string, r.request.Count(sip.HdrPath))
+	for i := range r.path {
+		r.path[i] = textOf(r.request.Nth(sip.HdrPath, i), have)
 	}
 	var room [512]byte
 	for i := range r.contacts {
@@ -278,7 +274,8 @@ type assignment struct {
 	asks    [1]cx.IMPU                 // and whom it is about
 	key     []byte                     // of the record
 	failed  error                      // of the commit
-	room    [2]store.Op                // for what is committed, of which there is mostly no more
+	changes [2]cx.Change               // room for the batch, in which there is mostly no more
+	room    [2]store.Op                // and for what is committed
 }
 
 // renewed is the assignment that changes what is registered.
@@ -302,7 +299,7 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 		r.set = a.freeSet()
 	}
 	r.copies(have.contacts)
-	a.asks[0] = r.impu
+	a.asks[0], a.batch.Changes = r.impu, a.changes[:0]
 	a.request = cx.ServerAssignmentRequest{IMPI: cx.IMPI(r.impi), IMPUs: a.asks[:],
 		ServerName: s.ServerName(), Type: assignmentType(registered, a.leavesSome(r)), Batch: &a.batch}
 	a.kind = kinds[a.request.Type]
@@ -322,7 +319,8 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 	}
 	switch {
 	case answer.Profile != nil:
-		identities, kept := s.identitiesOf(t, answer.Profile, r.impu)
+		var room [4]identity
+		identities, kept := s.identitiesOf(t, room[:0], answer.Profile, r.impu)
 		if !kept {
 			a.batch.Settle(cx.ErrUnableToComply)
 			return nil, &refusal{status: 503, retryAfter: 1}
@@ -349,10 +347,10 @@ func assignmentType(registered, remains bool) cx.ServerAssignmentType {
 	return cx.AssignRegistration
 }
 
-// identitiesOf returns the implicit registration set of the profile, in its order: the first that is not barred
+// identitiesOf appends the implicit registration set of the profile, in its order: the first that is not barred
 // is the default identity (TS 23.228 4.3.3.4). used stays first if the HSS sent it as such only. It is false if the filter criteria could not
 // be made durable.
-func (s *SCSCF) identitiesOf(t *shard.Task, p *cx.UserProfile, used cx.IMPU) (all []identity, kept bool) {
+func (s *SCSCF) identitiesOf(t *shard.Task, all []identity, p *cx.UserProfile, used cx.IMPU) (_ []identity, kept bool) {
 	for i := range p.ServiceProfiles {
 		service := &p.ServiceProfiles[i]
 		key, kept := s.keep(t, service)

@@ -127,7 +127,7 @@ func (r *registration) serves(impu string) bool {
 	return known && slices.ContainsFunc(r.contacts, func(c contact) bool { return c.set == set && !c.emergency() })
 }
 
-// replaceSet puts identities, which it takes over, in the place of those of a set.
+// replaceSet puts identities, which it writes the set into, in the place of those of a set.
 func (r *registration) replaceSet(set uint8, identities []identity) {
 	for i := range identities {
 		identities[i].set = set

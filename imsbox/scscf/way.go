@@ -30,10 +30,11 @@ func (s *SCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 
 // register is the way of a REGISTER (TS 24.229 5.4.1).
 func (s *SCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	r, refusal := s.readRegister(in)
+	asked, refusal := s.readRegister(in)
 	if refusal != nil {
 		return s.refuse(x, in, refusal)
 	}
+	r := &asked
 	if reply, judged := s.registerByDigest(x, in, r); judged {
 		return reply
 	}

@@ -37,7 +37,7 @@ func TestAllocations(t *testing.T) {
 		budget float64 // objects
 		run    func(t *testing.T)
 	}{
-		{"registration", 158, func(t *testing.T) {
+		{"registration", 155, func(t *testing.T) {
 			if _, err := alice.Register(); err != nil {
 				t.Fatal(err)
 			}
