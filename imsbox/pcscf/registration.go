@@ -408,6 +408,10 @@ func (p *PCSCF) kept(a secure.Association) (k kept, found bool) {
 	if !found {
 		return kept{}, false
 	}
+	room := &struct { // for one hop and one set of one identity, as nearly everybody has them
+		route, set [1]string
+		sets       [1][]string
+	}{}
 	k.stored = string(octets)
 	text := strings.TrimSuffix(k.stored, "\n")
 	k.contact, text, _ = strings.Cut(text, "\n")
@@ -416,8 +420,15 @@ func (p *PCSCF) kept(a secure.Association) (k kept, found bool) {
 	for line := ""; rest; {
 		line, text, rest = strings.Cut(text, "\n")
 		if set, isSet := strings.CutPrefix(line, " "); isSet {
-			k.sets = append(k.sets, strings.Split(set, " "))
+			var impus []string
+			if k.sets == nil {
+				k.sets, impus = room.sets[:0], room.set[:0]
+			}
+			k.sets = append(k.sets, slices.AppendSeq(impus, strings.SplitSeq(set, " ")))
 		} else {
+			if k.route == nil {
+				k.route = room.route[:0]
+			}
 			k.route = append(k.route, line)
 		}
 	}

@@ -21,7 +21,7 @@ type Client struct {
 // Access makes the proof of a client on C-I. It is Registered exactly if an IMPI is given.
 func Access(c Client) seal.Proof {
 	return seal.New(seal.Facts{Kind: seal.KindAccess, Peer: c.Peer, Association: c.Association,
-		Profile: c.Profile, Protected: c.Protected, Generation: c.Generation, Claimed: c.Claimed, IMPI: c.IMPI, IMPUs: c.IMPUs, Registered: c.IMPI != ""})
+		Profile: seal.WordOf(c.Profile), Protected: c.Protected, Generation: c.Generation, Claimed: c.Claimed, IMPI: c.IMPI, IMPUs: c.IMPUs, Registered: c.IMPI != ""})
 }
 
 // Origin makes the proof of a request that function itself starts in this process.

@@ -7,6 +7,7 @@ package seal
 import (
 	"log/slog"
 	"slices"
+	"unique"
 )
 
 // Kind says what stood behind a message when a door admitted it.
@@ -81,12 +82,26 @@ type Facts struct {
 	IMPI        string      // private identity that authenticated on the association, "" before
 	IMPUs       []string    // its implicit registration set, the default one first
 	Claimed     string      // private identity in whose name the associations were made; it proves nothing
-	Profile     string      // access profile: "tls", "lab-udp", "ipsec-3gpp"
+	Profile     Word        // access profile: "tls", "lab-udp", "ipsec-3gpp"
 	Association Association // C-I only
 	Kind        Kind        // the small ones together: there is one for each user
 	Generation  Generation  // with ipsec-3gpp: which associations the message came over
 	Protected   bool        // integrity holds on this path, and confidentiality unless its profile gives that up by name
 	Registered  bool        // an authenticated registration is bound to the association
+}
+
+// Word is a text that many facts have in common: half the room, and each is in memory once. The zero value is "".
+type Word struct{ of unique.Handle[string] }
+
+// WordOf returns the word of a text.
+func WordOf(text string) Word { return Word{unique.Make(text)} }
+
+// String returns the text.
+func (w Word) String() string {
+	if w == (Word{}) {
+		return ""
+	}
+	return w.of.Value()
 }
 
 // Proof is the sealed form of Facts: immutable, copied freely, two words of comparison at most.
@@ -148,7 +163,7 @@ func (p Proof) IsOf(impi string, impus []string) bool {
 func (p Proof) Association() Association { return p.facts().Association }
 
 // Profile returns the access profile.
-func (p Proof) Profile() string { return p.facts().Profile }
+func (p Proof) Profile() string { return p.facts().Profile.String() }
 
 // Generation returns which security associations the message came over.
 func (p Proof) Generation() Generation { return p.facts().Generation }
@@ -162,6 +177,6 @@ func (p Proof) Registered() bool { return p.facts().Registered }
 // LogValue shows kind and profile only: identities are not for logs.
 func (p Proof) LogValue() slog.Value {
 	f := p.facts()
-	return slog.GroupValue(slog.String("kind", f.Kind.String()), slog.String("profile", f.Profile),
+	return slog.GroupValue(slog.String("kind", f.Kind.String()), slog.String("profile", f.Profile.String()),
 		slog.Bool("registered", f.Registered))
 }
