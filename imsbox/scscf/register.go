@@ -313,6 +313,9 @@ func (s *SCSCF) assign(t *shard.Task, r *register) (*assignment, *refusal) {
 		return nil, &refusal{status: 504}
 	}
 	a.impi, a.epoch, a.partition = r.impi, answer.Epoch, a.batch.Partition
+	if a.partition == a.impi {
+		a.partition = "" // which says the same, and mostly it is
+	}
 	a.siblings = nil
 	for _, impi := range answer.AssociatedIdentities {
 		a.siblings = append(a.siblings, string(impi))
