@@ -138,7 +138,7 @@ func (s *SCSCF) address(in hop.Inbound, callee user) {
 func (s *SCSCF) markFailed(f *flow) {
 	// A record that does not fit stays as it was, and the next request finds out again.
 	_ = s.users.Update([]byte(f.impi), func(old, buf []byte) ([]byte, bool) {
-		current, err := decodeRegistration(old, 0)
+		current, err := decodeRegistration(f.impi, old, 0)
 		if old == nil || err != nil {
 			return old, old != nil
 		}

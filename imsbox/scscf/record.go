@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// registrationFormat is the first octet of an encoded registration.
-const registrationFormat = 5
+// The first octet of an encoded registration. The private identity is its key, and stands in records of the earlier format alone.
+const (
+	registrationFormat = 6
+	namedFormat        = 5
+)
 
 var errRecord = errors.New("scscf: registration record is damaged")
 
@@ -20,7 +23,6 @@ func (r *registration) encode(b []byte, shift time.Duration) []byte {
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	number := func(n uint64) { b = binary.AppendUvarint(b, n) }
 	b = append(b, registrationFormat)
-	text(r.impi)
 	text(r.partition)
 	number(uint64(len(r.siblings)))
 	for _, impi := range r.siblings {
@@ -73,13 +75,17 @@ func flag(set bool) uint64 {
 	return 0
 }
 
-// decodeRegistration is the inverse of encode. It copies what it needs.
-func decodeRegistration(octets []byte, shift time.Duration) (registration, error) {
+// decodeRegistration is the inverse of encode, for the private identity impi. It copies what it needs.
+func decodeRegistration(impi string, octets []byte, shift time.Duration) (registration, error) {
 	d := decoder{rest: string(octets)}
-	if d.octet() != registrationFormat {
+	switch d.octet() {
+	case registrationFormat:
+	case namedFormat:
+		_ = d.text() // impi
+	default:
 		return registration{}, errRecord
 	}
-	r := registration{impi: d.text(), partition: d.text()}
+	r := registration{impi: impi, partition: d.text()}
 	for range d.count() {
 		r.siblings = append(r.siblings, d.text())
 	}

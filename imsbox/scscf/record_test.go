@@ -24,10 +24,21 @@ func fullRegistration() registration {
 func TestRecord(t *testing.T) {
 	for name, want := range map[string]registration{"full": fullRegistration(), "empty": {impi: "a"}} {
 		const shift = 1_700_000_000 * time.Second
-		got, err := decodeRegistration(want.encode(nil, shift), shift)
+		got, err := decodeRegistration(want.impi, want.encode(nil, shift), shift)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v\n%+v\n%+v", name, err, got, want)
 		}
+	}
+}
+
+// TestRecord_named: a store of before is still read: the private identity stood in the record.
+func TestRecord_named(t *testing.T) {
+	want := fullRegistration()
+	octets := want.encode(nil, 0)
+	name := append([]byte{namedFormat, byte(len(want.impi))}, want.impi...)
+	got, err := decodeRegistration(want.impi, append(name, octets[1:]...), 0)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n%+v\n%+v", err, got, want)
 	}
 }
 
@@ -36,14 +47,14 @@ func TestRecord_damaged(t *testing.T) {
 	whole := fullRegistration()
 	octets := whole.encode(nil, 0)
 	for n := range octets {
-		if _, err := decodeRegistration(octets[:n], 0); err == nil {
+		if _, err := decodeRegistration(whole.impi, octets[:n], 0); err == nil {
 			t.Errorf("cut to %d of %d octets: no error", n, len(octets))
 		}
 	}
-	if _, err := decodeRegistration(append(octets, 0), 0); err == nil {
+	if _, err := decodeRegistration(whole.impi, append(octets, 0), 0); err == nil {
 		t.Error("with an octet after its end: no error")
 	}
-	if _, err := decodeRegistration([]byte{registrationFormat - 1}, 0); err == nil {
+	if _, err := decodeRegistration(whole.impi, []byte{namedFormat - 1}, 0); err == nil {
 		t.Error("of another format: no error")
 	}
 }
@@ -53,11 +64,11 @@ func FuzzRecord(f *testing.F) {
 	f.Add(whole.encode(nil, 0))
 	f.Add([]byte{registrationFormat})
 	f.Fuzz(func(t *testing.T, octets []byte) {
-		r, err := decodeRegistration(octets, 0)
+		r, err := decodeRegistration(whole.impi, octets, 0)
 		if err != nil {
 			return
 		}
-		again, err := decodeRegistration(r.encode(nil, 0), 0)
+		again, err := decodeRegistration(r.impi, r.encode(nil, 0), 0)
 		if err != nil || !reflect.DeepEqual(again, r) {
 			t.Errorf("%v\n%+v\n%+v", err, r, again)
 		}

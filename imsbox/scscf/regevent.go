@@ -219,7 +219,7 @@ func (s *SCSCF) due(reg *registration, only string, later func(*subscription) bo
 	alive := false
 	// A record that does not fit leaves the old one: the numbers then repeat, and the watcher refuses the second.
 	_ = s.users.Update([]byte(reg.impi), func(old, buf []byte) ([]byte, bool) {
-		current, err := decodeRegistration(old, 0)
+		current, err := decodeRegistration(reg.impi, old, 0)
 		if old == nil || err != nil {
 			return old, old != nil
 		}

@@ -210,7 +210,7 @@ func appendEchoed(kept, params []byte) []byte {
 // isRegistrars reports whether a Contact parameter is for the registrar to write.
 func isRegistrars(name string) bool {
 	for _, own := range [...]string{"expires", "pub-gruu", "temp-gruu", "temp-gruu-cookie"} {
-		if strings.EqualFold(name, own) {
+		if len(name) == len(own) && strings.EqualFold(name, own) {
 			return true
 		}
 	}
@@ -249,14 +249,14 @@ func (s *SCSCF) lookup(t *shard.Task, impi string) (registration, bool) {
 	var buf [1024]byte
 	var key keyRoom
 	if octets, found := s.users.Get(key.of(impi), buf[:0]); found {
-		reg, err := decodeRegistration(octets, 0)
+		reg, err := decodeRegistration(impi, octets, 0)
 		return reg, err == nil
 	}
 	record, found := s.read(t, TableRegistration, []byte(impi))
 	if !found {
 		return registration{}, false
 	}
-	reg, err := decodeRegistration(record.Value, monotonic(t))
+	reg, err := decodeRegistration(impi, record.Value, monotonic(t))
 	if err != nil {
 		return registration{}, false
 	}
