@@ -188,6 +188,7 @@ type HSS struct {
 	log      *slog.Logger
 	cache    *cache
 	getters  getters
+	groups   groups
 	expanded expanded
 	counts   counters
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"imsafe/proto/shard"
@@ -74,11 +75,11 @@ func (h *HSS) profileOf(t *shard.Task, u *user, set, private int) (*composed, er
 // compose builds the profile: the identities of the set, each group of them with its service profile
 // (TS 29.228 6.5.1.4, 6.6).
 func (h *HSS) compose(t *shard.Task, u *user, set, private int) (*composed, error) {
-	group, p, err := h.readGroup(t, u.group)
+	group, err := h.readGroup(t, u.group)
 	if err != nil {
 		return nil, err
 	}
-	c := &composed{group: group, parts: []part{p}}
+	c := &composed{group: group.Group, parts: []part{group.part}}
 	c.UserProfile = &cx.UserProfile{IMPI: cx.IMPI(u.privates[private].impi), IMSI: u.privates[private].imsi}
 	for _, v := range u.sets[set].services {
 		name := v.profile
@@ -179,42 +180,65 @@ func servesUnregistered(c cx.InitialFilterCriteria) bool {
 
 // groupOf returns the group of a user; the group of nobody in particular is empty.
 func (h *HSS) groupOf(t *shard.Task, u *user) (*Group, error) {
-	if len(u.sets) > 0 { // the composed profile keeps the decoded group
-		if c := u.profiles[0].Load(); c != nil {
-			if ok, err := h.allHold(t, c); err != nil || ok {
-				return c.group, err
-			}
-		}
-		c, err := h.profileOf(t, u, 0, 0)
-		if err != nil {
-			return nil, err
-		}
-		return c.group, nil
+	g, err := h.readGroup(t, u.group)
+	if err != nil {
+		return nil, err
 	}
-	g, _, err := h.readGroup(t, u.group)
-	return g, err
+	return g.Group, nil
 }
 
-// readGroup reads a group; one that is not there is empty, so that its members are not locked out of what
+// groups are those that were read lately, by name. There are few, and each REGISTER asks for that of its user. Safe for concurrent use.
+type groups struct {
+	mu    sync.RWMutex
+	known map[string]*readGroup
+}
+
+// maxGroups bounds them; beyond it they are read anew.
+const maxGroups = 1024
+
+// readGroup is a group as it was read, and stands while no group changes.
+type readGroup struct {
+	*Group
+	part
+	confirmed uint64 // changes of the table, before it was read
+}
+
+// readGroup reads a group, if one has changed since it was read last. One that is not there is empty, so that its members are not locked out of what
 // needs no group.
-func (h *HSS) readGroup(t *shard.Task, name string) (*Group, part, error) {
+func (h *HSS) readGroup(t *shard.Task, name string) (*readGroup, error) {
 	if name == "" {
 		name = defaultGroup
 	}
-	p := part{table: TableGroup, key: []byte(name)}
-	rec, err := h.get(t, TableGroup, p.key)
-	if errors.Is(err, store.ErrNotFound) {
-		return &Group{Name: name}, p, nil
+	changed := h.ports.Store.Changed(TableGroup)
+	h.groups.mu.RLock()
+	g := h.groups.known[name]
+	h.groups.mu.RUnlock()
+	if g != nil && g.confirmed == changed {
+		return g, nil
 	}
-	if err != nil {
-		return nil, p, h.unable("read", err)
+	g = &readGroup{Group: &Group{Name: name}, part: part{table: TableGroup, key: []byte(name)}, confirmed: changed}
+	rec, err := h.get(t, TableGroup, g.key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return nil, h.unable("read", err)
+	default:
+		g.version = rec.Version
+		if g.Group, err = decodeGroup(name, rec.Value); err != nil {
+			return nil, h.unable("decode", err)
+		}
 	}
-	p.version = rec.Version
-	g, err := decodeGroup(name, rec.Value)
-	if err != nil {
-		return nil, p, h.unable("decode", err)
+	h.groups.keep(g)
+	return g, nil
+}
+
+func (g *groups) keep(r *readGroup) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.known == nil || len(g.known) >= maxGroups {
+		g.known = map[string]*readGroup{}
 	}
-	return g, p, nil
+	g.known[r.Name] = r
 }
 
 // defaultGroup is the group of a subscriber that names none.

@@ -193,7 +193,7 @@ func (x *shRequest) readDSAI() (*sh.Data, bool, error) {
 // boundTo says whether the identity has an instance of DSAI with the tag: filter criteria of its stored profile are bound to it, and they lead
 // to the application server that asks, the only one that may have a say in it (TS 29.328 7.6.11).
 func (x *shRequest) boundTo(tag string) (bool, error) {
-	group, _, err := x.h.readGroup(x.t, x.user.group)
+	group, err := x.h.groupOf(x.t, x.user)
 	if err != nil {
 		return false, x.h.unableSh("read", err)
 	}
