@@ -40,6 +40,8 @@ type Exchange struct {
 
 	// Root only.
 	edge     Edge
+	to       Name // where its walk begins, and with what
+	in       Inbound
 	answered bool // the final response has left
 }
 

@@ -109,7 +109,8 @@ func (t *Table) begin(sh *shard.Shard, x *Exchange, edge Edge, from, to Name, in
 	if request != nil {
 		request.Retain()
 	}
-	if !sh.Start(func(task *shard.Task) { x.walk(task, to, in) }) {
+	x.to, x.in = to, in
+	if !sh.Begin((*walk)(x)) {
 		in.Msg.Release()
 		x.end(503)
 		request.Release()
@@ -125,13 +126,19 @@ func (t *Table) Originate(task *shard.Task, from, to Name, in Inbound) Reply {
 	return x.Forward(to, in, nil)
 }
 
-// walk is the whole life of an exchange that came in through an edge. A walk that breaks off (a defect in a
+// walk is an exchange that came in through an edge, as a procedure.
+type walk Exchange
+
+// Proceed implements shard.Procedure: it is the whole life of the exchange. A walk that breaks off (a defect in a
 // function, or the shard closing) still owes its sender an answer: 500.
-func (x *Exchange) walk(task *shard.Task, to Name, in Inbound) {
+func (w *walk) Proceed(task *shard.Task) {
+	x := (*Exchange)(w)
 	x.task = task
 	defer x.request.Release()
 	defer x.end(500)
-	if r := x.Forward(to, in, nil); r.Msg != nil {
+	in := x.in
+	x.in = Inbound{} // whoever is asked owns the message now
+	if r := x.Forward(x.to, in, nil); r.Msg != nil {
 		x.answer(r)
 	}
 }

@@ -37,13 +37,13 @@ func TestAllocations(t *testing.T) {
 		budget float64 // objects
 		run    func(t *testing.T)
 	}{
-		{"registration", 152, func(t *testing.T) {
+		{"registration", 150, func(t *testing.T) {
 			if _, err := alice.Register(); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		{"call", 320, func(t *testing.T) { call(t, alice, bob) }},
-		{"message", 98, func(t *testing.T) {
+		{"call", 318, func(t *testing.T) { call(t, alice, bob) }},
+		{"message", 97, func(t *testing.T) {
 			alice.Send(sip.MESSAGE, bob.IMPU)
 			answered(t, bob, alice, "MESSAGE")
 		}},
