@@ -41,6 +41,11 @@ func burstOn(host string, at func(*Field) netip.AddrPort) func(context.Context, 
 // crowdsCx holds connections from many networks, as many of each as one address may have, before an honest node comes.
 func crowdsCx(ctx context.Context, f *Field, o *Outcome) error {
 	const networks, each = 20, 8
+	early, err := f.honest.Dial(ctx, "tcp", netip.Addr{}, f.Cx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = early.Close() }()
 	_, over, err := f.crowd(ctx, f.Cx, networks, each)
 	if err != nil {
 		return err
@@ -54,10 +59,13 @@ func crowdsCx(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		return err
 	})
-	if failed != nil {
+	late := within(ctx, time.Second, tls.Client(early, &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: f.Roots, ServerName: "hss." + f.Domain,
+		Certificates: []tls.Certificate{f.SCSCF.Certificate}, Time: f.Clock.Wall}).HandshakeContext)
+	if failed != nil || late != nil {
 		o.Users = 1
 	}
 	o.Peer(failed != nil, "an honest node that connects then hears: %v", failed)
+	o.Peer(late != nil, "one that had connected before, and shakes hands then: %v", late)
 	return nil
 }
 
