@@ -83,11 +83,15 @@ func (w decisionsWorld) open() (*decisions.Log, *decisions.Report, error) {
 	return decisions.Open(decisions.Options{Disk: w.disk, Key: key, Now: w.clock.Wall})
 }
 
-// key reads the signing key, or makes it.
+// key reads the signing key, or makes it. Of two nodes that start for the first time at once on one store, both find none and one makes it: the other takes that.
 func (w decisionsWorld) key() (ed25519.PrivateKey, error) {
 	rec, err := w.store.Get(TableDecisions, []byte(decisionKey))
 	if errors.Is(err, store.ErrNotFound) {
-		return w.newKey()
+		private, made := w.newKey()
+		if !errors.Is(made, store.ErrConflict) {
+			return private, made
+		}
+		rec, err = w.store.Get(TableDecisions, []byte(decisionKey))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("node: key of the decisions: %w", err)

@@ -91,11 +91,23 @@ func newCouple(t *testing.T, url string, change func(c *config.Config, node int)
 	return g
 }
 
+// begin starts a node.
+func (g *couple) begin(node int, more ...string) {
+	g.t.Helper()
+	g.run(g.names[node], append([]string{"run", "-c", g.config[node]}, more...)...)
+}
+
 // start starts a node and waits until it answers.
 func (g *couple) start(node int, more ...string) {
 	g.t.Helper()
+	g.begin(node, more...)
+	g.answers(node)
+}
+
+// answers waits until a node answers.
+func (g *couple) answers(node int) {
+	g.t.Helper()
 	name := g.names[node]
-	g.run(name, append([]string{"run", "-c", g.config[node]}, more...)...)
 	socket := filepath.Join(g.path("data-"+name), "management.sock")
 	g.until("node "+name+" answers", func() bool { return knock(g.t.Context(), socket) == nil && g.on(node, "status").status == exitDone })
 }
@@ -325,8 +337,10 @@ func TestTwoNodes_one_is_killed(t *testing.T) {
 	database := server.Start(t)
 	g := newCouple(t, database.URL(), approves.admits)
 	const a, b = 0, 1
-	g.start(a)
-	g.start(b)
+	g.begin(a) // both at once, on an empty database
+	g.begin(b)
+	g.answers(a)
+	g.answers(b)
 	g.provisioned(approves)
 	for _, name := range []string{"alice", "bob", "carol", "dave", "walker"} {
 		g.must(a, "user", "add", name, "--random", "--card-out", g.path(name))
