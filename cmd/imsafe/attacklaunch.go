@@ -84,7 +84,7 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 		return nil, errors.Join(fmt.Errorf("no target could be started: %w", err), os.RemoveAll(t.dir))
 	}
 	setup := targetSetup{Dir: t.dir, Off: []string{}, Digest: s.Digest, NoCard: s.NoCard, Media: s.Media, Access: s.Access, Profile: s.Profile, Quick: s.Quick, Tight: s.Tight, Small: s.Small, Hasty: s.Hasty,
-		Mode: s.Mode, Debug: s.Debug, Viewer: s.Viewer, Cast: s.Cast, Approved: s.Approved}
+		Mode: s.Mode, Debug: s.Debug, LogFormat: s.LogFormat, Viewer: s.Viewer, Cast: s.Cast, Approved: s.Approved}
 	for _, c := range s.Off {
 		setup.Off = append(setup.Off, c.String())
 	}

@@ -60,8 +60,10 @@ type targetSetup struct {
 	Hasty   bool          `json:"hasty,omitempty"`
 	Mode    string        `json:"mode"`
 	Debug   bool          `json:"debug"`
-	Viewer  bool          `json:"viewer,omitempty"`
-	Cast    []string      `json:"cast"` // names of subscribers
+	// LogFormat is that of its log; "" is the default.
+	LogFormat string   `json:"log_format,omitempty"`
+	Viewer    bool     `json:"viewer,omitempty"`
+	Cast      []string `json:"cast"` // names of subscribers
 	// Approved are the service platforms that the operator approves.
 	Approved []attack.Approved `json:"approved,omitempty"`
 }
@@ -195,7 +197,7 @@ func (t *target) start(a *app) (*targetReady, error) {
 	c := t.config()
 	clock := shard.RealClock()
 	if c.Log.Level = "error"; t.setup.Debug {
-		c.Log.Level = "debug"
+		c.Log.Level, c.Log.Format = "debug", cmp.Or(t.setup.LogFormat, c.Log.Format)
 	}
 	log, err := a.logger(c)
 	if err != nil {

@@ -193,9 +193,10 @@ type Attack struct {
 	Premium  bool     // it takes a number that pays whoever owns it
 	// Neighbours are honest subscribers without a card beside the cast, with Digest.
 	Neighbours int
-	Crowd      int  // so many accomplices of the attacker have a subscription of their own
-	Viewer     bool // the account of who attacks may look at the operator's door, and no more
-	Debug      bool // its log is at the level of debugging, where a node tells most
+	Crowd      int    // so many accomplices of the attacker have a subscription of their own
+	Viewer     bool   // the account of who attacks may look at the operator's door, and no more
+	Debug      bool   // its log is at the level of debugging, where a node tells most
+	LogFormat  string // and of this form; "" is the default
 	Approved   []Approved
 	// Carried are further accesses by which it can be aimed at a target that is not ours. A row for both accesses of production is carried by all.
 	Carried  []Access

@@ -19,7 +19,8 @@ func logForge() Attack {
 		Text:     "what has happened would be denied, or blamed on somebody else: a terminal does what the octets say, from a second line to a screen that is wiped",
 		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Destruction, Corruption}, Module: InfrastructureAdmin,
 		Source: "CWE-117; CWE-150; RFC 3261 25.1 (quoted-pair)", Access: both(), Debug: true,
-		Bounds: Bounds{Packets: 10, Bytes: 10_000, Conns: 4, Time: 3 * time.Second},
+		LogFormat: "json", // which by itself lets through what is no control character of ASCII; the form for people quotes more
+		Bounds:    Bounds{Packets: 10, Bytes: 10_000, Conns: 4, Time: 3 * time.Second},
 		Variants: []Variant{
 			// ESC E begins a line of its own (ECMA-48, NEL); a quoted string may have ESC behind a backslash.
 			variant("line", "\x1bE", "a line of its own"),

@@ -3,9 +3,13 @@ package attack
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +49,7 @@ func logRewrite() Attack {
 				lines[at], lines[at+1] = lines[at+1], lines[at]
 				return lines
 			}),
+			variant("resigned", resigned),
 			variant("cut", func(lines [][]byte, at int) [][]byte { return lines[:at] }),
 			{Name: "rollback", Position: LocalAccount, Controls: controls, Run: rollsBack},
 		},
@@ -88,6 +93,25 @@ func rewritesLog(change func(lines [][]byte, at int) [][]byte) func(context.Cont
 		return f.operate(ctx, VerifyLog, "") // as it was: else it was not the change that was found
 	}
 }
+
+// resigned changes a record and links all that follow anew, as a log with that record would have them. The heads, whose key the attacker has not, are signed by one
+// of his own.
+func resigned(lines [][]byte, at int) [][]byte {
+	lines[at] = bytes.Replace(lines[at], []byte(`"kind":"`), []byte(`"kind":"not-`), 1)
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	for i := at + 1; i < len(lines) && len(lines[i]) > 0; i++ {
+		link := sha256.Sum256(bytes.TrimSuffix(lines[i-1], []byte("\n")))
+		lines[i] = prevLink.ReplaceAll(lines[i], fmt.Appendf(nil, `"prev":"%x"`, link))
+		if unsigned, _, head := bytes.Cut(lines[i], []byte(`,"sig":"`)); head {
+			text := append([]byte("imsafe decision log head\x00"), append(bytes.Clone(unsigned), '}')...)
+			lines[i] = fmt.Appendf(unsigned, `,"sig":"%s"}`+"\n", base64.RawStdEncoding.EncodeToString(ed25519.Sign(key, text)))
+		}
+	}
+	return lines
+}
+
+// prevLink is what ties a record to the one before it.
+var prevLink = regexp.MustCompile(`"prev":"[0-9a-f]*"`)
 
 // rollsBack keeps all files, has more decided, and puts them back as they were: a whole log with valid heads, of before.
 func rollsBack(ctx context.Context, f *Field, o *Outcome) error {

@@ -59,7 +59,8 @@ func requestsAcross(ctx context.Context, f *Field, o *Outcome) error {
 	defer across.close()
 	across.cookie = operator.cookie
 	obeyed, last, tries := 0, 0, 0
-	for _, from := range [][]string{{"Origin: http://127.0.0.1:8000"}, {"Origin: null"}, {"Origin: http://localhost:8000", "Sec-Fetch-Site: same-site"}} {
+	for _, from := range [][]string{{"Origin: http://127.0.0.1:8000"}, {"Origin: null"}, {"Origin: http://localhost:8000", "Sec-Fetch-Site: same-site"},
+		{"Origin: "}, {"Origin: ", "Sec-Fetch-Site: none"}} { // a browser that does not say where a form comes from
 		got, _, err := across.ask(ctx, http.MethodPost, "/logout", "", from...)
 		if err != nil {
 			return err
@@ -72,13 +73,21 @@ func requestsAcross(ctx context.Context, f *Field, o *Outcome) error {
 			}
 		}
 	}
-	for _, path := range []string{"/metrics", "/proof", "/"} { // as a picture or a script of that page
-		got, _, err := across.ask(ctx, http.MethodGet, path, "", "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors")
-		if err != nil {
-			return err
-		}
-		if last, tries = got.StatusCode, tries+1; last == http.StatusOK || last == http.StatusNotFound {
-			obeyed++
+	for _, by := range []struct {
+		mode  string
+		paths []string
+	}{
+		{"no-cors", []string{"/metrics", "/proof", "/"}},           // as a picture or a script of that page
+		{"navigate", []string{"/metrics", "/proof", "/api/cells"}}, // as a link or a frame: a link to the page itself may lead there
+	} {
+		for _, path := range by.paths {
+			got, _, err := across.ask(ctx, http.MethodGet, path, "", "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: "+by.mode)
+			if err != nil {
+				return err
+			}
+			if last, tries = got.StatusCode, tries+1; last == http.StatusOK || last == http.StatusNotFound {
+				obeyed++
+			}
 		}
 	}
 	answered, status, err := operator.reads1(ctx)

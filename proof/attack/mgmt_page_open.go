@@ -64,8 +64,11 @@ func (b *Browser) ask(ctx context.Context, method, path, body string, lines ...s
 	}
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line, ": ")
-		if r.Header.Set(name, value); name == "Host" {
+		switch r.Header.Set(name, value); {
+		case name == "Host":
 			r.Host = value
+		case value == "":
+			r.Header.Del(name)
 		}
 	}
 	if b.cookie != "" {

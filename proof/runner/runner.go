@@ -155,7 +155,7 @@ type run struct {
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
 	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, NoCard: noCard(a), Media: a.Media, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
-		Small: a.Small, Hasty: v.Hasty, Cast: cast(a), Approved: a.Approved, Debug: a.Debug, Viewer: a.Viewer, Mode: r.cfg.Mode})
+		Small: a.Small, Hasty: v.Hasty, Cast: cast(a), Approved: a.Approved, Debug: a.Debug, LogFormat: a.LogFormat, Viewer: a.Viewer, Mode: r.cfg.Mode})
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,10 @@ type Setup struct {
 	Hasty   bool               // connections of clients have attack.HastyTime, and there is room for attack.HastyConns of them
 	Mode    string             // attack.Strict: each hop between functions encodes and parses; attack.Wire: the P-CSCF is a node of its own
 	Debug   bool               // its log is at the level of debugging
-	Viewer  bool               // this account may look at the operator's door
-	Cast    []string           // names of the lab subscribers, whose keys the target makes
+	// LogFormat is that of its log; "" is the default.
+	LogFormat string
+	Viewer    bool     // this account may look at the operator's door
+	Cast      []string // names of the lab subscribers, whose keys the target makes
 	// Approved are the service platforms that its operator has approved.
 	Approved []attack.Approved
 }

@@ -31,4 +31,14 @@ var inner = []Mutant{
 		`	return d.ports.Gate.Refuse(secure.CSAvailabilityConnections,`, `	return reason == "crowd" && d.ports.Gate.Refuse(secure.CSAvailabilityConnections,`, []string{"CS-21"}},
 	{secure.CSAvailabilityConnections, "no-crowd", "iface/clientweb/door.go",
 		`	return d.ports.Gate.Refuse(secure.CSAvailabilityConnections,`, `	return reason != "crowd" && d.ports.Gate.Refuse(secure.CSAvailabilityConnections,`, []string{"CS-21"}},
+	{secure.ManagementAuthorizationOrigin, "no-origin-is-ours", "iface/management/own.go",
+		`	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return true`, `	case r.Method == http.MethodDelete:
+		return true`, []string{"MG-07"}},
+	{secure.ManagementAuthorizationOrigin, "any-link", "iface/management/own.go",
+		`	leads := r.URL.Path == "/" && r`, `	leads := r`, []string{"MG-07"}},
+	{secure.ManagementIntegrityLogLine, "direction-marks", "trace/handler.go",
+		`		case unicode.IsPrint(r):`, `		case unicode.IsPrint(r) || unicode.Is(unicode.Cf, r):`, []string{"MG-05"}},
+	{secure.ManagementIntegrityLogLine, "c1-as-it-is", "trace/handler.go",
+		`		case unicode.IsPrint(r):`, `		case unicode.IsPrint(r) || r >= 0x80 && r < 0xa0:`, []string{"MG-05"}},
 }
