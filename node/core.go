@@ -255,7 +255,7 @@ func (c *Core) build(w World, sealer *shard.Sealer) error {
 
 func (c *Core) makeHSS(w World, _ names, _ *shard.Sealer) (err error) {
 	c.Permissions = hss.NewPermissions(w.Clock)
-	c.HSS, err = hss.New(hss.Config{HomeDomains: []string{w.Domain}, IND: w.IND, RestoreEpoch: w.RestoreEpoch,
+	c.HSS, err = hss.New(hss.Config{HomeDomains: []string{w.Domain}, IND: w.IND, Shared: w.Name != "", RestoreEpoch: w.RestoreEpoch,
 		RestoredAt: w.RestoredAt, Digest: w.Digest}, hss.Ports{Store: w.Store, Keys: w.Keys, Random: w.Random, Clock: w.Clock, Gate: c.Gate,
 		Push: c.push, Permission: c.Permissions, Uncover: c.uncover, Notify: c.services.notify, Owed: c.owes, Shard: c.Shards[0], Log: w.Log})
 	c.cx = c.HSS

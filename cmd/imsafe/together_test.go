@@ -127,6 +127,24 @@ func (g *couple) must(node int, args ...string) string {
 	return o.stdout
 }
 
+// tellsAll changes the group of everybody at one node: the S-CSCFs of both are told, each by its own, and nothing stays owed.
+func (g *couple) tellsAll(node int, database *server.Server) {
+	g.t.Helper()
+	began := time.Now()
+	if o := g.on(node, "group", "put", g.write("default.json", `{"name":"default"}`)); o.status != exitDone || strings.Contains(o.stdout+o.stderr, "told") {
+		g.t.Errorf("at %s the operator hears %d, %s%s", g.names[node], o.status, o.stdout, o.stderr)
+	}
+	g.until("the users of both nodes have the changed group", func() bool {
+		return strings.TrimSpace(database.SQL("select count(*) from imsafe.hss_outbox_view")) == "0"
+	})
+	g.t.Logf("a changed group is with the users of both nodes after %v", since(began))
+	for name, log := range g.log {
+		if strings.Contains(log.String(), "to be told") {
+			g.t.Errorf("%s warns that somebody is not told: %s", name, log)
+		}
+	}
+}
+
 // shown is a subscriber as a node shows it.
 func (g *couple) shown(node int, name string) (v hss.View, err error) {
 	o := g.on(node, "user", "show", name, "--json")
@@ -352,6 +370,7 @@ func TestTwoNodes_one_is_killed(t *testing.T) {
 			t.Fatalf("before anything happened, %s calls %s: %d, %v", calls[0].name, calls[1].name, code, err)
 		}
 	}
+	g.tellsAll(a, database)
 	load := g.traffic()
 	load.writes(alice, carol, false)
 	load.writes(carol, bob, false)

@@ -122,6 +122,8 @@ type Config struct {
 	// Digest are the algorithms of SIP Digest that subscribers without a card may have: SHA-256, and MD5 in the access
 	// profile digest-md5. Empty, which is the default: everybody has a card (TS 33.203 Annex N is off).
 	Digest []aka.DigestAlgorithm
+	// Shared says that other HSSs have the same store, each with an S-CSCF that this one has no way to: what is owed to it is for them to deliver.
+	Shared bool
 	// KeepServerName keeps the S-CSCF of a user who leaves in the words of
 	// USER_DEREGISTRATION_STORE_SERVER_NAME, so that services for unregistered users start faster.
 	KeepServerName bool

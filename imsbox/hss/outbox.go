@@ -16,6 +16,9 @@ import (
 // The outbox. What a change owes an S-CSCF (RTR, PPR) is written down in the commit of the change itself, as a letter, and taken out when
 // the S-CSCF has answered. A process that dies between the two, or an S-CSCF that is not there, costs time and no word: what is owed
 // goes out again until it is heard, at least once. Who hears it twice does nothing the second time.
+//
+// Where nodes share the store each has an S-CSCF of its own, and no way to those of the others: a letter to one of them is for its node to deliver. One about a
+// group or a profile is to many: whoever has told those it can reach leaves, in the place of the letter, one for each S-CSCF that it cannot.
 
 // letterLife is how long a letter is kept. Later there is nobody left to be told: an S-CSCF keeps no registration for so long.
 const letterLife = 24 * time.Hour
@@ -36,6 +39,7 @@ type letter struct {
 	kind    byte
 	written int64  // unix seconds
 	name    string // subscription id, or name of the profile or group
+	server  string // of one about a profile or group: the S-CSCF that is still to be told; "" is all
 	request cx.RegistrationTerminationRequest
 
 	watch   *watch // of PNR
@@ -44,7 +48,11 @@ type letter struct {
 	data    []byte // with letterLast: Sh-Data
 }
 
-const letterVersion = 1
+// The versions of the record: the second is of a letter to one S-CSCF, about a profile or group.
+const (
+	letterVersion = 1
+	letterToOne   = 2
+)
 
 // op is the change that writes a letter down. One to an application server replaces an earlier one for the same subscription, which is
 // told by it.
@@ -58,10 +66,17 @@ func (l *letter) op() store.Op {
 
 func (l *letter) encode() []byte {
 	e := encoder{}
-	e.byte(letterVersion)
+	if l.server == "" {
+		e.byte(letterVersion)
+	} else {
+		e.byte(letterToOne)
+	}
 	e.byte(l.kind)
 	e.uint(uint64(l.written))
 	e.string(l.name)
+	if l.server != "" {
+		e.string(l.server)
+	}
 	if l.watch != nil {
 		l.watch.append(&e)
 		e.string(l.group)
@@ -89,10 +104,16 @@ func (l *letter) encode() []byte {
 
 func decodeLetter(key, b []byte) (*letter, error) {
 	d := decoder{b: b}
-	if d.byte() != letterVersion {
+	version := d.byte()
+	if version != letterVersion && version != letterToOne {
 		return nil, errRecord
 	}
 	l := &letter{key: key, kind: d.byte(), written: int64(d.uintMax(1 << 40)), name: d.string()}
+	if version == letterToOne {
+		if l.server = d.string(); l.server == "" || l.kind != letterProfile && l.kind != letterGroup {
+			d.fail()
+		}
+	}
 	if l.kind < letterTermination || l.kind > letterLast {
 		d.fail()
 	}
@@ -154,18 +175,56 @@ func (h *HSS) owe(kind byte, name string, r *cx.RegistrationTerminationRequest) 
 }
 
 // settle delivers a letter and takes it out of the outbox. nil owes nothing. With *PushError it stays, and Deliver tries again, unless the
-// S-CSCF itself has refused. Without a node nobody is told for now.
+// S-CSCF itself has refused. Without a node nobody is told for now. What is another node's to deliver stays without an error.
 func (h *HSS) settle(ctx context.Context, l *letter) error {
+	_, err := h.settled(ctx, l)
+	return err
+}
+
+// settled is settle, and reports whether the letter has gone.
+func (h *HSS) settled(ctx context.Context, l *letter) (gone bool, err error) {
 	if l == nil || h.ports.Push == nil || !h.outbox.begin(l.key) {
-		return nil
+		return false, nil
 	}
 	defer h.outbox.end(l.key)
-	err := h.deliver(ctx, l)
+	err = h.deliver(ctx, l)
 	var push *PushError
+	if h.cfg.Shared && errors.Is(err, errNoRoute) {
+		return false, h.divide(l, err)
+	}
 	if err != nil && (!errors.As(err, &push) || !refused(push.Err)) {
+		return false, err
+	}
+	return true, errors.Join(err, h.ports.Store.Apply("outbox", store.Op{Table: TableOutbox, Key: l.key}))
+}
+
+// divide leaves, in the place of a letter to many, one for each S-CSCF of another node that is still to be told. Two nodes may do so at once: what the second has
+// told it has told, and the letter of the first brings the rest.
+func (h *HSS) divide(l *letter, why error) error {
+	var others *elsewhere
+	if !errors.As(why, &others) || l.server != "" {
+		return nil // it is to one
+	}
+	rec, err := h.ports.Store.Get(TableOutbox, l.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	return errors.Join(err, h.ports.Store.Apply("outbox", store.Op{Table: TableOutbox, Key: l.key}))
+	ops := []store.Op{{Table: TableOutbox, Key: l.key, Cond: store.IfVersion, Version: rec.Version}}
+	for _, server := range others.servers {
+		one, _, err := h.owe(l.kind, l.name, nil)
+		if err != nil {
+			return err
+		}
+		one.written, one.server = l.written, server
+		ops = append(ops, one.op())
+	}
+	if err := h.ports.Store.Apply("outbox", ops...); !errors.Is(err, store.ErrConflict) {
+		return err
+	}
+	return nil
 }
 
 // refused reports whether an S-CSCF has heard what it was told and does not want it: to say it again would change nothing.
@@ -203,9 +262,9 @@ func (h *HSS) deliver(ctx context.Context, l *letter) error {
 		if err != nil {
 			return err
 		}
-		return h.tellAll(ctx, func(sub *subscription) bool { return sub.uses(l.name, groups) })
+		return h.tellAll(ctx, l.server, func(sub *subscription) bool { return sub.uses(l.name, groups) })
 	default:
-		return h.tellAll(ctx, func(sub *subscription) bool {
+		return h.tellAll(ctx, l.server, func(sub *subscription) bool {
 			return sub.groupName() == l.name || l.name == everybody && sub.service == nil
 		})
 	}
@@ -225,7 +284,7 @@ func (h *HSS) superseded(t *shard.Task, l *letter) (bool, error) {
 	return err == nil && a.epoch > l.request.Epoch, err
 }
 
-// Deliver sends what is still owed to S-CSCFs, after a restart or because one could not be reached, and returns how much is left. It is
+// Deliver sends what is still owed to S-CSCFs, after a restart or because one could not be reached, and returns how much is left that no other node can deliver. It is
 // called at intervals, waits for the disk, and returns the first error that is none of an S-CSCF.
 func (h *HSS) Deliver(ctx context.Context) (left int, err error) {
 	if h.ports.Push == nil && h.ports.Notify == nil {
@@ -270,11 +329,14 @@ func (h *HSS) deliverLate(ctx context.Context, rec store.Record) (stays bool, er
 		return false, h.ports.Store.Apply("outbox", store.Op{Table: TableOutbox, Key: l.key})
 	}
 	var push *PushError
-	err = h.settle(ctx, l)
+	if h.cfg.Shared && l.server != "" && h.ports.Push != nil && h.ports.Push(l.server) == nil {
+		return false, nil // another node's: nobody is looked for here
+	}
+	gone, err := h.settled(ctx, l)
 	if errors.As(err, &push) {
 		return !refused(push.Err), nil
 	}
-	if err == nil {
+	if gone && err == nil {
 		h.counts.late.Add(1)
 	}
 	return err != nil, err

@@ -154,7 +154,7 @@ func TestOutbox_gives_up(t *testing.T) {
 }
 
 func FuzzLetter(f *testing.F) {
-	for _, l := range []*letter{{kind: letterProfile, name: "gold", written: 7}, {kind: letterTermination, name: "a@b",
+	for _, l := range []*letter{{kind: letterProfile, name: "gold", written: 7}, {kind: letterGroup, name: "staff", server: "sip:s", written: 7}, {kind: letterTermination, name: "a@b",
 		request: cx.RegistrationTerminationRequest{IMPI: "a@b", IMPUs: []cx.IMPU{"sip:a@b"}, AssociatedIdentities: []cx.IMPI{"c@b"}, ServerName: "sip:s",
 			Reason: cx.ServerChange, ReasonInfo: "x", Epoch: 300}}} {
 		f.Add(l.encode())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"imsafe/proto/shard"
 	"imsafe/refpoint/cx"
@@ -141,30 +142,51 @@ func (h *HSS) changeServer(t *shard.Task, u *user, client cx.Client, was *assign
 	return h.apply(t, "outbox", store.Op{Table: TableOutbox, Key: l.key})
 }
 
-// tellAll tells the S-CSCFs and application servers of everybody who uses a changed profile or group.
-func (h *HSS) tellAll(ctx context.Context, affected func(*subscription) bool) error {
-	if err := h.oweCriteria(affected); err != nil {
-		return err
+// elsewhere are S-CSCFs of other nodes, to which this one has no way.
+type elsewhere struct{ servers []string }
+
+// Error says so.
+func (e *elsewhere) Error() string { return errNoRoute.Error() }
+
+// Is says that it is errNoRoute.
+func (e *elsewhere) Is(target error) bool { return target == errNoRoute }
+
+// tellAll tells the S-CSCFs and application servers of everybody who uses a changed profile or group, or of these one S-CSCF: then the others have been told.
+func (h *HSS) tellAll(ctx context.Context, server string, affected func(*subscription) bool) error {
+	if server == "" {
+		if err := h.oweCriteria(affected); err != nil {
+			return err
+		}
 	}
-	return h.pushToAll(ctx, affected)
+	return h.pushToAll(ctx, server, affected)
 }
 
-// pushToAll sends fresh profiles to the S-CSCFs of everybody who uses a changed profile or group. The first
-// failure is returned after all have been tried, one that another try may mend before any other.
-func (h *HSS) pushToAll(ctx context.Context, affected func(*subscription) bool) error {
+// pushToAll sends fresh profiles to the S-CSCFs of everybody who uses a changed profile or group, or to one of these. The first
+// failure is returned after all have been tried, one that another try may mend before any other; *elsewhere where nothing failed but what other nodes must do.
+func (h *HSS) pushToAll(ctx context.Context, server string, affected func(*subscription) bool) error {
 	var first error
+	var others elsewhere
 	err := h.eachSubscription(ctx, func(rec store.Record, sub *subscription) error {
 		if !affected(sub) {
 			return nil
 		}
 		a, err := h.assignmentOf(string(rec.Key))
-		if err != nil {
+		if err != nil || server != "" && a.server != server {
 			return err
 		}
-		if err := h.pushProfile(ctx, sub, a); err != nil && (first == nil || refused(first)) {
+		switch err := h.pushProfile(ctx, sub, a); {
+		case err == nil:
+		case h.cfg.Shared && errors.Is(err, errNoRoute):
+			if !slices.Contains(others.servers, a.server) {
+				others.servers = append(others.servers, a.server)
+			}
+		case first == nil || refused(first):
 			first = err
 		}
 		return nil
 	})
-	return errors.Join(err, first)
+	if err = errors.Join(err, first); err == nil && len(others.servers) > 0 {
+		return &others
+	}
+	return err
 }
