@@ -137,7 +137,7 @@ var rows = []Row{
 	{secure.CSAuthenticationToken, CS, Authentication, "tokens come from a registration, live minutes, are for one service and bound to a key that each request proves", "RFC 9068; RFC 9449", "authentication", Required, true},
 	{secure.CSConfidentialityHTTPS, CS, Confidentiality, "TLS 1.3 alone where clients fetch: what begins as anything else is not read", "TS 33.222 5.3; TS 33.310 6.2a", "data confidentiality", Required, true},
 	{secure.CSIntegrityHTTPS, CS, Integrity, "the same door: no octet that is not under the tag of a record", "TS 33.222 5.3; TS 33.310 6.2a", "data integrity", Required, true},
-	{secure.CSAuthorizationGrantLeg, CS, Authorization, "one grant for one leg: platforms mint none and bring none from another call", "ours", "access control", Required, true},
+	{secure.CSAuthorizationGrantLeg, CS, Authorization, "one grant for one leg: platforms mint none and bring none from another call; a call is joined or taken over by its ends, and by whom they send", "ours; RFC 3891 3, 8; RFC 3911", "access control", Required, true},
 	{secure.CSIntegrityFingerprint, CS, Integrity, "the fingerprints of a session description are the signed ones; who is no end of media changes none", "RFC 8225 5.2.2", "data integrity", Required, true},
 	{secure.CoreAuthenticationMTLS, Core, Authentication, "mutual TLS 1.3 between nodes, SIP and Diameter", "TS 33.210, 33.310", "authentication", Required, true},
 	{secure.CoreAvailabilityConnections, Core, Availability, "on the wires of Diameter and between nodes, connections of an address that has not proven itself and their pace", "ours", "availability", Required, true},

@@ -80,7 +80,7 @@ const (
 	CSAuthenticationToken           // who fetches from a service proves the key of his token (RFC 9449)
 	CSConfidentialityHTTPS          // what clients fetch goes under TLS alone (TS 33.222)
 	CSIntegrityHTTPS                // the same wire: no octet that is not under the tag of a record
-	CSAuthorizationGrantLeg         // a grant is of one leg: a platform brings none with it (ours)
+	CSAuthorizationGrantLeg         // a grant is of one leg, and a call of its ends (ours; RFC 3891 3)
 	CSIntegrityFingerprint          // media keys are those that were signed (RFC 8225 5.2.2)
 	CSAvailabilityConnections       // connections of an address where clients fetch, and their pace (ours)
 	CoreAvailabilityConnections     // the same on the wires between nodes and to application servers (ours)

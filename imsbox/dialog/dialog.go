@@ -77,6 +77,9 @@ func (l *Ledger) keyOf(half, callID, tag, other []byte) (k key) {
 // NameOf names the dialog of a message among those that its Call-ID may have. It is a print of both tags, 128 bits, the same from either end.
 func NameOf(m *sip.Message) string { return nameOf(m.FromTag(), m.ToTag()) }
 
+// NameBetween is NameOf for the tags of the two ends.
+func NameBetween(tag, other []byte) string { return nameOf(tag, other) }
+
 func nameOf(tag, other []byte) string {
 	if string(other) < string(tag) {
 		tag, other = other, tag
@@ -275,6 +278,29 @@ func (l *Ledger) Owns(owner []byte) bool {
 	var b [32 * entry]byte
 	_, found := l.owned.Get(owner, b[:0])
 	return found
+}
+
+// Part returns in which part of what is an owner's a dialog is, of the half, with this Call-ID and these tags, and whether he has it.
+func (l *Ledger) Part(half, owner, callID, tag, other []byte) (part uint32, has bool) {
+	k := l.keyOf(half, callID, tag, other)
+	var b [32 * entry]byte
+	entries, _ := l.owned.Get(owner, b[:0])
+	for ; len(entries) >= entry; entries = entries[entry:] {
+		if key(entries) == k {
+			return binary.BigEndian.Uint32(entries[len(key{}):]), true
+		}
+	}
+	return 0, false
+}
+
+// Owner returns whose a dialog is that stands, "" if there is none: of the half, with this Call-ID and these tags.
+func (l *Ledger) Owner(half, callID, tag, other []byte) string {
+	k := l.keyOf(half, callID, tag, other)
+	octets, found := l.dialogs.Get(k[:], nil)
+	if !found {
+		return ""
+	}
+	return decode(octets).owner
 }
 
 // take removes the dialogs of an owner in these parts and returns them.

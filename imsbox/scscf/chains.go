@@ -62,6 +62,7 @@ type passage struct {
 	offered vouched   // the session description that went out; not changed
 	answers []vouched // those that came from behind the platform
 	later   []vouched // those that went to the platform within the dialog, the latest ones
+	taken   []string  // the calls that the request named when it went out; not changed
 	names   []string  // Call-IDs of the dialogs that it is in
 }
 

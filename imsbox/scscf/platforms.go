@@ -1,6 +1,8 @@
 package scscf
 
 import (
+	"slices"
+
 	"imsafe/hop"
 	"imsafe/imsbox/filter"
 	"imsafe/proto/sip"
@@ -48,7 +50,7 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 		return x.Respond(503, ""), false
 	}
 	c.devices = nil
-	stay := &passage{chain: c, host: string(uri.Host), uses: s.ports.ISC.Returns(uri.Host), offered: vouchedIn(in.Msg)}
+	stay := &passage{chain: c, host: string(uri.Host), uses: s.ports.ISC.Returns(uri.Host), offered: vouchedIn(in.Msg), taken: takenBy(in.Msg)}
 	place, room := s.passages.open(stay, string(in.Msg.Get(sip.HdrCallID)))
 	if !room {
 		return x.Respond(503, ""), false
@@ -121,6 +123,9 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	s.stay(in)
 	if stay != nil {
+		if !slices.Equal(takenBy(in.Msg), stay.taken) && s.intrudes(x.Task(), in) {
+			return x.Refuse(in, 403, "")
+		}
 		if control := s.judgesOffer(in, stay); control != "" {
 			return warnsOf(x.Refuse(in, 403, ""), stay.host, control)
 		}

@@ -92,6 +92,7 @@ type SCSCF struct {
 	dialogs    *dialog.Ledger
 	profiles   *profiles
 	passages   *passages
+	transfers  *transfers
 	unvouched  atomic.Uint64
 	hosted     *dialog.Ledger // the dialogs that platforms take part in, by their host
 }
@@ -131,7 +132,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	words := [][]byte{[]byte(voiceTag), realm}
 	s := &SCSCF{cfg: cfg, ports: ports, serverName: "sip:" + string(cfg.Name), realm: realm, users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
 		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), origins: newOrigins(), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
-		profiles: newProfiles(), passages: newPassages(),
+		profiles: newProfiles(), passages: newPassages(), transfers: newTransfers(),
 		hosted:  dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin, Past: pastPlatform}),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	s.challenges = newChallenges(cfg.AwaitAuth, s.refusesCrowd)

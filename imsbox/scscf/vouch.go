@@ -307,13 +307,18 @@ func (s *SCSCF) jti() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// ownWords gives a platform's message the Identity fields that belong to it: what it brings itself means nothing. It is the enforcement point
-// of "one grant per leg": a platform mints none, and has no use for that of another call.
+// ownWords gives a platform's message the Identity fields that belong to it: what it brings itself means nothing. A platform mints no grant, and has
+// no use for that of another call.
 func (s *SCSCF) ownWords(m *sip.Message, of *vouched, host string) {
 	brought := vouchedIn(m)
-	if of.restore(m) && !s.ports.Gate.Refuse(secure.CSAuthorizationGrantLeg, secure.Event{Reason: "foreign-grant", Subject: host}) {
+	if of.restore(m) && !s.isOfAnotherLeg("foreign-grant", host) {
 		brought.restore(m)
 	}
+}
+
+// isOfAnotherLeg is the enforcement point of "one grant for one leg".
+func (s *SCSCF) isOfAnotherLeg(reason, subject string) bool {
+	return s.ports.Gate.Refuse(secure.CSAuthorizationGrantLeg, secure.Event{Reason: reason, Subject: subject})
 }
 
 // swaps is the enforcement point of signed media keys: whoever is no end of the media changes none.

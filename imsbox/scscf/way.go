@@ -109,7 +109,7 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	in.Msg.RemoveFirst(sip.HdrRoute)
 	s.normalise(in.Msg)
-	if s.barsRoute(in, user.served) {
+	if s.barsRoute(in, user.served) || s.intrudes(x.Task(), in) {
 		return x.Refuse(in, 403, "")
 	}
 	s.vouches(in)
@@ -135,7 +135,12 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	c.devices = devices
 	s.dropOwnRoute(in)
-	if fromPlatform(in) && !s.hasReturned(in) && s.judgesOrigination(in) {
+	begun := fromPlatform(in) && !s.hasReturned(in)
+	urgent := user.served != "" && user.served == s.cfg.EmergencyIdentity // its call has passed no S-CSCF of its caller
+	if (begun || urgent) && s.intrudes(x.Task(), in) {
+		return x.Refuse(in, 403, "")
+	}
+	if begun && s.judgesOrigination(in) {
 		return warnsOf(x.Refuse(in, 403, ""), in.Proof.Peer(), "cs.authentication.grant")
 	}
 	account := s.account(in, rf.Terminating, user)
@@ -144,9 +149,9 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !fromPlatform(in) {
 		return account(name(s.serve(x, in, c, name)))
 	}
-	host, begun := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1)
+	host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1)
 	r := account(name(s.serve(x, in, c, name)))
-	s.hosted.Confirmed(begun, host, host, hostedCaller, r)
+	s.hosted.Confirmed(offer, host, host, hostedCaller, r)
 	return r
 }
 
@@ -200,6 +205,9 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method() == sip.BYE {
 		s.passages.hangup(in.Msg.Get(sip.HdrCallID))
 	}
+	if s.intrudes(x.Task(), in) {
+		return x.Refuse(in, 403, "")
+	}
 	if s.takeBetween(in) {
 		return s.passThrough(x, in)
 	}
@@ -212,6 +220,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if s.barsReferralInDialog(in) {
 		return x.Refuse(in, 403, "")
 	}
+	s.transferred(x.Task(), in)
 	next, known := s.next(x, in.Msg)
 	if !known {
 		return x.Refuse(in, 404, "")

@@ -69,6 +69,7 @@ func All() []Attack {
 		fingerprintSwap(),    // CS-05
 		srtpReuse(),          // CS-06
 		mediaFlood(),         // CS-07
+		confIntrude(),        // CS-08
 		grantForge(),         // CS-10
 		tokenTheft(),         // CS-11
 		httpSniff(),          // CS-12

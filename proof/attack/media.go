@@ -131,13 +131,17 @@ func (f *Field) overtakenParty(ctx context.Context, name string, first func(writ
 	return p, func() *tapped { mu.Lock(); defer mu.Unlock(); return latest }, nil
 }
 
-// speaker is the attacker's half of a call: he signals as a client does, and his media are what he writes.
+// speaker is half of a call, most often the attacker's: he signals as a client does, and his media are what he writes.
 type speaker struct {
 	hand   *Hand
 	invite Request // of the call; its CSeq and lines are those of the last
 	leg    *rtpport.Leg
 	legs   []*rtpport.Leg
 	local  sdp.Local
+	status int  // of the latest answer
+	honest bool // it is no attacker's: nobody counts what it sends
+	// hears, if not nil, is given what comes.
+	hears func(b []byte, control bool)
 	// shows are the fingerprints of its descriptions; nil is those of its own certificates.
 	shows []sdp.Fingerprint
 	over  chan struct{} // closed when the latest leg has ended
@@ -165,7 +169,7 @@ func (f *Field) malloryCallsCarol(ctx context.Context) (s *speaker, tap func() *
 
 // speak calls an honest party, who answers.
 func (f *Field) speak(ctx context.Context, h *Hand, to *Party) (*speaker, *ue.Call, error) {
-	s := &speaker{hand: h, invite: Request{Method: "INVITE", URI: to.IMPU, FromTag: f.token(), CallID: f.token()}}
+	s := &speaker{hand: h, honest: !h.hostile, invite: Request{Method: "INVITE", URI: to.IMPU, FromTag: f.token(), CallID: f.token()}}
 	var call *ue.Call
 	err := s.offer(ctx, f, func() error {
 		var err error
@@ -199,17 +203,13 @@ func (s *speaker) offer(ctx context.Context, f *Field, ringing func() error) err
 
 // begin does the same, and does not wait for the keys.
 func (s *speaker) begin(ctx context.Context, f *Field, ringing func() error) error {
-	conn, err := f.attacker.ListenPacket(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	n := f.attacker
+	if s.honest {
+		n = f.honest
+	}
+	leg, err := f.leg(n, s.hears)
 	if err != nil {
 		return err
-	}
-	certificate, err := rtpport.NewCertificate(f.Random, f.Clock.Wall())
-	if err != nil {
-		return errors.Join(err, conn.Close())
-	}
-	leg, err := rtpport.New(rtpport.Config{Conn: conn, Clock: f.Clock, Rand: f.Random, Certificate: certificate, Relay: func([]byte, bool) {}})
-	if err != nil {
-		return errors.Join(err, conn.Close())
 	}
 	s.legs, s.leg = append(s.legs, leg), leg
 	over := make(chan struct{})
@@ -244,6 +244,26 @@ func (s *speaker) begin(ctx context.Context, f *Field, ringing func() error) err
 	return leg.Start(agreed)
 }
 
+// leg is the media of a hand, with a port and a certificate of its own. hears, if not nil, is given what comes.
+func (f *Field) leg(n Network, hears func([]byte, bool)) (*rtpport.Leg, error) {
+	conn, err := n.ListenPacket(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := rtpport.NewCertificate(f.Random, f.Clock.Wall())
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if hears == nil {
+		hears = func([]byte, bool) {}
+	}
+	leg, err := rtpport.New(rtpport.Config{Conn: conn, Clock: f.Clock, Rand: f.Random, Certificate: certificate, Relay: hears})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return leg, nil
+}
+
 // ask sends the INVITE and acknowledges its answer.
 func (s *speaker) ask(ctx context.Context, ringing func() error) (*sip.Message, error) {
 	h, r := s.hand, s.invite
@@ -263,7 +283,8 @@ func (s *speaker) ask(ctx context.Context, ringing func() error) (*sip.Message, 
 	if err != nil {
 		return nil, err
 	}
-	if m.Status() != 200 {
+	s.status = m.Status()
+	if s.status != 200 {
 		return m, fmt.Errorf("attack: the INVITE is answered %d", m.Status())
 	}
 	s.keep(m)

@@ -139,7 +139,7 @@ var media = []Mutant{
 	{secure.CSAuthenticationGrant, "may-call", "imsbox/scscf/vouch.go",
 		`	if speaks && (!may && s.lacksGrant(host) ||`, `	if speaks && (!may && len(host) == 0 ||`, []string{"IS-12"}},
 	{secure.CSAuthorizationGrantLeg, "any-voucher", "imsbox/scscf/vouch.go",
-		`	if of.restore(m) && !s.ports.Gate`, `	if of.restore(m) || !s.ports.Gate`, []string{"CS-10"}},
+		`	if of.restore(m) && !s.isOfAnotherLeg(`, `	if of.restore(m) || !s.isOfAnotherLeg(`, []string{"CS-10"}},
 	{secure.CSIntegrityFingerprint, "any-offer", "imsbox/scscf/vouch.go",
 		`	case !may && s.swaps(stay.host):`, `	case may && s.swaps(stay.host):`, []string{"CS-05"}},
 	{secure.CSIntegrityFingerprint, "any-answer", "imsbox/scscf/vouch.go",
