@@ -46,7 +46,7 @@ func (g *Gateway) refuses(d rtpport.Drop) bool {
 		return g.usedBefore(d.String())
 	case rtpport.DropRate:
 		return g.overBudget(d.String(), "")
-	case rtpport.DropExtension, rtpport.DropContributors, rtpport.DropPadding, rtpport.DropControl:
+	case rtpport.DropExtension, rtpport.DropContributors, rtpport.DropPadding, rtpport.DropControl, rtpport.DropBundle:
 		return g.besideMedia(d.String())
 	}
 	return true

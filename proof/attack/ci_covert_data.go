@@ -32,6 +32,7 @@ func covertData() Attack {
 			{Name: "rtp-header", Position: Subscriber, Access: []Access{TLS}, Run: carryInRTPHeaders, Controls: shape},
 			{Name: "rtp-padding", Position: Subscriber, Access: []Access{TLS}, Run: carryInPadding, Controls: shape},
 			{Name: "rtcp", Position: Subscriber, Access: []Access{TLS}, Run: carryInReports, Controls: shape},
+			{Name: "rtp-bundle", Position: Subscriber, Access: []Access{TLS}, Run: carryAsOther, Controls: shape},
 		},
 	}
 }
@@ -262,6 +263,45 @@ func carryInReports(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		return octets
 	})
+}
+
+// carryAsOther sends the video that carol has not taken: in the voice's name, in a source's that has the voice's name, in nobody's name, and as what it is. None of it
+// is for her; the voice beside it is.
+func carryAsOther(ctx context.Context, f *Field, o *Outcome) error {
+	leg, taps, end, err := f.callsWithTwo(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	const packets, voice, other, stranger, video = 20, chosenSource, chosenSource + 1, chosenSource + 2, chosenSource + 3
+	for n := range uint16(packets) {
+		payload := make([]byte, voiceOctets)
+		for _, b := range [][]byte{
+			withMID(rtpPacket(voice, 2*n, payload), voiceMID),
+			asVideo(rtpPacket(voice, 2*n+1, payload)),
+			withMID(asVideo(rtpPacket(other, n, payload)), voiceMID),
+			withMID(asVideo(rtpPacket(stranger, n, payload)), "x"),
+			withMID(asVideo(rtpPacket(video, n, payload)), videoMID),
+		} {
+			if err := leg.Forward(b, false); err != nil {
+				return err
+			}
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, soon); err != nil {
+		return err
+	}
+	heard, seen := len(taps[0].got())-taps[0].videoIn(), taps[0].videoIn()+len(taps[1].got())
+	o.Arrived("%d packets of a voice, four times as many of a video beside it, on one transport", packets)
+	o.Wire(false, "%d packets of a video that carol has not taken", 4*packets)
+	o.Peer(seen > 0, "%d packets of the video have come out at carol's", seen)
+	if heard == 0 {
+		return errors.New("attack: carol hears nothing at all")
+	}
+	return nil
 }
 
 // voiceOctets are 20 ms of PCMA.

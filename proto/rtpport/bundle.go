@@ -177,8 +177,10 @@ func (l *Leg) relayLine(at int, ssrc uint32, b []byte, now time.Duration) {
 	u := l.rx.bundle.Load()
 	n, why := u.lineOf(ssrc, b)
 	if n == nil {
-		l.refuses(why)
-		return
+		if l.refuses(why) {
+			return
+		}
+		n = &u.Lines[0] // as where nobody tells media apart
 	}
 	if !u.members.spent[n.Number%MaxLines].take(&n.Rate, now, len(b)) && l.refuses(DropRate) {
 		return
@@ -215,7 +217,7 @@ func (b *bundle) lineOf(ssrc uint32, p []byte) (*Line, Drop) {
 			m.stay(b) // the line has left the bundle; its source may come back for another one
 			return nil, DropBundle
 		case !n.has(pt):
-			return nil, DropPayloadType
+			return nil, DropBundle
 		default:
 			return n, 0
 		}

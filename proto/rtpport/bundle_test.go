@@ -84,12 +84,12 @@ func TestBundle_association(t *testing.T) {
 	}{
 		{1, 1, 111, "", voiceLine, 0},                                                            // by a payload type that one line has
 		{1, 2, 98, "", voiceLine, 0},                                                             // by the source, which stays
-		{1, 3, 96, "", 0, DropPayloadType},                                                       // which another payload type does not move
+		{1, 3, 96, "", 0, DropBundle},                                                            // which another payload type does not move
 		{2, 1, 98, "", 0, DropBundle},                                                            // a payload type of two lines says nothing
 		{2, 2, 98, "video", videoLine, 0},                                                        // a MID does
 		{2, 3, 98, "", videoLine, 0},                                                             // and the source has it from there on
 		{2, 4, 97, "video", videoLine, 0},                                                        //
-		{2, 5, 111, "video", 0, DropPayloadType},                                                 // the MID's line does not have it
+		{2, 5, 111, "video", 0, DropBundle},                                                      // the MID's line does not have it
 		{3, 1, 96, "stranger", 0, DropBundle},                                                    // a MID that no line has, whatever the payload type
 		{1, 9, 98, "video", videoLine, 0},                                                        // a MID moves a source,
 		{1, 8, 98, "0", videoLine, 0},                                                            // but not one that is older than the one that did

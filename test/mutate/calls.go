@@ -2,7 +2,7 @@ package main
 
 import "imsafe/secure"
 
-// calls are the mutants of who names a call of others.
+// calls are the mutants of who names a call of others, or one medium in the place of another.
 var calls = []Mutant{
 	{secure.CSAuthorizationGrantLeg, "clients-not-asked", "imsbox/scscf/way.go",
 		`	if s.barsRoute(in, user.served) || s.intrudes(x.Task(), in) {`, `	if s.barsRoute(in, user.served) {`, []string{"CS-08"}},
@@ -20,4 +20,8 @@ var calls = []Mutant{
 		`		return has && part != hostedBetween`, `		return has || part != hostedBetween`, []string{"CS-08"}},
 	{secure.CSAuthorizationGrantLeg, "platforms-add-what-they-like", "imsbox/scscf/platforms.go",
 		`		if !slices.Equal(takenBy(in.Msg), stay.taken) && s.intrudes(`, `		if slices.Equal(takenBy(in.Msg), stay.taken) && s.intrudes(`, []string{"CS-08"}},
+	{secure.CSAvailabilityMediaShape, "payload-types-of-all-lines", "proto/rtpport/bundle.go",
+		`		case !n.has(pt):`, `		case n.Relay == nil:`, []string{"CI-39"}},
+	{secure.CSAvailabilityMediaShape, "one-line-for-all", "iface/clientservice/bundle.go",
+		`Relay: other.fromAccess})`, `Relay: st.fromAccess})`, []string{"CI-39"}},
 }
