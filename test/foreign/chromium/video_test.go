@@ -3,6 +3,7 @@ package chromium
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -22,7 +23,8 @@ type pair struct {
 	free           int // pairs of ports of the anchor
 }
 
-func newPair(t *testing.T, page string) *pair {
+// newPair starts all of it. keylog, if not nil, is told what opens the signalling.
+func newPair(t *testing.T, page string, keylog io.Writer) *pair {
 	t.Helper()
 	p := &pair{browser: open(t, page)}
 	p.Operator = live.StartOperated(t, 0, func(c *config.Config) {
@@ -34,7 +36,7 @@ func newPair(t *testing.T, page string) *pair {
 	}
 	var both [2]*bridge
 	for i := range both {
-		phone, err := p.Dial("tls", users[i], nil)
+		phone, err := p.Dial("tls", users[i], keylog)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +115,7 @@ func TestVideo(t *testing.T) {
 		"one apart":     {"balanced", "max-bundle", ungrouped, [2]int{2, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPair(t, "video.html?caller="+test.caller+"&callee="+test.callee)
+			p := newPair(t, "video.html?caller="+test.caller+"&callee="+test.callee, nil)
 			given, got := p.talk(t, test.offer)
 			if lines := mLine.FindAllStringSubmatch(got, -1); len(lines) != 2 || lines[0][2] == "0" || (lines[0][2] == lines[1][2]) != (test.transports[0] == 1) {
 				t.Errorf("the caller is given %v", lines)
