@@ -32,6 +32,8 @@ func covertData() Attack {
 			{Name: "rtp-header", Position: Subscriber, Access: []Access{TLS}, Run: carryInRTPHeaders, Controls: shape},
 			{Name: "rtp-padding", Position: Subscriber, Access: []Access{TLS}, Run: carryInPadding, Controls: shape},
 			{Name: "rtcp", Position: Subscriber, Access: []Access{TLS}, Run: carryInReports, Controls: shape},
+			{Name: "rtcp-names", Position: Subscriber, Access: []Access{TLS}, Run: carryInNames, Controls: shape},
+			{Name: "rtcp-behind", Position: Subscriber, Access: []Access{TLS}, Run: carryBehindReports, Controls: shape},
 			{Name: "rtp-bundle", Position: Subscriber, Access: []Access{TLS}, Run: carryAsOther, Controls: shape},
 		},
 	}
@@ -263,6 +265,47 @@ func carryInReports(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		return octets
 	})
+}
+
+// reportOctets are more than a report has with all that a voice needs: a sender's, of four sources, and one name.
+const reportOctets = 28 + 4*24 + 8 + 40 + 32
+
+// beyondReports are the octets of RTCP that came to a socket beyond those that reports have.
+func beyondReports(t *tapped) (octets int) {
+	for _, b := range t.reported() {
+		octets += max(0, len(b)-reportOctets)
+	}
+	return octets
+}
+
+// carryInNames puts data where a source is described (RFC 3550 6.5): into its name, and into notes.
+func carryInNames(ctx context.Context, f *Field, o *Outcome) error {
+	const name, note, item = 1, 7, 250
+	return f.carryBeside(ctx, o, 2*item, func(b []byte) ([]byte, bool) {
+		source := b[8:12]
+		items := slices.Concat(source, []byte{name, item}, make([]byte, item))
+		if b[3]%4 == 0 { // in every other packet the name alone has data
+			items = append(append(items, note, item), make([]byte, item)...)
+		}
+		for items = append(items, 0); len(items)%4 != 0; {
+			items = append(items, 0)
+		}
+		report := append([]byte{0x80, 201, 0, 1}, source...)
+		return slices.Concat(report, []byte{0x81, 202, 0, byte(len(items) / 4)}, items), true
+	}, beyondReports)
+}
+
+// carryBehindReports puts data behind what a report says, where the standard leaves room for extensions (RFC 3550 6.4.3): of a receiver's, and of a sender's.
+func carryBehindReports(ctx context.Context, f *Field, o *Outcome) error {
+	const size = 600
+	return f.carryBeside(ctx, o, size, func(b []byte) ([]byte, bool) {
+		kind, head := byte(201), 8
+		if b[3]%4 == 0 {
+			kind, head = 200, 28
+		}
+		p := append([]byte{0x80, kind, 0, byte((head+size)/4 - 1)}, b[8:12]...)
+		return append(p, make([]byte, head-8+size)...), true
+	}, beyondReports)
 }
 
 // carryAsOther sends the video that carol has not taken: in the voice's name, in a source's that has the voice's name, in nobody's name, and as what it is. None of it

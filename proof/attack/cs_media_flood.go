@@ -3,8 +3,11 @@ package attack
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	"imsafe/proto/sdp"
+	"imsafe/proto/sip"
 	"imsafe/secure"
 )
 
@@ -18,6 +21,7 @@ func mediaFlood() Attack {
 		Bounds: Bounds{Packets: 3200, Bytes: 900_000, Conns: 4, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "hoard", Position: Subscriber, Run: hoard, Controls: []secure.ControlID{secure.CSAvailabilityPortBudget}},
+			{Name: "media", Position: Subscriber, Run: manyMedia, Controls: []secure.ControlID{secure.CSAvailabilityPortBudget}},
 			{Name: "packets", Position: Subscriber, Run: drown, Controls: []secure.ControlID{secure.CSAvailabilityPortBudget}},
 		},
 	}
@@ -52,6 +56,47 @@ func hoard(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Peer(false, "alice and bob talk")
 	return attackOver(Part(ctx, out, in))
+}
+
+// manyMedia offers carol more media in one call than two who talk can use: each takes ports, certificates and keys at both ends.
+func manyMedia(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	const may, times = 4, 5 // a voice, a video, and a second of each
+	description, media, _ := strings.Cut(offerOfNobody, "m=")
+	description += strings.Repeat("m="+media, times)
+	callID := f.token()
+	answer, err := mallory.Ask(ctx, mallory.Text(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Body: description,
+		Lines: []string{"Contact: " + mallory.Contact(), "Content-Type: application/sdp"}}))
+	if err != nil {
+		return err
+	}
+	m, err := carol.Await(ctx, func(m *sip.Message) bool {
+		return m.IsRequest() && m.Method() == sip.INVITE && string(m.Get(sip.HdrCallID)) == callID
+	})
+	if err != nil {
+		return err
+	}
+	defer m.Release()
+	offered, err := sdp.Parse(m.Body(), sdp.Limits{})
+	if err != nil {
+		return err
+	}
+	ports := map[uint16]bool{}
+	for i := range offered.Media {
+		if port := offered.Media[i].Port; port != 0 {
+			ports[port] = true
+		}
+	}
+	o.Arrived("mallory's call with %d media is answered %d", times, answer.Status())
+	o.Wire(false, "one call")
+	o.Peer(len(ports) > may, "carol is offered %d media of %d", len(ports), times)
+	if len(ports) < may {
+		return fmt.Errorf("attack: carol is offered %d media of a call that may have %d", len(ports), may)
+	}
+	return nil
 }
 
 // offerOfNobody is a good offer of a far end that is not there.

@@ -19,29 +19,35 @@ func mediaOverhear() Attack {
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Disclosure}, Module: ServicesUser,
 		Source: "RFC 3264 5.1; RFC 7866 7.1.2", Access: []Access{ISC},
 		Approved: []Approved{{Name: announcer, Manifest: rights("session.answer", "media.send")},
-			{Name: listener, Manifest: rights("session.answer", "media.send", "media.receive")}},
+			{Name: listener, Manifest: rights("session.answer", "media.send", "media.receive")},
+			{Name: hearer, Manifest: rights("session.answer", "media.receive")}},
 		Bounds: Bounds{Packets: 60, Bytes: 80_000, Conns: 3, Time: 3 * time.Second},
 		Variants: []Variant{
-			{Name: "listen", Position: EnrolledPlatform, Controls: controls, Run: overhears(announcer, "a=sendrecv")},
-			{Name: "record", Position: EnrolledPlatform, Controls: controls, Run: overhears(listener, "a=record:on")},
+			{Name: "listen", Position: EnrolledPlatform, Controls: controls, Run: overhears(announcer, "a=sendonly", "a=sendrecv")},
+			{Name: "record", Position: EnrolledPlatform, Controls: controls, Run: overhears(listener, "a=sendonly", "a=record:on")},
+			{Name: "speak", Position: EnrolledPlatform, Controls: controls, Run: overhears(hearer, "a=recvonly", "a=sendrecv")},
+			{Name: "later", Position: EnrolledPlatform, Controls: controls, Run: overhearsLater("UPDATE", 1)},
+			{Name: "third", Position: EnrolledPlatform, Controls: controls, Run: overhearsLater("UPDATE", 3)},
+			{Name: "re-invite", Position: EnrolledPlatform, Controls: controls, Run: overhearsLater("INVITE", 1)},
+			{Name: "answer-later", Position: EnrolledPlatform, Controls: controls, Run: answersMoreLater},
 		},
 	}
 }
 
-// announcer is a platform that may answer and play, and no more; listener one that may hear as well, and not record.
+// announcer is a platform that may answer and play, and no more; listener one that may hear as well, and not record; hearer one that may hear alone.
 const (
 	announcer = "announcer"
 	listener  = "listener"
+	hearer    = "hearer"
 )
 
 // overhears: dave calls the service, three times, which answers with what it was granted in the first call, and with more in the others.
-func overhears(name, more string) func(context.Context, *Field, *Outcome) error {
+func overhears(name, granted, more string) func(context.Context, *Field, *Outcome) error {
 	return func(ctx context.Context, f *Field, o *Outcome) error {
 		dave, err := f.Dave(ctx)
 		if err != nil {
 			return err
 		}
-		const granted = "a=sendonly"
 		wants := granted
 		s, err := f.server(ctx, f.attacker, name, func(s *Server) {
 			s.Handle = func(m *sip.Message) bool {
@@ -85,4 +91,90 @@ func overhears(name, more string) func(context.Context, *Field, *Outcome) error 
 		o.Wire(taken > 0, "%d of %d calls stand", taken, times)
 		return nil
 	}
+}
+
+// announced is a call of dave's, to whom the announcer plays. inside and ofDave are what requests of the platform's and of dave's in it begin with; later, if not nil, takes
+// those that come to the platform.
+func (f *Field) announced(ctx context.Context, later func(s *Server, m *sip.Message) bool) (dave *Hand, s *Server, inside, ofDave Request, err error) {
+	if dave, err = f.Dave(ctx); err != nil {
+		return
+	}
+	from := make(chan Request, 1)
+	s, err = f.server(ctx, f.attacker, announcer, func(s *Server) {
+		s.Handle = func(m *sip.Message) bool {
+			if m.Method() != sip.INVITE || len(m.ToTag()) > 0 {
+				return later != nil && later(s, m)
+			}
+			if r, err := s.inside(m); err == nil {
+				from <- r
+			}
+			return s.answersDescribed(m, keyed(platformKey)+"a=sendonly\r\n", strings.TrimPrefix(s.contact(), "Contact: ")) == nil
+		}
+	})
+	if err != nil {
+		return
+	}
+	answer, err := dave.Ask(ctx, dave.callsKeyed(s.PSI, f.token()))
+	if err != nil {
+		return
+	}
+	if ofDave, err = dave.acknowledges(answer, s.PSI); err != nil {
+		return
+	}
+	return dave, s, <-from, ofDave, nil
+}
+
+// overhearsLater: the service begins as it was granted, and asks for more in the call, with the last of so many media.
+func overhearsLater(method string, media int) func(context.Context, *Field, *Outcome) error {
+	return func(ctx context.Context, f *Field, o *Outcome) error {
+		dave, s, inside, _, err := f.announced(ctx, nil)
+		if err != nil {
+			return err
+		}
+		head, medium, _ := strings.Cut(keyed(platformKey), "m=")
+		inside.Method, inside.Body = method, head+strings.Repeat("m="+medium+"a=sendonly\r\n", media-1)+"m="+medium+"a=sendrecv\r\n"
+		inside.Lines = append(inside.Lines, s.contact(), "Content-Type: application/sdp")
+		answer, err := s.Ask(ctx, s.Begins(inside))
+		if err != nil {
+			return err
+		}
+		asked := 0
+		_ = within(ctx, soon, func(ctx context.Context) error {
+			m, err := dave.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && strings.Contains(string(m.Body()), "a=sendrecv") })
+			if err == nil {
+				asked = 1
+				m.Release()
+			}
+			return err
+		})
+		o.Arrived("dave hears the service; its %s, by which it wants to hear him, is answered %d", method, answer.Status())
+		o.Users = asked
+		o.Peer(asked > 0, "dave is asked for his voice in %d of 1 %s", asked, method)
+		o.Wire(answer.Status() == 200, "the service is answered %d", answer.Status())
+		return nil
+	}
+}
+
+// answersMoreLater: dave's telephone offers media once more, and the service answers with more than it was granted.
+func answersMoreLater(ctx context.Context, f *Field, o *Outcome) error {
+	dave, s, _, inside, err := f.announced(ctx, func(s *Server, m *sip.Message) bool {
+		return m.Method() == sip.UPDATE && s.answersDescribed(m, keyed(platformKey)+"a=sendrecv\r\n", strings.TrimPrefix(s.contact(), "Contact: ")) == nil
+	})
+	if err != nil {
+		return err
+	}
+	inside.Method, inside.Body = "UPDATE", keyed(honestKey)
+	inside.Lines = append(inside.Lines, "Contact: "+dave.Contact(), "Content-Type: application/sdp")
+	answer, err := dave.Ask(ctx, dave.Text(inside))
+	if err != nil {
+		return err
+	}
+	read := strings.Contains(string(answer.Body()), "a=sendrecv")
+	o.Arrived("dave hears the service; it answers %d later offer of his by wanting to hear him", len(s.Seen("UPDATE")))
+	if read {
+		o.Users = 1
+	}
+	o.Peer(read, "dave is told that the service hears him: %v", read)
+	o.Wire(answer.Status() == 200, "the service's answer is dave's: %v", answer.Status() == 200)
+	return nil
 }

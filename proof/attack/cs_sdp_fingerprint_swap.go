@@ -23,7 +23,10 @@ func fingerprintSwap() Attack {
 		Variants: []Variant{
 			{Name: "offer", Position: EnrolledPlatform, Controls: controls, Run: swapOffer},
 			{Name: "answer", Position: EnrolledPlatform, Controls: controls, Run: swapAnswer},
+			{Name: "fifth", Position: EnrolledPlatform, Controls: controls, Run: swapFifth},
 			{Name: "in-dialog", Position: EnrolledPlatform, Controls: controls, Run: swapWithin},
+			{Name: "update", Position: EnrolledPlatform, Controls: controls, Run: swapInUpdate},
+			{Name: "ack", Position: EnrolledPlatform, Controls: controls, Run: swapInACK},
 		},
 	}
 }
@@ -234,6 +237,130 @@ func swapWithin(ctx context.Context, f *Field, o *Outcome) error {
 	o.Users = read
 	o.Peer(read > 0, "carol reads the platform's keys as dave's in %d of 1 re-INVITE", read)
 	o.Wire(second.Status() == 200, "dave, who takes other keys, is answered %d", second.Status())
+	return nil
+}
+
+// swapFifth: dave offers five media. What carol reads of the last one's keys is the platform's.
+func swapFifth(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, taker, func(s *Server) { s.Edit = swapOther })
+	if err != nil {
+		return err
+	}
+	const media = 5
+	head, medium, _ := strings.Cut(keyed(honestKey), "m=")
+	description := head + strings.Repeat("m="+medium, media-1) + "m=" + strings.ReplaceAll(medium, honestKey, laterKey)
+	callID := f.token()
+	answer, err := dave.Ask(ctx, dave.Text(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Lines: []string{"Contact: " + dave.Contact(), "Content-Type: application/sdp"},
+		Body: description}))
+	if err != nil {
+		return err
+	}
+	read := carol.readsKeys(ctx, sip.INVITE, callID)
+	o.Arrived("the platform changes the keys of the last of %d media in %d call to carol; dave is answered %d", media, len(s.Seen("INVITE")), answer.Status())
+	o.Users = read
+	o.Peer(read > 0, "carol reads the platform's keys in %d of 1 call", read)
+	o.Wire(answer.Status() == 200, "dave, who calls her, is answered %d", answer.Status())
+	return nil
+}
+
+// swapOther puts the platform's key in the place of those that dave takes later.
+func swapOther(m *sip.Message) {
+	if strings.Contains(string(m.Body()), laterKey) {
+		m.SetBody("application/sdp", []byte(strings.ReplaceAll(string(m.Body()), laterKey, platformKey)))
+	}
+}
+
+// readsKeys waits for a request of a call and says whether the platform's keys stand in it.
+func (h *Hand) readsKeys(ctx context.Context, method sip.Method, callID string) (read int) {
+	_ = within(ctx, soon, func(ctx context.Context) error {
+		m, err := h.Await(ctx, func(m *sip.Message) bool {
+			return m.IsRequest() && m.Method() == method && string(m.Get(sip.HdrCallID)) == callID
+		})
+		if err == nil {
+			read = strings.Count(string(m.Body()), platformKey)
+			m.Release()
+		}
+		return err
+	})
+	return read
+}
+
+// swapInUpdate: the platform passes the call on as it is; when dave's telephone takes other keys, in an UPDATE, carol reads the platform's.
+func swapInUpdate(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, taker, func(s *Server) { s.Edit = swapOther })
+	if err != nil {
+		return err
+	}
+	inside, _, err := dave.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	inside.Method, inside.Body = "UPDATE", keyed(laterKey)
+	inside.Lines = append(inside.Lines, "Contact: "+dave.Contact(), "Content-Type: application/sdp")
+	answer, err := dave.Ask(ctx, dave.Text(inside))
+	if err != nil {
+		return err
+	}
+	read := carol.readsKeys(ctx, sip.UPDATE, inside.CallID)
+	o.Arrived("the platform passes %d UPDATE on; dave is answered %d", len(s.Seen("UPDATE")), answer.Status())
+	o.Users = read
+	o.Peer(read > 0, "carol reads the platform's keys as dave's in %d of 1 UPDATE", read)
+	o.Wire(answer.Status() == 200, "dave, who takes other keys, is answered %d", answer.Status())
+	return nil
+}
+
+// swapInACK: dave's telephone calls without media, so that carol's offers some; what carol reads in the ACK of dave's keys is the platform's.
+func swapInACK(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false)
+	s, err := f.server(ctx, f.attacker, taker, func(s *Server) { s.Edit = swapOther })
+	if err != nil {
+		return err
+	}
+	callID := f.token()
+	if err := dave.Write(dave.Text(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Lines: []string{"Contact: " + dave.Contact()}})); err != nil {
+		return err
+	}
+	cseq := dave.number
+	invite, err := carol.Await(ctx, func(m *sip.Message) bool {
+		return m.IsRequest() && m.Method() == sip.INVITE && string(m.Get(sip.HdrCallID)) == callID
+	})
+	if err != nil {
+		return err
+	}
+	defer invite.Release()
+	if err := carol.answersKeyed(invite, honestKey, carol.Contact()); err != nil {
+		return err
+	}
+	answer, err := dave.Await(ctx, isFinal)
+	if err != nil {
+		return err
+	}
+	ack, err := insideOf(answer, carol.IMPU)
+	if err != nil {
+		return err
+	}
+	ack.Method, ack.CSeq, ack.Body = "ACK", cseq, keyed(laterKey)
+	ack.Lines = append(ack.Lines, "Content-Type: application/sdp")
+	if err := dave.Write(dave.Text(ack)); err != nil {
+		return err
+	}
+	read := carol.readsKeys(ctx, sip.ACK, callID)
+	o.Arrived("carol's offer is answered in an ACK, which the platform passes on: %d", len(s.Seen("ACK")))
+	o.Users = read
+	o.Peer(read > 0, "carol reads the platform's keys as dave's in %d of 1 ACK", read)
+	o.Wire(read > 0, "dave is answered %d, and the platform is an end of his media: %v", answer.Status(), read > 0)
 	return nil
 }
 

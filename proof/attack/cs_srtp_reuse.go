@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"imsafe/secure"
@@ -19,6 +20,7 @@ func srtpReuse() Attack {
 		Bounds: Bounds{Packets: 400, Bytes: 200_000, Conns: 6, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "replay", Position: OnPath, Run: playAgain, Controls: []secure.ControlID{secure.CSIntegritySRTPReplay, secure.CSConfidentialityKeyFresh}},
+			{Name: "rtcp", Position: OnPath, Run: reportAgain, Controls: []secure.ControlID{secure.CSIntegritySRTPReplay}},
 			{Name: "key", Position: OnPath, Run: oneKey, Controls: []secure.ControlID{secure.CSConfidentialityKeyFresh}},
 			{Name: "keystream", Position: Subscriber, Run: keystream, Controls: []secure.ControlID{secure.CSConfidentialityKeyFresh}},
 		},
@@ -70,6 +72,68 @@ func playAgain(ctx context.Context, f *Field, o *Outcome) error {
 	return ends(ctx, out, in)
 }
 
+// reportAgain sends again what a telephone has reported in a call with carol, from where it did. It is that of mallory, who does nothing but talk; the attacker is in his
+// path. The anchor seals anew what it passes on, so that nobody behind it can tell.
+func reportAgain(ctx context.Context, f *Field, o *Outcome) error {
+	mallory, err := f.witness(ctx, Mallory, nil)
+	if err != nil {
+		return err
+	}
+	if err := mallory.Register(ctx); err != nil {
+		return err
+	}
+	carol, tap, err := f.tappedParty(ctx, Carol)
+	if err != nil {
+		return err
+	}
+	var his *tapped
+	s, call, err := f.speakOn(ctx, mallory, carol, func(conn net.PacketConn) net.PacketConn {
+		his = &tapped{PacketConn: conn}
+		return his
+	})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer call.Hangup()
+	const reports, times = 5, 10
+	for range reports {
+		if err := s.leg.Forward([]byte{0x80, 201, 0, 1, 0, 0, 0x5e, 0xed}, true); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, soon); err != nil {
+		return err
+	}
+	before := len(tap().reported())
+	said, to := his.reportedOut()
+	if len(said) < reports || before == 0 {
+		return fmt.Errorf("attack: %d reports of mallory's were sent and %d have come", len(said), before)
+	}
+	for range times {
+		for _, b := range said[:reports] {
+			if _, err := his.PacketConn.WriteTo(b, to); err != nil {
+				return err
+			}
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, soon); err != nil {
+		return err
+	}
+	passed := len(tap().reported()) - before
+	o.Arrived("%d reports were sent %d times again from mallory's own address", reports, times)
+	o.Wire(false, "%d packets", reports*times)
+	reached := passed > reports*times/4
+	o.Peer(reached, "carol is passed %d reports that she had before", passed)
+	if reached {
+		o.Users = 1
+	}
+	return nil
+}
+
 // oneKey: carol's telephone has one key in the descriptions of all its calls. Who is in the path of her media has two texts under one keystream.
 func oneKey(ctx context.Context, f *Field, o *Outcome) error {
 	carol, err := f.Carol(ctx)
@@ -100,7 +164,7 @@ func oneKey(ctx context.Context, f *Field, o *Outcome) error {
 }
 
 // keystream says two known things with one source and the same numbers, under two keys of mallory's own: before and after he moves. Carol's
-// wire shows whether they left the anchor under one of hers.
+// wire shows whether they left the anchor under one of his.
 func keystream(ctx context.Context, f *Field, o *Outcome) error {
 	s, tap, end, err := f.malloryCallsCarol(ctx)
 	if err != nil {

@@ -40,6 +40,7 @@ type tapped struct {
 	mu      sync.Mutex
 	in, out [][]byte
 	control [][]byte // RTCP that has come
+	reports [][]byte // and that was sent
 	to      net.Addr // where it sent last
 
 	// first, if not nil, is called once, before the first DTLS record leaves for an address.
@@ -66,6 +67,10 @@ func (t *tapped) WriteTo(b []byte, to net.Addr) (int, error) {
 		t.mu.Lock()
 		t.out, t.to = append(t.out, append([]byte(nil), b...)), to
 		t.mu.Unlock()
+	} else if len(b) > 8 && b[0]>>6 == 2 {
+		t.mu.Lock()
+		t.reports, t.to = append(t.reports, bytes.Clone(b)), to
+		t.mu.Unlock()
 	}
 	var err error
 	if t.first != nil && len(b) > 0 && b[0] == 22 {
@@ -84,6 +89,13 @@ func (t *tapped) sent() ([][]byte, net.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return append([][]byte(nil), t.out...), t.to
+}
+
+// reportedOut returns the RTCP that the party has sent, and where to.
+func (t *tapped) reportedOut() ([][]byte, net.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append([][]byte(nil), t.reports...), t.to
 }
 
 // got returns the voice that has come to the party.
@@ -140,8 +152,9 @@ type speaker struct {
 	local  sdp.Local
 	status int  // of the latest answer
 	honest bool // it is no attacker's: nobody counts what it sends
-	// hears, if not nil, is given what comes.
+	// hears, if not nil, is given what comes; wrap, if not nil, has its socket first.
 	hears func(b []byte, control bool)
+	wrap  func(net.PacketConn) net.PacketConn
 	// shows are the fingerprints of its descriptions; nil is those of its own certificates.
 	shows []sdp.Fingerprint
 	over  chan struct{} // closed when the latest leg has ended
@@ -169,7 +182,11 @@ func (f *Field) malloryCallsCarol(ctx context.Context) (s *speaker, tap func() *
 
 // speak calls an honest party, who answers.
 func (f *Field) speak(ctx context.Context, h *Hand, to *Party) (*speaker, *ue.Call, error) {
-	s := &speaker{hand: h, honest: !h.hostile, invite: Request{Method: "INVITE", URI: to.IMPU, FromTag: f.token(), CallID: f.token()}}
+	return f.speakOn(ctx, h, to, nil)
+}
+
+func (f *Field) speakOn(ctx context.Context, h *Hand, to *Party, wrap func(net.PacketConn) net.PacketConn) (*speaker, *ue.Call, error) {
+	s := &speaker{hand: h, honest: !h.hostile, wrap: wrap, invite: Request{Method: "INVITE", URI: to.IMPU, FromTag: f.token(), CallID: f.token()}}
 	var call *ue.Call
 	err := s.offer(ctx, f, func() error {
 		var err error
@@ -207,7 +224,7 @@ func (s *speaker) begin(ctx context.Context, f *Field, ringing func() error) err
 	if s.honest {
 		n = f.honest
 	}
-	leg, err := f.leg(n, s.hears)
+	leg, err := f.legOn(n, s.wrap, s.hears)
 	if err != nil {
 		return err
 	}
@@ -246,9 +263,16 @@ func (s *speaker) begin(ctx context.Context, f *Field, ringing func() error) err
 
 // leg is the media of a hand, with a port and a certificate of its own. hears, if not nil, is given what comes.
 func (f *Field) leg(n Network, hears func([]byte, bool)) (*rtpport.Leg, error) {
+	return f.legOn(n, nil, hears)
+}
+
+func (f *Field) legOn(n Network, wrap func(net.PacketConn) net.PacketConn, hears func([]byte, bool)) (*rtpport.Leg, error) {
 	conn, err := n.ListenPacket(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	if err != nil {
 		return nil, err
+	}
+	if wrap != nil {
+		conn = wrap(conn)
 	}
 	certificate, err := rtpport.NewCertificate(f.Random, f.Clock.Wall())
 	if err != nil {

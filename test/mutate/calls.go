@@ -25,3 +25,38 @@ var calls = []Mutant{
 	{secure.CSAvailabilityMediaShape, "one-line-for-all", "iface/clientservice/bundle.go",
 		`Relay: other.fromAccess})`, `Relay: st.fromAccess})`, []string{"CI-39"}},
 }
+
+// more are the mutants of who has a right, and takes more than that, or the same once more.
+var more = []Mutant{
+	{secure.CSAuthenticationGrant, "speaks", "imsbox/scscf/mediaright.go",
+		`a.send && !has("send", "mix")`, `a.send && !has("send", "receive", "mix")`, []string{"CS-15"}},
+	{secure.CSAuthenticationGrant, "more-within-dialogs", "imsbox/scscf/vouchdialog.go",
+		`		if s.exceeds(right, m.Body(), host) {`, `		if s.exceeds(right, nil, host) {`, []string{"CS-15"}},
+	{secure.CSAuthenticationGrant, "first-medium-alone", "imsbox/scscf/mediaright.go",
+		`		medium.record = medium.record || session.record
+`, `		if all.any() {
+			return
+		}
+`, []string{"CS-15"}},
+	{secure.CSIntegrityFingerprint, "acks-not-judged", "imsbox/scscf/vouchdialog.go",
+		`m == sip.PRACK || m == sip.ACK`, `m == sip.PRACK`, []string{"CS-05"}},
+	{secure.CSIntegrityFingerprint, "updates-not-judged", "imsbox/scscf/vouchdialog.go",
+		`m == sip.INVITE || m == sip.UPDATE ||`, `m == sip.INVITE ||`, []string{"CS-05"}},
+	{secure.CSIntegrityFingerprint, "four-keys", "proto/passport/keys.go",
+		`	for len(body) > 0 {`, `	for len(body) > 0 && len(keys) < 4 {`, []string{"CS-05"}},
+	{secure.CSIntegritySRTPReplay, "reports-again", "proto/rtpport/keys.go",
+		`, srtp.SRTCPReplayDetectorFactory(l.replays(maxControlIndex))`, `, srtp.SRTCPNoReplayProtection()`, []string{"CS-06"}},
+	{secure.CSAvailabilityPortBudget, "a-fifth-medium", "iface/clientservice/gateway.go",
+		`	if len(s.streams) >= maxStreams && g.`, `	if len(s.streams) > maxStreams && g.`, []string{"CS-07"}},
+	{secure.CSAvailabilityMediaShape, "name-as-it-is", "proto/rtpport/shapecontrol.go",
+		`		n, only, ok := chunk(p)`, `		n, only, ok := chunk(p)
+		if ok {
+			w.cname = string(itemOf(p[4:n], itemCNAME))
+		}`, []string{"CI-39"}},
+	{secure.CSAvailabilityMediaShape, "behind-a-receivers-report", "proto/rtpport/shapecontrol.go",
+		`		return w.keep(p, 8+24*count)`, `		return w.keep(p, len(p))`, []string{"CI-39"}},
+	{secure.CSAvailabilityMediaShape, "behind-a-senders-report", "proto/rtpport/shapecontrol.go",
+		`		return w.keep(p, 28+24*count)`, `		return w.keep(p, len(p))`, []string{"CI-39"}},
+	{secure.ISIntegrityShWrite, "reading-is-writing", "imsbox/hss/permissions.go",
+		`	return g.Ops&op != 0 &&`, `	return g.Ops != 0 &&`, []string{"IS-06"}},
+}
