@@ -134,8 +134,8 @@ func (g *guard) withinDialog(m *sip.Message) (hop.Name, *refusal) {
 	if r := g.speaksWithin(m); r != nil {
 		return "", r
 	}
-	if m.Method() == sip.MESSAGE && !g.door.visits.returns(host, m) { // one of its own
-		if r := g.needs(isc.MessageSend); r != nil {
+	if scope, asks := asking[m.Method()]; asks && !g.door.visits.returns(host, m) { // one of its own
+		if r := g.needs(scope); r != nil {
 			return "", r
 		}
 	}
@@ -207,7 +207,7 @@ func (g *guard) resumes(m *sip.Message, identifier []byte) *refusal {
 	g.veil.reunite(m, original)
 	recontact(m, original)
 	for _, judge := range []func(m, original *sip.Message) *refusal{
-		g.method, g.assertions, g.sender, g.target, g.path, g.body, g.history,
+		g.method, g.assertions, g.sender, g.target, g.referral, g.path, g.body, g.history,
 	} {
 		if r := judge(m, original); r != nil {
 			return r
@@ -306,6 +306,14 @@ func (g *guard) target(m, original *sip.Message) *refusal {
 		return &refusal{status: 480}
 	}
 	return nil
+}
+
+// referral judges whom a REFER has its target call (RFC 3515 2.1).
+func (g *guard) referral(m, original *sip.Message) *refusal {
+	if m.Method() != sip.REFER || bytes.Equal(uriOf(m.Get(sip.HdrReferTo)), uriOf(original.Get(sip.HdrReferTo))) {
+		return nil
+	}
+	return g.needs(isc.SessionRedirect)
 }
 
 // path judges how the platform stays in the session: by its own host, and only if it may.

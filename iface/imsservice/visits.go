@@ -19,8 +19,8 @@ type visit struct {
 	tags      []string // To tags of responses that came from behind the platform: whoever has another answers himself
 	connected []string // P-Asserted-Identity of these responses, and who speaks within the call
 
-	calls    []string // Call-IDs of the dialogs that it made the platform part of; of visits
-	messages int      // as in dialog; of visits
+	calls []string // Call-IDs of the dialogs that it made the platform part of; of visits
+	given given    // as in dialog; of visits
 }
 
 // behind notes a response from behind the platform on its way to it.
@@ -119,8 +119,7 @@ type dialog struct {
 	answered []string
 	// named are the users that requests within it have named to a platform that began it itself; else its stays know them.
 	named []string
-	// messages are those within it that went to the platform, or its stays, and did not come back yet.
-	messages int
+	given given
 }
 
 func newVisits() *visits {
@@ -287,8 +286,8 @@ func (v *visits) names(host string, m *sip.Message) {
 			}
 		}
 	}
-	if m.Method() == sip.MESSAGE {
-		*v.messagesOf(d)++
+	if _, asks := asking[m.Method()]; asks {
+		v.givenOf(d).add(m)
 	}
 	note(m.Get(sip.HdrFrom))
 	for id := range m.Values(sip.HdrPAssertedIdentity) {
@@ -296,30 +295,22 @@ func (v *visits) names(host string, m *sip.Message) {
 	}
 }
 
-// messagesOf is where the messages within a dialog are counted: of a call that goes on in another dialog of the platform, in its stay.
-func (v *visits) messagesOf(d *dialog) *int {
+// givenOf is where what was given within a dialog stands: of a call that goes on in another dialog of the platform, in its stay.
+func (v *visits) givenOf(d *dialog) *given {
 	for _, identifier := range d.stays {
 		if s := v.stays[identifier]; s != nil {
-			return &s.messages
+			return &s.given
 		}
 	}
-	return &d.messages
+	return &d.given
 }
 
-// returns takes one of the messages that the platform was given within the call of m, to be passed on; false if there is none.
+// returns takes m from what the platform was given within the call, to be passed on; false if it was not: then it is the platform's own.
 func (v *visits) returns(host string, m *sip.Message) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	d := v.dialogs[dialogName{host, string(m.Get(sip.HdrCallID))}]
-	if d == nil {
-		return false
-	}
-	n := v.messagesOf(d)
-	if *n == 0 {
-		return false
-	}
-	*n--
-	return true
+	return d != nil && v.givenOf(d).take(m)
 }
 
 // named reports whether somebody is one of those that the core has named to the platform in the dialog of m, or in the call that it belongs to.

@@ -14,7 +14,7 @@ type Scope uint8
 // The scopes. What none of them says, a service may not do.
 const (
 	SessionProxy      Scope = iota + 1 // stay in the path of a session
-	SessionRedirect                    // change its target
+	SessionRedirect                    // change its target, and have one end of it call elsewhere (RFC 3515)
 	SessionAnswer                      // be its far end
 	SessionOriginate                   // start dialogs, as its own public service identity or as one of its users
 	SessionFork                        // make more than one branch

@@ -298,7 +298,7 @@ func TestRequires(t *testing.T) {
 // TestOriginate: a service calls as itself, is refused, is not answered, and refers.
 func TestOriginate(t *testing.T) {
 	var svc *as.Service
-	s := newStage(t, manifest("caller", "session.originate media.send media.receive message.send mwi.notify"), func(x *as.Service) { svc = x })
+	s := newStage(t, manifest("caller", "session.originate session.redirect media.send media.receive message.send mwi.notify"), func(x *as.Service) { svc = x })
 	background := context.Background()
 	run := func(f func() error) error {
 		done := make(chan error, 1)
@@ -358,7 +358,7 @@ func TestOriginate(t *testing.T) {
 // TestOriginateGivesUp: when its context ends the call is cancelled.
 func TestOriginateGivesUp(t *testing.T) {
 	var svc *as.Service
-	s := newStage(t, manifest("caller", "session.originate media.send media.receive"), func(x *as.Service) { svc = x })
+	s := newStage(t, manifest("caller", "session.originate session.redirect media.send media.receive"), func(x *as.Service) { svc = x })
 	s.bob.NoAnswer()
 	ctx, cancel := context.WithCancel(context.Background())
 	failed := make(chan error, 1)

@@ -303,8 +303,11 @@ func (l *Leg) forget() {
 }
 
 // Refer asks the other end of the leg to call target (RFC 3515), and returns when it has agreed. What comes of it are events: Info with a
-// message/sipfrag.
+// message/sipfrag. It needs session.redirect.
 func (l *Leg) Refer(ctx context.Context, target string) error {
+	if err := l.svc.needs(isc.SessionRedirect); err != nil {
+		return err
+	}
 	if err := CheckTarget(target); err != nil {
 		return err
 	}

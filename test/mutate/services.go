@@ -45,7 +45,7 @@ var platforms = []Mutant{
 	{secure.ISAuthorizationManifest, "any-target", "iface/imsservice/guard.go",
 		`	if r := g.needs(isc.SessionRedirect); r != nil {`, `	if r := g.needs(isc.SessionRedirect); r != nil && len(m.Body()) == 0 {`, []string{"IS-02"}},
 	{secure.ISAuthorizationManifest, "any-body", "iface/imsservice/guard.go",
-		`		g.method, g.assertions, g.sender, g.target, g.path, g.body, g.history,`, `		g.method, g.assertions, g.sender, g.target, g.path, g.history,`, []string{"IS-02"}},
+		`		g.method, g.assertions, g.sender, g.target, g.referral, g.path, g.body, g.history,`, `		g.method, g.assertions, g.sender, g.target, g.referral, g.path, g.history,`, []string{"IS-02"}},
 	{secure.ISAuthorizationManifest, "any-dialog", "iface/imsservice/guard.go",
 		`	if !g.door.visits.takesPart(host, m) {`, `	if g.door.visits.takesPart(host, m) && host == "" {`, []string{"IS-02"}},
 	{secure.ISAuthorizationAssert, "anybody", "iface/imsservice/guard.go",

@@ -69,6 +69,7 @@ func TestServices_within_dialog(t *testing.T) {
 		"is somebody":          {sip.UPDATE, lab.Header("From", "<sip:boss@"+lab.Domain+">;tag=alice-out-1"), 403, secure.ISAuthorizationAssert},
 		"speaks for who calls": {sip.UPDATE, lab.Header("Subject", "hello"), 200, 0},
 		"writes to a user":     {sip.MESSAGE, lab.Header("Subject", "hello"), 403, secure.ISAuthorizationManifest},
+		"has a user call":      {sip.REFER, lab.Header("Refer-To", "<sip:boss@"+lab.Domain+">"), 403, secure.ISAuthorizationManifest},
 		"begins a call":        {sip.INVITE, lab.Header("Call-ID", "no-call"), 403, secure.ISAuthorizationManifest},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -114,8 +115,12 @@ func TestServices_passes_within_dialog(t *testing.T) {
 		if from == s.bob {
 			to = s.alice
 		}
-		for _, method := range []sip.Method{sip.MESSAGE, sip.UPDATE, sip.INFO} {
-			from.SendInDialog(method)
+		for _, method := range []sip.Method{sip.MESSAGE, sip.UPDATE, sip.INFO, sip.REFER} {
+			from.SendInDialog(method, func(m *sip.Message) {
+				if method == sip.REFER {
+					m.SetString(sip.HdrReferTo, "Boss <sip:boss@"+lab.Domain+";user=ip>")
+				}
+			})
 			m := to.Request(method.String())
 			if m == nil {
 				t.Fatalf("%d: no %v; %s has %s", i, method, from.Name, from.Pending())
@@ -125,6 +130,64 @@ func TestServices_passes_within_dialog(t *testing.T) {
 			}
 			to.Answer(200)
 			from.Response(200)
+		}
+	}
+}
+
+// TestServices_rewrites_within_dialog: who stays in the path of a call passes on what the two ends ask of each other as it is.
+func TestServices_rewrites_within_dialog(t *testing.T) {
+	for name, c := range map[string]struct {
+		method sip.Method
+		said   lab.Edit
+		edit   func(*sip.Message)
+	}{
+		"text":   {sip.MESSAGE, lab.Header("Content-Type", "text/plain"), func(m *sip.Message) { m.SetBody("text/plain", []byte("pay")) }},
+		"target": {sip.REFER, lab.Header("Refer-To", "<sip:alice@"+lab.Domain+">"), func(m *sip.Message) { m.SetString(sip.HdrReferTo, "<sip:boss@"+lab.Domain+">") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, lab.Options{Seed: 1})
+			out := s.platform("out", []string{"session.proxy"}, trigger("originating", "10", "reject"))
+			out.Edit = func(m *sip.Message) {
+				if m.Method() == c.method {
+					c.edit(m)
+				}
+			}
+			s.registers()
+			s.calls()
+			s.bob.Answer(200)
+			s.alice.Response(200)
+			s.alice.SendInDialog(sip.ACK)
+			s.bob.Request("ACK")
+			s.alice.SendInDialog(c.method, c.said)
+			if m := s.bob.Request(c.method.String()); m != nil {
+				t.Errorf("bob gets %s", m.AppendTo(nil))
+			}
+			if s.alice.Response(403) == nil {
+				t.Errorf("alice has %s", s.alice.Pending())
+			}
+		})
+	}
+}
+
+// TestServices_refers: a platform that is asked about a REFER may not change whom its target is to call (RFC 3515 2.1).
+func TestServices_refers(t *testing.T) {
+	for _, scopes := range [][]string{{"session.proxy"}, {"session.proxy", "session.redirect"}} {
+		s := newStage(t, lab.Options{Seed: 1})
+		out := s.platform("out", scopes, strings.ReplaceAll(trigger("originating", "10", "reject"), "INVITE", "REFER"))
+		changes := false
+		out.Edit = func(m *sip.Message) {
+			if changes {
+				m.SetString(sip.HdrReferTo, "<sip:boss@"+lab.Domain+">")
+			}
+		}
+		s.registers()
+		for _, changes = range []bool{false, true} {
+			s.alice.Send(sip.REFER, s.bob.IMPU, lab.Header("Refer-To", "<sip:carol@"+lab.Domain+">"))
+			if passes := !changes || len(scopes) > 1; (s.bob.Request("REFER") != nil) != passes {
+				t.Errorf("%q, changed %v: it passes: %v", scopes, changes, !passes)
+			}
+			s.bob.Answer(200)
+			s.w.Settle()
 		}
 	}
 }
