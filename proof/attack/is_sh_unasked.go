@@ -109,6 +109,9 @@ func watchesUnasked(ctx context.Context, f *Field, o *Outcome) error {
 	if answers[0].result != uint32(diameter.ResultSuccess) {
 		return fmt.Errorf("attack: the service may not follow a user who has agreed: %d", answers[0].result)
 	}
+	if answers[0].data == "" {
+		return errors.New("attack: a subscription is answered without the document")
+	}
 	o.Arrived("a subscription to bob, who has agreed, is taken; one to alice is answered %d", answers[1].result)
 	if err := writes(1); err != nil {
 		return err
@@ -132,8 +135,11 @@ func watchesUnasked(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		heard++
 	}
-	o.Users = min(heard, 1)
-	o.Wire(heard > 0, "the service is told %d times of alice's document, before it is told of bob's", heard)
+	shown := answers[1].data != "" // it is in the answer as well (TS 29.328 6.1.3.1)
+	if heard > 0 || shown {
+		o.Users = 1
+	}
+	o.Wire(o.Users > 0, "the service is shown alice's document as it is: %v, and told %d times of a change, before it is told of bob's", shown, heard)
 	return nil
 }
 
@@ -211,6 +217,7 @@ func readsTooFast(ctx context.Context, f *Field, o *Outcome) error {
 func (l *shLine) follow(impu string) diameter.Writer {
 	w := l.request(diameter.SNR, impu, refRepository)
 	w.Enumerated(diameter.SubsReqType, 0)
+	w.Enumerated(diameter.SendDataIndication, 1)
 	w.Text(diameter.ServiceIndication, "greeting")
 	return w
 }
