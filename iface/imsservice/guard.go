@@ -59,6 +59,13 @@ func (g *guard) lacks(reason string) *refusal {
 	return &refusal{status: 403, control: "is.authorization.manifest", reason: reason}
 }
 
+// keepSpoken takes off a message of the platform the fields that no platform may write.
+func (g *guard) keepSpoken(m *sip.Message) {
+	if !m.Within(spoken) && g.lacks("field") != nil {
+		m.Keep(spoken)
+	}
+}
+
 // needs refuses what needs a scope that was not granted.
 func (g *guard) needs(scope isc.Scope) *refusal {
 	if g.service.May(scope) {
@@ -78,7 +85,7 @@ func (g *guard) forges(what string) *refusal {
 // admit judges a request of a platform and says to which function it goes. It changes in.Msg into what the core may believe.
 func (g *guard) admit(in *hop.Inbound) (hop.Name, *refusal) {
 	m := in.Msg
-	m.Keep(spoken)
+	g.keepSpoken(m)
 	g.veil = g.door.veil(g.service)
 	g.veil.uncover(m)
 	g.callID = string(m.Get(sip.HdrCallID))

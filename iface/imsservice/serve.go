@@ -122,7 +122,8 @@ func partiesOf(m *sip.Message) parties {
 // readResponse makes a response of a platform one of the core's: without fields that it has no business with, with users in the place of
 // their pseudonyms.
 func (d *Door) readResponse(s *isc.Service, of parties, m *sip.Message) {
-	m.Keep(spoken)
+	g := guard{door: d, service: s}
+	g.keepSpoken(m)
 	v := d.veil(s)
 	if v == nil {
 		return

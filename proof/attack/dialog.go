@@ -67,5 +67,13 @@ func insideOf(answer *sip.Message, whom string) (Request, error) {
 	return r, nil
 }
 
+// asksWithin sends the next request inside a dialog, with further header lines, and returns its final response.
+func (h *Hand) asksWithin(ctx context.Context, inside *Request, method, body string, lines ...string) (*sip.Message, error) {
+	inside.CSeq++
+	r := *inside
+	r.Method, r.Body, r.Lines = method, body, append(append([]string(nil), inside.Lines...), lines...)
+	return h.Ask(ctx, h.Text(r))
+}
+
 // rackOf acknowledges the first reliable provisional response to an INVITE (RFC 3262 7.2).
 func rackOf(cseq uint32) string { return fmt.Sprintf("RAck: 1 %d INVITE", cseq) }

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"imsafe/proto/sip"
@@ -23,7 +24,8 @@ func asOverreach() Attack {
 		Bounds:   Bounds{Packets: 80, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{variant("originate", overreachOriginate), variant("answer", overreachAnswer), variant("divert", overreachDivert),
 			variant("rewrite", overreachRewrite), variant("dialog", overreachDialog),
-			variant("redirect", overreachRedirect), variant("path", overreachPath), variant("privacy", overreachPrivacy)},
+			variant("redirect", overreachRedirect), variant("path", overreachPath), variant("privacy", overreachPrivacy),
+			variant("method", overreachMethod), variant("within", overreachWithin), variant("field", overreachField)},
 	}
 }
 
@@ -132,35 +134,42 @@ func overreachDivert(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// overreachRewrite: it changes what dave has written.
+// overreachRewrite: it changes what dave has written to carol, and whom he has her call (RFC 3515).
 func overreachRewrite(ctx context.Context, f *Field, o *Outcome) error {
 	dave, carol, err := f.callerAndCallee(ctx)
 	if err != nil {
 		return err
 	}
-	const written, forged = "pay 10 to bob", "pay 10000 to mallory"
+	mallory := f.Users[Mallory].IMPU
 	s, err := f.server(ctx, f.attacker, tap, func(s *Server) {
 		s.Edit = func(m *sip.Message) {
-			if string(m.Body()) == written {
-				m.SetBody("text/plain", []byte(forged))
+			if string(m.Body()) == trueText {
+				m.SetBody("text/plain", []byte(forgedText))
+			}
+			if m.Method() == sip.REFER {
+				m.SetString(sip.HdrReferTo, "<"+mallory+">")
 			}
 		}
 	})
 	if err != nil {
 		return err
 	}
-	answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, written))
+	answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, trueText))
 	if err != nil {
 		return err
 	}
-	o.Arrived("the platform changes %d message; dave is answered %d", len(s.Seen("MESSAGE")), answer.Status())
-	read, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Body()) == forged })
+	refers, err := dave.Ask(ctx, dave.Text(Request{Method: "REFER", URI: carol.IMPU, Lines: []string{"Refer-To: <" + f.Users[Bob].IMPU + ">", "Contact: " + dave.Contact()}}))
 	if err != nil {
 		return err
 	}
-	o.Users = read
-	o.Peer(read > 0, "carol reads %d messages that dave has not written like that", read)
-	o.Wire(answer.Status() == 200, "dave is answered %d", answer.Status())
+	o.Arrived("the platform changes %d message and %d REFER; dave is answered %d, %d", len(s.Seen("MESSAGE")), len(s.Seen("REFER")), answer.Status(), refers.Status())
+	read, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Body()) == forgedText || names(m, sip.HdrReferTo, mallory) })
+	if err != nil {
+		return err
+	}
+	o.Users = min(read, 1)
+	o.Peer(read > 0, "carol reads %d of 2 requests that dave has not written like that", read)
+	o.Wire(answer.Status() == 200 || refers.Status() == 200, "dave is answered %d, %d", answer.Status(), refers.Status())
 	return nil
 }
 
@@ -283,4 +292,166 @@ func overreachDialog(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Peer(false, "alice and bob go on talking")
 	return attackOver(Part(ctx, out, in))
+}
+
+// overreachMethod: it begins what no scope is for: it has carol call mallory (RFC 3515), and tells her something outside every call.
+func overreachMethod(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, tap, nil)
+	if err != nil {
+		return err
+	}
+	mallory := f.Users[Mallory].IMPU
+	taken := 0
+	for _, r := range []Request{
+		{Method: "REFER", URI: carol.IMPU, Lines: []string{"Refer-To: <" + mallory + ">", s.contact()}},
+		{Method: "INFO", URI: carol.IMPU, Lines: []string{"Refer-To: <" + mallory + ">"}},
+	} {
+		answer, err := s.Ask(ctx, s.Begins(r))
+		if err != nil {
+			return err
+		}
+		o.Arrived("a REFER and an INFO, the last answered %d", answer.Status())
+		if answer.Status() == 200 {
+			taken++
+		}
+	}
+	heard, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return names(m, sip.HdrReferTo, mallory) })
+	if err != nil {
+		return err
+	}
+	o.Users = min(heard, 1)
+	o.Wire(taken > 0, "%d of 2 requests of the platform are taken", taken)
+	o.Peer(heard > 0, "carol's telephone is told %d of 2 times to call mallory", heard)
+	return nil
+}
+
+// speaking is a request of the platform's own in the name of whom a request within a dialog is from that it passes on.
+func (s *Server) speaking(m *sip.Message, method string, lines ...string) (Request, error) {
+	from, wrong := m.From()
+	to, err := m.To()
+	if wrong != nil || err != nil {
+		return Request{}, fmt.Errorf("attack: a request within a dialog is from %q to %q", m.Get(sip.HdrFrom), m.Get(sip.HdrTo))
+	}
+	seq, _, err := m.CSeq()
+	r := Request{Method: method, URI: string(m.RequestURI()), From: string(from.URI), FromTag: string(from.Tag()), To: string(to.URI), ToTag: string(to.Tag()),
+		CallID: string(m.Get(sip.HdrCallID)), CSeq: seq + 100, Lines: append([]string{s.contact()}, lines...)}
+	for v := range m.Values(sip.HdrRoute) {
+		r.Lines = append(r.Lines, "Route: "+string(v))
+	}
+	return r, err
+}
+
+// overreachWithin: in a call of dave's to carol it asks her for something in his name, and changes what he asks her for.
+func overreachWithin(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	mallory := f.Users[Mallory].IMPU
+	own := make(chan Request, 1)
+	s, err := f.server(ctx, f.attacker, tap, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			switch {
+			case m.Method() == sip.INFO:
+				if r, err := s.speaking(m, "REFER", "Refer-To: <"+mallory+">"); err == nil {
+					own <- r
+				}
+			case string(m.Body()) == trueText && len(m.ToTag()) > 0:
+				m.SetBody("text/plain", []byte(forgedText))
+			case m.Method() == sip.REFER:
+				m.SetString(sip.HdrReferTo, "<"+mallory+">")
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	inside, _, err := dave.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	if _, err := dave.asksWithin(ctx, &inside, "INFO", ""); err != nil {
+		return err
+	}
+	of := <-own
+	if _, err := s.Ask(ctx, s.Begins(of)); err != nil {
+		return err
+	}
+	if _, err := s.asksWithin(ctx, &of, "MESSAGE", forgedText, "Content-Type: text/plain"); err != nil {
+		return err
+	}
+	inside.CSeq = of.CSeq + 10 // behind those of the platform
+	if _, err := dave.asksWithin(ctx, &inside, "MESSAGE", trueText, "Content-Type: text/plain"); err != nil {
+		return err
+	}
+	last, err := dave.asksWithin(ctx, &inside, "REFER", "", "Refer-To: <"+f.Users[Bob].IMPU+">", "Contact: "+dave.Contact())
+	if err != nil {
+		return err
+	}
+	o.Arrived("in a call of dave's the platform asks for 2 things in his name and changes 2 that he asks for, the last is answered %d", last.Status())
+	read, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Body()) == forgedText || names(m, sip.HdrReferTo, mallory) })
+	if err != nil {
+		return err
+	}
+	o.Users = min(read, 1)
+	o.Peer(read > 0, "carol is asked for %d of 4 things that dave has not asked for", read)
+	return nil
+}
+
+// What dave writes, and what the platform makes of it.
+const (
+	trueText   = "pay 10 to bob"
+	forgedText = "pay 10000 to mallory"
+)
+
+// overreachField: it writes into what passes it within a call, and into the answers, who is said to have diverted the call (RFC 5806): a field that is no platform's.
+func overreachField(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	mallory := f.Users[Mallory].IMPU
+	writes := func(m *sip.Message) {
+		if m.Method() != sip.MESSAGE {
+			m.SetString(sip.HdrDiversion, "<"+mallory+">;reason=unconditional")
+		}
+	}
+	s, err := f.server(ctx, f.attacker, tap, func(s *Server) { s.Edit, s.EditAnswer = writes, writes })
+	if err != nil {
+		return err
+	}
+	inside, _, err := dave.talksTo(ctx, carol)
+	if err != nil {
+		return err
+	}
+	const rounds = 5
+	asked, answered := 0, 0
+	inside.Method = "INFO"
+	for range rounds {
+		inside.CSeq++
+		answer, err := dave.Ask(ctx, dave.Text(inside))
+		if err != nil {
+			return err
+		}
+		if _, there := says(answer, mallory); there {
+			answered++
+		}
+		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.INFO })
+		if err != nil {
+			return err
+		}
+		if _, there := says(m, mallory); there {
+			asked++
+		}
+	}
+	o.Arrived("the platform writes a field of its own into %d requests within a call, and into their answers", len(s.Seen("INFO")))
+	if asked+answered > 0 {
+		o.Users = 1
+	}
+	o.Peer(asked+answered > 0, "carol reads it in %d of %d requests, dave in %d of %d answers", asked, rounds, answered, rounds)
+	return nil
 }

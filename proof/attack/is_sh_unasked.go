@@ -116,24 +116,9 @@ func watchesUnasked(ctx context.Context, f *Field, o *Outcome) error {
 	if err := writes(1); err != nil {
 		return err
 	}
-	heard := 0
-	for {
-		m, err := line.read()
-		if err != nil {
-			return err
-		}
-		if !m.IsRequest() || m.Command() != diameter.PNR {
-			continue
-		}
-		identity, _ := m.Find(diameter.UserIdentity)
-		whose := identity.Group().Text(diameter.PublicIdentity)
-		if err := line.takes(m); err != nil {
-			return err
-		}
-		if whose == bob {
-			break
-		}
-		heard++
+	heard, err := line.heardBefore(bob)
+	if err != nil {
+		return err
 	}
 	shown := answers[1].data != "" // it is in the answer as well (TS 29.328 6.1.3.1)
 	if heard > 0 || shown {
@@ -141,6 +126,24 @@ func watchesUnasked(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Wire(o.Users > 0, "the service is shown alice's document as it is: %v, and told %d times of a change, before it is told of bob's", shown, heard)
 	return nil
+}
+
+// heardBefore reads notifications until one is about a user, and counts the others.
+func (l *shLine) heardBefore(impu string) (others int, err error) {
+	for {
+		m, err := l.read()
+		if err != nil {
+			return others, err
+		}
+		if !m.IsRequest() || m.Command() != diameter.PNR {
+			continue
+		}
+		identity, _ := m.Find(diameter.UserIdentity)
+		if err := l.takes(m); err != nil || identity.Group().Text(diameter.PublicIdentity) == impu {
+			return others, err
+		}
+		others++
+	}
 }
 
 // writesUnasked puts a document of its own making among those of alice, who has not agreed.

@@ -52,7 +52,7 @@ func rights(scopes ...string) string {
 // asked is a trigger of a manifest: requests of, or to, a user of the group whose Request-URI is carol's. So honest users whom the runner
 // watches are not asked for.
 func asked(when string, priority int, onFailure string) string {
-	return fmt.Sprintf("[[trigger]]\ncase = %q\nmethods = [\"INVITE\", \"MESSAGE\"]\npriority = %d\nuri = \"^sip:carol@\"\non_failure = %q\n", when, priority, onFailure)
+	return fmt.Sprintf("[[trigger]]\ncase = %q\nmethods = [\"INVITE\", \"MESSAGE\", \"REFER\"]\npriority = %d\nuri = \"^sip:carol@\"\non_failure = %q\n", when, priority, onFailure)
 }
 
 // Server is a service platform that is connected to the core: a proxy without state that stays in the path, passes everything on and

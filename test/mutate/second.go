@@ -13,6 +13,27 @@ var second = []Mutant{
 		`	return a.emergency && len(m.ToTag()) > 0 || d.isEmergency(m)`, `	return a.emergency || len(m.ToTag()) > 0 || d.isEmergency(m)`, []string{"CI-01", "CI-30"}},
 	{secure.ISAvailabilityQuota, "begun-is-free", "iface/imsservice/guard.go",
 		`	if g.door.overdraws(g.service, false, g.source, g.now) {`, `	if g.door.overdraws(g.service, false, g.source, g.now) && g.callID == "" {`, []string{"IS-08"}},
+	{secure.ISAuthorizationManifest, "any-method", "iface/imsservice/guard.go",
+		`	if !known {
+		if r := g.lacks("method"); r != nil {`, `	if !known {
+		if r := g.lacks("method"); r != nil && m.Method() == sip.REGISTER {`, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "any-referral", "iface/imsservice/guard.go",
+		`	if m.Method() != sip.REFER || bytes.Equal(`, `	if m.Method() == sip.REFER || bytes.Equal(`, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "refers-whomever", "iface/imsservice/given.go",
+		`sip.MESSAGE: isc.MessageSend, sip.REFER: isc.SessionRedirect}`, `sip.MESSAGE: isc.MessageSend}`, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "writes-within", "iface/imsservice/given.go",
+		`sip.MESSAGE: isc.MessageSend, sip.REFER: isc.SessionRedirect}`, `sip.REFER: isc.SessionRedirect}`, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "refers-elsewhere", "iface/imsservice/given.go",
+		`sha256.Sum256(uriOf(m.Get(sip.HdrReferTo)))}`, `sha256.Sum256(nil)}`, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "any-text-within", "iface/imsservice/given.go",
+		`	return said{m.Method(), sha256.Sum256(m.Body())}`, `	return said{m.Method(), sha256.Sum256(nil)}`, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "any-field-of-a-request", "iface/imsservice/guard.go",
+		`	m := in.Msg
+	g.keepSpoken(m)`, `	m := in.Msg`, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "any-field-of-an-answer", "iface/imsservice/serve.go",
+		`	g := guard{door: d, service: s}
+	g.keepSpoken(m)
+	v := d.veil(s)`, `	v := d.veil(s)`, []string{"IS-02"}},
 	{secure.CSIntegritySRTPVerify, "control-not-verified", "proto/rtpport/receive.go",
 		`			if !l.unverified(err, len(b)-rtcpHeader-trailer) {
 				return`, `			if !l.unverified(err, len(b)-rtcpHeader-trailer) && len(b) < rtcpHeader+trailer {
