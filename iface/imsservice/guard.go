@@ -262,7 +262,7 @@ func (g *guard) assertions(m, original *sip.Message) *refusal {
 		return nil // a lab lets it stand
 	}
 	putBack(m, original, sip.HdrPServedUser)
-	if !m.Has(sip.HdrPAssertedIdentity) {
+	if !m.Has(sip.HdrPAssertedIdentity) && original.Has(sip.HdrPAssertedIdentity) && g.forges("left-out") != nil {
 		putBack(m, original, sip.HdrPAssertedIdentity)
 	}
 	return nil

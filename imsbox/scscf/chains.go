@@ -56,7 +56,6 @@ type passage struct {
 	host     string // of the platform
 	uses     int    // how often it may still come back
 	returned bool
-	ended    bool
 
 	odi     string    // the identifier as it goes out
 	offered vouched   // the session description that went out; not changed
@@ -133,7 +132,7 @@ func (p *passages) resume(place shard.Place, host string) isc.Fault {
 	defer p.mu.Unlock()
 	stay := p.find(place)
 	switch {
-	case stay == nil || stay.ended:
+	case stay == nil:
 		return isc.FaultEnded
 	case stay.host != host:
 		return isc.FaultForeign

@@ -19,12 +19,13 @@ func asFlood() Attack {
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ApplicationsControl,
 		Source: "RFC 7339", Access: []Access{ISC},
 		Approved: []Approved{{Name: chat, Manifest: rights("session.proxy", "message.send", "message.receive") + asked("terminating", 10, "continue")},
-			{Name: unhurried, Manifest: limited("cps = 5", "sessions = 50")}, {Name: solitary, Manifest: limited("cps = 50", "sessions = 5")}},
+			{Name: unhurried, Manifest: limited("cps = 5", "sessions = 50", "message.send")}, {Name: solitary, Manifest: limited("cps = 50", "sessions = 5", "message.send", "session.originate")}},
 		Bounds: Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 1, Time: 3*time.Second + 2*deadAfter, Wait: 2 * deadAfter},
 		Variants: []Variant{
 			{Name: "flood", Position: EnrolledPlatform, Controls: controls, Run: floodCarol},
 			{Name: "pace", Position: EnrolledPlatform, Controls: controls, Run: outpaces},
 			{Name: "hold", Position: EnrolledPlatform, Controls: controls, Run: holdsOpen},
+			{Name: "calls", Position: EnrolledPlatform, Controls: controls, Run: keepsCalls},
 			{Name: "loop", Position: EnrolledPlatform, Controls: controls, Run: asksItself},
 			{Name: "hang", Position: EnrolledPlatform, Controls: controls, Run: letsWait},
 		},
@@ -77,9 +78,9 @@ const (
 	solitary  = "solitary"
 )
 
-// limited is a manifest of one that may write, with other limits than rights gives.
-func limited(cps, sessions string) string {
-	return strings.NewReplacer("cps = 50", cps, "sessions = 50", sessions).Replace(rights("message.send"))
+// limited is a manifest with other limits than rights gives.
+func limited(cps, sessions string, scopes ...string) string {
+	return strings.NewReplacer("cps = 50", cps, "sessions = 50", sessions).Replace(rights(scopes...))
 }
 
 // outpaces: the platform, which may begin 5 requests in a second, begins one after the other, each when the last is answered.
@@ -168,6 +169,62 @@ func holdsOpen(ctx context.Context, f *Field, o *Outcome) error {
 	o.Wire(false, "%d messages that nobody has answered", sent-refused)
 	o.Peer(held > 2*approved, "%d of %d wait at carol's telephone, where %d at once were approved", held, sent, approved)
 	return nil
+}
+
+// keepsCalls: the platform, which may be in 5 calls, calls carol 20 times, one after the other. She takes each, and nobody hangs up.
+func keepsCalls(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, solitary, nil)
+	if err != nil {
+		return err
+	}
+	const sent, approved = 20, 5
+	carol.answers.Store(false)
+	taking, enough := context.WithCancel(ctx)
+	defer enough()
+	rang := make(chan int, 1)
+	go func() { rang <- carol.takesCalls(taking) }()
+	taken, last := 0, 0
+	for range sent {
+		answer, err := s.Ask(ctx, s.Begins(Request{Method: "INVITE", URI: carol.IMPU, Lines: []string{s.contact()}}))
+		if err != nil {
+			return err
+		}
+		if last = answer.Status(); last != 200 {
+			continue
+		}
+		taken++
+		ack, err := insideOf(answer, carol.IMPU)
+		if err != nil {
+			return err
+		}
+		ack.Method, ack.CSeq = "ACK", s.number
+		if err := s.Write(s.Begins(ack)); err != nil {
+			return err
+		}
+	}
+	enough()
+	o.Arrived("%d calls one after the other, the last answered %d", sent, last)
+	has := <-rang
+	o.Users = min(max(has-2*approved, 0), 1)
+	o.Wire(taken > 2*approved, "the platform is in %d calls at once, where %d were approved", taken, approved)
+	o.Peer(has > 2*approved, "carol's telephone has taken %d of %d calls", has, sent)
+	return nil
+}
+
+// takesCalls answers calls until ctx ends, and counts them.
+func (h *Hand) takesCalls(ctx context.Context) (n int) {
+	for {
+		m, err := h.Got(ctx, sip.INVITE, "")
+		if err != nil || h.Answer(m, 200, "Contact: "+h.Contact()) != nil {
+			return n
+		}
+		m.Release()
+		n++
+	}
 }
 
 // asksItself: each message for the platform makes two more, until there were 200. A host that is busy takes longer for them: it is waited for as long as

@@ -22,6 +22,7 @@ func identityForge() Attack {
 			{Name: "originate", Position: EnrolledPlatform, Controls: controls, Run: forgeOriginator},
 			{Name: "passing", Position: EnrolledPlatform, Controls: controls, Run: forgePassing},
 			{Name: "sender", Position: EnrolledPlatform, Controls: controls, Run: forgeSender},
+			{Name: "left-out", Position: EnrolledPlatform, Controls: controls, Run: withholdWriter},
 			{Name: "connected", Position: EnrolledPlatform, Controls: controls, Run: forgeConnected},
 			{Name: "within", Position: EnrolledPlatform, Controls: controls, Run: forgeWithin},
 		},
@@ -75,25 +76,34 @@ func forgeOriginator(ctx context.Context, f *Field, o *Outcome) error {
 
 // forgePassing makes dave's messages to carol alice's while they pass, for the network.
 func forgePassing(ctx context.Context, f *Field, o *Outcome) error {
-	return f.forgeWriter(ctx, o, sip.HdrPAssertedIdentity, func(string) string { return "" })
+	alice := f.Users[Alice].IMPU
+	return f.forgeWriter(ctx, o, "alice as the writer", func(m *sip.Message) { m.SetString(sip.HdrPAssertedIdentity, "<"+alice+">") },
+		func(m *sip.Message) bool { return asserts(m, alice) })
 }
 
 // forgeSender does the same for whoever believes From.
 func forgeSender(ctx context.Context, f *Field, o *Outcome) error {
-	return f.forgeWriter(ctx, o, sip.HdrFrom, func(tag string) string { return ";tag=" + tag })
+	alice := f.Users[Alice].IMPU
+	return f.forgeWriter(ctx, o, "alice as the writer", func(m *sip.Message) { m.SetString(sip.HdrFrom, "<"+alice+">;tag="+string(m.FromTag())) },
+		func(m *sip.Message) bool { return names(m, sip.HdrFrom, alice) })
 }
 
-func (f *Field) forgeWriter(ctx context.Context, o *Outcome, h sip.HeaderID, params func(tag string) string) error {
+// withholdWriter leaves out whom the network vouches for: dave writes as somebody for whom nobody does.
+func withholdWriter(ctx context.Context, f *Field, o *Outcome) error {
+	return f.forgeWriter(ctx, o, "nobody that the network vouches for", func(m *sip.Message) { m.Remove(sip.HdrPAssertedIdentity) },
+		func(m *sip.Message) bool { return string(m.Body()) == forgedText && !m.Has(sip.HdrPAssertedIdentity) })
+}
+
+// forgeWriter has the platform edit dave's messages to carol, and counts those that fit when she has them: they show what is said in shows.
+func (f *Field) forgeWriter(ctx context.Context, o *Outcome, shows string, edit func(*sip.Message), fits func(*sip.Message) bool) error {
 	dave, carol, err := f.callerAndCallee(ctx)
 	if err != nil {
 		return err
 	}
-	alice := f.Users[Alice].IMPU
-	const forged = "send money"
 	s, err := f.server(ctx, f.attacker, chat, func(s *Server) {
 		s.Edit = func(m *sip.Message) {
-			if string(m.Body()) == forged {
-				m.SetString(h, "<"+alice+">"+params(string(m.FromTag())))
+			if string(m.Body()) == forgedText {
+				edit(m)
 			}
 		}
 	})
@@ -102,7 +112,7 @@ func (f *Field) forgeWriter(ctx context.Context, o *Outcome, h sip.HeaderID, par
 	}
 	taken := 0
 	for range times {
-		answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, forged))
+		answer, err := dave.Ask(ctx, dave.Message(carol.IMPU, forgedText))
 		if err != nil {
 			return err
 		}
@@ -111,12 +121,12 @@ func (f *Field) forgeWriter(ctx context.Context, o *Outcome, h sip.HeaderID, par
 		}
 	}
 	o.Arrived("the platform changes who has written %d messages", len(s.Seen("MESSAGE")))
-	shown, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return names(m, h, alice) })
+	shown, err := f.counts(ctx, dave, carol, fits)
 	if err != nil {
 		return err
 	}
 	o.Users = min(shown, 1)
-	o.Peer(shown > 0, "carol's telephone shows alice as the writer of %d of %d messages of dave", shown, times)
+	o.Peer(shown > 0, "carol's telephone shows %s in %d of %d messages of dave", shows, shown, times)
 	o.Wire(shown > 0 && taken > 0, "dave sees %d of them answered 200", taken)
 	return nil
 }

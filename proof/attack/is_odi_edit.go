@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ func odiEdit() Attack {
 			{Name: "edit", Position: EnrolledPlatform, Controls: controls, Run: odi(false, func(before, _, _ string) string { return misspelt(before) })},
 			{Name: "replay", Position: EnrolledPlatform, Controls: controls, Run: odi(false, func(_, behind, _ string) string { return behind })},
 			{Name: "steal", Position: EnrolledPlatform, Controls: controls, Run: odi(true, func(_, _, others string) string { return others })},
+			{Name: "ended", Position: EnrolledPlatform, Controls: controls, Run: odiAfterEnd},
 		},
 	}
 }
@@ -158,6 +160,53 @@ func odi(holds bool, choose func(before, behind, others string) string) func(con
 		o.Wire(answer.Status() == 200, "the attacker's platform is answered %d", answer.Status())
 		return nil
 	}
+}
+
+// odiAfterEnd: the platform refuses dave's call to carol and makes one of its own of it when it is over, with the identifier that it has not used.
+func odiAfterEnd(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	identifier := make(chan string, 4)
+	s, err := f.server(ctx, f.attacker, first, func(s *Server) {
+		s.Handle = func(m *sip.Message) bool {
+			if m.Method() != sip.INVITE {
+				return false
+			}
+			identifier <- string(m.Nth(sip.HdrRoute, 1))
+			return s.Answer(m, 486) == nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	honest, err := f.server(ctx, f.honest, screen, nil)
+	if err != nil {
+		return err
+	}
+	over, err := dave.Ask(ctx, dave.calls(carol.IMPU, toScreen+dave.tag))
+	if err != nil {
+		return err
+	}
+	if over.Status() != 486 {
+		return fmt.Errorf("attack: a call that the platform refuses is answered %d", over.Status())
+	}
+	mine := "after-the-end-" + f.token()
+	answer, err := s.Ask(ctx, s.Begins(Request{Method: "INVITE", URI: carol.IMPU, From: dave.IMPU, CallID: mine, Lines: []string{"Route: " + <-identifier, s.contact()}}))
+	if err != nil {
+		return err
+	}
+	o.Arrived("the call with the identifier of one that is over is answered %d", answer.Status())
+	rang, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == mine })
+	if err != nil {
+		return err
+	}
+	o.Users = rang
+	o.Peer(rang > 0 && len(honest.Seen("INVITE")) == 0, "carol's telephone rings %d times for a call of dave's that was over, and the platform that screens has seen %d", rang,
+		len(honest.Seen("INVITE")))
+	o.Wire(answer.Status() == 200, "the attacker's platform is answered %d", answer.Status())
+	return nil
 }
 
 // calls is an INVITE to whom, without a session description.

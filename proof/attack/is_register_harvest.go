@@ -23,6 +23,7 @@ func registerHarvest() Attack {
 		Variants: []Variant{
 			{Name: "registration", Position: EnrolledPlatform, Controls: controls, Run: harvestRegistrations},
 			{Name: "session", Position: EnrolledPlatform, Controls: controls, Run: harvestSessions},
+			{Name: "dialog", Position: EnrolledPlatform, Controls: controls, Run: harvestDialogs},
 		},
 	}
 }
@@ -130,5 +131,62 @@ func harvestSessions(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	o.Peer(false, "carol gets %d of 5 messages over the platform", read)
+	return nil
+}
+
+// harvestDialogs has dave call carol; both telephones say where and what they are in all that follows: her answer, his ACK, a request within the call, its answer.
+func harvestDialogs(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	answers := make(chan string, heardAtMost)
+	s, err := f.server(ctx, f.attacker, presence, func(s *Server) {
+		s.EditAnswer = func(m *sip.Message) { answers <- string(m.AppendTo(nil)) }
+	})
+	if err != nil {
+		return err
+	}
+	inside, ack, err := dave.talksTo(ctx, carol, telling()...)
+	if err != nil {
+		return err
+	}
+	ack.Release()
+	const rounds = 5
+	carol.answers.Store(false)
+	for range rounds {
+		inside.CSeq++
+		inside.Method = "INFO"
+		info := inside
+		info.Lines = append(append([]string(nil), inside.Lines...), telling()...)
+		if err := dave.Write(dave.Text(info)); err != nil {
+			return err
+		}
+		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.INFO })
+		if err != nil {
+			return err
+		}
+		if err := carol.Answer(m, 200, append(telling(), "Server: telephone/1.0 "+device)...); err != nil {
+			return err
+		}
+		m.Release()
+		if _, err := dave.Await(ctx, func(m *sip.Message) bool { return isFinal(m) && string(m.Get(sip.HdrCallID)) == inside.CallID }); err != nil {
+			return err
+		}
+	}
+	carol.answers.Store(true)
+	asked := append(s.Seen("ACK"), s.Seen("INFO")...)
+	var told []string
+	for range len(answers) {
+		told = append(told, <-answers)
+	}
+	if len(s.Seen("INFO")) == rounds && len(told) > rounds {
+		o.Arrived("%d requests within a call of dave's pass the platform, and %d answers of carol's", len(asked), len(told))
+	}
+	words := map[string]string{"the cell": cell, "the device": device, "who is charged": "icid-value="}
+	of, from := finds(asked, words), finds(told, words)
+	o.Users = min(len(of)+len(from), 2)
+	o.Wire(len(of)+len(from) > 0, "in %d requests within a call the platform reads %d of 3, in %d answers %d: the cell, the device, who is charged", len(asked), len(of), len(told), len(from))
+	o.Peer(false, "dave is answered %d times over the platform", rounds)
 	return nil
 }

@@ -34,6 +34,28 @@ var second = []Mutant{
 		`	g := guard{door: d, service: s}
 	g.keepSpoken(m)
 	v := d.veil(s)`, `	v := d.veil(s)`, []string{"IS-02"}},
+	{secure.ISAuthorizationAssert, "left-out", "iface/imsservice/guard.go",
+		`	if !m.Has(sip.HdrPAssertedIdentity) && original.Has(sip.HdrPAssertedIdentity) && g.forges`, `	if m.Has(sip.HdrPAssertedIdentity) && original.Has(sip.HdrPAssertedIdentity) && g.forges`, []string{"IS-03"}},
+	{secure.ISAvailabilityQuota, "calls-not-counted", "iface/imsservice/quota.go",
+		`	case a.open+dialogs >= limits.Sessions:`, `	case a.open >= limits.Sessions:`, []string{"IS-08"}},
+	{secure.ISIntegrityODI, "ended-passes", "iface/imsservice/guard.go",
+		`	if fault != isc.FaultNone {
+		if r := g.misplaced(fault); r != nil {
+			return r`, `	if fault != isc.FaultNone {
+		if r := g.misplaced(fault); r != nil && fault != isc.FaultEnded {
+			return r`, []string{"IS-04"}},
+	{secure.ISIntegrityODI, "foreign-passes", "iface/imsservice/guard.go",
+		`	if fault != isc.FaultNone {
+		if r := g.misplaced(fault); r != nil {
+			return r`, `	if fault != isc.FaultNone {
+		if r := g.misplaced(fault); r != nil && fault != isc.FaultForeign {
+			return r`, []string{"IS-04"}},
+	{secure.ISConfidentialityHeaderMin, "all-shown-within", "iface/imsservice/serve.go",
+		`	d.visits.names(host, in.Msg)
+	d.conceal(s, in.Msg)`, `	d.visits.names(host, in.Msg)`, []string{"IS-10"}},
+	{secure.ISConfidentialityHeaderMin, "all-shown-in-answers", "iface/imsservice/guard.go",
+		`		g.door.conceal(g.service, r.Msg)
+		return r`, `		return r`, []string{"IS-10"}},
 	{secure.CSIntegritySRTPVerify, "control-not-verified", "proto/rtpport/receive.go",
 		`			if !l.unverified(err, len(b)-rtcpHeader-trailer) {
 				return`, `			if !l.unverified(err, len(b)-rtcpHeader-trailer) && len(b) < rtcpHeader+trailer {
