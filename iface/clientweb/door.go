@@ -121,10 +121,10 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	fair := fairlisten.New(ln, fairlisten.Config{Places: maxConnections, OfSource: maxOfSource, Pace: d.cfg.Connections, Now: d.ports.Clock.Now, Refuses: d.limits})
-	secured := &tlsFirst{door: d, Listener: fair, config: &tls.Config{
+	secured := &tlsFirst{door: d, Listener: fair, config: d.floor(&tls.Config{
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"}, Time: d.ports.Clock.Wall,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.ports.Certificate() },
-	}}
+	})}
 	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("clientweb: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"imsafe/secure"
@@ -14,14 +15,27 @@ import (
 // handshakeRecord is the first octet of everything that TLS begins with (RFC 8446 5.1).
 const handshakeRecord = 22
 
-// plain reports whether a connection that begins without TLS may go on: nobody's, but in a lab. It is the enforcement point of what TLS does for
-// what clients fetch: nobody reads it, nobody changes it.
-func (d *Door) plain(peer net.Addr) bool {
-	e := secure.Event{Reason: "clear"}
+// exposed reports whether a connection may go on that is without TLS, or under one below 1.3: nobody's, but in a lab. It is the enforcement point of what
+// TLS does for what clients fetch: nobody reads it, nobody changes it.
+func (d *Door) exposed(peer net.Addr, reason string) bool {
+	e := secure.Event{Reason: reason}
 	if at, err := netip.ParseAddrPort(peer.String()); err == nil {
 		e.Source = at.Addr()
 	}
 	return !d.ports.Gate.Refuse(secure.CSConfidentialityHTTPS, e) && !d.ports.Gate.Refuse(secure.CSIntegrityHTTPS, e)
+}
+
+// floor makes c the least that is agreed on (TS 33.310 6.2a). Whoever offers nothing as good is refused by the gate: only a lab goes on with him.
+func (d *Door) floor(c *tls.Config) *tls.Config {
+	weak := c.Clone()
+	weak.MinVersion = tls.VersionTLS10
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Contains(hello.SupportedVersions, c.MinVersion) || !d.exposed(hello.Conn.RemoteAddr(), "below-floor") {
+			return nil, nil // c, by which the handshake goes well or ends with the alert that says why
+		}
+		return weak, nil
+	}
+	return c
 }
 
 // errClear ends a connection that begins without TLS.
@@ -75,7 +89,7 @@ func (c *firstOctet) settled() (net.Conn, error) {
 	switch {
 	case again.first[0] == handshakeRecord:
 		is = tls.Server(again, c.l.config)
-	case !c.l.door.plain(c.RemoteAddr()):
+	case !c.l.door.exposed(c.RemoteAddr(), "clear"):
 		return nil, errClear
 	}
 	c.mu.Lock()

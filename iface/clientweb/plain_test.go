@@ -2,6 +2,7 @@ package clientweb
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -63,6 +64,39 @@ func TestPlain(t *testing.T) {
 			}
 			if len(refused) != len(c.refused) || len(refused) > 0 && refused[0] != c.refused[0] {
 				t.Errorf("refused by %v, wants %v", refused, c.refused)
+			}
+		})
+	}
+}
+
+// TestFloor: who offers nothing above TLS 1.2 is refused by name, and gets the alert that the floor itself gives him; in a laboratory he is served.
+func TestFloor(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer func() { _, _ = ours.Close(), theirs.Close() }()
+	old := []uint16{tls.VersionTLS12, tls.VersionTLS11}
+	both := []secure.ControlID{secure.CSConfidentialityHTTPS, secure.CSIntegrityHTTPS}
+	for _, c := range []struct {
+		name   string
+		offers []uint16
+		off    []secure.ControlID
+		least  uint16
+		events int
+	}{
+		{"1.3 among others", append([]uint16{tls.VersionTLS13}, old...), nil, tls.VersionTLS13, 0},
+		{"1.2", old, nil, tls.VersionTLS13, 1},
+		{"the second layer", old, both[:1], tls.VersionTLS13, 2},
+		{"both off", old, both, tls.VersionTLS10, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, h := newOffice(t), new(heard)
+			o.ports.Gate = secure.NewGate(c.off, h)
+			floor := o.floor(&tls.Config{MinVersion: tls.VersionTLS13})
+			got, err := floor.GetConfigForClient(&tls.ClientHelloInfo{SupportedVersions: c.offers, Conn: ours})
+			if got == nil {
+				got = floor
+			}
+			if err != nil || got.MinVersion != c.least || len(h.all()) != c.events {
+				t.Errorf("%v, least %x, want %x; %v", err, got.MinVersion, c.least, h.all())
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -23,11 +24,19 @@ func tlsDowngrade() Attack {
 }
 
 func offerOldTLS(ctx context.Context, f *Field, o *Outcome) error {
+	return offersOld(o, "edge", func(old *tls.Config) (net.Conn, error) {
+		conn, _, err := f.connect(ctx, f.attacker, netip.Addr{}, old)
+		return conn, err
+	})
+}
+
+// offersOld tries handshakes for less than TLS 1.3 at a door.
+func offersOld(o *Outcome, door string, connect func(*tls.Config) (net.Conn, error)) error {
 	agreed, last := "", ""
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
 		for _, suites := range [][]uint16{{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}, {tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA}} {
 			old := &tls.Config{MinVersion: version, MaxVersion: version, CipherSuites: suites}
-			conn, _, err := f.connect(ctx, f.attacker, netip.Addr{}, old)
+			conn, err := connect(old)
 			if err == nil {
 				agreed = tls.VersionName(version) + " " + tls.CipherSuiteName(suites[0])
 				_ = conn.Close() // the handshake is all
@@ -43,10 +52,10 @@ func offerOldTLS(ctx context.Context, f *Field, o *Outcome) error {
 	if agreed != "" {
 		o.Arrived("a handshake for %s", agreed)
 		o.Users = 1
-		o.Wire(true, "the edge agrees on %s", agreed)
+		o.Wire(true, "the %s agrees on %s", door, agreed)
 		return nil
 	}
 	o.Arrived("6 handshakes, the last ends with: %s", last)
-	o.Wire(false, "the edge ends 6 handshakes below TLS 1.3: %s", last)
+	o.Wire(false, "the %s ends 6 handshakes below TLS 1.3: %s", door, last)
 	return nil
 }

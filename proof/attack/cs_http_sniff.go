@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"imsafe/client/ue"
@@ -31,7 +32,8 @@ func httpSniff() Attack {
 		Source: "TS 33.222 5.3; RFC 9449 2", Access: []Access{ISC},
 		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy", "page.serve")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
-		Variants: []Variant{{Position: OnPath, Controls: sealedWeb(), NotWire: notOnNodes(), Run: sniffPage}},
+		Variants: []Variant{{Position: OnPath, Controls: sealedWeb(), NotWire: notOnNodes(), Run: sniffPage},
+			{Name: "downgraded", Position: OnPath, Controls: sealedWeb(), NotWire: notOnNodes(), Run: offerOldWeb}},
 	}
 }
 
@@ -102,4 +104,20 @@ func sniffPage(ctx context.Context, f *Field, o *Outcome) error {
 	o.Wire(read, "of %d octets between carol and the core the attacker reads her page: %v", octets, read)
 	o.Peer(!way.sealed, "carol has her page, answered %d; it went under TLS: %v", page.Status, way.sealed)
 	return nil
+}
+
+// offerOldWeb: what was agreed on by weak means can be read by whoever relays it.
+func offerOldWeb(ctx context.Context, f *Field, o *Outcome) error {
+	return offersOld(o, "door", func(old *tls.Config) (net.Conn, error) {
+		conn, err := f.attacker.Dial(ctx, "tcp", netip.Addr{}, f.HTTPS)
+		if err != nil {
+			return nil, err
+		}
+		old.RootCAs, old.ServerName, old.Time = f.EnrolRoots, "cs."+f.Domain, f.Clock.Wall
+		secured := tls.Client(conn, old)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return secured, nil
+	})
 }

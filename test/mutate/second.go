@@ -56,6 +56,10 @@ var second = []Mutant{
 	{secure.ISConfidentialityHeaderMin, "all-shown-in-answers", "iface/imsservice/guard.go",
 		`		g.door.conceal(g.service, r.Msg)
 		return r`, `		return r`, []string{"IS-10"}},
+	{secure.CSConfidentialityHTTPS, "floor-lowered", "iface/clientweb/door.go",
+		`		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos`, `		MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true, NextProtos`, []string{"CS-12"}},
+	{secure.CSConfidentialityHTTPS, "old-tls-taken", "iface/clientweb/plain.go",
+		`|| !d.exposed(hello.Conn.RemoteAddr(), "below-floor") {`, `|| d.exposed(hello.Conn.RemoteAddr(), "below-floor") {`, []string{"CS-12"}},
 	{secure.CSIntegritySRTPVerify, "control-not-verified", "proto/rtpport/receive.go",
 		`			if !l.unverified(err, len(b)-rtcpHeader-trailer) {
 				return`, `			if !l.unverified(err, len(b)-rtcpHeader-trailer) && len(b) < rtcpHeader+trailer {
