@@ -365,8 +365,8 @@ func TestProve_judgement(t *testing.T) {
 func TestProve_modes(t *testing.T) {
 	l := theLauncher(t)
 	a := newProver(t).app(true)
-	const left = "CS-12 cs.http.sniff/isc"
-	p := &proving{app: a, launcher: l, only: map[string]bool{"ci.core.direct": true, "cs.http.sniff": true}}
+	const left = "CS-13 cs.http.tamper/isc"
+	p := &proving{app: a, launcher: l, only: map[string]bool{"ci.core.direct": true, "cs.http.tamper": true}}
 	if err := p.subject(&proveRunCmd{Full: true}); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func httpSniff() Attack {
 		Source: "TS 33.222 5.3; RFC 9449 2", Access: []Access{ISC},
 		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy", "page.serve")}},
 		Bounds:   Bounds{Packets: 60, Bytes: 80_000, Conns: 8, Time: 3 * time.Second},
-		Variants: []Variant{{Position: OnPath, Controls: sealedWeb(), NotWire: notOnNodes(), Run: sniffPage},
+		Variants: []Variant{{Name: "clear", Position: OnPath, Controls: sealedWeb(), NotWire: notOnNodes(), Run: sniffPage},
 			{Name: "downgraded", Position: OnPath, Controls: sealedWeb(), NotWire: notOnNodes(), Run: offerOldWeb}},
 	}
 }
