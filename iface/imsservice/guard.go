@@ -108,16 +108,24 @@ func (g *guard) admit(in *hop.Inbound) (hop.Name, *refusal) {
 // spend takes an initial request out of the platform's budget.
 func (g *guard) spend() *refusal {
 	if g.door.overdraws(g.service, false, g.source, g.now) {
-		return &refusal{status: 503, control: "is.availability.quota", reason: "budget", retry: retrySoon}
+		return overBudget()
 	}
 	g.starts = true
 	return nil
 }
 
-// overdraws takes an initial request, of a platform or with asked for it, out of its budget, and is the enforcement point of quotas.
+func overBudget() *refusal {
+	return &refusal{status: 503, control: "is.availability.quota", reason: "budget", retry: retrySoon}
+}
+
+// overdraws takes an initial request, of a platform or with asked for it, out of its budget.
 func (d *Door) overdraws(s *isc.Service, asked bool, source netip.Addr, now time.Duration) bool {
 	host := s.Manifest.Host()
-	reason := d.quotas.enter(s, d.visits.dialogsOf(host), asked, now)
+	return d.refusesQuota(s, d.quotas.enter(s, d.visits.dialogsOf(host), asked, now), source)
+}
+
+// refusesQuota is the enforcement point of quotas; "" is no reason.
+func (d *Door) refusesQuota(s *isc.Service, reason string, source netip.Addr) bool {
 	return reason != "" && d.ports.Gate.Refuse(secure.ISAvailabilityQuota, event(s, reason, source))
 }
 
@@ -132,6 +140,9 @@ func (g *guard) done() {
 // withinDialog judges a request inside a dialog: the platform must be part of it, and it goes the way of the dialog, which leads through
 // the S-CSCF.
 func (g *guard) withinDialog(m *sip.Message) (hop.Name, *refusal) {
+	if g.door.refusesQuota(g.service, g.door.quotas.inside(g.service, g.now), g.source) {
+		return "", overBudget()
+	}
 	host := g.service.Manifest.Host()
 	if !g.door.visits.takesPart(host, m) {
 		if r := g.lacks("dialog"); r != nil {

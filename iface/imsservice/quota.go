@@ -13,6 +13,7 @@ const (
 	breakAfter  = 5                // failures in a row that open the breaker
 	firstPause  = 2 * time.Second  // how long it stays open at first; each probe that fails doubles it
 	longestRest = 60 * time.Second // a platform that is rested this long is in quarantine
+	withinEach  = 10               // requests inside dialogs for each initial one: acknowledged, updated, ended
 )
 
 // quotas are what platforms have used of their budgets (limits of the manifest). Safe for concurrent use.
@@ -25,6 +26,8 @@ type quotas struct {
 type quota struct {
 	tokens  float64       // initial requests that may go at once
 	filled  time.Duration // when tokens was right
+	within  float64       // requests inside dialogs that may go at once
+	passed  time.Duration // when within was right
 	open    int           // initial requests that wait for their final answer
 	failed  int           // in a row
 	rest    time.Duration // of the breaker
@@ -40,12 +43,7 @@ func newQuotas() *quotas { return &quotas{of: map[string]*quota{}} }
 func (q *quotas) enter(s *isc.Service, dialogs int, asked bool, now time.Duration) (reason string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	limits := s.Manifest.Limits
-	a := q.of[s.Manifest.Host()]
-	if a == nil {
-		a = &quota{tokens: float64(limits.CPS), filled: now}
-		q.of[s.Manifest.Host()] = a
-	}
+	limits, a := s.Manifest.Limits, q.account(s, now)
 	rate := a.rate(&limits, now)
 	a.tokens = min(a.tokens+(now-a.filled).Seconds()*rate, float64(limits.CPS))
 	a.filled = now
@@ -67,6 +65,36 @@ func (q *quotas) enter(s *isc.Service, dialogs int, asked bool, now time.Duratio
 	a.open++
 	a.probing = a.probing || open // its time is over: one request may try
 	return ""
+}
+
+// account is that of a platform, a new one with all that it may.
+func (q *quotas) account(s *isc.Service, now time.Duration) *quota {
+	host := s.Manifest.Host()
+	a := q.of[host]
+	if a == nil {
+		a = &quota{tokens: float64(s.Manifest.Limits.CPS), filled: now, within: mostWithin(s), passed: now}
+		q.of[host] = a
+	}
+	return a
+}
+
+// inside takes one request of the platform's inside a dialog out of its budget; a reason if there is none left.
+func (q *quotas) inside(s *isc.Service, now time.Duration) (reason string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.account(s, now)
+	a.within = min(a.within+(now-a.passed).Seconds()*withinEach*float64(s.Manifest.Limits.CPS), mostWithin(s))
+	a.passed = now
+	if a.within < 1 {
+		return "within"
+	}
+	a.within--
+	return ""
+}
+
+// mostWithin is how many requests inside dialogs a platform may send at once: all of its sessions may end in one moment.
+func mostWithin(s *isc.Service) float64 {
+	return withinEach * float64(s.Manifest.Limits.CPS+s.Manifest.Limits.Sessions)
 }
 
 // report is what a platform is told of its budget.

@@ -43,3 +43,26 @@ func TestQuotas_probe(t *testing.T) {
 		t.Errorf("a request of its own beside that: %q", reason)
 	}
 }
+
+// TestQuotas_inside: requests inside dialogs have a budget of their own, which follows from the limits and takes nothing from that of initial ones.
+func TestQuotas_inside(t *testing.T) {
+	q, s := newQuotas(), &isc.Service{Manifest: &isc.Manifest{Limits: isc.Limits{CPS: 2, Sessions: 3}}}
+	passes := func(now time.Duration) (n int) {
+		for q.inside(s, now) == "" {
+			n++
+		}
+		return n
+	}
+	if n := passes(0); n != 50 {
+		t.Errorf("%d at once, want ten for each of 2 a second and 3 sessions", n)
+	}
+	if n := passes(time.Second); n != 20 {
+		t.Errorf("%d in the next second, want 20", n)
+	}
+	if n := passes(time.Hour); n != 50 {
+		t.Errorf("%d after an hour, want no more than at first", n)
+	}
+	if reason := q.enter(s, 0, false, time.Hour); reason != "" {
+		t.Errorf("an initial request: %q", reason)
+	}
+}

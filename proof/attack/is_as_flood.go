@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,13 +20,15 @@ func asFlood() Attack {
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ApplicationsControl,
 		Source: "RFC 7339", Access: []Access{ISC},
 		Approved: []Approved{{Name: chat, Manifest: rights("session.proxy", "message.send", "message.receive") + asked("terminating", 10, "continue")},
-			{Name: unhurried, Manifest: limited("cps = 5", "sessions = 50", "message.send")}, {Name: solitary, Manifest: limited("cps = 50", "sessions = 5", "message.send", "session.originate")}},
+			{Name: unhurried, Manifest: limited("cps = 5", "sessions = 50", "message.send")}, {Name: solitary, Manifest: limited("cps = 50", "sessions = 5", "message.send", "session.originate")},
+			{Name: talkative, Manifest: limited("cps = 1", "sessions = 1", "session.originate")}},
 		Bounds: Bounds{Packets: 1500, Bytes: 1_500_000, Conns: 1, Time: 3*time.Second + 2*deadAfter, Wait: 2 * deadAfter},
 		Variants: []Variant{
 			{Name: "flood", Position: EnrolledPlatform, Controls: controls, Run: floodCarol},
 			{Name: "pace", Position: EnrolledPlatform, Controls: controls, Run: outpaces},
 			{Name: "hold", Position: EnrolledPlatform, Controls: controls, Run: holdsOpen},
 			{Name: "calls", Position: EnrolledPlatform, Controls: controls, Run: keepsCalls},
+			{Name: "within", Position: EnrolledPlatform, Controls: controls, Run: floodsWithin},
 			{Name: "loop", Position: EnrolledPlatform, Controls: controls, Run: asksItself},
 			{Name: "hang", Position: EnrolledPlatform, Controls: controls, Run: letsWait},
 		},
@@ -76,6 +79,7 @@ func floodCarol(ctx context.Context, f *Field, o *Outcome) error {
 const (
 	unhurried = "unhurried"
 	solitary  = "solitary"
+	talkative = "talkative" // calls, and does not stop within
 )
 
 // limited is a manifest with other limits than rights gives.
@@ -189,21 +193,12 @@ func keepsCalls(ctx context.Context, f *Field, o *Outcome) error {
 	go func() { rang <- carol.takesCalls(taking) }()
 	taken, last := 0, 0
 	for range sent {
-		answer, err := s.Ask(ctx, s.Begins(Request{Method: "INVITE", URI: carol.IMPU, Lines: []string{s.contact()}}))
-		if err != nil {
+		var inside Request
+		if inside, last, err = s.calling(ctx, carol.IMPU); err != nil {
 			return err
 		}
-		if last = answer.Status(); last != 200 {
-			continue
-		}
-		taken++
-		ack, err := insideOf(answer, carol.IMPU)
-		if err != nil {
-			return err
-		}
-		ack.Method, ack.CSeq = "ACK", s.number
-		if err := s.Write(s.Begins(ack)); err != nil {
-			return err
+		if inside.CallID != "" {
+			taken++
 		}
 	}
 	enough()
@@ -215,11 +210,81 @@ func keepsCalls(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
+// calling calls somebody as the platform, and acknowledges. It returns what a request within the dialog begins with, nothing if the call is refused.
+func (s *Server) calling(ctx context.Context, whom string) (inside Request, status int, err error) {
+	answer, err := s.Ask(ctx, s.Begins(Request{Method: "INVITE", URI: whom, Lines: []string{s.contact()}}))
+	if err != nil || answer.Status() != 200 {
+		return inside, statusOf(answer), err
+	}
+	if inside, err = insideOf(answer, whom); err != nil {
+		return inside, 200, err
+	}
+	inside.Method, inside.CSeq, inside.From = "ACK", s.number, s.PSI
+	err = s.Write(s.Begins(inside))
+	return inside, 200, err
+}
+
+// floodsWithin: the platform, which may begin one call in a second, calls carol once and tells her 160 things within the call.
+func floodsWithin(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, talkative, nil)
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false)
+	taking, enough := context.WithCancel(ctx)
+	defer enough()
+	rang := make(chan int, 1)
+	go func() { rang <- carol.takesCalls(taking) }()
+	inside, status, err := s.calling(ctx, carol.IMPU)
+	if err != nil || status != 200 {
+		return fmt.Errorf("attack: the platform's call is answered %d: %w", status, err)
+	}
+	carol.answers.Store(true)
+	enough()
+	<-rang
+	const sent, approved = 160, 20 // ten for each call that it may have, or begin in a second
+	taken, last := 0, 0
+	for range sent {
+		answer, err := s.asksWithin(ctx, &inside, "INFO", "")
+		if err != nil {
+			return err
+		}
+		if last = answer.Status(); last == 200 {
+			taken++
+		}
+	}
+	o.Arrived("%d requests within one call, the last answered %d", sent, last)
+	heard := 0
+	for range taken {
+		m, err := carol.Got(ctx, sip.INFO, "")
+		if err != nil {
+			return err
+		}
+		m.Release()
+		heard++
+	}
+	o.Users = min(max(heard-4*approved, 0), 1)
+	o.Wire(taken > 4*approved, "%d of %d requests within one call are taken, where %d at once may be", taken, sent, approved)
+	o.Peer(heard > 4*approved, "carol's telephone gets %d of %d", heard, sent)
+	return nil
+}
+
 // takesCalls answers calls until ctx ends, and counts them.
 func (h *Hand) takesCalls(ctx context.Context) (n int) {
 	for {
 		m, err := h.Got(ctx, sip.INVITE, "")
-		if err != nil || h.Answer(m, 200, "Contact: "+h.Contact()) != nil {
+		if err != nil {
+			return n
+		}
+		lines := []string{"Contact: " + h.Contact()}
+		for v := range m.Values(sip.HdrRecordRoute) {
+			lines = append(lines, "Record-Route: "+string(v))
+		}
+		if h.Answer(m, 200, lines...) != nil {
 			return n
 		}
 		m.Release()

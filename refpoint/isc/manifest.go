@@ -60,8 +60,8 @@ func (h Headers) Names() []string {
 
 // Limits bound what a service may cause.
 type Limits struct {
-	CPS       int // requests that start a dialog or transaction, a second
-	Sessions  int // dialogs at a time
+	CPS       int // requests that start a dialog or transaction, a second; inside dialogs it may send ten times as many
+	Sessions  int // dialogs at a time; ten requests inside each may come at once
 	Fork      int // how often one original dialog identifier may come back
 	MediaMbps int // media, in 10^6 bits a second
 }

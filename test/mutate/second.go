@@ -60,6 +60,8 @@ var second = []Mutant{
 		`		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos`, `		MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true, NextProtos`, []string{"CS-12"}},
 	{secure.CSConfidentialityHTTPS, "old-tls-taken", "iface/clientweb/plain.go",
 		`|| !d.exposed(hello.Conn.RemoteAddr(), "below-floor") {`, `|| d.exposed(hello.Conn.RemoteAddr(), "below-floor") {`, []string{"CS-12"}},
+	{secure.ISAvailabilityQuota, "within-is-free", "iface/imsservice/quota.go",
+		`	a.within--`, `	_ = a.within`, []string{"IS-08"}},
 	{secure.CSIntegritySRTPVerify, "control-not-verified", "proto/rtpport/receive.go",
 		`			if !l.unverified(err, len(b)-rtcpHeader-trailer) {
 				return`, `			if !l.unverified(err, len(b)-rtcpHeader-trailer) && len(b) < rtcpHeader+trailer {
