@@ -85,7 +85,7 @@ var platforms = []Mutant{
 	{secure.ISAvailabilityDocumentLimits, "any-length-of-a-list", "refpoint/isc/parse.go",
 		`	if n > r.bounds.Entries && r.tooLarge == nil {`, `	if n < 0 && r.tooLarge == nil {`, []string{"IS-11"}},
 	{secure.ISAvailabilityDeadline, "handshakes-wait", "iface/imsservice/port.go",
-		`event(nil, reason, peer.Addr().Unmap()))`, `event(nil, reason, peer.Addr().Unmap())) && reason == "idle"`, []string{"IS-15"}},
+		`event(nil, reason, peer.Unmap()))`, `event(nil, reason, peer.Unmap())) && reason == "idle"`, []string{"IS-15"}},
 	{secure.ISAvailabilityQuota, "no-breaker", "iface/imsservice/quota.go",
 		`	open := asked && a.failed >= breakAfter // the breaker`, `	open := !asked && a.failed >= breakAfter // the breaker`, []string{"IS-08"}},
 	{secure.ISAvailabilityQuota, "asking-is-free", "iface/imsservice/serve.go",
