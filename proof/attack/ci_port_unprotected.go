@@ -22,6 +22,7 @@ func portUnprotected() Attack {
 		Bounds: Bounds{Packets: 40, Bytes: 30_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "call", Position: OffPath, Run: callAsStranger, Controls: controls},
+			{Name: "call-tcp", Position: OffPath, Access: []Access{IPsec}, Run: callAsStrangerByTCP, Controls: controls},
 			{Name: "message", Position: OffPath, Run: writeAsStranger, Controls: controls},
 			{Name: "response", Position: OffPath, Run: answerAsStranger, Controls: controls},
 		},
@@ -33,6 +34,24 @@ func callAsStranger(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
+	return f.callsAsAlice(ctx, o, stranger)
+}
+
+// callAsStrangerByTCP does so over a connection to the unprotected port (TS 33.203 7.1).
+func callAsStrangerByTCP(ctx context.Context, f *Field, o *Outcome) error {
+	conn, err := f.attacker.Dial(ctx, "tcp", Elsewhere(0), f.Gm)
+	if err != nil {
+		return fmt.Errorf("attack: %w", err)
+	}
+	stranger := makeHand(f, conn, "TCP")
+	stranger.hostile = true
+	f.hands = append(f.hands, stranger)
+	go stranger.read()
+	return f.callsAsAlice(ctx, o, stranger)
+}
+
+// callsAsAlice calls bob in alice's name, twenty times.
+func (f *Field) callsAsAlice(ctx context.Context, o *Outcome, stranger *Hand) error {
 	const times = 20
 	wait := soon
 	victim := f.Users[Alice].IMPU

@@ -17,7 +17,7 @@ func userEnumerate() Attack {
 		Text:     "who is a subscriber, and who is registered now, is nobody's business; and a list of names is where every other attack begins",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
 		Source: "svwar; RFC 3261 26.1.5", Access: both(),
-		Bounds:   Bounds{Packets: 100, Bytes: 120_000, Conns: 36, Time: 3 * time.Second},
+		Bounds:   Bounds{Packets: 600, Bytes: 700_000, Conns: 37, Time: 3 * time.Second},
 		Variants: []Variant{{Position: OffPath, Run: tryNames, Controls: []secure.ControlID{secure.CIConfidentialityUniform}}},
 	}
 }
@@ -77,5 +77,45 @@ func tryNames(ctx context.Context, f *Field, o *Outcome) error {
 	o.Arrived("%d pairs of names", tried)
 	o.Users = right
 	o.Wire(right > 0, "%d of %d users are told from nobody by the answer: %s", right, tried, strings.Join(heard, "; "))
+	told, err := f.byDelay(ctx)
+	if err != nil {
+		return err
+	}
+	o.Wire(false, "by the delay on this host a user is told from nobody with an area under the curve of %.2f", told) // a figure: what is between them is another's
 	return nil
+}
+
+// byDelay asks in the names of users and of nobody in turn, and returns how well the delay of the answer tells them apart: the part of all pairs in which that
+// of the user is longer (the area under the curve of a classifier, 0.5 for none). The noise of a busy host takes it towards that.
+func (f *Field) byDelay(ctx context.Context) (float64, error) {
+	const times = 100
+	users := []string{Alice, Bob, Carol, Mallory}
+	h, err := f.Stranger(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var delays [2][times]time.Duration
+	for i := range times {
+		u := f.Users[users[i%len(users)]]
+		private, domain, _ := strings.Cut(u.IMPI, "@")
+		nobody := strings.Repeat("x", max(len(private)-2, 0)) + f.token()[:2]
+		names := [2]Registering{{IMPI: u.IMPI, IMPU: u.IMPU, Expires: 600}, {IMPI: nobody + "@" + domain, IMPU: "sip:" + nobody + "@" + f.Domain, Expires: 600}}
+		for n := range names {
+			k := (n + i/len(users)) % len(names) // neither is always the second
+			begun := f.Clock.Now()
+			if _, err := h.RegisterAs(ctx, names[k]); err != nil {
+				return 0, err
+			}
+			delays[k][i] = f.Clock.Now() - begun
+		}
+	}
+	longer := 0
+	for _, a := range delays[0] {
+		for _, b := range delays[1] {
+			if a > b {
+				longer++
+			}
+		}
+	}
+	return float64(longer) / (times * times), nil
 }
