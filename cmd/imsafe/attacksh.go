@@ -10,8 +10,8 @@ import (
 // rogueGroup is whom the attacker's service on Sh serves.
 const rogueGroup = "rogue"
 
-// shOfTarget is a door to application servers, and what they are granted. The attacker's service has what a service usually has, and the numbers of
-// its own users besides.
+// shOfTarget is a door to application servers, and what they are granted. The attacker's service has what a service usually has, and may read the numbers of
+// its own users besides, and what another service keeps of them under one name.
 func shOfTarget(listen config.Address) config.Sh {
 	x := config.Default().Sh
 	x.Listen = listen
@@ -20,6 +20,7 @@ func shOfTarget(listen config.Address) config.Sh {
 	all := []string{"pull", "update", "subscribe"}
 	x.Grants = []config.ShGrant{{Service: attack.Rogue, Data: []string{"*"}, Operations: all, Groups: []string{rogueGroup}, Rate: 500},
 		{Service: attack.Rogue, Data: []string{"MSISDN"}, Operations: []string{"pull"}, Groups: []string{rogueGroup}, Rate: 500},
+		{Service: attack.Rogue, Data: []string{"RepositoryData"}, Indications: []string{attack.Diary}, Operations: []string{"pull"}, Groups: []string{rogueGroup}, Rate: 500},
 		{Service: attack.Archive, Data: []string{"RepositoryData"}, Indications: []string{"*"}, Operations: all, Everybody: true, Rate: 500}}
 	return x
 }

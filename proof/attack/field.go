@@ -115,6 +115,9 @@ const (
 	Asker   = "asker"
 )
 
+// Diary is what another service keeps of the users of Rogue, which may read it and not write it.
+const Diary = "diary"
+
 // How often the asker may ask for that: so many at once, and in a second.
 const (
 	AskerBurst = 10

@@ -43,7 +43,8 @@ func writeOthers(ctx context.Context, f *Field, o *Outcome) error {
 	const activation = `<Sh-IMS-Data><Extension><Extension><DSAI><DSAI-Tag>mail</DSAI-Tag><DSAI-Value>1</DSAI-Value></DSAI></Extension></Extension></Sh-IMS-Data>`
 	const transfer = `<Sh-IMS-Data><Extension><Extension><Extension><Extension><STN-SR>15559999</STN-SR></Extension></Extension></Extension></Extension></Sh-IMS-Data>`
 	foreign := line.update(f.Users[Bob].IMPU, refRepository, document("greeting")) // of its own user, and of another service
-	writers := []diameter.Writer{foreign, line.update(alice, refDSAI, activation), line.update(alice, refSTNSR, transfer), line.update(alice, refRepository, document("greeting")), line.update(alice, refRepository, document(Rogue))}
+	toRead := line.update(f.Users[Bob].IMPU, refRepository, document(Diary))       // of its own user, which it may read
+	writers := []diameter.Writer{foreign, toRead, line.update(alice, refDSAI, activation), line.update(alice, refSTNSR, transfer), line.update(alice, refRepository, document("greeting")), line.update(alice, refRepository, document(Rogue))}
 	for i := range 16 {
 		writers = append(writers, line.update(alice, refRepository, document(fmt.Sprintf("document-%d", i))))
 	}
