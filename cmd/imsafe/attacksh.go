@@ -25,11 +25,12 @@ func shOfTarget(listen config.Address) config.Sh {
 	return x
 }
 
-// grantsAsker grants the attacker's other service on Sh data of those who agree, and whether somebody is registered, of everybody, at a pace.
+// grantsAsker grants the attacker's other service on Sh data of those who agree, one document of everybody to read, and whether somebody is registered, of everybody, at a pace.
 func (t *target) grantsAsker() error {
 	all := sh.Pull | sh.Update | sh.Subscribe
 	return t.node.Permissions.Set(attack.Asker,
 		hss.Grant{Data: []sh.DataReference{sh.RefRepositoryData}, Indications: []string{hss.AnyIndication}, Ops: all, Everybody: true, Consent: true, PerSecond: 500},
+		hss.Grant{Data: []sh.DataReference{sh.RefRepositoryData}, Indications: []string{attack.Notice}, Ops: sh.Pull | sh.Subscribe, Everybody: true, PerSecond: 500},
 		hss.Grant{Data: []sh.DataReference{sh.RefMSISDN}, Ops: sh.Pull, Everybody: true, Consent: true, PerSecond: 500},
 		hss.Grant{Data: []sh.DataReference{sh.RefIMSUserState}, Ops: sh.Pull, Everybody: true, PerSecond: attack.AskerRate, Burst: attack.AskerBurst})
 }

@@ -146,40 +146,50 @@ func (l *shLine) heardBefore(impu string) (others int, err error) {
 	}
 }
 
-// writesUnasked puts a document of its own making among those of alice, who has not agreed.
+// Notice is the Service-Indication of documents that the asker may read of everybody, and write of nobody.
+const Notice = "notice"
+
+// writesUnasked puts a document of its own making among those of alice, who has not agreed, and one in the place of what it may only read.
 func writesUnasked(ctx context.Context, f *Field, o *Outcome) error {
 	line, err := f.service(ctx, f.attacker, Asker)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = line.conn.Close() }()
-	agreed, foreign := line.update(f.Users[Bob].IMPU, refRepository, document("greeting")), line.update(f.Users[Alice].IMPU, refRepository, document("greeting"))
-	answers, err := line.ask(&agreed, &foreign)
+	alice := f.Users[Alice].IMPU
+	agreed, look := line.update(f.Users[Bob].IMPU, refRepository, document("greeting")), line.pullOf(alice, refRepository, Notice)
+	foreign, readable := line.update(alice, refRepository, document("greeting")), line.update(alice, refRepository, document(Notice))
+	answers, err := line.ask(&agreed, &look, &foreign, &readable)
 	if err != nil {
 		return err
 	}
-	if answers[0].result != uint32(diameter.ResultSuccess) {
-		return fmt.Errorf("attack: the service may not write for a user who has agreed: %d", answers[0].result)
+	if !taken(answers[0]) || !taken(answers[1]) {
+		return fmt.Errorf("attack: the service may not write for a user who has agreed, or read what everybody shows: %d, %d", answers[0].result, answers[1].result)
 	}
-	o.Arrived("a document of a user who has agreed is taken")
-	o.Wire(answers[1].result == uint32(diameter.ResultSuccess), "one of alice's, who has not, is answered %d", answers[1].result)
+	o.Arrived("a document of a user who has agreed is taken, and one that everybody shows may be read")
+	o.Wire(taken(answers[2]) || taken(answers[3]), "one of alice's, who has not, is answered %d, one that may be read %d", answers[2].result, answers[3].result)
 	honest, err := f.service(ctx, f.honest, Archive)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = honest.conn.Close() }()
-	look := honest.pull(f.Users[Alice].IMPU, refRepository)
-	seen, err := honest.ask(&look)
+	greeting, read := honest.pull(alice, refRepository), honest.pullOf(alice, refRepository, Notice)
+	seen, err := honest.ask(&greeting, &read)
 	if err != nil {
 		return err
 	}
-	forged := strings.Contains(seen[0].data, "forged")
-	if forged {
-		o.Users = 1
+	forged := 0
+	for _, a := range seen {
+		if strings.Contains(a.data, "forged") {
+			forged++
+		}
 	}
-	o.Peer(forged, "her own service reads her greeting: answer %d, document %q", seen[0].result, between(seen[0].data, "ServiceData"))
+	o.Users = min(forged, 1)
+	o.Peer(forged > 0, "her own service reads %d of 2 documents of hers that she has not left", forged)
 	return nil
 }
+
+func taken(a shAnswer) bool { return a.result == uint32(diameter.ResultSuccess) }
 
 // readsTooFast asks who of the cast is registered, far more often than granted.
 func readsTooFast(ctx context.Context, f *Field, o *Outcome) error {

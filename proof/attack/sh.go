@@ -99,12 +99,17 @@ func (l *shLine) request(c diameter.Command, impu string, reference int32) diame
 	return w
 }
 
-// pull makes a UDR.
+// pull makes a UDR; documents are those called greeting.
 func (l *shLine) pull(impu string, reference int32) diameter.Writer {
+	return l.pullOf(impu, reference, "greeting")
+}
+
+// pullOf makes a UDR for the documents of a Service-Indication.
+func (l *shLine) pullOf(impu string, reference int32, indication string) diameter.Writer {
 	w := l.request(diameter.UDR, impu, reference)
 	w.Enumerated(diameter.RequestedDomain, 1)
 	w.Text(diameter.DSAITag, "mail")
-	w.Text(diameter.ServiceIndication, "greeting")
+	w.Text(diameter.ServiceIndication, indication)
 	return w
 }
 

@@ -62,6 +62,8 @@ var second = []Mutant{
 		`|| !d.exposed(hello.Conn.RemoteAddr(), "below-floor") {`, `|| d.exposed(hello.Conn.RemoteAddr(), "below-floor") {`, []string{"CS-12"}},
 	{secure.ISAvailabilityQuota, "within-is-free", "iface/imsservice/quota.go",
 		`	a.within--`, `	_ = a.within`, []string{"IS-08"}},
+	{secure.ISIntegrityShWrite, "who-reads-writes", "imsbox/hss/permissions.go",
+		`	return g.Ops&op != 0 && (slices`, `	return g.Ops != 0 && (slices`, []string{"IS-16"}},
 	{secure.CSIntegritySRTPVerify, "control-not-verified", "proto/rtpport/receive.go",
 		`			if !l.unverified(err, len(b)-rtcpHeader-trailer) {
 				return`, `			if !l.unverified(err, len(b)-rtcpHeader-trailer) && len(b) < rtcpHeader+trailer {
