@@ -642,3 +642,38 @@ func TestServiceProfileOf(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGroupThatChanges: what a group may no longer do is refused at once, whichever HSS of the store has changed it; one that is gone is empty.
+func TestGroupThatChanges(t *testing.T) {
+	h := newHouse(t)
+	s := subscriber()
+	s.Group = "staff"
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	roams := func(want error) {
+		t.Helper()
+		h.run(func(task *shard.Task) {
+			_, err := h.UserAuthorization(task, &cx.UserAuthorizationRequest{IMPI: aliceIMPI, IMPU: aliceIMPU, VisitedNetworkID: cxtest.Visited})
+			if !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+		})
+	}
+	abroad := &Group{Name: "staff", VisitedNetworks: []string{cxtest.Visited}}
+	must(h.PutGroup(background, abroad))
+	must(h.Add(background, s))
+	roams(nil)
+	roams(nil) // from memory
+	must(h.PutGroup(background, &Group{Name: "staff"}))
+	roams(cx.ErrRoamingNotAllowed)
+	other, err := New(h.cfg, h.ports)
+	must(err)
+	must(other.PutGroup(background, abroad))
+	roams(nil)
+	must(h.db.Apply("x", store.Op{Table: TableGroup, Key: []byte("staff")}))
+	roams(cx.ErrRoamingNotAllowed)
+}
