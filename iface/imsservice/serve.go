@@ -1,6 +1,8 @@
 package imsservice
 
 import (
+	"bytes"
+
 	"imsafe/hop"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/isc"
@@ -154,12 +156,25 @@ func (d *Door) lineTo(x *hop.Exchange, s *isc.Service) (line, bool) {
 func (d *Door) admitResponse(s *isc.Service, stay *visit, of parties, m *sip.Message) {
 	d.readResponse(s, of, m)
 	g := guard{door: d, service: s}
+	g.leadsBack(m, stay)
 	m.Rewrite(sip.HdrPAssertedIdentity, stay.reconnect)
 	for id := range m.Values(sip.HdrPAssertedIdentity) {
 		if !stay.connects(id) && !g.speaksFor(id) && g.forges("connected-identity") != nil {
 			m.Remove(sip.HdrPAssertedIdentity)
 			break
 		}
+	}
+}
+
+// leadsBack puts the Contact back into a response that a platform passes on, if it leads neither to where that came from nor to the platform: the other end of
+// the dialog is who has answered (RFC 3261 12.1.2).
+func (g *guard) leadsBack(m *sip.Message, stay *visit) {
+	now := m.Get(sip.HdrContact)
+	if now == nil || m.Status() >= 300 || g.isHost(now) {
+		return
+	}
+	if was := stay.contactBehind(m); was != nil && !bytes.Equal(uriOf(now), uriOf(was)) && g.lacks("contact") != nil {
+		m.Set(sip.HdrContact, was)
 	}
 }
 

@@ -17,6 +17,7 @@ type visit struct {
 
 	mu        sync.Mutex
 	tags      []string // To tags of responses that came from behind the platform: whoever has another answers himself
+	contacts  []string // their Contact values, "" for none: of the tag at the same place
 	connected []string // P-Asserted-Identity of these responses, and who speaks within the call
 
 	calls []string // Call-IDs of the dialogs that it made the platform part of; of visits
@@ -27,8 +28,15 @@ type visit struct {
 func (v *visit) behind(m *sip.Message) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if tag := m.ToTag(); len(tag) > 0 && !slices.Contains(v.tags, string(tag)) && len(v.tags) < maxTags {
-		v.tags = append(v.tags, string(tag))
+	if tag := string(m.ToTag()); tag != "" {
+		i := slices.Index(v.tags, tag)
+		if i < 0 && len(v.tags) < maxTags {
+			i = len(v.tags)
+			v.tags, v.contacts = append(v.tags, tag), append(v.contacts, "")
+		}
+		if i >= 0 && m.Has(sip.HdrContact) {
+			v.contacts[i] = string(m.Get(sip.HdrContact))
+		}
 	}
 	for id := range m.Values(sip.HdrPAssertedIdentity) {
 		v.connectLocked(id)
@@ -71,6 +79,16 @@ func (v *visit) passesOn(m *sip.Message) bool {
 	defer v.mu.Unlock()
 	tag := m.ToTag()
 	return slices.ContainsFunc(v.tags, func(t string) bool { return t == string(tag) })
+}
+
+// contactBehind returns the Contact of the response from behind the platform that m passes on, nil if it had none.
+func (v *visit) contactBehind(m *sip.Message) []byte {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if i := slices.Index(v.tags, string(m.ToTag())); i >= 0 && v.contacts[i] != "" {
+		return []byte(v.contacts[i])
+	}
+	return nil
 }
 
 // connects reports whether identity was asserted by a response from behind the platform.

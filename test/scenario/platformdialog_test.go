@@ -191,3 +191,26 @@ func TestServices_refers(t *testing.T) {
 		}
 	}
 }
+
+// TestServices_contact_of_an_answer: who passes an answer on does not say where the called user is; who stays in the path as an end of its own says where that is.
+func TestServices_contact_of_an_answer(t *testing.T) {
+	for contact, changes := range map[string]bool{"<sip:elsewhere.example.org>": false, "<sip:out.as." + lab.Domain + ">": true} {
+		s := newStage(t, lab.Options{Seed: 1})
+		out := s.platform("out", []string{"session.proxy"}, trigger("originating", "10", "reject"))
+		out.Answering = func(m *sip.Message) {
+			if m.Has(sip.HdrContact) {
+				m.SetString(sip.HdrContact, contact)
+			}
+		}
+		s.registers()
+		s.calls()
+		s.bob.Answer(200)
+		ok := s.alice.Response(200)
+		if ok == nil {
+			t.Fatalf("alice has %s", s.alice.Pending())
+		}
+		if got := string(ok.Get(sip.HdrContact)); got == "" || (got == contact) != changes {
+			t.Errorf("alice is told %s, the platform has written %s", got, contact)
+		}
+	}
+}
