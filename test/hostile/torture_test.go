@@ -72,7 +72,8 @@ func TestTorture(t *testing.T) {
 	for name := range todo {
 		t.Errorf("%s is not in the table", name)
 	}
-	settles(t, n, base, live.Usage{Heap: 4 << 20, Goroutines: 2, Descriptors: 2, Transactions: 4, Associations: 40 + len(tortureFiles(t))})
+	// A shard keeps the coroutines of tasks that were alive together, and on a busy host more are: a leak would be one for each file.
+	settles(t, n, base, live.Usage{Heap: 4 << 20, Goroutines: 10, Descriptors: 2, Transactions: 4, Associations: 40 + len(tortureFiles(t))})
 }
 
 // cutShort reports whether got is want with answers missing at its end because the stream was closed: what is no SIP closes it
