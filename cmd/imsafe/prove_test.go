@@ -380,7 +380,7 @@ func TestProve_modes(t *testing.T) {
 			proven[trial.Mode]++
 		}
 	}
-	if proven[attack.Direct] != 3 || proven[attack.Strict] != 3 || proven[attack.Wire] != 2 {
+	if proven[attack.Direct] != 4 || proven[attack.Strict] != 4 || proven[attack.Wire] != 3 {
 		t.Errorf("%v", proven)
 	}
 	board := evidence.NewBoard(&p.of)
