@@ -24,6 +24,7 @@ func fingerprintSwap() Attack {
 			{Name: "offer", Position: EnrolledPlatform, Controls: controls, Run: swapOffer},
 			{Name: "answer", Position: EnrolledPlatform, Controls: controls, Run: swapAnswer},
 			{Name: "fifth", Position: EnrolledPlatform, Controls: controls, Run: swapFifth},
+			{Name: "added", Position: EnrolledPlatform, Controls: controls, Run: addsMedia},
 			{Name: "in-dialog", Position: EnrolledPlatform, Controls: controls, Run: swapWithin},
 			{Name: "update", Position: EnrolledPlatform, Controls: controls, Run: swapInUpdate},
 			{Name: "ack", Position: EnrolledPlatform, Controls: controls, Run: swapInACK},
@@ -259,7 +260,7 @@ func swapFifth(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	read := carol.readsKeys(ctx, sip.INVITE, callID)
+	read := carol.reads(ctx, sip.INVITE, callID, platformKey)
 	o.Arrived("the platform changes the keys of the last of %d media in %d call to carol; dave is answered %d", media, len(s.Seen("INVITE")), answer.Status())
 	o.Users = read
 	o.Peer(read > 0, "carol reads the platform's keys in %d of 1 call", read)
@@ -274,19 +275,48 @@ func swapOther(m *sip.Message) {
 	}
 }
 
-// readsKeys waits for a request of a call and says whether the platform's keys stand in it.
-func (h *Hand) readsKeys(ctx context.Context, method sip.Method, callID string) (read int) {
+// reads waits for a request of a call and says whether a key stands in it.
+func (h *Hand) reads(ctx context.Context, method sip.Method, callID, key string) (read int) {
 	_ = within(ctx, soon, func(ctx context.Context) error {
 		m, err := h.Await(ctx, func(m *sip.Message) bool {
 			return m.IsRequest() && m.Method() == method && string(m.Get(sip.HdrCallID)) == callID
 		})
 		if err == nil {
-			read = strings.Count(string(m.Body()), platformKey)
+			read = strings.Count(string(m.Body()), key)
 			m.Release()
 		}
 		return err
 	})
 	return read
+}
+
+// addsMedia: dave's telephone calls without media, so that carol's may offer some. What she reads is an offer of the platform's, with keys that nobody signs.
+func addsMedia(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, taker, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			if m.Method() == sip.INVITE {
+				m.SetBody("application/sdp", []byte(inlineKeyed))
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	callID := f.token()
+	answer, err := dave.Ask(ctx, dave.Text(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Lines: []string{"Contact: " + dave.Contact()}}))
+	if err != nil {
+		return err
+	}
+	read := carol.reads(ctx, sip.INVITE, callID, inlineKey)
+	o.Arrived("the platform puts media into %d call to carol; dave is answered %d", len(s.Seen("INVITE")), answer.Status())
+	o.Users = read
+	o.Peer(read > 0, "carol reads the platform's offer as dave's in %d of 1 call", read)
+	o.Wire(answer.Status() == 200, "dave, who calls her, is answered %d", answer.Status())
+	return nil
 }
 
 // swapInUpdate: the platform passes the call on as it is; when dave's telephone takes other keys, in an UPDATE, carol reads the platform's.
@@ -309,7 +339,7 @@ func swapInUpdate(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	read := carol.readsKeys(ctx, sip.UPDATE, inside.CallID)
+	read := carol.reads(ctx, sip.UPDATE, inside.CallID, platformKey)
 	o.Arrived("the platform passes %d UPDATE on; dave is answered %d", len(s.Seen("UPDATE")), answer.Status())
 	o.Users = read
 	o.Peer(read > 0, "carol reads the platform's keys as dave's in %d of 1 UPDATE", read)
@@ -356,7 +386,7 @@ func swapInACK(ctx context.Context, f *Field, o *Outcome) error {
 	if err := dave.Write(dave.Text(ack)); err != nil {
 		return err
 	}
-	read := carol.readsKeys(ctx, sip.ACK, callID)
+	read := carol.reads(ctx, sip.ACK, callID, platformKey)
 	o.Arrived("carol's offer is answered in an ACK, which the platform passes on: %d", len(s.Seen("ACK")))
 	o.Users = read
 	o.Peer(read > 0, "carol reads the platform's keys as dave's in %d of 1 ACK", read)

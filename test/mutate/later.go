@@ -7,7 +7,7 @@ var later = []Mutant{
 	{secure.CSIntegrityFingerprint, "keys-that-nobody-signs", "imsbox/scscf/vouchdialog.go",
 		`	if same || len(keys) == 0 && !asksOf(m.Body()).any() {`, `	if same || len(keys) == 0 {`, []string{"CS-18"}},
 	{secure.CSIntegrityFingerprint, "nothing-said-is-anything", "imsbox/scscf/vouch.go",
-		`(len(keys) > 0 || v.speaks || !asksOf(description).any())`, `(len(keys) > 0 || v.speaks || len(description) > 0)`, []string{"CS-18"}},
+		`(len(keys) > 0 || v.speaks || !asksOf(description).any())`, `(len(keys) > 0 || v.speaks || len(description) > 0)`, []string{"CS-05"}},
 	{secure.CSIntegrityFingerprint, "methods-but-one", "imsbox/scscf/vouchdialog.go",
 		`	return m == sip.INVITE || m == sip.UPDATE || m == sip.PRACK || m == sip.ACK`, `	return m == sip.INVITE || m == sip.PRACK || m == sip.ACK`, []string{"CS-18"}},
 	{secure.CSAuthenticationGrant, "later-in-own-calls", "imsbox/scscf/vouchdialog.go",
