@@ -229,10 +229,7 @@ func carryInRTPHeaders(ctx context.Context, f *Field, o *Outcome) error {
 		return slices.Concat(b[:header], data[:16], x, b[header:]), false
 	}, func(t *tapped) (octets int) {
 		for _, b := range t.got() {
-			octets += 4 * int(b[0]&0xf)
-			if b[0]&0x10 != 0 {
-				octets += 16
-			}
+			octets += max(0, len(b)-sealedVoice)
 		}
 		return octets
 	})
@@ -347,8 +344,11 @@ func carryAsOther(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// voiceOctets are 20 ms of PCMA.
-const voiceOctets = 160
+// voiceOctets are 20 ms of PCMA, sealedVoice a packet with them and nothing else, whose tag is as long as any.
+const (
+	voiceOctets = 160
+	sealedVoice = 12 + voiceOctets + 16
+)
 
 // carryBeside sends voice in a call, and as many packets with data where no voice is. Carol's telephone hears the voice and says nothing of the rest; what comes out
 // at hers is counted on her line.
