@@ -114,12 +114,14 @@ type World struct {
 	Digest []aka.DigestAlgorithm
 	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
 	Registration config.Registration
-	Numbering    config.Numbering                                // how dialled numbers are read
-	Budget       config.Budget                                   // what each user may send; the zero value sets no bounds
-	Emergency    config.Emergency                                // what an emergency call is, and where it goes
-	CS           config.CS                                       // the media anchor of a node that has a P-CSCF; without addresses there is none
-	ListenMedia  func(at netip.AddrPort) (net.PacketConn, error) // opens its sockets
-	Iq           iq.Gateway                                      // an anchor in its place; nil for none
+	// Even is after how long a stranger hears of his REGISTER; 0: at once, where time is virtual.
+	Even        time.Duration
+	Numbering   config.Numbering                                // how dialled numbers are read
+	Budget      config.Budget                                   // what each user may send; the zero value sets no bounds
+	Emergency   config.Emergency                                // what an emergency call is, and where it goes
+	CS          config.CS                                       // the media anchor of a node that has a P-CSCF; without addresses there is none
+	ListenMedia func(at netip.AddrPort) (net.PacketConn, error) // opens its sockets
+	Iq          iq.Gateway                                      // an anchor in its place; nil for none
 	// Gm are the timers between client and P-CSCF; the zero value takes those of TS 24.229 7.7.
 	Gm       siptxn.Timers
 	Places   int               // procedures of a shard that may be under way at once; 0 takes the shard's default
@@ -353,7 +355,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
-		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Emergency: emergency(w), Waiver: waiver(w), Wall: w.Clock.Wall},
+		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Even: w.Even, Emergency: emergency(w), Waiver: waiver(w), Wall: w.Clock.Wall},
 		pcscf.Ports{Gm: c.Door, Iq: w.Tape.iq(w.Iq), Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf)), Codes: c.codes(), Voucher: c.vouches(w)}); err != nil {
 		return err
 	}

@@ -123,6 +123,9 @@ const (
 	flushEvery   = 10 * time.Second
 )
 
+// even is after how long a stranger hears of his REGISTER: longer than it takes to look for a name in the store.
+const even = 5 * time.Millisecond
+
 // New assembles the node.
 func New(o Options) (*Node, error) {
 	n := &Node{o: o, keys: NewKeys(o.Keyring, o.Reload), refusals: trace.NewRefusals(o.Log), owed: make(chan struct{}, 1),
@@ -146,6 +149,7 @@ func New(o Options) (*Node, error) {
 		IND: indexOf(c), Shards: Shards(c), Roles: rolesOf(c), Cx: hss, Domain: c.HomeDomain(), Lab: c.Node.Lab, Registration: c.Registration,
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, CS: c.CS, ListenMedia: listenMedia, Iq: o.Anchor.iq(), Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
 		Drop:         o.Sockets.dropper(),
+		Even:         even,
 		Digest:       DigestAlgorithms(c),
 		Approvers:    c.Approvers(),
 		NodeNames:    nodeNames(c),

@@ -91,7 +91,7 @@ var rows = []Row{
 	{secure.CIConfidentialityAlgorithms, CI, Confidentiality, "our own ordered list of algorithms; MD5 and 3DES by a device exception only", "TS 33.203 Annex H; TS 33.210 5.3", "data confidentiality", Required, true},
 	{secure.CIConfidentialityTLSFloor, CI, Confidentiality, "TLS 1.3; 1.2 with AEAD where the operator says so", "TS 33.310 6.2a", "data confidentiality", Required, true},
 	{secure.CIConfidentialityDigestRealm, CI, Confidentiality, "a challenge that a client sends reaches nobody; our client answers those of its own realm alone", "RFC 3261 22.1; TS 33.203 N.2", "authentication", Required, true},
-	{secure.CIConfidentialityUniform, CI, Confidentiality, "a name that nobody has is challenged like any other", "ours", "privacy", Required, true},
+	{secure.CIConfidentialityUniform, CI, Confidentiality, "a name that nobody has is challenged like any other, and as late", "ours", "privacy", Required, true},
 	{secure.CIConfidentialityPrivacyEgress, CI, Confidentiality, "place and device never reach the other party, and of the user what Privacy lets through", "RFC 3323 5; RFC 7315 5; TS 24.607, 24.608", "privacy", Required, true},
 	{secure.CIConfidentialityKeyEgress, CI, Confidentiality, "CK, IK and RES have no way into a SIP header", "TS 33.203 6.1.1", "data confidentiality", Required, false},
 	{secure.CIAvailabilityBudgetSource, CI, Availability, "a token bucket for each source and network before anything is kept; one for each registered client", "ours", "availability", Required, true},

@@ -38,6 +38,7 @@ type Config struct {
 	Waiver        Waiver           // whose media may go in clear
 	Wall          func() time.Time // of what this function signs itself; nil: it signs nothing of its own
 	RemoveAfter   time.Duration    // how long an association outlives its de-registration: 64*T1 on Gm
+	Even          time.Duration    // after which a stranger is answered, or a multiple of it; 0: at once
 }
 
 // Ports are its reference points: Gm to the clients, Iq to the media anchor, Mw (through hop) to the I- and S-CSCF.

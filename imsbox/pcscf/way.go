@@ -37,6 +37,7 @@ func (p *PCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if refusal != 0 {
 		return x.Refuse(in, refusal, "")
 	}
+	begun, stranger := x.Task().Now(), !in.Proof.Registered()
 	in.Protection = p.protection(in)
 	p.addressHome(in)
 	p.nameUser(in, reg.impi)
@@ -44,6 +45,9 @@ func (p *PCSCF) register(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	p.addVisitedNetwork(in)
 	p.addChargingVector(in)
 	r := x.Forward(p.cfg.Home, in, nil)
+	if stranger && r.Status() >= 300 {
+		p.even(x.Task(), begun)
+	}
 	switch {
 	case r.Status() == 401:
 		return p.challenge(x, reg, r)
