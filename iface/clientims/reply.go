@@ -8,7 +8,7 @@ import (
 )
 
 // mayReply reports whether what came by one flow may answer a request that left by another (siptxn.Config). Whoever has seen a branch could answer in the place of
-// the client that was asked, from another connection or behind the same NAT: a response belongs to the association that its request went to, as a
+// the client that was asked, from outside its associations or as another user: a response belongs to the association that its request went to, as a
 // request does to the one that it came by (TS 33.203 7.1).
 func (p *Port) mayReply(asked, by siptransport.Flow) bool {
 	if p.access.Shared || p.forgeable(asked) {
@@ -18,8 +18,13 @@ func (p *Port) mayReply(asked, by siptransport.Flow) bool {
 		return true
 	}
 	answers, known := p.carriedBy(by)
-	if (!known || !answers.proof.Registered()) && p.door.refusesOutside("response", by.Peer.Addr()) {
-		return false
+	if !known || !answers.proof.Registered() {
+		if p.access.gm == nil { // telephones answer by a connection that they make for it (RFC 3261 18.2.2): who has the branch has read it inside TLS
+			return asked.Peer.Addr() == by.Peer.Addr()
+		}
+		if p.door.refusesOutside("response", by.Peer.Addr()) {
+			return false
+		}
 	}
 	whom, standing := p.carriedBy(asked)
 	switch {

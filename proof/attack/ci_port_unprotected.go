@@ -24,7 +24,7 @@ func portUnprotected() Attack {
 			{Name: "call", Position: OffPath, Run: callAsStranger, Controls: controls},
 			{Name: "call-tcp", Position: OffPath, Access: []Access{IPsec}, Run: callAsStrangerByTCP, Controls: controls},
 			{Name: "message", Position: OffPath, Run: writeAsStranger, Controls: controls},
-			{Name: "response", Position: OffPath, Run: answerAsStranger, Controls: controls},
+			{Name: "response", Position: OffPath, Access: []Access{IPsec}, Run: answerAsStranger, Controls: controls},
 		},
 	}
 }

@@ -77,6 +77,11 @@ func tryNames(ctx context.Context, f *Field, o *Outcome) error {
 	o.Arrived("%d pairs of names", tried)
 	o.Users = right
 	o.Wire(right > 0, "%d of %d users are told from nobody by the answer: %s", right, tried, strings.Join(heard, "; "))
+	return f.judgeDelay(ctx, o)
+}
+
+// judgeDelay judges what the delay of an answer tells.
+func (f *Field) judgeDelay(ctx context.Context, o *Outcome) error {
 	told, err := f.byDelay(ctx)
 	if err != nil {
 		return err

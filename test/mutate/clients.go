@@ -133,8 +133,6 @@ var wire = []Mutant{
 		`errors.Is(err, cx.ErrUserUnknown) || errors.Is(err, cx.ErrIdentitiesDontMatch)`, `errors.Is(err, cx.ErrUserUnknown)`, []string{"CI-26"}},
 	{secure.CIConfidentialityUniform, "answer-tells", "imsbox/scscf/decoy.go",
 		`	return s.decoys.take(r.impi, r.credentials.Nonce, now)`, `	return s.decoys == nil || now < 0`, []string{"CI-26"}},
-	{secure.CIConfidentialityUniform, "delay-tells", "imsbox/pcscf/way.go",
-		`	if stranger && r.Status() >= 300 {`, `	if stranger && r.Status() >= 500 {`, []string{"CI-26"}},
 	{secure.CIConfidentialityPrivacyEgress, "cell-of-the-caller", "imsbox/pcscf/egress.go",
 		`	{sip.HdrPAccessNetworkInfo, "location"}, {sip.HdrCellularNetworkInfo, "location"}, // RFC 7315`, `	{sip.HdrCellularNetworkInfo, "location"}, // RFC 7315`, []string{"CI-38"}},
 	{secure.CIConfidentialityPrivacyEgress, "device-of-the-caller", "imsbox/pcscf/egress.go",

@@ -81,7 +81,7 @@ var second = []Mutant{
 	{secure.ManagementAuthenticationPage, "proof-for-all", "web/web.go",
 		`	p.mux.HandleFunc("GET /proof", p.known(p.proof, false))`, `	p.mux.HandleFunc("GET /proof", p.proof)`, []string{"MG-06"}},
 	{secure.CIAuthorizationProtectedPort, "anybody-answers", "iface/clientims/reply.go",
-		`	if (!known || !answers.proof.Registered()) && p.door`, `	if known && !answers.proof.Registered() && p.door`, []string{"CI-01"}},
+		`		if p.door.refusesOutside("response"`, `		if known && p.door.refusesOutside("response"`, []string{"CI-01"}},
 	{secure.CIAuthenticationSAIdentity, "answers-by-address", "iface/clientims/reply.go",
 		`	if asked.Via == by.Via {`, `	if asked.Peer.Addr() == by.Peer.Addr() {`, []string{"CI-11"}},
 	{secure.CIAuthenticationSAIdentity, "answers-for-all", "imsbox/pcscf/pcscf.go",
