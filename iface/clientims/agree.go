@@ -146,7 +146,7 @@ type agreedConn interface {
 }
 
 // recogniseSealed returns the association whose set a message came by, with the proof of that set. From the first message over the current
-// set on the client is reached by it.
+// set on, a request or an answer, the client is reached by it (TS 33.203 7.4).
 func (p *Port) recogniseSealed(s *set) (association, bool) {
 	a, known := p.door.lookup(s.owner)
 	if !known || a.sa == nil {

@@ -113,8 +113,8 @@ func (b *bench) drops(t *testing.T, family string) {
 	next := p.challenge(set, "udp") // and once it says nothing
 	p.do("Drop", set, nil)
 	p.answer("udp")
-	p.hears(friend, 100, next, "udp")  // the second time it is sent
-	p.hears(friend, 3000, next, "udp") // after a connection by the former was in vain
+	p.hears(friend, 100, next, "udp") // the second time it is sent; the answer to it is a message by the new ones
+	p.hears(friend, 3000, next, "tcp")
 	p.writes(friend, next, "udp", 100)
 	p.hears(friend, 3000, next, "tcp")
 }
