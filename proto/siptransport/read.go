@@ -115,12 +115,13 @@ func (c *Conn) enter(e shard.Event) bool {
 	return false
 }
 
-// end ends the connection for a reason, if it is not ending already.
+// end ends the connection for a reason, if it is not ending already. What was gathered for the peer leaves if the socket takes it: the answer to a message before the
+// one that ends it, a last alert.
 func (c *Conn) end(err error, cause *atomic.Uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open && c.wire != nil && c.wire.waiting() {
-		c.flushLocked() // a last alert
+	if c.open && (c.pend.len() > 0 || c.wire != nil && c.wire.waiting()) {
+		c.flushLocked()
 	}
 	c.kill(err, cause)
 }
