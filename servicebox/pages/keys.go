@@ -70,7 +70,7 @@ func (k *keys) newer(ctx context.Context, old *oauth.Verifier) *oauth.Verifier {
 	if early {
 		return old
 	}
-	set, err := k.cfg.Keys(ctx)
+	set, err := k.cfg.Keys(context.WithoutCancel(ctx)) // who shows a forged token and hangs up must not keep others from the answer
 	if err != nil {
 		k.cfg.Log.Warn("the issuer's key was not to be had", "error", err)
 		return old

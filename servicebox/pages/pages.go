@@ -32,7 +32,7 @@ import (
 type Config struct {
 	Origin string // https origin of the service, as clients reach it: what their tokens are for
 	Issuer string // https origin of the network's door, which issues them
-	// Keys fetches the issuer's key set (RFC 7517).
+	// Keys fetches the issuer's key set (RFC 7517). It bounds its time itself: whose request it is for may have gone.
 	Keys func(ctx context.Context) ([]byte, error)
 	// Certificate is that of the service, as it is at that moment.
 	Certificate func() (*tls.Certificate, error)

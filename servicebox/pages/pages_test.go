@@ -53,8 +53,11 @@ func newHouse(t *testing.T) *house {
 	}
 	certificate := selfSigned(t)
 	h.Server, err = New(Config{Origin: origin, Issuer: issuer, Clock: h.clock, Certificate: func() (*tls.Certificate, error) { return certificate, nil },
-		Keys: func(context.Context) ([]byte, error) {
+		Keys: func(ctx context.Context) ([]byte, error) {
 			h.asked++
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			if h.deaf {
 				return nil, errors.New("no way")
 			}
@@ -188,6 +191,22 @@ func TestKeys(t *testing.T) {
 	}
 	if w := h.with(old, nil); w.Code != 401 {
 		t.Errorf("a token of the run before: %d", w.Code)
+	}
+}
+
+// TestKeys_of_who_has_gone: the core was restarted, and the first whose token is of no known key shows a forged one and hangs up. The next key is learnt all the same.
+func TestKeys_of_who_has_gone(t *testing.T) {
+	h := newHouse(t)
+	h.ask(h.claims(), nil)
+	h.clock.Advance(between)
+	h.restarts()
+	h.with("a.b.c", func(r *http.Request) {
+		gone, hangsUp := context.WithCancel(r.Context())
+		hangsUp()
+		*r = *r.WithContext(gone)
+	})
+	if w := h.ask(h.claims(), nil); w.Code != 200 {
+		t.Errorf("nobody reads a page after who hung up: %d", w.Code)
 	}
 }
 
