@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"imsafe/store"
 	"imsafe/store/postgres"
 	"imsafe/store/storetest"
 	"imsafe/test/port"
@@ -47,35 +47,12 @@ func TestFailover(t *testing.T) {
 		nodes[i] = open(t, o)
 	}
 	var acknowledged, failed [workers]atomic.Int64
-	stop := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	var group sync.WaitGroup
 	for w := range workers {
 		group.Go(func() {
-			n, key := nodes[w%2], string(rune('A'+w))
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				rec, err := n.Get(storetest.Loud, []byte(key))
-				cond := store.IfVersion
-				if errors.Is(err, store.ErrNotFound) {
-					cond = store.IfAbsent
-				} else if err != nil {
-					<-time.After(time.Millisecond)
-					continue
-				}
-				switch _, err := put(n, key, string(rec.Value)+"x", cond, rec.Version); {
-				case err == nil:
-					acknowledged[w].Add(1)
-				case errors.Is(err, store.ErrFailed):
-					failed[w].Add(1)
-				default:
-					t.Errorf("a writer who is alone with his record: %v", err)
-					return
-				}
-			}
+			keepsWriting(ctx, t, nodes[w%2], string(rune('A'+w)), &acknowledged[w], &failed[w])
 		})
 	}
 	progress := func(what string) {
@@ -103,7 +80,7 @@ func TestFailover(t *testing.T) {
 	promoted := time.Now()
 	progress("all write to the standby that was promoted")
 	t.Logf("all write again %v after the kill, %v after the promotion", time.Since(killed).Round(time.Millisecond), time.Since(promoted).Round(time.Millisecond))
-	close(stop)
+	stop()
 	group.Wait()
 	total := int64(0)
 	for w := range workers {

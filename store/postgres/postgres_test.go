@@ -353,6 +353,29 @@ func testWeak(t *testing.T, s *server.Server) {
 	}
 }
 
+// keepsWriting lets a writer who is alone with his record make it longer by an octet, again and again until ctx ends. What fails may come to be or not.
+func keepsWriting(ctx context.Context, t *testing.T, n *postgres.DB, key string, acknowledged, failed *atomic.Int64) {
+	for ctx.Err() == nil {
+		rec, err := n.Get(storetest.Loud, []byte(key))
+		cond := store.IfVersion
+		if errors.Is(err, store.ErrNotFound) {
+			cond = store.IfAbsent
+		} else if err != nil {
+			<-time.After(time.Millisecond)
+			continue
+		}
+		switch _, err := put(n, key, string(rec.Value)+"x", cond, rec.Version); {
+		case err == nil:
+			acknowledged.Add(1)
+		case errors.Is(err, store.ErrFailed):
+			failed.Add(1)
+		default:
+			t.Errorf("a writer who is alone with his record: %v", err)
+			return
+		}
+	}
+}
+
 // testKill: all processes of the server die while two nodes write. What was acknowledged is there; the nodes come back by themselves, and no
 // change is made twice though connections were lost between a commit and its answer.
 func testKill(t *testing.T, s *server.Server) {
@@ -364,25 +387,7 @@ func testKill(t *testing.T, s *server.Server) {
 	var group sync.WaitGroup
 	for w := range 2 * workers {
 		group.Go(func() {
-			n, key := nodes[w%2], string(rune('A'+w))
-			for ctx.Err() == nil {
-				rec, err := n.Get(storetest.Loud, []byte(key))
-				cond := store.IfVersion
-				if errors.Is(err, store.ErrNotFound) {
-					cond = store.IfAbsent
-				} else if err != nil {
-					continue
-				}
-				switch _, err := put(n, key, string(rec.Value)+"x", cond, rec.Version); {
-				case err == nil:
-					acknowledged[w].Add(1)
-				case errors.Is(err, store.ErrFailed):
-					failed[w].Add(1)
-				default:
-					t.Errorf("a writer who is alone with his record: %v", err)
-					return
-				}
-			}
+			keepsWriting(ctx, t, nodes[w%2], string(rune('A'+w)), &acknowledged[w], &failed[w])
 		})
 	}
 	progress := func(what string) {
