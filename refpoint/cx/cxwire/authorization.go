@@ -60,10 +60,11 @@ func appendCapabilities(w *d.Writer, c *cx.ServerCapabilities) {
 	w.Close()
 }
 
-// decodeCapabilities reads Server-Capabilities (TS 29.229 6.3.4). An empty group means the same as none: any S-CSCF will do.
+// decodeCapabilities reads Server-Capabilities (TS 29.229 6.3.4). A group that names nothing we know, be it empty or full of what others
+// have added, means the same as none: any S-CSCF will do.
 func decodeCapabilities(v d.AVPs) *cx.ServerCapabilities {
 	g, ok := v.Find(d.ServerCapabilities)
-	if !ok || len(g.Data) == 0 {
+	if !ok {
 		return nil
 	}
 	c := &cx.ServerCapabilities{ServerNames: texts[string](g.Group(), d.ServerName)}
@@ -75,6 +76,9 @@ func decodeCapabilities(v d.AVPs) *cx.ServerCapabilities {
 		case d.OptionalCapability:
 			c.Optional = append(c.Optional, n)
 		}
+	}
+	if c.Mandatory == nil && c.Optional == nil && c.ServerNames == nil {
+		return nil
 	}
 	return c
 }

@@ -104,6 +104,19 @@ func TestCarried_answers(t *testing.T) {
 	want(t, decodeRTA(carry(t, d.RTR, func(w *d.Writer) { appendRTA(w, &rta) }), cx.ResultLimitedSuccess), nil, &rta)
 }
 
+// A group that asks for nothing that we know asks for nothing: any S-CSCF will do (TS 29.229 6.3.4).
+func TestCapabilities_none(t *testing.T) {
+	for name, group := range map[string]func(w *d.Writer){"empty": func(*d.Writer) {}, "foreign": foreignCapability} {
+		uaa := decodeUAA(carry(t, d.UAR, func(w *d.Writer) { w.Open(d.ServerCapabilities); group(w); w.Close() }), cx.ResultSuccess)
+		if uaa.Capabilities != nil {
+			t.Errorf("%s: %+v", name, uaa.Capabilities)
+		}
+	}
+}
+
+// foreignCapability is an AVP that no standard puts into Server-Capabilities.
+func foreignCapability(w *d.Writer) { w.Text(d.UserName, "a@ims") }
+
 // vector is what a card with those keys would make; here only its place on the wire matters.
 func vector(n byte) aka.Vector {
 	return aka.Vector{RAND: aka.RAND{n}, AUTN: aka.AUTN{n, 15: 1}, XRES: aka.NewRES([]byte{n, 2, 3, 4, 5, 6, 7, 8}), CK: aka.CK{n, 1}, IK: aka.IK{n, 2}}

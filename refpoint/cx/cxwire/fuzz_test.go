@@ -51,6 +51,7 @@ func FuzzMessages(f *testing.F) {
 	})
 	seed(func(w *d.Writer) { appendRTR(w, &cx.RegistrationTerminationRequest{IMPUs: []cx.IMPU{"a"}, Reason: 3}) })
 	seed(func(w *d.Writer) { appendUAA(w, &cx.UserAuthorizationAnswer{Capabilities: capabilities}) })
+	seed(func(w *d.Writer) { w.Open(d.ServerCapabilities); foreignCapability(w); w.Close() })
 	f.Fuzz(func(t *testing.T, avps []byte) {
 		w := d.Begin(nil, d.Header{Command: d.UAR, Application: d.AppCx})
 		w.Raw(avps)
