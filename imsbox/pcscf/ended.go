@@ -9,9 +9,12 @@ import (
 )
 
 // told reports whether a request is a function's word about a registration that came through here: a NOTIFY to our own Path entry that
-// no client began.
+// no client and no platform began.
 func (p *PCSCF) told(in hop.Inbound) bool {
-	if in.Msg.Method() != sip.NOTIFY || in.Proof.Kind() == secure.KindAccess || in.Msg.Has(sip.HdrRoute) {
+	if in.Msg.Method() != sip.NOTIFY || in.Msg.Has(sip.HdrRoute) {
+		return false
+	}
+	if kind := in.Proof.Kind(); kind != secure.KindOrigin && kind != secure.KindNode {
 		return false
 	}
 	uri, err := sip.ParseURI(in.Msg.RequestURI())

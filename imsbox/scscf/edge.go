@@ -65,7 +65,7 @@ func (s *SCSCF) tellEdge(t *shard.Task, reg *registration, c *contact, changed c
 		m.Release()
 		return
 	}
-	if r := s.ports.Hop.Originate(t, s.cfg.Name, next, hop.Inbound{Msg: m}); r.Msg != nil {
+	if r := s.ports.Hop.Originate(t, s.cfg.Name, next, hop.Inbound{Msg: m, Proof: s.ports.Origin}); r.Msg != nil {
 		r.Msg.Release()
 	}
 }

@@ -213,9 +213,10 @@ func (s *SCSCF) dropOwnRoute(in hop.Inbound) {
 	}
 }
 
-// next is where a request inside a dialog goes: a function of the core, a door, or a platform.
+// next is where a request inside a dialog goes: a function of the core that its way names, or its other end. That is a platform, or we (TS 24.229 5.4.2.1), and no
+// other function: what these say to each other nobody says for them within a dialog of his.
 func (s *SCSCF) next(x *hop.Exchange, m *sip.Message) (hop.Name, bool) {
-	if name, known := x.Next(m); known {
+	if name, known := x.Next(m); known && (m.Has(sip.HdrRoute) || name == s.cfg.Name) {
 		return name, true
 	}
 	target := m.RequestURI()

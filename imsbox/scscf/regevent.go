@@ -182,7 +182,7 @@ func (s *SCSCF) notify(t *shard.Task, reg registration, c change, only string) {
 		m := s.notification(t, &reg, others, w, c)
 		next, known := s.ports.Hop.Next(m)
 		if !known || !t.Shard().Start(func(t *shard.Task) {
-			if r := s.ports.Hop.Originate(t, s.cfg.Name, next, hop.Inbound{Msg: m}); r.Msg != nil {
+			if r := s.ports.Hop.Originate(t, s.cfg.Name, next, hop.Inbound{Msg: m, Proof: s.ports.Origin}); r.Msg != nil {
 				r.Msg.Release()
 			}
 		}) {

@@ -2,8 +2,10 @@ package scenario
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"imsafe/proto/sip"
 	"imsafe/secure"
@@ -212,5 +214,40 @@ func TestServices_contact_of_an_answer(t *testing.T) {
 		if got := string(ok.Get(sip.HdrContact)); got == "" || (got == contact) != changes {
 			t.Errorf("alice is told %s, the platform has written %s", got, contact)
 		}
+	}
+}
+
+// TestServices_ends_no_registration: that a registration has ended is the S-CSCF's word to the P-CSCF (TS 24.229 5.2.3), and nobody else's, not even a
+// platform's that has learned the Path of a user: as one may whose profile shows it his REGISTER.
+func TestServices_ends_no_registration(t *testing.T) {
+	for name, split := range map[string]bool{"one node": false, "two nodes": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, lab.Options{Seed: 1, Split: split})
+			out := s.platform("out", []string{"session.proxy", "identity.private"}, trigger("originating", "10", "reject"))
+			s.registers()
+			r, err := s.bob.Register()
+			if err != nil || r.Status() != 200 || !r.Has(sip.HdrPath) {
+				t.Fatal(r, err)
+			}
+			path, contact := string(uriOf(s, r.Get(sip.HdrPath))), string(uriOf(s, r.Get(sip.HdrContact)))
+			ended := fmt.Sprintf(`<reginfo xmlns="urn:ietf:params:xml:ns:reginfo"><registration><contact state="terminated"><uri>%s</uri></contact></registration></reginfo>`, contact)
+			within(s, out, sip.NOTIFY, func(m *sip.Message) {
+				m.SetRequestURI([]byte(path))
+				for m.Count(sip.HdrRoute) > 1 {
+					m.RemoveLast(sip.HdrRoute)
+				}
+				m.SetString(sip.HdrEvent, "reg")
+				m.SetString(sip.HdrSubscriptionState, "terminated;reason=noresource")
+				m.SetBody("application/reginfo+xml", []byte(ended))
+			})
+			s.w.Advance(3 * time.Minute)
+			if heard := last(out); heard/100 != 4 {
+				t.Errorf("the platform heard %d", heard)
+			}
+			s.alice.Send(sip.MESSAGE, s.bob.IMPU)
+			if s.bob.Request("MESSAGE") == nil {
+				t.Errorf("bob is not reached; alice has %s", s.alice.Pending())
+			}
+		})
 	}
 }
