@@ -317,7 +317,7 @@ func (c *Core) makeServices(w World, n names, sealer *shard.Sealer) (err error) 
 			return err
 		}
 	}
-	if c.Services, err = imsservice.New(imsservice.Config{SCSCF: n.scscf, Home: n.home, SentBy: string(n.scscf), Timers: siptxn.DefaultTimers()},
+	if c.Services, err = imsservice.New(imsservice.Config{SCSCF: n.scscf, SentBy: string(n.scscf), Timers: siptxn.DefaultTimers()},
 		imsservice.Ports{Table: c.Table, Shards: c.Shards, Pool: c.Pool, Sealer: sealer, Gate: c.Gate, Services: w.Services,
 			Pseudonyms: c.Pseudonyms}); err != nil {
 		return err

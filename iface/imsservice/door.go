@@ -29,8 +29,7 @@ import (
 
 // Config is what the door must know.
 type Config struct {
-	SCSCF  hop.Name // whose chains the platforms serve
-	Home   hop.Name // the home domain: where what a platform originates goes
+	SCSCF  hop.Name // whose chains the platforms serve, and which judges what they begin
 	SentBy string   // host:port of our Via
 	Timers siptxn.Timers
 	Limits siptxn.Limits
@@ -88,9 +87,9 @@ const kind = 's'
 
 // New returns a door without connections. The S-CSCF is plugged later: it needs the door first.
 func New(cfg Config, ports Ports) (*Door, error) {
-	if cfg.SCSCF == "" || cfg.Home == "" || ports.Table == nil || len(ports.Shards) == 0 || ports.Pool == nil || ports.Sealer == nil ||
+	if cfg.SCSCF == "" || ports.Table == nil || len(ports.Shards) == 0 || ports.Pool == nil || ports.Sealer == nil ||
 		ports.Gate == nil || ports.Services == nil || ports.Pseudonyms == nil {
-		return nil, fmt.Errorf("imsservice: S-CSCF, home, table, shards, pool, sealer, gate, services and pseudonyms are needed")
+		return nil, fmt.Errorf("imsservice: S-CSCF, table, shards, pool, sealer, gate, services and pseudonyms are needed")
 	}
 	if cfg.Answer == 0 {
 		cfg.Answer = 4 * time.Second

@@ -442,7 +442,7 @@ func (g *guard) originates(m *sip.Message) (hop.Name, *refusal) {
 		g.began = true
 		g.door.visits.join(g.service.Manifest.Host(), m.Get(sip.HdrCallID), "", g.now)
 	}
-	return g.door.cfg.Home, nil
+	return g.door.cfg.SCSCF, nil
 }
 
 // originating is the scope that a platform needs to begin something.

@@ -108,6 +108,34 @@ func fromPlatform(in hop.Inbound) bool {
 	return in.Proof.Kind() == secure.KindService || in.Proof.Kind() == secure.KindCompiledIn
 }
 
+// beginsAtPlatform reports whether a request is the first of a dialog, or one by itself, that a platform begins: the door has taken off what way it wrote. What it
+// gives back has the original dialog identifier in Route.
+func (s *SCSCF) beginsAtPlatform(in hop.Inbound) bool {
+	return fromPlatform(in) && in.From == isc.Name && len(in.Msg.ToTag()) == 0 && !in.Msg.Has(sip.HdrRoute)
+}
+
+// begun is the way of a request that a platform begins as one of its public service identities (TS 24.229 5.7.3, TS 23.228 5.4.12.1). It is judged here, where its
+// proof is, whoever serves the called user; and its dialogs lead back here, where the platform is.
+func (s *SCSCF) begun(x *hop.Exchange, in hop.Inbound) hop.Reply {
+	host := []byte(in.Proof.Peer())
+	service, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
+	if s.barsRoute(in, service) || s.intrudes(x.Task(), in) {
+		return x.Refuse(in, 403, "")
+	}
+	if s.judgesOrigination(in) {
+		return warnsOf(x.Refuse(in, 403, ""), string(host), "cs.authentication.grant")
+	}
+	next, known := s.home(x, in)
+	if !known {
+		return x.Refuse(in, 404, "")
+	}
+	s.stay(in)
+	offer := s.hosted.Offer(in.Msg, 1)
+	r := x.Forward(next, in, nil)
+	s.hosted.Confirmed(offer, host, host, hostedCaller, r)
+	return r
+}
+
 // returned is the way of a request that a platform gives back (TS 24.229 5.4.3.2, 5.4.3.3): it goes on behind the criterion that sent it
 // there, in the profile as it was then. The door has judged the identifier.
 func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
@@ -179,10 +207,6 @@ func (s *SCSCF) stay(in hop.Inbound) {
 
 // roleBetween is the user part of our route entries between a platform and what is behind it.
 const roleBetween = "between"
-
-// hasReturned reports whether a request of a platform is one that it gave back, as against one that it began: the topmost entry of
-// Record-Route is ours, which no platform can write (the door takes them off what platforms begin).
-func (s *SCSCF) hasReturned(in hop.Inbound) bool { return s.isBetween(in.Msg.Get(sip.HdrRecordRoute)) }
 
 // takeBetween takes such an entry off the top of Route.
 func (s *SCSCF) takeBetween(in hop.Inbound) bool {

@@ -15,6 +15,8 @@ func (s *SCSCF) Serve(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	switch {
 	case in.Msg.Method() == sip.REGISTER:
 		return s.register(x, in)
+	case s.beginsAtPlatform(in):
+		return s.begun(x, in)
 	case watchesRegistration(in.Msg) && s.addressed(in):
 		return s.subscribe(x, in)
 	case len(in.Msg.ToTag()) > 0:
@@ -135,13 +137,9 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	c.devices = devices
 	s.dropOwnRoute(in)
-	begun := fromPlatform(in) && !s.hasReturned(in)
 	urgent := user.served != "" && user.served == s.cfg.EmergencyIdentity // its call has passed no S-CSCF of its caller
-	if (begun || urgent) && s.intrudes(x.Task(), in) {
+	if urgent && s.intrudes(x.Task(), in) {
 		return x.Refuse(in, 403, "")
-	}
-	if begun && s.judgesOrigination(in) {
-		return warnsOf(x.Refuse(in, 403, ""), in.Proof.Peer(), "cs.authentication.grant")
 	}
 	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)

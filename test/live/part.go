@@ -13,6 +13,7 @@ import (
 	"imsafe/node"
 	"imsafe/policy"
 	"imsafe/proto/shard"
+	"imsafe/servicebox/as"
 	"imsafe/store"
 	"imsafe/store/seal"
 	"imsafe/test/port"
@@ -41,11 +42,11 @@ func StartPart(t testing.TB, authority *ca.CA, c *config.Config, names ...string
 	if err != nil {
 		t.Fatal(err)
 	}
-	return StartSharing(t, authority, keyring, c, names...)
+	return StartSharing(t, authority, keyring, c, nil, names...)
 }
 
-// StartSharing is StartPart for a node whose store, which c names, others may share: they have the same keys.
-func StartSharing(t testing.TB, authority *ca.CA, keyring *seal.Keyring, c *config.Config, names ...string) *Part {
+// StartSharing is StartPart for a node whose store, which c names, others may share: they have the same keys. services are compiled into it.
+func StartSharing(t testing.TB, authority *ca.CA, keyring *seal.Keyring, c *config.Config, services []*as.Service, names ...string) *Part {
 	t.Helper()
 	c.Node.Lab, c.Node.DataDir, c.Node.Shards, c.IMS.Domain, c.Metrics.Listen = true, t.TempDir(), 2, Domain, config.Address{}
 	c.Timers.Drain = config.Of(time.Second)
@@ -68,7 +69,7 @@ func StartSharing(t testing.TB, authority *ca.CA, keyring *seal.Keyring, c *conf
 	sockets, err := node.Listen(c, node.Shards(c), nil)
 	must(err)
 	p.Node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
-		Certificate: &server, Identity: identity, Sockets: sockets, Policy: policy.Default()})
+		Certificate: &server, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services})
 	must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -2,7 +2,9 @@ package live
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"testing"
 	"time"
 
@@ -13,6 +15,8 @@ import (
 	"imsafe/config"
 	"imsafe/imsbox/scscf"
 	"imsafe/proto/shard"
+	"imsafe/refpoint/isc"
+	"imsafe/servicebox/as"
 	"imsafe/store"
 	"imsafe/store/seal"
 	"imsafe/test/postgres"
@@ -24,10 +28,16 @@ type together struct {
 	authority *ca.CA
 	nodes     [2]*Part
 	at        [2]config.Address
+	approver  ed25519.PrivateKey // of service platforms
 }
 
-func newTogether(t *testing.T, s *postgres.Server) *together {
+// newTogether starts them; services are compiled into the first.
+func newTogether(t *testing.T, s *postgres.Server, services ...*as.Service) *together {
 	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	authority, err := ca.New(rand.Reader, shard.RealClock().Wall, Domain, time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +46,7 @@ func newTogether(t *testing.T, s *postgres.Server) *together {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &together{t: t, authority: authority}
+	g := &together{t: t, authority: authority, approver: private}
 	names, wire := [2]string{"a", "b"}, [2]config.Address{FreeAddress(t, "127.0.0.1"), FreeAddress(t, "127.0.0.1")}
 	for i, name := range names {
 		c, other := config.Default(), 1-i
@@ -45,8 +55,10 @@ func newTogether(t *testing.T, s *postgres.Server) *together {
 		g.at[i] = FreeAddress(t, "127.0.0.1")
 		c.CI.TLS.Listen = []config.Address{g.at[i]}
 		c.CI.Budget = config.Wide()
+		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
 		c.Mw.Nodes = []config.MwNode{{Name: names[other], Address: wire[other], Certificate: names[other] + "." + Domain}}
-		g.nodes[i] = StartSharing(t, authority, keyring, &c, name+"."+Domain)
+		g.nodes[i] = StartSharing(t, authority, keyring, &c, services, name+"."+Domain)
+		services = nil
 	}
 	return g
 }
@@ -173,4 +185,101 @@ func (g *together) expire(ctx context.Context, node int, u *User) (err error) {
 		return e
 	}
 	return err
+}
+
+// approve has a service approved, as operator and platform would, of which the one at hand is compiled in and needs no certificate.
+func (g *together) approve(manifest string) {
+	g.t.Helper()
+	must := func(err error) {
+		if err != nil {
+			g.t.Helper()
+			g.t.Fatal(err)
+		}
+	}
+	n := g.nodes[0]
+	root, err := ca.NewRoot(rand.Reader, time.Now, Domain, time.Hour)
+	must(err)
+	request, err := n.Authority.Request()
+	must(err)
+	signed, err := root.Sign(request, time.Hour)
+	must(err)
+	must(n.Authority.Install(signed))
+	m, err := isc.Parse([]byte(manifest))
+	must(err)
+	key, err := ca.NewKey(rand.Reader)
+	must(err)
+	csr, err := ca.NewRequest(rand.Reader, key, m.Identity("a"), m.Host())
+	must(err)
+	token, err := n.Registry.Invite(time.Minute)
+	must(err)
+	_, fingerprint, err := n.Registry.Request(token, []byte(manifest), csr)
+	must(err)
+	approval := &isc.Approval{Service: m.Service, Manifest: sha256.Sum256([]byte(manifest)), Key: fingerprint, Granted: m.Asked, Approver: "operator",
+		Time: time.Now().UTC().Truncate(time.Second), Serial: 1}
+	must(approval.Sign(g.approver))
+	must(n.Registry.Approve(approval))
+}
+
+const waker = `manifest = 1
+service  = "wake"
+provider = "example"
+domain   = "` + Domain + `"
+endpoint = "sips:wake.as.` + Domain + `:5061"
+psi      = ["sip:wake@` + Domain + `"]
+scopes   = ["session.originate"]
+users    = { groups = ["default"] }
+limits   = { cps = 20, sessions = 200, media_mbps = 1 }
+expires  = 2099-12-31
+`
+
+// TestTogether_service: a service that is connected to one of two nodes calls a user of the other: it is judged where it is connected, since nobody else knows who
+// it is, and within the call each end reaches the other.
+func TestTogether_service(t *testing.T) {
+	svc, err := as.InProcess(as.Parts{Manifest: []byte(waker), Clock: shard.RealClock(), Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newTogether(t, postgres.Start(t), svc)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	users := NewUsers("user", 1, AKAv2)
+	if err := (&Node{Node: g.nodes[0].Node}).Provision(ctx, users...); err != nil {
+		t.Fatal(err)
+	}
+	g.approve(waker)
+	calls := make(chan *ue.Call, 1)
+	bob := g.client(1, g.card(users[0]), calls)
+	if _, err := bob.Register(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, hangsUp := range []string{"bob", "wake"} {
+		answered := make(chan *ue.Call, 1)
+		go func() {
+			defer close(answered)
+			select {
+			case in := <-calls:
+				in.Answer(ue.Voice{})
+				answered <- in
+			case <-ctx.Done():
+			}
+		}()
+		out, err := svc.Originate(ctx, users[0].IMPU, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := <-answered
+		if hangsUp == "bob" {
+			in.Hangup()
+			if err := out.Wait(ctx); err != nil {
+				t.Errorf("bob hangs up, and the service hears %v", err)
+			}
+		} else {
+			out.Hangup()
+		}
+		select {
+		case <-in.Done():
+		case <-ctx.Done():
+			t.Fatalf("%s hangs up, and bob does not hear it", hangsUp)
+		}
+	}
 }
