@@ -61,8 +61,8 @@ type Ports struct {
 	Overloaded func(secure.Event) bool
 }
 
-// Name is the wire's own name: whom functions see as the sender of what came over it.
-const Name hop.Name = "wire.mw"
+// Name is the wire's own name: whom functions see as the sender of what came over it. It is no host.
+const Name hop.Name = "Mw wire"
 
 // kind keeps the branches of the wire apart from those of the doors on the same shard.
 const kind = 'w'

@@ -16,8 +16,8 @@ import (
 	"imsafe/secure"
 )
 
-// Name is the hop name of the C-I door, for requests on their way to a client.
-const Name = "door.gm"
+// Name is the hop name of the C-I door, for requests on their way to a client. It is no host: no URI leads there past the P-CSCF.
+const Name = "Gm door"
 
 // ProfileIPsec is the access profile of clients with a SIM: SIP inside security associations (TS 33.203 7).
 const ProfileIPsec = "ipsec-3gpp"

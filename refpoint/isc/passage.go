@@ -1,7 +1,7 @@
 package isc
 
-// Name is the hop name of the I-S door, for requests on their way to a service platform.
-const Name = "door.isc"
+// Name is the hop name of the I-S door, for requests on their way to a service platform. It is no host: no URI leads there.
+const Name = "ISC door"
 
 // Door is what the S-CSCF asks of the I-S door (server side of the contract). Requests to a service platform go through hop to Name: the
 // topmost Route is the platform's, the next one names the S-CSCF and carries the original dialog identifier. Methods do not wait.

@@ -20,7 +20,6 @@ func TestRegister_way(t *testing.T) {
 		"to the S-CSCF":           func(m *sip.Message) { m.SetRequestURI([]byte("sip:scscf." + lab.Domain)) },
 		"by Route to the S-CSCF":  lab.Header("Route", "<sip:scscf."+lab.Domain+";lr>"),
 		"by Route to the P-CSCF":  lab.Header("Route", "<sip:10.0.0.1:5060;lr>"),
-		"by Route to a door":      lab.Header("Route", "<sip:door.isc;lr>"),
 		"by Route, as originator": lab.Header("Route", "<sip:orig@scscf."+lab.Domain+";lr>"),
 	} {
 		for _, split := range []bool{false, true} {
