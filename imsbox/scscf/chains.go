@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,7 +72,7 @@ type passages struct {
 	mu    sync.Mutex
 	slots []passageSlot
 	free  []uint32
-	calls map[string][]shard.Place // stays that live as long as a dialog, by Call-ID
+	calls map[string]*keptCall     // stays that live as long as a call, by Call-ID
 	named map[string][]shard.Place // all stays, by the Call-IDs of their dialogs
 	order []lasting
 }
@@ -81,7 +82,13 @@ type passageSlot struct {
 	passage    *passage
 }
 
-// lasting is a stay that a dialog keeps, in the order of confirmation.
+// keptCall is what a call keeps: stays, until the last of its dialogs is over: one for each To tag that has answered (RFC 3261 13.2.2.4).
+type keptCall struct {
+	places []shard.Place
+	tags   []string
+}
+
+// lasting is a call that keeps stays, in the order of confirmation.
 type lasting struct {
 	callID string
 	until  time.Duration
@@ -95,7 +102,7 @@ const (
 )
 
 func newPassages() *passages {
-	return &passages{calls: map[string][]shard.Place{}, named: map[string][]shard.Place{}}
+	return &passages{calls: map[string]*keptCall{}, named: map[string][]shard.Place{}}
 }
 
 // open gives a stay its number, for a request with a Call-ID; false if there are too many.
@@ -191,8 +198,8 @@ func (p *passages) stayOf(place shard.Place) *passage {
 	return p.find(place)
 }
 
-// settle ends a stay after the final answer, but for one that a dialog keeps, and reports whether the request ever came back.
-func (p *passages) settle(place shard.Place, callID string, confirmed bool, now time.Duration) (returned bool) {
+// settle ends a stay after the final answer, but for one that a call keeps, whose tag is that of the answer, and reports whether the request ever came back.
+func (p *passages) settle(place shard.Place, callID, tag string, confirmed bool, now time.Duration) (returned bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sweep(now)
@@ -205,22 +212,59 @@ func (p *passages) settle(place shard.Place, callID string, confirmed bool, now 
 		p.close(place)
 		return returned
 	}
-	if p.calls[callID] == nil {
+	call := p.calls[callID]
+	if call == nil {
+		call = &keptCall{}
+		p.calls[callID] = call
 		p.order = append(p.order, lasting{callID, now + passageLife})
 	}
-	p.calls[callID] = append(p.calls[callID], place)
+	call.places = append(call.places, place)
+	call.answered(tag)
 	return returned
 }
 
-// hangup ends what a dialog kept.
-func (p *passages) hangup(callID []byte) {
+// answersToo takes down a further 2xx of a call that has one (RFC 3261 13.2.2.4).
+func (p *passages) answersToo(callID, tag string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forget(string(callID))
+	if call := p.calls[callID]; call != nil {
+		call.answered(tag)
+	}
+}
+
+func (c *keptCall) answered(tag string) {
+	if len(c.tags) < maxVouched && !slices.Contains(c.tags, tag) {
+		c.tags = append(c.tags, tag)
+	}
+}
+
+// hangup takes the dialog between two tags off a call, and ends what the call kept when that was the last.
+func (p *passages) hangup(callID, tag, other []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	call := p.calls[string(callID)]
+	if call == nil {
+		return
+	}
+	call.tags = slices.DeleteFunc(call.tags, func(t string) bool { return t == string(tag) || t == string(other) })
+	if len(call.tags) == 0 {
+		p.forget(string(callID))
+	}
+}
+
+// abandon ends what a call kept, with all of its dialogs.
+func (p *passages) abandon(callID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(callID)
 }
 
 func (p *passages) forget(callID string) {
-	for _, place := range p.calls[callID] {
+	call := p.calls[callID]
+	if call == nil {
+		return
+	}
+	for _, place := range call.places {
 		p.close(place)
 	}
 	delete(p.calls, callID)

@@ -97,7 +97,7 @@ func (s *SCSCF) EndPlatform(t *shard.Task, host string) int {
 	}
 	released := s.hosted.Release(t, []byte(host), dialog.All, ends, suspended)
 	for _, d := range released {
-		s.passages.hangup([]byte(d.CallID))
+		s.passages.abandon(d.CallID)
 	}
 	return len(released)
 }

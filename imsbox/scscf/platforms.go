@@ -70,6 +70,9 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 			r.Msg.Release()
 			return hop.Reply{}
 		}
+		if r.Status()/100 == 2 {
+			s.passages.answersToo(callID, string(r.Msg.ToTag()))
+		}
 		if up != nil {
 			return up(r)
 		}
@@ -81,8 +84,16 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 	}
 	confirmed := r.Status()/100 == 2 && in.Msg.Method() == sip.INVITE
 	s.hosts(offer, []byte(stay.host), before, r)
-	returned := s.passages.settle(place, callID, confirmed, x.Task().Now())
+	returned := s.passages.settle(place, callID, tagOf(r), confirmed, x.Task().Now())
 	return r, returned || !silent(r.Status())
+}
+
+// tagOf is the To tag of an answer, "" if there is none.
+func tagOf(r hop.Reply) string {
+	if r.Msg == nil {
+		return ""
+	}
+	return string(r.Msg.ToTag())
 }
 
 // silent reports whether an answer stands for a platform that is not there (TS 24.229 5.4.3.2, 5.4.3.3: 408, 5xx or nothing).

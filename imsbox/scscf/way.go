@@ -201,7 +201,7 @@ func (s *SCSCF) deliver(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 // withinDialog is the way of a request inside a dialog (TS 24.229 5.4.3.2, 5.4.3.3: subsequent requests).
 func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method() == sip.BYE {
-		s.passages.hangup(in.Msg.Get(sip.HdrCallID))
+		s.passages.hangup(in.Msg.Get(sip.HdrCallID), in.Msg.FromTag(), in.Msg.ToTag())
 	}
 	if s.intrudes(x.Task(), in) {
 		return x.Refuse(in, 403, "")

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,49 @@ func TestVouched_within_a_dialog(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestVouched_within_the_other_dialog: of a call that two telephones have answered one dialog ends at once (RFC 3261 13.2.2.4). In the other one a platform still
+// passes on what the two say.
+func TestVouched_within_the_other_dialog(t *testing.T) {
+	for _, when := range []string{"originating", "terminating"} {
+		t.Run(when, func(t *testing.T) {
+			c := newCourt(t, lab.Options{Seed: 1})
+			c.platform("quiet", []string{proxies}, trigger(when, "10", "reject"))
+			c.registers()
+			tablet := c.w.Nodes[0].AddDevice("tablet", c.bob)
+			for i, d := range []*lab.Client{c.bob, tablet} {
+				contact := fmt.Sprintf(`<sip:%s@%s>;+sip.instance="<urn:gsma:imei:35-209900-176148-%d>"`, d.Name, d.Address, i+1)
+				if _, err := d.Register(lab.Header("Contact", contact)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.calls(describe(keyOfAlice))
+			if tablet.Request("INVITE") == nil {
+				t.Fatal("no fork")
+			}
+			tablet.Answer(200, describe(otherKeyOfBob))
+			c.bob.Answer(200, describe(keyOfBob)) // before it has heard of the other's answer
+			if c.alice.Response(200) == nil {
+				t.Fatalf("alice has %s", c.alice.Pending())
+			}
+			c.alice.SendInDialog(sip.ACK)
+			c.alice.SendInDialog(sip.BYE)
+			if tablet.Request("BYE") == nil {
+				t.Fatalf("the tablet has %s", tablet.Pending())
+			}
+			if c.alice.Response(200) == nil { // Bob's
+				t.Fatalf("alice has %s", c.alice.Pending())
+			}
+			c.alice.SendInDialog(sip.ACK)
+			if c.bob.Request("ACK") == nil {
+				t.Fatalf("bob has %s", c.bob.Pending())
+			}
+			if m, r := c.renegotiates(sip.INVITE, c.alice, c.bob, otherKeyOfAlice, otherKeyOfBob); m == nil || r == nil {
+				t.Errorf("re-INVITE: %v, %v; alice has %s", m, r, c.alice.Pending())
+			}
+		})
+	}
 }
 
 // TestVouched_swapped_within_a_dialog: a platform in the path changes media keys of a standing call; only one that may have media can, by a grant that
