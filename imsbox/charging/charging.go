@@ -24,7 +24,7 @@ const TableCall store.Table = 96
 // Type is what a record says (Accounting-Record-Type).
 type Type string
 
-// The types of records. A half of a call has one Event, or a Start and a Stop. More Stops than Starts come of who hangs up again, or hangs up what is
+// The types of records. A half of a call has one Event, or a Start and a Stop for each telephone that has answered: mostly one. More Stops than Starts come of who hangs up again, or hangs up what is
 // no call: the first after a Start counts that is of the same dialog.
 const (
 	Start Type = "start" // the call was answered
@@ -71,7 +71,7 @@ func (c *Charging) Stop(callID, dialog string, role rf.Role, at time.Time) {
 }
 
 func (c *Charging) put(t Type, s rf.Session, status int, at time.Time) {
-	key := Key(s.CallID, s.Role, at, t)
+	key := Key(s, at, t)
 	op := store.Op{Table: TableCall, Key: key, Value: appendRecord(make([]byte, 0, recordRoom), t, s, status, at)}
 	c.store.ApplyAsync(string(key[:keyOfHalf]), []store.Op{op}, func(err error) {
 		if err != nil {
@@ -81,18 +81,19 @@ func (c *Charging) put(t Type, s rf.Session, status int, at time.Time) {
 }
 
 // recordRoom is what a record takes as a rule, and keySize what its key does: written there they are not moved while they grow.
-const recordRoom, keySize = 512, keyOfHalf + 8 + 8
+const recordRoom, keySize = 512, keyOfHalf + 8 + 16
 
 // keyOfHalf is how many octets of a key name the half of the call; they are its partition too.
 const keyOfHalf = 17
 
 // Key is where a record stands: the records of one half of a call are neighbours, in the order of time. A Call-ID is as long as its
 // sender likes; its hash is not. It is as often used as its sender likes, too: so that nobody can write over the record of an earlier
-// call, or over the end of one, the time is in the key.
-func Key(callID string, role rf.Role, at time.Time, t Type) []byte {
-	sum := sha256.Sum256([]byte(callID))
-	key := append(append(make([]byte, 0, keySize), sum[:16]...), byte(role))
-	return append(binary.BigEndian.AppendUint64(key, uint64(at.UnixNano())), t...)
+// call, or over the end of one, the time is in the key, and so is the dialog: two telephones may answer in the same moment.
+func Key(s rf.Session, at time.Time, t Type) []byte {
+	sum := sha256.Sum256([]byte(s.CallID))
+	key := append(append(make([]byte, 0, keySize), sum[:16]...), byte(s.Role))
+	key = append(binary.BigEndian.AppendUint64(key, uint64(at.UnixNano())), t...)
+	return append(key, s.Dialog[:min(len(s.Dialog), 8)]...)
 }
 
 // appendRecord writes a Record as JSON without a detour through reflection: there are four in each call.

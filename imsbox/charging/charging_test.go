@@ -33,7 +33,7 @@ func half(t *testing.T, st *store.DB) (all []charging.Record) {
 	if err := st.Apply("p", store.Op{Table: charging.TableCall, Key: []byte("after"), Value: []byte{}}); err != nil {
 		t.Fatal(err) // commits go in order
 	}
-	key := charging.Key(session.CallID, session.Role, answered, "")
+	key := charging.Key(session, answered, "")
 	records, _, err := st.Scan(charging.TableCall, key[:17], nil, 10)
 	if err != nil {
 		t.Fatal(err)

@@ -83,7 +83,6 @@ type SCSCF struct {
 	owners     *slab.Table   // public identity -> private identities, one a line; device handle -> what its GRUUs mean
 	gruus      atomic.Uint64 // temporary GRUUs given out
 	calls      *earlyCalls
-	extras     *extraDialogs
 	pace       *pace
 	challenges *challenges
 	origins    *origins
@@ -131,7 +130,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	realm := []byte(cfg.HomeDomain)
 	words := [][]byte{[]byte(voiceTag), realm}
 	s := &SCSCF{cfg: cfg, ports: ports, serverName: "sip:" + string(cfg.Name), realm: realm, users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
-		calls: newEarlyCalls(), extras: newExtraDialogs(), pace: newPace(), origins: newOrigins(), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
+		calls: newEarlyCalls(), pace: newPace(), origins: newOrigins(), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
 		profiles: newProfiles(), passages: newPassages(), transfers: newTransfers(),
 		hosted:  dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin, Past: pastPlatform}),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}

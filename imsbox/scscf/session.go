@@ -173,10 +173,11 @@ func (s *SCSCF) home(x *hop.Exchange, in hop.Inbound) (hop.Name, bool) {
 	return "", false
 }
 
-// account returns what writes the call record of an INVITE from its final response.
-func (s *SCSCF) account(in hop.Inbound, role rf.Role, u user) func(hop.Reply) hop.Reply {
+// account returns what writes the call records of an INVITE from its final responses: one for each telephone that answers (RFC 3261 13.2.2.4), since each of these
+// dialogs may go on. nil for another request.
+func (s *SCSCF) account(in hop.Inbound, role rf.Role, u user) hop.Up {
 	if in.Msg.Method() != sip.INVITE {
-		return func(r hop.Reply) hop.Reply { return r }
+		return nil
 	}
 	session := rf.Session{CallID: string(in.Msg.Get(sip.HdrCallID)), Role: role, Served: u.served, Other: u.other,
 		ICID: icid(in.Msg.Get(sip.HdrPChargingVector))}

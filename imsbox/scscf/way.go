@@ -115,13 +115,22 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return x.Refuse(in, 403, "")
 	}
 	s.vouches(in)
-	account := s.account(in, rf.Originating, user)
 	s.recordRoute(in, rf.Originating)
-	offer := s.dialogs.Offer(in.Msg, 1)
 	s.addIOI(in, rf.Originating)
-	r := account(s.serve(x, in, begin(in, user, cx.OriginatingRegistered, toHome), s.watchExtra(x, in)))
-	s.dialogs.Confirmed(offer, half(rf.Originating), []byte(user.impi), user.binding, r)
-	return r
+	answered := s.account(in, rf.Originating, user)
+	if offer := s.dialogs.Offer(in.Msg, 1); offer != nil {
+		answered = then(answered, func(r hop.Reply) hop.Reply { // each of them, where several telephones answer (RFC 3261 13.2.2.4)
+			s.dialogs.Confirmed(offer, half(rf.Originating), []byte(user.impi), user.binding, r)
+			return r
+		})
+	}
+	c := begin(in, user, cx.OriginatingRegistered, toHome)
+	c.notes = answered
+	r := s.serve(x, in, c, answered)
+	if answered == nil {
+		return r
+	}
+	return answered(r)
 }
 
 // terminating is the way of an initial request for a served user (TS 24.229 5.4.3.3). One who is not registered may be served by
@@ -141,16 +150,17 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if urgent && s.intrudes(x.Task(), in) {
 		return x.Refuse(in, 403, "")
 	}
-	account := s.account(in, rf.Terminating, user)
 	s.recordRoute(in, rf.Terminating)
-	name := s.addIOI(in, rf.Terminating)
-	if !fromPlatform(in) {
-		return account(name(s.serve(x, in, c, name)))
+	answered := then(s.addIOI(in, rf.Terminating), s.account(in, rf.Terminating, user))
+	if fromPlatform(in) {
+		host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1)
+		answered = then(answered, func(r hop.Reply) hop.Reply {
+			s.hosted.Confirmed(offer, host, host, hostedCaller, r)
+			return r
+		})
 	}
-	host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1)
-	r := account(name(s.serve(x, in, c, name)))
-	s.hosted.Confirmed(offer, host, host, hostedCaller, r)
-	return r
+	c.notes = answered
+	return answered(s.serve(x, in, c, answered))
 }
 
 // goOn is the way of an initial request when no further platform is to see it.
@@ -165,7 +175,7 @@ func (s *SCSCF) goOn(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	return x.Forward(next, in, then(s.watchExtra(x, in), c.notes))
+	return x.Forward(next, in, c.notes)
 }
 
 // then is what a response passes first, and what it passes afterwards; either may be nil.
@@ -223,7 +233,7 @@ func (s *SCSCF) withinDialog(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
-	if in.Msg.Method() == sip.BYE && !s.extras.has(in.Msg) {
+	if in.Msg.Method() == sip.BYE {
 		s.ports.Charging.Stop(string(in.Msg.Get(sip.HdrCallID)), dialog.NameOf(in.Msg), role, s.ports.Clock.Wall())
 	}
 	note, hosted := s.dialogs.Note(half(role), in.Msg), s.noteHosted(in)

@@ -247,8 +247,8 @@ func (n *Node) Sweep() error {
 
 // CompleteCalls counts the call records that have a start and a stop.
 func (n *Node) CompleteCalls() (int, error) {
-	complete := 0 // records of one half of a call are neighbours, in the order of time
-	var began charging.Record
+	type name struct{ callID, dialog, role string }
+	complete, began := 0, map[name]bool{} // records of one half of a call are in the order of time
 	for cursor := []byte(nil); ; {
 		records, next, err := n.Store.Scan(charging.TableCall, nil, cursor, 100)
 		if err != nil {
@@ -259,12 +259,13 @@ func (n *Node) CompleteCalls() (int, error) {
 			if err != nil {
 				return 0, err
 			}
+			of := name{record.CallID, record.Dialog, record.Role}
 			switch {
 			case record.Type == charging.Start:
-				began = record
-			case record.Type == charging.Stop && began.Dialog == record.Dialog && began.CallID == record.CallID && began.Role == record.Role:
+				began[of] = true
+			case record.Type == charging.Stop && began[of]:
 				complete++
-				began = charging.Record{}
+				delete(began, of)
 			}
 		}
 		if next == nil {

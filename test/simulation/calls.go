@@ -112,7 +112,7 @@ func (w *witness) lookAtCall(id string, c *calling) error {
 // recordsOf returns the types of the records of half a call.
 func (w *witness) recordsOf(p *phone, id string, role rf.Role) (all []charging.Type, err error) {
 	const half = 17 // octets of the key that name it
-	records, _, err := p.node.Store.Scan(charging.TableCall, charging.Key(id, role, w.r.w.Clock.Wall(), "")[:half], nil, 100)
+	records, _, err := p.node.Store.Scan(charging.TableCall, charging.Key(rf.Session{CallID: id, Role: role}, w.r.w.Clock.Wall(), "")[:half], nil, 100)
 	if err != nil {
 		return nil, err
 	}
