@@ -20,11 +20,21 @@ func (p *PCSCF) offer(in hop.Inbound, before int) *dialog.Offer {
 	return p.dialogs.Offer(in.Msg, in.Msg.Count(sip.HdrRecordRoute)-before)
 }
 
-// confirmed takes down the dialog that r makes, whose client is at one side of it.
-func (p *PCSCF) confirmed(o *dialog.Offer, client secure.Association, side dialog.Side, r hop.Reply) {
-	var b [associationSize]byte
-	owner := associationKey(b[:0], client)
-	p.dialogs.Confirmed(o, owner, owner, uint32(side), r)
+// confirms returns what takes down the dialogs that answers to the offer make, each of those of several telephones (RFC 3261 13.2.2.4), as they are after first, which may
+// be nil; client is at that side of them. It is first where the offer is nil.
+func (p *PCSCF) confirms(first hop.Up, o *dialog.Offer, client secure.Association, side dialog.Side) hop.Up {
+	if o == nil {
+		return first
+	}
+	return func(r hop.Reply) hop.Reply {
+		if first != nil {
+			r = first(r)
+		}
+		var b [associationSize]byte
+		owner := associationKey(b[:0], client)
+		p.dialogs.Confirmed(o, owner, owner, uint32(side), r)
+		return r
+	}
 }
 
 // noted forwards a request inside a dialog of a client, and takes down what becomes of that.

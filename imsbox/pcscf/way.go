@@ -95,13 +95,12 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if in.Msg.Method().MakesDialog() {
 		p.recordRoute(in, in.Proof.Association(), towardsCore, d)
 	}
-	offer, tied := p.offer(in, before), both(p.tiesCaller(in), restore)
 	client := in.Proof.Association()
+	tied := p.confirms(both(p.tiesCaller(in), restore), p.offer(in, before), client, dialog.Caller)
 	r := p.anchorCall(x, in, client, iq.Access, false, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, tied)) })
 	if r.Unreached() {
 		return p.restoration(x, r, client)
 	}
-	p.confirmed(offer, client, dialog.Caller, r)
 	return r
 }
 
@@ -185,17 +184,15 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		return assertCallee(r, callee)
 	}
 	forward := func(up hop.Up) hop.Reply {
-		back := both(up, assert)
+		back := p.confirms(both(up, assert), offer, client, dialog.Callee)
 		return back(x.Forward(gm.Name, in, back))
 	}
-	r := p.noted(client, in, func() hop.Reply {
+	return p.noted(client, in, func() hop.Reply {
 		if initial {
 			return p.anchorCall(x, in, client, iq.Core, callee != "" && callee == p.answersEmergencies, forward)
 		}
 		return p.anchor(x, in, client, iq.Core, forward)
 	})
-	p.confirmed(offer, client, dialog.Callee, r)
-	return r
 }
 
 // onward forwards along the route that is left. Each response passes withholdResponse, and restore if that is not nil.

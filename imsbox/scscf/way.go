@@ -118,11 +118,11 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	s.recordRoute(in, rf.Originating)
 	s.addIOI(in, rf.Originating)
 	answered := s.account(in, rf.Originating, user)
-	if offer := s.dialogs.Offer(in.Msg, 1); offer != nil {
-		answered = then(answered, func(r hop.Reply) hop.Reply { // each of them, where several telephones answer (RFC 3261 13.2.2.4)
+	if account, offer := answered, s.dialogs.Offer(in.Msg, 1); offer != nil {
+		answered = func(r hop.Reply) hop.Reply { // each of them, where several telephones answer (RFC 3261 13.2.2.4)
 			s.dialogs.Confirmed(offer, half(rf.Originating), []byte(user.impi), user.binding, r)
-			return r
-		})
+			return account(r)
+		}
 	}
 	c := begin(in, user, cx.OriginatingRegistered, toHome)
 	c.notes = answered
