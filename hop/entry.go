@@ -37,11 +37,11 @@ func (t *Table) Enter(sh *shard.Shard, l *siptxn.Layer, tx *siptxn.Server, m *si
 // Pass lets an ACK walk, to which nobody answers.
 func (t *Table) Pass(sh *shard.Shard, from, to Name, in Inbound) { t.Begin(sh, nil, from, to, in, nil) }
 
-// Cancelled ends the walk of a transaction whose sender has given up (RFC 3261 9.2). A door calls it from its
-// siptxn.Handler.
-func Cancelled(tx *siptxn.Server) {
+// Cancelled ends the walk of a transaction whose sender has given up (RFC 3261 9.2), for the reason that the door believes him, "" for none. A
+// door calls it from its siptxn.Handler.
+func Cancelled(tx *siptxn.Server, reason string) {
 	if e, walks := tx.User.(*Entry); walks {
-		e.exchange.Cancel()
+		e.exchange.Cancel(reason)
 	}
 }
 

@@ -33,6 +33,7 @@ type Exchange struct {
 
 	open      []canceller // what a CANCEL must reach: client transactions and forks
 	cancelled bool
+	why       string // reason of the CANCELs that this sends
 
 	// What our own responses are made from: the request as it came in, the edge's; in a fork a copy, since a branch may outlive the
 	// answer. nil for an ACK.
@@ -46,7 +47,10 @@ type Exchange struct {
 }
 
 // canceller is whatever of an exchange still waits for a final response.
-type canceller interface{ cancel() }
+type canceller interface {
+	cancel(reason string)
+	lose(reason string)
+}
 
 // Task returns the procedure's coroutine, for Await.
 func (x *Exchange) Task() *shard.Task { return x.task }
@@ -175,24 +179,33 @@ func (x *Exchange) climb(ups []step, r Reply) {
 }
 
 // Cancel is the edge's word that the sender gave up. Each open client transaction is cancelled; their
-// final responses (487) then end the walk in the usual way. Call it on the shard of the exchange.
-func (x *Exchange) Cancel() {
+// final responses (487) then end the walk in the usual way. reason is what the CANCELs shall say (RFC 3326), "" for nothing. Call it on the
+// shard of the exchange.
+func (x *Exchange) Cancel(reason string) {
 	if !x.root.answered {
-		x.cancel()
+		x.cancel(reason)
 	}
 }
 
 // Abort cancels what this function has begun for the request and not finished, as if its sender had given up; the final responses
-// (487) then come in the usual way. In a branch of a fork it ends that branch alone.
-func (x *Exchange) Abort() { x.cancel() }
+// (487) then come in the usual way. In a branch of a fork it ends that branch alone. reason is that of Cancel.
+func (x *Exchange) Abort(reason string) { x.cancel(reason) }
 
-func (x *Exchange) cancel() {
+func (x *Exchange) cancel(reason string) {
 	if x.cancelled {
 		return
 	}
-	x.cancelled = true
+	x.cancelled, x.why = true, reason
 	for _, c := range x.open {
-		c.cancel()
+		c.cancel(reason)
+	}
+}
+
+// Lose gives up what this function has begun for the request and not finished: whom it went to is gone. The final response is 503, made here and at
+// once. What can still be told is cancelled for a reason, as by Cancel.
+func (x *Exchange) Lose(reason string) {
+	for _, c := range x.open {
+		c.lose(reason)
 	}
 }
 
@@ -200,7 +213,7 @@ func (x *Exchange) cancel() {
 func (x *Exchange) wait(c canceller) (done func()) {
 	x.open = append(x.open, c)
 	if x.cancelled {
-		c.cancel()
+		c.cancel(x.why)
 	}
 	return func() {
 		if i := slices.Index(x.open, c); i >= 0 {

@@ -23,6 +23,8 @@ const (
 	defaultBreadth = 60
 	// ringBefore is how long the targets of one preference may ring while others wait behind them.
 	ringBefore = 20 * time.Second
+	// elsewhere tells a device that has rung why it stops, so that it shows no missed call (RFC 3326 3.1).
+	elsewhere = `SIP;cause=200;text="Call completed elsewhere"`
 )
 
 // Fork sends a request along its branches and returns the best final response (RFC 3261 16.7): the first 2xx ends the others; a 6xx
@@ -133,11 +135,11 @@ func (f *fork) group(in Inbound, branches []Branch, breadth int, others bool) {
 		switch f.best.Status() / 100 {
 		case 2:
 			f.over, f.settled = true, true
-			f.cancel()
+			f.cancel(elsewhere)
 			return
 		case 6:
 			f.over = true
-			f.cancel()
+			f.cancel("")
 		}
 	}
 }
@@ -194,7 +196,7 @@ func (f *fork) next(others bool, deadline time.Duration) Reply {
 			t.Await(start)
 		} else if t.AwaitFor(left, start) {
 			f.asleep = false
-			f.cancel()
+			f.cancel("")
 		}
 	}
 	r := f.done[0]
@@ -202,8 +204,14 @@ func (f *fork) next(others bool, deadline time.Duration) Reply {
 	return r
 }
 
-func (f *fork) cancel() {
+func (f *fork) lose(reason string) {
 	for _, c := range f.children {
-		c.cancel()
+		c.Lose(reason)
+	}
+}
+
+func (f *fork) cancel(reason string) {
+	for _, c := range f.children {
+		c.cancel(reason)
 	}
 }

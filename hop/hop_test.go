@@ -143,7 +143,7 @@ func TestCancel_while_a_function_waits(t *testing.T) {
 		})
 		x := h.begin(t, "i", "INVITE", 70)
 		h.wantReplies(t)
-		h.shard.Exec(shard.EventFunc(func(*shard.Shard) { x.Cancel() }))
+		h.shard.Exec(shard.EventFunc(func(*shard.Shard) { x.Cancel("") }))
 		h.wake(&hss)
 		h.wantReplies(t, "487 ")
 	})

@@ -68,9 +68,18 @@ func (b *branch) push(e branchEvent) {
 	}
 }
 
-func (b *branch) cancel() {
+func (b *branch) cancel(reason string) {
 	if !b.done {
-		b.layer.Cancel(b.client)
+		b.layer.CancelFor(b.client, reason)
+	}
+}
+
+// lose ends the wait for a peer that is gone.
+func (b *branch) lose(reason string) {
+	if !b.done && !b.givenUp {
+		b.cancel(reason)
+		b.givenUp = true
+		b.push(branchEvent{err: siptxn.ErrTransport})
 	}
 }
 
@@ -134,10 +143,10 @@ func (x *Exchange) collect(b *branch, first time.Duration, invite bool) Reply {
 		switch {
 		case !inTime && !b.heard && first < timerC:
 			b.givenUp = true
-			b.cancel()
+			b.cancel("")
 			return x.unreached(408)
 		case !inTime && invite:
-			b.cancel() // RFC 3261 16.8: as if the sender had cancelled; its 487 or time-out follows
+			b.cancel("") // RFC 3261 16.8: as if the sender had cancelled; its 487 or time-out follows
 			continue
 		case !inTime:
 			return x.Respond(408, "")

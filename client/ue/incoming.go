@@ -299,7 +299,11 @@ func (u *UE) Cancelled(tx *siptxn.Server) {
 		return
 	}
 	u.respond(tx, 487, c.dialogFields)
-	c.end(Event{Code: 487, Reason: "cancelled by the caller", Err: ErrCancelled})
+	reason := "cancelled by the caller"
+	if r := tx.CancelReason(); r != "" {
+		reason = "cancelled: " + r
+	}
+	c.end(Event{Code: 487, Reason: reason, Err: ErrCancelled})
 }
 
 // Ended implements siptxn.Handler.

@@ -240,7 +240,7 @@ func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
 }
 
 // Cancelled implements siptxn.Handler.
-func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
+func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx, tx.CancelReason()) }
 
 // Ended implements siptxn.Handler.
 func (p *Port) Ended(*siptxn.Server) {}

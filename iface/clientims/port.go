@@ -214,8 +214,8 @@ func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
 	p.door.ports.Table.Pass(p.shard, gm.Name, p.door.cfg.PCSCF, hop.Inbound{Msg: m, Proof: a.proof})
 }
 
-// Cancelled implements siptxn.Handler.
-func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
+// Cancelled implements siptxn.Handler. What a client says of its reasons goes no further: nobody acts on it.
+func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx, "") }
 
 // Ended implements siptxn.Handler.
 func (p *Port) Ended(*siptxn.Server) {}

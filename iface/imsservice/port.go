@@ -292,7 +292,7 @@ func (p *Port) Ack(f siptransport.Flow, m *sip.Message) {
 }
 
 // Cancelled implements siptxn.Handler.
-func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx) }
+func (p *Port) Cancelled(tx *siptxn.Server) { hop.Cancelled(tx, tx.CancelReason()) }
 
 // Ended implements siptxn.Handler.
 func (p *Port) Ended(tx *siptxn.Server) {
@@ -301,13 +301,16 @@ func (p *Port) Ended(tx *siptxn.Server) {
 	}
 }
 
+// platformLost is the reason of our CANCELs in the place of a platform (RFC 3326).
+const platformLost = `SIP;cause=503;text="Service lost"`
+
 // abandon cancels the calls that a platform whose connection has closed has under way: nobody would take their answers, and whoever
 // answered would wait alone.
 func (who *peer) abandon() {
 	list := slices.SortedFunc(maps.Keys(who.calls), func(a, b *siptxn.Server) int { return cmp.Compare(who.calls[a], who.calls[b]) })
 	for _, tx := range list {
 		if !tx.Final() {
-			hop.Cancelled(tx)
+			hop.Cancelled(tx, platformLost)
 		}
 	}
 }

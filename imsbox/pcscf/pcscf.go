@@ -69,6 +69,7 @@ type PCSCF struct {
 	registrations *slab.Table   // association -> contact and Service-Route of its registration, one a line
 	icid          atomic.Uint64 // last icid-value given out
 	dialogs       *dialog.Ledger
+	setups        setups
 	budgets       *budgets
 	calls         *calls
 	ties          *ties
@@ -90,18 +91,19 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
 	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{Words: [][]byte{[]byte(cfg.Home)}}), hidden: []byte("sip:anonymous@" + string(cfg.Name)), homeURI: []byte("sip:" + string(cfg.Home)),
-		budgets: newBudgets(cfg.Budget), calls: newCalls(), ties: newTies(ports.Sealer),
+		budgets: newBudgets(cfg.Budget), calls: newCalls(), ties: newTies(ports.Sealer), setups: setups{of: map[secure.Association]*setup{}},
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	p.withheld = p.withholdResponse
 	p.answersEmergencies, _ = sip.PublicIdentity([]byte(cfg.Emergency.URI))
 	return p, nil
 }
 
-// Gone forgets the registration that a carried, and releases the calls over it. The binding in the S-CSCF stays until it expires: a
+// Gone forgets the registration that a carried, and releases the calls over it, those that are being set up among them. The binding in the S-CSCF stays until it expires: a
 // request for it is answered 430 here, and the S-CSCF then knows that this contact cannot be reached.
 func (p *PCSCF) Gone(a secure.Association, why gm.Reason) {
 	var b [associationSize]byte
 	p.registrations.Delete(associationKey(b[:0], a))
+	p.giveUp(a)
 	p.release(a, why)
 	p.releaseMedia(a)
 }

@@ -62,7 +62,7 @@ func (s *SCSCF) early(x *hop.Exchange, in hop.Inbound, u user, deliver func(up h
 	sh, proof := x.Task().Shard(), in
 	sh.Arm(&timer, maxSilence, shard.EventFunc(func(*shard.Shard) {
 		if held = s.refusesEarly(proof, "silent"); held {
-			x.Abort()
+			x.Abort("")
 		}
 	}))
 	defer sh.Disarm(&timer)

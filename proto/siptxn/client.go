@@ -22,7 +22,8 @@ type Client struct {
 	state      state
 	method     sip.Method
 	reliable   bool
-	cancelling bool // Cancel was called
+	cancelling bool   // Cancel was called
+	reason     string // which the CANCEL shall say
 	heard      uint16
 	r          Responder
 	flow       siptransport.Flow

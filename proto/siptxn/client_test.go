@@ -326,6 +326,26 @@ func wantFollow(t *testing.T, invite, msg, method, to string) {
 	}
 }
 
+// TestClientCancel_for_a_reason: a CANCEL says why it comes, whenever it leaves (RFC 3326 2).
+func TestClientCancel_for_a_reason(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		r := newRig(t)
+		c := r.sends(r.udp, bob, text("INVITE", "1"))
+		invite := r.udp.first()
+		why := func() { r.do(func() { r.l.CancelFor(c, "SIP;cause=503"); r.l.Cancel(c) }) }
+		if early {
+			why()
+		}
+		r.from(r.udp, bob, answer(invite, 180, "b"))
+		if !early {
+			why()
+		}
+		if got := header(r.udp.last().data, "Reason"); got != "SIP;cause=503" {
+			t.Errorf("before the provisional response %v: Reason %q", early, got)
+		}
+	}
+}
+
 // RFC 3261 9.1.
 func TestClientCancel(t *testing.T) {
 	route := []string{"Route: <sip:one.example;lr>\r\n", "Route: <sip:two.example;lr>\r\n"}

@@ -192,7 +192,9 @@ func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, 
 	}
 	l.n.Cancels.Add(1)
 	tell := !tx.cancelled && !tx.Final()
-	tx.cancelled = tx.cancelled || tell
+	if tx.cancelled = tx.cancelled || tell; tell {
+		tx.why = reasonOf(m)
+	}
 	ref := tx.Ref()
 	r := l.response(f, m, key[:prefix], stateless{status: 200})
 	if f.Via.Reliable() {
@@ -205,6 +207,17 @@ func (l *Layer) cancel(f, reply siptransport.Flow, m *sip.Message, hash uint64, 
 	if tx = l.Server(ref); tell && tx != nil {
 		l.cfg.Handler.Cancelled(tx)
 	}
+}
+
+// longestReason is more octets than a reason has that a network element gives.
+const longestReason = 256
+
+// reasonOf is the first Reason of a CANCEL, "" for one that is too long to be kept.
+func reasonOf(m *sip.Message) string {
+	if v := m.Get(sip.HdrReason); len(v) <= longestReason {
+		return string(v)
+	}
+	return ""
 }
 
 // stateless is what is answered without a transaction.

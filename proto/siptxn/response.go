@@ -253,11 +253,14 @@ type cancellation struct {
 // Cancel ends an INVITE that has no final response (RFC 3261 9.1): CANCEL leaves now if a provisional response came, else after the
 // first one. Without a final response within 64*T1 of the CANCEL the transaction fails with ErrTimeout. In any other state, and
 // for any other method, it does nothing.
-func (l *Layer) Cancel(c *Client) {
+func (l *Layer) Cancel(c *Client) { l.CancelFor(c, "") }
+
+// CancelFor is Cancel, and says why in the CANCEL: reason is a value of Reason (RFC 3326), "" is none.
+func (l *Layer) CancelFor(c *Client, reason string) {
 	if c.method != sip.INVITE || !c.Pending() || c.cancelling {
 		return
 	}
-	c.cancelling = true
+	c.cancelling, c.reason = true, reason
 	if c.state == stateProceeding && c.cancel == nil {
 		c.sendCancel(l.sh.Now())
 	}
@@ -266,6 +269,9 @@ func (l *Layer) Cancel(c *Client) {
 // sendCancel sends the CANCEL and waits for the end of the INVITE.
 func (c *Client) sendCancel(now time.Duration) {
 	m := c.follow(sip.CANCEL)
+	if c.reason != "" {
+		m.SetString(sip.HdrReason, c.reason)
+	}
 	c.cancelling = true
 	c.cancel = &cancellation{c: c, octets: m.AppendTo(make([]byte, 0, m.Size()))}
 	m.Release()

@@ -41,7 +41,8 @@ type Server struct {
 	method    sip.Method
 	reliable  bool
 	cancelled bool
-	counted   bool // in Layer.pending
+	why       string // what the CANCEL said
+	counted   bool   // in Layer.pending
 	offered   overload.Algorithms
 	copies    uint8  // of the failure that have left
 	received  uint16 // octets of the request
@@ -76,6 +77,9 @@ func (tx *Server) Method() sip.Method { return tx.method }
 
 // Cancelled reports whether a CANCEL has matched.
 func (tx *Server) Cancelled() bool { return tx.cancelled }
+
+// CancelReason is why a CANCEL was sent, as its sender says: its first Reason (RFC 3326), "" if there was none or a long one.
+func (tx *Server) CancelReason() string { return tx.why }
 
 // Final reports whether the final response was sent.
 func (tx *Server) Final() bool { return tx.state != stateTrying && tx.state != stateProceeding }

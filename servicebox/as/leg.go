@@ -295,10 +295,10 @@ func (l *Leg) end() {
 	}
 }
 
-// cancelled takes the CANCEL of the INVITE that the leg is to answer.
-func (l *Leg) cancelled() {
+// cancelled takes the CANCEL of the INVITE that the leg is to answer, and its reason.
+func (l *Leg) cancelled(reason string) {
 	if l.peer != nil && l.peer.client != nil {
-		l.svc.layer.Cancel(l.peer.client) // its 487 ends both
+		l.svc.layer.CancelFor(l.peer.client, reason) // its 487 ends both
 		return
 	}
 	l.session.reply(487, nil)

@@ -56,7 +56,7 @@ func (x *Session) goOn(o onward) error {
 		}
 		x.branches = append(x.branches, b)
 	}
-	if failed != nil && !x.cancelBranches() {
+	if failed != nil && !x.cancelBranches("") {
 		x.phase = deciding
 		return failed
 	}
@@ -127,16 +127,16 @@ func (p *patience) Run(*shard.Shard) {
 			b.late = true
 		}
 	}
-	x.cancelBranches()
+	x.cancelBranches("")
 }
 
-// cancelBranches cancels what has no final response, and reports whether there was something.
-func (x *Session) cancelBranches() bool {
+// cancelBranches cancels what has no final response, for a reason (RFC 3326) or "", and reports whether there was something.
+func (x *Session) cancelBranches(reason string) bool {
 	open := false
 	for _, b := range x.branches {
 		if !b.done && b.client != nil {
 			open = true
-			x.svc.layer.Cancel(b.client)
+			x.svc.layer.CancelFor(b.client, reason)
 		}
 	}
 	return open
@@ -154,7 +154,7 @@ func (b *branch) Response(_ *siptxn.Client, m *sip.Message) {
 	case code < 300:
 		b.done = true
 		x.svc.shard.Disarm(&x.noAnswer)
-		x.cancelBranches()
+		x.cancelBranches("")
 		first := x.phase != answered
 		x.phase = answered
 		e := x.svc.outcome(m, b)
@@ -214,7 +214,7 @@ func (b *branch) fails(m *sip.Message) {
 		return
 	}
 	if m.Status() >= 600 {
-		x.cancelBranches()
+		x.cancelBranches("")
 	}
 	if x.best == nil || better(m.Status(), x.best.Status()) {
 		x.best.Release()

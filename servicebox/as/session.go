@@ -187,13 +187,14 @@ func (x *Session) reply(code int, edit func(*sip.Message)) {
 	x.svc.respond(x.tx, x.request, code, edit)
 }
 
-// giveUp takes a CANCEL (RFC 3261 16.10): what is out is cancelled, what is not decided ends here.
+// giveUp takes a CANCEL (RFC 3261 16.10): what is out is cancelled for the same reason, what is not decided ends here.
 func (x *Session) giveUp() {
 	x.gone = true
 	x.svc.shard.Disarm(&x.noAnswer)
-	open := x.cancelBranches()
+	reason := x.tx.CancelReason()
+	open := x.cancelBranches(reason)
 	if x.leg != nil {
-		x.leg.cancelled()
+		x.leg.cancelled(reason)
 	} else if !open {
 		x.reply(487, nil)
 	}
