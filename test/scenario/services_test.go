@@ -456,30 +456,44 @@ func TestServices_dialogs_of_others(t *testing.T) {
 	}
 }
 
-// TestServices_cancel: who gives up is heard through the platforms, and nothing is left over.
+// TestServices_cancel: who gives up, or is lost, is heard through the platforms, and why; nothing is left over.
 func TestServices_cancel(t *testing.T) {
-	eachMode(t, func(t *testing.T, o lab.Options) {
-		s := newStage(t, o)
-		p := s.platform("out", []string{"session.proxy"}, trigger("originating", "10", "reject"))
-		s.registers()
-		s.calls()
-		s.bob.Answer(180)
-		if s.alice.Response(180) == nil {
-			t.Fatalf("alice has %s", s.alice.Pending())
-		}
+	for name, lost := range map[string]bool{"gives_up": false, "is_lost": true} {
+		t.Run(name, func(t *testing.T) {
+			eachMode(t, func(t *testing.T, o lab.Options) { cancelled(t, o, lost) })
+		})
+	}
+}
+
+func cancelled(t *testing.T, o lab.Options, lost bool) {
+	s := newStage(t, o)
+	p := s.platform("out", []string{"session.proxy"}, trigger("originating", "10", "reject"))
+	s.registers()
+	s.calls()
+	s.bob.Answer(180)
+	if s.alice.Response(180) == nil {
+		t.Fatalf("alice has %s", s.alice.Pending())
+	}
+	if lost {
+		s.n.Disconnect(s.alice)
+	} else {
 		s.alice.SendCancel()
-		if s.bob.Request("CANCEL") == nil {
-			t.Fatalf("bob has %s; the platform saw %v", s.bob.Pending(), methods(p.Seen))
-		}
-		s.bob.Answer(487)
-		if s.alice.Response(487) == nil {
-			t.Errorf("alice has %s", s.alice.Pending())
-		}
-		s.w.Advance(2 * time.Minute)
-		if n := s.n.Transactions(); n != 0 {
-			t.Errorf("%d transactions", n)
-		}
-	})
+	}
+	c := s.bob.Request("CANCEL")
+	if c == nil {
+		t.Fatalf("bob has %s; the platform saw %v", s.bob.Pending(), methods(p.Seen))
+	}
+	if reason := string(c.Get(sip.HdrReason)); strings.HasPrefix(reason, "SIP;cause=503") != lost {
+		t.Errorf("bob is told %q", reason)
+	}
+	s.bob.Answer(487)
+	if s.alice.Response(487) == nil {
+		t.Errorf("alice has %s", s.alice.Pending())
+	}
+	s.w.Advance(2 * time.Minute)
+	if n := s.n.Transactions(); n != 0 {
+		t.Errorf("%d transactions", n)
+	}
 }
 
 // TestServices_quota: a platform gets no more than its manifest says, and others go on.
