@@ -1,8 +1,8 @@
 // Package dns asks name servers what SIP needs to find a server (RFC 3263): A and AAAA, SRV (RFC 2782), NAPTR (RFC 3403). The wire format
 // is github.com/miekg/dns; which server is asked, and what counts as an answer, is here.
 //
-// A [Client] asks each server in turn, over UDP, and over TCP what UDP cut. It remembers nothing. Network and deadlines come in. Imported
-// by doctor and cmd. Safe for concurrent use.
+// A [Client] asks each server in turn, over UDP, and over TCP what UDP cut; Locate goes from a domain to its servers. It remembers nothing. Network,
+// deadlines and chance come in. Imported by doctor and cmd. Safe for concurrent use.
 package dns
 
 import (
@@ -24,6 +24,8 @@ type Client struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	// Deadline is when the answer of a server that is asked now must be there.
 	Deadline func() time.Time
+	// Pick is a random number below n, above 0: by it servers of one priority share their clients (RFC 2782). nil: the heaviest comes first.
+	Pick func(n int) int
 }
 
 // ErrNoServer says that there is nobody to ask.

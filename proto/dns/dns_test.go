@@ -12,6 +12,8 @@ import (
 
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
+
+	"imsafe/proto/dns/dnstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,75 +28,13 @@ pcscf.ims.example.org. 60 IN A 192.0.2.1
 pcscf.ims.example.org. 60 IN AAAA 2001:db8::1
 `
 
-// onePort listens over UDP and TCP. The port that one is given somebody else may have in the other.
-func onePort(t *testing.T) (net.PacketConn, net.Listener) {
+// server is one that knows the records, and changes its answers.
+func server(t *testing.T, edit func(network string, answer *dns.Msg) *dns.Msg) netip.AddrPort {
 	t.Helper()
-	var failed error
-	for range 100 {
-		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ln, err := net.Listen("tcp", pc.LocalAddr().String())
-		if err == nil {
-			return pc, ln
-		}
-		failed = err
-		_ = pc.Close()
-	}
-	t.Fatal(failed)
-	return nil, nil
+	s := dnstest.Start(t, records)
+	s.Edit(edit)
+	return s.Address
 }
-
-// server answers over UDP and TCP on one port of loopback. before may take a message over.
-func server(t *testing.T, before func(network string, answer *dns.Msg) *dns.Msg) netip.AddrPort {
-	t.Helper()
-	pc, ln := onePort(t)
-	for _, s := range []*dns.Server{{PacketConn: pc}, {Listener: ln}} {
-		network := "udp"
-		if s.Listener != nil {
-			network = "tcp"
-		}
-		s.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-			if m := before(network, answer(q)); m != nil {
-				_ = w.WriteMsg(m) // a client that went away
-			}
-		})
-		up, down := make(chan struct{}), make(chan error, 1)
-		s.NotifyStartedFunc = func() { close(up) }
-		go func() { down <- s.ActivateAndServe() }()
-		<-up
-		t.Cleanup(func() {
-			if err := errors.Join(s.Shutdown(), <-down); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	return netip.MustParseAddrPort(pc.LocalAddr().String())
-}
-
-// answer looks a question up in records.
-func answer(q *dns.Msg) *dns.Msg {
-	m := new(dns.Msg)
-	m.SetReply(q)
-	known := false
-	z := dns.NewZoneParser(strings.NewReader(records), "", "")
-	for rr, ok := z.Next(); ok; rr, ok = z.Next() {
-		if rr.Header().Name != q.Question[0].Name {
-			continue
-		}
-		known = true
-		if rr.Header().Rrtype == q.Question[0].Qtype {
-			m.Answer = append(m.Answer, rr)
-		}
-	}
-	if !known {
-		m.Rcode = dns.RcodeNameError
-	}
-	return m
-}
-
-func asIs(_ string, m *dns.Msg) *dns.Msg { return m }
 
 // client asks servers, and waits for each for a moment.
 func client(servers ...netip.AddrPort) *Client {
@@ -129,7 +69,7 @@ func TestLookups(t *testing.T) {
 		}
 		return m
 	}
-	good := server(t, asIs)
+	good := server(t, nil)
 	for name, c := range map[string]*Client{
 		"one server":             client(good),
 		"the first fails":        client(server(t, fails), good),
