@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -31,7 +32,7 @@ func Start(t testing.TB, zone string) *Server {
 	t.Helper()
 	pc, ln := onePort(t)
 	s := &Server{Address: netip.MustParseAddrPort(pc.LocalAddr().String()), zone: zone}
-	for network, ds := range map[string]*dns.Server{"udp": {PacketConn: pc}, "tcp": {Listener: ln}} {
+	for network, ds := range map[string]*dns.Server{"udp": {PacketConn: pc}, "tcp": {Listener: ln, ReadTimeout: time.Minute}} {
 		ds.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 			if m := s.answer(network, q); m != nil {
 				_ = w.WriteMsg(m) // a client that went away
