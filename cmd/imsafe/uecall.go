@@ -18,7 +18,7 @@ type voice struct {
 	Play   string        `help:"Play this WAV file: mono, 8 kHz, PCM or G.711." type:"path" placeholder:"FILE" xor:"play" group:"Voice:"`
 	Tone   float64       `help:"Play a tone of this frequency." placeholder:"HZ" xor:"play" group:"Voice:"`
 	Record string        `help:"Record what is heard into this new WAV file; with several calls, -2, -3 and so on are added to its name." type:"path" placeholder:"FILE" group:"Voice:"`
-	For    time.Duration `help:"Hang up after this long. Without it: when the file has been played, or when the other end hangs up." group:"Voice:"`
+	For    time.Duration `help:"Hang up this long after the first voice of the other end. Without it: when the file has been played, or when the other end hangs up." group:"Voice:"`
 	Hear   float64       `help:"Fail unless a clean tone of this frequency was heard." placeholder:"HZ" group:"Voice:"`
 }
 
@@ -185,13 +185,20 @@ const (
 // listenEvery is how often a call is asked for what it hears: twice in each of its windows.
 const listenEvery = 100 * time.Millisecond
 
-// goOn waits for the end of the call, or the reason to end it, and listens.
+// mute is how long the first voice of the other end may take: one that says nothing is given the time of a call, too.
+const mute = 5 * time.Second
+
+// goOn waits for the end of the call, or the reason to end it, and listens. The time that a call is given begins with the voice of the other end: its
+// keys may stand later than ours, and on a busy machine much later.
 func (v *voice) goOn(ctx context.Context, c *ue.Call) (heard bool, why whyEnded) {
 	ear := time.NewTicker(listenEvery)
 	defer ear.Stop()
+	silent := time.After(mute)
 	var limit <-chan time.Time
-	if v.For > 0 {
-		limit = time.After(v.For)
+	begin := func() {
+		if v.For > 0 && limit == nil {
+			limit = time.After(v.For)
+		}
 	}
 	played := make(chan struct{})
 	if v.For == 0 && v.Play != "" {
@@ -206,7 +213,14 @@ func (v *voice) goOn(ctx context.Context, c *ue.Call) (heard bool, why whyEnded)
 	for {
 		select {
 		case <-ear.C:
-			heard = heard || v.Hear > 0 && c.Media().Heard.Tone(v.Hear)
+			m := c.Media()
+			heard = heard || v.Hear > 0 && m.Heard.Tone(v.Hear)
+			if m.PacketsIn > 0 {
+				begin()
+			}
+			continue
+		case <-silent:
+			begin()
 			continue
 		case <-c.Done():
 			return heard, endedByPeer
