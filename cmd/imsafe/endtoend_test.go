@@ -64,6 +64,13 @@ func (d *desk) register(card string) {
 // background runs a verb of a client until it has printed word, and returns what it did in the end.
 func (d *desk) background(word string, args ...string) (result func() outcome) {
 	d.t.Helper()
+	_, result = d.interruptible(word, args...)
+	return result
+}
+
+// interruptible is background, for a user who stops the verb.
+func (d *desk) interruptible(word string, args ...string) (stop func(), result func() outcome) {
+	d.t.Helper()
 	var stdout, stderr lockedBuffer
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	done := make(chan int, 1)
@@ -73,7 +80,7 @@ func (d *desk) background(word string, args ...string) (result func() outcome) {
 	for !strings.Contains(stdout.String(), word) && ctx.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
 	}
-	return func() outcome {
+	return cancel, func() outcome {
 		defer cancel()
 		return outcome{<-done, stdout.String(), stderr.String()}
 	}

@@ -117,9 +117,9 @@ func newKilling(t *testing.T) *killing {
 }
 
 // rings lets alice call bob, who answers after a while; meanwhile is done while it rings. It returns what both saw.
-func (k *killing) rings(meanwhile func()) (alice, bob outcome) {
+func (k *killing) rings(ring string, meanwhile func()) (alice, bob outcome) {
 	k.t.Helper()
-	end := k.background("registered", k.client("answer", "bob.card", "--ring", "700ms", "--tone", "620", "--wait", "8s")...)
+	end := k.background("registered", k.client("answer", "bob.card", "--ring", ring, "--tone", "620", "--wait", "20s")...)
 	call := k.background("ringing", k.client("call", "alice.card", "bob", "--tone", "440", "--for", "200ms")...)
 	meanwhile()
 	return call(), end()
@@ -131,13 +131,13 @@ func TestKilled(t *testing.T) {
 	k := newKilling(t)
 	good := func(when string) {
 		t.Helper()
-		if alice, bob := k.rings(func() {}); alice.status != exitDone || bob.status != exitDone {
+		if alice, bob := k.rings("100ms", func() {}); alice.status != exitDone || bob.status != exitDone {
 			t.Fatalf("%s: alice %d %s%s\nbob %d %s%s", when, alice.status, alice.stdout, alice.stderr, bob.status, bob.stdout, bob.stderr)
 		}
 	}
 	good("at first")
 
-	alice, bob := k.rings(func() { k.kill("telephony") })
+	alice, bob := k.rings("20s", func() { k.kill("telephony") })
 	if alice.status == exitDone || strings.Contains(bob.stdout, "secured") {
 		t.Errorf("one end is in a call alone: alice %d %s, bob %s", alice.status, alice.stdout, bob.stdout)
 	}
