@@ -168,8 +168,11 @@ type StatusError struct {
 func (e *StatusError) Error() string { return fmt.Sprintf("ue: answered %d %s", e.Code, e.Reason) }
 
 func statusError(m *sip.Message) error {
-	seconds, _, _ := strings.Cut(string(m.Get(sip.HdrRetryAfter)), ";")
-	again, _ := strconv.ParseUint(strings.TrimSpace(seconds), 10, 16) // no number is none
+	seconds := string(m.Get(sip.HdrRetryAfter)) // with a comment or parameters behind (RFC 3261 20.33)
+	if end := strings.IndexAny(seconds, ";( \t"); end >= 0 {
+		seconds = seconds[:end]
+	}
+	again, _ := strconv.ParseUint(seconds, 10, 16) // no number is none
 	return &StatusError{Code: m.Status(), Reason: string(m.Reason()), Again: time.Duration(again) * time.Second}
 }
 

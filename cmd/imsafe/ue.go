@@ -97,7 +97,7 @@ func (l *line) pick(a *app) (_ *phone, err error) {
 	go func() { p.done <- p.ue.Run(ctx) }()
 	patience, cancel := context.WithTimeout(a.ctx, l.Patience)
 	defer cancel()
-	r, err := p.ue.Register(patience)
+	r, err := p.registers(patience)
 	if err != nil {
 		stop()
 		return nil, errors.Join(l.unregistered(err), <-p.done)
@@ -105,6 +105,21 @@ func (l *line) pick(a *app) (_ *phone, err error) {
 	a.happened(event{Event: "registered", IMPUs: r.IMPUs, Scheme: r.Scheme, Leg: "client - P-CSCF", Protection: r.Protection,
 		Seconds: r.Granted.Seconds()})
 	return p, nil
+}
+
+// registers registers, and comes again when the network has too much to do and says when (RFC 3261 21.5.4), until ctx ends.
+func (p *phone) registers(ctx context.Context) (r ue.Registration, err error) {
+	for {
+		var status *ue.StatusError
+		if r, err = p.ue.Register(ctx); !errors.As(err, &status) || status.Code != 503 || status.Again == 0 {
+			return r, err
+		}
+		select {
+		case <-time.After(status.Again):
+		case <-ctx.Done():
+			return r, err
+		}
+	}
 }
 
 // unregistered says what a failed registration may come from.
