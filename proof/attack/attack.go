@@ -19,7 +19,7 @@ import (
 )
 
 // PackVersion names the state of the catalogue. It changes when a row or a driver does: evidence of another version is stale.
-const PackVersion = "20"
+const PackVersion = "21"
 
 // Position is what the attacker holds.
 type Position uint8
@@ -136,7 +136,7 @@ const (
 )
 
 // QuickT1 is what a target with quick timers takes for T1 (RFC 3261 17.1.1.1).
-const QuickT1 = 5 * time.Millisecond
+const QuickT1 = 20 * time.Millisecond
 
 // The budgets of a target with tight ones: so many at once. Of requests of a source and of first REGISTERs of unproven sources half as many
 // come back in a second; challenges in a minute, resynchronisations in an hour.
@@ -168,7 +168,7 @@ type Bounds struct {
 	Packets int           // writes of all sockets of the attacker
 	Bytes   int           // octets of these
 	Conns   int           // sockets
-	Time    time.Duration // from the first socket to the last answer
+	Time    time.Duration // from the first socket to the last answer, of the time that the machine gives (Bounded)
 	Wait    time.Duration // of it, for a clock of the target: the end of a certificate, a time limit
 }
 
@@ -185,7 +185,6 @@ type Attack struct {
 	Source   string   // where the standard, or whoever met it first, says so
 	Access   []Access // by each of them, where a variant has no others
 	Profile  string   // of the target's IPsec, by its name; "" is strict
-	Quick    bool     // the target's SIP timers towards clients are quick, so that a run need not wait for minutes until it forgets a request
 	Tight    bool     // the target's budgets are small, so that a run needs few packets; else nobody reaches them
 	Small    bool     // the target has room for SmallPlaces procedures, so that a run needs few packets
 	Media    bool     // the target anchors media
@@ -218,6 +217,9 @@ type Variant struct {
 	NotWire map[Access]string
 	// Card says what of AKA it is about; "" if a subscriber with a password can be its victim too.
 	Card string
+	// Quick: the target's SIP timers towards clients are quick, so that a run need not wait for half a minute until it forgets a request. Whoever is late by 64*T1
+	// is late for good then, honest or not.
+	Quick bool
 	// Hasty: the target gives connections of clients HastyTime for a handshake and for a message, and has room for HastyConns of them.
 	Hasty bool
 	// Ours says why it can be aimed at imsafe alone; "" if any system can be asked, and the witnesses understand what it does.

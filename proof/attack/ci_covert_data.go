@@ -20,13 +20,13 @@ func covertData() Attack {
 		ID: "ci.covert.data", Number: "CI-39", Title: "data in the headers of signalling, in place of a voice, or beside one",
 		Text:     "what stands in headers, comes faster than a voice, or in a packet where no voice is, is in no record: two clients have a free channel, at the cost of everybody's",
 		Services: []Service{Availability}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesUser,
-		Source: "Kim et al., Li et al., CCS 2015", Access: both(), Carried: []Access{UDP, TCP}, Tight: true, Quick: true, Media: true,
+		Source: "Kim et al., Li et al., CCS 2015", Access: both(), Carried: []Access{UDP, TCP}, Tight: true, Media: true,
 		Bounds: Bounds{Packets: 700, Bytes: 700_000, Conns: 4, Time: 3 * time.Second},
 		Variants: []Variant{
-			{Name: "many", Position: Subscriber, Run: carryMuch, Controls: controls},
-			{Name: "large", Position: Subscriber, Run: carryLarge, Controls: controls},
+			{Name: "many", Position: Subscriber, Quick: true, Run: carryMuch, Controls: controls},
+			{Name: "large", Position: Subscriber, Quick: true, Run: carryLarge, Controls: controls},
 			{Name: "answers", Position: Subscriber, Run: carryInAnswers, Controls: controls},
-			{Name: "bodies", Position: Subscriber, Run: carryInBodies, Controls: controls},
+			{Name: "bodies", Position: Subscriber, Quick: true, Run: carryInBodies, Controls: controls},
 			{Name: "acks", Position: Subscriber, Run: carryInACKs, Controls: controls},
 			{Name: "rtp", Position: Subscriber, Access: []Access{TLS}, Run: carryAsVoice, Controls: []secure.ControlID{secure.CSAvailabilityPortBudget}},
 			{Name: "rtp-header", Position: Subscriber, Access: []Access{TLS}, Run: carryInRTPHeaders, Controls: shape},
@@ -109,8 +109,8 @@ func (f *Field) carryBy(ctx context.Context, o *Outcome, times, octets, policy i
 	r.Method, r.URI = "OPTIONS", carol.IMPU
 	answered, carried := 0, 0
 	for range times {
-		// Inside IPsec carol is offered a connection first for what is large, and takes none.
-		err := within(ctx, 2*soon, func(ctx context.Context) error {
+		// Inside IPsec carol is offered a connection first for what is large, and takes none for as long as a transaction may take.
+		err := within(ctx, forgotten, func(ctx context.Context) error {
 			_, err := mallory.Ask(ctx, mallory.Text(r))
 			return err
 		})
@@ -192,7 +192,7 @@ func carryAsVoice(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	defer end()
-	const packets, size, voice = 400, 1000, 256_000 / 8 // octets a second that the policy has for audio
+	const packets, size = 400, 1000
 	began := f.Clock.Now()
 	for n := range packets {
 		if err := s.leg.Forward(rtpPacket(chosenSource, uint16(n), make([]byte, size)), false); err != nil {
@@ -204,20 +204,23 @@ func carryAsVoice(ctx context.Context, f *Field, o *Outcome) error {
 			}
 		}
 	}
-	if err := pause(ctx, soon); err != nil {
+	if err := settle(ctx); err != nil {
 		return err
 	}
 	took := (f.Clock.Now() - began).Seconds()
 	got := len(tap().got()) * size
 	o.Arrived("%d octets of data in %.1f s of a call", packets*size, took)
 	o.Wire(false, "%d packets of %d octets", packets, size)
-	policy := int(voice * (took + 1)) // what a second allows may come at once
+	policy := int(audio * (took + 1)) // what a second allows may come at once
 	o.Peer(got > policy, "%d octets have come out at carol's, of whom a voice has %d", got, policy)
 	if got == 0 {
 		return errors.New("attack: carol hears nothing at all")
 	}
 	return nil
 }
+
+// audio is how many octets a second the policy has for it.
+const audio = 256_000 / 8
 
 // carryInRTPHeaders puts data where a packet of voice names contributing sources, and into an extension that no description speaks of.
 func carryInRTPHeaders(ctx context.Context, f *Field, o *Outcome) error {
@@ -331,7 +334,7 @@ func carryAsOther(ctx context.Context, f *Field, o *Outcome) error {
 			return err
 		}
 	}
-	if err := pause(ctx, soon); err != nil {
+	if err := settle(ctx); err != nil {
 		return err
 	}
 	heard, seen := len(taps[0].got())-taps[0].videoIn(), taps[0].videoIn()+len(taps[1].got())
@@ -368,7 +371,7 @@ func (f *Field) carryBeside(ctx context.Context, o *Outcome, size int, with func
 			return err
 		}
 	}
-	if err := pause(ctx, soon); err != nil {
+	if err := settle(ctx); err != nil {
 		return err
 	}
 	got := arrived(tap())

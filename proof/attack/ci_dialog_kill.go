@@ -123,7 +123,7 @@ func attackOver(err error) error {
 
 // stillTalk waits until both ends of a call have got more media than they have now.
 func (f *Field) stillTalk(ctx context.Context, out, in *ue.Call) error {
-	ctx, cancel := context.WithTimeout(ctx, reachable)
+	ctx, cancel := Bounded(ctx, reachable)
 	defer cancel()
 	for _, c := range []*ue.Call{out, in} {
 		before := c.Media().PacketsIn

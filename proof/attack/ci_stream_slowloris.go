@@ -97,6 +97,7 @@ const (
 	slowConns = HastyConns
 	slowStep  = 50 * time.Millisecond
 	slowFor   = 2 * time.Second // by then they are ended
+	slowSteps = 50              // more than that takes, then they are still
 )
 
 // dripHello says hello, an octet at a time.
@@ -159,11 +160,11 @@ func (f *Field) drips(ctx context.Context, o *Outcome, text string, begin func(n
 	return nil
 }
 
-// drip writes the octets of text to each connection, one in each step, until it is told to stop.
+// drip writes octets of text to each connection, one in each step, until it is told to stop.
 func drip(stop <-chan struct{}, conns []net.Conn, text string) {
 	step := time.NewTicker(slowStep)
 	defer step.Stop()
-	for i := range len(text) {
+	for i := range min(len(text), slowSteps) {
 		select {
 		case <-step.C:
 		case <-stop:

@@ -81,9 +81,7 @@ func (f *Field) capabilities(ctx context.Context, conn *tls.Conn) (diameter.Resu
 	if err != nil {
 		return 0, err
 	}
-	if err := conn.SetDeadline(f.Clock.Wall().Add(reachable)); err != nil {
-		return 0, err
-	}
+	endsWith(ctx, conn)
 	if _, err := conn.Write(request); err != nil {
 		return 0, ended(err)
 	}

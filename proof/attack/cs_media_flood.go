@@ -113,7 +113,7 @@ func drown(ctx context.Context, f *Field, o *Outcome) error {
 	const packets = 3000
 	began := f.Clock.Now()
 	for n := range packets {
-		if err := s.leg.Forward(rtpPacket(chosenSource, uint16(n), make([]byte, 160)), false); err != nil {
+		if err := s.leg.Forward(rtpPacket(chosenSource, uint16(n), make([]byte, voiceOctets)), false); err != nil {
 			return err
 		}
 		if n%50 == 49 {
@@ -122,7 +122,7 @@ func drown(ctx context.Context, f *Field, o *Outcome) error {
 			}
 		}
 	}
-	if err := pause(ctx, soon); err != nil {
+	if err := settle(ctx); err != nil {
 		return err
 	}
 	took := (f.Clock.Now() - began).Seconds()
@@ -130,7 +130,7 @@ func drown(ctx context.Context, f *Field, o *Outcome) error {
 	rate := float64(got) / took
 	o.Arrived("%d packets in %.1f s", packets, took)
 	o.Wire(false, "%d packets of voice in one call", packets)
-	reached := got > packets*2/3
+	reached := got > int(audio*(took+1)/voiceOctets) // what a second allows may come at once
 	if reached {
 		o.Users = 1
 	}

@@ -61,7 +61,7 @@ func bleed(ctx context.Context, f *Field, o *Outcome) error {
 			}
 		}
 	}
-	if err := pause(ctx, soon); err != nil {
+	if err := settle(ctx); err != nil {
 		return err
 	}
 	bled := 0

@@ -51,7 +51,7 @@ func inject(ctx context.Context, f *Field, o *Outcome) error {
 			return err
 		}
 	}
-	if err := pause(ctx, soon); err != nil {
+	if err := settle(ctx); err != nil {
 		return err
 	}
 	spoken := uint64((f.Clock.Now()-began)/(20*time.Millisecond)) + 5 // by alice herself

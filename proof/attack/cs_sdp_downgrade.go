@@ -137,7 +137,7 @@ func (f *Field) answerToInvite(ctx context.Context, h *Hand, callID string) (*si
 		return !m.IsRequest() && m.Status() >= 200 && string(m.Get(sip.HdrCallID)) == callID && strings.HasSuffix(string(m.Get(sip.HdrCSeq)), "INVITE")
 	}
 	answer := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(ctx, reachable)
+	ctx, cancel := Bounded(ctx, reachable)
 	defer cancel()
 	go func() {
 		call, err := f.Bob.Rung(ctx)

@@ -311,9 +311,18 @@ const soon = 300 * time.Millisecond
 
 // within runs wait with a bound of its own.
 func within(ctx context.Context, d time.Duration, wait func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
+	ctx, cancel := Bounded(ctx, d)
 	defer cancel()
 	return wait(ctx)
+}
+
+// settle waits until what is under way has arrived, wherever it goes.
+func settle(ctx context.Context) error {
+	_ = within(ctx, soon, func(ctx context.Context) error {
+		<-ctx.Done()
+		return nil
+	})
+	return ctx.Err()
 }
 
 // hand connects over the access of the attack.

@@ -380,10 +380,11 @@ func letsWait(ctx context.Context, f *Field, o *Outcome) error {
 	took := f.Clock.Now() - began
 	n := len(s.Seen("MESSAGE"))
 	o.Arrived("the platform lets %d messages wait", n)
-	if took > time.Second {
+	const late = 3 * time.Second // of the four for which the core waits for a platform; what a busy machine takes is less
+	if took > late {
 		o.Users = 1
 	}
-	o.Peer(took > time.Second, "when five messages have waited in vain, the next one of dave is with carol after %v", took.Round(time.Millisecond))
+	o.Peer(took > late, "when five messages have waited in vain, the next one of dave is with carol after %v", took.Round(time.Millisecond))
 	o.Wire(n > 5, "the platform is asked %d times", n)
 	return nil
 }

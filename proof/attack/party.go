@@ -139,12 +139,12 @@ func (p *Party) RungBy(from string) *ue.Call {
 	}
 }
 
-// reachable is how long an honest message may take.
+// reachable is how long an honest message may take, of the time that the machine gives.
 const reachable = time.Second
 
 // Reaches reports whether a message of p arrives at q, and as whose; text is unique. An error is why it did not.
 func (p *Party) Reaches(ctx context.Context, q *Party, text string) error {
-	ctx, cancel := context.WithTimeout(ctx, reachable)
+	ctx, cancel := Bounded(ctx, reachable)
 	defer cancel()
 	if err := p.UE.SendMessage(ctx, q.IMPU, "text/plain", []byte(text)); err != nil {
 		return fmt.Errorf("%s cannot reach %s: %w", p.Name, q.Name, err)

@@ -50,11 +50,7 @@ func (f *Field) diameterPeer(ctx context.Context, n Network, at netip.AddrPort, 
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := secured.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
+	endsWith(ctx, secured)
 	w := l.begin(diameter.CER, diameter.AppCommon, 0)
 	w.Address(diameter.HostIPAddress, at.Addr())
 	w.Unsigned32(diameter.VendorID, 0)

@@ -14,7 +14,7 @@ import (
 // registrations that the first has made.
 func (r *Runner) baseline(ctx context.Context, f *attack.Field, t Target) evidence.Baseline {
 	before, told := spentBy(t)
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := attack.Bounded(ctx, patience)
 	defer cancel()
 	steps := []func(context.Context) error{
 		func(ctx context.Context) error { _, err := f.Alice.UE.Register(ctx); return named(f.Alice, err) },

@@ -136,7 +136,7 @@ func (r *Runner) arranged(ctx context.Context, c *trial, t *target.Target, recor
 		return r.aim(ctx, c, t, record)
 	}
 	a, v := c.attack, c.variant
-	setup := Setup{Digest: a.Digest, NoCard: noCard(a), Access: c.access, Quick: a.Quick, Tight: a.Tight, Cast: append(attack.Telephones(), attack.Dave)}
+	setup := Setup{Digest: a.Digest, NoCard: noCard(a), Access: c.access, Quick: v.Quick, Tight: a.Tight, Cast: append(attack.Telephones(), attack.Dave)}
 	if t.Start.Open && v.NoAblation == "" {
 		setup.Off = v.Controls
 	}

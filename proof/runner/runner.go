@@ -154,7 +154,7 @@ type run struct {
 // once is one run: target, baseline, attack, baseline.
 func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*run, error) {
 	a, v := c.attack, c.variant
-	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, NoCard: noCard(a), Media: a.Media, Access: c.access, Profile: a.Profile, Quick: a.Quick, Tight: a.Tight,
+	target, err := r.cfg.Launcher.Launch(ctx, Setup{Off: off, Digest: a.Digest, NoCard: noCard(a), Media: a.Media, Access: c.access, Profile: a.Profile, Quick: v.Quick, Tight: a.Tight,
 		Small: a.Small, Hasty: v.Hasty, Cast: cast(a), Approved: a.Approved, Debug: a.Debug, LogFormat: a.LogFormat, Viewer: a.Viewer, Mode: r.cfg.Mode})
 	if err != nil {
 		return nil, err
@@ -213,7 +213,7 @@ func (r *Runner) strike(ctx context.Context, c *trial, field *attack.Field, targ
 			return err
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, c.attack.Bounds.Time)
+	bounded, cancel := attack.Bounded(ctx, c.attack.Bounds.Time)
 	record.failed = c.variant.Run(bounded, field, &o)
 	cancel()
 	after, err := target.Events(ctx)
@@ -297,5 +297,5 @@ func covers(a *attack.Attack, v *attack.Variant, record *run) (map[string]string
 	return all, nil
 }
 
-// patience is how long honest service may take at all.
+// patience is how long honest service may take at all, of the time that the machine gives.
 const patience = 5 * time.Second
