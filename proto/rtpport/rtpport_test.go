@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -85,25 +86,26 @@ func TestLeg_wrong_fingerprint_no_media(t *testing.T) {
 		"seen by the DTLS client": func(_, b *sdp.Agreed, o []sdp.Fingerprint) { b.Fingerprints = o },
 	} {
 		t.Run(name, func(t *testing.T) {
-			third, err := NewCertificate(rand.Reader, time.Now())
-			if err != nil {
-				t.Fatal(err)
-			}
-			short := func(c *Config) { c.Handshake = 600 * time.Millisecond }
-			a, b := call(t, newNetwork(), short, func(a, b *sdp.Agreed) { swap(a, b, []sdp.Fingerprint{third.Fingerprint()}) })
-			victim, other := a, b
-			if name == "seen by the DTLS client" {
-				victim, other = b, a
-			}
-			if err := victim.wait(t); !errors.Is(err, ErrFingerprint) {
-				t.Errorf("the end that was lied to: %v", err)
-			}
-			if err := other.wait(t); !errors.Is(err, ErrHandshake) {
-				t.Errorf("the other end: %v", err)
-			}
-			if victim.Profile() != 0 || victim.count() != 0 || !errors.Is(victim.WriteFrame(nil, 160, false), ErrClosed) {
-				t.Error("keys or media in spite of the wrong certificate")
-			}
+			synctest.Test(t, func(t *testing.T) {
+				third, err := NewCertificate(rand.Reader, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, b := call(t, newNetwork(), nil, func(a, b *sdp.Agreed) { swap(a, b, []sdp.Fingerprint{third.Fingerprint()}) })
+				victim, other := a, b
+				if name == "seen by the DTLS client" {
+					victim, other = b, a
+				}
+				if err := victim.wait(t); !errors.Is(err, ErrFingerprint) {
+					t.Errorf("the end that was lied to: %v", err)
+				}
+				if err := other.wait(t); !errors.Is(err, ErrHandshake) {
+					t.Errorf("the other end: %v", err)
+				}
+				if victim.Profile() != 0 || victim.count() != 0 || !errors.Is(victim.WriteFrame(nil, 160, false), ErrClosed) {
+					t.Error("keys or media in spite of the wrong certificate")
+				}
+			})
 		})
 	}
 }
