@@ -128,7 +128,7 @@ func TestRemove_of_a_registered_user(t *testing.T) {
 	stop := d.start()
 	defer stop()
 	d.do("user", "add", "alice", "--random", "--card-out", d.path("alice"))
-	alice := d.background("registered", append(d.client("register", "alice"), "--for", "500ms")...)
+	leave, alice := d.interruptible("registered", append(d.client("register", "alice"), "--for", "1h")...)
 	registered := func() int {
 		var s node.Status
 		decode(t, d.do("status", "--json"), &s)
@@ -141,6 +141,7 @@ func TestRemove_of_a_registered_user(t *testing.T) {
 	if n := registered(); n != 0 {
 		t.Errorf("%d registered after", n)
 	}
+	leave()
 	alice() // whatever it makes of that
 }
 

@@ -194,27 +194,29 @@ func TestLeg_forged_hellos_before_the_true_one(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newNetwork()
-			short := func(c *Config) { c.Handshake = 3 * time.Second }
-			a, b := newEnd(t, n.listen(alice), short), newEnd(t, n.listen(bob), short)
-			a.run(t)
-			if flood == nil {
-				for i := range 20 {
-					n.inject(b.Local(), a.Local(), hello(byte(i)))
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork()
+				short := func(c *Config) { c.Handshake = 3 * time.Second }
+				a, b := newEnd(t, n.listen(alice), short), newEnd(t, n.listen(bob), short)
+				a.run(t)
+				if flood == nil {
+					for i := range 20 {
+						n.inject(b.Local(), a.Local(), hello(byte(i)))
+					}
+					until(t, "hellos kept", func() bool { return a.Counters().Dropped(DropEarly) == 20 })
 				}
-				until(t, "hellos kept", func() bool { return a.Counters().Dropped(DropEarly) == 20 })
-			}
-			if err := a.Start(agreed(b, sdp.DTLSServer)); err != nil {
-				t.Fatal(err)
-			}
-			if flood != nil {
-				flood(n, a, b)
-			}
-			b.run(t)
-			if err := b.Start(agreed(a, sdp.DTLSClient)); err != nil {
-				t.Fatal(err)
-			}
-			secured(t, a, b)
+				if err := a.Start(agreed(b, sdp.DTLSServer)); err != nil {
+					t.Fatal(err)
+				}
+				if flood != nil {
+					flood(n, a, b)
+				}
+				b.run(t)
+				if err := b.Start(agreed(a, sdp.DTLSClient)); err != nil {
+					t.Fatal(err)
+				}
+				secured(t, a, b)
+			})
 		})
 	}
 }

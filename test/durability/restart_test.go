@@ -175,6 +175,9 @@ func (r *restart) first200(u *user) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
+		if answer.Status() == 401 {
+			continue // one that was given up, because the node did not answer yet, has been challenged behind this one
+		}
 		if answer.Status() != 200 {
 			return 0, fmt.Errorf("durability: %s is refused with %d", u.name, answer.Status())
 		}
