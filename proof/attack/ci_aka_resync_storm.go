@@ -20,7 +20,7 @@ func akaResyncStorm() Attack {
 		Text:     "each makes the HSS verify a token and draw another vector; and who answers a challenge of before talks to whoever has kept its keys",
 		Services: []Service{Availability, Authentication}, Stride: Denial, Threats: []Threat{Interruption, Removal}, Module: ServicesControl,
 		Source: "TS 33.203 6.1.3", Access: both(), Tight: true,
-		Bounds: Bounds{Packets: 60, Bytes: 90_000, Conns: 2, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 1100, Bytes: 900_000, Conns: 30, Time: 4 * time.Second},
 		Variants: []Variant{
 			{Name: "storm", Position: OffPath, Run: resynchronise, Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector},
 				Card: "it is AKA's token that is out of step", Ours: "what tells that the HSS has judged a token is imsafe's own answer"},
@@ -30,30 +30,58 @@ func akaResyncStorm() Attack {
 	}
 }
 
+// The storm: so many tokens from each of so many addresses, each of which has its own budget of requests. Who has proven no address, by UDP, is not heard so often.
+const (
+	stormRounds, stormFrom   = 20, 25
+	breezeRounds, breezeFrom = 12, 1
+)
+
 func resynchronise(ctx context.Context, f *Field, o *Outcome) error {
-	stranger, err := f.StrangerAt(ctx, Elsewhere(0))
-	if err != nil {
+	rounds, from := breezeRounds, breezeFrom
+	if f.access == TLS {
+		rounds, from = stormRounds, stormFrom
+	}
+	strangers := make([]*Hand, from)
+	for i := range strangers {
+		var err error
+		if strangers[i], err = f.StrangerAt(ctx, Elsewhere(i)); err != nil {
+			return err
+		}
+	}
+	judged, failed := make([]int, from), make([]error, from)
+	var all sync.WaitGroup
+	for i, h := range strangers {
+		all.Go(func() { judged[i], failed[i] = h.storms(ctx, rounds) })
+	}
+	all.Wait()
+	if err := errors.Join(failed...); err != nil {
 		return err
 	}
-	const rounds = 12
-	judged := 0
-	for i := range rounds {
-		ok, err := stranger.saysAUTS(ctx, Registering{IMPI: f.Alice.IMPI, IMPU: f.Alice.IMPU, Expires: 600})
+	total := 0
+	for _, n := range judged {
+		total += n
+	}
+	o.Arrived("%d challenges asked for from %d addresses, and those that came answered with AUTS", rounds*from, from)
+	most := TightResyncs * from // a vector for each would be its other budget, which is larger
+	if f.Foreign {
+		most = rounds * from / 2
+	}
+	o.Wire(total > most, "of %d forged AUTS the HSS judged %d", rounds*from, total)
+	return judgeServed(ctx, f, o)
+}
+
+// storms says so often in alice's name that her card is out of step: how many of its tokens the HSS has judged.
+func (h *Hand) storms(ctx context.Context, rounds int) (judged int, err error) {
+	for range rounds {
+		ok, err := h.saysAUTS(ctx, Registering{IMPI: h.f.Alice.IMPI, IMPU: h.f.Alice.IMPU, Expires: 600})
 		if err != nil {
-			return err
+			return judged, err
 		}
 		if ok {
 			judged++
 		}
-		o.Arrived("%d challenges asked for and answered with AUTS", i+1)
 	}
-	most := TightResyncs // a vector for each would be its other budget, which is larger
-	if f.Foreign {
-		most = rounds / 2
-	}
-	reached := judged > most
-	o.Wire(reached, "of %d forged AUTS the HSS judged %d", rounds, judged)
-	return judgeServed(ctx, f, o)
+	return judged, nil
 }
 
 // saysAUTS asks for a challenge and answers it with a token that no card has made. It reports whether the HSS judged that one.

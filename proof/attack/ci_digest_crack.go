@@ -2,7 +2,9 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"imsafe/proto/aka"
@@ -17,7 +19,7 @@ func digestCrack() Attack {
 		Text:     "whoever finds it is that user, from anywhere",
 		Services: []Service{Authentication}, Stride: Spoofing, Threats: []Threat{Removal}, Module: ServicesControl,
 		Source: "TS 33.203 Annex N; RFC 7616 5", Access: []Access{TLS}, Carried: []Access{UDP, TCP}, Digest: true,
-		Bounds: Bounds{Packets: 130, Bytes: 130_000, Conns: 12, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 1100, Bytes: 900_000, Conns: 12, Time: 4 * time.Second},
 		Variants: []Variant{
 			{Name: "online", Position: OffPath, Run: guess, Controls: []secure.ControlID{secure.CIAuthenticationDigestPolicy}},
 			{Name: "unasked", Position: OffPath, Run: guessUnasked, Controls: []secure.ControlID{secure.CIAuthenticationDigestPolicy}},
@@ -25,33 +27,47 @@ func digestCrack() Attack {
 	}
 }
 
-// guess tries a list on whose last line stands the right one.
+// guess tries a list on whose last line stands the right one, over several connections at once.
 func guess(ctx context.Context, f *Field, o *Outcome) error {
-	stranger, err := f.Stranger(ctx)
+	const tries, conns = 500, 10
+	strangers := make([]*Hand, conns)
+	for i := range strangers {
+		var err error
+		if strangers[i], err = f.Stranger(ctx); err != nil {
+			return err
+		}
+	}
+	dave := f.Users[Dave]
+	failed := make([]error, conns)
+	var all sync.WaitGroup
+	for i, h := range strangers {
+		all.Go(func() {
+			for n := i; n < tries-1 && failed[i] == nil; n += conns {
+				_, failed[i] = h.guesses(ctx, dave, fmt.Sprintf("password%d", n))
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	status, err := strangers[0].guesses(ctx, dave, dave.Password)
 	if err != nil {
 		return err
 	}
-	const tries = 50
-	dave := f.Users[Dave]
-	status := 0
-	for i := range tries {
-		word := fmt.Sprintf("password%d", i)
-		if i == tries-1 {
-			word = dave.Password
-		}
-		answer, err := stranger.RegisterAs(ctx, Registering{User: &User{Password: word}, IMPI: dave.IMPI, IMPU: dave.IMPU, Expires: 600})
-		if err != nil {
-			return err
-		}
-		status = answer.Status()
-		o.Arrived("%d passwords tried, the last answered %d", i+1, status)
-	}
+	o.Arrived("%d passwords tried over %d connections, the last answered %d", tries, conns, status)
 	found := status == 200
 	if found {
 		o.Users = 1
 	}
 	o.Wire(found, "%d passwords tried; the right one, on the last line of the list, is answered %d", tries, status)
 	return nil
+}
+
+// guesses registers in the name of somebody with a password.
+func (h *Hand) guesses(ctx context.Context, whom *User, word string) (status int, err error) {
+	answer, err := h.RegisterAs(ctx, Registering{User: &User{Password: word}, IMPI: whom.IMPI, IMPU: whom.IMPU, Expires: 600})
+	return statusOf(answer), err
 }
 
 // guessUnasked answers a challenge of his own making, over a connection of its own for each password: who knows the right one is told that his nonce is an old

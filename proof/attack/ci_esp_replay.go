@@ -18,7 +18,7 @@ func espReplay() Attack {
 		Text:     "what was said once would be said again, or something else would be said, by whoever is in the path",
 		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: InfrastructureControl,
 		Source: "TS 33.203 6.3, 7.1", Access: []Access{IPsec},
-		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 700, Bytes: 300_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "replay", Position: OnPath, Quick: true, Run: replay, Controls: []secure.ControlID{secure.CIIntegrityReplay}},
 			{Name: "late", Position: OnPath, Quick: true, Run: replayLate, Controls: []secure.ControlID{secure.CIIntegrityReplay}},
@@ -41,7 +41,20 @@ func replayLate(ctx context.Context, f *Field, o *Outcome) error {
 	return f.replay(ctx, o, 2*esp.Window)
 }
 
-// replay is both. What carol sends in between are keep-alives (RFC 5626 3.5.1).
+// captured is how many packets of others are sent again, or changed.
+const captured = 100
+
+// keepsAlive sends so many keep-alives (RFC 5626 3.5.1): packets like any other to who cannot read them.
+func (h *Hand) keepsAlive(times int) error {
+	for range times {
+		if err := h.Write("\r\n\r\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replay is both. What carol sends before the message, and later behind it, are keep-alives.
 func (f *Field) replay(ctx context.Context, o *Outcome, later int) error {
 	carol, err := f.Carol(ctx)
 	if err != nil {
@@ -49,6 +62,9 @@ func (f *Field) replay(ctx context.Context, o *Outcome, later int) error {
 	}
 	s, err := carol.tunnel()
 	if err != nil {
+		return err
+	}
+	if err := carol.keepsAlive(captured); err != nil {
 		return err
 	}
 	said := "pay 100 " + f.token()
@@ -66,12 +82,10 @@ func (f *Field) replay(ctx context.Context, o *Outcome, later int) error {
 		return ctx.Err()
 	}
 	sent, _ := s.captured()
-	for range later {
-		if err := carol.Write("\r\n\r\n"); err != nil {
-			return err
-		}
+	if err := carol.keepsAlive(later); err != nil {
+		return err
 	}
-	for range 10 {
+	for range 2 {
 		for _, packet := range sent {
 			if _, err := wire.Write(packet); err != nil {
 				return err
@@ -84,7 +98,7 @@ func (f *Field) replay(ctx context.Context, o *Outcome, later int) error {
 	}
 	times := strings.Count(strings.Join(heard, "\n"), said)
 	o.Users = min(times-1, 1)
-	o.Peer(times > 1, "carol says %q once, bob reads it %d times", said[:len("pay 100")], times)
+	o.Peer(times > 1, "carol says %q once, bob reads it %d times; %d of her packets were sent twice more", said[:len("pay 100")], times, len(sent))
 	return nil
 }
 
@@ -114,10 +128,14 @@ func reflect(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	defer wire.Close()
 	sent, come := s.captured()
-	for _, packet := range come {
-		if _, err := wire.Write(packet); err != nil {
-			return err
+	back := 0
+	for back < captured && len(come) > 0 {
+		for _, packet := range come {
+			if _, err := wire.Write(packet); err != nil {
+				return err
+			}
 		}
+		back += len(come)
 	}
 	own := 0
 	for _, packet := range sent {
@@ -128,7 +146,7 @@ func reflect(ctx context.Context, f *Field, o *Outcome) error {
 	if _, err := f.heardFrom(ctx, carol); err != nil {
 		return err
 	}
-	o.Arrived("%d packets of the edge's own sent back to it, and a message of carol's behind them", len(come))
+	o.Arrived("%d packets of the edge's own sent back to it %d times in all, and a message of carol's behind them", len(come), back)
 	err = within(ctx, soon/10, func(ctx context.Context) error {
 		_, err := carol.Await(ctx, func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == callID })
 		return err
@@ -152,7 +170,7 @@ func (f *Field) heardFrom(ctx context.Context, carol *Hand) (heard []string, err
 	}
 }
 
-// flip changes one letter of a message of carol's under way, at the place where it must stand.
+// flip changes a message of carol's under way, at the place where it must stand, in each of the packets that she sends it in.
 func flip(ctx context.Context, f *Field, o *Outcome) error {
 	carol, err := f.Carol(ctx)
 	if err != nil {
@@ -169,15 +187,17 @@ func flip(ctx context.Context, f *Field, o *Outcome) error {
 	defer wire.Close()
 	const said, wanted = "pay 1 not 9", "pay 9 not 1" // the sum of UDP is the same
 	text := carol.Message(f.Bob.IMPU, said)
-	packet, _, err := s.engine.SealUDP(nil, *s.ref, esp.Client, []byte(text))
-	if err != nil {
-		return err
-	}
-	for _, digit := range []byte{'1', '9'} {
-		packet[encapsulation+strings.Index(text, said)+strings.IndexByte(said, digit)] ^= '1' ^ '9'
-	}
-	if _, err := wire.Write(packet); err != nil {
-		return err
+	for range captured {
+		packet, _, err := s.engine.SealUDP(nil, *s.ref, esp.Client, []byte(text))
+		if err != nil {
+			return err
+		}
+		for _, digit := range []byte{'1', '9'} {
+			packet[encapsulation+strings.Index(text, said)+strings.IndexByte(said, digit)] ^= '1' ^ '9'
+		}
+		if _, err := wire.Write(packet); err != nil {
+			return err
+		}
 	}
 	heard, err := f.heardFrom(ctx, carol)
 	if err != nil {
@@ -187,7 +207,7 @@ func flip(ctx context.Context, f *Field, o *Outcome) error {
 	if reached {
 		o.Users = 1
 	}
-	o.Peer(reached, "carol says %q, and it is held; bob reads %q", said, heard)
+	o.Peer(reached, "carol says %q in %d packets, and all are held; bob reads %q", said, captured, heard)
 	return nil
 }
 

@@ -17,7 +17,7 @@ func subscribeIntrude() Attack {
 		Text:     "when a telephone is on, where it is reached and what it can is its owner's; and each change, told to many, costs many times what it cost to make",
 		Services: []Service{Confidentiality, Availability}, Stride: Disclosing, Threats: []Threat{Disclosure, Interruption}, Module: ApplicationsUser,
 		Source: "CVE-2021-41157; RFC 3680 4.5, 4.10", Access: both(), Carried: []Access{UDP, TCP},
-		Bounds: Bounds{Packets: 160, Bytes: 200_000, Conns: 3, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 800, Bytes: 600_000, Conns: 3, Time: 4 * time.Second},
 		Variants: []Variant{
 			{Name: "watch", Position: Subscriber, Controls: []secure.ControlID{secure.CIAuthorizationSubscribe}, Run: watchAlice},
 			{Name: "storm", Position: Subscriber, Access: []Access{TLS}, Controls: []secure.ControlID{secure.CIAvailabilityNotifyPacing}, Run: stormOfNotify},
@@ -63,20 +63,23 @@ func watchAlice(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// stormOfNotify watches mallory's own registration many times over and changes it again and again.
+// stormOfNotify asks a hundred times to watch mallory's own registration, and changes it again and again. A registration has room for a few watchers.
 func stormOfNotify(ctx context.Context, f *Field, o *Outcome) error {
 	mallory, err := f.Mallory(ctx)
 	if err != nil {
 		return err
 	}
 	mallory.answers.Store(true)
-	const watchers, changes = 8, 8
-	for range watchers {
+	const asked, changes = 100, 8
+	watchers := 0
+	for range asked {
 		answer, err := mallory.Ask(ctx, mallory.Subscribe(mallory.IMPU))
 		if err != nil {
 			return err
 		}
-		if answer.Status() != 200 {
+		if answer.Status() == 200 {
+			watchers++
+		} else if watchers == 0 {
 			return fmt.Errorf("attack: SUBSCRIBE is answered %d", answer.Status())
 		}
 	}
@@ -99,7 +102,7 @@ func stormOfNotify(ctx context.Context, f *Field, o *Outcome) error {
 		}
 		told++
 	}
-	o.Arrived("%d watchers, %d changes", watchers, changes)
+	o.Arrived("%d SUBSCRIBEs, %d of them taken, and %d changes", asked, watchers, changes)
 	o.Wire(told > 2*watchers, "%d notifications of %d changes to %d watchers", told, changes, watchers)
 	return nil
 }

@@ -2,10 +2,12 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"imsafe/secure"
@@ -18,7 +20,7 @@ func udpAmplify() Attack {
 		Text:     "the edge would be a reflector that makes any flood larger and hides who sends it",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: InfrastructureControl,
 		Source: "RFC 3261 26.1.5", Access: []Access{IPsec}, Profile: "handset", Tight: true,
-		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 230, Bytes: 150_000, Conns: victims, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "bound", Position: OffPath, Run: reflectOff, Controls: []secure.ControlID{secure.CIAvailabilityPathProof}},
 			{Name: "forged", Position: OffPath, Run: reflectForged, Controls: []secure.ControlID{secure.CIAvailabilityPathProof}},
@@ -29,87 +31,110 @@ func udpAmplify() Attack {
 // most is how many octets may come back for each that is sent.
 const most = 1.5
 
-// reflectOff sends from an address that the attacker has, in the place of one that he forges.
+// The flood: so many requests to each of so many who are hit, as many as one may send at once and not more.
+const (
+	victims   = 7
+	eachSmall = 30
+)
+
+// reflectOff sends from addresses that the attacker has, in the place of those that he forges.
 func reflectOff(ctx context.Context, f *Field, o *Outcome) error {
-	host, err := f.attacker.Dial(ctx, "udp", Elsewhere(0), f.Gm)
-	if err != nil {
-		return fmt.Errorf("attack: %w", err)
+	var hit hits
+	defer hit.over()
+	for i := range victims {
+		host, err := f.attacker.Dial(ctx, "udp", Elsewhere(i), f.Gm)
+		if err != nil {
+			return fmt.Errorf("attack: %w", err)
+		}
+		hit.counts(host, func() { hit.heard.packets(host) })
+		if err := hit.smalls(f, host, host.LocalAddr().String()); err != nil {
+			return err
+		}
 	}
-	var heard counter
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		heard.packets(host)
-	}()
-	sent, err := f.smalls(host, host.LocalAddr().String())
-	if err != nil {
-		return err
-	}
-	o.Arrived("30 requests of %d octets in all", sent)
+	o.Arrived("%d requests of %d octets in all, from %d addresses", victims*eachSmall, hit.sent, victims)
 	if err := judgeServed(ctx, f, o); err != nil {
 		return err
 	}
-	_ = within(ctx, soon, func(ctx context.Context) error { return heard.until(ctx, 27) }) // silence is what is hoped for
-	_ = host.Close()
-	<-done
-	n, back := heard.seen()
-	factor := float64(back) / float64(sent)
-	o.Wire(factor > most, "%d answers, %d octets for %d: a factor of %.2f", n, back, sent, factor)
+	n, back, factor := hit.factor(ctx)
+	o.Wire(factor > most, "%d answers, %d octets for %d: a factor of %.2f", n, back, hit.sent, factor)
 	return nil
 }
 
-// reflectForged writes the address of an honest host into its packets, who counts what hits it.
+// reflectForged writes the addresses of honest hosts into its packets, who count what hits them.
 func reflectForged(ctx context.Context, f *Field, o *Outcome) error {
-	host, err := f.honest.ListenPacket(Elsewhere(0))
-	if err != nil {
-		return fmt.Errorf("attack: %w", err)
+	var hit hits
+	defer hit.over()
+	for i := range victims {
+		host, err := f.honest.ListenPacket(Elsewhere(i))
+		if err != nil {
+			return fmt.Errorf("attack: %w", err)
+		}
+		hit.counts(host, func() { hit.heard.from(host) })
+		at, err := netip.ParseAddrPort(host.LocalAddr().String())
+		if err != nil {
+			return fmt.Errorf("attack: %w", err)
+		}
+		forger, err := f.forge(at, f.Gm)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(hit.smalls(f, forger, at.String()), forger.Close()); err != nil {
+			return err
+		}
 	}
-	defer host.Close()
-	at, err := netip.ParseAddrPort(host.LocalAddr().String())
-	if err != nil {
-		return fmt.Errorf("attack: %w", err)
-	}
-	forger, err := f.forge(at, f.Gm)
-	if err != nil {
-		return err
-	}
-	defer forger.Close()
-	var heard counter
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		heard.from(host)
-	}()
-	sent, err := f.smalls(forger, at.String())
-	if err != nil {
-		return err
-	}
-	o.Arrived("30 requests of %d octets in all, in the name of %v", sent, at)
+	o.Arrived("%d requests of %d octets in all, in the name of %d hosts", victims*eachSmall, hit.sent, victims)
 	if err := judgeServed(ctx, f, o); err != nil {
 		return err
 	}
-	_ = within(ctx, soon, func(ctx context.Context) error { return heard.until(ctx, 27) }) // silence is what is hoped for
-	_ = host.Close()
-	<-done
-	n, back := heard.seen()
-	factor := float64(back) / float64(sent)
-	o.Peer(factor > most, "%v, who has sent nothing, is hit by %d answers, %d octets for %d: a factor of %.2f", at, n, back, sent, factor)
+	n, back, factor := hit.factor(ctx)
+	o.Peer(factor > most, "%d hosts that have sent nothing are hit by %d answers, %d octets for %d: a factor of %.2f", victims, n, back, hit.sent, factor)
 	return nil
 }
 
-// smalls sends thirty small requests in the name of an address, and returns how many octets that were.
-func (f *Field) smalls(w io.Writer, from string) (sent int, err error) {
-	for i := range 30 {
-		small := f.small("REGISTER", i, from)
-		if i%10 == 9 {
-			small = f.small([]string{"OPTIONS", "SUBSCRIBE", "INVITE"}[i/10], i, from)
-		}
-		if _, err := io.WriteString(w, small); err != nil {
-			return sent, fmt.Errorf("attack: %w", err)
-		}
-		sent += len(small)
+// hits is what was sent, and what it hits.
+type hits struct {
+	heard counter
+	sent  int // octets
+	hosts []io.Closer
+	all   sync.WaitGroup
+}
+
+// counts has what comes to a host counted until it is over.
+func (h *hits) counts(host io.Closer, count func()) {
+	h.hosts = append(h.hosts, host)
+	h.all.Go(count)
+}
+
+// over ends the hosts; a second time it does nothing.
+func (h *hits) over() {
+	for _, host := range h.hosts {
+		_ = host.Close()
 	}
-	return sent, nil
+	h.all.Wait()
+}
+
+// factor is how many answers have hit, their octets, and how many those are for each that was sent.
+func (h *hits) factor(ctx context.Context) (n, back int, factor float64) {
+	_ = within(ctx, soon, func(ctx context.Context) error { return h.heard.until(ctx, victims*eachSmall*9/10) }) // silence is what is hoped for
+	h.over()
+	n, back = h.heard.seen()
+	return n, back, float64(back) / float64(h.sent)
+}
+
+// smalls sends small requests in the name of an address.
+func (h *hits) smalls(f *Field, w io.Writer, from string) error {
+	for i := range eachSmall {
+		method := "REGISTER"
+		if i%10 == 9 {
+			method = []string{"OPTIONS", "SUBSCRIBE", "INVITE"}[i/10]
+		}
+		small := f.small(method, len(h.hosts)*eachSmall+i, from) // of names that were not asked for yet
+		if _, err := io.WriteString(w, small); err != nil {
+			return fmt.Errorf("attack: %w", err)
+		}
+		h.sent += len(small)
+	}
+	return nil
 }
 
 // small writes a request as short as SIP lets it be. A REGISTER asks for a mechanism that the edge answers with the list of its own.

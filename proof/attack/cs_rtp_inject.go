@@ -19,7 +19,7 @@ func rtpInject() Attack {
 		Text:     "the called party would hear the attacker in the caller's place",
 		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesUser,
 		Source: "EnableSecurity ES2025-01 (rtpengine)", Access: []Access{TLS}, Media: true,
-		Bounds: Bounds{Packets: 250, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 550, Bytes: 120_000, Conns: 2, Time: 4 * time.Second},
 		Variants: []Variant{{Position: OffPath, Run: inject,
 			Controls: []secure.ControlID{secure.CSConfidentialityNoLearn, secure.CSIntegritySRTPVerify}}},
 	}
@@ -37,7 +37,7 @@ func inject(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	defer conn.Close()
-	const packets = 200
+	const packets = 500
 	tag := make([]byte, 16)
 	before, began, open := in.Media().PacketsIn, f.Clock.Now(), 0
 	for n := range packets {
