@@ -114,8 +114,9 @@ type World struct {
 	Digest []aka.DigestAlgorithm
 	// Registration bounds the lives of registrations; the zero value takes the S-CSCF's defaults.
 	Registration config.Registration
-	// Even is after how long a stranger hears of his REGISTER; 0: at once, where time is virtual.
+	// Even is after how long a stranger hears of his REGISTER, and EvenMost how long that may become where the HSS takes longer; 0: at once, where time is virtual.
 	Even        time.Duration
+	EvenMost    time.Duration
 	Numbering   config.Numbering                                // how dialled numbers are read
 	Budget      config.Budget                                   // what each user may send; the zero value sets no bounds
 	Emergency   config.Emergency                                // what an emergency call is, and where it goes
@@ -355,7 +356,7 @@ func (c *Core) makePCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	if c.PCSCF, err = pcscf.New(pcscf.Config{Name: n.pcscf, Home: n.home, VisitedNetworkID: w.Domain,
-		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Even: w.Even, Emergency: emergency(w), Waiver: waiver(w), Wall: w.Clock.Wall},
+		ChargingPrefix: icid, DerivePrivate: len(w.Digest) > 0, Budget: pcscf.Budget(w.Budget), RemoveAfter: 64 * w.Gm.T1, Even: w.Even, EvenMost: w.EvenMost, Emergency: emergency(w), Waiver: waiver(w), Wall: w.Clock.Wall},
 		pcscf.Ports{Gm: c.Door, Iq: w.Tape.iq(w.Iq), Sealer: sealer, Gate: c.Gate, Hop: c.Table, Shards: c.Shards, Origin: mint.Origin(string(n.pcscf)), Codes: c.codes(), Voucher: c.vouches(w)}); err != nil {
 		return err
 	}

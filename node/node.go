@@ -123,8 +123,20 @@ const (
 	flushEvery   = 10 * time.Second
 )
 
-// even is after how long a stranger hears of his REGISTER: longer than it takes to look for a name in the store.
-const even = 5 * time.Millisecond
+// even is after how long a stranger hears of his REGISTER: longer than it takes to look for a name in the store. Where the HSS is in another node it may become evenMost:
+// less than after what a client sends a datagram again (RFC 3261 17.1.2.2, T1).
+const (
+	even     = 5 * time.Millisecond
+	evenMost = 64 * even
+)
+
+// evenAtMost is evenMost where the HSS is in another node: what it takes there depends on it, and on the way. Here it is a look into the store, and what takes longer is the host.
+func evenAtMost(c *config.Config) time.Duration {
+	if c.HasRole("hss") {
+		return even
+	}
+	return evenMost
+}
 
 // New assembles the node.
 func New(o Options) (*Node, error) {
@@ -150,6 +162,7 @@ func New(o Options) (*Node, error) {
 		Numbering: c.Numbering, Budget: c.Budget, Emergency: c.Emergency, CS: c.CS, ListenMedia: listenMedia, Iq: o.Anchor.iq(), Gm: timers(c.Timers.Gm), Budgets: Budgets(&c.CI), Overload: o.Overload, Places: o.Places,
 		Drop:         o.Sockets.dropper(),
 		Even:         even,
+		EvenMost:     evenAtMost(c),
 		Digest:       DigestAlgorithms(c),
 		Approvers:    c.Approvers(),
 		NodeNames:    nodeNames(c),

@@ -39,6 +39,7 @@ type Config struct {
 	Wall          func() time.Time // of what this function signs itself; nil: it signs nothing of its own
 	RemoveAfter   time.Duration    // how long an association outlives its de-registration: 64*T1 on Gm
 	Even          time.Duration    // after which a stranger is answered, or a multiple of it; 0: at once
+	EvenMost      time.Duration    // to which Even is doubled while answers take so long; less than Even: it stays
 }
 
 // Ports are its reference points: Gm to the clients, Iq to the media anchor, Mw (through hop) to the I- and S-CSCF.
@@ -70,6 +71,7 @@ type PCSCF struct {
 	icid          atomic.Uint64 // last icid-value given out
 	dialogs       *dialog.Ledger
 	setups        setups
+	quantum       quantum // in which strangers are answered
 	budgets       *budgets
 	calls         *calls
 	ties          *ties
@@ -92,6 +94,7 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 	}
 	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{Words: [][]byte{[]byte(cfg.Home)}}), hidden: []byte("sip:anonymous@" + string(cfg.Name)), homeURI: []byte("sip:" + string(cfg.Home)),
 		budgets: newBudgets(cfg.Budget), calls: newCalls(), ties: newTies(ports.Sealer), setups: setups{of: map[secure.Association]*setup{}},
+		quantum: quantum{least: cfg.Even, most: max(cfg.Even, cfg.EvenMost)},
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	p.withheld = p.withholdResponse
 	p.answersEmergencies, _ = sip.PublicIdentity([]byte(cfg.Emergency.URI))

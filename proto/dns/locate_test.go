@@ -57,7 +57,7 @@ _sips._tcp.edge.example.org. 60 IN SRV 0 0 443 edge.example.org.
 	}
 	s := dnstest.Start(t, srv)
 	s.Silence()
-	if got, err := client(s.Address).Locate(context.Background(), "ims.example.org", TLS); err == nil {
+	if got, err := givesUp(s.Address).Locate(context.Background(), "ims.example.org", TLS); err == nil {
 		t.Errorf("nobody answers: %v", got)
 	}
 }
