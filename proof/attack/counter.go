@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"imsafe/proto/sip"
 )
@@ -84,7 +85,17 @@ func isFinal(m *sip.Message) bool { return !m.IsRequest() && m.Status() >= 200 }
 
 // answeredBy is answered, and keeps the answer in m.
 func (h *Hand) answeredBy(ctx context.Context, request string, m **sip.Message) (status int, err error) {
-	err = within(ctx, soon/3, func(ctx context.Context) (err error) {
+	return h.answeredByWithin(ctx, soon/3, request, m)
+}
+
+// answeredWithin is answered with a bound of its own: for an answer that must come.
+func (h *Hand) answeredWithin(ctx context.Context, wait time.Duration, request string) (status int, err error) {
+	var m *sip.Message
+	return h.answeredByWithin(ctx, wait, request, &m)
+}
+
+func (h *Hand) answeredByWithin(ctx context.Context, wait time.Duration, request string, m **sip.Message) (status int, err error) {
+	err = within(ctx, wait, func(ctx context.Context) (err error) {
 		*m, err = h.Ask(ctx, request)
 		return err
 	})
