@@ -548,7 +548,7 @@ func (t *target) provision(ctx context.Context, ready *targetReady) error {
 func newTargetAccount(name string, setup *targetSetup) (*targetAccount, *hss.Subscriber) {
 	u := &targetAccount{Name: name, IMPI: name + "@" + targetDomain, IMPU: "sip:" + name + "@" + targetDomain}
 	s := &hss.Subscriber{Card: hss.Card{IMPI: u.IMPI}, Public: []hss.Public{{IMPU: u.IMPU}}}
-	if slices.ContainsFunc(setup.Approved, func(p attack.Approved) bool { return p.Whole }) {
+	if setup.Access == attack.ISC && slices.ContainsFunc(setup.Approved, func(p attack.Approved) bool { return p.Whole }) {
 		s.Public[0].Profile = wholeProfile
 	}
 	if name == attack.Carol {

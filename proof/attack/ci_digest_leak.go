@@ -17,10 +17,11 @@ func digestLeak() Attack {
 		Text:     "softphones and gateways answer whoever asks, at the end of a call above all; from one response a weak password is guessed at leisure",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesControl,
 		Source: "CVE-2021-41158; sippts leak", Access: []Access{TLS}, Carried: []Access{UDP, TCP}, Digest: true,
-		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 1, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 1, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "proxy", Position: Subscriber, Run: asProxy, Controls: []secure.ControlID{secure.CIConfidentialityDigestRealm}},
 			{Name: "user", Position: Subscriber, Run: asUser, Controls: []secure.ControlID{secure.CIConfidentialityDigestRealm}},
+			{Name: "bye", Position: Subscriber, Run: asProxyAtTheEnd, Controls: []secure.ControlID{secure.CIConfidentialityDigestRealm}},
 		},
 	}
 }
@@ -43,18 +44,39 @@ func asUser(ctx context.Context, f *Field, o *Outcome) error {
 	return f.challengeCaller(ctx, o, asking{401, sip.HdrWWWAuthenticate, sip.HdrAuthorization})
 }
 
-// challengeCaller: dave writes to mallory with a client that answers every challenge, as many do.
+// asProxyAtTheEnd challenges the BYE of a call: softphones and gateways that are asked for nothing else answer there (CVE-2021-41158).
+func asProxyAtTheEnd(ctx context.Context, f *Field, o *Outcome) error {
+	dave, mallory, err := f.daveAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	inside, _, err := dave.talksTo(ctx, mallory)
+	if err != nil {
+		return err
+	}
+	mallory.answers.Store(false)
+	inside.Method = "BYE"
+	return f.challenges(ctx, o, asking{407, sip.HdrProxyAuthenticate, sip.HdrProxyAuthorization}, dave, mallory, inside)
+}
+
+// challengeCaller: dave writes to mallory.
 func (f *Field) challengeCaller(ctx context.Context, o *Outcome, by asking) error {
-	dave, err := f.Dave(ctx)
+	dave, mallory, err := f.daveAndMallory(ctx)
 	if err != nil {
 		return err
 	}
-	mallory, err := f.Mallory(ctx)
-	if err != nil {
-		return err
+	return f.challenges(ctx, o, by, dave, mallory, Request{Method: "MESSAGE", URI: mallory.IMPU, CallID: f.token(), Lines: []string{"Content-Type: text/plain"}, Body: f.token()})
+}
+
+func (f *Field) daveAndMallory(ctx context.Context) (dave, mallory *Hand, err error) {
+	if dave, err = f.Dave(ctx); err == nil {
+		mallory, err = f.Mallory(ctx)
 	}
-	text := f.token()
-	message := Request{Method: "MESSAGE", URI: mallory.IMPU, CallID: f.token(), Lines: []string{"Content-Type: text/plain"}, Body: text}
+	return dave, mallory, err
+}
+
+// challenges has dave send a request with a client that answers every challenge, as many do, and mallory challenge him.
+func (f *Field) challenges(ctx context.Context, o *Outcome, by asking, dave, mallory *Hand, message Request) error {
 	first, err := dave.answersAll(ctx, message)
 	if err != nil {
 		return err
@@ -62,7 +84,10 @@ func (f *Field) challengeCaller(ctx context.Context, o *Outcome, by asking) erro
 	if err := dave.Write(first); err != nil {
 		return err
 	}
-	got, err := mallory.Got(ctx, sip.MESSAGE, text)
+	ofIt := func(m *sip.Message) bool {
+		return m.IsRequest() && string(m.MethodName()) == message.Method && string(m.Get(sip.HdrCallID)) == message.CallID
+	}
+	got, err := mallory.Await(ctx, ofIt)
 	if err != nil {
 		return err
 	}
@@ -75,11 +100,14 @@ func (f *Field) challengeCaller(ctx context.Context, o *Outcome, by asking) erro
 		return err
 	}
 	o.Arrived("mallory challenges dave; dave's client hears %d", answer.Status())
-	credentials, asked := dave.credulous(answer.Get(by.challenge), mallory.IMPU)
+	credentials, asked := dave.credulous(answer.Get(by.challenge), message.Method, message.URI)
 	o.Peer(asked, "dave's client is asked for his password by %q: %v", leakRealm, asked)
 	if !asked {
 		o.Wire(false, "mallory gets no response")
 		return nil
+	}
+	if message.CSeq > 0 {
+		message.CSeq++ // in a dialog
 	}
 	message.Lines = append(message.Lines, by.credential.String()+": "+credentials)
 	second, err := dave.answersAll(ctx, message)
@@ -89,7 +117,7 @@ func (f *Field) challengeCaller(ctx context.Context, o *Outcome, by asking) erro
 	if err := dave.Write(second); err != nil {
 		return err
 	}
-	again, err := mallory.Got(ctx, sip.MESSAGE, text)
+	again, err := mallory.Await(ctx, ofIt)
 	if err != nil {
 		return err
 	}
@@ -122,7 +150,7 @@ func (h *Hand) answersAll(ctx context.Context, r Request) (string, error) {
 }
 
 // credulous is the answer of a client that gives it to whoever asks; false if nobody does.
-func (h *Hand) credulous(challenge []byte, uri string) (credentials string, asked bool) {
+func (h *Hand) credulous(challenge []byte, method, uri string) (credentials string, asked bool) {
 	c, err := sip.ParseChallenge(challenge)
 	if err != nil || string(c.Realm) != leakRealm {
 		return "", false
@@ -131,5 +159,5 @@ func (h *Hand) credulous(challenge []byte, uri string) (credentials string, aske
 	if !known {
 		return "", false
 	}
-	return h.credentials(&c, algorithm, h.IMPI, "MESSAGE", uri, []byte(h.Password)), true
+	return h.credentials(&c, algorithm, h.IMPI, method, uri, []byte(h.Password)), true
 }

@@ -18,10 +18,11 @@ func headerInject() Attack {
 		Services: []Service{Integrity}, Stride: Tampering, Threats: []Threat{Corruption}, Module: ServicesControl,
 		Source: "TS 33.203 P.3; TS 24.229 5.2.6.3", Access: both(),
 		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
-		Approved: []Approved{{Name: reader, Manifest: rights("session.proxy") + "headers = { see = [\"location\", \"charging\"] }\n" + asked("terminating", 10, "continue")}},
+		Approved: []Approved{{Name: reader, Whole: true, Manifest: rights("session.proxy") + "headers = { see = [\"location\", \"charging\"] }\n" + asked("terminating", 10, "continue")}},
 		Variants: []Variant{
 			{Name: "callee", Position: Subscriber, Run: injectHeaders, Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge}},
 			{Name: "platform", Position: Subscriber, Access: []Access{ISC}, Run: injectForPlatform, Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge}},
+			{Name: "register", Position: Subscriber, Access: []Access{ISC}, Run: injectInRegister, Controls: []secure.ControlID{secure.CIIntegrityHeaderEdge}},
 		},
 	}
 }
@@ -74,6 +75,49 @@ func injectForPlatform(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Users = min(forged, 1)
 	o.Peer(forged > 0, "of %d messages that the platform reads %d say what was forged", len(seen), forged)
+	return nil
+}
+
+// injectInRegister registers with them. A platform is told of registrations, and sees them as they came.
+func injectInRegister(ctx context.Context, f *Field, o *Outcome) error {
+	came := make(chan struct{}, heardAtMost)
+	s, err := f.server(ctx, f.honest, reader, func(s *Server) {
+		s.Handle = func(m *sip.Message) bool {
+			if m.Method() != sip.REGISTER {
+				return false
+			}
+			came <- struct{}{}
+			return s.Answer(m, 200) == nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	mallory, err := f.MalloryInClear(ctx)
+	if err != nil {
+		return err
+	}
+	const times = 5
+	for range times {
+		answer, err := mallory.RegisterAs(ctx, Registering{User: mallory.User, Expires: 600, Lines: injectedInside()})
+		if err != nil || answer.Status() != 200 {
+			return fmt.Errorf("attack: the registration is answered %d: %w", statusOf(answer), err)
+		}
+		select {
+		case <-came:
+		case <-ctx.Done():
+			return fmt.Errorf("attack: the platform is not told of a registration: %w", ctx.Err())
+		}
+	}
+	seen, forged := s.Seen("REGISTER"), 0
+	for _, m := range seen {
+		if strings.Contains(m, "forged") {
+			forged++
+		}
+	}
+	o.Arrived("the platform is told of %d registrations", len(seen))
+	o.Users = min(forged, 1)
+	o.Peer(forged > 0, "of %d registrations that the platform reads %d say what was forged", len(seen), forged)
 	return nil
 }
 

@@ -50,7 +50,12 @@ func keyed(key string) string {
 
 // callsKeyed is an INVITE to whom, with media keys.
 func (h *Hand) callsKeyed(whom, callID string) string {
-	return h.Text(Request{Method: "INVITE", URI: whom, CallID: callID, Lines: []string{"Contact: " + h.Contact(), "Content-Type: application/sdp"}, Body: keyed(honestKey)})
+	return h.Text(h.callKeyed(whom, callID))
+}
+
+// callKeyed is what it says.
+func (h *Hand) callKeyed(whom, callID string) Request {
+	return Request{Method: "INVITE", URI: whom, CallID: callID, Lines: []string{"Contact: " + h.Contact(), "Content-Type: application/sdp"}, Body: keyed(honestKey)}
 }
 
 // answersKeyed answers an INVITE with 200 and media keys.

@@ -13,7 +13,13 @@ func (h *Hand) talksTo(ctx context.Context, callee *Hand, lines ...string) (insi
 	callID := h.f.token()
 	ofCall := func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == callID }
 	callee.answers.Store(false)
-	if err := h.Write(h.callsKeyed(callee.IMPU, callID)); err != nil {
+	call := h.callsKeyed(callee.IMPU, callID)
+	if h.Password != "" { // whom his home network asks who he is
+		if call, err = h.answersAll(ctx, h.callKeyed(callee.IMPU, callID)); err != nil {
+			return inside, nil, err
+		}
+	}
+	if err := h.Write(call); err != nil {
 		return inside, nil, err
 	}
 	invite, err := callee.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.INVITE && ofCall(m) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"imsafe/proto/diameter"
@@ -17,7 +18,7 @@ func shSweep() Attack {
 		Text:     "one service platform that is broken into is the whole customer base: who there is, where he is, which number he has",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ApplicationsControl,
 		Source: "TS 29.328 6.2", Access: []Access{Sh},
-		Bounds:   Bounds{Packets: 30, Bytes: 200_000, Conns: 2, Time: 3 * time.Second},
+		Bounds:   Bounds{Packets: 200, Bytes: 1_500_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{{Position: EnrolledPlatform, Run: sweep, Controls: []secure.ControlID{secure.ISConfidentialityShRead}}},
 	}
 }
@@ -32,7 +33,7 @@ const (
 	refSTNSR      = 27
 )
 
-// sweep pulls the data of everybody in the cast and of sixty names that are made up. The service may read the numbers of its own users, and bob
+// sweep pulls the data of everybody in the cast and of a thousand names that are made up. The service may read the numbers of its own users, and bob
 // is the only one.
 func sweep(ctx context.Context, f *Field, o *Outcome) error {
 	line, err := f.service(ctx, f.attacker, Rogue)
@@ -55,7 +56,7 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 		asked = append(asked, f.Users[name].IMPU)
 	}
 	there := len(asked)
-	for i := range 60 {
+	for i := range 1000 {
 		asked = append(asked, fmt.Sprintf("sip:subscriber%d@%s", i, f.Domain))
 	}
 	var requests []*diameter.Writer
@@ -68,16 +69,25 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 	own = line.pull(f.Users[Bob].IMPU, refLocation) // of its own user, and not among what it was granted
 	foreign := []diameter.Writer{line.pull(f.Users[Bob].IMPU, refRepository), line.pull(f.Users[Bob].IMPU, refCriteria)}
 	foreign[1].Text(diameter.ServerName, "sip:archive.as."+f.Domain) // documents and criteria of another service
-	if answers, err = line.ask(append(requests, &own, &foreign[0], &foreign[1])...); err != nil {
+	others, err := line.ask(&own, &foreign[0], &foreign[1])
+	if err != nil {
 		return err
 	}
+	answers = nil
+	for some := range slices.Chunk(requests, 200) { // what is under way at once
+		more, err := line.ask(some...)
+		if err != nil {
+			return err
+		}
+		answers = append(answers, more...)
+	}
 	numbers, told := 0, 0
-	for _, a := range answers[len(requests):] {
+	for _, a := range others {
 		if a.result != answers[3*there+1].result {
 			told++
 		}
 	}
-	for i, a := range answers[:len(requests)] {
+	for i, a := range answers {
 		who, reference := i/3, i%3
 		if between(a.data, "MSISDN") != "" {
 			numbers++
@@ -89,6 +99,6 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Users = max(numbers, told)
 	o.Wire(numbers > 0 || told > 0, "%d pulls for %d names are answered %s: %d numbers of others, %d answers that tell a user from nobody, or of data that nobody has granted",
-		len(answers), len(asked), answered(answers), numbers, told)
+		len(answers)+len(others), len(asked), answered(append(answers, others...)), numbers, told)
 	return nil
 }
