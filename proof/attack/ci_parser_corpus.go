@@ -17,7 +17,7 @@ func parserCorpus() Attack {
 		Text:     "one that ends the process ends every call",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
 		Source: "RFC 4475", Access: both(),
-		Bounds: Bounds{Packets: 4000, Bytes: 20_000_000, Conns: 700, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 24_000, Bytes: 40_000_000, Conns: 700, Time: 4 * time.Second},
 		Variants: []Variant{
 			{Name: "crash", Position: OffPath, Run: mutate, Controls: []secure.ControlID{secure.CIAvailabilityParser},
 				NoAblation: "memory safety is the language's: no setting takes it away"},
@@ -30,18 +30,24 @@ func parserCorpus() Attack {
 // mutationSeed makes the corpus the same each time.
 const mutationSeed = 4475
 
-// mutate sends mutations of a REGISTER. On a stream each begins on a new line of its own making; a connection that the target ends is
-// opened again.
+// mutate sends mutations of a REGISTER, as many as there is time for. On a stream each begins on a new line of its own making; a connection that the target ends is
+// opened again. Over UDP a sound one after each few, which is answered, keeps it from sending more than the target reads.
 func mutate(ctx context.Context, f *Field, o *Outcome) error {
 	stranger, err := f.Stranger(ctx)
 	if err != nil {
 		return err
 	}
 	random := rand.New(rand.NewPCG(mutationSeed, 0))
-	until := f.Clock.Now() + time.Second
+	const most, few = 20_000, 100
+	until := f.Clock.Now() + 2*time.Second
 	sent, conns := 0, 1
-	for ; sent < 2000 && conns < 300 && f.Clock.Now() < until; sent++ {
+	for ; sent < most && conns < 300 && f.Clock.Now() < until; sent++ {
 		seed := stranger.Registers(Registering{IMPI: f.Alice.IMPI, IMPU: f.Alice.IMPU, Expires: 600}, stranger.NoResponse(f.Alice.IMPI))
+		if stranger.proto == "UDP" && sent%few == few-1 {
+			if _, err := stranger.answered(ctx, seed); err != nil {
+				return err
+			}
+		}
 		err := stranger.Write(mutated(random, seed))
 		if err != nil || stranger.ended() {
 			stranger.Close()
