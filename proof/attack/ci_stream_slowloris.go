@@ -23,7 +23,7 @@ func streamSlowloris() Attack {
 		Text:     "one host takes all places for those who come, and nobody else gets in",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: InfrastructureControl,
 		Source: "Slowloris, Hansen 2009", Access: []Access{TLS},
-		Bounds: Bounds{Packets: 7000, Bytes: 400_000, Conns: 610, Time: 6 * time.Second, Wait: slowFor},
+		Bounds: Bounds{Packets: 11_000, Bytes: 400_000, Conns: silences + 10, Time: 6 * time.Second, Wait: slowFor},
 		Variants: []Variant{
 			{Name: "silent", Position: OffPath, Run: openAndWait, Controls: controls, Ours: ours},
 			{Name: "hello", Position: OffPath, Hasty: true, Run: dripHello, Controls: controls, Ours: ours},
@@ -32,11 +32,14 @@ func streamSlowloris() Attack {
 	}
 }
 
-// stalls are connections that were opened and are not used.
-const stalls = 600
+// Connections that were opened and are not used: of who comes where clients do, and elsewhere.
+const (
+	silences = 10_000
+	stalls   = 600
+)
 
-// stall opens them, each with one octet of a handshake, and counts those that the target ends. over closes them.
-func (f *Field) stall(ctx context.Context, to netip.AddrPort) (ended *counter, over func(), err error) {
+// stall opens so many, each with one octet of a handshake, and counts those that the target ends. over closes them.
+func (f *Field) stall(ctx context.Context, to netip.AddrPort, times int) (ended *counter, over func(), err error) {
 	ended = &counter{}
 	var all sync.WaitGroup
 	var conns []net.Conn
@@ -46,7 +49,7 @@ func (f *Field) stall(ctx context.Context, to netip.AddrPort) (ended *counter, o
 		}
 		all.Wait()
 	}
-	for range stalls {
+	for range times {
 		conn, err := f.attacker.Dial(ctx, "tcp", Elsewhere(0), to)
 		if err != nil {
 			over()
@@ -54,24 +57,27 @@ func (f *Field) stall(ctx context.Context, to netip.AddrPort) (ended *counter, o
 		}
 		conns = append(conns, conn)
 		_, _ = conn.Write([]byte{0x16}) // who is turned away already needs none
-		all.Go(func() { ended.end(conn) })
+		all.Go(func() {
+			ended.end(conn)
+			_ = conn.Close() // one that is over keeps no descriptor
+		})
 	}
 	return ended, over, nil
 }
 
 func openAndWait(ctx context.Context, f *Field, o *Outcome) error {
-	ended, over, err := f.stall(ctx, f.TLS)
+	ended, over, err := f.stall(ctx, f.TLS, silences)
 	if err != nil {
 		return err
 	}
 	defer over()
-	o.Arrived("%d connections, each with one octet of a handshake", stalls)
+	o.Arrived("%d connections, each with one octet of a handshake", silences)
 	err = within(ctx, time.Second, func(ctx context.Context) error {
 		_, err := f.Carol(ctx)
 		return err
 	})
 	n, _ := ended.seen()
-	o.Wire(n < stalls/10, "the edge ended %d of %d", n, stalls)
+	o.Wire(n < silences/10, "the edge ended %d of %d", n, silences)
 	if err != nil {
 		o.Users = 1
 		o.Peer(true, "carol cannot connect and register: %v", err)

@@ -71,7 +71,7 @@ func crowdsCx(ctx context.Context, f *Field, o *Outcome) error {
 
 // stallsMw holds connections before an honest node comes.
 func stallsMw(ctx context.Context, f *Field, o *Outcome) error {
-	ended, over, err := f.stall(ctx, f.Mw)
+	ended, over, err := f.stall(ctx, f.Mw, stalls)
 	if err != nil {
 		return err
 	}

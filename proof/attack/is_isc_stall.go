@@ -26,7 +26,7 @@ func stallPlatforms(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	ended, over, err := f.stall(ctx, f.ISC)
+	ended, over, err := f.stall(ctx, f.ISC, stalls)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func adminOpen() Attack {
 		Text:     "whoever gets any shell on the host reads who is a subscriber, takes subscribers away and makes some of his own",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal, Disclosure}, Module: InfrastructureAdmin,
 		Source: "ITU-T X.805 8.1; OWASP ASVS V4.3.1", Access: []Access{Admin},
-		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 10, Time: 3 * time.Second},
+		Bounds:   Bounds{Packets: 80, Bytes: 80_000, Conns: 10, Time: 3 * time.Second},
 		Variants: []Variant{{Name: "open", Position: LocalAccount, Controls: []secure.ControlID{secure.ManagementAuthenticationAdmin}, Run: callsOperator}},
 	}
 }
@@ -59,7 +59,8 @@ func callsOperator(ctx context.Context, f *Field, o *Outcome) error {
 	call, hangUp := f.operatorsDoor(ctx)
 	defer hangUp()
 	read, calls, last := 0, 0, 0
-	for range times {
+	const rounds = 13 // of four calls
+	for range rounds {
 		for verb, in := range map[string]any{"status": struct{}{}, "user.list": struct{}{}, "user.show": named{f.Users[Alice].IMPI}, "policy": struct{}{}} {
 			status, answer, err := call(verb, in)
 			if err != nil {
