@@ -200,7 +200,17 @@ type Attack struct {
 	// Carried are further accesses by which it can be aimed at a target that is not ours. A row for both accesses of production is carried by all.
 	Carried  []Access
 	Bounds   Bounds
+	Aimed    Bounds // what it may cost a target that is not ours; without packets it is Bounds
 	Variants []Variant
+}
+
+// Aim returns a as it is at a target that is not ours.
+func (a *Attack) Aim() Attack {
+	aimed := *a
+	if a.Aimed.Packets > 0 {
+		aimed.Bounds = a.Aimed
+	}
+	return aimed
 }
 
 // Variant is one way of an attack. An attack has at least one; the only one of an attack may go without a name.

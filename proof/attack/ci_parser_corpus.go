@@ -18,6 +18,7 @@ func parserCorpus() Attack {
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
 		Source: "RFC 4475", Access: both(),
 		Bounds: Bounds{Packets: 24_000, Bytes: 40_000_000, Conns: 700, Time: 4 * time.Second},
+		Aimed:  Bounds{Packets: 4000, Bytes: 20_000_000, Conns: 700, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "crash", Position: OffPath, Run: mutate, Controls: []secure.ControlID{secure.CIAvailabilityParser},
 				NoAblation: "memory safety is the language's: no setting takes it away"},
@@ -38,8 +39,11 @@ func mutate(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	random := rand.New(rand.NewPCG(mutationSeed, 0))
-	const most, few = 20_000, 100
-	until := f.Clock.Now() + 2*time.Second
+	const few = 100
+	most, until := 20_000, f.Clock.Now()+2*time.Second
+	if f.Foreign {
+		most = 2000
+	}
 	sent, conns := 0, 1
 	for ; sent < most && conns < 300 && f.Clock.Now() < until; sent++ {
 		seed := stranger.Registers(Registering{IMPI: f.Alice.IMPI, IMPU: f.Alice.IMPU, Expires: 600}, stranger.NoResponse(f.Alice.IMPI))

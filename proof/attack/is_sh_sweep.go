@@ -59,13 +59,6 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 	for i := range 1000 {
 		asked = append(asked, fmt.Sprintf("sip:subscriber%d@%s", i, f.Domain))
 	}
-	var requests []*diameter.Writer
-	for _, impu := range asked {
-		for _, reference := range []int32{refMSISDN, refLocation, refDSAI} {
-			w := line.pull(impu, reference)
-			requests = append(requests, &w)
-		}
-	}
 	own = line.pull(f.Users[Bob].IMPU, refLocation) // of its own user, and not among what it was granted
 	foreign := []diameter.Writer{line.pull(f.Users[Bob].IMPU, refRepository), line.pull(f.Users[Bob].IMPU, refCriteria)}
 	foreign[1].Text(diameter.ServerName, "sip:archive.as."+f.Domain) // documents and criteria of another service
@@ -73,13 +66,8 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	answers = nil
-	for some := range slices.Chunk(requests, 200) { // what is under way at once
-		more, err := line.ask(some...)
-		if err != nil {
-			return err
-		}
-		answers = append(answers, more...)
+	if answers, err = line.pullAll(asked); err != nil {
+		return err
 	}
 	numbers, told := 0, 0
 	for _, a := range others {
@@ -101,4 +89,24 @@ func sweep(ctx context.Context, f *Field, o *Outcome) error {
 	o.Wire(numbers > 0 || told > 0, "%d pulls for %d names are answered %s: %d numbers of others, %d answers that tell a user from nobody, or of data that nobody has granted",
 		len(answers)+len(others), len(asked), answered(append(answers, others...)), numbers, told)
 	return nil
+}
+
+// pullAll asks for number, location and settings of each, some of them at once.
+func (l *shLine) pullAll(impus []string) (answers []shAnswer, err error) {
+	const atOnce = 60
+	for some := range slices.Chunk(impus, atOnce) {
+		var requests []*diameter.Writer
+		for _, impu := range some {
+			for _, reference := range []int32{refMSISDN, refLocation, refDSAI} {
+				w := l.pull(impu, reference)
+				requests = append(requests, &w)
+			}
+		}
+		more, err := l.ask(requests...)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, more...)
+	}
+	return answers, nil
 }

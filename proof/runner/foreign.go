@@ -40,7 +40,7 @@ func Plan(a *attack.Attack, t *target.Target) (plan []Foreign) {
 		row := Foreign{Attack: a.ID, Number: a.Number, Variant: v.Name, Title: a.Title}
 		ways, why := a.Ways(v, &t.Site)
 		if why == "" {
-			why = beyond(&a.Bounds, &t.Limits)
+			why = beyond(a.Aim().Bounds, &t.Limits)
 		}
 		if why != "" {
 			row.Outcome, row.Saw = evidence.NotApplicable, why
@@ -56,7 +56,7 @@ func Plan(a *attack.Attack, t *target.Target) (plan []Foreign) {
 }
 
 // beyond says what of a row is more than the owner allows; "" if nothing.
-func beyond(b *attack.Bounds, l *target.Limits) string {
+func beyond(b attack.Bounds, l *target.Limits) string {
 	for _, x := range []struct {
 		what         string
 		wants, given int
@@ -163,7 +163,7 @@ func (r *Runner) aim(ctx context.Context, c *trial, t *target.Target, record *ru
 	living, stop := context.WithCancel(ctx)
 	defer stop()
 	honest := fenced{r.cfg.Network, t.Fence}
-	paced := *c.attack
+	paced := c.attack.Aim()
 	paced.Bounds.Time *= slower
 	paced.Bounds.Time += time.Duration(paced.Bounds.Packets) * time.Second / time.Duration(t.Limits.Rate)
 	aimed := *c
