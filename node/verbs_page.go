@@ -22,6 +22,9 @@ func (n *Node) pageCode(context.Context, None) (PageCode, error) {
 	return PageCode{n.o.Sockets.Metrics.Addr().String(), code}, err
 }
 
+// CodeTraceUnknown is the code of the refusal of trace where nothing of the name was kept.
+const CodeTraceUnknown = "trace.unknown"
+
 // Traced is the answer of the verb trace: the newest story comes first.
 type Traced struct {
 	Stories []ladder.Story `json:"stories"`
@@ -34,7 +37,7 @@ func (n *Node) trace(_ context.Context, in UserName) (Traced, error) {
 	}
 	found := n.ladders.Find(in.Name)
 	if found == nil {
-		return Traced{}, &management.Error{Code: "trace.unknown", Message: "nothing of " + in.Name + " is among what was kept last",
+		return Traced{}, &management.Error{Code: CodeTraceUnknown, Message: "nothing of " + in.Name + " is among what was kept last",
 			Hint: "the node keeps the last stories only; imsafe page shows them all, and imsafe explain registration tells of older registrations"}
 	}
 	return Traced{found}, nil

@@ -13,14 +13,18 @@ type explainCmd struct {
 
 type explainRegistrationCmd struct {
 	operator
-	Identity string `arg:"" help:"Private or public identity of the client."`
+	Identity string `arg:"" help:"Private or public identity of the client; without a domain it is in the home domain."`
 }
 
 // Run asks the running node.
 func (v *explainRegistrationCmd) Run(a *app) error {
 	return v.with(a, need{store: true}, func(house operations) error {
+		domain, err := domainOf(a, house)
+		if err != nil {
+			return err
+		}
 		var r node.Registration
-		if err := house.Call(a.ctx, "registration.explain", node.UserName{Name: v.Identity}, &r); err != nil {
+		if err := house.Call(a.ctx, "registration.explain", node.UserName{Name: inDomain(v.Identity, domain)}, &r); err != nil {
 			return err
 		}
 		if a.json {

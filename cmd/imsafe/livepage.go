@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"imsafe/iface/management"
 	"imsafe/node"
 	"imsafe/proof/cells"
 	"imsafe/proof/evidence"
@@ -240,15 +241,15 @@ func (a *app) tellPage(l *livePage, at string) {
 
 type traceCmd struct {
 	operator
-	Name string `arg:"" help:"A Call-ID, or an identity, public or private."`
+	Name string `arg:"" help:"A Call-ID, or an identity, public or private; without a domain it is in the home domain."`
 	Last bool   `help:"Only the newest."`
 }
 
 // Run draws the ladders of a name.
 func (v *traceCmd) Run(a *app) error {
 	return v.with(a, need{store: true}, func(house operations) error {
-		var r node.Traced
-		if err := house.Call(a.ctx, "trace", node.UserName{Name: v.Name}, &r); err != nil {
+		r, err := v.find(a, house)
+		if err != nil {
 			return err
 		}
 		if v.Last {
@@ -263,4 +264,21 @@ func (v *traceCmd) Run(a *app) error {
 		}
 		return nil
 	})
+}
+
+// find asks for a name as it was typed, since it may be a Call-ID, and then for who is called so in the home domain.
+func (v *traceCmd) find(a *app, house operations) (r node.Traced, err error) {
+	err = house.Call(a.ctx, "trace", node.UserName{Name: v.Name}, &r)
+	var refusal *management.Error
+	if !errors.As(err, &refusal) || refusal.Code != node.CodeTraceUnknown {
+		return r, err
+	}
+	domain, failed := domainOf(a, house)
+	if failed != nil {
+		return r, failed
+	}
+	if name := inDomain(v.Name, domain); name != v.Name {
+		err = house.Call(a.ctx, "trace", node.UserName{Name: name}, &r)
+	}
+	return r, err
 }

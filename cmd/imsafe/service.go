@@ -29,7 +29,7 @@ type serviceCmd struct {
 
 type serviceTraceCmd struct {
 	operator
-	Identity     string   `arg:"" help:"Private or public identity of the subscriber."`
+	Identity     string   `arg:"" help:"Private or public identity of the subscriber; without a domain it is in the home domain."`
 	Case         string   `arg:"" enum:"originating,terminating,terminating-unregistered,originating-unregistered,originating-cdiv" help:"Session case: originating, terminating, terminating-unregistered, originating-unregistered or originating-cdiv."`
 	Method       string   `help:"Method of the request, INVITE by default." default:"INVITE" placeholder:"METHOD" group:"The request:"`
 	URI          string   `name:"uri" help:"Request-URI; the subscriber himself if he is called, else somebody of the home domain." placeholder:"URI" group:"The request:"`
@@ -44,7 +44,7 @@ const maxSDP = 64 << 10
 
 // Run asks the running node, or reads its store.
 func (v *serviceTraceCmd) Run(a *app) error {
-	in := node.TraceService{Identity: v.Identity, Case: v.Case, Unregistered: v.Unregistered, Method: v.Method, URI: v.URI, Headers: v.Header,
+	in := node.TraceService{Case: v.Case, Unregistered: v.Unregistered, Method: v.Method, URI: v.URI, Headers: v.Header,
 		Registration: v.Registration}
 	if v.SDP != "" {
 		text, err := a.readSDP(v.SDP)
@@ -54,6 +54,11 @@ func (v *serviceTraceCmd) Run(a *app) error {
 		in.SDP = text
 	}
 	return v.with(a, need{store: true}, func(house operations) error {
+		domain, err := domainOf(a, house)
+		if err != nil {
+			return err
+		}
+		in.Identity = inDomain(v.Identity, domain)
 		var out node.ServiceTrace
 		if err := house.Call(a.ctx, "service.trace", in, &out); err != nil {
 			return err

@@ -28,6 +28,9 @@ func TestServiceTrace(t *testing.T) {
 			t.Errorf("does not say %q:\n%s", words, told)
 		}
 	}
+	if short := d.do(append([]string{"service", "trace", "alice"}, ask[3:]...)...); short != told {
+		t.Errorf("alice is not sip:alice@%s:\n%s", testDomain, short)
+	}
 	d.refused(exitUsage, []string{"case"}, "service", "trace", "alice", "sideways")
 	d.refused(exitFailed, []string{"no such file"}, "service", "trace", "alice", "originating", "--sdp", d.path("none"))
 	d.refused(exitFailed, []string{"not found"}, "service", "trace", "nobody@"+testDomain, "originating")

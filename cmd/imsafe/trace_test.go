@@ -23,6 +23,12 @@ func TestTrace(t *testing.T) {
 	d.do("user", "add", "alice", "--random", "--card-out", d.path("alice.card"))
 	d.register("alice.card")
 	drawn := d.do("trace", "--last", "alice@"+testDomain)
+	if short := d.do("trace", "--last", "alice"); short != drawn {
+		t.Errorf("alice is not alice@%s:\n%s", testDomain, short)
+	}
+	if told := d.do("explain", "registration", "alice"); !strings.Contains(told, "alice@"+testDomain) || !strings.Contains(told, "registered") {
+		t.Errorf("the registration of alice is told so: %s", told)
+	}
 	for _, want := range []string{"REGISTER [TLS]", "Multimedia-Auth-Request [in process]", "401 Unauthorized [TLS]", "✓ 200 OK [in process]", "200 OK [TLS]"} {
 		if !strings.Contains(drawn, want) {
 			t.Errorf("%q is not on the ladder:\n%s", want, drawn)
