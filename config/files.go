@@ -1,9 +1,13 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 )
+
+// sealingKey is the key that names the file under whose keys K and OPc are sealed.
+const sealingKey = "hss.sealing_key_file"
 
 // CheckFiles looks, through stat, whether the files that the configuration names are there, and whether
 // nobody but the owner can read those that hold secrets. credentials is the directory of the system's
@@ -17,7 +21,11 @@ func (c *Config) CheckFiles(stat func(name string) (fs.FileInfo, error), credent
 		}
 		info, err := stat(name)
 		if err != nil {
-			f.refuse(true, key, "", "%v", err)
+			hint := ""
+			if errors.Is(err, fs.ErrNotExist) && key == sealingKey {
+				hint = "`imsafe key new " + name + "` makes one for a new store; for one that is there already put the copy of its key back"
+			}
+			f.refuse(true, key, hint, "%v", err)
 			return
 		}
 		f.refuse(!info.Mode().IsRegular(), key, "", "%s is no file", name)
@@ -31,7 +39,7 @@ func (c *Config) CheckFiles(stat func(name string) (fs.FileInfo, error), credent
 		c.checkSecretFile(f, check, "ci.tls.key_file", c.CI.TLS.KeyFile, credentials)
 	}
 	c.checkSecretFile(f, check, "store.password_file", c.Store.PasswordFile, credentials)
-	c.checkSecretFile(f, check, "hss.sealing_key_file", c.HSS.SealingKeyFile, credentials)
+	c.checkSecretFile(f, check, sealingKey, c.HSS.SealingKeyFile, credentials)
 	if len(f.problems) > 0 {
 		return f.problems
 	}

@@ -402,7 +402,7 @@ type CSWaiver struct {
 }
 
 // HTTPS is the half of the door C-S where clients fetch: the certificates of the network's signer, and tokens for services. It needs the
-// authority of the network ("imsafe authority"), whose root is what clients trust.
+// authority of the network ("imsafe ca new"), whose root is what clients trust.
 type HTTPS struct {
 	// Address and port, over TLS 1.3. Empty: off, and what the network signs cannot be verified by clients.
 	Listen Address `toml:"listen"`
@@ -446,8 +446,7 @@ type Numbering struct {
 type NumberPermission struct {
 	// Their public identities, such as "sip:alice@ims.example.org".
 	Identities []string `toml:"identities"`
-	// Everybody who has security associations (IPsec): telephones with a SIM card, most of which know RTP in clear alone, over a radio bearer
-	// that is encrypted.
+	// Everybody who has security associations (IPsec): telephones with a SIM card.
 	IPsec bool `toml:"ipsec"`
 	// Prefixes, each with "+". "+" is every number.
 	Prefixes []string `toml:"prefixes"`

@@ -76,4 +76,8 @@ func TestCheckFiles(t *testing.T) {
 		!strings.Contains(err.Error(), "ci.tls.certificate_file") || !strings.Contains(err.Error(), "chmod 600 /etc/imsafe/pcscf.key") {
 		t.Errorf("%v", err)
 	}
+	delete(good, "etc/imsafe/sealing.key")
+	if err := c.CheckFiles(stat, ""); err == nil || !strings.Contains(err.Error(), "imsafe key new /etc/imsafe/sealing.key") {
+		t.Errorf("without a sealing key: %v", err)
+	}
 }

@@ -163,8 +163,11 @@ func another(a netip.AddrPort, err error, instead func(netip.AddrPort) (netip.Ad
 }
 
 func taken(what string, a netip.AddrPort, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("node: %s: %v is taken by another process: stop that one, or choose another port", what, a)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("node: %s: this machine has no address %v: give it the address, or correct the configuration", what, a.Addr())
 	}
 	return fmt.Errorf("node: %s: %v: %w", what, a, err)
 }

@@ -72,7 +72,11 @@ func (s *Sampler) Flush() {
 		k.mu.Lock()
 		reason, source := k.reason, k.source
 		k.mu.Unlock()
-		s.log.Log(context.Background(), s.level, s.message, s.name, k.kind, "count", n, "reason", reason, "peer", source)
+		facts := []any{s.name, k.kind, "count", n, "reason", reason}
+		if source.IsValid() { // what this node finds in its own files has no sender
+			facts = append(facts, "peer", source)
+		}
+		s.log.Log(context.Background(), s.level, s.message, facts...)
 	}
 }
 

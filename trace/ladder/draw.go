@@ -203,7 +203,11 @@ func (s *Story) Text() string {
 			shaft(len(columns)*wide, wide, from, to), a.sign(s.stopped(i)), a.What, a.Cover)
 		for _, c := range a.Checks {
 			if c.Did != Passed {
-				fmt.Fprintf(&b, "%13s%*s  %s %s: %s\n", "", len(columns)*wide, "", c.Control, c.Did, c.Reason)
+				did := string(c.Did)
+				if c.Did == Refused && !s.stopped(i) {
+					did = "refused a part of it" // and the message went on
+				}
+				fmt.Fprintf(&b, "%13s%*s  %s %s: %s\n", "", len(columns)*wide, "", c.Control, did, c.Reason)
 			}
 		}
 	}

@@ -118,6 +118,17 @@ func TestText(t *testing.T) {
 	}
 }
 
+// TestText_goesOn: a check that takes something off a message, which goes on all the same, has not refused the message.
+func TestText_goesOn(t *testing.T) {
+	r := NewRing(1)
+	at := r.Add("call-1", Arrow{From: UE, To: PCSCF, What: "REGISTER", Cover: Clear})
+	r.Check(at, Check{Control: "ci.availability.sa-cap", Reason: "unproven", Did: Refused})
+	r.Add("call-1", Arrow{From: PCSCF, To: SCSCF, What: "REGISTER", Cover: Process})
+	if text := r.Find("call-1")[0].Text(); !strings.Contains(text, "− REGISTER [clear]") || !strings.Contains(text, "ci.availability.sa-cap refused a part of it: unproven") {
+		t.Error(text)
+	}
+}
+
 // TestJSON: what is written is read back.
 func TestJSON(t *testing.T) {
 	s := registration(t).Find("call-1")[0]
