@@ -97,9 +97,10 @@ func TestEnrolmentOfAService(t *testing.T) {
 		t.Errorf("invited: %+v", invited)
 	}
 	known := []string{"--ca-fingerprint", invited.CA}
+	e.refusedHere([]string{"enrol.unknown-key", "service invite"}, e.request(known...)...)
 	e.refusedHere([]string{"not the one that was named"}, e.request("--token", invited.Token, "--ca-fingerprint", "0000-0000-0000-0000-0000")...)
 	said := e.here(e.request(append(known, "--token", invited.Token)...)...)
-	e.refusedHere([]string{"enrol.token"}, e.request(append(known, "--token", invited.Token)...)...)
+	e.refusedHere([]string{"enrol.token", "service invite"}, e.request(append(known, "--token", invited.Token)...)...)
 	e.refusedHere([]string{"not approved yet"}, e.request(known...)...)
 
 	pending := jsonOf[imsservice.Entry](e, "service", "show", "echo").Pending
@@ -113,7 +114,9 @@ func TestEnrolmentOfAService(t *testing.T) {
 	e.refused(exitUsage, []string{"does not ask for"}, append(approve, "--fingerprint", pending.Fingerprint, "--without", "session.redirect")...)
 
 	waiting := e.background("", e.request(append(known, "--wait", "--poll", "50ms")...)...)
-	e.do(append(approve, "--fingerprint", pending.Fingerprint, "--without", "media.record")...)
+	if said := e.do(append(approve, "--fingerprint", pending.Fingerprint, "--without", "media.record")...); !strings.Contains(said, "media.record is asked for, and not granted") {
+		t.Errorf("what is approved: %s", said)
+	}
 	if o := waiting(); o.status != exitDone {
 		t.Fatalf("waiting ended with %d: %s%s", o.status, o.stdout, o.stderr)
 	}
@@ -208,7 +211,9 @@ func TestApprovalAwayFromTheCore(t *testing.T) {
 	e.do("service", "approve", "echo", "--signed", e.path("approval"))
 	e.refused(exitFailed, []string{"serial"}, "service", "approve", "echo", "--signed", e.path("approval"))
 	// Other scopes of the same manifest: a new approval without a new request.
-	e.do("service", "approve", "echo", "--key", e.path("approver.key"), "--as", "o", "--fingerprint", fingerprint, "--without", "media.send")
+	if said := e.do("service", "approve", "echo", "--key", e.path("approver.key"), "--as", "o", "--fingerprint", fingerprint, "--without", "media.send"); !strings.Contains(said, "- media.send") {
+		t.Errorf("what is taken away: %s", said)
+	}
 	if now := jsonOf[imsservice.Entry](e, "service", "show", "echo"); now.Serial != 2 || strings.Contains(strings.Join(now.Granted, " "), "media.send") {
 		t.Errorf("%+v", now)
 	}

@@ -120,7 +120,7 @@ func tellService(a *app, e *imsservice.Entry) {
 	}
 	if p := e.Pending; p != nil {
 		a.say("  waits since %s: instance %s, key %s", p.At.Local().Format(time.DateTime), p.Instance, p.Fingerprint)
-		tellDifference(a, e)
+		tellDifference(a, e, isc.Scopes{})
 	}
 	if e.Held == imsservice.HeldRestored {
 		a.say("  A backup was restored, which may be older than a suspension or revocation: `imsafe service resume %s` if it is to go on.", e.Name)
@@ -137,15 +137,20 @@ func asked(e *imsservice.Entry) (m *isc.Manifest, text string, err error) {
 	return m, text, err
 }
 
-// tellDifference shows what is asked for against what was granted before.
-func tellDifference(a *app, e *imsservice.Entry) {
+// tellDifference shows what is asked for, but for what is not to be granted, against what was granted before.
+func tellDifference(a *app, e *imsservice.Entry, without isc.Scopes) {
 	m, _, err := asked(e)
 	if err != nil {
 		a.say("  its manifest cannot be read: %v", err)
 		return
 	}
-	for _, line := range difference(e.Granted, m.Asked.List()) {
+	for _, line := range difference(e.Granted, m.Asked.Without(without).List()) {
 		a.say("    %s", line)
+	}
+	for _, s := range without.List() {
+		if !slices.Contains(e.Granted, s) {
+			a.say("      %s is asked for, and not granted", s)
+		}
 	}
 	who := "nobody's sessions"
 	switch {
@@ -290,7 +295,6 @@ func (v *serviceApproveCmd) decide(a *app, e *imsservice.Entry) (*isc.Approval, 
 	if !approval.Key.Matches(v.Fingerprint) {
 		return nil, errors.New("the fingerprints differ: somebody else's request waits, or you mistyped; nothing was approved")
 	}
-	tellDifference(a, e)
 	without, err := isc.ParseScopes(v.Without)
 	if err != nil {
 		return nil, usage{err}
@@ -298,6 +302,7 @@ func (v *serviceApproveCmd) decide(a *app, e *imsservice.Entry) (*isc.Approval, 
 	if !without.Within(m.Asked) {
 		return nil, usage{fmt.Errorf("it does not ask for %s", without.Without(m.Asked))}
 	}
+	tellDifference(a, e, without)
 	approval.Granted = m.Asked.Without(without)
 	if v.AllUsers && !m.Users.All {
 		return nil, usage{errors.New("the manifest does not ask for all users")}

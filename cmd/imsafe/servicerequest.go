@@ -21,6 +21,7 @@ import (
 
 	"imsafe/ca"
 	"imsafe/iface/imsservice"
+	"imsafe/iface/management"
 	"imsafe/refpoint/isc"
 	"imsafe/servicebox/link"
 )
@@ -221,6 +222,19 @@ func (e *enrolee) client() (*http.Client, error) {
 	}}, nil
 }
 
+// afterRefusal says what a provider does about a refusal. What a stranger must not learn is not told apart here either: a key that is not known, and one whose
+// service was stopped.
+var afterRefusal = map[string]string{
+	"enrol.token":        "the operator makes another one: `imsafe service invite`",
+	"enrol.unknown-key":  "either nobody has asked with this key yet: give the --token that `imsafe service invite` prints; or the operator has stopped the service",
+	"enrol.standing":     "ask the operator: `imsafe service show NAME`",
+	"enrol.revoked":      "move the key file away and ask again with a new --token",
+	"enrol.taken":        "take another name or host, or ask the operator who has it: `imsafe service list`",
+	"enrol.domain":       "correct domain in the manifest",
+	"enrol.no-authority": "the operator makes one: `imsafe ca new`",
+	"enrol.limited":      "try again in a minute",
+}
+
 // post sends one request; the error is what the core says.
 func (e *enrolee) post(client *http.Client, path string, in, out any) (int, error) {
 	body, err := json.Marshal(in)
@@ -245,7 +259,7 @@ func (e *enrolee) post(client *http.Client, path string, in, out any) (int, erro
 		var refusal imsservice.Refusal
 		_ = json.Unmarshal(text, &refusal) // without a body the status still stands
 		lines := append([]string{fmt.Sprintf("the core refuses (%d %s): %s", response.StatusCode, refusal.Code, refusal.Message)}, refusal.Problems...)
-		return response.StatusCode, errors.New(strings.Join(lines, "\n  "))
+		return response.StatusCode, &management.Error{Code: refusal.Code, Message: strings.Join(lines, "\n  "), Hint: afterRefusal[refusal.Code]}
 	}
 	return response.StatusCode, json.Unmarshal(text, out)
 }
