@@ -32,6 +32,31 @@ func (c *Config) Write(w io.Writer) error {
 	return p.err
 }
 
+// Keys returns every section and key of c by its name in the file, for who reads it as JSON.
+func (c *Config) Keys() map[string]any { return keys(reflect.ValueOf(*c)) }
+
+func keys(v reflect.Value) map[string]any {
+	t, all := v.Type(), map[string]any{}
+	for i := range t.NumField() {
+		name, field := t.Field(i).Tag.Get("toml"), v.Field(i)
+		switch {
+		case isSection(field.Type()):
+			all[name] = keys(field)
+		case isList(field.Type()):
+			list := make([]map[string]any, field.Len())
+			for k := range list {
+				list[k] = keys(field.Index(k))
+			}
+			all[name] = list
+		case field.Kind() == reflect.Slice && field.IsNil():
+			all[name] = []string{} // none, in JSON too
+		default:
+			all[name] = field.Interface()
+		}
+	}
+	return all
+}
+
 // docs has the comment of each struct and field by "Type" and "Type.Field".
 type docs map[string]string
 

@@ -53,6 +53,10 @@ func (v *namesCmd[K]) Run(a *app) error {
 		}
 		if a.json {
 			a.print(out)
+			return nil
+		}
+		if len(out.Names) == 0 {
+			a.say("there are no %ss", nounOf[K]())
 		}
 		for _, name := range out.Names {
 			a.say("%s", name)
@@ -100,7 +104,11 @@ func (v *putCmd[K]) Run(a *app) error {
 		if a.json {
 			a.print(out)
 		}
-		a.say("done")
+		var named node.Named // the name stands in what the house has just understood
+		if err := json.Unmarshal(text, &named); err != nil {
+			return err
+		}
+		a.say("the %s %s is stored", nounOf[K](), named.Name)
 		return warned(out.Warning)
 	})
 }

@@ -206,7 +206,11 @@ func (k *knowledge) cell(id string) *explanation {
 		var clauses []string
 		for _, m := range c.Mechanisms {
 			x.Touches = append(x.Touches, fmt.Sprintf("control %s (%s): %s", m.ID, m.State, m.Mechanism))
-			x.Where = append(x.Where, places(m.ID)...)
+			for _, place := range places(m.ID) {
+				if !slices.Contains(x.Where, place) {
+					x.Where = append(x.Where, place)
+				}
+			}
 			if p, _ := k.c.Find(m.ID); !slices.Contains(clauses, p.Clause) {
 				clauses = append(clauses, p.Clause)
 			}

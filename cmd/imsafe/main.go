@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -111,11 +112,25 @@ func realMain(a *app, args []string) int {
 		return exited // --help has been printed
 	}
 	if err != nil {
-		fmt.Fprintf(a.stderr, "imsafe: %v\nimsafe --help lists the verbs.\n", err)
-		return exitUsage
+		a.json = slices.Contains(args, "--json") || slices.Contains(args, "-j") // the flags were not taken over
+		return a.status(usage{mistyped(err)})
 	}
 	a.json = c.JSON
 	return a.status(verb.Run(a))
+}
+
+// mistyped says what is wrong with a command line, and where the verb that was meant is explained.
+func mistyped(err error) error {
+	words, about := "imsafe", "lists the verbs"
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil {
+		for _, step := range p.Context.Path {
+			if step.Command != nil {
+				words, about = words+" "+step.Command.Name, "says more"
+			}
+		}
+	}
+	return fmt.Errorf("%w\n%s --help %s", err, words, about)
 }
 
 // parser reads a command line into c. docs/cli.md is made of what it knows.

@@ -135,6 +135,9 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	}
 	a.say("\npage for people: %s\nbundle, signed by %s: %s", filepath.Join(dir, filepath.FromSlash(proof.HTMLName)),
 		evidence.FormatKey(publicOf(signer)), dir)
+	if p.late > 0 {
+		fmt.Fprintf(a.stderr, "%d attacks were not begun within %v, because this host is slow or busy: --within 0 lets all of them run\n", p.late, p.bound)
+	}
 	return a.said(provenOr(r))
 }
 
@@ -177,6 +180,7 @@ type proving struct {
 	only     map[string]bool // attacks; empty is all
 	off      []secure.ControlID
 	bound    time.Duration
+	late     int // attacks that were not begun within it
 	of       evidence.Case
 	ladders  evidence.Bundle // for people
 }
@@ -273,6 +277,7 @@ func (p *proving) run() error {
 					continue
 				case p.bound > 0 && time.Since(begun) > p.bound:
 					s.Missing[x.ID] = fmt.Sprintf("there was no time left for it: the others took %v", p.bound)
+					p.late++
 					continue
 				}
 				results, err := r.Run(p.app.ctx, x)

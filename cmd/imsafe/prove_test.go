@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"imsafe/proof/attack"
 	"imsafe/proof/cells"
@@ -399,6 +400,21 @@ func TestProve_usage(t *testing.T) {
 	}
 	if _, known := attack.Find("CI-07"); !known {
 		t.Error("the attack of these tests is gone")
+	}
+}
+
+// TestProve_late: where there is no time for the attacks, that is said, with what to do; a directory of bundles is not taken for one.
+func TestProve_late(t *testing.T) {
+	p := newProver(t)
+	dir, r, status := p.prove(func(v *proveRunCmd) { v.Within = time.Nanosecond })
+	if status != exitIncomplete || !strings.Contains(p.stderr.String(), "2 attacks were not begun within 1ns") || !strings.Contains(p.stderr.String(), "--within 0") {
+		t.Errorf("exit status %d: %s", status, p.stderr.String())
+	}
+	if why := r.Subject.Missing["ci.identity.asserted"]; !strings.Contains(why, "no time left") {
+		t.Errorf("CI-07: %q", why)
+	}
+	if _, err := readBundle(filepath.Dir(dir)); err == nil || !strings.Contains(err.Error(), dir+" is the newest") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -223,6 +223,9 @@ const maxBundle = 256 << 20
 // readBundle reads every file below a directory.
 func readBundle(dir string) (evidence.Bundle, error) {
 	if _, err := os.Stat(filepath.Join(dir, evidence.ManifestFile)); err != nil {
+		if newest, err := lastBundle(dir); err == nil {
+			return nil, fmt.Errorf("%s holds bundles and is none: name one of them, of which %s is the newest", dir, newest)
+		}
 		return nil, fmt.Errorf("%s is no bundle: it has no %s", dir, evidence.ManifestFile)
 	}
 	b, size := evidence.Bundle{}, int64(0)

@@ -183,7 +183,7 @@ type configPrintCmd struct{}
 func (*configPrintCmd) Run(a *app) error {
 	c := config.Example()
 	if a.json {
-		a.print(c)
+		a.print(c.Keys())
 		return nil
 	}
 	return c.Write(a.stdout)

@@ -50,6 +50,7 @@ func TestMistakes(t *testing.T) {
 		{"show nobody", exitFailed, []string{"not found", "user list"}, []string{"user", "show", "bob"}},
 		{"remove nobody", exitFailed, []string{"not found", "user list"}, []string{"user", "remove", "bob"}},
 		{"a verb that is not there", exitUsage, []string{"unexpected argument fly", "--help"}, []string{"user", "fly"}},
+		{"a flag that is not there", exitUsage, []string{"unknown flag --colour", "imsafe user add --help says more"}, []string{"user", "add", "bob", "--colour"}},
 		{"a group that is in use by nobody", exitFailed, []string{"not found"}, []string{"group", "remove", "staff"}},
 		{"a group that is no JSON", exitFailed, []string{"not JSON"}, []string{"group", "put", d.write("group", "name = x")}},
 		{"a group with an unknown field", exitFailed, []string{"colour"}, []string{"group", "put", d.write("group2", `{"name":"x","colour":"red"}`)}},
@@ -60,6 +61,9 @@ func TestMistakes(t *testing.T) {
 		{"no node at a socket", exitFailed, []string{"no node answers at /nowhere", "--socket"}, []string{"user", "list", "--socket", "/nowhere"}},
 	} {
 		t.Run(s.name, func(t *testing.T) { wantRefused(t, d.try(s.args...), s.status, s.words, s.args) })
+	}
+	if o := d.try("user", "fly", "--json"); o.status != exitUsage || !strings.Contains(o.stdout, `"error": "unexpected argument fly`) {
+		t.Errorf("for a machine: %d, %s%s", o.status, o.stdout, o.stderr)
 	}
 	if list := d.do("user", "list"); !strings.Contains(list, "1 subscribers") {
 		t.Errorf("something was changed: %s", list)
@@ -181,7 +185,7 @@ func TestGroupsAndProfiles(t *testing.T) {
 	d.do("user", "remove", "alice")
 	d.do("group", "remove", "staff")
 	d.do("profile", "remove", "telephony")
-	if list := d.do("group", "list") + d.do("profile", "list"); list != "" {
+	if list := d.do("group", "list") + d.do("profile", "list"); list != "there are no groups\nthere are no profiles\n" {
 		t.Errorf("left: %s", list)
 	}
 	d.refused(exitFailed, []string{`part: "always" is not one of registered, unregistered`}, "profile", "put",

@@ -284,9 +284,7 @@ func (v *userListCmd) Run(a *app) error {
 			if err := house.Call(a.ctx, "user.list", request, &page); err != nil {
 				return err
 			}
-			for _, view := range page.Users {
-				a.listed(view)
-			}
+			a.listed(page.Users)
 			shown += len(page.Users)
 			if page.Next == "" || v.Limit > 0 && shown >= v.Limit {
 				break
@@ -298,18 +296,27 @@ func (v *userListCmd) Run(a *app) error {
 	})
 }
 
-// listed prints one line.
-func (a *app) listed(view *hss.View) {
+// listed prints one line for each registration set, in columns as wide as this page needs them.
+func (a *app) listed(users []*hss.View) {
 	if a.json {
-		_ = json.NewEncoder(a.stdout).Encode(view) // a closed pipe needs no answer
+		for _, view := range users {
+			_ = json.NewEncoder(a.stdout).Encode(view) // a closed pipe needs no answer
+		}
 		return
 	}
-	for i, set := range view.Sets {
-		id := view.ID
-		if i > 0 {
-			id = ""
+	id, set := 0, 0
+	for _, view := range users {
+		id = max(id, len(view.ID))
+		for _, s := range view.Sets {
+			set = max(set, len(s.Default))
 		}
-		a.say("%-40s %-40s %-14s %s", id, set.Default, set.State, view.Group)
+	}
+	for _, view := range users {
+		name := view.ID
+		for _, s := range view.Sets {
+			a.say("%-*s  %-*s  %-14s  %s", id, name, set, s.Default, s.State, view.Group)
+			name = ""
+		}
 	}
 }
 
