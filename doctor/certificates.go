@@ -12,7 +12,7 @@ import (
 // soon is when a certificate should have been renewed.
 const soon = 21 * 24 * time.Hour
 
-// certificates looks at that of the P-CSCF, and at that towards other nodes.
+// certificates looks at that of the P-CSCF, at that towards other nodes, and at the authority that certifies what the node serves platforms and pages with.
 func (x *examination) certificates() {
 	c := x.Config
 	if len(c.CI.TLS.Listen) > 0 {
@@ -20,6 +20,23 @@ func (x *examination) certificates() {
 	}
 	if c.Mw.CertificateFile != "" {
 		x.certificate("mw", c.Mw.CertificateFile, c.Mw.KeyFile.Path, "")
+	}
+	if c.HTTPS.Listen.IsValid() || c.IS.Listen.IsValid() || c.IS.Enrol.Listen.IsValid() {
+		x.authority()
+	}
+}
+
+// authority looks at the root and at the intermediate that issues.
+func (x *examination) authority() {
+	a := x.Authority
+	switch {
+	case x.NoStore || a != nil && (a.Root == nil || len(a.Issuers) == 0):
+		x.hint(Authority, "the network has no authority yet")
+	case a == nil:
+		x.unchecked(Authority, asTheNode, "whether the network has an authority cannot be seen")
+	default:
+		x.lifetime(Authority, "the root of the network's authority", a.Root.NotBefore, a.Root.NotAfter)
+		x.lifetime(Authority, "the intermediate that issues", a.Issuers[0].NotBefore, a.Issuers[0].NotAfter)
 	}
 }
 
@@ -47,7 +64,7 @@ func (x *examination) certificate(section, file string, keyFile func(string) (st
 		return
 	}
 	x.fine(CertFile, "[%s] certificate and key belong together", section)
-	x.lifetime(section, pair.Leaf)
+	x.lifetime(CertExpiry, "["+section+"] the certificate", pair.Leaf.NotBefore, pair.Leaf.NotAfter)
 	if name != "" {
 		x.called(section, pair.Leaf, name)
 	}
@@ -63,18 +80,19 @@ func (x *examination) unreadable(section string, err error) {
 	x.breaks(CertFile, "[%s] %v", section, err)
 }
 
-func (x *examination) lifetime(section string, leaf *x509.Certificate) {
-	now, day := x.host.Wall(), leaf.NotAfter.Format(time.DateOnly)
-	left := leaf.NotAfter.Sub(now)
+// lifetime looks at how long what is valid.
+func (x *examination) lifetime(code Code, what string, from, until time.Time) {
+	now, day := x.host.Wall(), until.Format(time.DateOnly)
+	left := until.Sub(now)
 	switch {
-	case now.Before(leaf.NotBefore):
-		x.breaks(CertExpiry, "[%s] the certificate is valid only from %s on: either it is, or the clock is wrong", section, leaf.NotBefore.Format(time.RFC3339))
+	case now.Before(from):
+		x.breaks(code, "%s is valid only from %s on: either it is, or the clock is wrong", what, from.Format(time.RFC3339))
 	case left <= 0:
-		x.breaks(CertExpiry, "[%s] the certificate is not valid any more since %s", section, day)
-	case left < soon && left < leaf.NotAfter.Sub(leaf.NotBefore)/3: // one that lives for days only is renewed by a program
-		x.hint(CertExpiry, "[%s] the certificate is valid until %s, %d days from now", section, day, int(left.Hours()/24))
+		x.breaks(code, "%s is not valid any more since %s", what, day)
+	case left < soon && left < until.Sub(from)/3: // one that lives for days only is renewed by a program
+		x.hint(code, "%s is valid until %s, %d days from now", what, day, int(left.Hours()/24))
 	default:
-		x.fine(CertExpiry, "[%s] the certificate is valid until %s", section, day)
+		x.fine(code, "%s is valid until %s", what, day)
 	}
 }
 

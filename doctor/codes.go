@@ -28,6 +28,7 @@ const (
 	CertExpiry    Code = "D-CERT-EXPIRY"
 	CertName      Code = "D-CERT-NAME"
 	CertChain     Code = "D-CERT-CHAIN"
+	Authority     Code = "D-AUTHORITY"
 	ESPRaw        Code = "D-ESP-RAW"
 	ESPLoop       Code = "D-ESP-LOOP"
 	ESPNAT        Code = "D-ESP-UDP"
@@ -106,6 +107,10 @@ var explained = map[Code]Explained{
 		"a client compares the name, and turns away if it is another", "let pcscf. and the home domain be among its DNS names (RFC 5922 7.1)", ""},
 	CertChain: {"Each certificate of the file is signed by the one behind it.",
 		"a client cannot get from the certificate to an authority that it trusts", "put the intermediates behind the server's certificate, each behind the one it signed; the root need not be there", ""},
+	Authority: {"Where [https], [is] or [is.enrol] listens, the network has an authority, whose root and intermediate are valid now and still for a while.",
+		"their certificates come from it: without a valid one no service platform connects, no client gets a token, and nobody can check what the network signs",
+		"there is none yet: `imsafe ca new FILE`, and take the file away; the intermediate ends: `imsafe ca request` here, `imsafe ca sign` where the root is, `imsafe ca install` here",
+		"`imsafe ca show` says how long each is valid. [enrolment.md](enrolment.md) has the three commands of a renewal; platforms notice nothing of it."},
 	ESPRaw: {"The node has a raw socket for ESP at each address of [ci.ipsec], or may open one.",
 		"a telephone without a NAT in between sends ESP on IP (protocol 50); without the socket nobody hears it, and it ends after the 401 with silence",
 		"give the node CAP_NET_RAW and no more: AmbientCapabilities=CAP_NET_RAW in its systemd unit, or `setcap cap_net_raw+ep` on the program; then esp = \"on\" says at each start if it is missing",

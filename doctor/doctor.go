@@ -96,6 +96,8 @@ type Patient struct {
 	// What opening every sealed key gave.
 	KeysErr error
 	Cards   int
+	// The authority of the network, as ca show tells it; nil where it could not be asked.
+	Authority *node.AuthorityView
 }
 
 // Running is what a running node answered. What it could not be asked is nil.

@@ -120,6 +120,7 @@ func (v *doctorNodeCmd) patient(a *app) *doctor.Patient {
 		return p
 	}
 	p.Cards, p.KeysErr = checkKeys(a.ctx, house)
+	p.Authority = askAuthority(a.ctx, house)
 	p.StoreErr = house.Close()
 	return p
 }
@@ -153,7 +154,17 @@ func (a *app) askNode(socket string, p *doctor.Patient) *doctor.Running {
 	if p.Config.HasRole("hss") {
 		p.Cards, p.KeysErr = checkKeys(a.ctx, house)
 	}
+	p.Authority = askAuthority(a.ctx, house)
 	return r
+}
+
+// askAuthority asks for the network's authority; nil if nobody tells.
+func askAuthority(ctx context.Context, house operations) *node.AuthorityView {
+	var view node.AuthorityView
+	if house.Call(ctx, "ca.show", node.None{}, &view) != nil {
+		return nil
+	}
+	return &view
 }
 
 // checkKeys opens every sealed key once. A viewer may not: then nothing is said.
