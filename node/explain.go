@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"imsafe/iface/clientims"
 	"imsafe/proto/secagree"
@@ -119,13 +120,26 @@ func silence(c *clientims.Chapter) Happening {
 		Do: "either the card refused the challenge (K, OPc or AMF are not the card's), or ESP does not get here: let IP protocol 50, or UDP port 4500, through on the way from the packet gateway"}
 }
 
+// unanswered tells of an attempt that ends with a challenge, where no security associations could tell of silence (TS 24.229 5.4.1.2.1: the S-CSCF waits for
+// reg-await-auth, and nobody is told when that has passed).
+func unanswered(a *Attempt, now time.Time) (Happening, bool) {
+	if a.Access == secagree.IPsec3GPP || len(a.Events) == 0 || a.Events[len(a.Events)-1].Code != codeChallenged {
+		return Happening{}, false
+	}
+	return Happening{At: now, Code: "no-answer", What: fmt.Sprintf("by now: no answer to the challenge has come for %v", now.Sub(a.Events[len(a.Events)-1].At).Round(time.Second)),
+		Do: "if that is long: the card refused the challenge (K, OPc or AMF are not the card's; `imsafe doctor user --k-file` compares them), or the client has gone"}, true
+}
+
+// codeChallenged is the code of a challenge in the story of a registration.
+const codeChallenged = "challenged"
+
 // answered tells of the core's answer.
 func answered(c *clientims.Chapter) Happening {
 	switch {
 	case c.Status == 401 && c.Chosen.Mechanism != "":
-		return Happening{Code: "challenged", What: fmt.Sprintf("challenged; %s/%s is chosen", c.Chosen.Alg, c.Chosen.EAlg)}
+		return Happening{Code: codeChallenged, What: fmt.Sprintf("challenged; %s/%s is chosen", c.Chosen.Alg, c.Chosen.EAlg)}
 	case c.Status == 401:
-		return Happening{Code: "challenged", What: "challenged"}
+		return Happening{Code: codeChallenged, What: "challenged"}
 	case c.Status == 200 && c.Leaves:
 		return Happening{Code: "deregistered", What: "the registration has ended"}
 	case c.Status == 200:

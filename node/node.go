@@ -354,11 +354,26 @@ func (n *Node) sentBy(a net.Addr) string {
 	return fmt.Sprintf("pcscf.%s:%d", n.o.Config.HomeDomain(), netip.MustParseAddrPort(a.String()).Port())
 }
 
+// judgeCertificate tells of one that is not valid now. The node starts all the same: who comes in by another door is served.
+func (n *Node) judgeCertificate() {
+	if n.o.Certificate == nil || n.o.Certificate.Leaf == nil {
+		return
+	}
+	now, leaf := n.o.Clock.Wall(), n.o.Certificate.Leaf
+	switch {
+	case now.After(leaf.NotAfter):
+		n.o.Log.Error("clients over TLS turn away", "reason", "the certificate of the P-CSCF is not valid any more since "+leaf.NotAfter.Format(time.DateOnly)+": renew it and start again")
+	case now.Before(leaf.NotBefore):
+		n.o.Log.Error("clients over TLS turn away", "reason", "the certificate of the P-CSCF is valid only from "+leaf.NotBefore.Format(time.RFC3339)+" on: either it is, or the clock is wrong")
+	}
+}
+
 // Run serves until ctx ends, then drains and closes what it opened. Store and keyring stay the caller's.
 func (n *Node) Run(ctx context.Context) error {
 	for _, w := range n.o.Config.Weakenings() {
 		n.o.Log.Warn("weaker than the default", "setting", w.Name, "reason", w.Meaning)
 	}
+	n.judgeCertificate()
 	shards, stopShards := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopShards()
 	var inner errgroup.Group // what outlives the sockets

@@ -218,6 +218,10 @@ func (s *stories) explain(_ context.Context, in UserName) (Registration, error) 
 			last.Events = append(last.Events, h)
 		}
 	}
+	last := &r.Attempts[len(r.Attempts)-1]
+	if h, silent := unanswered(last, s.clock.Wall()); silent {
+		last.Events = append(last.Events, h)
+	}
 	return r, nil
 }
 

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"imsafe/ca"
 	"imsafe/node"
 	"imsafe/store/disk"
 	"imsafe/store/sqlite"
@@ -173,4 +176,36 @@ func TestStatus_without_a_node(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.do("status")
+}
+
+// TestUE_expired: a P-CSCF whose certificate has ended is not taken for one that does not listen.
+func TestUE_expired(t *testing.T) {
+	d := newDesk(t)
+	d.do("user", "add", "alice", "--random", "--card-out", d.path("alice"))
+	past := time.Now().Add(-48 * time.Hour)
+	authority, err := ca.New(rand.Reader, func() time.Time { return past }, testDomain, 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := authority.Server(time.Hour, []string{"pcscf." + testDomain}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*tls.Conn).Handshake() // the client ends it
+			conn.Close()
+		}
+	}()
+	args := []string{"ue", "register", "--card", d.path("alice"), "--ca", d.write("past.crt", string(authority.PEM())), "--proxy", ln.Addr().String()}
+	wantRefused(t, d.call(t.Context(), "", args...), exitFailed, []string{"certificate has expired", "a clock is wrong"}, args)
 }

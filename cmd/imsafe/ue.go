@@ -128,7 +128,10 @@ func (l *line) unregistered(err error) error {
 	var status *ue.StatusError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		hint = "; either the operator has to renew it, or a clock is wrong, here or there: `imsafe doctor` on the node says which"
 	case errors.As(err, &name):
 		hint = "; --server-name says which name must stand in it"
 	case errors.As(err, &authority):
