@@ -29,6 +29,7 @@ import (
 	"imsafe/proto/fairlisten"
 	"imsafe/proto/oauth"
 	"imsafe/proto/shard"
+	"imsafe/proto/webdoor"
 	"imsafe/secure"
 )
 
@@ -108,24 +109,18 @@ func Certificates(origin string) string { return origin + "/certificates/" }
 const (
 	maxConnections = 1024
 	maxOfSource    = 64 // many clients stand behind one translator of addresses, but one of them cannot have them all
+	maxHeader      = 16 << 10
 	maxBody        = 8 << 10
-	patience       = 10 * time.Second
 )
 
 // Serve takes requests on ln until ctx ends, and closes ln.
 func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
-	server := &http.Server{
-		Handler: d, ReadHeaderTimeout: patience / 2, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(d.ports.Log.Handler(), slog.LevelDebug),
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
 	fair := fairlisten.New(ln, fairlisten.Config{Places: maxConnections, OfSource: maxOfSource, Pace: d.cfg.Connections, Now: d.ports.Clock.Now, Refuses: d.limits})
 	secured := &tlsFirst{door: d, Listener: fair, config: d.floor(&tls.Config{
 		MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"}, Time: d.ports.Clock.Wall,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.ports.Certificate() },
 	})}
-	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
+	if err := webdoor.Serve(ctx, secured, d, maxHeader, d.ports.Log); err != nil {
 		return fmt.Errorf("clientweb: %w", err)
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 
 	"imsafe/ca"
 	"imsafe/proto/fairlisten"
+	"imsafe/proto/webdoor"
 	"imsafe/refpoint/isc"
 	"imsafe/store"
 )
@@ -89,23 +90,17 @@ func NewEnrolment(r *Registry, log *slog.Logger) *Enrolment {
 // The limits of the door. A platform sends two small requests in its life, and asks now and then while it waits.
 const (
 	maxConnections = 64
-	maxOfSource    = 8        // of these: one source cannot have them all
+	maxOfSource    = 8 // of these: one source cannot have them all
+	maxHeader      = 8 << 10
 	maxBody        = 32 << 10 // octets: a manifest and a request in base64
 	widestBody     = 8 << 20  // without the control
-	patience       = 10 * time.Second
 )
 
 // Serve takes requests on ln until ctx ends, and closes ln.
 func (e *Enrolment) Serve(ctx context.Context, ln net.Listener) error {
-	server := &http.Server{
-		Handler: e, ReadHeaderTimeout: patience / 2, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
 	fair := fairlisten.New(ln, fairlisten.Config{Places: maxConnections, OfSource: maxOfSource, Pace: newConnections(), Now: e.registry.ports.Clock.Now, Refuses: e.refuses})
 	secured := tls.NewListener(fair, &tls.Config{GetConfigForClient: e.tls})
-	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
+	if err := webdoor.Serve(ctx, secured, e, maxHeader, e.log); err != nil {
 		return fmt.Errorf("imsservice: enrolment: %w", err)
 	}
 	return nil

@@ -26,6 +26,7 @@ import (
 	"imsafe/proto/fairlisten"
 	"imsafe/proto/oauth"
 	"imsafe/proto/shard"
+	"imsafe/proto/webdoor"
 )
 
 // Config is what a server is made of. All but Log is required.
@@ -130,8 +131,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 const (
 	maxConnections = 1024
 	maxOfSource    = 64
+	maxHeader      = 16 << 10
 	maxBody        = 64 << 10
-	patience       = 10 * time.Second
 )
 
 // pace is how often an address may connect: many clients stand behind one translator of addresses.
@@ -139,17 +140,11 @@ var pace = budget.Rate{Limit: 50, Per: time.Second, Burst: 200}
 
 // Serve takes requests on ln until ctx ends, and closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	server := &http.Server{
-		Handler: s, ReadHeaderTimeout: patience / 2, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
 	fair := fairlisten.New(ln, fairlisten.Config{Places: maxConnections, OfSource: maxOfSource, Pace: pace, Now: s.cfg.Clock.Now,
 		Refuses: func(netip.Addr, string) bool { s.Counters.Limited.Add(1); return true }})
 	secured := tls.NewListener(fair, &tls.Config{MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"}, Time: s.cfg.Clock.Wall,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cfg.Certificate() }})
-	if err := server.Serve(secured); !errors.Is(err, http.ErrServerClosed) {
+	if err := webdoor.Serve(ctx, secured, s, maxHeader, s.cfg.Log); err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}
 	return nil
