@@ -188,85 +188,110 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("no entropy") }
 
-func TestGuesses(t *testing.T) {
-	home, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
-	household := []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")}
-	table := func() *guesses { g := newGuesses(); return &g }
+// Where the guesses of these tests come from.
+var (
+	guessHome = netip.MustParseAddr("192.0.2.1")
+	guessAway = netip.MustParseAddr("198.51.100.1")
+)
 
-	g := table()
+// TestGuesses_pair: the ban is of one name from one address, and it ends.
+func TestGuesses_pair(t *testing.T) {
+	g := newGuesses()
 	for range guessesOfPair {
-		if g.banned("a", home, false, 0) {
+		if g.banned("a", guessHome, false, 0) {
 			t.Error("banned before the budget is spent")
 		}
-		g.failed("a", home, 0)
+		g.failed("a", guessHome, 0)
 	}
-	if !g.banned("a", home, false, banFor-1) || g.banned("a", home, false, banFor) || g.banned("a", away, false, 0) || g.banned("b", home, false, 0) {
+	if !g.banned("a", guessHome, false, banFor-1) || g.banned("a", guessHome, false, banFor) || g.banned("a", guessAway, false, 0) || g.banned("b", guessHome, false, 0) {
 		t.Error("a pair: the ban is of that name from there, and ends")
 	}
-	g.failed("a", home, banFor)
-	if g.banned("a", home, false, banFor) {
+	g.failed("a", guessHome, banFor)
+	if g.banned("a", guessHome, false, banFor) {
 		t.Error("the budget is not new after the ban")
 	}
+}
 
-	g = table()
+// TestGuesses_success: who gets it right has made typing errors before.
+func TestGuesses_success(t *testing.T) {
+	g := newGuesses()
 	for range guessesOfPair - 1 {
-		g.failed("a", home, 0)
+		g.failed("a", guessHome, 0)
 	}
-	g.succeeded("a", home)
-	g.failed("a", home, 0)
-	if g.banned("a", home, false, 0) {
+	g.succeeded("a", guessHome)
+	g.failed("a", guessHome, 0)
+	if g.banned("a", guessHome, false, 0) {
 		t.Error("typing errors are not forgiven")
 	}
+}
 
-	g = table()
+// TestGuesses_address: one password for many names from one address.
+func TestGuesses_address(t *testing.T) {
+	g := newGuesses()
 	for i := range guessesOfAddress {
-		g.failed(fmt.Sprint(i), home, 0)
+		g.failed(fmt.Sprint(i), guessHome, 0)
 	}
-	if !g.banned("never tried", home, false, 0) || g.banned("never tried", away, false, 0) {
+	if !g.banned("never tried", guessHome, false, 0) || g.banned("never tried", guessAway, false, 0) {
 		t.Error("one password for many names")
 	}
+}
 
-	g = table()
+// TestGuesses_name: one name from many addresses.
+func TestGuesses_name(t *testing.T) {
+	g := newGuesses()
 	for i := range guessesOfName {
 		g.failed("a", netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 0)
 	}
-	if !g.banned("a", home, false, 0) || g.banned("b", home, false, 0) {
+	if !g.banned("a", guessHome, false, 0) || g.banned("b", guessHome, false, 0) {
 		t.Error("one name from many addresses")
 	}
+}
 
-	g = table()
+// TestGuesses_proven: whoever else guesses a name, who has proven it from an address goes on there.
+func TestGuesses_proven(t *testing.T) {
+	g := newGuesses()
 	for i := range guessesOfName {
 		g.failed("a", netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 0)
 	}
-	if g.banned("a", home, true, 0) || !g.banned("a", away, false, 0) {
+	if g.banned("a", guessHome, true, 0) || !g.banned("a", guessAway, false, 0) {
 		t.Error("a name that others guess, where it has been proven before")
 	}
+}
 
-	g = table()
+// TestGuesses_all: one password for many names from many addresses: each address has one guess.
+func TestGuesses_all(t *testing.T) {
+	g := newGuesses()
 	for i := range guessesOfAll - 1 { // another name, from another address, each time
 		g.failed(fmt.Sprint(i), netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), time.Duration(i)*time.Second)
 	}
 	if g.sprayed(netip.AddrFrom4([4]byte{10, 0, 1, 1}), false, banFor-1) {
 		t.Error("an address has one guess before the budget of all is spent")
 	}
-	g.failed("z", away, banFor-1)
-	g.failed("y", home, banFor-1)
-	if !g.sprayed(away, false, banFor-1) || !g.sprayed(home, false, banFor-1) || g.sprayed(away, false, banFor) {
+	g.failed("z", guessAway, banFor-1)
+	g.failed("y", guessHome, banFor-1)
+	if !g.sprayed(guessAway, false, banFor-1) || !g.sprayed(guessHome, false, banFor-1) || g.sprayed(guessAway, false, banFor) {
 		t.Error("one password for many names from many addresses: each has one guess, and the window ends")
 	}
-	if g.sprayed(home, true, banFor-1) || g.sprayed(netip.MustParseAddr("10.0.2.1"), false, banFor-1) || g.sprayed(netip.Addr{}, false, banFor-1) {
+	if g.sprayed(guessHome, true, banFor-1) || g.sprayed(netip.MustParseAddr("10.0.2.1"), false, banFor-1) || g.sprayed(netip.Addr{}, false, banFor-1) {
 		t.Error("who guesses locks others out: one that is where he has been proven, one that has guessed nothing, one without an address here")
 	}
+}
 
-	g = table()
+// TestGuesses_household: addresses of one IPv6 /64 are one.
+func TestGuesses_household(t *testing.T) {
+	g := newGuesses()
+	household := []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")}
 	for i := range guessesOfPair {
 		g.failed("a", household[i%2], 0)
 	}
 	if !g.banned("a", netip.MustParseAddr("2001:db8::3"), false, 0) {
 		t.Error("another address of the same household")
 	}
+}
 
-	g = table()
+// TestGuesses_bound: so many are kept, and no more.
+func TestGuesses_bound(t *testing.T) {
+	g := newGuesses()
 	for i := range maxTallies {
 		g.failed(fmt.Sprint(i), netip.Addr{}, 0)
 	}
