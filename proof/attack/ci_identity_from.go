@@ -42,10 +42,10 @@ func nameAnother(ctx context.Context, f *Field, o *Outcome) error {
 			return r - '0' + '\uff10'
 		}
 		return r
-	}, number)
+	}, strings.TrimPrefix(number, "+"))
 	address := strings.TrimPrefix(f.Users[Alice].IMPU, "sip:")
 	return forgeFrom(ctx, f, o, Request{Display: number}, Request{Display: "0-0-1 555 01099 99"}, Request{Display: fullwidth}, Request{Display: address},
-		Request{Display: strings.Replace(address, "@", "\uff20", 1)})
+		Request{Display: strings.Replace(address, "@", "\uff20", 1)}, Request{Display: strings.Replace(address, "@", "\ufe6b", 1)}, Request{Display: "sip:alice"})
 }
 
 // forgeFrom sends messages with forged Froms, in turn, and looks in those that arrive for what was forged.

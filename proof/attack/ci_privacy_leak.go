@@ -20,17 +20,40 @@ func privacyLeak() Attack {
 		Text:     "who knows a number could learn where its owner is, and follow him by his telephone's number",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ServicesUser,
 		Source: "RFC 7315 5.4; insinuator.net 2016", Access: both(),
-		Bounds: Bounds{Packets: 40, Bytes: 40_000, Conns: 2, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 80, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "caller", Position: Subscriber, Controls: controls, Run: readCaller},
 			{Name: "callee", Position: Subscriber, Controls: controls, Run: readCallee},
+			{Name: "later", Position: Subscriber, Controls: controls, Run: readLater},
 		},
 	}
 }
 
 // told are what an honest telephone tells its network, each with the word "secret" in it.
 func told() []string {
-	return []string{"P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=secret", "Geolocation: <sip:secret@lis.example>"}
+	return []string{"P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=secret", "Cellular-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=secret",
+		"Geolocation: <sip:secret@lis.example>"}
+}
+
+// userSays are headers by which a message tells of its sender: whoever asks for the privacy of a user does not want them read (RFC 3323 4.1, 5.3).
+func userSays() []string {
+	return []string{"Reply-To: <sip:secret@example.org>", "Organization: secret", "Subject: secret", "Call-Info: <https://example.org/secret>", "In-Reply-To: secret@example.org",
+		"Warning: 399 example.org \"secret\"", "Referred-By: <sip:secret@example.org>"}
+}
+
+// secretCalls are the ways in which a call tells of its caller what he has asked, or need not ask, to be kept from the other party: few at once, since what is large
+// takes a connection inside ESP.
+func secretCalls() (calls []Request) {
+	const asked, elsewhere, place = "Privacy: id;header;history", "Contact: <sip:192.0.2.1>", "<presence>secret</presence>"
+	for _, line := range append(told(), "User-Agent: secret/1.0", "History-Info: <sip:secret@example.org>;index=1", "Diversion: <sip:secret@example.org>") {
+		calls = append(calls, Request{Lines: []string{line, asked}})
+	}
+	user := userSays()
+	return append(calls, Request{Lines: append([]string{elsewhere, "Privacy: user"}, user[:len(user)/2]...)}, Request{Lines: append([]string{elsewhere, "Privacy: none,user"}, user[len(user)/2:]...)},
+		Request{Lines: []string{elsewhere, "Privacy: id", "History-Info: <sip:secret@example.org?Privacy=history>;index=1"}},
+		Request{Lines: []string{asked, "Content-Type: application/pidf+xml"}, Body: place},
+		Request{Lines: []string{asked, "Content-Type: multipart/mixed;boundary=b"},
+			Body: "--b\r\nContent-Type: application/pidf+xml\r\n\r\n" + place + "\r\n--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--\r\n"})
 }
 
 // readCaller: carol calls the attacker, and does not want him to know who she is.
@@ -40,11 +63,14 @@ func readCaller(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	mallory.answers.Store(true)
-	says, n := append(told(), "User-Agent: secret/1.0", "History-Info: <sip:secret@example.org>;index=1"), 0
-	return f.readOff(ctx, o, func(callID string) (*sip.Message, error) {
-		lines := []string{says[n%len(says)], "Contact: " + carol.Contact(), "Privacy: id;header;history"} // one each: all of them need a connection inside ESP
-		n++
-		answer, err := carol.Ask(ctx, carol.Text(Request{Method: "INVITE", URI: f.Users[Mallory].IMPU, CallID: callID, Lines: lines}))
+	calls := secretCalls()
+	return f.readOff(ctx, o, len(calls), func(i int, callID string) (*sip.Message, error) {
+		r := calls[i]
+		r.Method, r.URI, r.CallID = "INVITE", f.Users[Mallory].IMPU, callID
+		if !strings.HasPrefix(r.Lines[0], "Contact") {
+			r.Lines = append(r.Lines, "Contact: "+carol.Contact())
+		}
+		answer, err := carol.Ask(ctx, carol.Text(r))
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +86,9 @@ func readCallee(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	carol.answers.Store(false)
-	return f.readOff(ctx, o, func(callID string) (*sip.Message, error) {
+	says := [][]string{append(told(), "Server: secret/1.0", "Contact: "+carol.Contact()), append(userSays(), "Privacy: user"),
+		{"Geolocation-Error: 100 code=\"secret\"", "Diversion: <sip:secret@example.org>", "Privacy: history"}}
+	return f.readOff(ctx, o, 2*len(says), func(i int, callID string) (*sip.Message, error) {
 		if err := mallory.Write(mallory.Text(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Lines: []string{"Contact: " + mallory.Contact()}})); err != nil {
 			return nil, err
 		}
@@ -68,14 +96,60 @@ func readCallee(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return nil, err
 		}
-		if err := carol.Answer(m, 486, append(told(), "Server: secret/1.0", "Contact: "+carol.Contact())...); err != nil {
+		status := []int{486, 180}[i/len(says)]
+		if err := carol.Answer(m, status, says[i%len(says)]...); err != nil {
 			return nil, err
 		}
 		o.Arrived("carol has answered mallory's calls")
-		return mallory.Await(ctx, func(m *sip.Message) bool {
-			return !m.IsRequest() && m.Status() >= 200 && string(m.Get(sip.HdrCallID)) == callID
+		read, err := mallory.Await(ctx, func(m *sip.Message) bool {
+			return !m.IsRequest() && m.Status() == status && string(m.Get(sip.HdrCallID)) == callID
 		})
+		if err == nil && status < 200 { // so few calls may ring at once
+			err = carol.Answer(m, 486)
+		}
+		return read, err
 	}, "sip.instance")
+}
+
+// readLater: carol has called the attacker and does not want him to know who she is, which she said when she called. She says it no more.
+func readLater(ctx context.Context, f *Field, o *Outcome) error {
+	carol, mallory, err := f.carolAndMallory(ctx)
+	if err != nil {
+		return err
+	}
+	callID := f.token()
+	ofCall := func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == callID }
+	if err := carol.Write(carol.Text(Request{Method: "INVITE", URI: f.Users[Mallory].IMPU, CallID: callID, Body: keyed(honestKey),
+		Lines: []string{"Contact: " + carol.Contact(), "Privacy: id;header", "Content-Type: application/sdp"}})); err != nil {
+		return err
+	}
+	invite, err := mallory.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && ofCall(m) })
+	if err != nil {
+		return err
+	}
+	if err := mallory.answersKeyed(invite, honestKey, mallory.Contact()); err != nil {
+		return err
+	}
+	answer, err := carol.Await(ctx, func(m *sip.Message) bool { return isFinal(m) && ofCall(m) })
+	if err != nil {
+		return err
+	}
+	inside, err := carol.acknowledges(answer, f.Users[Mallory].IMPU)
+	if err != nil {
+		return err
+	}
+	mallory.answers.Store(true)
+	says := []Request{{Method: "INFO"}, {Method: "UPDATE", Lines: []string{"Contact: " + carol.Contact()}}, {Method: "MESSAGE", Lines: []string{"User-Agent: secret/1.0"}}, {Method: "BYE"}}
+	return f.readOff(ctx, o, len(says), func(i int, _ string) (*sip.Message, error) {
+		answer, err := carol.asksWithin(ctx, &inside, says[i].Method, "", says[i].Lines...)
+		if err != nil {
+			return nil, err
+		}
+		o.Arrived("%s in carol's call, answered %d", says[i].Method, answer.Status())
+		return mallory.Await(ctx, func(m *sip.Message) bool {
+			return m.IsRequest() && ofCall(m) && string(m.MethodName()) == says[i].Method
+		})
+	}, carol.IMPU, "carol@192.0.2.1")
 }
 
 func (f *Field) carolAndMallory(ctx context.Context) (carol, mallory *Hand, err error) {
@@ -85,12 +159,11 @@ func (f *Field) carolAndMallory(ctx context.Context) (carol, mallory *Hand, err 
 	return carol, mallory, err
 }
 
-// readOff looks in what a few calls bring the attacker for the word "secret" and for others.
-func (f *Field) readOff(ctx context.Context, o *Outcome, call func(callID string) (*sip.Message, error), words ...string) error {
-	const times = 5
+// readOff looks in what some calls bring the attacker for the word "secret" and for others.
+func (f *Field) readOff(ctx context.Context, o *Outcome, times int, call func(i int, callID string) (*sip.Message, error), words ...string) error {
 	learnt := map[string]bool{}
 	for i := range times {
-		m, err := call(fmt.Sprintf("%s-%d", f.token(), i))
+		m, err := call(i, fmt.Sprintf("%s-%d", f.token(), i))
 		if err != nil {
 			return err
 		}
@@ -100,10 +173,13 @@ func (f *Field) readOff(ctx context.Context, o *Outcome, call func(callID string
 					learnt[string(name)] = true
 				}
 			}
+			if contains(m.Body(), word) {
+				learnt["body"] = true
+			}
 		}
 	}
 	names := slices.Sorted(maps.Keys(learnt))
 	o.Users = min(len(names), 1)
-	o.Wire(len(names) > 0, "in %d calls mallory learns from %d headers of carol's: %s", times, len(names), strings.Join(names, ", "))
+	o.Wire(len(names) > 0, "in %d calls mallory learns from %d headers and bodies of carol's: %s", times, len(names), strings.Join(names, ", "))
 	return nil
 }

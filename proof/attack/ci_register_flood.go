@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ func registerFlood() Attack {
 		Text:     "each costs a look into the HSS, and one with the name of a user a vector: who sends enough leaves nothing for others",
 		Services: []Service{Availability}, Stride: Denial, Threats: []Threat{Interruption}, Module: ServicesControl,
 		Source: "sippts flood; TS 33.203 6.1.3", Tight: true, Carried: []Access{UDP, TCP},
-		Bounds: Bounds{Packets: 900, Bytes: 900_000, Conns: flooded*TightUnproven + 20, Time: 3 * time.Second},
+		Bounds: Bounds{Packets: 900, Bytes: 900_000, Conns: flooded*TightUnproven + 60, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "one-source", Position: OffPath, Access: []Access{TLS}, Run: registerNobodies,
 				Controls: []secure.ControlID{secure.CIAvailabilityBudgetSource, secure.CIAvailabilityBudgetVector},
@@ -32,6 +33,10 @@ func registerFlood() Attack {
 				Card: "vectors are those of AKA", Controls: []secure.ControlID{secure.CIAvailabilityPathProof}},
 			{Name: "drain", Position: OffPath, Access: []Access{TLS}, Run: drawVectors,
 				Card: "vectors are those of AKA", Controls: []secure.ControlID{secure.CIAvailabilityBudgetVector}},
+			{Name: "repeated", Position: OffPath, Access: []Access{IPsec}, Run: repeatRegister(1),
+				Controls: []secure.ControlID{secure.CIAvailabilityBudgetSource}},
+			{Name: "repeated-spoofed", Position: OffPath, Access: []Access{IPsec}, Run: repeatRegister(TightUnproven / 2),
+				Controls: []secure.ControlID{secure.CIAvailabilityPathProof}},
 		},
 	}
 }
@@ -133,6 +138,50 @@ func registerFromEverywhere(ctx context.Context, f *Field, o *Outcome) error {
 	n, _ := answered.seen()
 	o.Wire(n > times*9/10, "%d of %d addresses that have proven nothing are answered", n, times)
 	return nil
+}
+
+// repeatRegister sends one REGISTER from each of some addresses over and over, as if no answer had come: that is no new request, and makes no vector, but each
+// is read and answered.
+func repeatRegister(places int) func(context.Context, *Field, *Outcome) error {
+	return func(ctx context.Context, f *Field, o *Outcome) error {
+		stranger, err := f.StrangerAt(ctx, Elsewhere(0))
+		if err != nil {
+			return err
+		}
+		var answered counter
+		var all sync.WaitGroup
+		defer all.Wait()
+		const times, together = 15 * TightSource, 20
+		conns, registers := make([]net.Conn, places), make([]string, places)
+		for i := range conns {
+			r := f.nobody(i)
+			registers[i] = stranger.Registers(r, stranger.NoResponse(r.IMPI))
+			if conns[i], err = f.attacker.Dial(ctx, "udp", Elsewhere(1+i), f.Gm); err != nil {
+				return fmt.Errorf("attack: %w", err)
+			}
+			defer conns[i].Close()
+			all.Go(func() { answered.packets(conns[i]) })
+		}
+		for sent := range times {
+			if _, err := conns[sent%places].Write([]byte(registers[sent%places])); err != nil {
+				return fmt.Errorf("attack: %w", err)
+			}
+			switch {
+			case sent == places-1: // before the first answers there is nothing to be sent again
+				err = answered.until(ctx, places)
+			case sent%together == 0: // no faster than answers come, where they come
+				_ = within(ctx, soon/10, func(ctx context.Context) error { return answered.until(ctx, sent+1) })
+			}
+			if err != nil {
+				return err
+			}
+		}
+		o.Arrived("%d REGISTERs, sent %d times in all", places, times)
+		_ = within(ctx, soon, func(ctx context.Context) error { return answered.until(ctx, times) }) // silence is what is hoped for
+		n, _ := answered.seen()
+		o.Wire(n > times*9/10, "%d of %d copies are answered", n, times)
+		return judgeServed(ctx, f, o)
+	}
 }
 
 // registerInHerName forges REGISTERs of carol's from ever other addresses, and goes on while she switches her telephone on, at an address where nobody was before.

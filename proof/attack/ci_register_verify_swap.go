@@ -57,11 +57,11 @@ func swapVerify(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Users = min(accepted+passed, 1)
 	o.Wire(accepted+passed > 0, "%d of %d REGISTERs with another Security-Verify or Security-Client are accepted, the last answered %d; of %d messages after an honest one %d",
-		accepted, len(swaps), status, len(swaps)/2, passed)
+		accepted, len(swaps), status, len(swaps), passed)
 	return nil
 }
 
-// swapLater registers as is right, and repeats another list in each message that follows (TS 33.203 7.2): how many of them bob's network takes.
+// swapLater registers as is right, and repeats another list in each message that follows, the same one twice (TS 33.203 7.2): how many of them bob's network takes.
 func swapLater(ctx context.Context, f *Field, o *Outcome, swaps []func(*secagree.Entry)) (passed int, err error) {
 	mallory, err := f.Mallory(ctx)
 	if err != nil {
@@ -71,7 +71,8 @@ func swapLater(ctx context.Context, f *Field, o *Outcome, swaps []func(*secagree
 	if err != nil {
 		return 0, err
 	}
-	for i, swap := range swaps {
+	for i := range 2 * len(swaps) {
+		swap := swaps[i/2]
 		message := strings.Replace(mallory.Message(f.Bob.IMPU, "swapped"), s.verify(), "Security-Verify: "+changed(s.server, swap), 1)
 		status, err := mallory.answered(ctx, message)
 		if err != nil {

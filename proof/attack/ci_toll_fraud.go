@@ -80,10 +80,11 @@ func referPremium(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	const times = 10
 	asked := 0
+	written := f.waysToWrite(f.Premium)
 	for i := range times {
 		callID := f.token()
 		answer, err := mallory.Ask(ctx, mallory.Text(Request{Method: "REFER", URI: carol.IMPU, CallID: callID,
-			Lines: []string{"Contact: " + mallory.Contact(), "Refer-To: <" + f.Premium + ">"}}))
+			Lines: []string{"Contact: " + mallory.Contact(), "Refer-To: <" + written[i%len(written)] + ">"}}))
 		if err != nil {
 			return err
 		}
@@ -158,6 +159,7 @@ func redirectPremium(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	const times = 10
 	sent, last := 0, 0
+	written := f.waysToWrite(f.Premium)
 	for i := range times {
 		callID := f.token()
 		if err := carol.Write(carol.Text(Request{Method: "MESSAGE", URI: f.Users[Mallory].IMPU, CallID: callID, Lines: []string{"Content-Type: text/plain"}, Body: "hello"})); err != nil {
@@ -168,7 +170,7 @@ func redirectPremium(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
-		where := []string{"Contact: <" + f.Premium + ">"}
+		where := []string{"Contact: <" + written[i%len(written)] + ">"}
 		if i%2 == 1 { // behind one that anybody may be sent to
 			where = []string{"Contact: " + mallory.Contact(), where[0]}
 		}
