@@ -222,13 +222,16 @@ func carryAsVoice(ctx context.Context, f *Field, o *Outcome) error {
 // audio is how many octets a second the policy has for it.
 const audio = 256_000 / 8
 
-// carryInRTPHeaders puts data where a packet of voice names contributing sources, and into an extension that no description speaks of.
+// carryInRTPHeaders puts data where a packet of voice names contributing sources, and into an extension that no description speaks of: of short elements, of long
+// ones, of a kind that nobody knows (RFC 8285 4.2, 4.3; RFC 3550 5.3.1), and behind the mark at which readers stop.
 func carryInRTPHeaders(ctx context.Context, f *Field, o *Outcome) error {
 	data := bytes.Repeat([]byte("data"), 8)
+	kinds := [][]byte{{0xbe, 0xde, 0, 4, 1<<4 | 14}, {0x10, 0, 0, 4, 1, 14}, {0x12, 0x34, 0, 4}, {0xbe, 0xde, 0, 4, 15 << 4}}
 	return f.carryBeside(ctx, o, len(data), func(b []byte) ([]byte, bool) {
-		const header = 12
+		const header, extension = 12, 4 + 16
+		kind := kinds[int(b[3])/2%len(kinds)]
 		b[0] |= 0x14 // an extension, and four sources
-		x := append([]byte{0xbe, 0xde, 0, 4, 1<<4 | 14}, data[16:31]...)
+		x := slices.Concat(kind, data[16:])[:extension]
 		return slices.Concat(b[:header], data[:16], x, b[header:]), false
 	}, func(t *tapped) (octets int) {
 		for _, b := range t.got() {
@@ -252,13 +255,14 @@ func carryInPadding(ctx context.Context, f *Field, o *Outcome) error {
 	})
 }
 
-// carryInReports sends RTCP of an application (RFC 3550 6.7), that nobody has.
+// carryInReports sends RTCP of an application (RFC 3550 6.7), feedback (RFC 4585 6.1) and extended reports (RFC 3611 2), that nobody has agreed on.
 func carryInReports(ctx context.Context, f *Field, o *Outcome) error {
 	const size = 800
+	kinds := [][2]byte{{0x80, 204}, {0x80 | 15, 205}, {0x80 | 15, 206}, {0x80, 207}}
 	return f.carryBeside(ctx, o, size, func(b []byte) ([]byte, bool) {
-		report := append([]byte{0x80, 201, 0, 1}, b[8:12]...)
-		app := append([]byte{0x80, 204, 0, (12+size)/4 - 1}, b[8:12]...)
-		return append(report, append(append(app, "data"...), make([]byte, size)...)...), true
+		report, kind := append([]byte{0x80, 201, 0, 1}, b[8:12]...), kinds[int(b[3])/2%len(kinds)]
+		other := append([]byte{kind[0], kind[1], 0, (12+size)/4 - 1}, b[8:12]...)
+		return append(report, append(append(other, "data"...), make([]byte, size)...)...), true
 	}, func(t *tapped) (octets int) {
 		for _, b := range t.reported() {
 			octets += len(b) / size * size
@@ -295,16 +299,23 @@ func carryInNames(ctx context.Context, f *Field, o *Outcome) error {
 	}, beyondReports)
 }
 
-// carryBehindReports puts data behind what a report says, where the standard leaves room for extensions (RFC 3550 6.4.3): of a receiver's, and of a sender's.
+// carryBehindReports puts data behind what a report says, where the standard leaves room for extensions (RFC 3550 6.4.3), of a receiver's and of a sender's, and for
+// padding (RFC 3550 6.4.1).
 func carryBehindReports(ctx context.Context, f *Field, o *Outcome) error {
-	const size = 600
+	const size, receivers, senders, padding = 600, 8, 28, 252
 	return f.carryBeside(ctx, o, size, func(b []byte) ([]byte, bool) {
-		kind, head := byte(201), 8
-		if b[3]%4 == 0 {
-			kind, head = 200, 28
+		bits, kind, octets := byte(0x80), byte(201), receivers+size
+		switch b[3] / 2 % 3 {
+		case 0:
+			kind, octets = 200, senders+size
+		case 1:
+			bits, octets = 0xa0, receivers+padding
 		}
-		p := append([]byte{0x80, kind, 0, byte((head+size)/4 - 1)}, b[8:12]...)
-		return append(p, make([]byte, head-8+size)...), true
+		p := slices.Concat([]byte{bits, kind, 0, byte(octets/4 - 1)}, b[8:12], make([]byte, octets-receivers))
+		if bits != 0x80 {
+			p[octets-1] = padding
+		}
+		return p, true
 	}, beyondReports)
 }
 
