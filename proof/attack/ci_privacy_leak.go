@@ -49,11 +49,14 @@ func secretCalls() (calls []Request) {
 		calls = append(calls, Request{Lines: []string{line, asked}})
 	}
 	user := userSays()
+	parts := "--b\r\nContent-Type: application/pidf+xml\r\n\r\n" + place + "\r\n--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--\r\n"
 	return append(calls, Request{Lines: append([]string{elsewhere, "Privacy: user"}, user[:len(user)/2]...)}, Request{Lines: append([]string{elsewhere, "Privacy: none,user"}, user[len(user)/2:]...)},
 		Request{Lines: []string{elsewhere, "Privacy: id", "History-Info: <sip:secret@example.org?Privacy=history>;index=1"}},
 		Request{Lines: []string{asked, "Content-Type: application/pidf+xml"}, Body: place},
-		Request{Lines: []string{asked, "Content-Type: multipart/mixed;boundary=b"},
-			Body: "--b\r\nContent-Type: application/pidf+xml\r\n\r\n" + place + "\r\n--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--\r\n"})
+		Request{Lines: []string{asked, "Content-Type: multipart/mixed;boundary=b"}, Body: parts},
+		Request{Lines: []string{elsewhere, "Content-Type: application/pidf+xml"}, Body: place},
+		Request{Lines: []string{elsewhere, "Content-Type: multipart/mixed;boundary=b"}, Body: parts},
+		Request{Lines: []string{elsewhere, "History-Info: <sip:secret@example.org?Privacy=history>;index=1"}})
 }
 
 // readCaller: carol calls the attacker, and does not want him to know who she is.
@@ -64,19 +67,23 @@ func readCaller(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	mallory.answers.Store(true)
 	calls := secretCalls()
-	return f.readOff(ctx, o, len(calls), func(i int, callID string) (*sip.Message, error) {
+	return f.readOff(ctx, o, len(calls), func(i int, callID string) (m *sip.Message, words []string, err error) {
 		r := calls[i]
+		if strings.Contains(strings.Join(r.Lines, "\n"), "Privacy: ") {
+			words = []string{"sip.instance", carol.IMPU, "carol@192.0.2.1"}
+		}
 		r.Method, r.URI, r.CallID = "INVITE", f.Users[Mallory].IMPU, callID
 		if !strings.HasPrefix(r.Lines[0], "Contact") {
 			r.Lines = append(r.Lines, "Contact: "+carol.Contact())
 		}
 		answer, err := carol.Ask(ctx, carol.Text(r))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		o.Arrived("carol's calls to mallory, the last answered %d", answer.Status())
-		return mallory.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && string(m.Get(sip.HdrCallID)) == callID })
-	}, "sip.instance", carol.IMPU, "carol@192.0.2.1")
+		m, err = mallory.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && string(m.Get(sip.HdrCallID)) == callID })
+		return m, words, err
+	})
 }
 
 // readCallee: the attacker calls carol.
@@ -88,27 +95,27 @@ func readCallee(ctx context.Context, f *Field, o *Outcome) error {
 	carol.answers.Store(false)
 	says := [][]string{append(told(), "Server: secret/1.0", "Contact: "+carol.Contact()), append(userSays(), "Privacy: user"),
 		{"Geolocation-Error: 100 code=\"secret\"", "Diversion: <sip:secret@example.org>", "Privacy: history"}}
-	return f.readOff(ctx, o, 2*len(says), func(i int, callID string) (*sip.Message, error) {
+	return f.readOff(ctx, o, 2*len(says), func(i int, callID string) (read *sip.Message, words []string, err error) {
 		if err := mallory.Write(mallory.Text(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Lines: []string{"Contact: " + mallory.Contact()}})); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && string(m.Get(sip.HdrCallID)) == callID })
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		status := []int{486, 180}[i/len(says)]
 		if err := carol.Answer(m, status, says[i%len(says)]...); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		o.Arrived("carol has answered mallory's calls")
-		read, err := mallory.Await(ctx, func(m *sip.Message) bool {
+		read, err = mallory.Await(ctx, func(m *sip.Message) bool {
 			return !m.IsRequest() && m.Status() == status && string(m.Get(sip.HdrCallID)) == callID
 		})
 		if err == nil && status < 200 { // so few calls may ring at once
 			err = carol.Answer(m, 486)
 		}
-		return read, err
-	}, "sip.instance")
+		return read, []string{"sip.instance"}, err
+	})
 }
 
 // readLater: carol has called the attacker and does not want him to know who she is, which she said when she called. She says it no more.
@@ -140,16 +147,17 @@ func readLater(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	mallory.answers.Store(true)
 	says := []Request{{Method: "INFO"}, {Method: "UPDATE", Lines: []string{"Contact: " + carol.Contact()}}, {Method: "MESSAGE", Lines: []string{"User-Agent: secret/1.0"}}, {Method: "BYE"}}
-	return f.readOff(ctx, o, len(says), func(i int, _ string) (*sip.Message, error) {
+	return f.readOff(ctx, o, len(says), func(i int, _ string) (m *sip.Message, words []string, err error) {
 		answer, err := carol.asksWithin(ctx, &inside, says[i].Method, "", says[i].Lines...)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		o.Arrived("%s in carol's call, answered %d", says[i].Method, answer.Status())
-		return mallory.Await(ctx, func(m *sip.Message) bool {
+		m, err = mallory.Await(ctx, func(m *sip.Message) bool {
 			return m.IsRequest() && ofCall(m) && string(m.MethodName()) == says[i].Method
 		})
-	}, carol.IMPU, "carol@192.0.2.1")
+		return m, []string{carol.IMPU, "carol@192.0.2.1"}, err
+	})
 }
 
 func (f *Field) carolAndMallory(ctx context.Context) (carol, mallory *Hand, err error) {
@@ -159,11 +167,11 @@ func (f *Field) carolAndMallory(ctx context.Context) (carol, mallory *Hand, err 
 	return carol, mallory, err
 }
 
-// readOff looks in what some calls bring the attacker for the word "secret" and for others.
-func (f *Field) readOff(ctx context.Context, o *Outcome, times int, call func(i int, callID string) (*sip.Message, error), words ...string) error {
+// readOff looks in what some calls bring the attacker for the word "secret", and for others that must not be in this one.
+func (f *Field) readOff(ctx context.Context, o *Outcome, times int, call func(i int, callID string) (m *sip.Message, words []string, err error)) error {
 	learnt := map[string]bool{}
 	for i := range times {
-		m, err := call(i, fmt.Sprintf("%s-%d", f.token(), i))
+		m, words, err := call(i, fmt.Sprintf("%s-%d", f.token(), i))
 		if err != nil {
 			return err
 		}
