@@ -2,6 +2,8 @@ package attack
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/tls"
 	"io"
 	"net"
@@ -58,14 +60,16 @@ func (f *Field) reader(ctx context.Context) (*Party, error) {
 	return p, err
 }
 
-// shows asks for a page with a token and a proof, from the attacker's address, and says whether it is that of the subscriber.
+// shows asks for a page with a token and a proof, or as a bearer with none, from the attacker's address, and says whether it is that of the subscriber.
 func (f *Field) shows(ctx context.Context, o *Outcome, of *Party, at, token, proof string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Authorization", "DPoP "+token)
-	r.Header.Set("DPoP", proof)
+	if r.Header.Set("Authorization", "Bearer "+token); proof != "" {
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", proof)
+	}
 	answer, err := (&http.Client{Transport: f.web(f.attacker)}).Do(r)
 	if err != nil {
 		return err
@@ -85,7 +89,7 @@ func (f *Field) shows(ctx context.Context, o *Outcome, of *Party, at, token, pro
 	return nil
 }
 
-// stolenToken: the token without its key; the thief proves one of his own.
+// stolenToken: the token without its key. The thief shows it as it is, makes one that names a key of his, and proves that key with the stolen one.
 func stolenToken(ctx context.Context, f *Field, o *Outcome) error {
 	of, err := f.reader(ctx)
 	if err != nil {
@@ -99,11 +103,43 @@ func stolenToken(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	proof, err := f.provesOwn(at, token)
+	key, err := oauth.NewProver(f.Random)
 	if err != nil {
 		return err
 	}
-	return f.shows(ctx, o, of, at, token, proof)
+	forged, err := f.forgedToken(of, key.Thumbprint())
+	if err != nil {
+		return err
+	}
+	if err := f.shows(ctx, o, of, at, token, ""); err != nil {
+		return err
+	}
+	for _, with := range []string{forged, token} {
+		proof, err := key.Prove(http.MethodGet, at, with, f.Clock.Wall())
+		if err != nil {
+			return err
+		}
+		if err := f.shows(ctx, o, of, at, with, proof); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgedToken is one for a key, such as the network gives to a subscriber, and signed by somebody else.
+func (f *Field) forgedToken(of *Party, thumbprint string) (string, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), f.Random)
+	if err != nil {
+		return "", err
+	}
+	issuer, err := oauth.NewIssuer(f.origin(), key, f.Random)
+	if err != nil {
+		return "", err
+	}
+	c := oauth.Claims{Subject: of.IMPU, Audience: f.origin(), Scope: "registration.read"}
+	c.Key.Thumbprint = thumbprint
+	token, _, err := issuer.Issue(c, f.Clock.Wall(), oauth.MaxLife)
+	return token, err
 }
 
 // provesOwn is a proof by a key of the attacker's.
@@ -135,7 +171,7 @@ func foreignToken(ctx context.Context, f *Field, o *Outcome) error {
 	return f.shows(ctx, o, of, at, token, proof)
 }
 
-// otherProof: the thief has proofs by the subscriber's own key, for another request and for another token. Services have such proofs.
+// otherProof: the thief has proofs by the subscriber's own key, for another page, for another method and for another token. Services have such proofs.
 func otherProof(ctx context.Context, f *Field, o *Outcome) error {
 	of, err := f.reader(ctx)
 	if err != nil {
@@ -154,15 +190,16 @@ func otherProof(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	first := Outcome{}
-	if err := f.shows(ctx, &first, of, at, token, elsewhere); err != nil {
+	_, otherwise, err := of.UE.Token(ctx, f.origin(), http.MethodPost, at)
+	if err != nil {
 		return err
 	}
-	if first.Users > 0 { // it is as good as the other
-		*o = first
-		return nil
+	for _, proof := range []string{elsewhere, otherwise, ofAnother} {
+		if err := f.shows(ctx, o, of, at, token, proof); err != nil {
+			return err
+		}
 	}
-	return f.shows(ctx, o, of, at, token, ofAnother)
+	return nil
 }
 
 // tokenElsewhere: the attacker's own telephone, which has a token for one service, shows it with a good proof of its key to another.
@@ -183,7 +220,7 @@ func tokenElsewhere(ctx context.Context, f *Field, o *Outcome) error {
 	return f.shows(ctx, o, mallory, at, token, proof)
 }
 
-// replayedProof: who has seen a whole request sends it again.
+// replayedProof: who has seen a whole request sends it again, when its subscriber has made some more.
 func replayedProof(ctx context.Context, f *Field, o *Outcome) error {
 	of, err := f.reader(ctx)
 	if err != nil {
@@ -200,6 +237,11 @@ func replayedProof(ctx context.Context, f *Field, o *Outcome) error {
 	first := Outcome{}
 	if err := f.shows(ctx, &first, of, at, token, proof); err != nil { // the subscriber's own
 		return err
+	}
+	for range 3 {
+		if _, err := of.UE.Get(ctx, at); err != nil {
+			return err
+		}
 	}
 	return f.shows(ctx, o, of, at, token, proof)
 }

@@ -39,6 +39,18 @@ var lines = []Mutant{
 		`return r == ';' || r == ','`, `return r == ';'`, []string{"CI-38"}},
 	{secure.CIConfidentialityPrivacyEgress, "entries-say-nothing", "imsbox/pcscf/egress.go",
 		`(all || isPrivateEntry(v))`, `all`, []string{"CI-38"}},
+	{secure.CSAuthenticationToken, "proofs-forgotten-soon", "proto/oauth/proof.go",
+		`	if !now.Before(p.next) {`, `	if len(p.ages[0].of) > 0 || !now.Before(p.next) {`, []string{"CS-11"}},
+	{secure.CSAuthenticationToken, "any-signature", "proto/oauth/oauth.go",
+		`	if err != nil {
+		return ErrToken
+	}
+	d :=`, `	if err != nil {
+		payload = signed.UnsafePayloadWithoutVerification()
+	}
+	d :=`, []string{"CS-11"}},
+	{secure.CSAuthenticationToken, "any-method", "proto/oauth/proof.go",
+		`there != here || c.Method != method ||`, `there != here ||`, []string{"CS-11"}},
 	{secure.CSAvailabilityMediaShape, "other-profiles-pass", "proto/rtpport/shape.go",
 		`		return false, true
 	}
