@@ -443,6 +443,7 @@ func tighten(b *config.CIBudget) {
 		return config.Rate{Limit: limit, Per: config.Of(per), Burst: burst}
 	}
 	b.Source = rate(attack.TightSource/2, time.Second, attack.TightSource)
+	b.Client = rate(attack.TightClient/2, time.Second, attack.TightClient)
 	b.Challenge = rate(attack.TightChallenges, time.Minute, attack.TightChallenges)
 	b.Resync = rate(attack.TightResyncs, time.Hour, attack.TightResyncs)
 	b.Signalling = rate(attack.TightSignalling, time.Minute, attack.TightSignalling)

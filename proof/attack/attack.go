@@ -138,13 +138,14 @@ const (
 // QuickT1 is what a target with quick timers takes for T1 (RFC 3261 17.1.1.1).
 const QuickT1 = 20 * time.Millisecond
 
-// The budgets of a target with tight ones: so many at once. Of requests of a source and of first REGISTERs of unproven sources half as many
+// The budgets of a target with tight ones: so many at once. Of requests of a source and of a registered client, and of first REGISTERs of unproven sources half as many
 // come back in a second; challenges in a minute, resynchronisations in an hour.
 const (
 	TightSource     = 40
 	TightChallenges = 5
 	TightResyncs    = 2
 	TightUnproven   = 40
+	TightClient     = 200
 	TightSignalling = 32_000 // octets, and as many in a minute
 	// Of a target that anchors media: pairs of ports, and calls that one user may have. A call between two users takes four pairs.
 	TightPorts = 40

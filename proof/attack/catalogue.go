@@ -45,6 +45,7 @@ func All() []Attack {
 		covertData(),         // CI-39
 		digestSpray(),        // CI-40
 		streamBurst(),        // CI-41
+		ackFlood(),           // CI-42
 		asRogue(),            // IS-01
 		asOverreach(),        // IS-02
 		identityForge(),      // IS-03

@@ -245,11 +245,15 @@ func (f *Field) passing(ctx context.Context, o *Outcome, lines []string, word fu
 	return nil
 }
 
-// overreachPath: it puts another host into the way of the dialog, and another into its Contact.
+// overreachPath: it puts another host into the way of the dialog, in front of those who are in it and in their place, and another into its Contact.
 func overreachPath(ctx context.Context, f *Field, o *Outcome) error {
 	const elsewhere = "elsewhere.example.org"
 	return f.passing(ctx, o, nil, func(*Hand) string { return elsewhere },
 		func(m *sip.Message) { m.PrependString(sip.HdrRecordRoute, "<sip:"+elsewhere+";lr>") },
+		func(m *sip.Message) { // in the place of those who were in the path before
+			m.Remove(sip.HdrRecordRoute)
+			m.AppendString(sip.HdrRecordRoute, "<sip:"+elsewhere+";lr>")
+		},
 		func(m *sip.Message) { m.SetString(sip.HdrContact, "<sip:"+elsewhere+">") })
 }
 
