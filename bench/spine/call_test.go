@@ -2,7 +2,9 @@ package spine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +19,18 @@ const offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt
 	"a=rtpmap:104 AMR-WB/16000\r\na=fmtp:104 mode-change-capability=2;max-red=0\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n" +
 	"a=fmtp:101 0-15\r\na=ptime:20\r\na=maxptime:240\r\na=curr:qos local none\r\na=curr:qos remote none\r\na=des:qos optional local sendrecv\r\na=des:qos optional remote sendrecv\r\na=sendrecv\r\n"
 
-// receive reads the next request of the method on c's socket.
-func (c *client) receive(method string) *sip.Message {
+// receive reads the next request of the method on c's socket, which from has sent and repeats as long as it does not come (timers A and E, RFC 3261
+// 17.1.1.2): over UDP a node in an overload says nothing.
+func (c *client) receive(method string, from *client) *sip.Message {
+	again, late := 500*time.Millisecond, time.Now().Add(5*time.Second)
 	for {
-		_ = c.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = c.conn.SetReadDeadline(time.Now().Add(again))
 		n, err := c.conn.Read(c.in[:])
+		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(late) {
+			again *= 2
+			_, _ = from.conn.Write(from.out)
+			continue
+		}
 		if err != nil {
 			c.b.Errorf("%s: no %s: %v", c.name, method, err)
 			return nil
@@ -80,7 +89,7 @@ func (p pair) call(turn int) bool {
 	contact := fmt.Sprintf("Contact: <sip:%s@%s>;%s\r\nP-Preferred-Identity: <%s>\r\nSession-Expires: 1800\r\nMin-SE: 90\r\nAccept-Contact: *;+g.3gpp.icsi-ref=\"urn%%3Aurn-7%%3A3gpp-service.ims.icsi.mmtel\"\r\nContent-Type: application/sdp\r\n",
 		p.a.name, p.a.local, contactFeatures, p.a.uri())
 	p.a.request("INVITE", p.b.uri(), "<"+p.b.uri()+">", contact, offer)
-	invite := p.b.receive("INVITE")
+	invite := p.b.receive("INVITE", p.a)
 	if invite == nil {
 		return false
 	}
@@ -95,11 +104,11 @@ func (p pair) call(turn int) bool {
 	route, target, to := p.a.dialogOf(ok)
 	p.a.cseq--
 	p.a.request("ACK", target, to, route, "")
-	if ack := p.b.receive("ACK"); ack != nil {
+	if ack := p.b.receive("ACK", p.a); ack != nil {
 		ack.Release()
 	}
 	p.a.request("BYE", target, to, route, "")
-	bye := p.b.receive("BYE")
+	bye := p.b.receive("BYE", p.a)
 	if bye == nil {
 		return false
 	}
@@ -111,7 +120,7 @@ func (p pair) call(turn int) bool {
 // message is MESSAGE and 200, end to end.
 func (p pair) message(int) bool {
 	p.a.request("MESSAGE", p.b.uri(), "<"+p.b.uri()+">", "Content-Type: text/plain\r\n", "hello")
-	m := p.b.receive("MESSAGE")
+	m := p.b.receive("MESSAGE", p.a)
 	if m == nil {
 		return false
 	}
