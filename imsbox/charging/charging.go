@@ -49,12 +49,17 @@ type Record struct {
 type Charging struct {
 	store store.Store
 	lost  atomic.Uint64
+	count func(error) // countLost, made once
 }
 
 var _ rf.Charging = (*Charging)(nil)
 
 // New returns a charging function over st.
-func New(st store.Store) *Charging { return &Charging{store: st} }
+func New(st store.Store) *Charging {
+	c := &Charging{store: st}
+	c.count = c.countLost
+	return c
+}
 
 // Lost is how many records the store refused.
 func (c *Charging) Lost() uint64 { return c.lost.Load() }
@@ -73,26 +78,30 @@ func (c *Charging) Stop(callID, dialog string, role rf.Role, at time.Time) {
 func (c *Charging) put(t Type, s rf.Session, status int, at time.Time) {
 	key := Key(s, at, t)
 	op := store.Op{Table: TableCall, Key: key, Value: appendRecord(make([]byte, 0, recordRoom), t, s, status, at)}
-	c.store.ApplyAsync(string(key[:keyOfHalf]), []store.Op{op}, func(err error) {
-		if err != nil {
-			c.lost.Add(1)
-		}
-	})
+	c.store.ApplyAsync(string(key[beforeHalf:keyOfHalf]), []store.Op{op}, c.count)
+}
+
+// countLost counts a record that the store refused.
+func (c *Charging) countLost(err error) {
+	if err != nil {
+		c.lost.Add(1)
+	}
 }
 
 // recordRoom is what a record takes as a rule, and keySize what its key does: written there they are not moved while they grow.
-const recordRoom, keySize = 512, keyOfHalf + 8 + 16
+const recordRoom, keySize = 512, keyOfHalf + 16
 
-// keyOfHalf is how many octets of a key name the half of the call; they are its partition too.
-const keyOfHalf = 17
+// beforeHalf and keyOfHalf are where the octets of a key begin and end that name the half of the call; they are its partition too.
+const beforeHalf, keyOfHalf = 8, 8 + 17
 
-// Key is where a record stands: the records of one half of a call are neighbours, in the order of time. A Call-ID is as long as its
-// sender likes; its hash is not. It is as often used as its sender likes, too: so that nobody can write over the record of an earlier
-// call, or over the end of one, the time is in the key, and so is the dialog: two telephones may answer in the same moment.
+// Key is where a record stands: in the order of time, so that what is written together lies together on the disk (a page for ten records, not for
+// each), and what somebody bills or removes is one piece. A Call-ID is as long as its sender likes; its hash is not. It is as often used as its sender
+// likes, too: so that nobody can write over the record of an earlier call, or over the end of one, the time is in the key, and so is the dialog: two telephones may
+// answer in the same moment.
 func Key(s rf.Session, at time.Time, t Type) []byte {
 	sum := sha256.Sum256([]byte(s.CallID))
-	key := append(append(make([]byte, 0, keySize), sum[:16]...), byte(s.Role))
-	key = append(binary.BigEndian.AppendUint64(key, uint64(at.UnixNano())), t...)
+	key := binary.BigEndian.AppendUint64(make([]byte, 0, keySize), uint64(at.UnixNano()))
+	key = append(append(append(key, sum[:16]...), byte(s.Role)), t...)
 	return append(key, s.Dialog[:min(len(s.Dialog), 8)]...)
 }
 

@@ -247,8 +247,8 @@ func (n *Node) Sweep() error {
 
 // CompleteCalls counts the call records that have a start and a stop.
 func (n *Node) CompleteCalls() (int, error) {
-	type name struct{ callID, dialog, role string }
-	complete, began := 0, map[name]bool{} // records of one half of a call are in the order of time
+	type dialog struct{ callID, dialog, role string }
+	began, complete := map[dialog]bool{}, 0 // records are in the order of time
 	for cursor := []byte(nil); ; {
 		records, next, err := n.Store.Scan(charging.TableCall, nil, cursor, 100)
 		if err != nil {
@@ -259,7 +259,7 @@ func (n *Node) CompleteCalls() (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			of := name{record.CallID, record.Dialog, record.Role}
+			of := dialog{record.CallID, record.Dialog, record.Role}
 			switch {
 			case record.Type == charging.Start:
 				began[of] = true

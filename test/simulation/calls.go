@@ -8,6 +8,7 @@ import (
 	"imsafe/imsbox/charging"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/rf"
+	"imsafe/test/lab"
 )
 
 // calling is what became of a call, as its two ends tell.
@@ -69,15 +70,22 @@ func (w *witness) lookAtCalls() error {
 	if !w.r.Network {
 		return nil
 	}
+	records := map[*lab.Node]map[half][]charging.Type{}
+	for _, n := range w.r.w.Nodes {
+		var err error
+		if records[n], err = recordsOf(n); err != nil {
+			return err
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(w.calls)) {
-		if err := w.lookAtCall(id, w.calls[id]); err != nil {
+		if err := w.lookAtCall(id, w.calls[id], records[w.calls[id].caller.node]); err != nil {
 			return fmt.Errorf("call %s: %w", id, err)
 		}
 	}
 	return nil
 }
 
-func (w *witness) lookAtCall(id string, c *calling) error {
+func (w *witness) lookAtCall(id string, c *calling, all map[half][]charging.Type) error {
 	caller, callee := c.how[ofCaller], c.how[ofCallee]
 	switch {
 	case caller != answered && caller != refused:
@@ -89,10 +97,7 @@ func (w *witness) lookAtCall(id string, c *calling) error {
 		w.counts.Talked++
 	}
 	for _, role := range []rf.Role{rf.Originating, rf.Terminating} {
-		records, err := w.recordsOf(c.caller, id, role)
-		if err != nil {
-			return err
-		}
+		records := all[half{id, role.String()}]
 		w.counts.Records += len(records)
 		want := [][]charging.Type{{charging.Event}}
 		if caller == answered {
@@ -109,19 +114,27 @@ func (w *witness) lookAtCall(id string, c *calling) error {
 	return nil
 }
 
-// recordsOf returns the types of the records of half a call.
-func (w *witness) recordsOf(p *phone, id string, role rf.Role) (all []charging.Type, err error) {
-	const half = 17 // octets of the key that name it
-	records, _, err := p.node.Store.Scan(charging.TableCall, charging.Key(rf.Session{CallID: id, Role: role}, w.r.w.Clock.Wall(), "")[:half], nil, 100)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range records {
-		record, err := charging.Decode(r.Value)
+// half is one half of a call.
+type half struct{ id, role string }
+
+// recordsOf returns the types of a node's records, in the order of time.
+func recordsOf(n *lab.Node) (map[half][]charging.Type, error) {
+	all := map[half][]charging.Type{}
+	for cursor := []byte(nil); ; {
+		records, next, err := n.Store.Scan(charging.TableCall, nil, cursor, 100)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, record.Type)
+		for _, r := range records {
+			record, err := charging.Decode(r.Value)
+			if err != nil {
+				return nil, err
+			}
+			h := half{record.CallID, record.Role}
+			all[h] = append(all[h], record.Type)
+		}
+		if cursor = next; next == nil {
+			return all, nil
+		}
 	}
-	return all, nil
 }
