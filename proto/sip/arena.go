@@ -18,8 +18,8 @@ func (m *Message) drop(what string) {
 
 // isSafe reports whether v may stand in a line.
 func isSafe(v []byte) bool {
-	return len(v) <= maxValue &&
-		bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0 && bytes.IndexByte(v, 0) < 0
+	return len(v) <= maxValue && (!hasControl(v) || // which is nearly always so, and one look
+		bytes.IndexByte(v, '\n') < 0 && bytes.IndexByte(v, '\r') < 0 && bytes.IndexByte(v, 0) < 0)
 }
 
 // put copies v into the arena if it is safe.

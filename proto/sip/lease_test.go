@@ -212,7 +212,7 @@ func TestNoAllocations(t *testing.T) {
 func TestIdleMemory(t *testing.T) {
 	size := unsafe.Sizeof(Message{})
 	t.Logf("Message %d octets, index entry %d", size, unsafe.Sizeof(field{})+1)
-	if size > 1000 { // 216 of them are what the views have read
+	if size > 1024 { // a size class of the allocator; 240 of them are what the views have read
 		t.Errorf("Message has grown to %d octets", size)
 	}
 }

@@ -8,7 +8,8 @@ import "sync/atomic"
 // readings are what the typed views have read of a message so far.
 type readings struct {
 	via           reading[viaPlaces]
-	to            reading[nameAddrPlaces]
+	fromTag       reading[place]
+	to            reading[toPlaces]
 	identity      reading[string] // the public identity in To
 	contact       reading[contactPlaces]
 	authorization reading[[credentialParts]place]
@@ -55,6 +56,7 @@ func (r *reading[T]) take(from *reading[T]) {
 
 func (r *readings) take(from *readings) {
 	r.via.take(&from.via)
+	r.fromTag.take(&from.fromTag)
 	r.to.take(&from.to)
 	r.identity.take(&from.identity)
 	r.contact.take(&from.contact)
@@ -65,6 +67,7 @@ func (r *readings) take(from *readings) {
 // forget is for a message that goes back to its pool.
 func (r *readings) forget() {
 	r.via.of.Store(0)
+	r.fromTag.of.Store(0)
 	r.to.of.Store(0)
 	r.identity.of.Store(0)
 	r.identity.read = ""
@@ -108,6 +111,12 @@ func (n *NameAddr) places() nameAddrPlaces {
 
 func (p *nameAddrPlaces) in(v []byte) NameAddr {
 	return NameAddr{Display: p.display.in(v), URI: p.uri.in(v), Params: p.params.in(v), Bracket: p.bracket}
+}
+
+// toPlaces is a To, and its tag.
+type toPlaces struct {
+	addr nameAddrPlaces
+	tag  place
 }
 
 // viaPlaces is a Via.

@@ -1,6 +1,6 @@
 package sip
 
-// The typed views read a field and allocate nothing. Those of the topmost Via, To, the first Contact and the first Authorization keep what
+// The typed views read a field and allocate nothing. Those of the topmost Via, the tag of From, To, the first Contact and the first Authorization keep what
 // they read (reading.go). They return ErrMissing if the field is not there.
 
 // at returns the first field h and its value, nil if there is none.
@@ -45,11 +45,11 @@ func (m *Message) To() (NameAddr, error) {
 		return NameAddr{}, ErrMissing
 	}
 	if places, known := m.read.to.get(f); known {
-		return places.in(v), nil
+		return places.addr.in(v), nil
 	}
 	to, err := ParseNameAddr(v)
 	if err == nil {
-		m.read.to.keep(f, to.places())
+		m.read.to.keep(f, toPlaces{to.places(), placeOf(to.Tag())})
 	}
 	return to, err
 }
@@ -175,16 +175,34 @@ func readContact(v []byte) (places contactPlaces, err error) {
 }
 
 // FromTag returns the tag of From, nil if there is none or From cannot be read.
-func (m *Message) FromTag() []byte { return tagOf(m.From()) }
-
-// ToTag returns the tag of To, nil if there is none or To cannot be read.
-func (m *Message) ToTag() []byte { return tagOf(m.To()) }
-
-func tagOf(n NameAddr, err error) []byte {
+func (m *Message) FromTag() []byte {
+	f, v := m.at(HdrFrom)
+	if f == nil {
+		return nil
+	}
+	if tag, known := m.read.fromTag.get(f); known {
+		return tag.in(v)
+	}
+	from, err := ParseNameAddr(v)
 	if err != nil {
 		return nil
 	}
-	return n.Tag()
+	m.read.fromTag.keep(f, placeOf(from.Tag()))
+	return from.Tag()
+}
+
+// ToTag returns the tag of To, nil if there is none or To cannot be read.
+func (m *Message) ToTag() []byte {
+	if f, v := m.at(HdrTo); f != nil {
+		if places, known := m.read.to.get(f); known {
+			return places.tag.in(v)
+		}
+	}
+	to, err := m.To()
+	if err != nil {
+		return nil
+	}
+	return to.Tag()
 }
 
 // CSeq parses the CSeq field: the sequence number and the method as it stands (RFC 3261 20.16).
