@@ -139,10 +139,12 @@ func refusal(err error) error {
 }
 
 // announcement is the Security-Server of a set, one value for each mechanism.
-func announcement(s *set) (lines []string) {
+func announcement(s *set) []string {
 	list := s.securityServer()
+	lines, line := make([]string, len(list.Entries)), make([]byte, 0, 256)
 	for i := range list.Entries {
-		lines = append(lines, string(list.Entries[i].AppendTo(nil)))
+		line = list.Entries[i].AppendTo(line[:0])
+		lines[i] = string(line)
 	}
 	return lines
 }
@@ -270,10 +272,11 @@ func (sa *security) promoted(now, life time.Duration) {
 // mintAgain makes the proofs of an association anew after its sets have changed.
 func (a *association) mintAgain() {
 	a.proofs = new([generations]secure.Proof)
+	c := a.client(a.proof.IMPI(), a.proof.IMPUs())
+	c.Protected, c.Claimed = true, a.sa.user.impi
 	for g := range a.sa.sets {
 		if s := a.sa.sets[g].set; s != nil {
-			c := a.client(a.proof.IMPI(), a.proof.IMPUs())
-			c.Protected, c.Generation, c.Claimed = true, a.sa.generation(s), a.sa.user.impi
+			c.Generation = a.sa.generation(s)
 			a.proofs[g] = mint.Access(c)
 		}
 	}

@@ -28,7 +28,7 @@ func salt(ck *aka.CK, ik *aka.IK, s string) (out [4]byte) {
 	copy(key[16:], ik[:])
 	mac := hmac.New(sha256.New, key[:])
 	mac.Write([]byte(s))
-	sum := mac.Sum(nil)
+	sum := mac.Sum(key[:0]) // the MAC has taken the key
 	copy(out[:], sum[len(sum)-4:])
 	return out
 }
@@ -50,14 +50,14 @@ func Keys(t Transform, ck *aka.CK, ik *aka.IK) (integrity, encryption []byte) {
 		integrity = append(integrity, ik[:]...)
 	case AESGMAC:
 		s := salt(ck, ik, saltGMAC)
-		integrity = append(append(integrity, ik[:]...), s[:]...)
+		integrity = slices.Concat(ik[:], s[:])
 	}
 	switch t.Encryption {
 	case AESCBC:
 		encryption = append(encryption, ck[:]...)
 	case AESGCM:
 		s := salt(ck, ik, saltGCM)
-		encryption = append(append(encryption, ck[:]...), s[:]...)
+		encryption = slices.Concat(ck[:], s[:])
 	case DESEDE3CBC:
 		// todo TS 33.203 Annex I: that the third key is the first half of CK again is recalled.
 		encryption = append(append(encryption, ck[:]...), ck[:8]...)

@@ -53,7 +53,7 @@ func (e *Entry) Endpoint() Endpoint { return Endpoint{e.SPIC, e.SPIS, e.PortC, e
 // Security-Server names encryption even if the client offered none: so it is seen when somebody took it out (TS 33.203
 // 7.2 note 5). ipsec-3gpp is offered in each of the modes; a P-CSCF gives the one it chose. Preferences fall from 0.9.
 func Offer(p Profile, here Endpoint, modes ...Mode) List {
-	var l List
+	l := List{Entries: make([]Entry, 0, min(len(p.Suites)*max(len(modes), 1), MaxMechanisms))}
 	q := uint16(900)
 	add := func(e Entry) {
 		if len(l.Entries) == MaxMechanisms {

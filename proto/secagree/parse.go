@@ -1,6 +1,7 @@
 package secagree
 
 import (
+	"bytes"
 	"iter"
 	"slices"
 	"strings"
@@ -17,33 +18,58 @@ const (
 // lists with commas, or both. The error is a Reason, whose Status is 400. Nothing of the input is kept. No value at
 // all is an empty list and no error.
 func Parse(values iter.Seq[[]byte]) (List, error) {
-	var l List
-	octets := 0
+	var r reader
 	for v := range values {
-		if octets += len(v); octets > MaxOctets {
-			return List{}, ErrTooLong
-		}
-		s := scanner{rest: v}
-		for more := true; more; {
-			if len(l.Entries)+len(l.Media) == MaxMechanisms {
-				return List{}, ErrTooManyMechanisms
-			}
-			e, media, err := s.mechanism()
-			if err != nil {
-				return List{}, err
-			}
-			if media {
-				l.Media = append(l.Media, e)
-			} else {
-				l.Entries = append(l.Entries, e)
-			}
-			more = s.skip(',')
-		}
-		if len(s.rest) > 0 {
-			return List{}, ErrSyntax
+		if r.value(v); r.err != nil {
+			break
 		}
 	}
-	return l, l.check()
+	return r.end()
+}
+
+// reader reads the values of one list.
+type reader struct {
+	list   List
+	octets int
+	err    error
+}
+
+// value takes the next value in.
+func (r *reader) value(v []byte) {
+	if r.octets += len(v); r.octets > MaxOctets {
+		r.err = ErrTooLong
+		return
+	}
+	l, s := &r.list, scanner{rest: v}
+	l.Entries = slices.Grow(l.Entries, min(1+bytes.Count(v, []byte{','}), MaxMechanisms))
+	for more := true; more; {
+		if len(l.Entries)+len(l.Media) == MaxMechanisms {
+			r.err = ErrTooManyMechanisms
+			return
+		}
+		e, media, err := s.mechanism()
+		if err != nil {
+			r.err = err
+			return
+		}
+		if media {
+			l.Media = append(l.Media, e)
+		} else {
+			l.Entries = append(l.Entries, e)
+		}
+		more = s.skip(',')
+	}
+	if len(s.rest) > 0 {
+		r.err = ErrSyntax
+	}
+}
+
+// end is the list, or what was wrong with it.
+func (r *reader) end() (List, error) {
+	if r.err != nil {
+		return List{}, r.err
+	}
+	return r.list, r.list.check()
 }
 
 // ParseString is Parse of one value.

@@ -69,8 +69,10 @@ func appendQ(dst []byte, q uint16) []byte {
 
 // appendSPI appends ten digits.
 func appendSPI(dst []byte, spi uint32) []byte {
-	for div := uint32(1e9); div > 0; div /= 10 {
-		dst = append(dst, byte('0'+spi/div%10))
+	dst = append(dst, "0000000000"...)
+	for i := len(dst) - 1; spi > 0; i-- {
+		dst[i] = byte('0' + spi%10)
+		spi /= 10
 	}
 	return dst
 }
