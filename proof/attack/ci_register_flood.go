@@ -50,6 +50,15 @@ func (f *Field) nobody(n int) Registering {
 // flooded is how many times more is sent than is let in at once.
 const flooded = 10
 
+// tooManyOf is of how many requests no budget can have let through: of a tight one in the seconds that this takes four times what it lets in at once, and of a budget that is not
+// known nearly all.
+func (f *Field) tooManyOf(times, budget int) int {
+	if f.Foreign {
+		return times * 9 / 10
+	}
+	return 4 * budget
+}
+
 // registerNobodies floods from one address.
 func registerNobodies(ctx context.Context, f *Field, o *Outcome) error {
 	stranger, err := f.StrangerAt(ctx, Elsewhere(0))
@@ -76,7 +85,7 @@ func registerNobodies(ctx context.Context, f *Field, o *Outcome) error {
 		}
 	}
 	o.Arrived("%d REGISTERs, %d at a time, of which %d are turned away", times, atOnce, busy)
-	o.Wire(served > times*9/10, "the HSS is asked for %d of %d", served, times)
+	o.Wire(served > f.tooManyOf(times, TightSource), "the HSS is asked for %d of %d", served, times)
 	return judgeServed(ctx, f, o)
 }
 
@@ -136,7 +145,7 @@ func registerFromEverywhere(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	_ = within(ctx, soon, func(ctx context.Context) error { return answered.until(ctx, times) }) // silence is what is hoped for
 	n, _ := answered.seen()
-	o.Wire(n > times*9/10, "%d of %d addresses that have proven nothing are answered", n, times)
+	o.Wire(n > f.tooManyOf(times, TightUnproven), "%d of %d addresses that have proven nothing are answered", n, times)
 	return nil
 }
 

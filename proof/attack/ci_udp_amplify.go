@@ -46,17 +46,17 @@ func reflectOff(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return fmt.Errorf("attack: %w", err)
 		}
-		hit.counts(host, func() { hit.heard.packets(host) })
-		if err := hit.smalls(f, host, host.LocalAddr().String()); err != nil {
+		hit.counts(host, func() { hit.heard[i].packets(host) })
+		if err := hit.smalls(f, i, host, host.LocalAddr().String()); err != nil {
 			return err
 		}
 	}
-	o.Arrived("%d requests of %d octets in all, from %d addresses", victims*eachSmall, hit.sent, victims)
+	o.Arrived("%d requests from %d addresses", victims*eachSmall, victims)
 	if err := judgeServed(ctx, f, o); err != nil {
 		return err
 	}
-	n, back, factor := hit.factor(ctx)
-	o.Wire(factor > most, "%d answers, %d octets for %d: a factor of %.2f", n, back, hit.sent, factor)
+	n, factor := hit.factor(ctx)
+	o.Wire(factor > most, "%d answers; where it is most, a factor of %.2f", n, factor)
 	return nil
 }
 
@@ -69,7 +69,7 @@ func reflectForged(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return fmt.Errorf("attack: %w", err)
 		}
-		hit.counts(host, func() { hit.heard.from(host) })
+		hit.counts(host, func() { hit.heard[i].from(host) })
 		at, err := netip.ParseAddrPort(host.LocalAddr().String())
 		if err != nil {
 			return fmt.Errorf("attack: %w", err)
@@ -78,23 +78,23 @@ func reflectForged(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(hit.smalls(f, forger, at.String()), forger.Close()); err != nil {
+		if err := errors.Join(hit.smalls(f, i, forger, at.String()), forger.Close()); err != nil {
 			return err
 		}
 	}
-	o.Arrived("%d requests of %d octets in all, in the name of %d hosts", victims*eachSmall, hit.sent, victims)
+	o.Arrived("%d requests in the name of %d hosts", victims*eachSmall, victims)
 	if err := judgeServed(ctx, f, o); err != nil {
 		return err
 	}
-	n, back, factor := hit.factor(ctx)
-	o.Peer(factor > most, "%d hosts that have sent nothing are hit by %d answers, %d octets for %d: a factor of %.2f", victims, n, back, hit.sent, factor)
+	n, factor := hit.factor(ctx)
+	o.Peer(factor > most, "%d hosts that have sent nothing are hit by %d answers; where it is most, a factor of %.2f", victims, n, factor)
 	return nil
 }
 
-// hits is what was sent, and what it hits.
+// hits is what was sent in the name of each host, and what hits it.
 type hits struct {
-	heard counter
-	sent  int // octets
+	heard [victims]counter
+	sent  [victims]int // octets
 	hosts []io.Closer
 	all   sync.WaitGroup
 }
@@ -113,26 +113,34 @@ func (h *hits) over() {
 	h.all.Wait()
 }
 
-// factor is how many answers have hit, their octets, and how many those are for each that was sent.
-func (h *hits) factor(ctx context.Context) (n, back int, factor float64) {
-	_ = within(ctx, soon, func(ctx context.Context) error { return h.heard.until(ctx, victims*eachSmall*9/10) }) // silence is what is hoped for
+// factor is how many answers have hit, and how many octets for each that was sent, at the host where that is most: those that come later meet budgets that are spent.
+func (h *hits) factor(ctx context.Context) (answers int, factor float64) {
+	_ = within(ctx, soon, func(ctx context.Context) (err error) {
+		for i := range h.heard {
+			err = errors.Join(err, h.heard[i].until(ctx, eachSmall*9/10))
+		}
+		return err // silence is what is hoped for
+	})
 	h.over()
-	n, back = h.heard.seen()
-	return n, back, float64(back) / float64(h.sent)
+	for i := range h.heard {
+		n, octets := h.heard[i].seen()
+		answers, factor = answers+n, max(factor, float64(octets)/float64(h.sent[i]))
+	}
+	return answers, factor
 }
 
-// smalls sends small requests in the name of an address.
-func (h *hits) smalls(f *Field, w io.Writer, from string) error {
+// smalls sends small requests in the name of the address of a host.
+func (h *hits) smalls(f *Field, host int, w io.Writer, from string) error {
 	for i := range eachSmall {
 		method := "REGISTER"
 		if i%10 == 9 {
 			method = []string{"OPTIONS", "SUBSCRIBE", "INVITE"}[i/10]
 		}
-		small := f.small(method, len(h.hosts)*eachSmall+i, from) // of names that were not asked for yet
+		small := f.small(method, host*eachSmall+i, from) // of names that were not asked for yet
 		if _, err := io.WriteString(w, small); err != nil {
 			return fmt.Errorf("attack: %w", err)
 		}
-		h.sent += len(small)
+		h.sent[host] += len(small)
 	}
 	return nil
 }
