@@ -91,6 +91,10 @@ func (f *Field) challenges(ctx context.Context, o *Outcome, by asking, dave, mal
 	if err != nil {
 		return err
 	}
+	if got.Has(sip.HdrProxyAuthorization) { // what dave has given to his home network is for nobody behind it
+		o.Users = 1
+		o.Wire(true, "mallory holds the response that dave gave to his home network")
+	}
 	challenge := fmt.Sprintf(`%s: Digest realm="%s",nonce="%s",algorithm=MD5,qop="auth"`, by.challenge, leakRealm, f.token())
 	if err := mallory.Answer(got, by.status, challenge); err != nil {
 		return err

@@ -20,12 +20,13 @@ func asOverreach() Attack {
 		Text:     "a service that may stay in the path of calls would be one that takes them, sends them elsewhere, and writes to anybody",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ApplicationsControl,
 		Source: "TS 23.218 5.1.1", Access: []Access{ISC},
-		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy") + asked("terminating", 10, "continue")}},
+		Approved: []Approved{{Name: tap, Manifest: rights("session.proxy") + asked("terminating", 10, "continue")}, {Name: chat, Manifest: rights("session.originate")}},
 		Bounds:   Bounds{Packets: 80, Bytes: 80_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{variant("originate", overreachOriginate), variant("answer", overreachAnswer), variant("divert", overreachDivert),
 			variant("rewrite", overreachRewrite), variant("dialog", overreachDialog),
 			variant("redirect", overreachRedirect), variant("path", overreachPath), variant("privacy", overreachPrivacy),
-			variant("method", overreachMethod), variant("within", overreachWithin), variant("field", overreachField), variant("contact", overreachContact)},
+			variant("method", overreachMethod), variant("within", overreachWithin), variant("field", overreachField), variant("contact", overreachContact),
+			variant("elsewhere", overreachElsewhere)},
 	}
 }
 
@@ -496,5 +497,30 @@ func overreachContact(ctx context.Context, f *Field, o *Outcome) error {
 		o.Users = 1
 	}
 	o.Peer(sent, "dave's telephone is told that carol is at %q", answer.Get(sip.HdrContact))
+	return nil
+}
+
+// overreachElsewhere: it calls carol, as it may, and says that it is reached at another host: whatever the call asks of it goes there.
+func overreachElsewhere(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, chat, nil)
+	if err != nil {
+		return err
+	}
+	const elsewhere = "sip:elsewhere.example.org"
+	answer, err := s.Ask(ctx, s.Begins(Request{Method: "INVITE", URI: carol.IMPU, Lines: []string{"Contact: <" + elsewhere + ">"}}))
+	if err != nil {
+		return err
+	}
+	o.Arrived("the platform's call is answered %d", answer.Status())
+	told, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return m.Method() == sip.INVITE && names(m, sip.HdrContact, elsewhere) })
+	if err != nil {
+		return err
+	}
+	o.Users = min(told, 1)
+	o.Peer(told > 0, "carol's telephone is told in %d calls that the platform is at %q", told, elsewhere)
 	return nil
 }

@@ -165,8 +165,11 @@ func forgeWithin(ctx context.Context, f *Field, o *Outcome) error {
 	alice := f.Users[Alice].IMPU
 	s, err := f.server(ctx, f.attacker, chat, func(s *Server) {
 		s.Edit = func(m *sip.Message) {
-			if m.Method() == sip.INFO {
+			switch m.Method() {
+			case sip.INFO:
 				m.SetString(sip.HdrPAssertedIdentity, "<"+alice+">")
+			case sip.UPDATE:
+				m.SetString(sip.HdrFrom, "<"+alice+">;tag="+string(m.FromTag()))
 			}
 		}
 	})
@@ -177,10 +180,11 @@ func forgeWithin(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	inside.Method = "INFO"
+	inside.Lines = append(inside.Lines, "Contact: "+dave.Contact())
 	shown := 0
-	for range times {
+	for i := range times {
 		inside.CSeq++
+		inside.Method = []string{"INFO", "UPDATE"}[i%2]
 		answer, err := dave.Ask(ctx, dave.Text(inside))
 		if err != nil {
 			return err
@@ -188,15 +192,15 @@ func forgeWithin(ctx context.Context, f *Field, o *Outcome) error {
 		if answer.Status() != 200 {
 			continue
 		}
-		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == sip.INFO })
+		m, err := carol.Await(ctx, func(m *sip.Message) bool { return m.IsRequest() && string(m.MethodName()) == inside.Method })
 		if err != nil {
 			return err
 		}
-		if asserts(m, alice) {
+		if asserts(m, alice) || names(m, sip.HdrFrom, alice) {
 			shown++
 		}
 	}
-	o.Arrived("the platform changes who speaks in %d requests within a call", len(s.Seen("INFO")))
+	o.Arrived("the platform changes who speaks in %d requests within a call", len(s.Seen("INFO"))+len(s.Seen("UPDATE")))
 	o.Users = min(shown, 1)
 	o.Peer(shown > 0, "carol's telephone is told that alice speaks in %d of %d requests of dave's", shown, times)
 	return nil

@@ -25,6 +25,13 @@ var lines = []Mutant{
 		`	if b.clients.Take(b.keys.And(b.client(a.ref), []byte("ACK")), p.shard.Now()).Granted() {`, `	if b.clients != nil {`, []string{"CI-42"}},
 	{secure.ISAuthorizationManifest, "record-routes-not-compared", "iface/imsservice/guard.go",
 		`			if own < 0 || !bytes.Equal(`, `			if m == original && !bytes.Equal(`, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "called-from-elsewhere", "iface/imsservice/guard.go",
+		`	if !g.isHost(m.Get(sip.HdrContact)) && m.Method().MakesDialog() {`, `	if !g.isHost(m.Get(sip.HdrContact)) && m.Method() == sip.SUBSCRIBE {`, []string{"IS-02"}},
+	{secure.ISAuthorizationAssert, "updates-not-judged", "iface/imsservice/guard.go",
+		`	if m.Method() != sip.INVITE && m.Method() != sip.UPDATE || may(from)`, `	if m.Method() != sip.INVITE || may(from)`, []string{"IS-03"}},
+	{secure.CIConfidentialityDigestRealm, "responses-passed-on", "imsbox/scscf/digest.go",
+		`			s.dropProxyCredentials(in.Msg)
+`, ``, []string{"CI-28"}},
 	{secure.CIConfidentialityPrivacyEgress, "said-once-is-forgotten", "imsbox/pcscf/egress.go",
 		`	if d&anonymity != 0 {`, `	if d&endOfDisclosure != 0 {`, []string{"CI-38"}},
 	{secure.CIConfidentialityPrivacyEgress, "locations-not-looked-for", "imsbox/pcscf/location.go",
