@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"imsafe/hop"
+	"imsafe/proto/budget"
 	"imsafe/proto/secagree"
 	"imsafe/proto/sip"
 	"imsafe/proto/siptransport"
@@ -45,6 +46,22 @@ func TestBudget_datagrams(t *testing.T) {
 	mallory.sendClear("OPTIONS")
 	if b.port.layer.Counters().Screened.Load() != before+1 {
 		t.Error("after a second the address is not heard again")
+	}
+}
+
+// TestBudget_network: the addresses of one network share what it has, whatever each of them may; what one is refused by its own budget costs the others nothing.
+func TestBudget_network(t *testing.T) {
+	second := func(burst int) budget.Rate { return budget.Rate{Limit: 1, Per: time.Second, Burst: burst} }
+	b := newBudgets(Budgets{Source: second(2), Network: second(3)})
+	for _, c := range []struct {
+		from string
+		want bool
+	}{{"198.51.100.1", true}, {"198.51.100.1", true}, {"198.51.100.1", false}, {"198.51.100.2", true}, {"198.51.100.2", false}, {"198.51.100.3", false}, {"203.0.113.1", true},
+		{"2001:db8::1", true}, {"2001:db8:0:1::1", true}, {"2001:db8:0:2::1", true}, {"2001:db8:0:3::1", false}, {"2001:db8:1::1", true}} {
+		s := b.sourceOf(netip.MustParseAddr(c.from))
+		if got := b.requests[byProof].take(&s, 0).Granted(); got != c.want {
+			t.Errorf("%s: %v", c.from, got)
+		}
 	}
 }
 
