@@ -25,6 +25,7 @@ func TestBench(t *testing.T) {
 	defer stop()
 	d.do("user", "import", d.path("users.csv"))
 	fromFile := d.write("file.json", text(`{"file":"users.csv"}`))
+	cpu := 0.0
 	for _, scenario := range []string{"registration", "re-registration", "call", "message", "de-registration=1,registration=1", "mix"} {
 		o := d.try("bench", "run", fromFile, "--scenario", scenario, "--rate", "40", "--time", "500ms", "--warm", "100ms", "--hold", "100ms", "--patience", "20s", "--seed", "1",
 			"--pid", strconv.Itoa(os.Getpid()), "--out", d.path("report.json"), "--json")
@@ -37,12 +38,15 @@ func TestBench(t *testing.T) {
 		if len(r.Runs) != 1 || r.Runs[0].Failed > 0 || r.Runs[0].Offered == 0 || r.Runs[0].Verdict == load.Bad.String() {
 			t.Fatalf("%s: %d %s\n%s", scenario, o.status, o.stderr, o.stdout)
 		}
-		if r.Runs[0].CPU <= 0 || r.Runs[0].Processes[0].PID != os.Getpid() {
-			t.Errorf("%s: no CPU of process %d: %+v", scenario, os.Getpid(), r.Runs[0].Processes)
+		if cpu += float64(r.Runs[0].CPU); r.Runs[0].Processes[0].PID != os.Getpid() {
+			t.Errorf("%s: nothing of process %d: %+v", scenario, os.Getpid(), r.Runs[0].Processes)
 		}
 		if strings.TrimSpace(d.read("report.json")) != printed {
 			t.Errorf("%s: --out and --json differ", scenario)
 		}
+	}
+	if cpu <= 0 { // it comes in hundredths of a second, so that one load alone may have taken none
+		t.Errorf("no CPU of process %d", os.Getpid())
 	}
 	d.do("bench", "run", target, "--prepare")
 	bad := d.write("bad.json", strings.Replace(text(`{"file":"users.csv"}`), "domain", "domaine", 1))
