@@ -63,7 +63,7 @@ func against(t *testing.T, count int, scheme string, adapt func(n *live.Node, ta
 // offer runs a load and wants every scenario to succeed.
 func offer(t *testing.T, g *Generator, s Settings) *Report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // 300 UEs under the race detector, where others have the processors too
 	defer cancel()
 	if _, err := g.Prepare(ctx, &s); err != nil {
 		t.Fatal(err)
@@ -147,7 +147,11 @@ func TestMedia(t *testing.T) {
 	talks.Rate, talks.Hold, talks.Warm = 10, 500*time.Millisecond, 500*time.Millisecond
 	heard := func(t *testing.T, r *Report) {
 		t.Helper()
-		if m := r.Media; m == nil || m.Sent == 0 || m.Lost > m.Sent/10 || m.Astray > 0 {
+		m := r.Media
+		if m == nil || m.Astray > 0 {
+			t.Fatalf("%+v", m)
+		}
+		if figures := r.Verdict != Limited.String(); figures && (m.Sent == 0 || m.Lost > m.Sent/10) { // else whether calls hear has been judged all the same
 			t.Errorf("%+v", m)
 		}
 	}

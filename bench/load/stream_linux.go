@@ -122,12 +122,16 @@ func (w *streamWire) mark(c *stream) {
 	}
 }
 
+// opening is how long a connection may take, and again its handshake: as long as a transaction (RFC 3261 17.1.1.2, timer B). What the answer may take,
+// patience says.
+const opening = 32 * time.Second
+
 // dial makes a connection from the UE's own address and port. What is sent meanwhile waits.
 func (w *streamWire) dial(i int32) *stream {
 	u := &w.ues[i]
 	c := &stream{ue: i, framer: w.pool.NewFramer()}
 	w.conns[i] = c
-	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(u.addr), KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+	d := net.Dialer{Timeout: opening, LocalAddr: net.TCPAddrFromAddrPort(u.addr), KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
 		return err
 	}}
@@ -138,7 +142,7 @@ func (w *streamWire) dial(i int32) *stream {
 			c.socket = &socket{Conn: conn, fd: -1}
 			if w.tls != nil {
 				c.tls = tls.Client(c.socket, w.tls)
-				_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(opening))
 				c.err = c.tls.HandshakeContext(w.ctx)
 				_ = conn.SetDeadline(time.Time{})
 			}

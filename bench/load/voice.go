@@ -47,7 +47,7 @@ const (
 	frame       = 160
 	voiceWait   = 500 * time.Microsecond // what comes is looked for as often, so a delay is known as exactly
 	hush        = 60 * time.Millisecond  // before the end of a call nothing is said: what is under way arrives
-	mustHear    = 300 * time.Millisecond // of a talk that lasts longer both sides hear something
+	mustHear    = 300 * time.Millisecond // who speaks for longer is heard
 )
 
 // voice carries the media of one worker's calls: one socket for all its UEs.
@@ -82,7 +82,7 @@ type talk struct {
 	seq        uint16
 	stamp      uint32
 	heard      uint32
-	begun      time.Duration
+	spoke      time.Duration // when it said its first; 0 before
 }
 
 // voiceStats is what became of packets that counted.
@@ -178,7 +178,6 @@ func (w *worker) speaks(id int32, of int) {
 		return
 	}
 	p := &w.plays[id]
-	p.side[of].talk.begun = w.now
 	w.voice.speakers = append(w.voice.speakers, speaker{id, uint8(of), p.serial, w.now})
 }
 
@@ -224,6 +223,9 @@ func (v *voice) packet(w *worker, p *play, s *speaker) {
 		b[rtpHeader+13] = 1
 		v.said.sent++
 		v.said.late.add(w.now - s.at)
+	}
+	if t.spoke == 0 {
+		t.spoke = max(w.now, 1)
 	}
 	t.seq++
 	t.stamp += frame
@@ -295,14 +297,17 @@ func (v *voice) heard(w *worker, number int) bool {
 	return true
 }
 
-// deaf says what is wrong with a call that has ended well otherwise: a side that has heard nothing though the talk was long enough.
+// deaf says what is wrong with a call that has ended well otherwise: a side that has heard nothing though the other has spoken for long enough. That it has not,
+// because this generator came too late, is nobody else's fault.
 func (w *worker) deaf(p *play) *Failure {
 	if w.voice == nil || p.kind != Call {
 		return nil
 	}
-	t := [2]*talk{p.side[0].talk, p.side[1].talk}
-	if long := p.hush-max(t[0].begun, t[1].begun) > mustHear; long && (t[0].heard == 0 || t[1].heard == 0) {
-		return &Failure{Step: "media", Cause: "one side heard nothing"}
+	for of := range p.side {
+		own, other := p.side[of].talk, p.side[1-of].talk
+		if own.heard == 0 && other.spoke > 0 && p.hush-other.spoke > mustHear {
+			return &Failure{Step: "media", Cause: "one side heard nothing"}
+		}
 	}
 	return nil
 }
