@@ -166,7 +166,7 @@ func TestMedia(t *testing.T) {
 	})
 	t.Run("anchored", func(t *testing.T) {
 		n, g := against(t, 60, "AKAv2-SHA-256", overTLS(t), func(c *config.Config) {
-			c.CS.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:16000")}}
+			c.CS.Listen = []config.Address{{AddrPort: netip.MustParseAddrPort("127.0.0.1:18800")}}
 			c.CS.Ports = 2000
 		})
 		s := talks
