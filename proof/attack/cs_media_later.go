@@ -40,21 +40,27 @@ const (
 		"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + inlineKey + "\r\n"
 )
 
-// begunWithout is a call of dave's to the platform, which takes it and refuses its media. inside is what a request of the platform's in it begins with.
-func (f *Field) begunWithout(ctx context.Context, handle func(s *Server, m *sip.Message) bool) (dave *Hand, s *Server, inside, ofDave Request, err error) {
+// begunWithout is a call of dave's to the platform, which takes it and refuses its media.
+func (f *Field) begunWithout(ctx context.Context, later func(s *Server, m *sip.Message) bool) (dave *Hand, s *Server, inside, ofDave Request, err error) {
+	return f.taken(ctx, rogueMedia, describesNothing, later)
+}
+
+// taken is a call of dave's to a service, which takes it with a description. inside and ofDave are what requests of the platform's and of dave's in it begin with;
+// later, if not nil, takes those that come to the platform.
+func (f *Field) taken(ctx context.Context, service, description string, later func(s *Server, m *sip.Message) bool) (dave *Hand, s *Server, inside, ofDave Request, err error) {
 	if dave, err = f.Dave(ctx); err != nil {
 		return
 	}
 	from := make(chan Request, 1)
-	s, err = f.server(ctx, f.attacker, rogueMedia, func(s *Server) {
+	s, err = f.server(ctx, f.attacker, service, func(s *Server) {
 		s.Handle = func(m *sip.Message) bool {
 			if m.Method() != sip.INVITE || len(m.ToTag()) > 0 {
-				return handle != nil && handle(s, m)
+				return later != nil && later(s, m)
 			}
 			if r, err := s.inside(m); err == nil {
 				from <- r
 			}
-			return s.answersDescribed(m, describesNothing, strings.TrimPrefix(s.contact(), "Contact: ")) == nil
+			return s.answersDescribed(m, description, strings.TrimPrefix(s.contact(), "Contact: ")) == nil
 		}
 	})
 	if err != nil {

@@ -93,35 +93,9 @@ func overhears(name, granted, more string) func(context.Context, *Field, *Outcom
 	}
 }
 
-// announced is a call of dave's, to whom the announcer plays. inside and ofDave are what requests of the platform's and of dave's in it begin with; later, if not nil, takes
-// those that come to the platform.
+// announced is a call of dave's, to whom the announcer plays.
 func (f *Field) announced(ctx context.Context, later func(s *Server, m *sip.Message) bool) (dave *Hand, s *Server, inside, ofDave Request, err error) {
-	if dave, err = f.Dave(ctx); err != nil {
-		return
-	}
-	from := make(chan Request, 1)
-	s, err = f.server(ctx, f.attacker, announcer, func(s *Server) {
-		s.Handle = func(m *sip.Message) bool {
-			if m.Method() != sip.INVITE || len(m.ToTag()) > 0 {
-				return later != nil && later(s, m)
-			}
-			if r, err := s.inside(m); err == nil {
-				from <- r
-			}
-			return s.answersDescribed(m, keyed(platformKey)+"a=sendonly\r\n", strings.TrimPrefix(s.contact(), "Contact: ")) == nil
-		}
-	})
-	if err != nil {
-		return
-	}
-	answer, err := dave.Ask(ctx, dave.callsKeyed(s.PSI, f.token()))
-	if err != nil {
-		return
-	}
-	if ofDave, err = dave.acknowledges(answer, s.PSI); err != nil {
-		return
-	}
-	return dave, s, <-from, ofDave, nil
+	return f.taken(ctx, announcer, keyed(platformKey)+"a=sendonly\r\n", later)
 }
 
 // overhearsLater: the service begins as it was granted, and asks for more in the call, with the last of so many media.

@@ -93,14 +93,18 @@ func swap(m *sip.Message) {
 	}
 }
 
+// between puts the platform between two honest users, of whom dave calls carol, before either has said anything.
+func (f *Field) between(ctx context.Context, with func(*Server)) (dave, carol *Hand, s *Server, err error) {
+	if dave, carol, err = f.callerAndCallee(ctx); err != nil {
+		return
+	}
+	s, err = f.server(ctx, f.attacker, taker, with)
+	return
+}
+
 // swapOffer: what carol reads of dave's keys is the platform's.
 func swapOffer(ctx context.Context, f *Field, o *Outcome) error {
-	dave, carol, err := f.callerAndCallee(ctx)
-	if err != nil {
-		return err
-	}
-	carol.answers.Store(false) // she answers with keys of her own
-	s, err := f.server(ctx, f.attacker, taker, func(s *Server) {
+	dave, carol, s, err := f.between(ctx, func(s *Server) {
 		s.Edit = func(m *sip.Message) {
 			if m.Method() == sip.INVITE {
 				swap(m)
@@ -110,6 +114,7 @@ func swapOffer(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
+	carol.answers.Store(false) // she answers with keys of her own
 	callID := f.token()
 	var answer *sip.Message
 	status := 0
@@ -147,17 +152,13 @@ func swapOffer(ctx context.Context, f *Field, o *Outcome) error {
 
 // swapAnswer: what dave reads of carol's keys is the platform's.
 func swapAnswer(ctx context.Context, f *Field, o *Outcome) error {
-	dave, carol, err := f.callerAndCallee(ctx)
-	if err != nil {
-		return err
-	}
-	carol.answers.Store(false) // she answers with keys of her own
-	s, err := f.server(ctx, f.attacker, taker, func(s *Server) {
+	dave, carol, s, err := f.between(ctx, func(s *Server) {
 		s.EditAnswer = swap
 	})
 	if err != nil {
 		return err
 	}
+	carol.answers.Store(false) // she answers with keys of her own
 	callID := f.token()
 	picksUp := make(chan error, 1)
 	go func() {
@@ -189,12 +190,7 @@ func swapAnswer(ctx context.Context, f *Field, o *Outcome) error {
 
 // swapWithin: the platform passes the call on as it is; when dave's telephone takes other keys, in a re-INVITE, carol reads the platform's.
 func swapWithin(ctx context.Context, f *Field, o *Outcome) error {
-	dave, carol, err := f.callerAndCallee(ctx)
-	if err != nil {
-		return err
-	}
-	carol.answers.Store(false) // she answers with keys of her own
-	s, err := f.server(ctx, f.attacker, taker, func(s *Server) {
+	dave, carol, s, err := f.between(ctx, func(s *Server) {
 		s.Edit = func(m *sip.Message) {
 			if body := string(m.Body()); m.Method() == sip.INVITE {
 				m.SetBody("application/sdp", []byte(strings.ReplaceAll(body, laterKey, platformKey)))
@@ -204,6 +200,7 @@ func swapWithin(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
+	carol.answers.Store(false) // she answers with keys of her own
 	callID := f.token()
 	read := 0
 	picksUp := func() error {
@@ -248,11 +245,7 @@ func swapWithin(ctx context.Context, f *Field, o *Outcome) error {
 
 // swapFifth: dave offers five media. What carol reads of the last one's keys is the platform's.
 func swapFifth(ctx context.Context, f *Field, o *Outcome) error {
-	dave, carol, err := f.callerAndCallee(ctx)
-	if err != nil {
-		return err
-	}
-	s, err := f.server(ctx, f.attacker, taker, func(s *Server) { s.Edit = swapOther })
+	dave, carol, s, err := f.between(ctx, func(s *Server) { s.Edit = swapOther })
 	if err != nil {
 		return err
 	}
@@ -297,11 +290,7 @@ func (h *Hand) reads(ctx context.Context, method sip.Method, callID, key string)
 
 // addsMedia: dave's telephone calls without media, so that carol's may offer some. What she reads is an offer of the platform's, with keys that nobody signs.
 func addsMedia(ctx context.Context, f *Field, o *Outcome) error {
-	dave, carol, err := f.callerAndCallee(ctx)
-	if err != nil {
-		return err
-	}
-	s, err := f.server(ctx, f.attacker, taker, func(s *Server) {
+	dave, carol, s, err := f.between(ctx, func(s *Server) {
 		s.Edit = func(m *sip.Message) {
 			if m.Method() == sip.INVITE {
 				m.SetBody("application/sdp", []byte(inlineKeyed))
@@ -326,11 +315,7 @@ func addsMedia(ctx context.Context, f *Field, o *Outcome) error {
 
 // swapInUpdate: the platform passes the call on as it is; when dave's telephone takes other keys, in an UPDATE, carol reads the platform's.
 func swapInUpdate(ctx context.Context, f *Field, o *Outcome) error {
-	dave, carol, err := f.callerAndCallee(ctx)
-	if err != nil {
-		return err
-	}
-	s, err := f.server(ctx, f.attacker, taker, func(s *Server) { s.Edit = swapOther })
+	dave, carol, s, err := f.between(ctx, func(s *Server) { s.Edit = swapOther })
 	if err != nil {
 		return err
 	}
@@ -354,15 +339,11 @@ func swapInUpdate(ctx context.Context, f *Field, o *Outcome) error {
 
 // swapInACK: dave's telephone calls without media, so that carol's offers some; what carol reads in the ACK of dave's keys is the platform's.
 func swapInACK(ctx context.Context, f *Field, o *Outcome) error {
-	dave, carol, err := f.callerAndCallee(ctx)
+	dave, carol, s, err := f.between(ctx, func(s *Server) { s.Edit = swapOther })
 	if err != nil {
 		return err
 	}
 	carol.answers.Store(false)
-	s, err := f.server(ctx, f.attacker, taker, func(s *Server) { s.Edit = swapOther })
-	if err != nil {
-		return err
-	}
 	callID := f.token()
 	if err := dave.Write(dave.Text(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Lines: []string{"Contact: " + dave.Contact()}})); err != nil {
 		return err
