@@ -154,6 +154,9 @@ func (a *app) status(err error) int {
 	case a.json:
 		a.print(problemOf(err))
 	default:
+		if a.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(a.ctx))) {
+			err = fmt.Errorf("stopped before it was done (%w)", err)
+		}
 		fmt.Fprintln(a.stderr, "imsafe:", err)
 		for _, m := range node.Mistakes(err) {
 			fmt.Fprintln(a.stderr, "  "+m.String())

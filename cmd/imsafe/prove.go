@@ -104,6 +104,9 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	if err := p.subject(v); err != nil {
 		return err
 	}
+	if err := holds(v.Out); err != nil { // before the minutes that it takes
+		return usage{fmt.Errorf("the bundle could not be kept: %w; --out names another directory", err)}
+	}
 	if err := p.run(); err != nil {
 		return err
 	}
@@ -362,6 +365,18 @@ func (r *lockedReader) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.from.Read(p)
+}
+
+// holds reports whether a directory is there, or can be made, and takes new files.
+func holds(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // writeBundle writes a bundle into a directory that was not there before.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -400,6 +401,28 @@ func TestProve_usage(t *testing.T) {
 	}
 	if _, known := attack.Find("CI-07"); !known {
 		t.Error("the attack of these tests is gone")
+	}
+}
+
+// TestProve_nowhere: that a bundle cannot be kept is said before anything is attacked, and Ctrl-C is not told as something that went wrong.
+func TestProve_nowhere(t *testing.T) {
+	p := newProver(t)
+	file := filepath.Join(p.dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := p.app(false)
+	status := a.status((&proveRunCmd{Only: []string{"CI-07"}, Out: filepath.Join(file, "out"), Key: p.key()}).prove(a, p.launcher))
+	if told := p.stderr.String(); status != exitUsage || !strings.Contains(told, "--out names another directory") || strings.Contains(told, "CI-07") {
+		t.Errorf("exit status %d: %s", status, told)
+	}
+	a = p.app(false)
+	ctx, cancel := context.WithCancel(a.ctx)
+	cancel()
+	a.ctx = ctx
+	status = a.status((&proveRunCmd{Only: []string{"CI-07"}, Out: filepath.Join(p.dir, "out"), Key: p.key()}).prove(a, p.launcher))
+	if told := p.stderr.String(); status != exitFailed || !strings.Contains(told, "stopped before it was done") {
+		t.Errorf("exit status %d: %s", status, told)
 	}
 }
 
