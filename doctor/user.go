@@ -109,11 +109,11 @@ func (x *patient) sequence(c *hss.CardView) {
 	switch {
 	case r == nil:
 	case r.Next == 0:
-		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d", c.IMPI, r.At.Format(time.DateTime), r.Seen)
+		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d", c.IMPI, utc(r.At), r.Seen)
 	case r.Next > r.Seen:
-		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d, and the next one here was %d, too far ahead or of another index", c.IMPI, r.At.Format(time.DateTime), r.Seen, r.Next)
+		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d, and the next one here was %d, too far ahead or of another index", c.IMPI, utc(r.At), r.Seen, r.Next)
 	default:
-		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d, and the next one here was %d, %d behind", c.IMPI, r.At.Format(time.DateTime), r.Seen, r.Next, r.Seen-r.Next)
+		x.hint(UserSQN, "the card of %s asked for resynchronisation at %s: it had seen SEQ %d, and the next one here was %d, %d behind", c.IMPI, utc(r.At), r.Seen, r.Next, r.Seen-r.Next)
 	}
 }
 
@@ -255,7 +255,7 @@ func (x *patient) attempts() {
 		if last.Code == "registered" || last.Code == "deregistered" {
 			level = Fine
 		}
-		f := x.add(UserAttempts, level, "%s from %s over %s: %s", a.At.UTC().Format("2006-01-02 15:04:05"), a.Source, a.Access, last.What)
+		f := x.add(UserAttempts, level, "%s from %s over %s: %s", utc(a.At), a.Source, a.Access, last.What)
 		if last.Do != "" && level != Fine {
 			f.instead("%s", last.Do)
 		}
@@ -273,3 +273,6 @@ func (x *patient) strangers() {
 		}
 	}
 }
+
+// utc writes a time as the log of the node writes it, without parts of a second.
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

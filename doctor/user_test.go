@@ -80,7 +80,7 @@ func complaints() []complaint {
 		{"the AMF of EPS", card(func(c *hss.CardView) { c.AMF = "8000" }), UserAMF, Hint, "separation bit"},
 		{"an AMF of the operator's", card(func(c *hss.CardView) { c.AMF = "4321" }), UserAMF, Hint, "operator's own"},
 		{"numbers at their end", card(func(c *hss.CardView) { c.ReservedSEQ = 1<<43 - 10 }), UserSQN, Hint, "9 are left"},
-		{"a card that was ahead", card(func(c *hss.CardView) { c.Resynced = &hss.Resynced{At: now, Seen: 500, Next: 40} }), UserSQN, Hint, "2026-12-01 12:00:00: it had seen SEQ 500, and the next one here was 40, 460 behind"},
+		{"a card that was ahead", card(func(c *hss.CardView) { c.Resynced = &hss.Resynced{At: now, Seen: 500, Next: 40} }), UserSQN, Hint, "2026-12-01 12:00:00 UTC: it had seen SEQ 500, and the next one here was 40, 460 behind"},
 		{"a card that was ahead after a restart", card(func(c *hss.CardView) { c.Resynced = &hss.Resynced{At: now, Seen: 500} }), UserSQN, Hint, "had seen SEQ 500"},
 		{"a card that is too far behind", card(func(c *hss.CardView) { c.Resynced = &hss.Resynced{At: now, Seen: 5, Next: 1 << 40} }), UserSQN, Hint, "too far ahead"},
 		{"a card that asks again and again", attempt(node.Happening{What: "AUTS", Code: "resync"}, node.Happening{What: "AUTS", Code: "resync"}, node.Happening{What: "registered", Code: "registered"}), UserSQN, Hint, "resynchronisation in 2"},

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"time"
-
-	"imsafe/node"
-)
+import "imsafe/node"
 
 type explainCmd struct {
 	ID           explainIDCmd           `cmd:"" name:"id" default:"withargs" help:"Tell of an attack, a control, a cell, a threat or an asset: what it is, why it matters, where it stands in standard and code, what was last seen, and what to do."`
@@ -33,9 +29,9 @@ func (v *explainRegistrationCmd) Run(a *app) error {
 		}
 		a.say("%s", r.IMPI)
 		for _, attempt := range r.Attempts {
-			a.say("\n%s  from %s, access %s", attempt.At.Local().Format(time.DateTime), attempt.Source, attempt.Access)
+			a.say("\n%s  from %s, access %s", utc(attempt.At), attempt.Source, attempt.Access)
 			for _, h := range attempt.Events {
-				a.say("  %s  %s", h.At.Local().Format("15:04:05.000"), h.What)
+				a.say("  %s  %s", h.At.UTC().Format("15:04:05.000"), h.What)
 				if h.Do != "" {
 					a.say("                > %s", h.Do)
 				}

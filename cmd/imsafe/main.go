@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -214,3 +215,6 @@ func (a *app) say(format string, args ...any) {
 		fmt.Fprintf(a.stdout, format+"\n", args...)
 	}
 }
+
+// utc writes a time for people as the log writes it, without parts of a second.
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -39,7 +39,7 @@ func (v *serviceInviteCmd) Run(a *app) error {
 			at = "HOST:PORT"
 			a.say("No door for enrolment is open: set listen in [is.enrol].")
 		}
-		a.say("The token holds until %s, for one request. On the platform:\n", out.Until.Local().Format(time.DateTime))
+		a.say("The token holds until %s, for one request. On the platform:\n", utc(out.Until))
 		a.say("imsafe service request NAME.service.toml --to %s --ca-fingerprint %s --token %s", at, out.CA, out.Token)
 		if out.Connect != "" {
 			a.say("\nWhen it is approved it connects to %s, which shows a certificate for %s.", out.Connect, out.Name)
@@ -108,7 +108,7 @@ func (v *serviceShowCmd) Run(a *app) error {
 func tellService(a *app, e *imsservice.Entry) {
 	a.say("%s: %s", e.Name, standing(e))
 	if e.Serial > 0 {
-		a.say("  approval %d by %s, %s", e.Serial, e.Approver, e.ApprovedAt.Local().Format(time.DateTime))
+		a.say("  approval %d by %s, %s", e.Serial, e.Approver, utc(*e.ApprovedAt))
 		a.say("  granted  %s", strings.Join(e.Granted, " "))
 	}
 	for _, k := range e.Keys {
@@ -116,10 +116,10 @@ func tellService(a *app, e *imsservice.Entry) {
 		if k.Renewed {
 			how = "renewed"
 		}
-		a.say("  key      %s  instance %s, %s %s", k.Fingerprint, k.Instance, how, k.Since.Local().Format(time.DateTime))
+		a.say("  key      %s  instance %s, %s %s", k.Fingerprint, k.Instance, how, utc(k.Since))
 	}
 	if p := e.Pending; p != nil {
-		a.say("  waits since %s: instance %s, key %s", p.At.Local().Format(time.DateTime), p.Instance, p.Fingerprint)
+		a.say("  waits since %s: instance %s, key %s", utc(p.At), p.Instance, p.Fingerprint)
 		tellDifference(a, e, isc.Scopes{})
 	}
 	if e.Held == imsservice.HeldRestored {

@@ -192,7 +192,7 @@ func (e *enrolee) write(issued *imsservice.Issued) error {
 		return err
 	}
 	e.told.Certificate, e.told.CA, e.told.RenewAt = e.files.Chain, e.files.Root, &issued.RenewAt
-	e.app.say("approved: %s and %s are written; renew it at %s", e.files.Chain, e.files.Root, issued.RenewAt.Local().Format(time.DateTime))
+	e.app.say("approved: %s and %s are written; renew it at %s", e.files.Chain, e.files.Root, utc(issued.RenewAt))
 	e.finish()
 	return nil
 }

@@ -326,7 +326,7 @@ func (a *app) show(view *hss.View) {
 		a.print(view)
 		return
 	}
-	a.say("%s   group %s, since %s", view.ID, view.Group, view.Created.Format("2006-01-02 15:04 MST"))
+	a.say("%s   group %s, since %s", view.ID, view.Group, utc(view.Created))
 	for _, c := range view.Cards {
 		a.say("  %s", describeCard(&c))
 	}
