@@ -79,6 +79,7 @@ type Call struct {
 	inviteSeq uint32
 	auth      authentication
 	ack       *sip.Message // for the next time the 2xx comes
+	heard     bool         // something came back to the INVITE
 	early     []early
 	late      []byte // the called party's offer, which the ACK has to answer
 

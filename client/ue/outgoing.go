@@ -1,6 +1,7 @@
 package ue
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -62,6 +63,7 @@ func (c *Call) cancel() {
 // Response implements siptxn.Responder: everything that comes back to the INVITE (RFC 3261 13.2.2).
 func (c *Call) Response(_ *siptxn.Client, m *sip.Message) {
 	defer m.Release()
+	c.heard = true
 	switch code := m.Status(); {
 	case code < 200:
 		c.provisional(m)
@@ -109,6 +111,9 @@ func (c *Call) Failed(_ *siptxn.Client, err error) {
 		return
 	}
 	c.end(Event{Reason: "no answer", Err: fmt.Errorf("ue: %w", err)})
+	if errors.Is(err, siptxn.ErrTimeout) && !c.heard {
+		c.u.reg.deserted(err)
+	}
 }
 
 // provisional tells about ringing, and acknowledges a reliable response (RFC 3262 4).

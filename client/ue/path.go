@@ -25,7 +25,7 @@ type path struct {
 	protection string
 	packets    net.PacketConn
 	datagrams  *siptransport.Datagrams // over packets; nil where there is a connection
-	proxies    []netip.AddrPort        // the P-CSCFs we know, the preferred one first
+	edges      []edge                  // the P-CSCFs we know, the preferred one first
 	at         int                     // which of them is ours
 	deaf       shard.Timer             // runs while a ping has no answer
 
@@ -44,7 +44,7 @@ const pongWithin = 10 * time.Second
 
 func (p *path) init(u *UE) {
 	p.u = u
-	p.proxies = append([]netip.AddrPort{u.cfg.Proxy}, u.cfg.Proxies...)
+	p.edges = edges(append([]netip.AddrPort{u.cfg.Proxy}, u.cfg.Proxies...))
 	o := siptransport.Options{Clock: u.cfg.Clock, Dialer: u.cfg.Dial}
 	if u.cfg.Transport == TLS {
 		o.TLS = u.tlsConfig()
@@ -177,7 +177,8 @@ func (p *path) Closed(f siptransport.Flow, err error) {
 	p.u.shard.Disarm(&p.ping)
 	p.u.shard.Disarm(&p.deaf)
 	p.wake()
-	p.u.reg.pathLost()
+	p.u.forsake()
+	p.u.reg.pathLost(err)
 }
 
 func (p *path) wake() {
@@ -198,11 +199,12 @@ func (p *path) keepAlive(f siptransport.Flow) {
 	p.u.shard.Arm(&p.ping, pingInterval, shard.EventFunc(func(*shard.Shard) { p.keepAlive(f) }))
 }
 
-// drop ends the connection, so that the next one begins with a handshake of its own.
+// drop ends the connection, so that the next one begins with a handshake of its own, or the security associations, and the calls that went over them.
 func (p *path) drop() {
 	if p.sec != nil {
 		p.sec.dropAll()
 		p.flow, p.open = siptransport.Flow{}, false
+		p.u.forsake()
 	}
 	if c, ok := p.flow.Via.(*siptransport.Conn); ok {
 		c.Close()

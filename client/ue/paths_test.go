@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -195,32 +194,8 @@ func (d datagram) Close() error                { return nil }
 
 func TestUE_over_UDP_in_the_lab(t *testing.T) {
 	f := newFake(t, func(f *fake, c *tls.Config) { c.Certificates, f.scheme = nil, aka.AKAv1MD5 })
-	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		b, peers := make([]byte, 64<<10), map[string]*client{}
-		for {
-			n, from, err := pc.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			c := peers[from.String()]
-			if c == nil {
-				c = &client{nc: datagram{pc: pc, to: from}}
-				peers[from.String()] = c
-			}
-			if m, err := f.pool.Parse(b[:n]); err == nil {
-				f.take(c, m)
-				m.Release()
-			}
-		}
-	})
-	t.Cleanup(func() { pc.Close(); wg.Wait() })
 	u := newUE(t, f, alice, func(c *Config) {
-		c.Proxy = pc.LocalAddr().(*net.UDPAddr).AddrPort()
+		c.Proxy = f.overDatagrams()
 		c.Lab, c.Transport, c.Scheme, c.ServerName = true, UDP, aka.AKAv1MD5, ""
 	})
 	r, err := u.Register(in10s(t))

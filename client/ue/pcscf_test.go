@@ -42,6 +42,7 @@ type fake struct {
 	ln    net.Listener
 	addr  netip.AddrPort
 	roots *x509.CertPool
+	root  *x509.Certificate // the only one of them
 	pool  *sip.Pool
 
 	mu     sync.Mutex // guards what follows
@@ -73,7 +74,7 @@ type client struct {
 }
 
 // authority makes a CA and a certificate for name.
-func authority(t testing.TB, name string) (*x509.CertPool, tls.Certificate) {
+func authority(t testing.TB, name string) (*x509.Certificate, tls.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -95,9 +96,7 @@ func authority(t testing.TB, name string) (*x509.CertPool, tls.Certificate) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(root)
-	return pool, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return root, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // newFake starts a P-CSCF; a nil config means no TLS (the lab).
@@ -109,8 +108,8 @@ func newFake(t testing.TB, edit func(*fake, *tls.Config)) *fake {
 	}
 	f := &fake{t: t, ln: ln, addr: ln.Addr().(*net.TCPAddr).AddrPort(), pool: sip.NewPool(sip.Limits{}), vector: map[string]*aka.Vector{},
 		users: map[string]*client{}, conns: map[*client]bool{}, origin: map[string]*client{}, scheme: aka.AKAv2SHA256, granted: "3600", seq: 10}
-	roots, cert := authority(t, serverName)
-	f.roots = roots
+	root, cert := authority(t, serverName)
+	f.trust(root)
 	c := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
 	if edit != nil {
 		edit(f, c)
@@ -134,6 +133,12 @@ func newFake(t testing.TB, edit func(*fake, *tls.Config)) *fake {
 	})
 	t.Cleanup(func() { ln.Close(); f.hangUp(); wg.Wait() })
 	return f
+}
+
+// trust makes root the one authority that clients believe.
+func (f *fake) trust(root *x509.Certificate) {
+	f.root, f.roots = root, x509.NewCertPool()
+	f.roots.AddCert(root)
 }
 
 // hangUp closes all connections.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -40,13 +41,14 @@ func (s State) String() string {
 // Registration is a snapshot.
 type Registration struct {
 	State        State
-	Granted      time.Duration // life of the binding when it was granted
-	IMPUs        []string      // P-Associated-URI: the implicit registration set; the first is the default identity
-	ServiceRoute []string      // Route values for requests of ours
-	Contact      string        // URI under which the network reaches this UE
-	Protection   string        // of the signalling path: version and cipher suite, or "in clear"
-	Scheme       string        // by which network and user proved themselves
-	Err          error         // why the last attempt failed
+	Granted      time.Duration  // life of the binding when it was granted
+	IMPUs        []string       // P-Associated-URI: the implicit registration set; the first is the default identity
+	ServiceRoute []string       // Route values for requests of ours
+	Contact      string         // URI under which the network reaches this UE
+	Proxy        netip.AddrPort // the P-CSCF that it goes over, or that is asked now
+	Protection   string         // of the signalling path: version and cipher suite, or "in clear"
+	Scheme       string         // by which network and user proved themselves
+	Err          error          // why the last attempt failed
 }
 
 // registrar keeps the registration. On the shard.
@@ -59,6 +61,7 @@ type registrar struct {
 	until   time.Duration // end of the binding
 	again   shard.Timer   // refresh, or the next attempt after a loss
 	losses  int           // attempts that failed in a row
+	anew    bool          // the next registration is an initial one
 
 	path                            []string // as the network told it back: URIs of P-CSCFs
 	callID, fromTag, user, instance string
@@ -149,19 +152,45 @@ func (r *registrar) next() {
 func (r *registrar) register(t *shard.Task, expires time.Duration) error {
 	u := r.u
 	if r.current.State == Unregistered {
-		r.change(func(c *Registration) { c.State, c.Err = Registering, nil })
+		r.change(func(c *Registration) { c.State, c.Err, c.Proxy = Registering, nil, u.path.proxy() })
 	}
-	err := r.attempt(t, expires)
-	for range u.cfg.Proxies {
-		if !isGone(err) || expires == 0 {
-			break
-		}
-		u.log.Info("the P-CSCF is not there; the next one is asked", "peer", u.path.proxy(), "error", err)
-		u.path.elsewhere()
-		err = r.attempt(t, expires)
+	if r.anew && u.path.sec != nil {
+		u.path.drop() // an initial registration begins in clear (TS 33.203 7.4)
+	}
+	r.anew = false
+	err := r.everywhere(t, expires)
+	if expires > 0 && isGone(err) && u.path.discover(t) {
+		r.moves(err)
+		err = r.everywhere(t, expires)
 	}
 	if err != nil && expires > 0 {
 		r.failed(err)
+	}
+	return err
+}
+
+// everywhere is the procedure at the present P-CSCF, and at the others while one after the other is not there. The present one is asked again, as the last, if
+// it may have forgotten what stands between it and the client.
+func (r *registrar) everywhere(t *shard.Task, expires time.Duration) error {
+	p := &r.u.path
+	more := len(p.edges) - 1
+	if p.stands() {
+		more++
+	}
+	if expires == 0 { // who leaves does so where he is known, or where his card is
+		more = 0
+		if p.sec != nil && p.stands() {
+			more = 1
+		}
+	}
+	if p.edges[p.at].barred > r.u.shard.Now() {
+		p.elsewhere() // if there is nobody else: whoever wants it now gets it
+	}
+	err := r.attempt(t, expires)
+	for ; more > 0 && r.leaves(err) && p.elsewhere(); more-- {
+		r.u.log.Info("the P-CSCF does not serve; the next one is asked", "peer", p.proxy(), "error", err)
+		r.moves(err)
+		err = r.attempt(t, expires)
 	}
 	return err
 }
@@ -175,11 +204,6 @@ func (r *registrar) attempt(t *shard.Task, expires time.Duration) error {
 	}
 	if sec := u.path.sec; sec != nil && err != nil {
 		sec.release()
-		if sec.current != nil && errors.Is(err, siptxn.ErrTimeout) {
-			// The network knows our associations no more: it is begun anew, in clear (TS 24.229 5.1.1.4.1).
-			u.path.drop()
-			err = r.converse(t, expires)
-		}
 	}
 	return err
 }
@@ -311,7 +335,7 @@ func (r *registrar) accept(resp *sip.Message, asked time.Duration) error {
 	r.until, r.losses = u.shard.Now()+granted, 0
 	r.change(func(c *Registration) {
 		c.State, c.Granted, c.IMPUs, c.ServiceRoute, c.Err = Registered, granted, identities, routes, nil
-		c.Protection, c.Scheme = u.path.protection, u.cfg.Scheme.String()
+		c.Protection, c.Scheme, c.Proxy = u.path.protection, u.cfg.Scheme.String(), u.path.proxy()
 	})
 	r.schedule(refreshAfter(granted))
 	return nil
@@ -385,7 +409,7 @@ func (r *registrar) failed(err error) {
 	temporary := errors.Is(err, ErrConnect) || errors.Is(err, siptxn.ErrTimeout) || errors.Is(err, siptxn.ErrTransport)
 	var status *StatusError
 	if errors.As(err, &status) {
-		temporary = status.Code == 408 || status.Code == 480 || status.Code >= 500 && status.Code < 600
+		temporary = status.Code == 305 || status.Code == 408 || status.Code == 480 || status.Code >= 500 && status.Code < 600
 	}
 	if r.u.shard.Now() >= r.until || !temporary {
 		r.lost(err)
@@ -410,6 +434,9 @@ func (r *registrar) backoff(err error) time.Duration {
 	if errors.Is(err, ErrConnect) || errors.Is(err, siptxn.ErrTransport) {
 		base = flowBase
 	}
+	if wait := r.u.path.barred(); wait > 0 && r.losses < 10 {
+		return wait + r.jitter(wait)
+	}
 	var status *StatusError
 	if errors.As(err, &status) && status.Again > 0 && r.losses < 10 { // as it is told (RFC 3261 20.33), and not all in the same moment
 		return status.Again + r.jitter(status.Again)
@@ -430,16 +457,20 @@ func (r *registrar) jitter(most time.Duration) time.Duration {
 
 func (r *registrar) lost(err error) {
 	r.u.shard.Disarm(&r.again)
-	r.change(func(c *Registration) { *c = Registration{Contact: c.Contact, Err: err} })
+	r.change(func(c *Registration) { *c = Registration{Contact: c.Contact, Proxy: c.Proxy, Err: err} })
 }
 
 // recovery is how long the first attempt after a loss waits at most: clients of an edge that has just gone do not all come in the same moment.
 const recovery = time.Second
 
 // pathLost begins again after the connection is gone, at once (RFC 5626 4.4: flow recovery): the network cannot reach us until we do.
-func (r *registrar) pathLost() {
-	if r.wanted && !r.running && r.current.State == Registered {
-		r.change(func(c *Registration) { c.State = Registering })
+func (r *registrar) pathLost(why error) {
+	if r.idle() {
+		gone := ErrConnect
+		if why != nil {
+			gone = fmt.Errorf("%w: %w", ErrConnect, why)
+		}
+		r.change(func(c *Registration) { c.State, c.Err = Registering, gone })
 		r.schedule(r.jitter(recovery))
 	}
 }

@@ -165,7 +165,10 @@ func TestRegister_refuses(t *testing.T) {
 			want: ErrRefused, requests: 2, answered: true,
 		},
 		"certificate of another authority": {
-			edit: func(f *fake, _ *tls.Config) { f.roots, _ = authority(t, serverName) },
+			edit: func(f *fake, _ *tls.Config) {
+				root, _ := authority(t, serverName)
+				f.trust(root)
+			},
 			want: ErrConnect,
 		},
 		"certificate of another name": {
@@ -328,7 +331,7 @@ func TestRegister_backoff(t *testing.T) {
 	}
 	on(func() {
 		r.wanted, r.until, r.current.State = true, time.Hour, Registered
-		r.pathLost()
+		r.pathLost(errors.New("closed"))
 	})
 	least := time.Duration(0)
 	for attempt, most := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, 64 * time.Second,

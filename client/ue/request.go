@@ -36,10 +36,14 @@ func (x *exchange) Failed(_ *siptxn.Client, err error) {
 
 // exchange sends m, which it takes over, and returns the final response, which the caller releases.
 func (u *UE) exchange(t *shard.Task, m *sip.Message) (*sip.Message, error) {
-	return finalResponse(t, func(r siptxn.Responder) error {
+	resp, err := finalResponse(t, func(r siptxn.Responder) error {
 		_, err := u.send(m, r)
 		return err
 	})
+	if isGone(err) {
+		u.reg.doubts()
+	}
+	return resp, err
 }
 
 // finalResponse starts a client transaction and waits for its end.

@@ -77,7 +77,9 @@ type Config struct {
 	IMPU     string    // public identity to register; "" is the first of the card
 	Proxy    netip.AddrPort
 	// Proxies are further P-CSCFs of the home network, of the same transport and name, in the order in which they are tried when the one before is not there.
-	Proxies   []netip.AddrPort
+	Proxies []netip.AddrPort
+	// Discover finds the P-CSCFs anew, the preferred one first, when none of those that are known is there; nil: nobody else is looked for. It may wait.
+	Discover  func(ctx context.Context) ([]netip.AddrPort, error)
 	Transport Transport
 
 	// IPsec is for IPsecUDP and IPsecTCP.
@@ -290,7 +292,7 @@ func (c *Config) unsafe() string {
 		return "TLS without the name of the server proves nothing"
 	case slices.ContainsFunc(c.Proxies, func(p netip.AddrPort) bool { return !p.IsValid() }):
 		return "one of Proxies is no address"
-	case c.Lab && slices.ContainsFunc(append(c.Proxies[:len(c.Proxies):len(c.Proxies)], c.Proxy), isPublic):
+	case !c.admits(c.Proxies) || !c.admits([]netip.AddrPort{c.Proxy}):
 		return "the lab profile is for loopback and private addresses"
 	case !c.Lab && (c.Transport == UDP || c.Transport == TCP || c.PlainRTP || c.ContactInMessages):
 		return "clear signalling or media need Lab"
@@ -304,6 +306,11 @@ func (c *Config) unsafe() string {
 		return c.Password.unsafe(c)
 	}
 	return ""
+}
+
+// admits reports whether P-CSCFs are where they may be asked: those of a lab not in the open.
+func (c *Config) admits(proxies []netip.AddrPort) bool {
+	return !c.Lab || !slices.ContainsFunc(proxies, isPublic)
 }
 
 // isPublic reports whether an address is neither of this host nor of a private network.

@@ -5,6 +5,9 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
+	"fmt"
+	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"imsafe/client/ue"
 	"imsafe/config"
 	"imsafe/imsbox/scscf"
+	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/refpoint/isc"
 	"imsafe/servicebox/as"
@@ -27,7 +31,10 @@ type together struct {
 	t         *testing.T
 	authority *ca.CA
 	nodes     [2]*Part
-	at        [2]config.Address
+	at        [2]config.Address  // of TLS
+	clear     [2]config.Address  // of lab-udp
+	gm        [2]config.Address  // of IPsec
+	nat       uint16             // where both take ESP in UDP
 	approver  ed25519.PrivateKey // of service platforms
 }
 
@@ -46,14 +53,16 @@ func newTogether(t *testing.T, s *postgres.Server, services ...*as.Service) *tog
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &together{t: t, authority: authority, approver: private}
+	g := &together{t: t, authority: authority, approver: private, nat: FreeAddress(t, "127.0.0.1").Port()}
 	names, wire := [2]string{"a", "b"}, [2]config.Address{FreeAddress(t, "127.0.0.1"), FreeAddress(t, "127.0.0.1")}
 	for i, name := range names {
 		c, other := config.Default(), 1-i
 		c.Node.Name, c.Node.Number, c.Mw.Listen = name, uint16(i+1), wire[i]
 		c.Store.Engine, c.Store.URL = config.Postgres, s.URL()
-		g.at[i] = FreeAddress(t, "127.0.0.1")
-		c.CI.TLS.Listen = []config.Address{g.at[i]}
+		host := fmt.Sprintf("127.0.0.%d", i+1)
+		g.at[i], g.clear[i], g.gm[i] = FreeAddress(t, host), FreeAddress(t, host), FreeAddress(t, host)
+		c.CI.TLS.Listen, c.CI.LabUDP.Listen = []config.Address{g.at[i]}, []config.Address{g.clear[i]}
+		c.CI.IPsec.Listen, c.CI.IPsec.ESP, c.CI.IPsec.NATPort = []config.Address{g.gm[i]}, "off", g.nat
 		c.CI.Budget = config.Wide()
 		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
 		c.Mw.Nodes = []config.MwNode{{Name: names[other], Address: wire[other], Certificate: names[other] + "." + Domain}}
@@ -66,19 +75,43 @@ func newTogether(t *testing.T, s *postgres.Server, services ...*as.Service) *tog
 // client is a telephone whose card may move from node to node.
 func (g *together) client(node int, card *isim.Card, incoming chan *ue.Call) *ue.UE {
 	g.t.Helper()
-	u, err := ue.New(ue.Config{Card: card, Proxy: g.at[node].AddrPort, Transport: ue.TLS, RootCAs: g.authority.Pool(), ServerName: "pcscf." + Domain,
-		Clock: shard.RealClock(), Rand: rand.Reader, OnCall: func(c *ue.Call) { incoming <- c }, ListenPacket: listenPacket})
+	u, _ := g.telephone(card, ue.TLS, incoming, nil, node)
+	return u
+}
+
+// telephone is a client over a transport that knows the nodes in this order. It ends with the test, or before.
+func (g *together) telephone(card *isim.Card, transport ue.Transport, incoming chan *ue.Call, change func(*ue.Config), nodes ...int) (_ *ue.UE, end func()) {
+	g.t.Helper()
+	c := ue.Config{Card: card, Transport: transport, Clock: shard.RealClock(), Rand: rand.Reader, OnCall: func(c *ue.Call) { incoming <- c }, ListenPacket: listenPacket}
+	where := g.at
+	switch transport {
+	case ue.TLS:
+		c.RootCAs, c.ServerName = g.authority.Pool(), "pcscf."+Domain
+	case ue.IPsecUDP, ue.IPsecTCP:
+		where, c.IPsec.NATPort, c.Local = g.gm, g.nat, netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	default:
+		where, c.Lab, c.Scheme, c.Local = g.clear, true, aka.AKAv1MD5, netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	c.Proxy = where[nodes[0]].AddrPort
+	for _, n := range nodes[1:] {
+		c.Proxies = append(c.Proxies, where[n].AddrPort)
+	}
+	if change != nil {
+		change(&c)
+	}
+	u, err := ue.New(c)
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- u.Run(ctx) }()
-	g.t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		stop()
 		<-done
 	})
-	return u
+	g.t.Cleanup(end)
+	return u, end
 }
 
 func (g *together) card(u *User) *isim.Card {
