@@ -47,8 +47,9 @@ type desk struct {
 	t      *testing.T
 	dir    string
 	config string
-	proxy  string // where a node of it listens for clients over TLS
-	clear  string // and in clear
+	proxy  string  // where a node of it listens for clients over TLS
+	clear  string  // and in clear
+	find   *finder // of its clients; nil: as on this machine
 }
 
 // newDesk makes one. Its path is short: a Unix socket has room for 107 octets.
@@ -127,7 +128,7 @@ type outcome struct {
 func (d *desk) call(ctx context.Context, stdin string, args ...string) outcome {
 	d.t.Helper()
 	var stdout, stderr lockedBuffer
-	a := &app{ctx: ctx, stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" }}
+	a := &app{ctx: ctx, stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, find: d.find, getenv: func(string) string { return "" }}
 	o := outcome{status: realMain(a, args)}
 	o.stdout, o.stderr = stdout.String(), stderr.String()
 	for _, key := range []string{testK, testOPc} {

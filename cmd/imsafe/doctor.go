@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"imsafe/config"
 	"imsafe/doctor"
@@ -184,9 +182,7 @@ func resolver(h host.Host) doctor.Resolver {
 	if err != nil {
 		text = nil // then there is nobody to ask, which is told
 	}
-	const patience = 2 * time.Second
-	var d net.Dialer
-	return names{&dns.Client{Servers: dns.Servers(text), Dial: d.DialContext, Deadline: func() time.Time { return time.Now().Add(patience) }}}
+	return names{nameServers(text)}
 }
 
 // names gives the doctor the answers of a client of the DNS.

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -78,13 +79,15 @@ type cli struct {
 
 // app is what a verb runs with: where it reads and writes, and how it is told to stop.
 type app struct {
-	ctx    context.Context
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
-	json   bool
-	getenv func(string) string
-	args   []string // the command line, if this process is the program; nil where it is called from inside
+	ctx     context.Context
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+	json    bool
+	getenv  func(string) string
+	find    *finder    // of P-CSCFs; nil: by the name servers of this machine
+	telling sync.Mutex // of events
+	args    []string   // the command line, if this process is the program; nil where it is called from inside
 }
 
 // usage is a mistake of the person who typed.

@@ -158,6 +158,7 @@ func (g *couple) shown(node int, name string) (v hss.View, err error) {
 type togetherClient struct {
 	*phone
 	name string
+	said *lockedBuffer // what `imsafe ue` prints
 
 	mu   sync.Mutex
 	read map[string]bool // messages
@@ -176,7 +177,7 @@ func (g *couple) pick(name string, nodes ...int) *togetherClient {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	c := &togetherClient{phone: p, name: name, read: map[string]bool{}}
+	c := &togetherClient{phone: p, name: name, said: &out, read: map[string]bool{}}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -394,6 +395,10 @@ func TestTwoNodes_one_is_killed(t *testing.T) {
 		return err == nil && strings.HasPrefix(v.ServerName, "sip:scscf.b.")
 	})
 	t.Logf("her client has registered at the other node %v after the kill", since(killed))
+	g.until("her client says so", func() bool {
+		_, after, lost := strings.Cut(alice.said.String(), "lost          the P-CSCF "+g.at[a])
+		return lost && strings.Contains(after, "moved") && strings.Contains(after, "client - P-CSCF "+g.at[b])
+	})
 	g.until("Alice is called at the other node", func() bool {
 		code, err := g.talks(carol, "alice")
 		return code == 200 && err == nil

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,7 +33,7 @@ type line struct {
 	reliable bool // provisional responses, where the caller can
 
 	Card       string        `required:"" help:"Card file with identities and keys, for its owner alone; imsafe user add --card-out writes one. The sequence numbers it has accepted are kept beside it." type:"path" placeholder:"FILE" group:"Card and network:"`
-	Proxy      []string      `help:"The P-CSCF, as host:port; several, the preferred one first, of which the next is taken when one is not there. Without it: what SRV records of the home domain of the card say, else pcscf. and that domain." placeholder:"HOST:PORT" group:"Card and network:"`
+	Proxy      []string      `help:"The P-CSCF, as host:port; several, the preferred one first, of which the next is taken when one is not there. A name without a port may be a domain with NAPTR and SRV records. Without it: what those of the home domain of the card say, else pcscf. and that domain." placeholder:"HOST:PORT" group:"Card and network:"`
 	CA         string        `name:"ca" help:"File with the authorities that may sign the P-CSCF's certificate, in PEM. Without it: those of the system." type:"path" placeholder:"FILE" group:"Card and network:"`
 	ServerName string        `help:"Name that must stand in that certificate. Without it: pcscf. and the home domain of the card." placeholder:"NAME" group:"Card and network:"`
 	Transport  string        `help:"tls, or ipsec as telephones have it; tcp and udp are in clear and need --lab." enum:"tls,ipsec,tcp,udp" default:"tls" group:"Card and network:"`
@@ -65,6 +64,7 @@ type phone struct {
 	keep     bool // leave the registration in the network
 	calls    chan *ue.Call
 	messages chan ue.Message
+	changes  chan ue.Registration
 }
 
 // waiting is how many calls and messages may wait to be looked at.
@@ -75,7 +75,7 @@ const goodbye = 10 * time.Second
 
 // pick makes a client and registers it.
 func (l *line) pick(a *app) (_ *phone, err error) {
-	p := &phone{a: a, calls: make(chan *ue.Call, waiting), messages: make(chan ue.Message, waiting)}
+	p := &phone{a: a, calls: make(chan *ue.Call, waiting), messages: make(chan ue.Message, waiting), changes: make(chan ue.Registration, waiting)}
 	if p.card, err = a.openCard(l.Card); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,13 @@ func (l *line) pick(a *app) (_ *phone, err error) {
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(a.ctx)) // so that Ctrl-C leaves time to hang up and de-register
 	p.stop, p.done = stop, make(chan error, 1)
-	go func() { p.done <- p.ue.Run(ctx) }()
+	told := p.tellsChanges()
+	go func() {
+		err := p.ue.Run(ctx)
+		close(p.changes)
+		<-told
+		p.done <- err
+	}()
 	patience, cancel := context.WithTimeout(a.ctx, l.Patience)
 	defer cancel()
 	r, err := p.registers(patience)
@@ -102,8 +108,7 @@ func (l *line) pick(a *app) (_ *phone, err error) {
 		stop()
 		return nil, errors.Join(l.unregistered(err), <-p.done)
 	}
-	a.happened(event{Event: "registered", IMPUs: r.IMPUs, Scheme: r.Scheme, Leg: "client - P-CSCF", Protection: r.Protection,
-		Seconds: r.Granted.Seconds()})
+	a.happened(registeredEvent("registered", &r))
 	return p, nil
 }
 
@@ -120,6 +125,36 @@ func (p *phone) registers(ctx context.Context) (r ue.Registration, err error) {
 			return r, err
 		}
 	}
+}
+
+// registeredEvent tells of a registration.
+func registeredEvent(kind string, r *ue.Registration) event {
+	return event{Event: kind, IMPUs: r.IMPUs, Scheme: r.Scheme, Leg: "client - P-CSCF", Protection: r.Protection, Proxy: r.Proxy.String(), Seconds: r.Granted.Seconds()}
+}
+
+// tellsChanges tells when the P-CSCF is lost, and when the client is registered again: at the same one, or at another. The channel is closed when there is nothing
+// more to be told.
+func (p *phone) tellsChanges() (told chan struct{}) {
+	told = make(chan struct{})
+	go func() {
+		defer close(told)
+		var before ue.Registration // the last that stood
+		lost := false
+		for r := range p.changes {
+			switch {
+			case r.State == ue.Registered && lost && r.Proxy != before.Proxy:
+				p.a.happened(registeredEvent("moved", &r))
+			case r.State == ue.Registered && lost:
+				p.a.happened(registeredEvent("registered", &r))
+			case r.Err != nil && before.State == ue.Registered && !lost:
+				p.a.happened(event{Event: "lost", Proxy: before.Proxy.String(), Reason: r.Err.Error()})
+			}
+			if lost = r.State != ue.Registered && before.State == ue.Registered; !lost {
+				before = r
+			}
+		}
+	}()
+	return told
 }
 
 // unregistered says what a failed registration may come from.
@@ -172,7 +207,7 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 	case "ipsec":
 		c.Transport = ue.IPsecUDP
 	}
-	if err := l.find(p.a.ctx, c, host, port, p.domain); err != nil {
+	if err := l.find(p.a, c, host, port, p.domain); err != nil {
 		return nil, err
 	}
 	if err := l.overDatagrams(c); err != nil {
@@ -194,6 +229,12 @@ func (l *line) config(p *phone) (*ue.Config, error) {
 		case p.calls <- call:
 		default:
 			call.Reject(486)
+		}
+	}
+	c.OnRegistration = func(r ue.Registration) {
+		select {
+		case p.changes <- r:
+		default: // nobody reads what we print
 		}
 	}
 	c.OnMessage = func(m ue.Message) {
@@ -246,73 +287,6 @@ func rawESP(local netip.Addr) (esp.Wire, error) {
 		return nil, err
 	}
 	return esp.Raw(conn.(*net.IPConn)), nil
-}
-
-// find finds the P-CSCFs (TS 24.229 9.2.1): those that were named, or those of the SRV records of the home domain, in their order (RFC 3263 4.2), or
-// that of the usual name.
-func (l *line) find(ctx context.Context, c *ue.Config, host, port, domain string) error {
-	named := l.Proxy
-	if len(named) == 0 {
-		if named = srv(ctx, c.Transport, domain); len(named) == 0 {
-			named = []string{net.JoinHostPort(host, port)}
-		}
-	}
-	var all []netip.AddrPort
-	var failed error
-	for _, address := range named {
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			address = net.JoinHostPort(strings.Trim(address, "[]"), port)
-		}
-		found, err := resolve(ctx, address)
-		all, failed = append(all, found...), errors.Join(failed, err)
-	}
-	if len(all) == 0 {
-		return failed
-	}
-	c.Proxy, c.Proxies = all[0], all[1:]
-	return ctx.Err()
-}
-
-// srv returns what the SRV records of a domain name for a transport (RFC 3263 4.2, RFC 2782), the preferred one first.
-func srv(ctx context.Context, t ue.Transport, domain string) (named []string) {
-	service, proto := "sip", "udp"
-	switch t {
-	case ue.TLS:
-		service, proto = "sips", "tcp"
-	case ue.TCP:
-		proto = "tcp"
-	}
-	_, records, err := net.DefaultResolver.LookupSRV(ctx, service, proto, domain)
-	if err != nil {
-		return nil // most domains of a test have none
-	}
-	for _, r := range records {
-		named = append(named, net.JoinHostPort(strings.TrimSuffix(r.Target, "."), strconv.Itoa(int(r.Port))))
-	}
-	return named
-}
-
-// resolve finds the addresses of a P-CSCF.
-func resolve(ctx context.Context, address string) (all []netip.AddrPort, err error) {
-	if a, err := netip.ParseAddrPort(address); err == nil {
-		return []netip.AddrPort{a}, nil
-	}
-	host, service, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("the P-CSCF is not found: %w; --proxy HOST:PORT names it", err)
-	}
-	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
-	var found []netip.Addr
-	if err == nil {
-		found, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the P-CSCF is not found: %w; --proxy HOST:PORT names it", err)
-	}
-	for _, a := range found {
-		all = append(all, netip.AddrPortFrom(a.Unmap(), uint16(port)))
-	}
-	return all, nil
 }
 
 // authorities reads certificates.

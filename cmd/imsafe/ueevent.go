@@ -8,7 +8,7 @@ import (
 
 // event is one thing that a client did or saw. With --json each is an object of its own, as it happens.
 type event struct {
-	Event string `json:"event"` // registered, ringing, incoming, answered, refused, secured, call, failed, sent, message, deregistered
+	Event string `json:"event"` // registered, lost, moved, ringing, incoming, answered, refused, secured, call, failed, sent, message, deregistered
 
 	Peer       string   `json:"peer,omitempty"`
 	Asserted   bool     `json:"asserted,omitempty"` // the network asserts Peer
@@ -17,6 +17,7 @@ type event struct {
 	Scheme     string   `json:"scheme,omitempty"`
 	Leg        string   `json:"leg,omitempty"` // which connection the protection is of
 	Protection string   `json:"protection,omitempty"`
+	Proxy      string   `json:"proxy,omitempty"` // the P-CSCF
 	Seconds    float64  `json:"seconds,omitempty"`
 	Reason     string   `json:"reason,omitempty"`
 
@@ -46,6 +47,8 @@ type toneReport struct {
 
 // happened prints an event.
 func (a *app) happened(e event) {
+	a.telling.Lock()
+	defer a.telling.Unlock()
 	if a.json {
 		a.print(e)
 		return
@@ -61,6 +64,9 @@ func (e event) text() string {
 			peer += " (the network does not vouch for that)"
 		}
 		parts = append(parts, peer)
+	}
+	if e.Proxy != "" && len(e.IMPUs) == 0 {
+		parts = append(parts, "the P-CSCF "+e.Proxy)
 	}
 	if len(e.IMPUs) > 0 {
 		parts = append(parts, "as "+strings.Join(e.IMPUs, ", "))
@@ -81,7 +87,8 @@ func (e event) text() string {
 		text += fmt.Sprintf("\n%-12s  %s", "", printable(e.Vouched))
 	}
 	if e.Protection != "" {
-		text += fmt.Sprintf("\n%-12s  %s: %s", "", e.Leg, e.Protection)
+		leg := strings.TrimSpace(e.Leg + " " + e.Proxy)
+		text += fmt.Sprintf("\n%-12s  %s: %s", "", leg, e.Protection)
 	}
 	if v := e.Voice; v != nil {
 		text += fmt.Sprintf("\n%-12s  %s, %d packets out, %d in, %d lost", "", v.Codec, v.PacketsOut, v.PacketsIn, v.Lost)

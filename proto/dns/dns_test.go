@@ -13,7 +13,7 @@ import (
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
 
-	"imsafe/proto/dns/dnstest"
+	"imsafe/test/nameserver"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,7 +31,7 @@ pcscf.ims.example.org. 60 IN AAAA 2001:db8::1
 // server is one that knows the records, and changes its answers.
 func server(t *testing.T, edit func(network string, answer *dns.Msg) *dns.Msg) netip.AddrPort {
 	t.Helper()
-	s := dnstest.Start(t, records)
+	s := nameserver.Start(t, records)
 	s.Edit(edit)
 	return s.Address
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"imsafe/proto/dns/dnstest"
+	"imsafe/test/nameserver"
 )
 
 // TestLocate: from a domain to its servers (RFC 3263 4.1, 4.2), whatever of it the DNS has.
@@ -47,7 +47,7 @@ _sips._tcp.edge.example.org. 60 IN SRV 0 0 443 edge.example.org.
 		"no such service": {zone: "_sips._tcp.ims.example.org. 60 IN SRV 0 0 0 .", want: "[]", err: ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := dnstest.Start(t, c.zone)
+			s := nameserver.Start(t, c.zone)
 			s.Edit(c.edit)
 			got, err := client(s.Address).Locate(context.Background(), "ims.example.org", TLS)
 			if fmt.Sprint(got) != c.want || !errors.Is(err, c.err) {
@@ -55,7 +55,7 @@ _sips._tcp.edge.example.org. 60 IN SRV 0 0 443 edge.example.org.
 			}
 		})
 	}
-	s := dnstest.Start(t, srv)
+	s := nameserver.Start(t, srv)
 	s.Silence()
 	if got, err := givesUp(s.Address).Locate(context.Background(), "ims.example.org", TLS); err == nil {
 		t.Errorf("nobody answers: %v", got)
@@ -64,7 +64,7 @@ _sips._tcp.edge.example.org. 60 IN SRV 0 0 443 edge.example.org.
 
 // TestLocate_asks: each transport has its names.
 func TestLocate_asks(t *testing.T) {
-	s := dnstest.Start(t, "")
+	s := nameserver.Start(t, "")
 	c := client(s.Address)
 	for _, transport := range []Transport{TLS, TCP, UDP} {
 		if _, err := c.Locate(context.Background(), "ims.example.org", transport); err != nil {

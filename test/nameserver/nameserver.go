@@ -1,8 +1,8 @@
-// Package dnstest is a name server for tests, on loopback: it knows the records that it is told, over UDP and TCP on one port, says what it was asked, and
+// Package nameserver is a name server for tests, on loopback: it knows the records that it is told, over UDP and TCP on one port, says what it was asked, and
 // fails when it shall. The wire format is github.com/miekg/dns.
 //
 // For tests only. Everything may be called from any goroutine.
-package dnstest
+package nameserver
 
 import (
 	"errors"
@@ -27,7 +27,7 @@ type Server struct {
 	asked []string
 }
 
-// Start starts a server with the records of a zone, in the form of a zone file (RFC 1035 5).
+// Start starts a server with the records of a zone, in the form of a zone file.
 func Start(t testing.TB, zone string) *Server {
 	t.Helper()
 	pc, ln := onePort(t)
