@@ -93,8 +93,11 @@ func (a *app) readSDP(name string) (string, error) {
 // sayTrace tells it to people.
 func (a *app) sayTrace(t *node.ServiceTrace) {
 	profile := "no service profile"
-	if t.Profile != "" {
+	switch {
+	case t.Profile != "":
 		profile = "service profile " + t.Profile
+	case len(t.Criteria) > 0:
+		profile += ", criteria of approved services"
 	}
 	a.say("%s, %s\n%s, %s", t.Identity, profile, t.Request, strings.ReplaceAll(t.Case, "-", " "))
 	var servers []string
