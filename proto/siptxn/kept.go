@@ -20,7 +20,6 @@ type kept struct {
 	first uint32 // number of pages[0]
 	bytes int    // octets of all pages
 	limit int
-	vias  []siptransport.Sender // what keptHead.via counts
 }
 
 // keptRef names an answer: number of the page and offset in it.
@@ -29,13 +28,14 @@ type keptRef struct{ page, off uint32 }
 // keptPage is a run of answers: a head, the key, the answer, and so on.
 type keptPage struct {
 	octets []byte
-	hashes []uint64      // of all answers in it
-	opened time.Duration // when the first came
-	until  time.Duration // when the last of them expires
+	hashes []uint64              // of all answers in it
+	vias   []siptransport.Sender // what its answers leave by: the same one stands once in a row
+	opened time.Duration         // when the first came
+	until  time.Duration         // when the last of them expires
 }
 
 // keptHead stands before each answer, in this order, big endian: expiry (8), key length (2), answer length (4), number of the Sender
-// (2), port (2), address length (1), address (16).
+// in the page (2), port (2), address length (1), address (16).
 const keptHead = 8 + 2 + 4 + 2 + 2 + 1 + 16
 
 // keptPageSize is the usual size of a page; a longer answer gets a page of its own.
@@ -44,18 +44,13 @@ const keptPageSize = 256 << 10
 // keptPageAge closes a page that fills slowly, so that it is not held much longer than its answers.
 const keptPageAge = 2 * time.Second
 
-// keptSenders bounds how many different Senders are remembered. Datagram sockets are few; should a user make them without end, the
-// answers over the ones too many are not kept.
-const keptSenders = 1024
-
 func newKept(limit int) kept { return kept{index: make(map[uint64]keptRef), limit: limit} }
 
 // add makes room for an answer of size octets and returns it, empty; nil if it is not to be kept. The caller appends the answer to it
 // and calls done. It reports how many answers had to go.
 func (k *kept) add(now, life time.Duration, hash uint64, key []byte, f siptransport.Flow, size int) (room []byte, evicted int) {
-	via, ok := k.sender(f.Via)
 	need := keptHead + len(key) + size
-	if !ok || need > k.limit || f.Peer.Addr().Zone() != "" { // a zone is text; link-local peers are few and do without
+	if need > k.limit || f.Peer.Addr().Zone() != "" { // a zone is text; link-local peers are few and do without
 		return nil, 0
 	}
 	p, evicted := k.page(now, need)
@@ -65,7 +60,7 @@ func (k *kept) add(now, life time.Duration, hash uint64, key []byte, f siptransp
 	h := b[off:]
 	binary.BigEndian.PutUint64(h, uint64(now+life))
 	binary.BigEndian.PutUint16(h[8:], uint16(len(key)))
-	binary.BigEndian.PutUint16(h[14:], via)
+	binary.BigEndian.PutUint16(h[14:], p.sender(f.Via))
 	binary.BigEndian.PutUint16(h[16:], f.Peer.Port())
 	h[18] = byte(len(addr))
 	copy(h[19:], addr)
@@ -89,13 +84,14 @@ func (k *kept) find(now time.Duration, hash uint64, key []byte) (answer []byte, 
 	if !ok {
 		return nil, f, false
 	}
-	h := k.pages[ref.page-k.first].octets[ref.off:]
+	p := k.pages[ref.page-k.first]
+	h := p.octets[ref.off:]
 	n := int(binary.BigEndian.Uint16(h[8:]))
 	if now >= time.Duration(binary.BigEndian.Uint64(h)) || !bytes.Equal(h[keptHead:keptHead+n], key) {
 		return nil, f, false
 	}
 	addr, _ := netip.AddrFromSlice(h[19 : 19+h[18]])
-	f = siptransport.Flow{Via: k.vias[binary.BigEndian.Uint16(h[14:])], Peer: netip.AddrPortFrom(addr, binary.BigEndian.Uint16(h[16:]))}
+	f = siptransport.Flow{Via: p.vias[binary.BigEndian.Uint16(h[14:])], Peer: netip.AddrPortFrom(addr, binary.BigEndian.Uint16(h[16:]))}
 	start := keptHead + n
 	return h[start : start+int(binary.BigEndian.Uint32(h[10:]))], f, true
 }
@@ -144,23 +140,18 @@ func (k *kept) drop() {
 	k.pages = append(k.pages[:0], k.pages[1:]...)
 	k.first++
 	if cap(p.octets) == keptPageSize {
-		p.octets, p.hashes = p.octets[:0], p.hashes[:0]
+		clear(p.vias)
+		p.octets, p.hashes, p.vias = p.octets[:0], p.hashes[:0], p.vias[:0]
 		k.spare = p
 	}
 }
 
-// sender numbers a Sender.
-func (k *kept) sender(s siptransport.Sender) (uint16, bool) {
-	for i, v := range k.vias {
-		if v == s {
-			return uint16(i), true
-		}
+// sender numbers a Sender: a socket, or a client's security associations, of which there are as many as clients and which end with them.
+func (p *keptPage) sender(s siptransport.Sender) uint16 {
+	if n := len(p.vias); n == 0 || p.vias[n-1] != s {
+		p.vias = append(p.vias, s)
 	}
-	if len(k.vias) >= keptSenders {
-		return 0, false
-	}
-	k.vias = append(k.vias, s)
-	return uint16(len(k.vias) - 1), true
+	return uint16(len(p.vias) - 1)
 }
 
 // len is the number of answers that may be found.

@@ -641,6 +641,26 @@ func TestKept(t *testing.T) {
 	r.wantEmpty()
 }
 
+// TestKept_of_many_senders: security associations are a Sender for each client. The answers of all are kept, each leaves by its own, and what has expired
+// holds no Sender.
+func TestKept_of_many_senders(t *testing.T) {
+	k := newKept(64 * keptPageSize)
+	const many = 5000
+	all := make([]sender, many)
+	for i := range all {
+		room, _ := k.add(0, time.Second, uint64(i), []byte("key"), flowOf(&all[i], alice), 200)
+		k.done(uint64(i), room[:200])
+	}
+	for i := range all {
+		if _, f, ok := k.find(0, uint64(i), []byte("key")); !ok || f.Via != &all[i] {
+			t.Fatalf("answer %d of %d: kept %v, by another Sender %v", i, many, ok, f.Via != &all[i])
+		}
+	}
+	if k.expire(time.Second); len(k.pages) != 0 || len(k.spare.vias) != 0 || k.spare.vias[:1][0] != nil {
+		t.Errorf("%d pages, and a spare one with %d Senders", len(k.pages), len(k.spare.vias))
+	}
+}
+
 // TestKeptLongAnswer: an answer longer than a page has a page of its own.
 func TestKeptLongAnswer(t *testing.T) {
 	k := newKept(3 * keptPageSize)
