@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -150,8 +151,9 @@ func BenchmarkFlood(b *testing.B) {
 				} else {
 					sent <- 0
 				}
-				before := s.cpu(b)
+				before, end := s.cpu(b), s.profiles(b, "."+strings.ReplaceAll(f.name, " ", "-"))
 				h.serve(4, 10*time.Second)
+				end()
 				b.ReportMetric(float64((s.cpu(b)-before).Milliseconds())/100, "%cpu")
 				close(stop)
 				b.ReportMetric(float64(<-sent), "datagrams")

@@ -30,9 +30,19 @@ func BenchmarkRegisterMany(b *testing.B) {
 	}
 }
 
-// registrations offers a node of its own b.N registrations with a challenge of users, reports what they cost it, and writes the profiles that are asked for
-// with the suffix.
+// BenchmarkMix is what a scenario of P17 costs, by room: the mix, calls of 100 ms, 2,400 scenarios a second of 20,000 users with an address each.
+func BenchmarkMix(b *testing.B) {
+	atRate(b, population(manyUsers), load.StandardMix(), 2400, "", fmt.Sprintf("%s=%d", childRange, manyUsers))
+}
+
+// registrations offers a node of its own b.N registrations with a challenge of users.
 func registrations(b *testing.B, users load.Range, suffix string, env ...string) *load.Report {
+	return atRate(b, users, load.Mix{load.Reregistration: 1}, manyRate, suffix, env...)
+}
+
+// atRate offers a node of its own b.N scenarios of users, so many a second, reports what they cost it, and writes the profiles that are asked for with the
+// suffix.
+func atRate(b *testing.B, users load.Range, mix load.Mix, rate int, suffix string, env ...string) *load.Report {
 	s := start(b, env...)
 	target := &load.Target{Domain: domain, Proxies: []netip.AddrPort{s.address}, Transport: load.UDP, Expires: 7200, Agent: "bench",
 		Clients: load.Clients{Addresses: netip.MustParsePrefix("127.64.0.0/10"), FirstPort: uint16(20000 + os.Getpid()%20000), Ports: 1}}
@@ -46,8 +56,8 @@ func registrations(b *testing.B, users load.Range, suffix string, env ...string)
 		b.Fatal(err)
 	}
 	defer g.Close()
-	settings := load.Settings{Mix: load.Mix{load.Reregistration: 1}, Rate: manyRate, Window: 128, PIDs: []int{s.cmd.Process.Pid},
-		Time: max(time.Duration(b.N)*time.Second/manyRate, time.Second)}
+	settings := load.Settings{Mix: mix, Rate: float64(rate), Window: 128, PIDs: []int{s.cmd.Process.Pid}, Hold: 100 * time.Millisecond,
+		Time: max(time.Duration(b.N)*time.Second/time.Duration(rate), time.Second)}
 	if _, err := g.Prepare(b.Context(), &settings); err != nil {
 		b.Fatal(err)
 	}
