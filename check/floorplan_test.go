@@ -26,6 +26,7 @@ var floorPlan = []row{
 	{"proto/slab", "", "", ""},
 	{"proto/budget", "", "", ""},
 	{"proto/fairlisten", "proto/budget", "", ""},
+	{"proto/webdoor", "", "", ""},
 	{"proto/sdp", "", "pion/sdp", ""},
 	{"proto/g711", "", "", ""},
 	{"proto/aka", "", "", ""},

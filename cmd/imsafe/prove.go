@@ -90,16 +90,12 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	if err != nil {
 		return err
 	}
-	p := &proving{app: a, launcher: l, only: map[string]bool{}, bound: v.Within}
+	p := &proving{app: a, launcher: l, bound: v.Within}
 	if p.off, err = controlsNamed(v.Without); err != nil {
 		return err
 	}
-	for _, id := range v.Only {
-		x, known := attack.Find(id)
-		if !known {
-			return usage{fmt.Errorf("there is no attack %q: `imsafe attack list` shows them", id)}
-		}
-		p.only[x.ID] = true
+	if p.only, err = attacksNamed(v.Only); err != nil {
+		return err
 	}
 	if err := p.subject(v); err != nil {
 		return err
@@ -142,6 +138,19 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 		fmt.Fprintf(a.stderr, "%d attacks were not begun within %v, because this host is slow or busy: --within 0 lets all of them run\n", p.late, p.bound)
 	}
 	return a.said(provenOr(r))
+}
+
+// attacksNamed finds attacks by id or number.
+func attacksNamed(ids []string) (map[string]bool, error) {
+	only := map[string]bool{}
+	for _, id := range ids {
+		x, known := attack.Find(id)
+		if !known {
+			return nil, usage{fmt.Errorf("there is no attack %q: `imsafe attack list` shows them", id)}
+		}
+		only[x.ID] = true
+	}
+	return only, nil
 }
 
 // cut leaves off what is less than a second, and the zone, which is UTC.

@@ -19,7 +19,7 @@ import (
 )
 
 // PackVersion names the state of the catalogue. It changes when a row or a driver does: evidence of another version is stale.
-const PackVersion = "21"
+const PackVersion = "22"
 
 // Position is what the attacker holds.
 type Position uint8

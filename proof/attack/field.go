@@ -215,11 +215,21 @@ func (f *Field) Close() {
 	}
 }
 
-// Wait waits until all parties have ended, after their context has.
-func (f *Field) Wait() {
+// Wait waits until all parties have ended, after their context has. One that does not is given up: a target that is broken must not keep the others of the
+// catalogue from their turn.
+func (f *Field) Wait() error { return f.wait(30 * time.Second) }
+
+func (f *Field) wait(patience time.Duration) error {
+	ctx, cancel := Bounded(context.Background(), patience)
+	defer cancel()
 	for _, p := range f.parties {
-		<-p.ended
+		select {
+		case <-p.ended:
+		case <-ctx.Done():
+			return fmt.Errorf("attack: %s does not end", p.Name)
+		}
 	}
+	return nil
 }
 
 // errPosition is a defect of a driver: it asks for more than its position has.

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -173,7 +174,11 @@ func (r *Runner) aim(ctx context.Context, c *trial, t *target.Target, record *ru
 	if err != nil {
 		return err
 	}
-	defer field.Wait()
+	defer func() {
+		if err := field.Wait(); err != nil {
+			record.failed = cmp.Or(record.failed, err)
+		}
+	}()
 	defer stop()
 	defer field.Close()
 	record.Before = r.baseline(living, field, stranger{t})

@@ -171,7 +171,11 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	if err != nil {
 		return nil, err
 	}
-	defer field.Wait()
+	defer func() {
+		if err := field.Wait(); err != nil {
+			record.failed = cmp.Or(record.failed, err)
+		}
+	}()
 	defer stop()
 	defer field.Close()
 

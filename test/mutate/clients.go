@@ -121,7 +121,7 @@ var wire = []Mutant{
 		if g.door.ports.Gate.Refuse(secure.CIConfidentialityESP, event) && g.Local.IsMulticast() {`, []string{"CI-04"}},
 	{secure.CIConfidentialityAlgorithms, "weak-taken", "iface/clientims/offer.go",
 		`if g.door.ports.Gate.Refuse(secure.CIConfidentialityAlgorithms, event) {`, `if g.door.ports.Gate.Refuse(secure.CIConfidentialityAlgorithms, event) && g.Local.IsMulticast() {`, []string{"CI-04"}},
-	{secure.CIConfidentialityTLSFloor, "floor-lowered", "node/node.go",
+	{secure.CIConfidentialityTLSFloor, "floor-lowered", "node/certificate.go",
 		`Certificates: []tls.Certificate{*n.o.Certificate}, MinVersion: tls.VersionTLS13,`, `Certificates: []tls.Certificate{*n.o.Certificate}, MinVersion: tls.VersionTLS12,`, []string{"CI-37"}},
 	{secure.CIConfidentialityDigestRealm, "407-passes", "iface/clientims/headers.go",
 		`code != 401 && code != 407 && !m.Has(sip.HdrWWWAuthenticate) && !m.Has(sip.HdrProxyAuthenticate)`, `code != 401 && !m.Has(sip.HdrWWWAuthenticate)`, []string{"CI-28"}},
