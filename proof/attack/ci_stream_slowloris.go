@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"imsafe/secure"
@@ -65,19 +66,29 @@ func (f *Field) stall(ctx context.Context, to netip.AddrPort, times int) (ended 
 	return ended, over, nil
 }
 
+// affordable is how many of times connections this host lets the attacker open: half of his descriptors, since the others are for all else that runs.
+func affordable(times int) int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur/2 > uint64(times) {
+		return times
+	}
+	return int(limit.Cur / 2)
+}
+
 func openAndWait(ctx context.Context, f *Field, o *Outcome) error {
-	ended, over, err := f.stall(ctx, f.TLS, silences)
+	times := affordable(silences)
+	ended, over, err := f.stall(ctx, f.TLS, times)
 	if err != nil {
 		return err
 	}
 	defer over()
-	o.Arrived("%d connections, each with one octet of a handshake", silences)
+	o.Arrived("%d connections, each with one octet of a handshake", times)
 	err = within(ctx, time.Second, func(ctx context.Context) error {
 		_, err := f.Carol(ctx)
 		return err
 	})
 	n, _ := ended.seen()
-	o.Wire(n < silences/10, "the edge ended %d of %d", n, silences)
+	o.Wire(n < times/10, "the edge ended %d of %d", n, times)
 	if err != nil {
 		o.Users = 1
 		o.Peer(true, "carol cannot connect and register: %v", err)
