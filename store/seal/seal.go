@@ -2,6 +2,8 @@
 // place (table and key) as associated data, so that a sealed K cannot be moved to another subscriber. The sealing key lives in a file
 // with strict rights or in the service manager's credential directory, never beside the database.
 //
+// Keys for other purposes can be derived from a keyring.
+//
 // It does not wipe memory (Go cannot promise that), does not hide the length of a value, and does not notice when an older sealed
 // value of the same record is put back: versions and backups are the store's matter. Imported by imsbox/hss, ca, iface/management and
 // node. A Keyring is immutable and safe for concurrent use.
@@ -10,6 +12,8 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -161,6 +165,16 @@ func (k *Keyring) Reseal(dst []byte, random io.Reader, table uint8, recordKey, s
 	}
 	defer clear(plaintext)
 	return k.Seal(dst, random, table, recordKey, plaintext)
+}
+
+// Derive returns keys of 32 octets for another purpose than sealing (RFC 5869), one from each key of the ring, that from the current one first: whoever has the ring
+// has them too, and one that is known tells nothing of the ring nor of another purpose's.
+func (k *Keyring) Derive(purpose string) [][]byte {
+	all := make([][]byte, len(k.keys))
+	for i := range k.keys {
+		all[i], _ = hkdf.Key(sha256.New, k.keys[i].secret[:], nil, "imsafe: "+purpose, sha256.Size) // fails only for more than 8,160 octets
+	}
+	return all
 }
 
 // Keys returns how many keys are in the ring.

@@ -144,6 +144,25 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// TestDerive: whoever has the ring has the same keys for a purpose, also those of older sealing keys; each purpose has others, and none is a key of the ring.
+func TestDerive(t *testing.T) {
+	k := ring(t)
+	one, next := k.Derive("codes"), k.Derive("others")
+	if len(one) != 1 || len(one[0]) != 32 || bytes.Equal(one[0], next[0]) || bytes.Equal(one[0], k.keys[0].secret[:]) {
+		t.Errorf("%x, %x", one, next)
+	}
+	rotated, err := k.Rotate(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if both := rotated.Derive("codes"); len(both) != 2 || !bytes.Equal(both[1], one[0]) || bytes.Equal(both[0], one[0]) {
+		t.Errorf("after a rotation: %x", both)
+	}
+	if none := new(Keyring).Derive("codes"); len(none) != 0 {
+		t.Errorf("of no key: %x", none)
+	}
+}
+
 func TestFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "seal.key")
