@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ const TableIssuer store.Table = 160
 
 // Tables names the tables for the store.
 func Tables() []store.TableSpec {
-	return []store.TableSpec{{Table: TableIssuer, Name: "ca_issuer"}}
+	return []store.TableSpec{{Table: TableIssuer, Name: "ca_issuer"}, {Table: TableSigner, Name: "ca_signer", Quiet: true}}
 }
 
 // The errors of an Authority.
@@ -265,6 +266,30 @@ func (a *Authority) Service(request []byte, identity, host string, life time.Dur
 	return a.issue(csr.PublicKey, csr.URIs, host, life)
 }
 
+// leaf makes a key and its certificate, signed by the newest intermediate.
+func (a *Authority) leaf(host string, uris []*url.URL, life time.Duration) ([]*x509.Certificate, *ecdsa.PrivateKey, error) {
+	key, err := NewKey(a.ports.Random)
+	if err != nil {
+		return nil, nil, err
+	}
+	chain, err := a.issue(key.Public(), uris, host, life)
+	return chain, key, err
+}
+
+// issuesWith reports whether the intermediate with this certificate, in DER, is the one that issues.
+func (a *Authority) issuesWith(der []byte) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.issuers) > 0 && bytes.Equal(a.issuers[0].cert.Raw, der)
+}
+
+// superseded reports whether an intermediate is trusted no more, or a newer one issues. Two of the same second, whose order nodes may see differently, do not supersede each other.
+func (a *Authority) superseded(c *x509.Certificate) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !slices.ContainsFunc(a.issuers, func(i *issuer) bool { return i.cert.Equal(c) }) || a.issuers[0].cert.NotBefore.After(c.NotBefore)
+}
+
 // issue signs a leaf with the newest intermediate.
 func (a *Authority) issue(public any, uris []*url.URL, host string, life time.Duration) ([]*x509.Certificate, error) {
 	if life <= 0 || life > MaxServiceLife {
@@ -342,17 +367,32 @@ func (a *Authority) Reseal() (int, error) {
 		next.sealed, err = again(i.key(), i.sealed, func(b []byte) []byte { return (&issuer{i.cert, i.root, b}).encode() })
 		a.issuers[n] = &next
 	}
+	if err == nil {
+		var more int
+		more, err = a.resealSigners()
+		changed += more
+	}
 	return changed, err
 }
 
-// A record: version:1, then three fields, each with its length in front (2 octets, big-endian): certificate, root, sealed key.
-const issuerVersion = 1
-
 func (i *issuer) key() []byte { return i.cert.SerialNumber.FillBytes(make([]byte, 20)) }
 
-func (i *issuer) encode() []byte {
-	b := []byte{issuerVersion}
-	for _, field := range [][]byte{i.cert.Raw, i.root.Raw, i.sealed} {
+func (i *issuer) encode() []byte { return encodeRecord(i.cert.Raw, i.root.Raw, i.sealed) }
+
+func decodeIssuer(b []byte) (*issuer, error) {
+	cert, root, sealed, err := decodeRecord(b)
+	if err != nil {
+		return nil, err
+	}
+	return &issuer{cert, root, sealed}, nil
+}
+
+// A record: version:1, then three fields, each with its length in front (2 octets, big-endian): a certificate, the one that it leads to, a sealed key.
+const recordVersion = 1
+
+func encodeRecord(fields ...[]byte) []byte {
+	b := []byte{recordVersion}
+	for _, field := range fields {
 		b = append(append(b, byte(len(field)>>8), byte(len(field))), field...)
 	}
 	return b
@@ -360,23 +400,23 @@ func (i *issuer) encode() []byte {
 
 var errRecord = errors.New("the record cannot be read")
 
-func decodeIssuer(b []byte) (*issuer, error) {
-	if len(b) == 0 || b[0] != issuerVersion {
-		return nil, errRecord
+func decodeRecord(b []byte) (cert, above *x509.Certificate, sealed []byte, err error) {
+	if len(b) == 0 || b[0] != recordVersion {
+		return nil, nil, nil, errRecord
 	}
 	b = b[1:]
 	var fields [3][]byte
 	for n := range fields {
 		if len(b) < 2 || len(b)-2 < int(b[0])<<8|int(b[1]) {
-			return nil, errRecord
+			return nil, nil, nil, errRecord
 		}
 		size := int(b[0])<<8 | int(b[1])
 		fields[n], b = b[2:2+size], b[2+size:]
 	}
-	cert, err := x509.ParseCertificate(fields[0])
-	root, err2 := x509.ParseCertificate(fields[1])
+	cert, err = x509.ParseCertificate(fields[0])
+	above, err2 := x509.ParseCertificate(fields[1])
 	if err := errors.Join(err, err2); err != nil || len(b) > 0 {
-		return nil, errors.Join(errRecord, err)
+		return nil, nil, nil, errors.Join(errRecord, err)
 	}
-	return &issuer{cert, root, bytes.Clone(fields[2])}, nil
+	return cert, above, bytes.Clone(fields[2]), nil
 }

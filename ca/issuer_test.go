@@ -17,7 +17,7 @@ func FuzzIssuer(f *testing.F) {
 	whole := (&issuer{cert: root.cert, root: root.cert, sealed: []byte("sealed")}).encode()
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
-	f.Add([]byte{issuerVersion, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{recordVersion, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, record []byte) {
 		if i, err := decodeIssuer(record); err == nil && !bytes.Equal(i.encode(), record) {
 			t.Fatalf("%x is written %x", record, i.encode())

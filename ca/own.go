@@ -2,8 +2,6 @@ package ca
 
 import (
 	"crypto/tls"
-	"fmt"
-	"net/url"
 	"sync"
 	"time"
 )
@@ -13,7 +11,6 @@ import (
 type Own struct {
 	authority *Authority
 	host      string
-	identity  *url.URL // beside the host; nil: none
 	life      time.Duration
 
 	mu      sync.Mutex
@@ -25,23 +22,13 @@ func (a *Authority) Own(host string, life time.Duration) *Own {
 	return &Own{authority: a, host: host, life: life}
 }
 
-// Signer returns the holder of a certificate that says, by its one URI beside the DNS name, that its key signs for the network. Its key is
-// in PrivateKey, on P-256.
-func (a *Authority) Signer(identity, host string, life time.Duration) (*Own, error) {
-	u, err := url.Parse(identity)
-	if err != nil {
-		return nil, fmt.Errorf("ca: identity: %w", err)
-	}
-	return &Own{authority: a, host: host, identity: u, life: life}, nil
-}
-
 // Certificate returns the certificate to show now, with its chain. What cannot be renewed is shown until it ends: the errors are
 // those of Service.
 func (o *Own) Certificate() (*tls.Certificate, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.authority.ports.Now()
-	if o.current != nil && now.Before(RenewAt(o.current.Leaf)) && o.stillIssues() {
+	if o.current != nil && now.Before(RenewAt(o.current.Leaf)) && o.authority.issuesWith(o.current.Certificate[1]) {
 		return o.current, nil
 	}
 	fresh, err := o.issue()
@@ -54,22 +41,8 @@ func (o *Own) Certificate() (*tls.Certificate, error) {
 	return fresh, err
 }
 
-// stillIssues says whether the intermediate behind the certificate is the one that issues.
-func (o *Own) stillIssues() bool {
-	list := o.authority.Issuers()
-	return len(list) > 0 && string(list[0].Raw) == string(o.current.Certificate[1])
-}
-
 func (o *Own) issue() (*tls.Certificate, error) {
-	key, err := NewKey(o.authority.ports.Random)
-	if err != nil {
-		return nil, err
-	}
-	var uris []*url.URL
-	if o.identity != nil {
-		uris = []*url.URL{o.identity}
-	}
-	chain, err := o.authority.issue(key.Public(), uris, o.host, o.life)
+	chain, key, err := o.authority.leaf(o.host, nil, o.life)
 	if err != nil {
 		return nil, err
 	}

@@ -170,8 +170,9 @@ type Core struct {
 
 	services *shServices
 	voucher  *voucher
-	owed     func()    // is told that the HSS owes an S-CSCF something; nil: nobody is
-	cx       cx.Server // the HSS of this process, or the one on the wire
+	signers  []*ca.Signers // what this node signs with for the network
+	owed     func()        // is told that the HSS owes an S-CSCF something; nil: nobody is
+	cx       cx.Server     // the HSS of this process, or the one on the wire
 	// elsewhere finds the S-CSCFs of other nodes for our HSS; nil without a wire.
 	elsewhere func(serverName string) cx.Client
 	sealer    *shard.Sealer

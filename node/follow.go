@@ -13,13 +13,16 @@ import (
 )
 
 // Where nodes share a store, what one of them was told to provision is in the memory of the others soon: the register of services with its shared sets and
-// revocations, the intermediates, ranges of identities, subscriptions to notifications, and what is owed to its own S-CSCF. All else is read from the store where it is needed.
+// revocations, the intermediates, the keys that sign for the network, ranges of identities, subscriptions to notifications, and what is owed to its own S-CSCF. All else is read from the store where it is needed.
 //
 // The store numbers the states of each table (store.Store.Changed). The number is looked at, not waited for: a word that is lost costs nothing, and
 // while the store cannot know what others change it gives another number each time.
 
 // followEvery is how often the numbers are looked at. It costs a look into memory.
 const followEvery = 250 * time.Millisecond
+
+// keepEvery is how often it is asked whether the next key that signs for the network is due: a third of the life of the one before is left for it.
+const keepEvery = time.Minute
 
 // followed is something in memory that stands for tables of the store.
 type followed struct {
@@ -37,6 +40,7 @@ func (n *Node) follows() (all []*followed) {
 	}
 	return []*followed{
 		{what: "intermediates", tables: []store.Table{ca.TableIssuer}, read: n.Authority.Reload},
+		{what: "keys that sign", tables: []store.Table{ca.TableIssuer, ca.TableSigner}, read: n.keepSigners}, // behind the intermediates: they issue them
 		{what: "services", tables: []store.Table{imsservice.TableService, imsservice.TableRevoked}, read: n.Registry.Reload},
 		{what: "ranges of identities", tables: []store.Table{hss.TableWildcard}, read: n.HSS.ReloadWildcards},
 		{what: "what is owed", tables: []store.Table{hss.TableOutbox}, read: func() error { n.owes(); return nil }},
@@ -48,6 +52,9 @@ func (n *Node) follows() (all []*followed) {
 func (n *Node) serveFollowing(ctx context.Context, group *errgroup.Group) {
 	if all := n.follows(); all != nil {
 		group.Go(func() error { return n.every(ctx, followEvery, nil, n.follow(all)) })
+		group.Go(func() error {
+			return n.every(ctx, keepEvery, nil, func(context.Context) error { return n.keepSigners() })
+		})
 	}
 }
 

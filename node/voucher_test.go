@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
@@ -24,6 +25,9 @@ type notary struct {
 	now       time.Time
 	root      *ca.Root
 	authority *ca.Authority
+	keys      *ca.Signers
+	store     store.Store
+	keyring   *seal.Keyring
 }
 
 const signs = "ims.example"
@@ -32,7 +36,7 @@ func newNotary(t testing.TB) *notary {
 	t.Helper()
 	n := &notary{t: t, now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
 	clock := func() time.Time { return n.now }
-	keys, err := seal.Generate(rand.Reader)
+	keyring, err := seal.Generate(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,13 +52,37 @@ func newNotary(t testing.TB) *notary {
 	if n.root, err = ca.NewRoot(rand.Reader, clock, signs, 1000*time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if n.authority, err = ca.OpenAuthority(signs, ca.Ports{Store: db, Keys: func() *seal.Keyring { return keys }, Random: rand.Reader, Now: clock}); err != nil {
+	if n.authority, err = ca.OpenAuthority(signs, ca.Ports{Store: db, Keys: func() *seal.Keyring { return keyring }, Random: rand.Reader, Now: clock}); err != nil {
 		t.Fatal(err)
 	}
-	if n.voucher, err = newVoucher(n.authority, signs, clientweb.Host(signs), clientweb.Certificates("https://origin.example"), clock); err != nil {
-		t.Fatal(err)
-	}
+	n.store, n.keyring = db, keyring
+	n.signs(false)
 	return n
+}
+
+// signs gives it its voucher.
+func (n *notary) signs(shared bool) {
+	n.t.Helper()
+	var err error
+	if n.keys, err = n.authority.Signers(passport.SignerURI(signs), clientweb.Host(signs), ca.MaxServiceLife, shared); err != nil {
+		n.t.Fatal(err)
+	}
+	n.voucher = newVoucher(n.keys, clientweb.Certificates("https://origin.example"))
+}
+
+// node is one more node of the same network, which has what the store has.
+func (n *notary) node() *notary {
+	n.t.Helper()
+	other := &notary{t: n.t, root: n.root, store: n.store, keyring: n.keyring}
+	var err error
+	if other.authority, err = ca.OpenAuthority(signs, ca.Ports{Store: n.store, Keys: func() *seal.Keyring { return n.keyring }, Random: rand.Reader, Now: func() time.Time { return n.now }}); err != nil {
+		n.t.Fatal(err)
+	}
+	other.signs(true)
+	if err := other.keys.Keep(); err != nil {
+		n.t.Fatal(err)
+	}
+	return other
 }
 
 // install gives the authority an intermediate.
@@ -207,6 +235,50 @@ func TestGenuine(t *testing.T) {
 	}
 }
 
+// TestGenuine_of_another_node: what one node of a network has signed is known at the others, and its certificates are found there, until they end; also when
+// that node is gone and another key signs.
+func TestGenuine_of_another_node(t *testing.T) {
+	n := newNotary(t)
+	n.install()
+	a, b := n.node(), n.node()
+	a.now = n.now
+	p := a.sign()
+	name := path.Base(p.Info)
+	if !b.Genuine(p) || !bytes.Equal(a.Chain(name), b.Chain(name)) || len(b.Chain(name)) == 0 {
+		t.Error("the other node does not know what it signs")
+	}
+	changed := []byte(p.Token())
+	changed[len(changed)-10] ^= 1
+	if q, err := passport.Parse(string(changed)); err != nil || b.Genuine(q) {
+		t.Errorf("a changed signature is taken, or %v", err)
+	}
+	stranger := newNotary(t)
+	stranger.install()
+	if b.Genuine(stranger.sign()) {
+		t.Error("a stranger's is taken")
+	}
+	n.now = n.now.Add(17 * time.Hour)
+	if err := b.keys.Keep(); err != nil {
+		t.Fatal(err)
+	}
+	n.now = n.now.Add(time.Minute)
+	b.now = n.now
+	c := n.node()
+	next := b.sign()
+	if next.Info == p.Info {
+		t.Error("there is no other key")
+	}
+	for at, node := range map[string]*notary{"one that goes on": b, "one that starts": c} {
+		if !node.Genuine(p) || !node.Genuine(next) || len(node.Chain(name)) == 0 || len(node.Chain(path.Base(next.Info))) == 0 {
+			t.Errorf("%s: both keys are good", at)
+		}
+	}
+	n.now = n.now.Add(7 * time.Hour)
+	if b.Genuine(p) || b.Chain(name) != nil || !c.Genuine(next) {
+		t.Error("the certificate of the first has ended, and not that of the second")
+	}
+}
+
 func BenchmarkGenuine(b *testing.B) {
 	n := newNotary(b)
 	n.install()
@@ -223,5 +295,16 @@ func BenchmarkGenuine(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func BenchmarkSignNow(b *testing.B) {
+	n := newNotary(b)
+	n.install()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := n.voucher.now(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

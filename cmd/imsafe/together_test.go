@@ -167,9 +167,15 @@ type togetherClient struct {
 // pick makes a client that knows the nodes in this order, and registers it.
 func (g *couple) pick(name string, nodes ...int) *togetherClient {
 	g.t.Helper()
+	return g.pickUp(&line{CA: g.path("ca.crt")}, name, nodes...)
+}
+
+// pickUp is pick for a client that is made otherwise.
+func (g *couple) pickUp(l *line, name string, nodes ...int) *togetherClient {
+	g.t.Helper()
 	var out lockedBuffer
 	a := &app{ctx: g.t.Context(), stdout: &out, stderr: &out, getenv: func(string) string { return "" }}
-	l := &line{Card: g.path(name), CA: g.path("ca.crt"), Transport: "tls", Patience: 40 * time.Second}
+	l.Card, l.Transport, l.Patience = g.path(name), "tls", 40*time.Second
 	for _, n := range nodes {
 		l.Proxy = append(l.Proxy, g.at[n])
 	}

@@ -10,8 +10,7 @@ package clientweb
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -53,6 +52,10 @@ type Ports struct {
 	Certificate func() (*tls.Certificate, error)
 	// Chain returns the certificates of a signer by the last part of their URL, in PEM; nil where there are none.
 	Chain func(name string) []byte
+	// Tokens are the keys of access tokens: several doors may be one issuer.
+	Tokens oauth.Keys
+	// CodeKeys are by which one-time codes are sealed, the one that seals now first; it does not wait. nil: by one of this run.
+	CodeKeys func() [][]byte
 	// Platform says how a service platform knows users, by its host: tokens are issued for it. nil where no platform has that host, is active and may serve pages.
 	Platform func(host []byte) (as func(user string) string)
 }
@@ -65,7 +68,7 @@ type Counters struct {
 	Refused atomic.Uint64 // at the token endpoint, and pages without a good token
 }
 
-// Door is the door of one node. The keys of its tokens are of this run.
+// Door is the door of one node.
 type Door struct {
 	Counters Counters
 
@@ -78,22 +81,22 @@ type Door struct {
 	mux    *http.ServeMux
 }
 
-// New returns a door with a fresh key.
+// New returns a door.
 func New(cfg Config, ports Ports) (*Door, error) {
-	if cfg.Origin == "" || ports.Gate == nil || ports.Clock == nil || ports.Random == nil || ports.Certificate == nil || ports.Chain == nil {
-		return nil, errors.New("clientweb: origin, gate, clock, randomness, certificate and chains are needed")
+	if cfg.Origin == "" || ports.Gate == nil || ports.Clock == nil || ports.Random == nil || ports.Certificate == nil || ports.Chain == nil || ports.Tokens == nil {
+		return nil, errors.New("clientweb: origin, gate, clock, randomness, certificate, chains and the keys of tokens are needed")
 	}
 	if cfg.Connections == (budget.Rate{}) {
 		cfg.Connections = budget.Rate{Limit: 10, Per: time.Second, Burst: 50}
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), ports.Random)
-	if err != nil {
-		return nil, fmt.Errorf("clientweb: key: %w", err)
+	if ports.CodeKeys == nil {
+		key := make([]byte, sha256.Size)
+		if _, err := io.ReadFull(ports.Random, key); err != nil {
+			return nil, fmt.Errorf("clientweb: key: %w", err)
+		}
+		ports.CodeKeys = func() [][]byte { return [][]byte{key} }
 	}
-	d := &Door{cfg: cfg, ports: ports, mux: http.NewServeMux(), codes: codes{given: map[string]code{}}}
-	if d.issuer, err = oauth.NewIssuer(cfg.Origin, key, ports.Random); err != nil {
-		return nil, err
-	}
+	d := &Door{cfg: cfg, ports: ports, mux: http.NewServeMux(), issuer: oauth.NewIssuer(cfg.Origin, ports.Tokens, ports.Random)}
 	d.own = d.issuer.Verifier(cfg.Origin, ports.Clock.Wall)
 	d.mux.HandleFunc("GET /certificates/{name}", d.certificates)
 	d.mux.HandleFunc("POST /token", d.token)

@@ -1,9 +1,13 @@
 package clientweb
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,7 +15,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,12 +32,13 @@ const (
 // office is a door under a clock that the test moves, and a client with a key.
 type office struct {
 	*Door
-	t      *testing.T
-	clock  *shard.Fake
-	client *oauth.Prover
+	codeKeys func() [][]byte // nil: of each run
+	t        testing.TB
+	clock    *shard.Fake
+	client   *oauth.Prover
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t testing.TB) *office {
 	t.Helper()
 	o := &office{t: t, clock: shard.NewFake(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))}
 	var err error
@@ -48,8 +52,11 @@ func newOffice(t *testing.T) *office {
 // restart is a new process: its clock goes on.
 func (o *office) restart() {
 	o.t.Helper()
-	var err error
-	o.Door, err = New(Config{Origin: origin}, Ports{Gate: secure.NewGate(nil, nil), Clock: o.clock, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.Door, err = New(Config{Origin: origin}, Ports{Gate: secure.NewGate(nil, nil), Clock: o.clock, Random: rand.Reader, Log: slog.New(slog.DiscardHandler), Tokens: oauth.OneKey("1", key), CodeKeys: o.codeKeys,
 		Certificate: func() (*tls.Certificate, error) { return nil, io.EOF },
 		Chain: func(name string) []byte {
 			if name == "known" {
@@ -203,22 +210,106 @@ func TestStrangersFillNothing(t *testing.T) {
 	}
 }
 
-// TestCodesAreBounded: no code without a key and a user, and no more than there is room for.
+// TestCodesAreBounded: no code without a key and a user, and what was used is remembered for as long as it could be good, and while there is room.
 func TestCodesAreBounded(t *testing.T) {
 	o := newOffice(t)
-	if o.Code("", o.client.Thumbprint()) != nil || o.Code(alice, "short") != nil {
+	if o.Code("", o.client.Thumbprint()) != nil || o.Code(alice, "short") != nil || o.Code(alice, strings.Repeat("_", 43)) != nil {
 		t.Error("a code for nobody, or for no key")
 	}
-	for i := range maxCodes {
-		o.codes.given[strconv.Itoa(i)] = code{until: o.clock.Now() + codeLife}
+	use := func() (before, room bool) {
+		c, genuine := openCode(o.ports.CodeKeys(), o.code())
+		if !genuine {
+			t.Fatal("its own code is not known")
+		}
+		return o.codes.use(c.number, o.clock.Now())
 	}
-	if o.Code(alice, o.client.Thumbprint()) != nil {
+	if before, room := use(); before || !room {
+		t.Error("the first is not taken")
+	}
+	for i := range uint64(maxCodes - 1) {
+		var number [numberSize]byte
+		binary.BigEndian.PutUint64(number[:], i)
+		o.codes.use(number, o.clock.Now())
+	}
+	if _, room := use(); room {
 		t.Error("there is room without end")
 	}
+	if status, token := o.trade(o.code(), "", nil); status != 400 || token.Error != "invalid_grant" {
+		t.Errorf("a code that cannot be remembered: %d %+v", status, token)
+	}
 	o.clock.Advance(codeLife)
-	if o.Code(alice, o.client.Thumbprint()) == nil {
+	if before, _ := o.codes.use([numberSize]byte{}, o.clock.Now()); !before {
+		t.Error("one that was used may be used again")
+	}
+	o.clock.Advance(codeLife)
+	if before, _ := o.codes.use([numberSize]byte{}, o.clock.Now()); !before {
+		t.Error("one that was used may be used again, by a clock that is behind")
+	}
+	if _, room := use(); !room {
 		t.Error("codes that are over keep their room")
 	}
+	o.clock.Advance(2 * codeLife)
+	if before, _ := o.codes.use([numberSize]byte{}, o.clock.Now()); before {
+		t.Error("it is remembered for ever")
+	}
+}
+
+// TestCodeOfAnotherNode: where nodes have keys in common each takes the codes of the others, by the key of before as well; it says whom it is for, and nobody can write another one.
+func TestCodeOfAnotherNode(t *testing.T) {
+	a, b := newOffice(t), newOffice(t)
+	keys := [][]byte{[]byte("the key of today"), []byte("the key of before")}
+	a.codeKeys, b.codeKeys = func() [][]byte { return keys }, func() [][]byte { return keys }
+	a.restart()
+	b.restart()
+	b.client = a.client
+	first := a.code()
+	if status, token := b.trade(first, "", nil); status != 200 || b.subject(token.AccessToken) != alice {
+		t.Errorf("at the other node: %d %+v", status, token)
+	}
+	if _, token := b.trade(first, "", nil); token.Error != "invalid_grant" {
+		t.Errorf("there once more: %+v", token)
+	}
+	second := a.code()
+	keys = [][]byte{[]byte("the key of tomorrow"), keys[0]}
+	if status, token := b.trade(second, "", nil); status != 200 {
+		t.Errorf("by the key of before: %d %+v", status, token)
+	}
+	third := a.code()
+	keys = keys[1:]
+	if _, token := b.trade(third, "", nil); token.Error != "invalid_grant" {
+		t.Errorf("by a key that is not there: %+v", token)
+	}
+	whole, err := base64.RawURLEncoding.DecodeString(a.code())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range whole {
+		changed := bytes.Clone(whole)
+		changed[i] ^= 1
+		if _, token := b.trade(base64.RawURLEncoding.EncodeToString(changed), "", nil); token.Error != "invalid_grant" {
+			t.Fatalf("with octet %d changed: %+v", i, token)
+		}
+		if _, genuine := openCode(keys, base64.RawURLEncoding.EncodeToString(whole[:i])); genuine {
+			t.Fatalf("%d octets of it are a code", i)
+		}
+	}
+	keys = nil
+	if a.Code(alice, a.client.Thumbprint()) != nil {
+		t.Error("a code without a key")
+	}
+}
+
+// FuzzOpenCode: nobody writes a code who has not the key.
+func FuzzOpenCode(f *testing.F) {
+	key := []byte("key")
+	c := code{subject: alice, jkt: strings.Repeat("A", 43)}
+	text, _ := c.seal(key)
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, shown string) {
+		if got, genuine := openCode([][]byte{key}, shown); genuine && shown != text {
+			t.Fatalf("%q is %+v", shown, got)
+		}
+	})
 }
 
 func TestPages(t *testing.T) {
@@ -234,6 +325,16 @@ func TestPages(t *testing.T) {
 		o.ServeHTTP(w, httptest.NewRequest(c.method, c.at, nil))
 		if w.Code != c.status || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s %s: %d", c.method, c.at, w.Code)
+		}
+	}
+}
+
+func BenchmarkCode(b *testing.B) {
+	o := newOffice(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if o.Code(alice, o.client.Thumbprint()) == nil {
+			b.Fatal("no code")
 		}
 	}
 }

@@ -2,90 +2,11 @@ package clientweb
 
 import (
 	"crypto/subtle"
-	"encoding/base64"
-	"encoding/json"
-	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"imsafe/proto/oauth"
 )
-
-// code is a one-time code that was given out.
-type code struct {
-	subject string
-	jkt     string // thumbprint of the key that it is good for
-	until   time.Duration
-	used    bool // it was shown once: it is kept until its end, so that who shows it again is told from who guesses
-}
-
-// codes are those that were given out of late. They are of this run: none survives a restart, so none can be used again after it. Safe for concurrent
-// use.
-type codes struct {
-	mu    sync.Mutex
-	given map[string]code
-}
-
-// The bounds of codes.
-const (
-	codeLife = 60 * time.Second
-	maxCodes = 1 << 16
-)
-
-// Code makes the body of the 200 to a REGISTER that asked for a code: of subject, for the key with that thumbprint. nil where there is none to be
-// had. The caller says so for registrations that were authenticated, on a protected path.
-func (d *Door) Code(subject, jkt string) []byte {
-	var b [16]byte
-	if subject == "" || len(jkt) != base64.RawURLEncoding.EncodedLen(32) {
-		return nil
-	}
-	if _, err := io.ReadFull(d.ports.Random, b[:]); err != nil {
-		return nil
-	}
-	text := base64.RawURLEncoding.EncodeToString(b[:])
-	if !d.codes.add(text, code{subject: subject, jkt: jkt, until: d.ports.Clock.Now() + codeLife}, d.ports.Clock.Now()) {
-		return nil
-	}
-	body, err := json.Marshal(oauth.Code{Code: text, TokenEndpoint: d.cfg.Origin + "/token", ExpiresIn: int(codeLife / time.Second)})
-	if err != nil {
-		return nil
-	}
-	d.Counters.Codes.Add(1)
-	return body
-}
-
-func (c *codes) add(text string, what code, now time.Duration) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.given) >= maxCodes {
-		for k, v := range c.given {
-			if v.used || v.until <= now {
-				delete(c.given, k)
-			}
-		}
-	}
-	if len(c.given) >= maxCodes {
-		return false
-	}
-	c.given[text] = what
-	return true
-}
-
-// take takes a code: whether what follows goes well or not, it is used from now on. What it returns says whether it was before.
-func (c *codes) take(text string, now time.Duration) (what code, good bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	what, given := c.given[text]
-	if !given || now >= what.until {
-		delete(c.given, text)
-		return code{}, false
-	}
-	used := what
-	used.used = true
-	c.given[text] = used
-	return what, true
-}
 
 // token is the token endpoint (RFC 6749 3.2, 4.1.3; RFC 9449 5): a code and the proof of the key that it is for, against a token for one service.
 func (d *Door) token(w http.ResponseWriter, r *http.Request) {
@@ -132,7 +53,7 @@ func (d *Door) redeem(r *http.Request, wall time.Time) (what code, proof oauth.P
 		d.refuses(reasonOf(err)) // whatever the control says: there is no key to bind a token to
 		return what, proof, "invalid_dpop_proof"
 	}
-	what, good := d.codes.take(r.PostForm.Get("code"), d.ports.Clock.Now())
+	what, good := d.take(r.PostForm.Get("code"), wall)
 	switch {
 	case !good:
 		d.refuses("code-unknown") // whatever the control says: nobody knows whose it is

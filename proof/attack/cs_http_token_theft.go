@@ -5,6 +5,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -107,7 +109,7 @@ func stolenToken(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	forged, err := f.forgedToken(of, key.Thumbprint())
+	forged, err := f.forgedToken(of, token, key.Thumbprint())
 	if err != nil {
 		return err
 	}
@@ -126,16 +128,24 @@ func stolenToken(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// forgedToken is one for a key, such as the network gives to a subscriber, and signed by somebody else.
-func (f *Field) forgedToken(of *Party, thumbprint string) (string, error) {
+// forgedToken is one for a key, such as the network gives to a subscriber: it names the network's key as the genuine one does, and is signed by somebody else.
+func (f *Field) forgedToken(of *Party, genuine, thumbprint string) (string, error) {
+	first, _, _ := strings.Cut(genuine, ".")
+	text, err := base64.RawURLEncoding.DecodeString(first)
+	if err != nil {
+		return "", err
+	}
+	var header struct {
+		Key string `json:"kid"`
+	}
+	if err := json.Unmarshal(text, &header); err != nil {
+		return "", err
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), f.Random)
 	if err != nil {
 		return "", err
 	}
-	issuer, err := oauth.NewIssuer(f.origin(), key, f.Random)
-	if err != nil {
-		return "", err
-	}
+	issuer := oauth.NewIssuer(f.origin(), oauth.OneKey(header.Key, key), f.Random)
 	c := oauth.Claims{Subject: of.IMPU, Audience: f.origin(), Scope: "registration.read"}
 	c.Key.Thumbprint = thumbprint
 	token, _, err := issuer.Issue(c, f.Clock.Wall(), oauth.MaxLife)

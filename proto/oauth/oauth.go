@@ -18,6 +18,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,24 +81,37 @@ func (c *Claims) May(word string) bool {
 	return false
 }
 
+// Keys are those of an issuer by their names, on P-256: the one that signs now, and all that may have signed a token which is not over. Several processes may be one
+// issuer, with the same keys. They do not wait. Safe for concurrent use.
+type Keys interface {
+	Signing() (name string, key *ecdsa.PrivateKey, err error)
+	Verifying() map[string]*ecdsa.PublicKey
+}
+
+// OneKey are the keys of an issuer who has one.
+func OneKey(name string, key *ecdsa.PrivateKey) Keys { return oneKey{name, key} }
+
+type oneKey struct {
+	name string
+	key  *ecdsa.PrivateKey
+}
+
+func (k oneKey) Signing() (string, *ecdsa.PrivateKey, error) { return k.name, k.key, nil }
+
+func (k oneKey) Verifying() map[string]*ecdsa.PublicKey {
+	return map[string]*ecdsa.PublicKey{k.name: &k.key.PublicKey}
+}
+
 // Issuer signs access tokens.
 type Issuer struct {
 	name   string
-	public *ecdsa.PublicKey
-	signer jose.Signer
+	keys   Keys
 	random io.Reader
 }
 
-// NewIssuer returns an issuer. name is its https URL; key is on P-256; random is for the numbers of tokens.
-func NewIssuer(name string, key *ecdsa.PrivateKey, random io.Reader) (*Issuer, error) {
-	if key.Curve != elliptic.P256() {
-		return nil, errors.New("oauth: ES256 needs a key on P-256")
-	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType(typToken))
-	if err != nil {
-		return nil, fmt.Errorf("oauth: %w", err)
-	}
-	return &Issuer{name: name, public: &key.PublicKey, signer: signer, random: random}, nil
+// NewIssuer returns an issuer. name is its https URL; random is for the numbers of tokens.
+func NewIssuer(name string, keys Keys, random io.Reader) *Issuer {
+	return &Issuer{name: name, keys: keys, random: random}
 }
 
 // Issue signs a token from now on for life, which is brought within MinLife and MaxLife.
@@ -105,22 +120,43 @@ func (i *Issuer) Issue(c Claims, now time.Time, life time.Duration) (token strin
 	if c.Subject == "" || c.Audience == "" || c.Key.Thumbprint == "" {
 		return "", 0, errors.New("oauth: a token needs a subject, an audience and a key")
 	}
+	signer, err := i.signer()
+	if err != nil {
+		return "", 0, err
+	}
 	if c.ID, err = number(i.random); err != nil {
 		return "", 0, err
 	}
 	c.Issuer, c.IssuedAt, c.Expires = i.name, now.Unix(), now.Add(life).Unix()
-	token, err = sign(i.signer, c)
+	token, err = sign(signer, c)
 	return token, life, err
 }
 
-// Keys returns the public key as a set (RFC 7517 5), for services elsewhere.
+// signer signs with the key of now, and names it (RFC 7515 4.1.4).
+func (i *Issuer) signer() (jose.Signer, error) {
+	name, key, err := i.keys.Signing()
+	if err != nil {
+		return nil, fmt.Errorf("oauth: key: %w", err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: name}}, (&jose.SignerOptions{}).WithType(typToken))
+	if err != nil {
+		return nil, fmt.Errorf("oauth: %w", err)
+	}
+	return signer, nil
+}
+
+// Keys returns the public keys as a set (RFC 7517 5), for services elsewhere.
 func (i *Issuer) Keys() ([]byte, error) {
-	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.public, Use: "sig", Algorithm: string(jose.ES256)}}})
+	set, keys := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}, i.keys.Verifying()
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: keys[name], KeyID: name, Use: "sig", Algorithm: string(jose.ES256)})
+	}
+	return json.Marshal(set)
 }
 
 // Verifier returns the verifier of this issuer's tokens for one service.
 func (i *Issuer) Verifier(audience string, now func() time.Time) *Verifier {
-	return &Verifier{issuer: i.name, audience: audience, key: i.public, now: now}
+	return &Verifier{issuer: i.name, audience: audience, key: func(name string) *ecdsa.PublicKey { return i.keys.Verifying()[name] }, now: now}
 }
 
 // number is 128 random bits.

@@ -24,6 +24,7 @@ var now = time.Unix(1790000000, 0)
 // desk is an issuer, a client with a token, and the verifier of a service.
 type desk struct {
 	t        testing.TB
+	keys     *ring
 	issuer   *Issuer
 	client   *Prover
 	verifier *Verifier
@@ -33,20 +34,57 @@ type desk struct {
 
 func newDesk(t testing.TB) *desk {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &desk{t: t, at: now}
-	if d.issuer, err = NewIssuer(issuerName, key, rand.Reader); err != nil {
-		t.Fatal(err)
-	}
+	var err error
+	d := &desk{t: t, at: now, keys: &ring{}}
+	d.turn()
+	d.issuer = NewIssuer(issuerName, d.keys, rand.Reader)
 	if d.client, err = NewProver(rand.Reader); err != nil {
 		t.Fatal(err)
 	}
 	d.verifier = d.issuer.Verifier(mailbox, func() time.Time { return d.at })
 	d.token = d.issue(mailbox)
 	return d
+}
+
+// ring are the keys of an issuer; the last one signs.
+type ring struct{ keys []*ecdsa.PrivateKey }
+
+func (r *ring) Signing() (string, *ecdsa.PrivateKey, error) {
+	if len(r.keys) == 0 {
+		return "", nil, errors.New("no key")
+	}
+	last := r.keys[len(r.keys)-1]
+	name, err := thumbprint(&last.PublicKey)
+	return name, last, err
+}
+
+func (r *ring) Verifying() map[string]*ecdsa.PublicKey {
+	all := map[string]*ecdsa.PublicKey{}
+	for _, k := range r.keys {
+		if name, err := thumbprint(&k.PublicKey); err == nil {
+			all[name] = &k.PublicKey
+		}
+	}
+	return all
+}
+
+// turn gives the issuer another key beside those that it has.
+func (d *desk) turn() {
+	d.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.keys.keys = append(d.keys.keys, key)
+}
+
+func (d *desk) set() []byte {
+	d.t.Helper()
+	set, err := d.issuer.Keys()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return set
 }
 
 func (d *desk) issue(audience string) string {
@@ -93,6 +131,59 @@ func TestAdmit(t *testing.T) {
 	}
 	if _, err := elsewhere.Admit(d.good()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestKeysTurn: a token by the key of before is good for as long as that key is in the set, at the issuer's own service and elsewhere; one by a key that is not yet known
+// elsewhere is when it is learnt; a proof that was used stays used.
+func TestKeysTurn(t *testing.T) {
+	d := newDesk(t)
+	elsewhere, err := NewVerifier(issuerName, mailbox, d.set(), func() time.Time { return d.at })
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := d.good()
+	if _, err := elsewhere.Admit(used); err != nil {
+		t.Fatal(err)
+	}
+	d.turn()
+	next := d.issue(mailbox)
+	if _, err := elsewhere.Admit(d.request(d.client, "GET", mailbox+"/", next)); !errors.Is(err, ErrToken) {
+		t.Errorf("a key that nobody has told of: %v", err)
+	}
+	if err := elsewhere.Learn(d.set()); err != nil {
+		t.Fatal(err)
+	}
+	for at, v := range map[string]*Verifier{"own": d.verifier, "elsewhere": elsewhere} {
+		for which, token := range map[string]string{"before": d.token, "now": next} {
+			if _, err := v.Admit(d.request(d.client, "GET", mailbox+"/", token)); err != nil {
+				t.Errorf("%s, by the key of %s: %v", at, which, err)
+			}
+		}
+	}
+	if _, err := elsewhere.Admit(used); !errors.Is(err, ErrReplay) {
+		t.Errorf("a proof that was used: %v", err)
+	}
+	d.keys.keys = d.keys.keys[1:]
+	if err := elsewhere.Learn(d.set()); err != nil {
+		t.Fatal(err)
+	}
+	for at, v := range map[string]*Verifier{"own": d.verifier, "elsewhere": elsewhere} {
+		if _, err := v.Admit(d.good()); !errors.Is(err, ErrToken) {
+			t.Errorf("%s, by a key that has ended: %v", at, err)
+		}
+	}
+	if err := elsewhere.Learn([]byte(`{"keys":[]}`)); err == nil {
+		t.Error("no keys are taken")
+	}
+	if _, err := elsewhere.Admit(d.request(d.client, "GET", mailbox+"/", next)); err != nil {
+		t.Errorf("after a set that was not taken: %v", err)
+	}
+	d.keys.keys = nil
+	if _, _, err := d.issuer.Issue(Claims{Subject: "x", Audience: "y", Key: struct {
+		Thumbprint string `json:"jkt"`
+	}{"z"}}, now, 0); err == nil {
+		t.Error("signed without a key")
 	}
 }
 

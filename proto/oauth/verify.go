@@ -2,11 +2,13 @@ package oauth
 
 import (
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -15,22 +17,42 @@ import (
 // Verifier judges requests to one service by their tokens.
 type Verifier struct {
 	issuer, audience string
-	key              *ecdsa.PublicKey
+	key              func(name string) *ecdsa.PublicKey // of the issuer; nil if it has none of that name
 	now              func() time.Time
 	proofs           Proofs
+
+	learnt atomic.Pointer[map[string]*ecdsa.PublicKey] // of a service elsewhere
 }
+
+// maxKeys bounds a set.
+const maxKeys = 64
 
 // NewVerifier returns a verifier for a service elsewhere: keys is the issuer's set (RFC 7517), audience the https origin of the service.
 func NewVerifier(issuer, audience string, keys []byte, now func() time.Time) (*Verifier, error) {
+	v := &Verifier{issuer: issuer, audience: audience, now: now}
+	v.key = func(name string) *ecdsa.PublicKey { return (*v.learnt.Load())[name] }
+	if err := v.Learn(keys); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Learn takes the set that the issuer has now in the place of the one before. What was used of proofs stays used.
+func (v *Verifier) Learn(keys []byte) error {
 	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(keys, &set); err != nil || len(set.Keys) != 1 {
-		return nil, errors.New("oauth: not the key of an issuer")
+	if err := json.Unmarshal(keys, &set); err != nil || len(set.Keys) == 0 || len(set.Keys) > maxKeys {
+		return errors.New("oauth: not the keys of an issuer")
 	}
-	key, ok := set.Keys[0].Key.(*ecdsa.PublicKey)
-	if !ok {
-		return nil, errors.New("oauth: the issuer's key is not on P-256")
+	learnt := make(map[string]*ecdsa.PublicKey, len(set.Keys))
+	for _, k := range set.Keys {
+		key, ok := k.Key.(*ecdsa.PublicKey)
+		if !ok || key.Curve != elliptic.P256() {
+			return errors.New("oauth: a key of the issuer is not on P-256")
+		}
+		learnt[k.KeyID] = key
 	}
-	return &Verifier{issuer: issuer, audience: audience, key: key, now: now}, nil
+	v.learnt.Store(&learnt)
+	return nil
 }
 
 // Admit judges a request (RFC 9449 7): its token, of this issuer, for this service, not over; its proof, of this request, by the key of the token,
@@ -43,7 +65,7 @@ func (v *Verifier) Admit(r *http.Request) (*Claims, error) {
 		return nil, ErrMissing
 	}
 	var c Claims
-	if err := open(token, typToken, func(jose.Header) *ecdsa.PublicKey { return v.key }, &c); err != nil || c.Issuer != v.issuer {
+	if err := open(token, typToken, func(h jose.Header) *ecdsa.PublicKey { return v.key(h.KeyID) }, &c); err != nil || c.Issuer != v.issuer {
 		return nil, ErrToken
 	}
 	now := v.now()

@@ -4,8 +4,8 @@
 //
 // The certificate is the one that the platform was approved with, so a client that trusts the network's root knows whose page it is. There is no page without a
 // token (RFC 9068) that the network issued to a registered user for this very service, and a proof of the key that it is bound to (RFC 9449): see
-// proto/oauth. What the token says is the Visitor; of a request nothing else is believed. The key of the issuer is fetched from the network's own door,
-// and again when the network has another one.
+// proto/oauth. What the token says is the Visitor; of a request nothing else is believed. The keys of the issuer are fetched from the network's own door,
+// and again when the network has others.
 //
 // servicebox/as opens it. It knows no SIP. Safe for concurrent use.
 package pages

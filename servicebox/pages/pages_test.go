@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,7 @@ type house struct {
 	t       *testing.T
 	clock   *shard.Fake
 	network *oauth.Issuer
+	keys    ring
 	client  *oauth.Prover
 	asked   int  // for keys
 	deaf    bool // the network does not answer
@@ -73,13 +75,32 @@ func newHouse(t *testing.T) *house {
 // restarts lets the network have another key, as after a restart of the core.
 func (h *house) restarts() {
 	h.t.Helper()
+	h.keys = nil
+	h.turns()
+}
+
+// turns gives it one more.
+func (h *house) turns() {
+	h.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err == nil {
-		h.network, err = oauth.NewIssuer(issuer, key, rand.Reader)
-	}
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.keys = append(ring{key}, h.keys...)
+	h.network = oauth.NewIssuer(issuer, h.keys, rand.Reader)
+}
+
+// ring are the keys of a network; the first one signs.
+type ring []*ecdsa.PrivateKey
+
+func (r ring) Signing() (string, *ecdsa.PrivateKey, error) { return strconv.Itoa(len(r)), r[0], nil }
+
+func (r ring) Verifying() map[string]*ecdsa.PublicKey {
+	all := map[string]*ecdsa.PublicKey{}
+	for i, k := range r {
+		all[strconv.Itoa(len(r)-i)] = &k.PublicKey
+	}
+	return all
 }
 
 // claims are those of a token as the network issues it.
@@ -191,6 +212,33 @@ func TestKeys(t *testing.T) {
 	}
 	if w := h.with(old, nil); w.Code != 401 {
 		t.Errorf("a token of the run before: %d", w.Code)
+	}
+}
+
+// TestKeys_turn: the network signs with another key, and those of before are good for as long as it says so: they are asked for once, and what was used stays used.
+func TestKeys_turn(t *testing.T) {
+	h := newHouse(t)
+	old, _, err := h.network.Issue(h.claims(), h.clock.Wall(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept *http.Request
+	if w := h.with(old, func(r *http.Request) { kept = r }); w.Code != 200 {
+		t.Fatal(w.Code)
+	}
+	h.clock.Advance(between)
+	h.turns()
+	for range 2 {
+		if w := h.ask(h.claims(), nil); w.Code != 200 {
+			t.Errorf("by the next key: %d", w.Code)
+		}
+		if w := h.with(old, nil); w.Code != 200 {
+			t.Errorf("by the key of before: %d", w.Code)
+		}
+	}
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, kept); w.Code != 401 || h.asked != 2 {
+		t.Errorf("a proof was good twice, since there is another key: %d, asked %d times", w.Code, h.asked)
 	}
 }
 

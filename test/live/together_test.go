@@ -35,7 +35,12 @@ type together struct {
 	clear     [2]config.Address  // of lab-udp
 	gm        [2]config.Address  // of IPsec
 	nat       uint16             // where both take ESP in UDP
+	https     [2]config.Address  // where clients fetch
 	approver  ed25519.PrivateKey // of service platforms
+
+	keyring  *seal.Keyring // what it takes to start a node again
+	configs  [2]config.Config
+	services []*as.Service // of the first
 }
 
 // newTogether starts them; services are compiled into the first.
@@ -53,7 +58,7 @@ func newTogether(t *testing.T, s *postgres.Server, services ...*as.Service) *tog
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &together{t: t, authority: authority, approver: private, nat: FreeAddress(t, "127.0.0.1").Port()}
+	g := &together{t: t, authority: authority, approver: private, keyring: keyring, services: services, nat: FreeAddress(t, "127.0.0.1").Port()}
 	names, wire := [2]string{"a", "b"}, [2]config.Address{FreeAddress(t, "127.0.0.1"), FreeAddress(t, "127.0.0.1")}
 	for i, name := range names {
 		c, other := config.Default(), 1-i
@@ -65,11 +70,25 @@ func newTogether(t *testing.T, s *postgres.Server, services ...*as.Service) *tog
 		c.CI.IPsec.Listen, c.CI.IPsec.ESP, c.CI.IPsec.NATPort = []config.Address{g.gm[i]}, "off", g.nat
 		c.CI.Budget = config.Wide()
 		c.IS.ApprovalKeys = []string{config.FormatApprovalKey(public)}
+		g.https[i] = FreeAddress(t, host)
+		c.HTTPS.Listen, c.HTTPS.Origin = g.https[i], togetherOrigin
+		c.CS.Listen, c.CS.Ports = []config.Address{{AddrPort: netip.AddrPortFrom(g.at[i].Addr(), uint16(25000+2000*i))}}, 2000
 		c.Mw.Nodes = []config.MwNode{{Name: names[other], Address: wire[other], Certificate: names[other] + "." + Domain}}
-		g.nodes[i] = StartSharing(t, authority, keyring, &c, services, name+"."+Domain)
-		services = nil
+		g.configs[i] = c
+		g.start(i)
 	}
 	return g
+}
+
+// start starts a node, or one that was stopped again.
+func (g *together) start(node int) {
+	g.t.Helper()
+	c := &g.configs[node]
+	var services []*as.Service
+	if node == 0 {
+		services = g.services
+	}
+	g.nodes[node] = StartSharing(g.t, g.authority, g.keyring, c, services, c.Node.Name+"."+Domain)
 }
 
 // client is a telephone whose card may move from node to node.
@@ -221,7 +240,7 @@ func (g *together) expire(ctx context.Context, node int, u *User) (err error) {
 }
 
 // approve has a service approved, as operator and platform would, of which the one at hand is compiled in and needs no certificate.
-func (g *together) approve(manifest string) {
+func (g *together) approve(ctx context.Context, manifest string) {
 	g.t.Helper()
 	must := func(err error) {
 		if err != nil {
@@ -230,13 +249,7 @@ func (g *together) approve(manifest string) {
 		}
 	}
 	n := g.nodes[0]
-	root, err := ca.NewRoot(rand.Reader, time.Now, Domain, time.Hour)
-	must(err)
-	request, err := n.Authority.Request()
-	must(err)
-	signed, err := root.Sign(request, time.Hour)
-	must(err)
-	must(n.Authority.Install(signed))
+	g.founds(ctx)
 	m, err := isc.Parse([]byte(manifest))
 	must(err)
 	key, err := ca.NewKey(rand.Reader)
@@ -279,7 +292,7 @@ func TestTogether_service(t *testing.T) {
 	if err := (&Node{Node: g.nodes[0].Node}).Provision(ctx, users...); err != nil {
 		t.Fatal(err)
 	}
-	g.approve(waker)
+	g.approve(ctx, waker)
 	calls := make(chan *ue.Call, 1)
 	bob := g.client(1, g.card(users[0]), calls)
 	if _, err := bob.Register(ctx); err != nil {

@@ -92,8 +92,8 @@ var reader = []Mutant{
 		`	case err != nil || there != here || c.Method != method ||`, `	case err != nil || there == here && here == "" || c.Method != method ||`, []string{"CS-11"}},
 	{secure.CSAuthenticationToken, "proof-of-another-token", "proto/oauth/proof.go",
 		`	case token != "" && c.Token != hash(token):`, `	case token != "" && c.Token == "":`, []string{"CS-11"}},
-	{secure.CSAuthenticationToken, "code-twice", "iface/clientweb/token.go",
-		`	used.used = true`, `	used.used = what.used`, []string{"CS-14"}},
+	{secure.CSAuthenticationToken, "code-twice", "iface/clientweb/code.go",
+		`	c.ages[0][number] = struct{}{}`, `	_ = c.ages[0][number]`, []string{"CS-14"}},
 	{secure.CSAuthorizationGrantLeg, "own-making", "imsbox/scscf/vouch.go",
 		`		foreign = foreign || !slices.Contains(v.identity, string(value))
 	}
