@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"imsafe/proof/attack"
@@ -393,6 +395,15 @@ func (t *tail) whole() string {
 
 // sockets opens those of the honest parties, and through the runner's limiter those of the attacker.
 type systemNetwork struct{}
+
+// Sockets is how many this host lets this process have at once.
+func (systemNetwork) Sockets() int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return math.MaxInt
+	}
+	return int(min(limit.Cur, math.MaxInt))
+}
 
 // Dial implements attack.Network.
 func (systemNetwork) Dial(ctx context.Context, network string, from netip.Addr, to netip.AddrPort) (net.Conn, error) {

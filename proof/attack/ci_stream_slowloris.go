@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"imsafe/secure"
@@ -66,17 +65,17 @@ func (f *Field) stall(ctx context.Context, to netip.AddrPort, times int) (ended 
 	return ended, over, nil
 }
 
-// affordable is how many of times connections this host lets the attacker open: half of his descriptors, since the others are for all else that runs.
-func affordable(times int) int {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur/2 > uint64(times) {
-		return times
+// affordable is how many of times connections the attacker can open where his host counts what it lets one process have: half of that, since the rest is for all else
+// that runs.
+func (f *Field) affordable(times int) int {
+	if host, counts := f.honest.(interface{ Sockets() int }); counts {
+		return min(times, host.Sockets()/2)
 	}
-	return int(limit.Cur / 2)
+	return times
 }
 
 func openAndWait(ctx context.Context, f *Field, o *Outcome) error {
-	times := affordable(silences)
+	times := f.affordable(silences)
 	ended, over, err := f.stall(ctx, f.TLS, times)
 	if err != nil {
 		return err
