@@ -62,7 +62,7 @@ func (g *together) registers(ctx context.Context, a *access, transport ue.Transp
 }
 
 // comesBack waits until a client is registered again, and returns why it had to.
-func (a *access) comesBack(ctx context.Context, t *testing.T) (why error, r ue.Registration) {
+func (a *access) comesBack(ctx context.Context, t *testing.T) (r ue.Registration, why error) {
 	t.Helper()
 	for lost := false; ; {
 		select {
@@ -71,7 +71,7 @@ func (a *access) comesBack(ctx context.Context, t *testing.T) (why error, r ue.R
 				lost, why = true, r.Err
 			}
 			if lost && r.State == ue.Registered {
-				return why, r
+				return r, why
 			}
 		case <-ctx.Done():
 			t.Fatalf("it is not registered again: %v", why)
@@ -106,7 +106,7 @@ func TestTogether_restoration(t *testing.T) {
 		if err := a.SendMessage(ctx, a.user.IMPU, "text/plain", []byte("lost")); !errors.As(err, &status) || status.Code != 504 {
 			t.Errorf("%s: %v, want 504", a.user.Name, err)
 		}
-		why, r := a.comesBack(ctx, t)
+		r, why := a.comesBack(ctx, t)
 		if !errors.As(why, &status) || !strings.Contains(served(&r), "scscf.a.") {
 			t.Errorf("%s registers again since %v, and is served by %s", a.user.Name, why, served(&r))
 		}
@@ -137,7 +137,7 @@ func TestTogether_failover(t *testing.T) {
 		} // the others know already: their connection has ended
 	}
 	for _, a := range all {
-		why, r := a.comesBack(ctx, t)
+		r, why := a.comesBack(ctx, t)
 		t.Logf("%s goes on at %v: %v", a.user.Name, r.Proxy, why)
 		if r.Proxy.Addr() != netip.AddrFrom4([4]byte{127, 0, 0, 2}) {
 			t.Errorf("%s is registered at %v", a.user.Name, r.Proxy)
