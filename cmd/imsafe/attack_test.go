@@ -141,7 +141,7 @@ func TestConcluded(t *testing.T) {
 		{[]runner.Result{proven}, exitDone}, {[]runner.Result{proven, skipped}, exitUnverified},
 		{[]runner.Result{failed, skipped, proven}, exitFailed},
 	} {
-		a := &app{stderr: &lockedBuffer{}}
+		a := &app{ctx: t.Context(), stderr: &lockedBuffer{}}
 		if got := a.status(concluded(c.results)); got != c.want {
 			t.Errorf("%+v: exit status %d, want %d", c.results, got, c.want)
 		}

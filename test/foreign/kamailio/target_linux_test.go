@@ -80,7 +80,8 @@ func confirmed() []confirmation {
 		{"ci.dialog.kill", func(f *frame) bool {
 			number, method, _ := strings.Cut(f.header("CSeq"), " ")
 			n, err := strconv.Atoi(number)
-			return strings.HasPrefix(f.text, "BYE ") && method == "BYE" && err == nil && n >= 100
+			forged := (method == "BYE" || method == "PRACK") && err == nil && n >= 100
+			return forged && strings.HasPrefix(f.text, method+" ") || strings.HasPrefix(f.text, "CANCEL ") // nobody else gives up a call
 		}, 0},
 		{"ci.message.spoof", func(f *frame) bool { return f.carries("MESSAGE ", "bulk ") }, 150},
 	}

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -61,8 +62,37 @@ func UserMode(t *testing.T) Machine {
 		cmd := exec.Command(uml, "mem=512M", "umid=imsafe", "uml_dir="+dir, "initrd="+root, "rdinit=/init", "quiet",
 			"con=null", "con0=null,fd:1", "ssl=null", "vec0:transport=tap,ifname=peer0,depth=128,gro=1")
 		cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(dir))
+		if hasLargeState(t) {
+			cmd.Env = append(cmd.Env, "LD_PRELOAD="+wholeState(t, dir))
+		}
 		return cmd
 	}}
+}
+
+//go:embed testdata/xstate.c
+var xstate []byte
+
+// hasLargeState reports whether this host's processor has more state than User-Mode Linux has room for: that of AMX.
+func hasLargeState(t *testing.T) bool {
+	t.Helper()
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Contains(info, []byte(" amx_tile"))
+}
+
+// wholeState builds what User-Mode Linux needs there, and returns where it is.
+func wholeState(t *testing.T, dir string) string {
+	t.Helper()
+	source, library := filepath.Join(dir, "xstate.c"), filepath.Join(dir, "xstate.so")
+	if err := os.WriteFile(source, xstate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(peer.Need(t, "cc"), "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source).CombinedOutput(); err != nil {
+		t.Fatalf("what User-Mode Linux needs on this processor is not built: %v: %s", err, out)
+	}
+	return library
 }
 
 // Emulated is a whole machine, emulated without help of the processor, with the kernel that Debian's users have.
