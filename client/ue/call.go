@@ -95,6 +95,8 @@ type Call struct {
 	resendIn  time.Duration
 	giveUpAt  time.Duration
 
+	alone shard.Timer // until when it is known whether the other end is there, once the signalling is gone
+
 	events events
 }
 
@@ -295,6 +297,7 @@ func (c *Call) end(e Event) {
 	c.voice.close()
 	c.u.shard.Disarm(&c.resend)
 	c.u.shard.Disarm(&c.reliable.timer)
+	c.u.shard.Disarm(&c.alone)
 	delete(c.u.calls, callKey(c.dialog.callID, c.dialog.localTag))
 	e.Kind = Ended
 	c.tell(e)

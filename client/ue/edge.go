@@ -20,7 +20,7 @@ import (
 // (5.1.1.2.1, 5.1.1.4.1). It stays there: to go back when the first is up again would be one more registration for nothing. Where none is there it
 // looks for others, if it was told how.
 
-// ErrLost ends the calls of a client whose P-CSCF is not there any more, or knows it no more.
+// ErrLost ends the calls of a client whose P-CSCF is not there any more, or knows it no more: those that ring at once, those that stand when the other end falls silent.
 var ErrLost = errors.New("ue: the P-CSCF is lost")
 
 // edge is a P-CSCF.
@@ -111,7 +111,8 @@ func (p *path) discover(t *shard.Task) bool {
 	return true
 }
 
-// forsake ends the calls that went over a path which is there no more: the network has ended them, or will, and neither end can be told (TS 24.229 5.1.1.4.1).
+// forsake is for the calls that went over a path which is there no more. One that rings ends: the network has cancelled it, or will, and this end cannot be told. One
+// that stands goes on as long as the other end is heard: its media need no signalling (docs/decisions/041), and who talks is not cut off because a P-CSCF starts again.
 func (u *UE) forsake() {
 	list := make([]*Call, 0, len(u.calls))
 	for _, c := range u.calls {
@@ -119,8 +120,27 @@ func (u *UE) forsake() {
 	}
 	slices.SortFunc(list, func(a, b *Call) int { return bytes.Compare([]byte(a.dialog.localTag), []byte(b.dialog.localTag)) })
 	for _, c := range list {
-		c.end(Event{Reason: "the P-CSCF is lost", Err: ErrLost})
+		if c.phase == standing {
+			c.orphaned()
+		} else {
+			c.end(Event{Reason: "the P-CSCF is lost", Err: ErrLost})
+		}
 	}
+}
+
+// silentFor is how long the other end of a call may be silent whose signalling is gone: then it has been released there.
+const silentFor = 5 * time.Second
+
+// orphaned ends a call whose signalling is gone when nothing has come from the other end for a while.
+func (c *Call) orphaned() {
+	heard := c.Media().PacketsIn
+	c.u.shard.Arm(&c.alone, silentFor, shard.EventFunc(func(*shard.Shard) {
+		if c.Media().PacketsIn != heard {
+			c.orphaned()
+			return
+		}
+		c.end(Event{Reason: "the P-CSCF is lost", Err: ErrLost})
+	}))
 }
 
 // isGone reports whether an error says that there is nobody at the P-CSCF's address who speaks with us.

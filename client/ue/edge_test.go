@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"imsafe/client/media"
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
@@ -232,15 +233,20 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestFailover_ends_calls: a call that stands ends at this end too when the connection is gone that it went over, and says why.
+// TestFailover_ends_calls: a call that stands outlives the connection that it went over while its ends hear each other. When one has hung up, whom nobody can tell,
+// the other hears nothing more: his call ends as well, and says why.
 func TestFailover_ends_calls(t *testing.T) {
 	f, a, _, calls := pair(t, nil, nil)
-	ca, cb := connect(t, a, calls, Voice{}, Voice{})
+	ca, cb := connect(t, a, calls, Voice{Play: media.NewTone(440, -10)}, Voice{Play: media.NewTone(620, -10)})
 	f.hangUp()
-	for who, c := range map[string]*Call{"alice": ca, "bob": cb} {
-		if e := ended(t, c); !errors.Is(e.Err, ErrLost) {
-			t.Errorf("%s: %+v", who, e)
-		}
+	for range 3 {
+		before := [2]uint64{ca.Media().PacketsIn, cb.Media().PacketsIn}
+		until(t, "both hear each other", func() bool { return ca.Media().PacketsIn > before[0]+50 && cb.Media().PacketsIn > before[1]+50 })
+	}
+	cb.Hangup()
+	ended(t, cb)
+	if e := ended(t, ca); !errors.Is(e.Err, ErrLost) {
+		t.Errorf("alice: %+v", e)
 	}
 }
 

