@@ -3,6 +3,7 @@ package attack
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,5 +46,19 @@ func TestBounded(t *testing.T) {
 func TestCounts(t *testing.T) {
 	if counts(turn) != turn || counts(turn+turn/2) != turn+turn/2 || counts(time.Minute) != 2*turn {
 		t.Error(counts(turn), counts(turn+turn/2), counts(time.Minute))
+	}
+}
+
+// TestField_waits: a party that does not end keeps nobody from his turn, and is named.
+func TestField_waits(t *testing.T) {
+	ended, never := make(chan struct{}), make(chan struct{})
+	close(ended)
+	f := &Field{parties: []*Party{{User: &User{Name: "alice"}, ended: ended}}}
+	if err := f.wait(time.Minute); err != nil {
+		t.Error(err)
+	}
+	f.parties = append(f.parties, &Party{User: &User{Name: "bob"}, ended: never})
+	if err := f.wait(time.Millisecond); err == nil || !strings.Contains(err.Error(), "bob") {
+		t.Errorf("%v", err)
 	}
 }

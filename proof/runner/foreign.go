@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,11 +173,7 @@ func (r *Runner) aim(ctx context.Context, c *trial, t *target.Target, record *ru
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err := field.Wait(); err != nil {
-			record.failed = cmp.Or(record.failed, err)
-		}
-	}()
+	defer record.waits(field)
 	defer stop()
 	defer field.Close()
 	record.Before = r.baseline(living, field, stranger{t})

@@ -171,11 +171,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err := field.Wait(); err != nil {
-			record.failed = cmp.Or(record.failed, err)
-		}
-	}()
+	defer record.waits(field)
 	defer stop()
 	defer field.Close()
 
@@ -195,6 +191,13 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 	packets, octets, _, took := bounds.spent()
 	record.Packets, record.Bytes, record.Factors.Micros = uint64(packets), uint64(octets), took.Microseconds()
 	return record, nil
+}
+
+// waits waits for the parties of a run, and notes one that does not end: what was seen of it means nothing.
+func (r *run) waits(f *attack.Field) {
+	if err := f.Wait(); err != nil {
+		r.failed = cmp.Or(r.failed, err)
+	}
 }
 
 // ends notes how the target's process ended, if not as it should: whatever the attack was for, it has done harm.
