@@ -43,7 +43,7 @@ func (n *Node) openCx(hss *remoteHSS) (err error) {
 	c, w := n.o.Config, &cxWire{}
 	d := diameter.Config{Identities: diameter.Identities{Host: c.CxName(), Realm: c.HomeDomain()}, Product: "imsafe",
 		OriginState: uint32(n.o.Clock.Wall().Unix()), Shard: n.Shards[0], Random: n.o.Random, Sleep: time.Sleep,
-		Watchdog: c.Cx.Watchdog.Std(), MaxHandshakes: diameterEnding, Refuse: n.refuseDiameter, Changed: n.cxChanged, Counters: &w.counters}
+		Watchdog: c.Cx.Watchdog.Std(), MaxHandshakes: diameterEnding, Refuse: n.refuseDiameter, Changed: n.cxChanged, Unresponsive: n.cxUnresponsive, Counters: &w.counters}
 	switch {
 	case n.o.Sockets.Cx != nil:
 		err = n.openCxServer(w, &d)
@@ -188,6 +188,11 @@ func (n *Node) cxChanged(host string, up bool) {
 		state = "in service"
 	}
 	n.o.Log.Info("diameter peer", "peer", host, "state", state)
+}
+
+// cxUnresponsive tells the log of a peer that answers watchdogs and not requests.
+func (n *Node) cxUnresponsive(host string) {
+	n.o.Log.Warn("diameter peer is alive and leaves requests unanswered: others are asked before it, if there are any", "peer", host)
 }
 
 // serveCx runs this node's end of Cx.

@@ -88,7 +88,7 @@ func (n *Node) openSh() (err error) {
 	}
 	d := diameter.Config{Identities: diameter.Identities{Host: c.ShName(), Realm: c.HomeDomain()}, Product: "imsafe",
 		OriginState: uint32(n.o.Clock.Wall().Unix()), Shard: n.Shards[len(n.Shards)-1], Random: n.o.Random, Sleep: time.Sleep,
-		Watchdog: c.Sh.Watchdog.Std(), MaxHandshakes: diameterEnding, Refuse: n.refuseDiameter, Changed: n.cxChanged, Counters: &w.counters,
+		Watchdog: c.Sh.Watchdog.Std(), MaxHandshakes: diameterEnding, Refuse: n.refuseDiameter, Changed: n.cxChanged, Unresponsive: n.cxUnresponsive, Counters: &w.counters,
 		Addresses: []netip.Addr{c.Sh.Listen.Addr()}, Applications: []diameter.ApplicationConfig{server.Application()}}
 	id := n.o.Identity
 	d.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.Certificate}, RootCAs: id.services(),

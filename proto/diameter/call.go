@@ -47,6 +47,7 @@ type call struct {
 
 	conn     *conn // nil: not sent, or over
 	hopByHop uint32
+	sent     time.Duration // to conn, by the shard's clock
 	over     bool
 
 	answer []byte
@@ -54,8 +55,9 @@ type call struct {
 }
 
 // Do sends a request to a peer and waits for the answer; t is the procedure that waits, on any shard. If the connection fails or
-// falls silent the request goes to another peer, with the T bit, as long as there is one (RFC 6733 5.5.4). The answer belongs
-// to the caller; it has been checked. Errors: ErrNoPeer, ErrTimeout, ErrAnswer, shard.ErrFull.
+// falls silent the request goes to another peer, with the T bit, as long as there is one (RFC 6733 5.5.4); so it does when a peer
+// that is alive has left it unanswered for half of the time. The answer belongs to the caller; it has been checked. Errors:
+// ErrNoPeer, ErrTimeout, ErrAnswer, shard.ErrFull.
 func (n *Node) Do(t *shard.Task, r *Outgoing) (Message, error) {
 	m, err := Parse(r.Message)
 	if err != nil || !m.IsRequest() {
@@ -65,16 +67,13 @@ func (n *Node) Do(t *shard.Task, r *Outgoing) (Message, error) {
 	k := &call{n: n, msg: r.Message, host: r.Host, realm: r.Realm, secure: r.Secure, answers: r.Answer, app: m.Application(), command: m.Command()}
 	limit := r.Timeout
 	def(&limit, n.cfg.Timeout)
-	full := false
-	late := t.AwaitFor(limit, func(w shard.Waker) {
+	late, full := n.await(t, limit/2, func(w shard.Waker) shard.Event {
 		k.waker = w
-		if t.Shard() == n.sh {
-			k.Run(n.sh)
-		} else if !n.sh.Exec(k) {
-			full = true
-			w.Wake()
-		}
+		return k
 	})
+	if late {
+		late, full = n.await(t, limit-limit/2, func(w shard.Waker) shard.Event { return &impatient{k, w} })
+	}
 	switch {
 	case full:
 		return Message{}, shard.ErrFull
@@ -92,11 +91,43 @@ func (n *Node) Do(t *shard.Task, r *Outgoing) (Message, error) {
 	return Message{k.answer}, nil
 }
 
+// await runs an event on the Node's shard and parks t until the waker that the event was given is used, or limit has passed.
+func (n *Node) await(t *shard.Task, limit time.Duration, event func(shard.Waker) shard.Event) (late, full bool) {
+	late = t.AwaitFor(limit, func(w shard.Waker) {
+		e := event(w)
+		if t.Shard() == n.sh {
+			e.Run(n.sh)
+		} else if !n.sh.Exec(e) {
+			full = true
+			w.Wake()
+		}
+	})
+	return late, full
+}
+
 // Run implements shard.Event: the first attempt.
 func (k *call) Run(*shard.Shard) {
 	if !k.send() {
 		k.end(ErrNoPeer)
 	}
+}
+
+// impatient is a call whose peer has had half of the time, and who waits for it now.
+type impatient struct {
+	k     *call
+	waker shard.Waker
+}
+
+// Run implements shard.Event.
+func (i *impatient) Run(*shard.Shard) {
+	k := i.k
+	k.waker = i.waker
+	if k.over { // in between
+		k.waker.Wake()
+		return
+	}
+	k.conn.doubt(k)
+	k.move()
 }
 
 // forgotten is a call that nobody waits for any more.
@@ -108,6 +139,7 @@ func (f *forgotten) Run(*shard.Shard) { (*call)(f).forget() }
 func (k *call) forget() {
 	k.over = true
 	if k.conn != nil {
+		k.conn.doubt(k)
 		delete(k.conn.pending, k.hopByHop)
 		k.conn = nil
 	}
@@ -129,7 +161,10 @@ func (k *call) send() bool {
 			break
 		}
 	}
-	k.conn, k.hopByHop = c, c.hopByHop
+	k.conn, k.hopByHop, k.sent = c, c.hopByHop, c.n.sh.Now()
+	if c.unresponsive {
+		c.trial = k.sent + c.n.cfg.Watchdog
+	}
 	c.pending[k.hopByHop] = k
 	setHopByHop(k.msg, k.hopByHop)
 	k.n.n.RequestsOut.Add(1)
@@ -188,15 +223,34 @@ func (k *call) answered(m Message) {
 	}
 }
 
-// failover moves what waits on a connection to other peers. What has nowhere to go stays: the peer may yet answer.
+// move takes a request to another peer. One that has nowhere to go stays: the peer may yet answer.
+func (k *call) move() {
+	c, id, sent, tried := k.conn, k.hopByHop, k.sent, k.tried
+	if k.again() {
+		delete(c.pending, id)
+		return
+	}
+	k.conn, k.hopByHop, k.sent, k.tried = c, id, sent, tried
+}
+
+// failover moves what waits on a connection to other peers.
 func (c *conn) failover() {
-	for id, k := range c.pending {
-		tried := k.tried
-		if k.conn == c && k.again() {
-			delete(c.pending, id)
-			continue
-		}
-		k.conn, k.hopByHop, k.tried = c, id, tried
+	for _, k := range c.pending {
+		k.move()
+	}
+}
+
+// doubt: c has left k unanswered and nothing else was answered since. Requests prefer other peers, but for one in each Tw, until an
+// answer comes. A watchdog shows that a peer lives, not that it serves: its application may hang, and one that reopens by RFC
+// 3539 3.4.1 answers watchdogs alone, for three Tw of its own.
+func (c *conn) doubt(k *call) {
+	if c.answered > k.sent || c.unresponsive {
+		return
+	}
+	c.unresponsive, c.trial = true, c.n.sh.Now()+c.n.cfg.Watchdog
+	c.n.n.Unresponsive.Add(1)
+	if c.n.cfg.Unresponsive != nil {
+		c.n.cfg.Unresponsive(c.peer.cfg.Host)
 	}
 }
 

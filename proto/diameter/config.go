@@ -34,6 +34,8 @@ type Config struct {
 	Refuse func(Refusal) bool
 	// Changed is told, on the shard, when a peer comes into service or leaves it. It may be nil.
 	Changed func(host string, up bool)
+	// Unresponsive is told, on the shard, when a peer that is alive leaves requests unanswered. It may be nil.
+	Unresponsive func(host string)
 
 	Shard  *shard.Shard        // where the Node lives. It must outlive Run
 	Random io.Reader           // seeds jitter and identifiers

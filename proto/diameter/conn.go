@@ -60,6 +60,11 @@ type conn struct {
 	reopen     int // DWAs that are still wanted (RFC 3539 3.4.1 [5])
 	hopByHop   uint32
 	pending    map[uint32]*call
+	answered   time.Duration // last answer to a request of an application
+
+	// unresponsive: alive, and leaves requests unanswered, see doubt. trial is when one may try it again.
+	unresponsive bool
+	trial        time.Duration
 
 	limit   int          // of messages; written on the shard while the reader waits
 	serving atomic.Int64 // requests of the peer without answer

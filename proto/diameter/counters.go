@@ -27,6 +27,7 @@ type Counters struct {
 	Elections             atomic.Uint64 // two connections with one peer, one given up (RFC 6733 5.6.4)
 	Disconnects           atomic.Uint64 // DPR received
 	Suspected             atomic.Uint64 // watchdog unanswered: failover (RFC 3539 3.4.1)
+	Unresponsive          atomic.Uint64 // a peer that is alive left a request unanswered for half of its time
 	Failovers             atomic.Uint64 // requests sent again, to another peer
 	Timeouts              atomic.Uint64 // requests without answer
 	NoRoute               atomic.Uint64 // requests that no peer could take

@@ -193,6 +193,7 @@ func (c *conn) receiveAnswer(m Message) {
 			return
 		}
 	}
+	c.answered, c.unresponsive = c.heard, false
 	k := c.pending[m.HopByHop()]
 	if k == nil || k.app != m.Application() || k.command != m.Command() {
 		c.n.n.UnexpectedAnswers.Add(1)

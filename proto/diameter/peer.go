@@ -127,6 +127,8 @@ func (p *peer) status() PeerStatus {
 			s.State = "suspect"
 		case c.reopen > 0:
 			s.State = "reopening"
+		case c.unresponsive:
+			s.State = "unresponsive"
 		}
 	case p.dialled != nil:
 		s.State = stateNames[p.dialled.state]
@@ -140,7 +142,7 @@ func (p *peer) serves(realm string) bool {
 		slices.ContainsFunc(p.cfg.Realms, func(r string) bool { return strings.EqualFold(r, realm) })
 }
 
-// grade says how fit the peer is for a request: 0 not at all, 1 while it is being tried again (RFC 3539 3.4.1), 2 fit.
+// grade says how fit the peer is for a request: 0 not at all, 1 while it is being tried again (RFC 3539 3.4.1) or is in doubt, 2 fit.
 func (p *peer) grade(k *call) int {
 	c := p.conn
 	switch {
@@ -150,7 +152,7 @@ func (p *peer) grade(k *call) int {
 		return 0
 	case !c.relay && !c.apps[k.app]:
 		return 0
-	case c.reopen > 0:
+	case c.reopen > 0, c.unresponsive && p.n.sh.Now() < c.trial:
 		return 1
 	}
 	return 2

@@ -94,6 +94,22 @@ func (n *network) served(t *testing.T, hss ...*foreign) {
 	t.Fatalf("the HSSs of the last node are %+v", peers)
 }
 
+// gaveUp waits until both nodes have closed their connections with an HSS that is silent.
+func (n *network) gaveUp(t *testing.T, hss *foreign) {
+	t.Helper()
+	for _, x := range []*live.Part{n.front, n.heart} {
+		for closed := false; !closed; <-time.After(20 * time.Millisecond) {
+			peers, err := x.CxPeers(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range peers {
+				closed = closed || p.Host == hss.host && p.State != "open" && p.State != "suspect"
+			}
+		}
+	}
+}
+
 func agrees(peers []diameter.PeerStatus, hss []*foreign) bool {
 	for _, p := range peers {
 		wanted := false
