@@ -21,7 +21,7 @@ import (
 // TestExplain holds that the story of a registration says what happened and what to do about it.
 func TestExplain(t *testing.T) {
 	n := live.Start(t, live.Options{})
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	users := live.NewUsers("sim", 4, live.AKAv1)
 	if err := n.Provision(ctx, users...); err != nil {
@@ -98,7 +98,7 @@ func speak(t *testing.T, to netip.AddrPort, u *live.User, lines, want string) {
 		t.Fatal(err)
 	}
 	answer := make([]byte, 4096)
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(live.Patience))
 	size, err := conn.Read(answer)
 	if err != nil || !strings.HasPrefix(string(answer[:size]), want) {
 		t.Fatalf("%q, %v; want %q", answer[:size], err, want)

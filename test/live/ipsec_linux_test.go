@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"imsafe/client/ue"
 	"imsafe/config"
@@ -29,7 +28,7 @@ func TestIPsec_on_IP(t *testing.T) {
 			c.CI.IPsec.Listen = []config.Address{{AddrPort: netip.AddrPortFrom(netip.MustParseAddr(family.pcscf), 0)}}
 			c.CI.IPsec.Profile, c.CI.IPsec.ESP, c.CI.IPsec.NATPort = "legacy", "on", 0
 		}})
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 		defer cancel()
 		suites := secagree.Legacy().Suites
 		transports := []ue.Transport{ue.IPsecUDP, ue.IPsecTCP}
@@ -63,7 +62,7 @@ func TestIPsec_on_IP(t *testing.T) {
 					if err := x.SendMessage(ctx, users[i].IMPU, "text/plain", []byte(strings.Repeat("x", size))); err != nil {
 						t.Fatal(err)
 					}
-					if m, err := x.Next(5 * time.Second); err != nil || len(m.Body) != size {
+					if m, err := x.Next(); err != nil || len(m.Body) != size {
 						t.Fatalf("%d octets, %v", len(m.Body), err)
 					}
 				}

@@ -15,7 +15,7 @@ import (
 // directions: who protects himself one way reaches who does it another way.
 func TestIPsec_among_others(t *testing.T) {
 	n := live.Start(t, live.Options{})
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	var clients []*live.UE
 	for _, kind := range []struct {
@@ -47,7 +47,7 @@ func TestIPsec_among_others(t *testing.T) {
 				t.Errorf("%s to %s: %v", from.User.Name, to.User.Name, err)
 				continue
 			}
-			if m, err := to.Next(5 * time.Second); err != nil || m.From != from.User.IMPU || !m.Asserted {
+			if m, err := to.Next(); err != nil || m.From != from.User.IMPU || !m.Asserted {
 				t.Errorf("%s heard %+v, %v", to.User.Name, m, err)
 			}
 			call(ctx, t, from, to)
@@ -93,7 +93,7 @@ func call(ctx context.Context, t *testing.T, from, to *live.UE) {
 // the network has forgotten them.
 func TestIPsec_renewal(t *testing.T) {
 	n := live.Start(t, live.Options{})
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	user := live.NewUsers("ipsec", 1, live.AKAv1)
 	if err := n.Provision(ctx, user...); err != nil {
@@ -120,7 +120,7 @@ func renew(ctx context.Context, t *testing.T, n *live.Node, user *live.User, tra
 		if err := x.SendMessage(ctx, user.IMPU, "text/plain", []byte("to myself")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := x.Next(5 * time.Second); err != nil {
+		if _, err := x.Next(); err != nil {
 			t.Fatal(err)
 		}
 	}

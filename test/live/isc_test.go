@@ -29,7 +29,7 @@ func (e *enrolling) connect(own *tls.Certificate, root *x509.CertPool) (*tls.Con
 	}
 	e.t.Cleanup(func() { _ = conn.Close() })
 	// TLS 1.3: the server judges the certificate after the client thinks that all is well.
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(live.Patience))
 	if _, err := conn.Write([]byte("\r\n\r\n")); err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (e *enrolling) connect(own *tls.Certificate, root *x509.CertPool) (*tls.Con
 	if _, err := conn.Read(b); err != nil {
 		return nil, err
 	}
-	return conn, conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	return conn, conn.SetReadDeadline(time.Now().Add(live.Patience))
 }
 
 // request reads one SIP request without a body.
@@ -110,7 +110,7 @@ func TestServicePlatform(t *testing.T) {
 	}
 	e.Call("service.suspend", node.SuspendService{Name: "screening"}, nil)
 	buf := make([]byte, 1)
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(live.Patience))
 	for err = nil; err == nil; _, err = conn.Read(buf) {
 	}
 	if strings.Contains(err.Error(), "timeout") {

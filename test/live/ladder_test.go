@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"imsafe/client/ue"
 	"imsafe/test/live"
@@ -59,7 +58,7 @@ func story(t *testing.T, ctx context.Context, n *live.Node, of, what string, don
 // TestLadder: a registration inside IPsec and one over TLS, a call between the two, as the node draws them.
 func TestLadder(t *testing.T) {
 	n := live.Start(t, live.Options{Configure: anchors, Ladders: 16})
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	all := registeredUEs(t, ctx, n, ue.IPsecUDP, ue.TLS)
 	a, b := all[0], all[1]

@@ -3,7 +3,6 @@ package live_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -15,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestPhones registers one phone over each transport and sends a message from one to the next.
 func TestPhones(t *testing.T) {
 	n := live.Start(t, live.Options{Subscribers: 2})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	sim := live.NewUsers("tls", 1, live.AKAv2)
 	if err := n.Provision(ctx, sim...); err != nil {
@@ -39,7 +38,7 @@ func TestPhones(t *testing.T) {
 		if err := from.Write(from.Request("MESSAGE", to.IMPU, to.IMPU, "hello", "Content-Type: text/plain")); err != nil {
 			t.Fatal(err)
 		}
-		m, err := to.Read(5 * time.Second)
+		m, err := to.Read(live.Patience)
 		if err != nil || string(m.Body()) != "hello" {
 			t.Fatalf("%s heard %v, %v", to.Proto, m, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"imsafe/client/ue"
 	"imsafe/test/live"
@@ -14,7 +13,7 @@ import (
 // is told why (TS 24.229 5.2.8.1.1). His security associations outlive it, as they would a tunnel under a hill: nobody has said that he is lost, and the telephone rings on.
 func TestLost_while_it_rings(t *testing.T) {
 	n := live.Start(t, live.Options{})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*live.Patience)
 	defer cancel()
 	callees := registeredUEs(t, ctx, n, ue.TLS, ue.IPsecUDP, ue.IPsecTCP)
 	for _, transport := range []ue.Transport{ue.TLS, ue.IPsecUDP, ue.IPsecTCP} {

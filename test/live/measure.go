@@ -10,12 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Counters reads the node's metrics as Prometheus would, by name without the prefix "imsafe_".
 func (n *Node) Counters() (map[string]float64, error) {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get(fmt.Sprintf("http://%v/metrics", n.metrics))
 	if err != nil {
 		return nil, err

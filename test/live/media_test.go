@@ -102,7 +102,7 @@ func TestAnchoredCall(t *testing.T) {
 	for name, transports := range map[string][]ue.Transport{"over TLS": {ue.TLS, ue.TLS}, "IPsec and TLS": {ue.IPsecUDP, ue.TLS}} {
 		t.Run(name, func(t *testing.T) {
 			node := live.Start(t, live.Options{Configure: anchors})
-			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*live.Patience)
 			defer cancel()
 			free := node.Media.Free()
 			parties := registeredUEs(t, ctx, node, transports...)
@@ -125,7 +125,7 @@ func TestAnchoredCall(t *testing.T) {
 // TestAnchoredCall_of_a_client_that_is_lost: the other end is told, and the ports come back.
 func TestAnchoredCall_of_a_client_that_is_lost(t *testing.T) {
 	node := live.Start(t, live.Options{Configure: anchors})
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*live.Patience)
 	defer cancel()
 	free := node.Media.Free()
 	parties := registeredUEs(t, ctx, node, ue.TLS, ue.TLS)
@@ -167,7 +167,7 @@ func TestAnchoredCalls_in_clear(t *testing.T) {
 					to.CS.Waivers = append(to.CS.Waivers, waiver)
 				}
 			}})
-			ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*live.Patience)
 			defer cancel()
 			if err := node.Provision(ctx, users...); err != nil {
 				t.Fatal(err)
@@ -214,7 +214,7 @@ func TestAnchoredCalls_in_clear(t *testing.T) {
 // the gates of the anchor are those of the 183.
 func TestAnchoredCall_reliable(t *testing.T) {
 	h := live.StartOperated(t, 0, func(c *config.Config) { c.HTTPS.Listen = live.AnyPort(); anchors(c) })
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*live.Patience)
 	defer cancel()
 	free := h.Media.Free()
 	users := live.NewUsers("ue", 2, live.AKAv2)

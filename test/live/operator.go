@@ -29,7 +29,7 @@ import (
 // Operator is a running node with a door for enrolment, and who operates it: approves service platforms with a key that the node has not.
 type Operator struct {
 	*Node
-	Context  context.Context // of 30 seconds from the start
+	Context  context.Context // with an end, for whoever waits for nothing
 	approver ed25519.PrivateKey
 	client   *management.Client
 }
@@ -55,7 +55,7 @@ func Operate(t testing.TB, o Options, configure ...func(*config.Config)) *Operat
 		}
 	}
 	n := Start(t, o)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*Patience)
 	t.Cleanup(cancel)
 	e := &Operator{Node: n, Context: ctx, approver: private, client: management.NewClient(filepath.Join(n.Dir, "..", "management"))}
 	t.Cleanup(e.client.Close)

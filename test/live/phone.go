@@ -149,8 +149,11 @@ func (p *Phone) Contact() string {
 	return fmt.Sprintf("<sip:%s@%s;transport=%s>", p.Name, p.Conn.LocalAddr(), strings.ToLower(p.Proto))
 }
 
-// ErrBusy: the node has more to do than it can, and asks to come again (503).
-var ErrBusy = errors.New("live: 503")
+// Errors of Register. Neither says that the node does anything wrong.
+var (
+	ErrBusy  = errors.New("live: 503") // the node has more to do than it can, and asks to come again
+	ErrAgain = errors.New("live: challenged again")
+)
 
 // Register registers for some minutes (expires in seconds; 0 takes the registration back). Over UDP it sends again what got lost.
 func (p *Phone) Register(ctx context.Context, expires int) error {
@@ -173,7 +176,7 @@ func (p *Phone) Register(ctx context.Context, expires int) error {
 			return err
 		}
 	}
-	return fmt.Errorf("live: REGISTER of %s was challenged twice", p.Name)
+	return fmt.Errorf("%w: REGISTER of %s", ErrAgain, p.Name)
 }
 
 // Ask sends a request until its final response comes, which is returned; other messages are dropped.

@@ -91,7 +91,7 @@ func TestServiceRenews(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if m, err := alice.Next(5 * time.Second); err != nil || !m.Asserted {
+	if m, err := alice.Next(); err != nil || !m.Asserted {
 		t.Errorf("echo says %+v, %v", m, err)
 	}
 	stop()

@@ -88,7 +88,7 @@ var accesses = map[ue.Transport]string{ue.TLS: "tls", ue.IPsecUDP: "ipsec", ue.I
 // anew, which it follows by itself; then it is served by an S-CSCF that is there, and is reached (TS 24.229 5.1.2A.1.6, 5.2.6.3.2A, 7.6; TS 23.380 4.4).
 func TestTogether_restoration(t *testing.T) {
 	g := newTogether(t, postgres.Start(t))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*Patience)
 	defer cancel()
 	all := g.everyAccess(ctx)
 	for transport, a := range all {
@@ -119,7 +119,7 @@ func TestTogether_restoration(t *testing.T) {
 // a 100 (timer B), or when a REGISTER has no answer, which is sent since a message had none (timer F; TS 24.229 5.1.1.4.1). It is reached there.
 func TestTogether_failover(t *testing.T) {
 	g := newTogether(t, postgres.Start(t))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*Patience)
 	defer cancel()
 	all := g.everyAccess(ctx)
 	for transport, a := range all {

@@ -174,7 +174,7 @@ func (g *together) talks(ctx context.Context, caller *ue.UE, to string, incoming
 // her over from it, and is called there.
 func TestTogether(t *testing.T) {
 	g := newTogether(t, postgres.Start(t))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*Patience)
 	defer cancel()
 	users := NewUsers("user", 2, AKAv2)
 	people := &Node{Node: g.nodes[0].Node}
@@ -286,7 +286,7 @@ func TestTogether_service(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := newTogether(t, postgres.Start(t), svc)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*Patience)
 	defer cancel()
 	users := NewUsers("user", 1, AKAv2)
 	if err := (&Node{Node: g.nodes[0].Node}).Provision(ctx, users...); err != nil {

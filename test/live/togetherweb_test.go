@@ -123,7 +123,7 @@ func (g *together) people(ctx context.Context, root *ca.Root) (people [2]*ue.UE,
 // fetches certificates from the other's node. So it stays when another intermediate issues, and when a node has started anew.
 func TestTogether_vouched(t *testing.T) {
 	g := newTogether(t, postgres.Start(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*Patience)
 	defer cancel()
 	root := g.founds(ctx)
 	people, users, calls := g.people(ctx, root)
@@ -183,7 +183,7 @@ func (g *together) vouched(ctx context.Context, caller *ue.UE, to string, incomi
 // TestTogether_fetched: a client that has registered at one node fetches its page from the other, and a service may fetch the keys of tokens from either.
 func TestTogether_fetched(t *testing.T) {
 	g := newTogether(t, postgres.Start(t))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*Patience)
 	defer cancel()
 	root := g.founds(ctx)
 	people, users, _ := g.people(ctx, root)

@@ -69,12 +69,12 @@ func listenPacket(local netip.Addr) (net.PacketConn, error) {
 
 var errSilent = errors.New("live: nothing came")
 
-// Next waits for a message.
-func (x *UE) Next(limit time.Duration) (ue.Message, error) {
+// Next waits for a message, which must come.
+func (x *UE) Next() (ue.Message, error) {
 	select {
 	case m := <-x.Messages:
 		return m, nil
-	case <-time.After(limit):
+	case <-time.After(Patience):
 		return ue.Message{}, errSilent
 	}
 }

@@ -207,7 +207,7 @@ func talk(ctx context.Context, from, to *live.UE) error {
 	if err := from.SendMessage(ctx, to.User.IMPU, "text/plain", []byte("hello")); err != nil {
 		return fmt.Errorf("message: %w", err)
 	}
-	if _, err := to.Next(patience); err != nil {
+	if _, err := to.Next(); err != nil {
 		return err
 	}
 	out, err := from.Call(ctx, to.User.IMPU, ue.Voice{})

@@ -56,7 +56,7 @@ func TestApplicationServer(t *testing.T) {
 	if err := alice.SendMessage(e.Context, bob.User.IMPU, "text/plain", []byte("good morning")); err != nil {
 		t.Errorf("a message through the server: %v", err)
 	}
-	if got, err := bob.Next(10 * time.Second); err != nil || string(got.Body) != "good morning" {
+	if got, err := bob.Next(); err != nil || string(got.Body) != "good morning" {
 		t.Errorf("bob has %q, %v", got.Body, err)
 	}
 	if err := alice.SendMessage(e.Context, bob.User.IMPU, "text/plain", []byte("buy spam")); err == nil || !strings.Contains(err.Error(), "403") {

@@ -196,7 +196,7 @@ func (p *phone) writes(to *live.UE, set int, transport string, size int) {
 	if s.Code/100 != 2 {
 		p.t.Fatalf("%s: MESSAGE was answered %d\n%s", p.user.Name, s.Code, tail(p.n.Log()))
 	}
-	if m, err := to.Next(10 * time.Second); err != nil || m.From != p.user.IMPU || !m.Asserted || string(m.Body) != body {
+	if m, err := to.Next(); err != nil || m.From != p.user.IMPU || !m.Asserted || string(m.Body) != body {
 		p.t.Fatalf("%s: heard from %q, %d octets, %v", p.user.Name, m.From, len(m.Body), err)
 	}
 }
