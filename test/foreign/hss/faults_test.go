@@ -71,7 +71,7 @@ func TestFaults(t *testing.T) {
 	authority := newAuthority(t)
 	hss := run(t, authority, setting{name: "hss", at: free(t)})
 	n := start(t, authority, []*foreign{hss}, func(*config.Config) {})
-	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*live.Patience)
 	defer cancel()
 	users := live.NewUsers("faults", len(faults)+2, live.AKAv1)
 	hss.add(t, users...)
@@ -95,7 +95,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 	live.Call(t, bystander, friend, friend)
-	if hss.happened("up") != 2 || hss.happened("down") != 0 {
+	if hss.waits(t, "up", 2); hss.happened("up") != 2 || hss.happened("down") != 0 {
 		t.Error("a connection did not stay")
 	}
 	hss.content(t)

@@ -78,7 +78,7 @@ func start(t *testing.T, authority *ca.CA, hss []*foreign, configure func(*confi
 func (n *network) served(t *testing.T, hss ...*foreign) {
 	t.Helper()
 	var peers []diameter.PeerStatus
-	for end := time.Now().Add(4 * patience); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * live.Patience); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		good := true
 		for _, x := range []*live.Part{n.front, n.heart} {
 			var err error

@@ -2,7 +2,6 @@ package hss
 
 import (
 	"bufio"
-	"context"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -21,8 +20,20 @@ import (
 	"imsafe/test/peer"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+// What stands once for all tests: the HSS as Erlang runs it.
+var program struct {
+	once  sync.Once
+	dir   string
+	fault error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if program.dir != "" {
+		_ = os.RemoveAll(program.dir) // what is left is the temporary folder's
+	}
+	os.Exit(code)
+}
 
 // foreign is one running HSS.
 type foreign struct {
@@ -86,16 +97,25 @@ func run(t *testing.T, authority *ca.CA, s setting) *foreign {
 // compiled returns a directory with the HSS as Erlang runs it.
 func compiled(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, peer.Need(t, "erl"), "-noshell", "-eval", fmt.Sprintf(
-		`ok = diameter_make:codec("testdata/cx.dia", [{outdir, %q}]), {ok, _} = compile:file(filename:join(%q, "cx"), [{outdir, %q}]),
-		{ok, _} = compile:file("testdata/hss", [{outdir, %q}, warnings_as_errors, report]), halt().`, dir, dir, dir, dir))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("the HSS does not compile: %v\n%s", err, out)
+	erl := peer.Need(t, "erl")
+	program.once.Do(func() { program.dir, program.fault = compile(erl) })
+	if program.fault != nil {
+		t.Fatalf("the HSS does not compile: %v", program.fault)
 	}
-	return dir
+	return program.dir
+}
+
+func compile(erl string) (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "hss"); err != nil {
+		return "", err
+	}
+	out, err := exec.Command(erl, "-noshell", "-eval", fmt.Sprintf(
+		`ok = diameter_make:codec("testdata/cx.dia", [{outdir, %q}]), {ok, _} = compile:file(filename:join(%q, "cx"), [{outdir, %q}]),
+		{ok, _} = compile:file("testdata/hss", [{outdir, %q}, warnings_as_errors, report]), halt().`, dir, dir, dir, dir)).CombinedOutput()
+	if err != nil {
+		return dir, fmt.Errorf("%w\n%s", err, out)
+	}
+	return dir, nil
 }
 
 // identity makes a certificate for host and returns the files as Erlang writes them.
@@ -152,7 +172,7 @@ func (f *foreign) command(format string, args ...any) string {
 		if there {
 			return answer
 		}
-	case <-time.After(patience):
+	case <-time.After(live.Patience):
 	}
 	return "gone"
 }
@@ -185,10 +205,10 @@ func (f *foreign) happened(what string) (times int) {
 	return times
 }
 
-// waits until an event has happened so many times.
+// waits until an event has happened so many times. What the HSS writes comes behind what it does.
 func (f *foreign) waits(t *testing.T, what string, times int) {
 	t.Helper()
-	late := time.After(patience)
+	late := time.After(live.Patience)
 	for {
 		f.mu.Lock()
 		more := f.more
@@ -201,6 +221,15 @@ func (f *foreign) waits(t *testing.T, what string, times int) {
 		case <-late:
 			t.Fatalf("%s: %q happened %d times, not %d", f.host, what, f.happened(what), times)
 		}
+	}
+}
+
+// once waits until an event has happened, which it must not have twice.
+func (f *foreign) once(t *testing.T, what string) {
+	t.Helper()
+	f.waits(t, what, 1)
+	if times := f.happened(what); times != 1 {
+		t.Errorf("%s: %q happened %d times", f.host, what, times)
 	}
 }
 

@@ -22,7 +22,7 @@ func TestTLS(t *testing.T) {
 	hss := run(t, authority, setting{name: "hss", at: free(t)})
 	users := live.NewUsers("tls", 2, live.AKAv2)
 	hss.add(t, users...)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*live.Patience)
 	defer cancel()
 	t.Run("AKAv2", func(t *testing.T) {
 		n := start(t, authority, []*foreign{hss}, func(c *config.Config) { c.Cx.AKA = live.AKAv2 })
