@@ -89,7 +89,7 @@ func TestCallsOverABadNetwork(t *testing.T) {
 // will be answered then, and how many not.
 func callAll(t *testing.T, users []*live.User, at netip.AddrPort) (calls func() error, answered, refused int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*live.Patience)
 	t.Cleanup(cancel)
 	var pairs []func() error
 	for i := 0; i < len(users); i += 2 {

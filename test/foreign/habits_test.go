@@ -97,7 +97,7 @@ func registered(t *testing.T, n *live.Node, u *live.User) *live.Phone {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), live.Patience)
 	defer cancel()
 	if err := p.Register(ctx, 600); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func hear(p *live.Phone) error {
 		return err
 	}
 	for {
-		m, err := p.Read(10 * time.Second)
+		m, err := p.Read(live.Patience)
 		if err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ func hear(p *live.Phone) error {
 
 // ask sends a message to u and wants 200.
 func ask(p *live.Phone, u *live.User) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), live.Patience)
 	defer cancel()
 	m, err := p.Ask(ctx, p.Request("MESSAGE", u.IMPU, u.IMPU, "hello", "Content-Type: text/plain"))
 	if err == nil && m.Status() != 200 {
@@ -150,7 +150,7 @@ func counter(t *testing.T, n *live.Node, name string) float64 {
 // waitFor waits until something is so.
 func waitFor(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !so(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(live.Patience); !so(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s does not come", what)
 		}

@@ -124,7 +124,7 @@ func TestMessagesOverABadNetwork(t *testing.T) {
 	users := live.NewUsers("bad", 10, live.AKAv1)
 	n := start(t, users)
 	r := relay.Start(t, n.Lab, relay.Options{Seed: 2, Loss: 0.1, Duplicate: 0.2, Delay: time.Millisecond, Jitter: 30 * time.Millisecond})
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	var writers, readers []*live.Phone
 	var group errgroup.Group

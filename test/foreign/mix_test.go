@@ -85,7 +85,7 @@ func (m *mix) play() {
 
 // phone lets two pairs of phones register over TLS, send messages and leave.
 func (m *mix) phone() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	for i := 0; i < len(m.phones); i += 2 {
 		var pair [2]*live.Phone
@@ -118,7 +118,7 @@ func message(from, to *live.Phone) error {
 	if err := from.Write(from.Request("MESSAGE", to.IMPU, to.IMPU, "hello", "Content-Type: text/plain")); err != nil {
 		return err
 	}
-	asked, err := to.Read(5 * time.Second)
+	asked, err := to.Read(live.Patience)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func message(from, to *live.Phone) error {
 		return err
 	}
 	for {
-		m, err := from.Read(5 * time.Second)
+		m, err := from.Read(live.Patience)
 		if err != nil || !m.IsRequest() && m.Status() == 200 && bytes.HasSuffix(m.Get(sip.HdrCSeq), []byte("MESSAGE")) {
 			return err
 		}

@@ -74,7 +74,7 @@ func present(t *testing.T, n *live.Node, transport, ooc string, callees []*live.
 func stay(t *testing.T, n *live.Node, r run) (leave func()) {
 	t.Helper()
 	until, done := make(chan struct{}), make(chan error, 1)
-	r.scenario, r.until, r.hold = "stay", until, time.Minute
+	r.scenario, r.until, r.hold = "stay", until, playLimit
 	go func() {
 		_, err := play(t, n.Lab, r)
 		done <- err

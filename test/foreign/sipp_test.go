@@ -46,7 +46,16 @@ func (r result) String() string {
 }
 
 // playLimit ends a run of SIPp that does not end by itself.
-const playLimit = 60 * time.Second
+const playLimit = 4 * time.Minute
+
+// atOnce is how many plays are under way at most: half of those that begin in a second. A node alone on its machine needs a tenth of that for them; where
+// others have its processors, SIPp offers what it can take and not more.
+func (r *run) atOnce() int {
+	if r.until != nil {
+		return r.calls // which stay
+	}
+	return max(r.rate/2, 1)
+}
 
 // play runs SIPp against the lab port at node and returns what it counted; an error if it did not run to its end.
 func play(t *testing.T, node netip.AddrPort, r run) (result, error) {
@@ -67,7 +76,8 @@ func play(t *testing.T, node netip.AddrPort, r run) (result, error) {
 	}
 	args := []string{node.String(), "-sf", scenario(t, r.scenario), "-inf", r.users, "-t", r.transport, "-i", "127.0.0.1", "-p", r.port,
 		"-m", strconv.Itoa(r.calls), "-r", strconv.Itoa(r.rate), "-d", strconv.Itoa(int(r.hold.Milliseconds())),
-		"-key", "expires", strconv.Itoa(r.expires), "-timeout", "45", "-timeout_error", "-recv_timeout", "20000", "-nostdin",
+		"-l", strconv.Itoa(r.atOnce()), "-key", "expires", strconv.Itoa(r.expires), "-timeout", strconv.Itoa(int(playLimit.Seconds()) - 5), "-timeout_error",
+		"-recv_timeout", strconv.Itoa(int(live.Patience.Milliseconds())), "-nostdin",
 		"-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_err", "-error_file", "errors.log"}
 	if r.ooc != "" {
 		args = append(args, "-oocsf", scenario(t, r.ooc))
