@@ -169,7 +169,7 @@ func talk(t *testing.T, n *live.Node, octets string) string {
 	return listen(c, "closed")
 }
 
-// slow is a way of holding a connection without using it: what is said at once, and then octet by octet.
+// slow is a way of holding a connection without using it: what is said at once, and then octet by octet, ten of them a second.
 type slow struct {
 	tls         bool
 	first, drip string
@@ -186,13 +186,13 @@ func TestSlowStreams(t *testing.T) {
 	udp := newProbe(t, n, "udp", n.Users[0])
 	udp.registers("nothing")
 	base := usage(t, n)
-	request := options("Content-Length: 0") + "\r\n\r\n"
+	const octets = 500 // which take longer than hold is patient: no deadline is put off by them
 	ways := []slow{
-		{first: ""},     // it never says anything
-		{drip: request}, // it never finishes its header
-		{first: options("l: 99") + "\r\n\r\n", drip: strings.Repeat("x", 99)}, // nor its body
+		{first: ""}, // it never says anything
+		{drip: options("Subject: " + strings.Repeat("x", octets))},                 // it never finishes its header
+		{first: options("l: 999") + "\r\n\r\n", drip: strings.Repeat("x", octets)}, // nor its body
 		{tls: true}, // it never says hello
-		{tls: true, drip: "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x07", 99)},
+		{tls: true, drip: "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x07", octets)},
 	}
 	perWay := 100
 	if testing.Short() {
@@ -205,22 +205,18 @@ func TestSlowStreams(t *testing.T) {
 	for w, way := range ways {
 		for i := range perWay {
 			group.Go(func() {
-				d := way.hold(n, net.IPv4(127, 2, byte(w), byte(1+i/50)))
+				d, err := way.hold(n, net.IPv4(127, 2, byte(w), byte(1+i/50)))
 				mu.Lock()
-				lasted[w] = max(lasted[w], d)
-				mu.Unlock()
+				defer mu.Unlock()
+				if lasted[w] = max(lasted[w], d); err != nil {
+					t.Errorf("a connection of way %d: %v", w, err)
+				}
 			})
 		}
 	}
 	meanwhile(t, n, phone[0], begun)
 	group.Wait()
 	t.Logf("connections of each way lasted at most %v", lasted)
-	limit := max(hasty.FirstMessage, hasty.Unfinished, hasty.Handshake) + 3*time.Second // a loaded machine is late
-	for w, d := range lasted {
-		if d == 0 || d > limit {
-			t.Errorf("connections of way %d lasted %v, want at most %v", w, d, limit)
-		}
-	}
 	udp.registers("slow streams")
 	// A shard keeps the coroutines of tasks that were alive together: a leak would be one for each stream.
 	settles(t, n, base, live.Usage{Heap: 4 << 20, Goroutines: 10, Descriptors: 2, Transactions: 4})
@@ -249,38 +245,38 @@ func meanwhile(t *testing.T, n *live.Node, u *live.User, begun time.Time) {
 	t.Logf("%d clients connected and registered meanwhile", registered)
 }
 
-// hold holds a connection from an address until the node ends it, and says how long that took; 0 if it did not.
-func (s slow) hold(n *live.Node, from net.IP) time.Duration {
+// hold holds a connection from an address until the node ends it, and says how long that took; it gives up when patience is over.
+func (s slow) hold(n *live.Node, from net.IP) (time.Duration, error) {
 	address := n.Lab
 	if s.tls {
 		address = n.TLS
 	}
 	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}).Dial("tcp", address.String())
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	defer func() { _ = c.Close() }()
 	begun := time.Now()
 	if _, err := io.WriteString(c, s.first); err != nil {
-		return 0
+		return 0, err
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_, _ = io.Copy(io.Discard, c) // until the node ends it
 	}()
-	drip := time.NewTicker(100 * time.Millisecond)
+	drip, late := time.NewTicker(100*time.Millisecond), time.After(patience)
 	defer drip.Stop()
 	for i := 0; ; i++ {
 		select {
 		case <-ended:
-			return time.Since(begun)
+			return time.Since(begun), nil
 		case <-drip.C:
 			if i < len(s.drip) {
 				_, _ = io.WriteString(c, s.drip[i:i+1])
 			}
-		case <-time.After(10 * time.Second):
-			return 0
+		case <-late:
+			return 0, errors.New("the node does not end it")
 		}
 	}
 }
