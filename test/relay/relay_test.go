@@ -40,10 +40,11 @@ func echo(t *testing.T) netip.AddrPort {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// speak sends n numbered datagrams and returns what came back, in order of arrival, until a silence.
-func speak(t *testing.T, to netip.AddrPort, name string, n int, silence time.Duration) (heard []string) {
+// speak sends n numbered datagrams and returns what came back, in order of arrival, when all of it has come.
+func speak(t *testing.T, r *Relay, name string, n int) (heard []string) {
 	t.Helper()
-	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
+	before := r.Counts()
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(r.Address()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,25 +55,36 @@ func speak(t *testing.T, to netip.AddrPort, name string, n int, silence time.Dur
 		}
 	}
 	buf := make([]byte, 2048)
-	for {
-		if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
+	for late := time.Now().Add(time.Minute); ; {
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 		k, err := conn.Read(buf)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return heard
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			heard = append(heard, string(buf[:k]))
+		case !errors.Is(err, os.ErrDeadlineExceeded):
 			t.Fatal(err)
+		case r.carried(before, n, len(heard)):
+			return heard
+		case time.Now().After(late):
+			t.Fatalf("%d came back: %+v", len(heard), r.Counts())
 		}
-		heard = append(heard, string(buf[:k]))
 	}
+}
+
+// carried says whether nothing is under way any more, when n datagrams were sent to echo since before and so many copies have come back: each copy that was
+// delivered was either received once more, from echo, or has come back.
+func (r *Relay) carried(before Counts, n, back int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.inFlight) == 0 && r.counts.Delivered-before.Delivered == r.counts.Received-before.Received-n+back
 }
 
 func TestAGoodNetworkCarriesEverythingToItsOwner(t *testing.T) {
 	r := Start(t, echo(t), Options{})
 	for _, name := range []string{"alice", "bob"} {
-		heard := speak(t, r.Address(), name, 50, 200*time.Millisecond)
+		heard := speak(t, r, name, 50)
 		if len(heard) != 50 || !slices.IsSorted(heard) || heard[0] != name+" 000" || heard[49] != name+" 049" {
 			t.Errorf("%s heard %v", name, heard)
 		}
@@ -84,7 +96,7 @@ func TestAGoodNetworkCarriesEverythingToItsOwner(t *testing.T) {
 
 func TestABadNetworkDropsDuplicatesAndReorders(t *testing.T) {
 	r := Start(t, echo(t), Options{Seed: 1, Loss: 0.2, Duplicate: 0.2, Delay: 5 * time.Millisecond, Jitter: 40 * time.Millisecond})
-	heard := speak(t, r.Address(), "alice", 200, 300*time.Millisecond)
+	heard := speak(t, r, "alice", 200)
 	got := r.Counts()
 	if got.Dropped < 30 || got.Duplicated < 30 || got.Overtaken < 30 || got.Received != got.Dropped+got.Delivered-got.Duplicated {
 		t.Errorf("%+v", got)
@@ -112,7 +124,17 @@ func TestTheSameSeedGivesTheSameFates(t *testing.T) {
 func TestEndsWithDatagramsUnderWay(t *testing.T) {
 	to := echo(t)
 	t.Run("inner", func(t *testing.T) {
-		r := Start(t, to, Options{Delay: 50 * time.Millisecond, Jitter: 50 * time.Millisecond})
-		speak(t, r.Address(), "alice", 20, time.Millisecond)
+		r := Start(t, to, Options{Delay: time.Hour})
+		conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(r.Address()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		for r.Counts().Received == 0 {
+			if _, err := conn.Write([]byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}) // goleak sees what is left
 }
