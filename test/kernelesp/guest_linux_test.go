@@ -82,7 +82,7 @@ func (o *order) run() error {
 func (o *order) answer(uc, us *net.UDPConn) error {
 	request := make([]byte, 65536)
 	for {
-		if err := us.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := us.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			return err
 		}
 		n, err := us.Read(request)
@@ -117,7 +117,7 @@ func exchange(uc, us *net.UDPConn, ps netip.AddrPort, request []byte) error {
 			if err == nil && n > 0 && answer[0] < request[0] {
 				continue
 			}
-			if err == nil || try == 3 {
+			if err == nil || try == 30 {
 				return fmt.Errorf("answer of %d octets: %w", n, err)
 			}
 			break

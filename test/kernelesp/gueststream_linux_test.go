@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long the guest waits for a transfer.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
 
 // farewell is what the guest says on the connection of the old associations before these end.
 const farewell = 1

@@ -73,7 +73,7 @@ func (w *wire) injection(t *testing.T, k *machine.Kernel, attack string, drop es
 		want[len(want)-1]++
 	}
 	// What was sent last may still be on its way.
-	for i := range 40 {
+	for i := range 1200 {
 		if i > 5 && fmt.Sprint(counters()) == fmt.Sprint(want) {
 			break
 		}
@@ -158,7 +158,7 @@ func (o *order) authentic(port uint16, times int) (packets [][]byte, err error) 
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 5}); err != nil {
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}); err != nil {
 		return nil, err
 	}
 	neighbour := func(words ...string) error {

@@ -223,7 +223,7 @@ func (h *Handset) through(s *set, transport string, b []byte) error {
 		conn, from, to = &s.tcp, netip.AddrPortFrom(h.inner, s.uc), netip.AddrPortFrom(h.c.Proxy, s.ps)
 	}
 	if *conn == nil {
-		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from), Timeout: 15 * time.Second, Control: reusesAddress}
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from), Timeout: time.Minute, Control: reusesAddress}
 		c, err := d.Dial("tcp", to.String())
 		if err != nil {
 			return err
@@ -256,7 +256,7 @@ func (h *Handset) closeClear() {
 
 // transact sends a request until a final response comes.
 func (h *Handset) transact(s *set, a Asking, request []byte) (*message, error) {
-	patience := 25 * time.Second
+	patience := time.Minute
 	if a.Patience > 0 {
 		patience = a.Patience
 	}

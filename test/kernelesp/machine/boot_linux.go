@@ -58,7 +58,7 @@ type Machine struct {
 func UserMode(t *testing.T) Machine {
 	t.Helper()
 	uml := peer.Need(t, "linux.uml")
-	return Machine{Name: "User-Mode Linux", Device: "vec0", modules: "/usr/lib/uml/modules", patience: 90 * time.Second, command: func(dir, root string) *exec.Cmd {
+	return Machine{Name: "User-Mode Linux", Device: "vec0", modules: "/usr/lib/uml/modules", patience: 3 * time.Minute, command: func(dir, root string) *exec.Cmd {
 		cmd := exec.Command(uml, "mem=512M", "umid=imsafe", "uml_dir="+dir, "initrd="+root, "rdinit=/init", "quiet",
 			"con=null", "con0=null,fd:1", "ssl=null", "vec0:transport=tap,ifname=peer0,depth=128,gro=1")
 		cmd.Env = append(os.Environ(), "TMPDIR="+memoryDir(dir))
@@ -104,7 +104,7 @@ func Emulated(t *testing.T) Machine {
 		t.Fatal(err)
 	}
 	modules := filepath.Join(filepath.Dir(image), "..", "lib", "modules")
-	return Machine{Name: "QEMU", Device: "eth0", modules: modules, patience: 3 * time.Minute, command: func(_, root string) *exec.Cmd {
+	return Machine{Name: "QEMU", Device: "eth0", modules: modules, patience: 5 * time.Minute, command: func(_, root string) *exec.Cmd {
 		return exec.Command(qemu, "-accel", "tcg", "-cpu", "max", "-m", "384", "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none",
 			"-serial", "stdio", "-no-reboot", "-kernel", image, "-initrd", root, "-append", "console=ttyS0 quiet rdinit=/init mitigations=off",
 			"-netdev", "tap,id=n0,ifname=peer0,script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0,romfile=")
@@ -245,7 +245,7 @@ func (k *Kernel) Sh(script string) string {
 func (k *Kernel) Shell(script string) (string, error) {
 	var c net.Conn
 	var err error
-	for range 50 { // between two shells the door is shut for a moment
+	for range 600 { // between two shells the door is shut for a moment
 		if c, err = net.DialTimeout("tcp", "10.77.0.2:2323", 5*time.Second); err == nil {
 			break
 		}
@@ -255,7 +255,7 @@ func (k *Kernel) Shell(script string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		return "", err
 	}
 	if _, err := fmt.Fprintf(c, "exec 2>&1\n%s\nexit\n", script); err != nil {

@@ -91,7 +91,7 @@ func TestKernelBackEnd_attacks(t *testing.T) {
 	w := &tap{}
 	p.tap = func(inner esp.Wire) esp.Wire { w.Wire = inner; return w }
 	alice := p.phone(t, user, 0, ue.IPsecUDP, suite)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*live.Patience)
 	defer cancel()
 	for {
 		_, err := alice.Register(ctx)
@@ -182,7 +182,7 @@ func (x *intruder) moves(ctx context.Context, t *testing.T, before map[string]ui
 		}
 		return by
 	}
-	for end := time.Now().Add(10 * time.Second); moved() < uint64(n) && time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+	for end := time.Now().Add(live.Patience); moved() < uint64(n) && time.Now().Before(end); <-time.After(100 * time.Millisecond) {
 	}
 	if by := moved(); by != uint64(n) {
 		t.Errorf("%v moved by %d, want %d: %v, before %v", names, by, n, x.p.counts(), before)
@@ -247,7 +247,7 @@ func (x *intruder) spoofs(ctx context.Context, t *testing.T) {
 	}
 	before := x.p.counts()
 	x.sends(t, elsewhere, sent)
-	for end := time.Now().Add(10 * time.Second); x.p.counts()["XfrmInStateMismatch"] == before["XfrmInStateMismatch"] &&
+	for end := time.Now().Add(live.Patience); x.p.counts()["XfrmInStateMismatch"] == before["XfrmInStateMismatch"] &&
 		x.p.counts()["XfrmInTmplMismatch"] == before["XfrmInTmplMismatch"] && time.Now().Before(end); {
 		<-time.After(100 * time.Millisecond)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"imsafe/doctor"
+	"imsafe/test/live"
 )
 
 // isExamined has the doctor look at the node where nobody else minds what its kernel and its clock say: buffers are too small for a burst, which is lost, and are made
@@ -73,7 +74,7 @@ func (p *pcscf) overflows(t *testing.T) {
 		return strings.TrimSpace(p.sh("/bin/busybox awk '/^Udp: [0-9]/ {print $6}' /proc/net/snmp"))
 	}
 	before := errors()
-	for end := time.Now().Add(20 * time.Second); errors() == before; {
+	for end := time.Now().Add(live.Patience); errors() == before; {
 		if time.Now().After(end) {
 			t.Fatalf("nothing was dropped: %s", p.sh("cat /proc/net/snmp /proc/net/udp"))
 		}

@@ -3,7 +3,6 @@ package pcscf
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -23,7 +22,7 @@ import (
 func (x *intruder) exhausts(ctx context.Context, t *testing.T, user *live.User) {
 	const times, most = 100, 6
 	w := &tap{}
-	x.p.tap, x.p.patience = func(inner esp.Wire) esp.Wire { w.Wire = inner; return w }, time.Minute
+	x.p.tap, x.p.patience = func(inner esp.Wire) esp.Wire { w.Wire = inner; return w }, live.Patience
 	before := x.p.spis()
 	w.hold(true)
 	waits := x.p.phone(t, user, 0, ue.IPsecUDP, x.suite)
@@ -72,25 +71,15 @@ func (x *intruder) exhausts(ctx context.Context, t *testing.T, user *live.User) 
 	if gone := added(x.p.spis(), pending); len(gone) > 0 && !turnedAway(err) {
 		t.Errorf("he had to be challenged again: %v is gone", gone)
 	}
-	for ; turnedAway(err) && ctx.Err() == nil; <-time.After(500 * time.Millisecond) {
-		_, err = waits.Register(ctx)
+	if turnedAway(err) {
+		_, err = waits.registers(ctx)
 	}
 	if err != nil {
 		t.Fatalf("who has answered is not registered: %v", err)
 	}
-	err = waits.SendMessage(ctx, user.IMPU, "text/plain", []byte("here"))
-	for ; turnedAway(err) && ctx.Err() == nil; <-time.After(500 * time.Millisecond) {
-		err = waits.SendMessage(ctx, user.IMPU, "text/plain", []byte("here"))
-	}
-	if err != nil {
+	if err := comesAgain(ctx, func() error { return waits.SendMessage(ctx, user.IMPU, "text/plain", []byte("here")) }); err != nil {
 		t.Errorf("and cannot say anything: %v", err)
 	}
-}
-
-// turnedAway reports whether err says that the guest has too much to do: it was heard, and answered.
-func turnedAway(err error) bool {
-	var status *ue.StatusError
-	return errors.As(err, &status) && status.Code == 503
 }
 
 // kept counts the packets that the tap has seen of its phone.

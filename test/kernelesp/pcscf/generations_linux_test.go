@@ -56,7 +56,7 @@ func TestInGuest(t *testing.T) {
 		}
 		c.CI.IPsec.Profile, c.CI.IPsec.Backend, c.CI.IPsec.NATPort = "handset", "auto", 0
 		c.Registration.Reauthenticate = config.Of(soon)
-		c.Timers.Gm = config.SIPTimers{T1: config.Of(50 * time.Millisecond), T2: config.Of(200 * time.Millisecond), T4: config.Of(250 * time.Millisecond)}
+		c.Timers.Gm = config.SIPTimers{T1: config.Of(200 * time.Millisecond), T2: config.Of(800 * time.Millisecond), T4: config.Of(time.Second)} // former associations stand for 64*T1
 	}})
 	users, err := os.Open(file)
 	if err != nil {
@@ -79,7 +79,7 @@ func TestGenerations(t *testing.T) {
 	if !peer.InNamespace(t) {
 		return
 	}
-	p := &pcscf{t: t, k: machine.Boot(t, machine.UserMode(t), machine.Program{Name: "node", Package: "imsafe/test/kernelesp/pcscf", Test: true})}
+	p := &pcscf{t: t, patience: live.Patience, k: machine.Boot(t, machine.UserMode(t), machine.Program{Name: "node", Package: "imsafe/test/kernelesp/pcscf", Test: true})}
 	suites := secagree.Handset().Suites[:2]
 	users := live.NewUsers("kernel", 8, live.AKAv1)
 	p.sh("cat > /tmp/users <<'EOF'\n" + subscribers(t, users...) + "EOF\n" + usersEnv + "=/tmp/users /opt/node -test.run InGuest -test.timeout 0 >/tmp/log 2>&1 </dev/null &")
@@ -94,7 +94,7 @@ func TestGenerations(t *testing.T) {
 			}
 		}
 	}
-	for end := time.Now().Add(60 * time.Second); ; <-time.After(time.Second) {
+	for end := time.Now().Add(2 * live.Patience); ; <-time.After(time.Second) {
 		associations, _ := p.standing()
 		if associations == 0 {
 			break
@@ -107,14 +107,14 @@ func TestGenerations(t *testing.T) {
 
 // renew authenticates a phone four times over what stands.
 func (p *pcscf) renew(t *testing.T, x *phone) {
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	before, _ := p.standing()
 	for i := range 4 {
 		if i > 0 {
 			<-time.After(soon + 100*time.Millisecond)
 		}
-		r, err := x.Register(ctx)
+		r, err := x.registers(ctx)
 		if err != nil || !strings.HasPrefix(r.Protection, "IPsec ESP on IP") {
 			t.Fatalf("%q, %v\n%s", r.Protection, err, p.log())
 		}
@@ -125,7 +125,7 @@ func (p *pcscf) renew(t *testing.T, x *phone) {
 			}
 		}
 	}
-	if err := x.Deregister(ctx); err != nil {
+	if err := comesAgain(ctx, func() error { return x.Deregister(ctx) }); err != nil {
 		t.Error(err)
 	}
 }

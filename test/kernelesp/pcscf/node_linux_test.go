@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -86,7 +87,7 @@ echo $! >/tmp/pid`)
 // runs waits until the node says that it runs.
 func (p *pcscf) runs() {
 	p.t.Helper()
-	out := p.sh(`i=0; until /bin/busybox grep -q "node runs" /tmp/log; do i=$((i+1)); [ $i -gt 50 ] && { cat /tmp/log; break; }; sleep 0.2; done`)
+	out := p.sh(`i=0; until /bin/busybox grep -q "node runs" /tmp/log; do i=$((i+1)); [ $i -gt 300 ] && { cat /tmp/log; break; }; sleep 0.2; done`)
 	if out != "" {
 		p.t.Fatalf("the node does not start:\n%s", out)
 	}
@@ -110,7 +111,7 @@ func (p *pcscf) log() string { return p.sh("cat /tmp/log") }
 // end ends the node by a signal and waits until it is gone.
 func (p *pcscf) end(signal string) {
 	p.t.Helper()
-	out := p.sh("kill -" + signal + " $(cat /tmp/pid); i=0; while kill -0 $(cat /tmp/pid) 2>/dev/null; do [ $i -gt 100 ] && { echo it does not end; break; }; i=$((i+1)); sleep 0.1; done")
+	out := p.sh("kill -" + signal + " $(cat /tmp/pid); i=0; while kill -0 $(cat /tmp/pid) 2>/dev/null; do [ $i -gt 600 ] && { echo it does not end; break; }; i=$((i+1)); sleep 0.1; done")
 	if out != "" {
 		p.t.Fatal(out)
 	}
@@ -192,10 +193,31 @@ func (p *pcscf) phone(t *testing.T, u *live.User, family int, transport ue.Trans
 	return x
 }
 
+// turnedAway reports whether err says that the guest has too much to do: it was heard, and answered.
+func turnedAway(err error) bool {
+	var status *ue.StatusError
+	return errors.As(err, &status) && status.Code == 503
+}
+
+// comesAgain does what a guest may turn away that gets little of a processor, until it does not, or ctx ends.
+func comesAgain(ctx context.Context, do func() error) (err error) {
+	for err = do(); turnedAway(err) && ctx.Err() == nil; err = do() {
+		<-time.After(500 * time.Millisecond)
+	}
+	return err
+}
+
+// registers registers, as often as it is turned away.
+func (x *phone) registers(ctx context.Context) (r ue.Registration, err error) {
+	err = comesAgain(ctx, func() (err error) { r, err = x.Register(ctx); return err })
+	return r, err
+}
+
 // writes lets a phone write to itself, which goes both ways.
 func (x *phone) writes(ctx context.Context, t *testing.T, size int) {
 	t.Helper()
-	if err := x.SendMessage(ctx, x.user.IMPU, "text/plain", []byte(strings.Repeat("x", size))); err != nil {
+	err := comesAgain(ctx, func() error { return x.SendMessage(ctx, x.user.IMPU, "text/plain", []byte(strings.Repeat("x", size))) })
+	if err != nil {
 		t.Fatalf("a message of %d octets: %v", size, err)
 	}
 	select {
@@ -203,7 +225,7 @@ func (x *phone) writes(ctx context.Context, t *testing.T, size int) {
 		if len(m.Body) != size {
 			t.Errorf("%d of %d octets came", len(m.Body), size)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(live.Patience):
 		t.Fatalf("a message of %d octets did not come", size)
 	}
 }

@@ -44,6 +44,7 @@ func TestKernelBackEnd(t *testing.T) {
 	if associations, policies := p.standing(); associations != 0 || policies != ports*2*2 {
 		t.Errorf("%d associations and %d policies stand at the start", associations, policies)
 	}
+	p.patience = live.Patience
 	for family, name := range []string{"IPv4", "IPv6"} {
 		for _, transport := range transports {
 			for _, suite := range suites {
@@ -56,6 +57,7 @@ func TestKernelBackEnd(t *testing.T) {
 		}
 	}
 	t.Run("in clear", func(t *testing.T) { p.clear(t, p.phone(t, users[0], 0, ue.IPsecUDP, suites[0])) })
+	p.patience = 0 // it begins anew when nobody answers over what was lost with the node
 	t.Run("crash", func(t *testing.T) { p.crash(t, users[1], suites[0]) })
 	t.Run("doctor", func(t *testing.T) { p.isExamined(t) })
 	t.Run("end", func(t *testing.T) {
@@ -72,9 +74,9 @@ const ports = 5
 // clear speaks to the protected ports in clear, as a stranger and from the ports of a client that is registered: nothing is answered, and the
 // kernel says why. What the client has is not touched.
 func (p *pcscf) clear(t *testing.T, x *phone) {
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
-	if _, err := x.Register(ctx); err != nil {
+	if _, err := x.registers(ctx); err != nil {
 		t.Fatal(err, p.log())
 	}
 	clients := regexp.MustCompile(`src 10\.77\.0\.1/32 dst 10\.77\.0\.2/32 sport (\d+) dport 6060`).FindStringSubmatch(p.sh("/sbin/ip xfrm state"))
@@ -117,7 +119,7 @@ func (p *pcscf) clear(t *testing.T, x *phone) {
 		t.Errorf("%s moved by %d, want %d at least", reason, moved, sent)
 	}
 	x.writes(ctx, t, 100)
-	if err := x.Deregister(ctx); err != nil {
+	if err := comesAgain(ctx, func() error { return x.Deregister(ctx) }); err != nil {
 		t.Error(err)
 	}
 }
@@ -125,10 +127,10 @@ func (p *pcscf) clear(t *testing.T, x *phone) {
 // crash kills the node while a client is registered. What it leaves lets nothing through and has an end; the next start takes it away, and the
 // client registers anew.
 func (p *pcscf) crash(t *testing.T, user *live.User, suite secagree.Suite) {
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	x := p.phone(t, user, 0, ue.IPsecUDP, suite)
-	if _, err := x.Register(ctx); err != nil {
+	if _, err := x.registers(ctx); err != nil {
 		t.Fatal(err, p.log())
 	}
 	p.end("9")
@@ -163,7 +165,7 @@ func (p *pcscf) crash(t *testing.T, user *live.User, suite secagree.Suite) {
 	if associations, policies := p.standing(); associations != 0 || policies != ports*2*2 {
 		t.Errorf("after the start there are %d associations and %d policies", associations, policies)
 	}
-	if _, err := x.Register(ctx); err != nil {
+	if _, err := x.registers(ctx); err != nil {
 		t.Fatal(err, p.log())
 	}
 	x.writes(ctx, t, 100)
@@ -174,7 +176,7 @@ func (p *pcscf) crash(t *testing.T, user *live.User, suite secagree.Suite) {
 
 // life is a phone's, from its first REGISTER to its last.
 func (p *pcscf) life(t *testing.T, x *phone, suite secagree.Suite) {
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	defer func() {
 		if t.Failed() {
@@ -182,7 +184,7 @@ func (p *pcscf) life(t *testing.T, x *phone, suite secagree.Suite) {
 		}
 	}()
 	for range 2 { // the second is not challenged: it lengthens the life of what stands
-		r, err := x.Register(ctx)
+		r, err := x.registers(ctx)
 		if err != nil || !strings.HasPrefix(r.Protection, "IPsec ESP on IP, "+suite.Alg+"/"+suite.EAlg) {
 			t.Fatalf("%q, %v", r.Protection, err)
 		}
@@ -193,7 +195,7 @@ func (p *pcscf) life(t *testing.T, x *phone, suite secagree.Suite) {
 	if now, _ := p.standing(); now < 4 { // those of phones that have left may still be there
 		t.Errorf("%d associations stand", now)
 	}
-	if err := x.Deregister(ctx); err != nil {
+	if err := comesAgain(ctx, func() error { return x.Deregister(ctx) }); err != nil {
 		t.Error(err)
 	}
 }

@@ -153,7 +153,7 @@ func (b *bench) calls(t *testing.T, family string) {
 	friend, p := n.witness(t, "calls"+family), b.phone(t, n, family, "calls", nil, gcm)
 	set := p.challenge(handset.Clear, "udp")
 	p.answer("udp")
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	for _, transport := range []string{"udp", "tcp"} {
 		p.calls(ctx, friend, set, transport)
@@ -236,6 +236,9 @@ func (b *bench) inClear(t *testing.T, family string) {
 		for _, transport := range []string{"udp", "tcp"} {
 			before := refused()
 			speak(handset.Plain{Transport: transport, To: 5060})
+			for late := time.Now().Add(live.Patience); refused()-before < counted && time.Now().Before(late); { // by a node that may be slow
+				time.Sleep(10 * time.Millisecond)
+			}
 			if n := refused() - before; n != counted {
 				t.Errorf("%d refusals of %d requests in clear over %s", n, counted, transport)
 			}

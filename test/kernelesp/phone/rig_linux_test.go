@@ -146,7 +146,7 @@ func dial(t *testing.T) net.Conn {
 		if err == nil {
 			return c
 		}
-		if try == 50 {
+		if try == 600 {
 			t.Fatal("the guest's program: ", err)
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -205,7 +205,7 @@ func (p *phone) writes(to *live.UE, set int, transport string, size int) {
 func (p *phone) hears(from *live.UE, size int, set int, transport string) {
 	p.t.Helper()
 	body := text(from.User.Name, size)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), live.Patience)
 	defer cancel()
 	if err := from.SendMessage(ctx, p.user.IMPU, "text/plain", []byte(body)); err != nil {
 		p.t.Fatalf("to %s: %v\n%s", p.user.Name, err, tail(p.n.Log()))
@@ -219,7 +219,7 @@ func (p *phone) hears(from *live.UE, size int, set int, transport string) {
 
 func (p *phone) next() (h handset.Heard) {
 	p.t.Helper()
-	p.do("Next", 20*time.Second, &h)
+	p.do("Next", live.Patience, &h)
 	return h
 }
 
@@ -241,7 +241,7 @@ func (p *phone) leaves(set int, transport string) {
 // gone holds that nobody reaches the telephone any more.
 func (p *phone) gone(from *live.UE) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), live.Patience)
 	defer cancel()
 	var status *ue.StatusError
 	if err := from.SendMessage(ctx, p.user.IMPU, "text/plain", []byte("still there?")); !errors.As(err, &status) {
@@ -269,7 +269,7 @@ func (n *node) witness(t *testing.T, name string) *live.UE {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), live.Patience)
 	defer cancel()
 	if _, err := x.Register(ctx); err != nil {
 		t.Fatal(err)
