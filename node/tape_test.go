@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"imsafe/iface/clientims"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
+	"imsafe/refpoint/cx"
 	"imsafe/refpoint/gm"
 	"imsafe/secure"
 	"imsafe/secure/mint"
@@ -112,5 +114,26 @@ func BenchmarkTape(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		tape.Answered(task, tape.Sent(task, gm.Name, "pcscf.example.org", hop.Inbound{Msg: m}), nil)
+	}
+}
+
+// silentHSS answers every SAR with the same error.
+type silentHSS struct{ cx.Server }
+
+func (silentHSS) ServerAssignment(*shard.Task, *cx.ServerAssignmentRequest) (*cx.ServerAssignmentAnswer, error) {
+	return nil, cx.ErrUnableToComply
+}
+
+// TestTape_assignment: of what is asked of an HSS a ladder says for what, since a SAR may be many things (TS 29.229 6.3.15).
+func TestTape_assignment(t *testing.T) {
+	tape, m, task := tapeOf(t)
+	tape.Sent(task, gm.Name, "scscf.example.org", hop.Inbound{Msg: m})
+	if _, err := tape.cx(silentHSS{}, ladder.SCSCF, false).ServerAssignment(task, &cx.ServerAssignmentRequest{Type: cx.UnregisteredUser}); err == nil {
+		t.Fatal("answered")
+	}
+	arrows := tape.ring.All()[0].Arrows
+	if n := len(arrows); n != 3 || arrows[1].What != "Server-Assignment-Request" || !slices.Equal(arrows[1].Lines, []string{"Server-Assignment-Type: UNREGISTERED_USER"}) ||
+		arrows[2].What != "unable to comply" {
+		t.Errorf("%+v", arrows)
 	}
 }

@@ -30,7 +30,7 @@ func (t *Tape) cx(hss cx.Server, who ladder.Party, remote bool) cx.Server {
 }
 
 // asks draws a question and returns what draws its answer. TS 29.229 6.1 gives the names.
-func (c *tapedCx) asks(task *shard.Task, what string) func(error) {
+func (c *tapedCx) asks(task *shard.Task, what string, lines ...string) func(error) {
 	c.tape.mu.Lock()
 	under := c.tape.under[task]
 	story := uint64(0)
@@ -42,7 +42,7 @@ func (c *tapedCx) asks(task *shard.Task, what string) func(error) {
 		return func(error) {}
 	}
 	now := c.tape.clock.Wall
-	at := c.tape.ring.Go(story, ladder.Arrow{At: now(), From: c.who, To: ladder.HSS, What: what + "-Request", Cover: c.cover})
+	at := c.tape.ring.Go(story, ladder.Arrow{At: now(), From: c.who, To: ladder.HSS, What: what + "-Request", Cover: c.cover, Lines: lines})
 	return func(err error) {
 		a := ladder.Arrow{At: now(), What: what + "-Answer", Status: 200}
 		if err != nil {
@@ -62,7 +62,7 @@ func (c *tapedCx) UserAuthorization(t *shard.Task, r *cx.UserAuthorizationReques
 
 // ServerAssignment implements cx.Server.
 func (c *tapedCx) ServerAssignment(t *shard.Task, r *cx.ServerAssignmentRequest) (*cx.ServerAssignmentAnswer, error) {
-	answered := c.asks(t, "Server-Assignment")
+	answered := c.asks(t, "Server-Assignment", "Server-Assignment-Type: "+r.Type.String())
 	a, err := c.Server.ServerAssignment(t, r)
 	answered(err)
 	return a, err

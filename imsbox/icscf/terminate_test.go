@@ -99,7 +99,7 @@ func TestTerminate(t *testing.T) {
 		"distinct":      {sip1, map[cx.IMPU]any{sip1: served("sip:first", "")}, "first", sip1 + " key=", 200},
 		"a range":       {sip1, map[cx.IMPU]any{sip1: served("sip:first;lr", "sip:room!.*!@"+home)}, "first", sip1 + " key=<sip:room!.*!@" + home + ">", 200},
 		"escaped":       {sip1, map[cx.IMPU]any{sip1: served("sip:first", "sip:room-![0-9]!@"+home)}, "first", sip1 + " key=<sip:room-!%5B0-9%5D!@" + home + ">", 200},
-		"no expression": {sip1, map[cx.IMPU]any{sip1: served("sip:first", "sip:room@"+home)}, "first", sip1 + " key=", 200},
+		"no expression": {sip1, map[cx.IMPU]any{sip1: served("sip:first", "sip:room@"+home)}, "first", sip1 + " key=<sip:room@" + home + ">", 200},
 		"one's own comes before a range": {tel1, map[cx.IMPU]any{tel1: served("sip:first", "tel:+1555!.*!"), sipTel1: served("sip:second", "")},
 			"second", sipTel1 + " key=", 200},
 		"a range of numbers": {tel1, map[cx.IMPU]any{tel1: served("sip:first", "tel:+1555!.*!")}, "first", tel1 + " key=<tel:+1555!.*!>", 200},

@@ -171,19 +171,15 @@ func (i *ICSCF) locate(t *shard.Task, identities []string) (called string, answe
 	return called, answer, err
 }
 
-// profileKey tells the S-CSCF which range the called identity was found by (RFC 5002; TS 24.229 5.3.2.1). Nobody else may have
-// said so.
+// profileKey tells the S-CSCF which range the called identity was found by (RFC 5002; TS 24.229 5.3.2.1), or, by saying nothing, that it is somebody's
+// own. Nobody else may have said so.
 func profileKey(m *sip.Message, wildcard cx.IMPU) {
 	m.Remove(sip.HdrPProfileKey)
 	if wildcard == "" {
 		return
 	}
-	w, err := sip.ParseWildcard(string(wildcard))
-	if err != nil {
-		return // an HSS of another make with rules of its own; the S-CSCF asks it again
-	}
 	var b [512]byte
-	m.Set(sip.HdrPProfileKey, append(w.AppendURI(append(b[:0], '<')), '>'))
+	m.Set(sip.HdrPProfileKey, append(sip.AppendWildcard(append(b[:0], '<'), string(wildcard)), '>'))
 }
 
 // toService sends a request to the application server of a service that has no S-CSCF (TS 23.228 5.7.6). A server outside of this core

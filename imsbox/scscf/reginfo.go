@@ -99,9 +99,7 @@ func (r *registration) shown(set uint8) []contact {
 // aor is how an identity stands in a document: a range as a URI, which its expression need not be.
 func (id *identity) aor() string {
 	if id.wildcard {
-		if w, err := sip.ParseWildcard(id.impu); err == nil {
-			return string(w.AppendURI(nil))
-		}
+		return string(sip.AppendWildcard(nil, id.impu))
 	}
 	return id.impu
 }

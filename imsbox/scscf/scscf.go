@@ -54,6 +54,9 @@ type Config struct {
 	// Shared says that other S-CSCFs keep their registrations in the same store: what they have is theirs to end.
 	Shared bool
 
+	// RangesUntold says that who asks may be an I-CSCF that does not know P-Profile-Key (RFC 5002): one of another make, in a lab.
+	RangesUntold bool
+
 	// LabAccess accepts AKAv1 over an unprotected path, for test clients. node sets it in lab mode only.
 	LabAccess bool
 }

@@ -18,21 +18,28 @@ func (s *SCSCF) findCallee(t *shard.Task, in hop.Inbound, impu string) (all []re
 	if all = s.findAll(t, key); len(all) > 0 || s.hasOwner(t, key) {
 		return all, key, true
 	}
-	if wildcard := s.rangeOf(t, in, impu); wildcard != "" {
+	if wildcard := s.rangeOf(t, in.Msg, impu); wildcard != "" {
 		key, all = wildcard, s.findAll(t, wildcard)
 	}
 	return all, key, len(all) > 0 || s.hasOwner(t, key)
 }
 
-// rangeOf returns the wildcarded identity that impu falls into, as the I-CSCF says (RFC 5002), or the HSS where that says nothing; ""
-// if there is none here. What is said must be true: impu must fit.
-func (s *SCSCF) rangeOf(t *shard.Task, in hop.Inbound, impu string) string {
-	if value := in.Msg.Get(sip.HdrPProfileKey); value != nil {
-		w, err := sip.ParseProfileKey(value)
-		if err != nil || !w.Match(impu) {
+// rangeOf returns the wildcarded identity that impu falls into, "" if there is none here. The I-CSCF says it in P-Profile-Key, or, by saying nothing, that
+// impu is somebody's own (RFC 5002; TS 24.229 5.3.2.1); what it says must be true: impu must fit. A platform does not change it (the I-S door). The HSS is asked only where that does not tell: an
+// expression that we do not read, or an I-CSCF that may not know the header.
+func (s *SCSCF) rangeOf(t *shard.Task, m *sip.Message, impu string) string {
+	value := m.Get(sip.HdrPProfileKey)
+	if value == nil && !s.cfg.RangesUntold {
+		return ""
+	}
+	if value != nil {
+		switch w, err := sip.ParseProfileKey(value); {
+		case err != nil:
+		case w.Match(impu):
+			return w.String()
+		default:
 			return ""
 		}
-		return w.String()
 	}
 	answer, err := s.ports.Cx.ServerAssignment(t, &cx.ServerAssignmentRequest{IMPUs: []cx.IMPU{cx.IMPU(impu)},
 		ServerName: s.ServerName(), Type: cx.NoAssignment, UserDataAvailable: true})

@@ -92,20 +92,20 @@ func (w *Wildcard) Compare(o *Wildcard) int {
 	return cmp.Or(cmp.Compare(len(o.head), len(w.head)), cmp.Compare(len(o.tail), len(w.tail)), cmp.Compare(w.text, o.text))
 }
 
-// AppendURI appends the wildcard as a URI for P-Profile-Key (RFC 5002): what the grammar of a user part or number does not have
-// is escaped.
-func (w *Wildcard) AppendURI(b []byte) []byte {
-	start := strings.IndexByte(w.text, ':') + 1
-	end := len(w.text) - len(w.tail)
-	b = append(b, w.text[:start]...)
-	for i := start; i < end; i++ {
-		if c := w.text[i]; class[c]&clsUser != 0 {
+// AppendWildcard appends a wildcarded identity as a URI, for P-Profile-Key (RFC 5002): whatever the grammar does not have at its place is escaped. It
+// need not be one that ParseWildcard reads, and nothing that is in it ends the URI or the header.
+func AppendWildcard(b []byte, identity string) []byte {
+	colon, at := strings.IndexByte(identity, ':'), strings.LastIndexByte(identity, '@')
+	for i := range len(identity) {
+		c := identity[i]
+		switch plain := class[c]&clsUser != 0; {
+		case plain, i == colon, i == at, i > at && at >= 0 && strings.IndexByte("[:]", c) >= 0:
 			b = append(b, c)
-		} else {
+		default:
 			b = append(b, '%', upperHex[c>>4], upperHex[c&15])
 		}
 	}
-	return append(b, w.tail...)
+	return b
 }
 
 // ParseProfileKey reads the value of a P-Profile-Key (RFC 5002).

@@ -292,15 +292,77 @@ func TestServices_unregistered(t *testing.T) {
 	if r, err := s.alice.Register(); err != nil || r.Status() != 200 {
 		t.Fatal(err)
 	}
+	before := s.assignments()
 	s.alice.Send(sip.INVITE, s.bob.IMPU)
 	if s.alice.Response(200) == nil {
 		t.Fatalf("alice has %s", s.alice.Pending())
+	}
+	if got := s.assignments(); got[0] != before[0]+1 || got[1] != before[1] { // UNREGISTERED_USER, and nothing besides
+		t.Errorf("SARs done and refused: %d, before the call %d", got, before)
 	}
 	p.Dead = true
 	s.alice.Send(sip.INVITE, s.bob.IMPU)
 	s.w.Advance(5 * time.Second)
 	if s.alice.Response(480) == nil {
 		t.Errorf("alice has %s", s.alice.Pending())
+	}
+}
+
+// assignments returns how many SARs the HSS has done and refused.
+func (s *stage) assignments() (n [2]uint64) {
+	for _, c := range s.n.HSS().Counts() {
+		if c.Operation == "server_assignment" {
+			n[slices.Index([]string{"answers", "refusals"}, c.Name)] = c.Value
+		}
+	}
+	return n
+}
+
+// TestServices_range: a user who is called by a number of his range goes through his platforms, whether they pass a request on or call themselves, and nobody
+// asks the HSS again which range that was (RFC 5002).
+func TestServices_range(t *testing.T) {
+	for name, handle := range map[string]func(p *lab.Platform) func(m *sip.Message){
+		"passed on": func(p *lab.Platform) func(m *sip.Message) {
+			return func(m *sip.Message) { m.Remove(sip.HdrPProfileKey); p.Pass(m) }
+		},
+		"another is said": func(p *lab.Platform) func(m *sip.Message) {
+			return func(m *sip.Message) { m.SetString(sip.HdrPProfileKey, "<sip:!.*!@"+lab.Domain+">"); p.Pass(m) }
+		},
+		"called anew": func(p *lab.Platform) func(m *sip.Message) {
+			return func(m *sip.Message) {
+				route, asserted := string(m.Nth(sip.HdrRoute, 1)), string(m.Get(sip.HdrPAssertedIdentity))
+				p.Answer(m, 200)
+				call := p.NewRequest(sip.INVITE, string(m.RequestURI()), strings.Trim(asserted, "<>"))
+				call.AppendString(sip.HdrRoute, route)
+				p.Begin(call)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, lab.Options{Seed: 1})
+			pbx, err := s.n.AddUser(lab.User{Name: "pbx", Also: []string{"sip:pbx-![0-9]{3}!@" + lab.Domain}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := s.platform("desk", []string{"session.proxy", "session.answer", "identity.private"}, trigger("terminating", "10", "reject"))
+			p.Handle = handle(p)
+			s.registers()
+			if r, err := pbx.Register(); err != nil || r.Status() != 200 {
+				t.Fatal(err)
+			}
+			before := s.assignments()
+			s.alice.Send(sip.INVITE, "sip:pbx-471@"+lab.Domain)
+			m := pbx.Request("INVITE")
+			if m == nil {
+				t.Fatalf("alice has %s; %v", s.alice.Pending(), s.w.Events)
+			}
+			if called := string(m.Get(sip.HdrPCalledPartyID)); called != "<sip:pbx-471@"+lab.Domain+">" {
+				t.Errorf("%s is called", called)
+			}
+			if got := s.assignments(); got != before {
+				t.Errorf("SARs done and refused: %d, before the call %d", got, before)
+			}
+		})
 	}
 }
 
