@@ -293,9 +293,9 @@ func (p *proving) run() error {
 					continue
 				}
 				results, err := r.Run(p.app.ctx, x)
-				if why := inconclusive(results); err == nil && why != "" {
-					s.Repeated = append(s.Repeated, why)
-					results, err = r.Run(p.app.ctx, x)
+				if why := undecided(results); err == nil && why != nil {
+					s.Repeated = append(s.Repeated, why...)
+					results, err = r.Again(p.app.ctx, x, results)
 				}
 				if p.app.ctx.Err() != nil {
 					return context.Cause(p.app.ctx)
@@ -322,17 +322,15 @@ func (p *proving) drawn(of *evidence.Record, ladders json.RawMessage) {
 	p.ladders[laddersDir+"/"+of.Key()] = ladders
 }
 
-// inconclusive says what proves nothing: it is no finding about the target, and on a busy host happens now and then. Such an attack is run once more,
+// undecided says what proves nothing: it is no finding about the target, and on a busy host happens now and then. It is run once more,
 // and the report says so. What was found is never tried again.
-func inconclusive(results []runner.Result) string {
+func undecided(results []runner.Result) (all []string) {
 	for _, result := range results {
-		for _, record := range result.Records {
-			if record.Verdict == evidence.Inconclusive {
-				return result.Name() + ": " + record.Reason
-			}
+		if why := result.Undecided(); why != "" {
+			all = append(all, why)
 		}
 	}
-	return ""
+	return all
 }
 
 // tell says on standard error how an attack went, while the others wait.

@@ -17,7 +17,6 @@ import (
 	"imsafe/proof/cells"
 	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
-	"imsafe/proof/runner"
 )
 
 // prover is a person who proves, in a directory of his own.
@@ -438,16 +437,5 @@ func TestProve_late(t *testing.T) {
 	}
 	if _, err := readBundle(filepath.Dir(dir)); err == nil || !strings.Contains(err.Error(), dir+" is the newest") {
 		t.Errorf("%v", err)
-	}
-}
-
-// TestInconclusive: what proves nothing may be tried again; a finding, good or bad, may not.
-func TestInconclusive(t *testing.T) {
-	for verdict, again := range map[evidence.Verdict]bool{evidence.Inconclusive: true, evidence.Blocked: false, evidence.Succeeded: false,
-		evidence.Degraded: false, evidence.NotRunHere: false} {
-		results := []runner.Result{{Attack: "a", Access: "tls", Records: []*evidence.Record{{Verdict: evidence.Blocked}, {Verdict: verdict, Reason: "why"}}}}
-		if said := inconclusive(results); (said != "") != again || again && said != "a/tls: why" {
-			t.Errorf("%s: %q", verdict, said)
-		}
 	}
 }

@@ -25,12 +25,11 @@ func verdict(r *evidence.Record, failed error) (v evidence.Verdict, reason strin
 	if errors.Is(failed, attack.ErrNotHere) {
 		return evidence.NotRunHere, failed.Error(), false
 	}
-	ended := slices.ContainsFunc(r.Oracles, func(o evidence.Oracle) bool { return o.Kind == evidence.KindProcess && o.Reached })
-	if failed != nil && !ended { // a target that is gone lets no attack be carried out to its end
-		return evidence.Inconclusive, "the attack could not be carried out: " + failed.Error(), false
-	}
 	outside := slices.IndexFunc(r.Oracles, func(o evidence.Oracle) bool { return o.Outside })
 	reached := slices.IndexFunc(r.Oracles, func(o evidence.Oracle) bool { return o.Outside && o.Reached })
+	if failed != nil && !counts(r, reached >= 0, failed) {
+		return evidence.Inconclusive, "the attack could not be carried out: " + failed.Error(), false
+	}
 	switch {
 	case outside < 0:
 		return evidence.Inconclusive, "nobody outside the target saw anything", false
@@ -54,6 +53,19 @@ func verdict(r *evidence.Record, failed error) (v evidence.Verdict, reason strin
 	}
 	return evidence.Blocked, fmt.Sprintf("%s, but not by %s: the target notes %s", r.Oracles[outside].Saw, r.Expected,
 		cmp.Or(refusals(r, ""), "nothing")), true
+}
+
+// overreached is an attack that wanted more than its bounds allow, and did not get it: what it saw of that means nothing.
+type overreached struct{ error }
+
+// counts reports whether what was seen of an attack that was not carried out to its end says something all the same. A target that is gone lets none be; and a goal
+// that was reached while a control stood that must stop it was reached, whatever went wrong afterwards.
+func counts(r *evidence.Record, reached bool, failed error) bool {
+	if slices.ContainsFunc(r.Oracles, func(o evidence.Oracle) bool { return o.Kind == evidence.KindProcess && o.Reached }) {
+		return true
+	}
+	stands := r.Expected != "" || r.NoAblation != ""
+	return reached && stands && !errors.As(failed, new(overreached))
 }
 
 // passed reports whether a control that is off let something pass that it would have refused.

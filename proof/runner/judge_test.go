@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,6 +56,11 @@ func TestJudge(t *testing.T) {
 		{"honest service suffers", func(r *evidence.Record) { r.After.Done = 4 }, nil, evidence.Degraded, false},
 		{"nobody saw anything", func(r *evidence.Record) { r.Oracles = nil }, nil, evidence.Inconclusive, false},
 		{"the driver failed", func(*evidence.Record) {}, errors.New("no socket"), evidence.Inconclusive, false},
+		{"the driver failed when the goal was reached", func(r *evidence.Record) { r.Oracles[0].Reached = true }, errors.New("no answer"), evidence.Succeeded, false},
+		{"the driver failed when the goal was reached, with every control off", func(r *evidence.Record) {
+			r.Oracles[0].Reached, r.Expected, r.ControlsOff, r.Events[0].Enforced = true, "", []string{"a.b.c"}, false
+		}, errors.New("no answer"), evidence.Inconclusive, false},
+		{"the driver wanted more than it may", func(r *evidence.Record) { r.Oracles[0].Reached = true }, overreached{errors.New("too many packets")}, evidence.Inconclusive, false},
 		{"the driver failed, for the target is gone", func(r *evidence.Record) {
 			r.Oracles = append(r.Oracles, evidence.Oracle{Kind: evidence.KindProcess, Outside: true, Saw: "exit status 2", Reached: true})
 		}, errors.New("connection refused"), evidence.Succeeded, false},
@@ -80,18 +86,24 @@ func TestConclude(t *testing.T) {
 		verdicts []evidence.Verdict
 		accident int // which is one; -1 for none
 		proven   bool
+		again    bool
 		says     string
 	}{
-		{"one control", 1, []evidence.Verdict{b, s}, -1, true, ""},
-		{"two layers", 2, []evidence.Verdict{b, b, s}, -1, true, ""},
-		{"without an ablation", 1, []evidence.Verdict{b}, -1, true, ""},
-		{"it succeeds with the control on", 1, []evidence.Verdict{s, s}, -1, false, "succeeded with nothing off"},
-		{"the second layer does not hold", 2, []evidence.Verdict{b, s, s}, -1, false, "succeeded with [x] off"},
-		{"a dead attack", 1, []evidence.Verdict{b, b}, -1, false, "dead attack"},
-		{"an accident", 1, []evidence.Verdict{b, s}, 0, false, "blocked by accident"},
-		{"an accident of the second layer", 2, []evidence.Verdict{b, b, s}, 1, false, "blocked by accident"},
-		{"inconclusive", 1, []evidence.Verdict{evidence.Inconclusive, s}, -1, false, "inconclusive"},
-		{"degraded", 1, []evidence.Verdict{evidence.Degraded, s}, -1, false, "degraded"},
+		{"one control", 1, []evidence.Verdict{b, s}, -1, true, false, ""},
+		{"two layers", 2, []evidence.Verdict{b, b, s}, -1, true, false, ""},
+		{"without an ablation", 1, []evidence.Verdict{b}, -1, true, false, ""},
+		{"it succeeds with the control on", 1, []evidence.Verdict{s, s}, -1, false, false, "succeeded with nothing off"},
+		{"the second layer does not hold", 2, []evidence.Verdict{b, s, s}, -1, false, false, "succeeded with [x] off"},
+		{"a dead attack", 1, []evidence.Verdict{b, b}, -1, false, false, "dead attack"},
+		{"an accident", 1, []evidence.Verdict{b, s}, 0, false, false, "blocked by accident"},
+		{"an accident of the second layer", 2, []evidence.Verdict{b, b, s}, 1, false, false, "blocked by accident"},
+		{"inconclusive", 1, []evidence.Verdict{evidence.Inconclusive, s}, -1, false, true, "inconclusive"},
+		{"degraded", 1, []evidence.Verdict{evidence.Degraded, s}, -1, false, false, "degraded"},
+		{"inconclusive without the control", 1, []evidence.Verdict{b, evidence.Inconclusive}, -1, false, true, "inconclusive with [x] off"},
+		{"it succeeds, and the run without proves nothing", 1, []evidence.Verdict{s, evidence.Inconclusive}, -1, false, false, "succeeded with nothing off"},
+		{"the first run proves nothing, and the second layer does not hold", 2, []evidence.Verdict{evidence.Inconclusive, s, s}, -1, false, false, "inconclusive"},
+		{"an accident, and the run without proves nothing", 1, []evidence.Verdict{b, evidence.Inconclusive}, 0, false, false, "blocked by accident"},
+		{"not run here", 1, []evidence.Verdict{evidence.NotRunHere, evidence.NotRunHere}, -1, false, false, "because"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var r Result
@@ -106,7 +118,35 @@ func TestConclude(t *testing.T) {
 			if r.Proven != c.proven || !strings.Contains(r.Finding, c.says) || r.Finding == "" {
 				t.Errorf("proven %v: %s; want %v, %q", r.Proven, r.Finding, c.proven, c.says)
 			}
+			if again := r.Undecided() != ""; again != c.again {
+				t.Errorf("run once more: %v, want %v", again, c.again)
+			}
 		})
+	}
+}
+
+// nowhere launches nothing, and counts.
+type nowhere struct{ asked int }
+
+func (n *nowhere) Launch(context.Context, Setup) (Target, error) {
+	n.asked++
+	return nil, errors.New("nowhere")
+}
+
+// TestAgain: what proves nothing is tried again, and what another variant of the same attack has found is not.
+func TestAgain(t *testing.T) {
+	a, known := attack.Find("CI-04")
+	if !known || len(a.Variants) != 3 {
+		t.Fatalf("%+v", a)
+	}
+	n := new(nowhere)
+	first := []Result{{Finding: "succeeded"}, {Finding: "inconclusive", undecided: true}, {Finding: "dead"}}
+	again, err := New(Config{Launcher: n}).Again(t.Context(), &a, first)
+	if err == nil || n.asked != 1 || again[0].Finding != "succeeded" || again[2].Finding != "dead" {
+		t.Errorf("%d targets were asked for; %v, %+v", n.asked, err, again)
+	}
+	if again, err := New(Config{Launcher: n}).Again(t.Context(), &a, first[:1]); err != nil || n.asked != 1 || len(again) != 1 {
+		t.Errorf("nothing to be tried again: %v, %+v", err, again)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"io"
 	"net/netip"
 	"path"
+	"slices"
 	"time"
 
 	"imsafe/policy"
@@ -59,6 +60,8 @@ type Result struct {
 	Claimed string             `json:"claimed,omitempty"` // why there was no run with the controls off
 	Skipped bool               `json:"not_run_here,omitempty"`
 	Records []*evidence.Record `json:"records"`
+
+	undecided bool // a run proves nothing, and no other has found anything
 }
 
 // Name is attack, variant and access, for people.
@@ -68,20 +71,53 @@ func (r *Result) Name() string { return path.Join(r.Attack, r.Variant, r.Access)
 // result.
 func (r *Runner) Run(ctx context.Context, a *attack.Attack) ([]Result, error) {
 	var results []Result
-	for i := range a.Variants {
-		for _, access := range a.Accesses(&a.Variants[i]) {
-			if r.cfg.Mode == attack.Wire && a.Variants[i].NotWire[access] != "" {
-				continue
-			}
-			c := &trial{attack: a, variant: &a.Variants[i], access: access}
-			result, err := r.try(ctx, c)
-			if err != nil {
-				return results, fmt.Errorf("runner: %s: %w", result.Name(), err)
-			}
-			results = append(results, result)
+	for _, c := range r.trials(a) {
+		result, err := r.try(ctx, c)
+		if err != nil {
+			return results, fmt.Errorf("runner: %s: %w", result.Name(), err)
 		}
+		results = append(results, result)
 	}
 	return results, nil
+}
+
+// Undecided says why a result proves nothing, and may be tried again: a run was inconclusive, and no other has found anything, good for the attacker or
+// bad for the row. "" where it says something.
+func (r *Result) Undecided() string {
+	if !r.undecided {
+		return ""
+	}
+	return r.Name() + ": " + r.Finding
+}
+
+// Again runs once more the variants of a whose results, as Run has returned them, are undecided. The others stay as they are: what was found is never tried again.
+func (r *Runner) Again(ctx context.Context, a *attack.Attack, first []Result) ([]Result, error) {
+	results := slices.Clone(first)
+	for i, c := range r.trials(a) {
+		if i >= len(results) || results[i].Undecided() == "" {
+			continue
+		}
+		result, err := r.try(ctx, c)
+		if err != nil {
+			return results, fmt.Errorf("runner: %s: %w", result.Name(), err)
+		}
+		results[i] = result
+	}
+	return results, nil
+}
+
+// trials are those of a in the mode of the targets, always in the same order.
+func (r *Runner) trials(a *attack.Attack) (all []*trial) {
+	for i := range a.Variants {
+		v := &a.Variants[i]
+		for _, access := range a.Accesses(v) {
+			if r.cfg.Mode == attack.Wire && v.NotWire[access] != "" {
+				continue
+			}
+			all = append(all, &trial{attack: a, variant: v, access: access})
+		}
+	}
+	return all
 }
 
 // trial is a variant over one access.
@@ -109,24 +145,20 @@ func (r *Runner) try(ctx context.Context, c *trial) (Result, error) {
 
 // conclude says what the runs together have shown: the first that is not as it must be, or that all are.
 func conclude(result *Result, layers int) {
+	found := ""
 	for i, record := range result.Records {
-		bare := i == layers && layers > 0
-		want := evidence.Blocked
-		if bare {
-			want = evidence.Succeeded
-		}
+		amiss := amiss(record, i == layers && layers > 0)
 		switch {
-		case record.Verdict == evidence.NotRunHere:
-			result.Skipped, result.Finding = true, record.Reason
-		case bare && record.Verdict == evidence.Blocked:
-			result.Finding = "dead attack: it does not succeed with its controls off: " + record.Reason
-		case record.Accident:
-			result.Finding = "blocked by accident: " + record.Reason
-		case record.Verdict != want:
-			result.Finding = fmt.Sprintf("%s with %s off: %s", record.Verdict, either(record.ControlsOff), record.Reason)
-		default:
+		case amiss == "":
 			continue
+		case found == "":
+			found, result.undecided = amiss, record.Verdict == evidence.Inconclusive
+		case record.Verdict != evidence.Inconclusive:
+			result.undecided = false // another run of it has found something
 		}
+		result.Skipped = result.Skipped || record.Verdict == evidence.NotRunHere && found == amiss
+	}
+	if result.Finding = found; found != "" {
 		return
 	}
 	result.Proven, result.Finding = true, result.Records[0].Reason
@@ -136,6 +168,25 @@ func conclude(result *Result, layers int) {
 	if last := result.Records[len(result.Records)-1]; last.Verdict == evidence.Succeeded {
 		result.Finding += "; with it off: " + last.Reason
 	}
+}
+
+// amiss says what is not as it must be in a run: blocked by name with a layer on, succeeded in the bare one, with all of them off. "" where all is well.
+func amiss(record *evidence.Record, bare bool) string {
+	want := evidence.Blocked
+	if bare {
+		want = evidence.Succeeded
+	}
+	switch {
+	case record.Verdict == evidence.NotRunHere:
+		return record.Reason
+	case bare && record.Verdict == evidence.Blocked:
+		return "dead attack: it does not succeed with its controls off: " + record.Reason
+	case record.Accident:
+		return "blocked by accident: " + record.Reason
+	case record.Verdict != want:
+		return fmt.Sprintf("%s with %s off: %s", record.Verdict, either(record.ControlsOff), record.Reason)
+	}
+	return ""
 }
 
 func either(off []string) string {
@@ -185,7 +236,7 @@ func (r *Runner) once(ctx context.Context, c *trial, off []secure.ControlID) (*r
 		}
 	}
 	if over := bounds.exceeded(); over != nil {
-		record.failed = over // what the attack saw after that means nothing
+		record.failed = overreached{over}
 	}
 	record.End = evidence.Time(r.cfg.Clock.Wall())
 	packets, octets, _, took := bounds.spent()
