@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -125,8 +126,8 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	if err := errors.Join(r.Write(b), b.Sign(signer, p.of.Subject.End)); err != nil {
 		return err
 	}
-	dir := filepath.Join(v.Out, strings.NewReplacer(":", "-").Replace(cut(p.of.Subject.Start)))
-	if err := writeBundle(dir, b); err != nil {
+	dir, err := writeBundle(filepath.Join(v.Out, strings.NewReplacer(":", "-").Replace(cut(p.of.Subject.Start))), b)
+	if err != nil {
 		return err
 	}
 	if err := a.tellReport(r); err != nil {
@@ -386,37 +387,60 @@ func holds(dir string) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// writeBundle writes a bundle into a directory that was not there before.
-func writeBundle(dir string, b evidence.Bundle) error {
+// unfinished begins the name of a directory in which a bundle is being written. It is none of the bundles, and sorts before them.
+const unfinished = ".unfinished-"
+
+// writeBundle writes a bundle into a directory of its own: dir, or with a number behind it where another proof, begun in the same second, has that. The directory is
+// there when all of it is: who is interrupted leaves no half of one.
+func writeBundle(dir string, b evidence.Bundle) (string, error) {
+	part, err := os.MkdirTemp(filepath.Dir(dir), unfinished+"*")
+	if err != nil {
+		return "", fmt.Errorf("the bundle cannot be kept: %w", err)
+	}
 	for name, text := range b {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return fmt.Errorf("the bundle cannot be kept: %w", err)
-		}
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		if err != nil {
-			return fmt.Errorf("the bundle cannot be kept: %w", err)
-		}
-		_, err = f.Write(text)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("the bundle cannot be kept: %w", err)
+		path := filepath.Join(part, filepath.FromSlash(name))
+		if err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, text, 0o644)); err != nil {
+			break
 		}
 	}
-	return nil
+	if err = cmp.Or(err, os.Chmod(part, 0o755)); err == nil {
+		var at string
+		if at, err = renameFree(part, dir); err == nil {
+			return at, nil
+		}
+	}
+	return "", errors.Join(fmt.Errorf("the bundle cannot be kept: %w", err), os.RemoveAll(part))
+}
+
+// renameFree gives a directory the first name that is free: dir, dir-2, dir-3.
+func renameFree(part, dir string) (string, error) {
+	at := dir
+	for n := 2; ; n++ {
+		if err := os.Rename(part, at); !errors.Is(err, fs.ErrExist) {
+			return at, err
+		}
+		at = fmt.Sprintf("%s-%d", dir, n)
+	}
 }
 
 // lastBundle is the newest directory of bundles.
 func lastBundle(dir string) (string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	all := bundlesIn(dir)
+	if len(all) == 0 {
 		return "", usage{fmt.Errorf("there is no bundle in %s: `imsafe prove` makes one", dir)}
 	}
-	for _, e := range slices.Backward(entries) {
-		if _, err := os.Stat(filepath.Join(dir, e.Name(), evidence.ManifestFile)); err == nil {
-			return filepath.Join(dir, e.Name()), nil
+	return filepath.Join(dir, all[len(all)-1]), nil
+}
+
+// bundlesIn names the bundles of a directory, oldest first.
+func bundlesIn(dir string) (names []string) {
+	entries, _ := os.ReadDir(dir) // where nothing can be read there is none
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), evidence.ManifestFile)); err == nil && !strings.HasPrefix(e.Name(), unfinished) {
+			names = append(names, e.Name())
 		}
 	}
-	return "", usage{fmt.Errorf("there is no bundle in %s: `imsafe prove` makes one", dir)}
+	return names
 }
 
 // defaultJudgement is what this program brings: its name and its text.

@@ -206,7 +206,7 @@ func (p *prover) signedAgain(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		again := filepath.Join(t.TempDir(), "again")
-		if err := writeBundle(again, b); err != nil {
+		if _, err := writeBundle(again, b); err != nil {
 			t.Fatal(err)
 		}
 		found, _ := p.verify(&proveVerifyCmd{Bundle: again, Key: p.key()}, p.launcher.build)
@@ -437,5 +437,30 @@ func TestProve_late(t *testing.T) {
 	}
 	if _, err := readBundle(filepath.Dir(dir)); err == nil || !strings.Contains(err.Error(), dir+" is the newest") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestWriteBundle: two proofs that were begun in the same second are both kept, what is half written is no bundle, and who cannot write leaves nothing.
+func TestWriteBundle(t *testing.T) {
+	out := t.TempDir()
+	b := evidence.Bundle{evidence.ManifestFile: []byte("{}"), "records/direct/1/x/on.json": []byte("{}")}
+	want := []string{"2026-11-26T20-00-00", "2026-11-26T20-00-00-2", "2026-11-26T20-00-00-3"}
+	for _, name := range want {
+		if dir, err := writeBundle(filepath.Join(out, want[0]), b); err != nil || filepath.Base(dir) != name {
+			t.Errorf("%q, %v; want %s", dir, err, name)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(out, unfinished+"1"), os.DirFS(filepath.Join(out, want[0]))); err != nil {
+		t.Fatal(err)
+	}
+	if all := bundlesIn(out); !slices.Equal(all, want) || filepath.Base(bundleBefore(filepath.Join(out, want[2]))) != want[1] {
+		t.Errorf("%v", all)
+	}
+	half := evidence.Bundle{"a": nil, "a/b": nil} // a file cannot be a directory too
+	if _, err := writeBundle(filepath.Join(out, "2026-11-26T21-00-00"), half); err == nil {
+		t.Error("it was written")
+	}
+	if entries, err := os.ReadDir(out); err != nil || len(entries) != len(want)+1 {
+		t.Errorf("%v is left: %v", entries, err)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
 	"imsafe/proof/tables"
 	"imsafe/proof/tvra"
@@ -141,14 +140,9 @@ func (v *riskCmd) compare(out *riskReport, now *proof.Report) error {
 
 // bundleBefore is the bundle beside dir that is the next older one; "" without one.
 func bundleBefore(dir string) string {
-	entries, err := os.ReadDir(filepath.Dir(dir))
-	if err != nil {
-		return ""
-	}
-	for _, e := range slices.Backward(entries) {
-		path := filepath.Join(filepath.Dir(dir), e.Name())
-		if _, err := os.Stat(filepath.Join(path, evidence.ManifestFile)); err == nil && e.Name() < filepath.Base(dir) {
-			return path
+	for _, name := range slices.Backward(bundlesIn(filepath.Dir(dir))) {
+		if name < filepath.Base(dir) {
+			return filepath.Join(filepath.Dir(dir), name)
 		}
 	}
 	return ""

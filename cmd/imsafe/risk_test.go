@@ -161,7 +161,7 @@ func (p *prover) anew(t *testing.T, from, to string, change func(*evidence.Case,
 	if err := b.Sign(key, c.Subject.End); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeBundle(to, b); err != nil {
+	if _, err := writeBundle(to, b); err != nil {
 		t.Fatal(err)
 	}
 }
