@@ -99,6 +99,9 @@ type unverified struct{ error }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	if os.Getenv(insideEnv) != "" {
+		ctx = heedOutside(ctx)
+	}
 	a := &app{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, args: os.Args[1:]}
 	os.Exit(realMain(a, a.args))
 }
@@ -153,14 +156,14 @@ func (a *app) status(err error) int {
 	if errors.As(err, &done) {
 		return done.status
 	}
+	if a.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(a.ctx))) {
+		err = fmt.Errorf("stopped before it was done (%w)", err)
+	}
 	switch {
 	case errors.As(err, &told):
 	case a.json:
 		a.print(problemOf(err))
 	default:
-		if a.ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(a.ctx))) {
-			err = fmt.Errorf("stopped before it was done (%w)", err)
-		}
 		fmt.Fprintln(a.stderr, "imsafe:", err)
 		for _, m := range node.Mistakes(err) {
 			fmt.Fprintln(a.stderr, "  "+m.String())

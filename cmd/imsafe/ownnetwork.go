@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 
@@ -27,6 +28,24 @@ const insideEnv = "IMSAFE_OWN_NETWORK"
 
 // exitNoNetwork is how the process inside says that it cannot use the network that it was given (EX_OSERR of sysexits.h).
 const exitNoNetwork = 71
+
+// stopInside is how the process outside tells the one inside that it is to stop. At a terminal Ctrl-C reaches both, and a second signal of the same kind would end
+// the one inside at once, with its targets still there.
+const stopInside = unix.SIGUSR1
+
+var errStoppedOutside = errors.New("the process outside was told to stop")
+
+// heedOutside is a context that ends when the process outside says so.
+func heedOutside(ctx context.Context) context.Context {
+	ctx, stop := context.WithCancelCause(ctx)
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, stopInside)
+	go func() {
+		<-told
+		stop(errStoppedOutside)
+	}()
+	return ctx
+}
 
 const onTheHost = "attacks run on the host's loopback, and those that need raw sockets do not run"
 
@@ -73,18 +92,26 @@ func (a *app) inOwnNetwork() error {
 		fmt.Fprintf(a.stderr, "no network of our own: %v\n%s\n", err, onTheHost)
 		return nil
 	}
-	stop := context.AfterFunc(a.ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) })
+	stop := context.AfterFunc(a.ctx, func() { _ = cmd.Process.Signal(stopInside) })
 	defer stop()
-	err = cmd.Wait()
+	return a.inside(cmd.Wait(), cmd.ProcessState)
+}
+
+// inside says how the process inside has ended: nil if there is no inside to be had.
+func (a *app) inside(err error, how *os.ProcessState) error {
 	var ended *exec.ExitError
-	if err != nil && !errors.As(err, &ended) {
+	switch {
+	case err != nil && !errors.As(err, &ended):
 		return err
+	case how.ExitCode() == exitNoNetwork:
+		fmt.Fprintln(a.stderr, onTheHost)
+		return nil
+	case how.Exited():
+		return elsewhere{how.ExitCode()}
+	case a.ctx.Err() != nil: // it was ended before it could say so itself
+		return context.Cause(a.ctx)
 	}
-	if status := cmd.ProcessState.ExitCode(); status != exitNoNetwork {
-		return elsewhere{status}
-	}
-	fmt.Fprintln(a.stderr, onTheHost)
-	return nil
+	return fmt.Errorf("the process that attacks was ended from outside (%v): nothing of what it saw is kept", how)
 }
 
 // loopbackUp switches lo on: in a new namespace it is there and off.

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -55,5 +57,40 @@ func TestOwnNetwork(t *testing.T) {
 	}
 	if len(results) != 2 || !results[0].Proven || !results[1].Skipped || results[1].Proven {
 		t.Errorf("%+v", results)
+	}
+}
+
+// TestOwnNetwork_stopped: Ctrl-C reaches the process inside and the one outside; together they say so once, and leave nothing behind, whenever it comes.
+func TestOwnNetwork_stopped(t *testing.T) {
+	for _, machine := range []bool{false, true} {
+		files := t.TempDir()
+		cmd := exec.Command(os.Args[0], "attack", "run", "CI-22")
+		if machine {
+			cmd.Args = append(cmd.Args, "--json")
+		}
+		out := new(lockedBuffer)
+		cmd.Env = append(os.Environ(), asProgram+"=yes", "TMPDIR="+files, "GORACE=atexit_sleep_ms=0")
+		cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = out, out, &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) { // until there is a target
+			if entries, err := os.ReadDir(files); err != nil || len(entries) > 0 {
+				break
+			}
+			if time.Since(begun) > time.Minute {
+				t.Fatalf("no target: %s", out)
+			}
+		}
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		err := cmd.Wait()
+		if status := cmd.ProcessState.ExitCode(); status != exitFailed || strings.Count(out.String(), "stopped before it was done") != 1 {
+			t.Errorf("exit status %d, %v: %s", status, err, out)
+		}
+		if entries, err := os.ReadDir(files); err != nil || len(entries) > 0 {
+			t.Errorf("it leaves %v, %v", entries, err)
+		}
 	}
 }
