@@ -173,17 +173,31 @@ func judged(a *app, file string) (map[string][]byte, *tables.Set, error) {
 		return nil, nil, err
 	}
 	if file != "" {
-		text, err := a.readText(file)
-		if err != nil {
-			return nil, nil, usage{err}
-		}
-		files[tables.JudgementFile] = text
+		set, err := a.judgedBy(file, files)
+		return files, set, err
 	}
 	set, err := tables.Read(files)
-	if err != nil && file != "" {
-		err = usage{fmt.Errorf("%s: %w", file, err)}
-	}
 	return files, set, err
+}
+
+// judgedBy puts the judgement in file in the place of that of the tables. An acceptance of a variant that no attack has is refused: it would accept nothing.
+func (a *app) judgedBy(file string, files map[string][]byte) (*tables.Set, error) {
+	text, err := a.readText(file)
+	if err != nil {
+		return nil, usage{err}
+	}
+	files[tables.JudgementFile] = text
+	set, err := tables.Read(files)
+	if err != nil {
+		return nil, usage{fmt.Errorf("%s: %w", file, err)}
+	}
+	for _, x := range set.Judgement.Accepted {
+		id, variant, named := strings.Cut(x.Attack, "/")
+		if found, known := attack.Find(id); named && known && !slices.ContainsFunc(found.Variants, func(v attack.Variant) bool { return v.Name == variant }) {
+			return nil, usage{fmt.Errorf("%s: accepted risk of %q: the attack has no such variant: `imsafe attack list` shows them", file, x.Attack)}
+		}
+	}
+	return set, nil
 }
 
 // proving is a proof under way.

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	proof "imsafe/proof/report"
-	"imsafe/proof/tables"
 	"imsafe/proof/tvra"
 )
 
@@ -94,14 +93,8 @@ func (v *riskCmd) compute(a *app, dir string) (*proof.Report, error) {
 		return nil, err
 	}
 	if v.Judgement != "" {
-		text, err := a.readText(v.Judgement)
-		if err != nil {
-			return nil, usage{err}
-		}
-		files := maps.Clone(set.Files())
-		files[tables.JudgementFile] = text
-		if set, err = tables.Read(files); err != nil {
-			return nil, usage{fmt.Errorf("%s: %w", v.Judgement, err)}
+		if set, err = a.judgedBy(v.Judgement, maps.Clone(set.Files())); err != nil {
+			return nil, err
 		}
 	}
 	return proof.MakeOn(time.Now().UTC().Format(time.DateOnly), c, set)

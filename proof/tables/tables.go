@@ -9,6 +9,7 @@ package tables
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -140,13 +141,28 @@ func Read(files map[string][]byte) (*Set, error) {
 		d := toml.NewDecoder(strings.NewReader(string(text)))
 		d.DisallowUnknownFields()
 		if err := d.Decode(table.into); err != nil {
-			return nil, fmt.Errorf("tables: %s: %w", table.file, err)
+			return nil, fmt.Errorf("tables: %s: %w", table.file, where(err))
 		}
 		if err := table.source.check(); err != nil {
 			return nil, fmt.Errorf("tables: %s: %w", table.file, err)
 		}
 	}
 	return s, s.fit()
+}
+
+// where says what a decoding error is about: the line, and the key where it is one that nobody knows.
+func where(err error) error {
+	var unknown *toml.StrictMissingError
+	var wrong *toml.DecodeError
+	switch {
+	case errors.As(err, &unknown):
+		row, _ := unknown.Errors[0].Position()
+		return fmt.Errorf("line %d: there is no key %s", row, strings.Join(unknown.Errors[0].Key(), "."))
+	case errors.As(err, &wrong):
+		row, _ := wrong.Position()
+		return fmt.Errorf("line %d: %w", row, err)
+	}
+	return err
 }
 
 // Load is Read of Default.

@@ -45,7 +45,8 @@ func TestRead_refuses(t *testing.T) {
 	for name, c := range map[string]struct{ file, old, new, says string }{
 		"verified by nobody":           {tables.ImpactFile, `status = "second-hand"`, `status = "verified"`, "nobody is named"},
 		"no such status":               {tables.ImpactFile, `status = "second-hand"`, `status = "fine"`, "none of verified"},
-		"a field nobody knows":         {tables.ImpactFile, `verified_by`, `verified_bye`, "strict"},
+		"a field nobody knows":         {tables.ImpactFile, `verified_by`, `verified_bye`, "there is no key verified_bye"},
+		"no TOML":                      {tables.LimitsFile, `status = `, `status `, "line "},
 		"no edition":                   {tables.X805File, `edition = "10/2003"`, `edition = ""`, "edition"},
 		"an asset nobody has":          {tables.AttacksFile, `asset = "topology"`, `asset = "crown jewels"`, "crown jewels"},
 		"an effect that is none":       {tables.EffectsFile, `value = "none"`, `value = "nine"`, `"nine"`},
@@ -54,10 +55,10 @@ func TestRead_refuses(t *testing.T) {
 		"no slot":                      {tables.X805File, `threats = ["removal", "disclosure"]`, `threats = ["interruption", "disclosure"]`, "no slot"},
 		"claimed by nothing":           {tables.X805File, `controls = ["is.integrity.sh-write"]`, `controls = []`, "names its controls"},
 		"green by judgement":           {tables.X805File, `answer = "gap"`, `answer = "proven"`, "none of claimed"},
-		"accepted, and no such attack": {tables.JudgementFile, `accepted = []`, accepts("ci.identity.assorted", "Ada", "2026-12-31"), "there is no such attack"},
-		"accepted by nobody":           {tables.JudgementFile, `accepted = []`, accepts("ci.identity.asserted", " ", "2026-12-31"), "it needs an owner"},
-		"accepted until some day":      {tables.JudgementFile, `accepted = []`, accepts("ci.identity.asserted/udp", "Ada", "soon"), `until "soon"`},
-		"accepted until before":        {tables.JudgementFile, `accepted = []`, accepts("ci.identity.asserted", "Ada", "2026-01-31"), `until "2026-01-31"`},
+		"accepted, and no such attack": {tables.JudgementFile, "# [[accepted]]", accepts("ci.identity.assorted", "Ada", "2026-12-31"), "there is no such attack"},
+		"accepted by nobody":           {tables.JudgementFile, "# [[accepted]]", accepts("ci.identity.asserted", " ", "2026-12-31"), "it needs an owner"},
+		"accepted until some day":      {tables.JudgementFile, "# [[accepted]]", accepts("ci.identity.asserted/udp", "Ada", "soon"), `until "soon"`},
+		"accepted until before":        {tables.JudgementFile, "# [[accepted]]", accepts("ci.identity.asserted", "Ada", "2026-01-31"), `until "2026-01-31"`},
 		"a position of our own":        {tables.PositionsFile, `opportunity = "difficult"`, `opportunity = "boring"`, "boring"},
 	} {
 		files, err := tables.Default()
