@@ -192,6 +192,7 @@ func Codes() []Code {
 // Explain returns what the table says about a code; false for one that is not in it.
 func Explain(c Code) (Explained, bool) {
 	e, known := explained[c]
+	e.Do = strings.ReplaceAll(e.Do, "%d", fmt.Sprint(wantedBuffer))
 	return e, known
 }
 
@@ -202,13 +203,13 @@ func Page(c Code) string { return "docs/doctor.md#" + strings.ToLower(string(c))
 func Reference() string {
 	var b strings.Builder
 	for _, c := range Codes() {
-		e := explained[c]
+		e, _ := Explain(c)
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", c, e.Looks)
 		if e.Why != "" {
 			fmt.Fprintf(&b, "\n**Why.** %s.\n", capital(e.Why))
 		}
 		if e.Do != "" {
-			fmt.Fprintf(&b, "\n**What to do.** %s.\n", capital(strings.ReplaceAll(e.Do, "%d", fmt.Sprint(wantedBuffer))))
+			fmt.Fprintf(&b, "\n**What to do.** %s.\n", capital(e.Do))
 		}
 		if e.More != "" {
 			fmt.Fprintf(&b, "\n%s\n", e.More)

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 
+	"imsafe/config"
 	"imsafe/policy"
+	"imsafe/secure"
 )
 
 // PolicyRow is one control as it stands in a node.
@@ -36,16 +38,24 @@ type NamedWeakening struct {
 func (n *Node) showPolicy(context.Context, None) (PolicyReport, error) { return n.Policy(), nil }
 
 // Policy tells how each control stands, and what it has refused. Safe for concurrent use.
-func (n *Node) Policy() PolicyReport {
+func (n *Node) Policy() PolicyReport { return policyReport(n.policy, n.Gate.Counts) }
+
+// PolicyOf tells how each control would stand in a node of that configuration, which has refused nothing yet.
+func PolicyOf(c *config.Config) (PolicyReport, error) {
+	e, err := effective(&Options{Config: c, Policy: policy.Default()})
+	return policyReport(e, func(secure.ControlID) (refused, passed uint64) { return 0, 0 }), err
+}
+
+func policyReport(e policy.Effective, counts func(secure.ControlID) (refused, passed uint64)) PolicyReport {
 	var out PolicyReport
 	for _, row := range policy.Rows() {
 		r := PolicyRow{Control: row.Control.String(), Door: string(row.Door), Service: string(row.Service), Mechanism: row.Mechanism,
 			Clause: row.Clause, Level: row.Level.String()}
-		r.State, r.By = n.policy.State(row.Control)
-		r.Refused, r.Passed = n.Gate.Counts(row.Control)
+		r.State, r.By = e.State(row.Control)
+		r.Refused, r.Passed = counts(row.Control)
 		out.Rows = append(out.Rows, r)
 	}
-	for _, w := range n.policy.Weakenings() {
+	for _, w := range e.Weakenings() {
 		out.Weakenings = append(out.Weakenings, NamedWeakening{w.Name, w.Meaning})
 	}
 	return out

@@ -106,7 +106,7 @@ func controlNames(controls []secure.ControlID) []string {
 }
 
 type attackRunCmd struct {
-	IDs      []string `arg:"" optional:"" name:"id" help:"Dotted ids or numbers of attacks; without one, all."`
+	IDs      []string `arg:"" optional:"" name:"id" help:"Dotted ids or numbers of attacks, with /VARIANT for one variant alone; without one, all."`
 	Mode     string   `help:"How the functions of the targets pass on what they have for each other: direct, strict (each message is written and parsed), wire (the P-CSCF is a node of its own)." enum:"direct,strict,wire" default:"direct"`
 	Target   string   `help:"Aim them at a system that is not started for it: the file gives addresses on loopback or in private ranges, lab subscribers, what may be sent, and whose leave there is (docs/target.md). Exit 0 if nothing got through, 1 if something did, 3 if of a row nothing can be said." type:"path" placeholder:"FILE"`
 	Evidence string   `help:"Write one record for each run into this directory." type:"path"`
@@ -147,8 +147,12 @@ func (v *attackRunCmd) attacks() ([]attack.Attack, error) {
 	}
 	var named []attack.Attack
 	for _, id := range v.IDs {
-		x, known := attack.Find(id)
-		if !known {
+		name, variant, one := strings.Cut(id, "/")
+		x, known := attack.Find(name)
+		if one {
+			x.Variants = slices.DeleteFunc(slices.Clone(x.Variants), func(v attack.Variant) bool { return v.Name != variant })
+		}
+		if !known || len(x.Variants) == 0 {
 			return nil, usage{fmt.Errorf("there is no attack %q: `imsafe attack list` shows them", id)}
 		}
 		named = append(named, x)

@@ -129,6 +129,14 @@ func TestAttack_list(t *testing.T) {
 	if o = (&desk{t: t}).call(context.Background(), "", "attack", "run", "no.such.attack"); o.status != exitUsage || !strings.Contains(o.stderr, "attack list") {
 		t.Errorf("an unknown attack: %+v", o)
 	}
+	// A variant is run alone by the name that the list has for it.
+	one, err := (&attackRunCmd{IDs: []string{"ci-01/response", "ci.identity.asserted"}}).attacks()
+	if x, _ := attack.Find("CI-01"); err != nil || len(one) != 2 || len(one[0].Variants) != 1 || one[0].Variants[0].Name != "response" || len(x.Variants) < 2 {
+		t.Errorf("%v, %+v", err, one)
+	}
+	if _, err := (&attackRunCmd{IDs: []string{"CI-01/nothing"}}).attacks(); err == nil {
+		t.Error("there is no such variant")
+	}
 }
 
 // TestConcluded: a failure outweighs what could not be run, and both are told from success.

@@ -73,7 +73,7 @@ func (a *app) report(found []doctor.Finding, all bool) error {
 		if a.json {
 			return quiet{errBroken}
 		}
-		a.say("docs/doctor.md has a section for each code")
+		a.say("`imsafe explain CODE` and docs/doctor.md say more about each")
 		return errBroken
 	}
 	return nil

@@ -3,7 +3,7 @@ package main
 import "imsafe/node"
 
 type explainCmd struct {
-	ID           explainIDCmd           `cmd:"" name:"id" default:"withargs" help:"Tell of an attack, a control, a cell, a threat or an asset: what it is, why it matters, where it stands in standard and code, what was last seen, and what to do."`
+	ID           explainIDCmd           `cmd:"" name:"id" default:"withargs" help:"Tell of an attack, a control, a cell, a threat, an asset or a code of imsafe doctor: what it is, why it matters, where it stands in standard and code, what was last seen, and what to do."`
 	Registration explainRegistrationCmd `cmd:"" help:"Tell how the last registrations of a client went: what it offered, what was chosen, which check refused it and why, and what to change."`
 }
 

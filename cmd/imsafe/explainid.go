@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"imsafe/doctor"
 	"imsafe/proof/cells"
 	"imsafe/proof/evidence"
 	proof "imsafe/proof/report"
 	"imsafe/proof/runner"
 	"imsafe/proof/tables"
+	"imsafe/proof/tvra"
 )
 
 // where says in which declaration of which file a control is enforced, and in which file an attack is written. check makes it from the code.
@@ -21,7 +23,7 @@ import (
 var where string
 
 type explainIDCmd struct {
-	ID     []string `arg:"" help:"An attack (dotted id or number), a control, a cell (C-I availability), a threat (corruption, spoofing), or an asset."`
+	ID     []string `arg:"" help:"An attack (dotted id or number) or one variant of it, a control, a cell (C-I availability), a threat (corruption, spoofing), an asset, or a code of imsafe doctor."`
 	Bundle string   `help:"Bundle with the evidence; without one, the newest of those in imsafe-proof." type:"path" placeholder:"DIR"`
 }
 
@@ -34,11 +36,13 @@ type explanation struct {
 	Source   string         `json:"source,omitempty"`
 	Clause   string         `json:"clause,omitempty"`
 	Where    []string       `json:"where"`
-	State    evidence.State `json:"state"`
+	State    evidence.State `json:"state,omitempty"` // "" of what has none
 	Because  string         `json:"because,omitempty"`
 	Evidence []string       `json:"last_evidence"`
 	Touches  []string       `json:"touches"` // what depends on it, or what it consists of
 	Do       []string       `json:"do"`
+
+	reasons []string // Because, where there are several
 }
 
 // Run explains.
@@ -50,7 +54,7 @@ func (v *explainIDCmd) Run(a *app) error {
 	id := strings.Join(v.ID, " ")
 	x := k.explain(id)
 	if x == nil {
-		return usage{fmt.Errorf("there is no attack, control, cell, threat or asset %q; most like it: %s. `imsafe attack list` and `imsafe policy` show what there is", id,
+		return usage{fmt.Errorf("there is no attack, control, cell, threat, asset or code %q; most like it: %s. `imsafe attack list` and `imsafe policy` show what there is", id,
 			strings.Join(k.near(id), ", "))}
 	}
 	if a.json {
@@ -117,17 +121,42 @@ type knowledge struct {
 }
 
 func (k *knowledge) explain(id string) *explanation {
-	for _, f := range []func(string) *explanation{k.attack, k.control, k.cell, k.threat, k.asset} {
-		if x := f(id); x != nil {
-			if k.from != "" {
-				x.Evidence = append(x.Evidence, "from "+k.from)
-			} else {
-				x.Evidence = []string{"none here: `imsafe prove` makes it"}
+	if x := finding(id); x != nil {
+		return x
+	}
+	for _, f := range []func(string) *explanation{k.attack, k.variant, k.control, k.cell, k.threat, k.asset} {
+		x := f(id)
+		switch {
+		case x == nil:
+			continue
+		case k.from != "":
+			x.Evidence = append(x.Evidence, "from "+k.from)
+		default:
+			x.Evidence = []string{"none here: `imsafe prove` makes it"}
+			if x.State == evidence.StateClaimed {
+				x.Because, x.reasons = "nothing was run here yet", nil
 			}
-			return x
 		}
+		return x
 	}
 	return nil
+}
+
+// finding explains a code of the doctor's.
+func finding(id string) *explanation {
+	code := doctor.Code(strings.ToUpper(id))
+	e, known := doctor.Explain(code)
+	if !known {
+		return nil
+	}
+	x := &explanation{ID: string(code), Kind: "code of imsafe doctor", What: strings.TrimSuffix(e.Looks, "."), Why: e.Why, Source: doctor.Page(code), Where: []string{},
+		Evidence: []string{}, Touches: []string{}}
+	for _, do := range []string{e.Do, "`imsafe doctor --all` says what it sees here, `imsafe doctor user IDENTITY` what of a subscriber"} {
+		if do != "" {
+			x.Do = append(x.Do, do)
+		}
+	}
+	return x
 }
 
 func (k *knowledge) attack(id string) *explanation {
@@ -137,12 +166,43 @@ func (k *knowledge) attack(id string) *explanation {
 	}
 	a := &k.c.Attacks[i]
 	s := k.board.Attack(a.ID)
+	return k.attacked(a, a.Variants, &s, func(attack, _, _ string) bool { return attack == a.ID })
+}
+
+// variant explains one variant of an attack, over every access or one of them: as attack list and evidence name it.
+func (k *knowledge) variant(id string) *explanation {
+	name, rest, _ := strings.Cut(strings.ToLower(id), "/")
+	for i := range k.c.Attacks {
+		a := &k.c.Attacks[i]
+		if a.ID != name && strings.ToLower(a.Number) != name {
+			continue
+		}
+		for _, v := range a.Variants {
+			for _, access := range append([]string{""}, v.Access...) {
+				if rest == "" || rest != path.Join(v.Name, access) {
+					continue
+				}
+				fits := func(attack, variant, over string) bool {
+					return attack == a.ID && variant == v.Name && (access == "" || over == access)
+				}
+				s := k.board.Trial(path.Join(a.ID, rest), fits)
+				x := k.attacked(a, []evidence.Variant{v}, &s, fits)
+				x.ID, x.Kind = s.ID, "variant of "+a.Number
+				return x
+			}
+		}
+	}
+	return nil
+}
+
+// attacked explains variants of a, and what the trials show that fit.
+func (k *knowledge) attacked(a *evidence.Attack, variants []evidence.Variant, s *evidence.Standing, fits func(attack, variant, access string) bool) *explanation {
 	x := &explanation{ID: a.ID, Kind: "attack " + a.Number, What: a.Title, Why: a.Text, Source: a.Source, Where: places(a.ID), State: s.State, Because: s.Why,
-		Touches: []string{}, Do: k.advice(&s, a.ID)}
+		Touches: []string{}, Do: k.advice(s, a.ID)}
 	for _, service := range a.Services {
 		x.Touches = append(x.Touches, "against "+service+" on "+a.Door)
 	}
-	for _, v := range a.Variants {
+	for _, v := range variants {
 		said := fmt.Sprintf("%s from %s over %s, stopped by %s", path.Join(a.ID, v.Name), v.Position, strings.Join(v.Access, ", "), strings.Join(v.Controls, " > "))
 		if v.NoAblation != "" {
 			said += "; no switch: " + v.NoAblation
@@ -150,8 +210,10 @@ func (k *knowledge) attack(id string) *explanation {
 		x.Touches = append(x.Touches, said)
 	}
 	x.Touches = append(x.Touches, fmt.Sprintf("%s, X.805 module %s, threats %s", a.Stride, a.Module, strings.Join(a.Threats, ", ")))
-	x.Touches = append(x.Touches, k.risksOf(func(attack string, _ []string) bool { return attack == a.ID })...)
-	x.Evidence = k.trials(func(t *proof.TrialLine) bool { return t.Attack == a.ID })
+	x.Touches = append(x.Touches, k.risksOf(func(e *tvra.Entry, _ []string) bool {
+		return e.Attack == a.ID && slices.ContainsFunc(variants, func(v evidence.Variant) bool { return e.Name() == path.Join(a.ID, v.Name) })
+	})...)
+	x.Evidence = k.trials(func(t *proof.TrialLine) bool { return fits(t.Attack, t.Variant, t.Access) })
 	return x
 }
 
@@ -176,7 +238,7 @@ func (k *knowledge) control(id string) *explanation {
 	if effect, known := k.set.Effects.Find(p.ID); known {
 		x.Touches = append(x.Touches, fmt.Sprintf("where it is proven, %s becomes %s: %s", effect.Factor, effect.Value, effect.Why))
 	}
-	x.Touches = append(x.Touches, k.risksOf(func(_ string, controls []string) bool { return slices.Contains(controls, p.ID) })...)
+	x.Touches = append(x.Touches, k.risksOf(func(_ *tvra.Entry, controls []string) bool { return slices.Contains(controls, p.ID) })...)
 	for _, w := range k.c.Weaker {
 		if slices.Contains(w.Controls, p.ID) {
 			x.Touches = append(x.Touches, "weakened by the setting "+w.Name)
@@ -201,7 +263,7 @@ func (k *knowledge) cell(id string) *explanation {
 		x := &explanation{ID: c.Name, Kind: "cell", What: fmt.Sprintf("%s at the interface %s", c.Service, c.Door),
 			Why:    "an attacker reaches the system at three interfaces; at each, four security services must hold",
 			Source: "Towards a New Approach for Securing IMS Networks (2013): the table of interfaces and services",
-			State:  c.State, Because: strings.Join(c.Why, "; "), Where: []string{}, Touches: []string{}, Evidence: []string{fmt.Sprintf("%d of %d parts are proven",
+			State:  c.State, Because: strings.Join(c.Why, "; "), reasons: c.Why, Where: []string{}, Touches: []string{}, Evidence: []string{fmt.Sprintf("%d of %d parts are proven",
 				c.Proven, c.Total)}}
 		var clauses []string
 		for _, m := range c.Mechanisms {
@@ -276,20 +338,21 @@ func (k *knowledge) asset(id string) *explanation {
 			states = append(states, k.board.Attack(f.ID).State)
 		}
 	}
-	x.State, x.Touches = evidence.Worst(states...), k.risksOf(func(attack string, _ []string) bool { return aimed[attack] })
+	x.State, x.Touches = evidence.Worst(states...), k.risksOf(func(e *tvra.Entry, _ []string) bool { return aimed[e.Attack] })
 	x.Evidence = k.trials(func(t *proof.TrialLine) bool { return aimed[t.Attack] })
 	return x
 }
 
 // risksOf lists risks, before and after.
-func (k *knowledge) risksOf(which func(attack string, controls []string) bool) []string {
+func (k *knowledge) risksOf(which func(e *tvra.Entry, controls []string) bool) []string {
 	all := []string{}
-	for _, e := range k.report.Register.Entries {
+	for i := range k.report.Register.Entries {
+		e := &k.report.Register.Entries[i]
 		var controls []string
 		for _, m := range e.Measures {
 			controls = append(controls, m.Control)
 		}
-		if which(e.Attack, controls) {
+		if which(e, controls) {
 			floor := ""
 			if e.AtFloor {
 				floor = ", at its floor"
@@ -313,7 +376,7 @@ func (k *knowledge) trials(which func(*proof.TrialLine) bool) []string {
 
 // advice says what to do about a standing.
 func (k *knowledge) advice(s *evidence.Standing, attack string) []string {
-	again := "`imsafe prove --only " + attack + "` runs it"
+	again := "`imsafe prove` runs it with all others, `imsafe attack run " + attack + "` it alone"
 	switch {
 	case s.Weak != nil:
 		return []string{"take the weakening out of the configuration (" + strings.Join(s.Weak, ", ") + "), or live with a claim"}
@@ -366,7 +429,12 @@ func (x *explanation) tell(a *app) {
 	line("source", x.Source)
 	line("clause", x.Clause)
 	line("code", x.Where...)
-	line("state", strings.TrimSuffix(string(x.State)+": "+x.Because, ": "))
+	switch {
+	case len(x.reasons) > 1:
+		line("state", append([]string{string(x.State) + ":"}, x.reasons...)...)
+	case x.State != "":
+		line("state", strings.TrimSuffix(string(x.State)+": "+x.Because, ": "))
+	}
 	line("with", x.Touches...)
 	line("evidence", x.Evidence...)
 	line("do", x.Do...)

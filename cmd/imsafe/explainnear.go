@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"imsafe/config"
+	"imsafe/doctor"
 	"imsafe/proof/attack"
 )
 
@@ -51,6 +52,9 @@ func (k *knowledge) names() (all []string) {
 	}
 	for _, a := range k.set.Judgement.Assets {
 		all = append(all, a.ID)
+	}
+	for _, code := range doctor.Codes() {
+		all = append(all, string(code))
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

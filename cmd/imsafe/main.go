@@ -114,6 +114,9 @@ func realMain(a *app, args []string) int {
 		fmt.Fprintln(a.stderr, "imsafe:", err)
 		return exitUsage
 	}
+	if len(args) > 0 && args[0] == "help" { // imsafe help prove is imsafe prove --help
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	verb, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited // --help has been printed

@@ -230,6 +230,11 @@ func newBoard(c *Case, trials []Trial) *Board {
 	return b
 }
 
+// Trial is how those trials stand that fit, under the name id.
+func (b *Board) Trial(id string, fits func(attack, variant, access string) bool) Standing {
+	return b.stand(id, func(t *Trial) bool { return fits(t.Attack.ID, t.Variant.Name, t.Access) }, func(t *Trial) Finding { return t.Finding })
+}
+
 // Control is how a control stands. One that has no row in the policy is a gap.
 func (b *Board) Control(id string) Standing {
 	if s, known := b.controls[id]; known {
