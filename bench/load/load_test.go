@@ -365,5 +365,13 @@ func TestJudge(t *testing.T) {
 		if err := r.WriteText(&text); err != nil || strings.Contains(text.String(), "LATENCY") || !strings.Contains(text.String(), "bottleneck") {
 			t.Errorf("%s: it reports\n%s", what, &text)
 		}
+		if r.Withhold(); r.CPU != 0 || len(r.Latencies)+len(r.Scenarios)+len(r.Processes) > 0 || r.Media != nil || len(r.Limits) != 1 {
+			t.Errorf("%s: there are figures in %+v", what, r)
+		}
+	}
+	if r := golden(); r.CPU == 0 || len(r.Latencies) == 0 {
+		t.Errorf("%+v", r)
+	} else if r.Withhold(); r.CPU == 0 || len(r.Latencies) == 0 {
+		t.Error("there are no figures of what the generator could bear")
 	}
 }

@@ -248,7 +248,7 @@ func TestWrongKey(t *testing.T) {
 	if r.Failed != r.Offered || r.Failed == 0 || !strings.Contains(r.Failures[0].Cause, "AUTN") {
 		t.Errorf("%d of %d failed: %v", r.Failed, r.Offered, r.Failures)
 	}
-	if _, err := g.Prepare(t.Context(), &Settings{Mix: Mix{Call: 1}}); err == nil || !strings.Contains(err.Error(), "AUTN") {
+	if _, err := g.Prepare(t.Context(), &Settings{Mix: Mix{Call: 1}}); err == nil || !strings.Contains(err.Error(), "AUTN") || !strings.Contains(err.Error(), "registration: REGISTER") {
 		t.Errorf("everybody is prepared: %v", err)
 	}
 }

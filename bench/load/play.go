@@ -99,12 +99,14 @@ func (w *worker) finish(id int32, why *Failure) {
 	if why == nil {
 		why = w.deaf(p)
 	}
+	if why != nil {
+		why.Scenario = p.kind.String()
+	}
 	if p.recorded {
 		w.recorded--
 		if why == nil {
 			w.stats.Succeeded[p.kind]++
 		} else {
-			why.Scenario = p.kind.String()
 			w.stats.Failed[p.kind]++
 			w.stats.Failures[*why]++
 		}

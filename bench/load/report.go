@@ -110,6 +110,13 @@ func (r *Report) judge() {
 	r.Verdict = v.String()
 }
 
+// Withhold takes the figures out of a report in which the generator was the bottleneck: what is left says why, and nothing that could be taken for a result.
+func (r *Report) Withhold() {
+	if r.verdict() == Limited {
+		r.CPU, r.Scenarios, r.Latencies, r.Processes, r.Media = 0, []ScenarioReport{}, []NamedLatency{}, []Process{}, nil
+	}
+}
+
 // verdict is that of the text.
 func (r *Report) verdict() Verdict {
 	for v := Good; v <= Limited; v++ {

@@ -218,7 +218,7 @@ func (w *worker) prepare(ctx context.Context, count, window int, s *Settings) er
 			tries++
 		}
 		if w.failures > 20 && w.failures > tries/4 {
-			return fmt.Errorf("of %d registrations %d failed, the last one by %v", tries, w.failures, &w.last)
+			return fmt.Errorf("of %d registrations %d failed, the last one: %v", tries, w.failures, &w.last)
 		}
 		if err := w.wire.flush(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -153,7 +154,7 @@ func (v *benchRunCmd) Run(a *app) (err error) {
 	if !v.Prepare {
 		err = v.measure(a, g, settings, result)
 	}
-	return errors.Join(v.write(a, result), err)
+	return cmp.Or(v.write(a, result), err)
 }
 
 // measure runs once, or searches.
@@ -164,6 +165,7 @@ func (v *benchRunCmd) measure(a *app, g *load.Generator, settings load.Settings,
 			_ = r.WriteText(a.stdout) // a closed pipe needs no answer
 			a.say("")
 		}
+		r.Withhold()
 	}
 	if v.Search {
 		f, err := g.Search(a.ctx, settings, v.Precision, told)
@@ -173,7 +175,7 @@ func (v *benchRunCmd) measure(a *app, g *load.Generator, settings load.Settings,
 		result.Found = &f
 		a.say("%s", &f)
 		if f.Rate == 0 {
-			return errInadequate
+			return a.said(errInadequate)
 		}
 		return nil
 	}
@@ -184,9 +186,9 @@ func (v *benchRunCmd) measure(a *app, g *load.Generator, settings load.Settings,
 	told(r)
 	switch r.Verdict {
 	case load.Limited.String():
-		return errLimited
+		return a.said(errLimited)
 	case load.Bad.String():
-		return errInadequate
+		return a.said(errInadequate)
 	}
 	return nil
 }
