@@ -22,6 +22,7 @@ import (
 	"imsafe/policy"
 	"imsafe/proto/shard"
 	"imsafe/store/seal"
+	"imsafe/test/live"
 )
 
 // Domain is the home domain of the node: test network 001/01 (TS 23.003 13.2).
@@ -85,7 +86,7 @@ func serve(dir, address string) (err error) {
 	}
 	defer sockets.Close()
 	n, err := node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
-		Sockets: sockets, Policy: policy.Default()})
+		Sockets: sockets, Policy: policy.Default(), Overload: live.Overload})
 	if err != nil {
 		return err
 	}

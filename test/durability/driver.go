@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"imsafe/iface/management"
+	"imsafe/test/live"
 )
 
 // Counts says what was acknowledged, and what the kills left in doubt.
@@ -321,7 +322,7 @@ func (w *worker) compare(ctx context.Context, u *user) error {
 
 // ask finds out what stands: 403, or a challenge that is nobody's, is no subscriber; else a REGISTER without Contact tells (RFC 3261 10.2.3).
 func (w *worker) ask(ctx context.Context, u *user) (promise, error) {
-	for range 20 {
+	for late := time.Now().Add(live.Patience); time.Now().Before(late); {
 		challenge, err := w.challenge(ctx, u, asking)
 		if err != nil {
 			return promise{}, err

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"imsafe/test/live"
 )
 
 func TestMain(m *testing.M) {
@@ -48,7 +50,7 @@ func directory(t testing.TB) string {
 }
 
 func TestKills(t *testing.T) {
-	p, err := newProcess(directory(t))
+	p, err := newProcess(t, directory(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +76,7 @@ func TestKills(t *testing.T) {
 				return err
 			}
 		}
-		err := p.awaitDoor(30 * time.Second)
+		err := p.awaitDoor(live.Patience)
 		d.counts.Latest.Store(max(d.counts.Latest.Load(), int64(time.Since(begin))))
 		return err
 	}
@@ -85,7 +87,7 @@ func TestKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range kills(t) {
-		if err := d.round(ctx, start); err != nil {
+		if err := d.round(ctx, int64(n), start); err != nil {
 			t.Fatalf("kill %d: %v", n+1, err)
 		}
 	}
@@ -95,13 +97,13 @@ func TestKills(t *testing.T) {
 	}
 }
 
-// round loads the node, kills it, starts it and compares. The kill comes some writes after the start, a hundred and more on
-// average, and up to some milliseconds after the last of them: often while others are on their way to the disk.
-func (d *driver) round(ctx context.Context, start func() error) error {
+// round loads the node, kills it, starts it and compares. The kill comes some writes after the start, none to 300, in ten rounds once as many as each tenth
+// of that, and up to some milliseconds after the last of them: often while others are on their way to the disk.
+func (d *driver) round(ctx context.Context, n int64, start func() error) error {
 	loading, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- d.load(loading) }()
-	for goal, limit := d.counts.Writes()+rand.Int64N(300), time.Now().Add(5*time.Second); d.counts.Writes() < goal && time.Now().Before(limit); {
+	for goal, limit := d.counts.Writes()+30*(n%10)+rand.Int64N(30), time.Now().Add(live.Patience); d.counts.Writes() < goal && time.Now().Before(limit); {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(time.Duration(rand.Int64N(int64(15 * time.Millisecond))))

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"imsafe/iface/management"
+	"imsafe/test/port"
 )
 
 // process is a node that can be killed and started again on its directory.
@@ -24,8 +25,8 @@ type process struct {
 	door    *management.Client
 }
 
-// newProcess prepares a directory and finds a port. Nothing runs yet.
-func newProcess(dir string) (*process, error) {
+// newProcess prepares a directory, and a port that is the node's own however often it is killed. Nothing runs yet.
+func newProcess(t testing.TB, dir string) (*process, error) {
 	if err := newDirectory(dir); err != nil {
 		return nil, err
 	}
@@ -33,34 +34,12 @@ func newProcess(dir string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
-	if err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
+	address := port.Free(t, "127.0.0.1")
 	c, err := configuration(dir, address.String())
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
 	return &process{dir: dir, address: address, log: log, door: management.NewClient(c.ManagementSocket())}, nil
-}
-
-// freeAddress finds a port that is free for UDP and TCP.
-func freeAddress() (netip.AddrPort, error) {
-	for range 20 {
-		ln, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return netip.AddrPort{}, err
-		}
-		address := netip.MustParseAddrPort(ln.Addr().String())
-		conn, err := net.ListenPacket("udp4", address.String())
-		if err == nil {
-			err = conn.Close()
-		}
-		if err = errors.Join(err, ln.Close()); err == nil {
-			return address, nil
-		}
-	}
-	return netip.AddrPort{}, errors.New("durability: no port is free for UDP and TCP")
 }
 
 // start starts the node. It does not wait until it serves.

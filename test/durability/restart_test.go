@@ -7,10 +7,13 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"imsafe/proof/attack"
+	"imsafe/test/live"
 )
 
 // A restart is measured from the start of the process to the first 200 to a REGISTER, which needs a challenge and a commit:
-// performance figure P16, at most 1 s. Here the limit is wide, because others may use the machine as well.
+// performance figure P16, at most 1 s. Here the limit is wide, and of the time that the machine gives (attack.Bounded), because others may use it as well.
 const (
 	restartLimit = time.Second
 	restartSlack = 3
@@ -23,7 +26,7 @@ func BenchmarkRestart(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var sum time.Duration
 			for range b.N {
-				took, err := r.once(kill)
+				took, _, err := r.once(kill)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -45,17 +48,17 @@ func TestRestart(t *testing.T) {
 		kill bool
 	}{{"stopped", false}, {"killed", true}} {
 		t.Run(kind.name, func(t *testing.T) {
-			best := time.Hour
+			best, kept := time.Hour, false
 			for range 3 {
-				took, err := r.once(kind.kill)
+				took, within, err := r.once(kind.kill)
 				if err != nil {
 					t.Fatal(err)
 				}
-				best = min(best, took)
+				best, kept = min(best, took), kept || within
 			}
 			t.Logf("note: %d subscribers, %d registrations, %s: first 200 after %v", subscribers, subscribers/2, kind.name, best.Round(time.Millisecond))
-			if limit := restartSlack * restartLimit; best > limit && !raceEnabled {
-				t.Errorf("more than %v", limit)
+			if !kept && !raceEnabled {
+				t.Errorf("more than %v", restartSlack*restartLimit)
 			}
 		})
 	}
@@ -68,7 +71,7 @@ type restart struct {
 }
 
 func newRestart(t testing.TB, subscribers, registrations int) *restart {
-	p, err := newProcess(directory(t))
+	p, err := newProcess(t, directory(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +98,7 @@ func (r *restart) fill(registrations int) error {
 	if err := h.close(); err != nil {
 		return err
 	}
-	if _, err := r.first200(r.users[0]); err != nil {
+	if _, _, err := r.first200(r.users[0]); err != nil {
 		return err
 	}
 	if err := r.p.kill(); err != nil {
@@ -111,31 +114,31 @@ func (r *restart) fill(registrations int) error {
 }
 
 // once restarts the node after it was stopped, or after it was killed with half of the registrations still in the journal,
-// and returns when the first REGISTER was answered 200.
-func (r *restart) once(kill bool) (time.Duration, error) {
+// and returns when the first REGISTER was answered 200, and whether that was within the limit.
+func (r *restart) once(kill bool) (took time.Duration, within bool, err error) {
 	h, err := openHouse(r.p, kill)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if kill {
 		if err := h.multiply(r.users[0], r.users[:len(r.users)/4]); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		h.abandon()
 	} else if err := h.close(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	took, err := r.first200(r.users[1+rand.IntN(len(r.users)-1)])
+	took, within, err = r.first200(r.users[1+rand.IntN(len(r.users)-1)])
 	if err == nil {
 		err = r.known(r.users[1+rand.IntN(len(r.users)/4)])
 	}
 	if err = errors.Join(err, r.p.kill()); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if h, err = openHouse(r.p, false); err != nil { // so that the next time begins with an empty journal
-		return 0, err
+		return 0, false, err
 	}
-	return took, h.close()
+	return took, within, h.close()
 }
 
 // known asks, as a user that was registered before the restart, whether it still is.
@@ -152,36 +155,37 @@ func (r *restart) known(u *user) error {
 	return err
 }
 
-// first200 starts the node and registers u as soon as that is possible.
-func (r *restart) first200(u *user) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+// first200 starts the node and registers u as soon as that is possible. It returns how long that took, and whether it was within the limit.
+func (r *restart) first200(u *user) (took time.Duration, within bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), live.Patience)
 	defer cancel()
 	c, err := dial(r.p.address.String())
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer c.conn.Close()
+	limit, end := attack.Bounded(ctx, restartSlack*restartLimit)
+	defer end()
 	begin := time.Now()
 	if err := r.p.start(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	for ctx.Err() == nil {
 		u.generation++
 		challenge, err := c.register(ctx, u, staying, nil)
-		if err != nil {
+		if err != nil || challenge.Status() == 503 {
 			continue
 		}
 		answer, err := c.register(ctx, u, staying, challenge)
-		if err != nil {
-			return 0, err
+		switch {
+		case errors.Is(err, errSilent):
+		case err != nil:
+			return 0, false, err
+		case answer.Status() == 200:
+			return time.Since(begin), limit.Err() == nil, nil
+		case answer.Status() != 401: // one that was given up, because the node did not answer yet, may have been challenged behind this one
+			return 0, false, fmt.Errorf("durability: %s is refused with %d", u.name, answer.Status())
 		}
-		if answer.Status() == 401 {
-			continue // one that was given up, because the node did not answer yet, has been challenged behind this one
-		}
-		if answer.Status() != 200 {
-			return 0, fmt.Errorf("durability: %s is refused with %d", u.name, answer.Status())
-		}
-		return time.Since(begin), nil
 	}
-	return 0, fmt.Errorf("durability: no 200 within a minute\n%s", r.p.tail())
+	return 0, false, fmt.Errorf("durability: no 200 within %v\n%s", live.Patience, r.p.tail())
 }

@@ -40,8 +40,8 @@ const Domain = "ims.mnc001.mcc001.3gppnetwork.org"
 // lifetime is that of a node's certificates: longer than any test.
 const lifetime = 24 * time.Hour
 
-// shared is when too much is too much where the machine is shared with other tests: what they take away is no overload of the node.
-var shared = overload.Config{Target: 500 * time.Millisecond, Enter: 2 * time.Second}
+// Overload is when too much is too much where the machine is shared with other tests: what they take away is no overload of the node.
+var Overload = overload.Config{Target: 500 * time.Millisecond, Enter: 2 * time.Second}
 
 // Options of a Node. The zero value is a node with two shards, the defaults of production and no subscribers.
 type Options struct {
@@ -142,7 +142,7 @@ func (n *Node) start(o Options) error {
 		return errors.Join(err, n.giveUp(sockets))
 	}
 	n.Node, err = node.New(node.Options{Config: c, Anchor: n.Anchor, Decisions: kept, Clock: clock, Random: rand.Reader, Log: log, Store: n.Store, Keyring: keyring,
-		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport, Services: o.Services, Overload: shared, Ladders: o.Ladders})
+		Certificate: &certificate, Sockets: sockets, Policy: policy.Default(), Transport: o.Transport, Services: o.Services, Overload: Overload, Ladders: o.Ladders})
 	if err != nil {
 		return errors.Join(err, n.giveUp(sockets))
 	}

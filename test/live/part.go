@@ -69,7 +69,7 @@ func StartSharing(t testing.TB, authority *ca.CA, keyring *seal.Keyring, c *conf
 	sockets, err := node.Listen(c, node.Shards(c), nil)
 	must(err)
 	p.Node, err = node.New(node.Options{Config: c, Clock: clock, Random: rand.Reader, Log: log, Store: st, Keyring: keyring,
-		Certificate: &server, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services, Overload: shared})
+		Certificate: &server, Identity: identity, Sockets: sockets, Policy: policy.Default(), Services: services, Overload: Overload})
 	must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
