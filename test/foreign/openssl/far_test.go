@@ -25,6 +25,7 @@ import (
 	"imsafe/proto/sdp"
 	"imsafe/proto/shard"
 	"imsafe/test/peer"
+	"imsafe/test/port"
 )
 
 // far is a far end whose handshake OpenSSL does: one address, behind which DTLS goes to the program and everything else to a leg that gets its keys.
@@ -120,9 +121,7 @@ func (f *far) run(arguments ...string) (end func() error) {
 	if arguments[0] == "s_client" {
 		arguments = append(arguments, "-connect", addressOf(f.back).String())
 	} else {
-		at := listen(f.t)
-		to := addressOf(at)
-		must(f.t, at.Close())
+		to := port.Free(f.t, "127.0.0.1")
 		f.dtls.Store(&to)
 		arguments = append(arguments, "-accept", to.String(), "-Verify", "1", "-naccept", "1")
 	}
@@ -152,7 +151,7 @@ func (f *far) run(arguments ...string) (end func() error) {
 		select {
 		case err := <-ended:
 			return err
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			f.t.Fatalf("OpenSSL does not end:\n%s", f.said())
 			return nil
 		}
@@ -237,9 +236,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// soon waits for a condition, for half a minute of real time.
+// soon waits for a condition that must come.
 func soon(met func() bool) bool {
-	tick, limit := time.NewTicker(5*time.Millisecond), time.After(30*time.Second)
+	tick, limit := time.NewTicker(5*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for !met() {
 		select {

@@ -19,6 +19,7 @@ import (
 	"imsafe/proto/shard"
 	"imsafe/refpoint/iq"
 	"imsafe/secure"
+	"imsafe/test/port"
 )
 
 // lost notes what the anchor tells its P-CSCF.
@@ -40,7 +41,7 @@ func newHalf(t *testing.T) *half {
 	h := &half{told: make(lost, 8)}
 	var err error
 	h.Gateway, err = clientservice.New(
-		clientservice.Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:17000")}, Ports: 40, PerUser: 4, Audio: 128, Video: 128},
+		clientservice.Config{Listen: []netip.AddrPort{port.Run(t, "127.0.0.1", 40)}, Ports: 40, PerUser: 4, Audio: 128, Video: 128},
 		clientservice.Ports{Clock: shard.RealClock(), Random: rand.Reader, Gate: secure.NewGate(nil, nil), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Listen: func(at netip.AddrPort) (net.PacketConn, error) {
 				return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
@@ -146,7 +147,7 @@ func (h *half) isLost(t *testing.T, f *far, want iq.Reason) {
 		if why != want {
 			t.Errorf("lost for %s", why)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("nobody is told:\n%s", f.said())
 	}
 }
