@@ -28,12 +28,12 @@ const patience = time.Minute
 
 // Tab is a page of a browser.
 type Tab struct {
-	t       testing.TB
-	in      *os.File
-	out     *bufio.Reader
-	last    int
-	session string
-	errors  []string // what the page has complained of
+	t        testing.TB
+	in, pipe *os.File
+	out      *bufio.Reader // of the pipe
+	last     int
+	session  string
+	errors   []string // what the page has complained of
 }
 
 // Start starts a browser that ends with the test. Without Chromium the test is skipped, or fails with CI=true.
@@ -59,11 +59,8 @@ func Start(t testing.TB) *Tab {
 		t.Fatal(err)
 	}
 	_, _ = theirIn.Close(), theirOut.Close()
-	b := &Tab{t: t, in: in, out: bufio.NewReader(out)}
+	b := &Tab{t: t, in: in, pipe: out, out: bufio.NewReader(out)}
 	t.Cleanup(func() { b.end(cmd, dir) })
-	if err := out.SetReadDeadline(time.Now().Add(3 * patience)); err != nil {
-		t.Fatal(err)
-	}
 	var made struct{ TargetID string }
 	b.call("Target.createTarget", map[string]any{"url": "about:blank"}, &made)
 	var attached struct{ SessionID string }
@@ -115,6 +112,9 @@ func (b *Tab) try(method string, params, result any) error {
 		return err
 	}
 	if _, err := b.in.Write(append(text, 0)); err != nil {
+		return err
+	}
+	if err := b.pipe.SetReadDeadline(time.Now().Add(3 * patience)); err != nil {
 		return err
 	}
 	for {

@@ -24,6 +24,9 @@ import (
 	"imsafe/test/peer"
 )
 
+// patience is how long tshark may take to begin, or to write down what it has heard.
+const patience = time.Minute
+
 // Capture is what is heard.
 type Capture struct {
 	File   string
@@ -63,7 +66,7 @@ func begin(t testing.TB, file string) (end func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	lines := bufio.NewScanner(complaints)
 	for begun := false; !begun; {
 		if !lines.Scan() {
@@ -94,7 +97,7 @@ func fence(t testing.TB, file string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		_, _ = conn.Write(last) // answered by an error of ICMP, which the next write would report
 		<-time.After(100 * time.Millisecond)
 		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, last) {
@@ -107,7 +110,7 @@ func fence(t testing.TB, file string) {
 // Tshark reads the capture and returns what it writes.
 func (c Capture) Tshark(t testing.TB, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, peer.Need(t, "tshark"), append(append([]string{"-r", c.File}, c.Decode...), args...)...)
 	out, err := cmd.Output()

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 
 const (
 	pause    = 400 * time.Millisecond // between two visits: the load is low, what counts is how often things come and go
-	patience = 15 * time.Second
+	patience = 3 * live.Patience
 	// forgetting is how long a node keeps what a stranger began: a REGISTER that nobody answers (AwaitAuth), and some more.
 	forgetting = 5 * time.Minute
 	// held is how long a stranger holds a handshake that does not go on: longer than the node.
@@ -121,8 +121,8 @@ func newSoak(t *testing.T, d time.Duration) *soak {
 	t.Helper()
 	quick := config.SIPTimers{T1: config.Of(100 * time.Millisecond), T2: config.Of(400 * time.Millisecond), T4: config.Of(500 * time.Millisecond)}
 	var transport siptransport.Options
-	if d <= 3*forgetting { // else what production has: on a busy machine an honest handshake takes more than a second now and then
-		transport = siptransport.Options{Handshake: time.Second, FirstMessage: 2 * time.Second, Unfinished: time.Second}
+	if d <= 3*forgetting { // else what production has
+		transport = siptransport.Options{Handshake: 4 * time.Second, FirstMessage: 4 * time.Second, Unfinished: 2 * time.Second}
 	}
 	n := live.Start(t, live.Options{AnchorProcess: true, Transport: transport, Configure: func(c *config.Config) {
 		c.Timers.Core, c.Timers.Gm = quick, quick

@@ -3,7 +3,6 @@ package baresip
 import (
 	"net/netip"
 	"testing"
-	"time"
 
 	"imsafe/client/media"
 	"imsafe/client/ue"
@@ -20,7 +19,7 @@ func anchored(c *config.Config) {
 // gone waits until the anchor has all its ports back.
 func gone(t *testing.T, n *live.Node, free int) {
 	t.Helper()
-	if !within10s(func() bool { return n.Media.Free() == free && n.PCSCF.Anchored() == 0 }) {
+	if !within(func() bool { return n.Media.Free() == free && n.PCSCF.Anchored() == 0 }) {
 		t.Errorf("%d pairs of ports are free, %d before; %d calls are anchored", n.Media.Free(), free, n.PCSCF.Anchored())
 	}
 }
@@ -68,7 +67,7 @@ func TestBaresipAndAClientOfOursThroughTheAnchor(t *testing.T) {
 	softphone, own := live.NewUsers("soft", 1, live.MD5)[0], live.NewUsers("ours", 1, live.AKAv2)[0]
 	n := houseWith(t, anchored, softphone, own)
 	free := n.Media.Free()
-	ctx := within(t, 60*time.Second)
+	ctx := patient(t)
 	bob := ours(t, n, own)
 	if _, err := bob.Register(ctx); err != nil {
 		t.Fatal(err)

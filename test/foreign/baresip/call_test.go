@@ -43,16 +43,16 @@ func houseWith(t *testing.T, change func(*config.Config), users ...*live.User) *
 // registered waits for so many users.
 func registered(t *testing.T, n *live.Node, count int) {
 	t.Helper()
-	if !within10s(func() bool { return n.SCSCF.Registered() == count }) { // baresip may have told of it before we listened
+	if !within(func() bool { return n.SCSCF.Registered() == count }) { // baresip may have told of it before we listened
 		t.Fatalf("%d users are registered, want %d", n.SCSCF.Registered(), count)
 	}
 }
 
-// within10s waits for a condition that nothing announces.
-func within10s(met func() bool) bool {
+// within waits for a condition that nothing announces.
+func within(met func() bool) bool {
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(live.Patience)
 	for !met() {
 		select {
 		case <-tick.C:
@@ -76,7 +76,7 @@ func TestTwoBaresipsCallEachOther(t *testing.T) {
 			bob.wantTone(aliceHz)
 			alice.wantTone(bobHz)
 			bob.command("hangup", "")
-			if !within10s(func() bool { return n.Door.Walking() == 0 }) {
+			if !within(func() bool { return n.Door.Walking() == 0 }) {
 				t.Errorf("%d requests are still under way", n.Door.Walking())
 			}
 		})
@@ -118,8 +118,8 @@ func ours(t *testing.T, n *live.Node, u *live.User) *client {
 	return c
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -151,7 +151,7 @@ func TestBaresipAndAClientOfOurs(t *testing.T) {
 // bothWays lets the user of a baresip and one of ours call each other.
 func bothWays(t *testing.T, softphone, own *live.User) {
 	n := house(t, softphone, own)
-	ctx := within(t, 60*time.Second)
+	ctx := patient(t)
 	bob := ours(t, n, own)
 	if _, err := bob.Register(ctx); err != nil {
 		t.Fatal(err)

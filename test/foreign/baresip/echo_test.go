@@ -33,7 +33,7 @@ func TestBaresipCallsEcho(t *testing.T) {
 			alice.wantTone(aliceHz)
 			alice.command("hangup", "")
 			gone(t, n.Node, free)
-			if !within10s(func() bool { return server.Free() == room }) {
+			if !within(func() bool { return server.Free() == room }) {
 				t.Errorf("%d ports of %d are free at the service", server.Free(), room)
 			}
 		})
@@ -85,7 +85,7 @@ func TestBaresipPressesKeys(t *testing.T) {
 			if got != byte(key) {
 				t.Errorf("%q was pressed, %q is told", key, got)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(live.Patience):
 			t.Fatalf("%q is not told", key)
 		}
 	}

@@ -159,7 +159,7 @@ func writeTone(path string, hz float64) error {
 func (p *phone) connect(port uint16) {
 	p.t.Helper()
 	var err error
-	opened := within10s(func() bool {
+	opened := within(func() bool {
 		p.ctrl, err = net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
 		return err == nil
 	})
@@ -208,7 +208,7 @@ func (p *phone) command(name, params string) {
 // wait waits until baresip tells of something.
 func (p *phone) wait(what string) {
 	p.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(live.Patience)
 	for {
 		select {
 		case e, more := <-p.events:
@@ -256,7 +256,7 @@ func (p *phone) wantTone(hz float64) {
 	p.t.Helper()
 	var h media.Heard
 	var err error
-	if within10s(func() bool { h, err = p.heard(); return err == nil && h.Tone(hz) }) {
+	if within(func() bool { h, err = p.heard(); return err == nil && h.Tone(hz) }) {
 		return
 	}
 	p.t.Errorf("%s heard %+v, %v; want %.0f Hz", p.Name, h, err, hz)

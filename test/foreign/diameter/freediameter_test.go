@@ -216,14 +216,14 @@ func (s *side) serve(t *testing.T, encrypted bool) int {
 }
 
 // eventually waits for a condition in real time: a foreign process does not live in ours.
-func eventually(t *testing.T, what string, limit time.Duration, is func() bool) {
+func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if is() {
 			return
 		}
 	}
-	t.Fatalf("%s: not within %v", what, limit)
+	t.Fatalf("%s: not in time", what)
 }
 
 // open says whether the peer is in service.
@@ -244,7 +244,7 @@ func dialPort(port int) func(context.Context) (net.Conn, error) {
 // watchdogs waits for what counts watchdogs, and wants the connection to have stayed.
 func (s *side) watchdogs(t *testing.T, what string, count *atomic.Uint64) {
 	t.Helper()
-	eventually(t, what, 3*soon*time.Second, func() bool { return count.Load() > 0 })
+	eventually(t, what, func() bool { return count.Load() > 0 })
 	if !s.open() || s.counts.Suspected.Load() != 0 {
 		t.Errorf("open %v, suspected %d times", s.open(), s.counts.Suspected.Load())
 	}
@@ -257,10 +257,10 @@ func TestFreeDiameter_we_dial_in_clear_and_leave(t *testing.T) {
 	port := freePort(t)
 	d := start(t, ca, port, freePort(t), late, "")
 	s := newSide(t, diameter.PeerConfig{Dial: dialPort(port), Cleartext: true}, soon, nil)
-	eventually(t, "capabilities exchange", 15*time.Second, s.open)
+	eventually(t, "capabilities exchange", s.open)
 	s.watchdogs(t, "our DWR is answered", &s.counts.AnswersIn)
 	s.stop() // DPR
-	eventually(t, "freeDiameter heard our goodbye", 5*time.Second, func() bool {
+	eventually(t, "freeDiameter heard our goodbye", func() bool {
 		return strings.Contains(d.log(), "Disconnect-Peer-Request") || strings.Contains(d.log(), "STATE_CLOSING")
 	})
 	s.sent.read(t, 3)
@@ -273,13 +273,13 @@ func TestFreeDiameter_it_dials_in_clear_and_leaves(t *testing.T) {
 	s := newSide(t, diameter.PeerConfig{Cleartext: true}, late, nil)
 	port := s.serve(t, false)
 	d := start(t, ca, freePort(t), freePort(t), soon, fmt.Sprintf("ConnectPeer = %q { ConnectTo = \"127.0.0.1\"; Port = %d; No_TLS; };", ours, port))
-	eventually(t, "capabilities exchange", 15*time.Second, s.open)
+	eventually(t, "capabilities exchange", s.open)
 	s.watchdogs(t, "its DWR", &s.counts.WatchdogsIn)
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its DPR", 10*time.Second, func() bool { return s.counts.Disconnects.Load() == 1 })
-	eventually(t, "the end", 10*time.Second, func() bool { return s.counts.Conns.Load() == 0 })
+	eventually(t, "its DPR", func() bool { return s.counts.Disconnects.Load() == 1 })
+	eventually(t, "the end", func() bool { return s.counts.Conns.Load() == 0 })
 	s.sent.read(t, 3)
 }
 
@@ -290,7 +290,7 @@ func TestFreeDiameter_mutual_TLS(t *testing.T) {
 	port := freePort(t)
 	start(t, ca, freePort(t), port, late, "")
 	s := newSide(t, diameter.PeerConfig{Dial: dialPort(port)}, soon, ca.leaf(ours, 3))
-	eventually(t, "capabilities exchange", 20*time.Second, s.open)
+	eventually(t, "capabilities exchange", s.open)
 	all, _ := s.Peers(context.Background())
 	if !all[0].Secure {
 		t.Errorf("%+v", all)

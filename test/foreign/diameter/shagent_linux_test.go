@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"imsafe/proto/diameter"
 	"imsafe/proto/shard"
@@ -36,7 +35,7 @@ func TestFreeDiameter_carries_Sh(t *testing.T) {
 	start(t, b.authority, freePort(t), secure, late, fmt.Sprintf("LoadExtension = \"dict_nasreq.fdx\";\nLoadExtension = \"dict_dcca.fdx\";\nLoadExtension = \"dict_dcca_3gpp.fdx\";\n"+
 		"ConnectPeer = %q { ConnectTo = \"127.0.0.1\"; Port = %d; };", home, port))
 	for _, n := range []*diameter.Node{hss, as} {
-		eventually(t, "both lines", 30*time.Second, func() bool {
+		eventually(t, "both lines", func() bool {
 			all, err := n.Peers(context.Background())
 			return err == nil && all[0].Up && all[0].Secure
 		})

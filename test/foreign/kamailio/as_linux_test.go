@@ -164,7 +164,7 @@ func impostor(t *testing.T, server netip.AddrPort) {
 	}
 	p := live.NewPhone(conn, "udp", live.NewUsers("probe", 1, live.AKAv1)[0])
 	defer p.Close()
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), live.Patience)
 	defer stop()
 	answer, err := p.Ask(ctx, p.Request("INFO", "sip:"+server.Addr().String(), "sip:"+server.Addr().String(), ""))
 	if err != nil {

@@ -49,7 +49,7 @@ func start(t *testing.T, number uint16, roles []string, configure func(*config.C
 	}
 	log := &logBuffer{}
 	n, err := node.New(node.Options{Config: &c, Clock: clock, Random: rand.Reader, Log: slog.New(slog.NewTextHandler(log, nil)), Store: st,
-		Keyring: keyring, Sockets: sockets, Policy: policy.Default()})
+		Keyring: keyring, Sockets: sockets, Policy: policy.Default(), Overload: live.Overload})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func start(t *testing.T, number uint16, roles []string, configure func(*config.C
 // meets waits until both CSCFs are in service at our HSS.
 func meets(t *testing.T, home *live.Node) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(live.Patience); ; {
 		peers, err := home.CxPeers(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -37,7 +37,7 @@ func run(t *testing.T, name string, more ...func(*Setting)) *Program {
 // awake waits until the program answers OPTIONS.
 func awake(t *testing.T, k *Program, address string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), live.Patience)
 	defer cancel()
 	conn, err := net.Dial("udp", address+":5060")
 	if err != nil {

@@ -96,7 +96,7 @@ func told(t *testing.T, h *live.Handset) {
 // expelled takes a registered subscriber's subscription away, of which the S-CSCF must hear (RTR), and nobody knows him any more.
 func expelled(t *testing.T, home *live.Node, from, h *live.Handset) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), live.Patience)
 	defer cancel()
 	for _, h := range []*live.Handset{from, h} {
 		if _, err := h.Register(ctx, 600); err != nil {
@@ -122,7 +122,7 @@ func foreign(function string) config.MwPeer {
 // which nobody reaches them.
 func day(t *testing.T, home *live.Node, pcscf string) (alice, bob *live.Handset) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*live.Patience)
 	defer cancel()
 	users := live.NewUsers(strings.ToLower(t.Name()), 2, live.AKAv1)
 	if err := home.Provision(ctx, users...); err != nil {

@@ -125,10 +125,10 @@ func (p *phone) command(line string) {
 }
 
 // within waits for a condition that nothing announces.
-func within(d time.Duration, met func() bool) bool {
+func within(met func() bool) bool {
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(d)
+	limit := time.After(live.Patience)
 	for !met() {
 		select {
 		case <-tick.C:
@@ -147,13 +147,13 @@ func TestLinphoneBySHA256(t *testing.T) {
 	}
 	messages := make(chan ue.Message, 4)
 	bob := ours(t, n, sim, messages)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*live.Patience)
 	defer cancel()
 	if _, err := bob.Register(ctx); err != nil {
 		t.Fatal(err)
 	}
 	alice := start(t, n, soft)
-	if !within(15*time.Second, func() bool { return n.SCSCF.Registered() == 2 }) {
+	if !within(func() bool { return n.SCSCF.Registered() == 2 }) {
 		t.Fatal("linphonec did not register")
 	}
 	alice.command("chat " + sim.IMPU + " hello from linphone")
@@ -168,7 +168,7 @@ func TestLinphoneBySHA256(t *testing.T) {
 	if err := bob.SendMessage(ctx, soft.IMPU, "text/plain", []byte("hello linphone")); err != nil {
 		t.Error(err)
 	}
-	if !within(15*time.Second, func() bool { return strings.Contains(alice.said(), "hello linphone") }) {
+	if !within(func() bool { return strings.Contains(alice.said(), "hello linphone") }) {
 		t.Error("linphonec does not show the message")
 	}
 }
