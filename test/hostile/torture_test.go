@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -42,7 +43,7 @@ func TestTorture(t *testing.T) {
 	p.registers("nothing")
 	base := usage(t, n)
 	todo := tortureFiles(t)
-	host := netip.MustParseAddr("127.1.0.0")
+	host := netip.AddrFrom4([4]byte{127, byte(128 + rand.IntN(64)), byte(rand.IntN(256)), 0}) // port 5060 of the same host is of one run only
 	for _, tt := range torture {
 		for _, name := range strings.Fields(tt.files) {
 			data, there := todo[name]
