@@ -25,7 +25,7 @@ func listen(at netip.AddrPort) (net.PacketConn, error) {
 // start makes an anchor on loopback that ends with the test. edit may change it.
 func start(t testing.TB, gate *secure.Gate, edit func(*Config)) *Gateway {
 	t.Helper()
-	c := Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:12000")}, Ports: 400, PerUser: iqtest.PerUser, Audio: 256, Video: 4096}
+	c := Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:13400")}, Ports: 400, PerUser: iqtest.PerUser, Audio: 256, Video: 4096}
 	if edit != nil {
 		edit(&c)
 	}

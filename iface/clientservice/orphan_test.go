@@ -65,7 +65,7 @@ func TestAbandon_ends(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			clock := shard.NewFake(time.Unix(1_700_000_000, 0))
-			g, err := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:12000")}, Ports: 40, Audio: 64, Video: 64, Outlives: c.outlives, OrphanSilence: c.silence},
+			g, err := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:13400")}, Ports: 40, Audio: 64, Video: 64, Outlives: c.outlives, OrphanSilence: c.silence},
 				Ports{Clock: clock, Random: rand.Reader, Gate: secure.NewGate(nil, nil), Listen: listen, Log: quiet})
 			must(t, err)
 			defer g.Close()

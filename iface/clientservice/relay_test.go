@@ -244,7 +244,7 @@ func TestRelay_between_IPv4_and_IPv6(t *testing.T) {
 	} else {
 		_ = c.Close()
 	}
-	g := start(t, nil, func(c *Config) { c.Listen = append(c.Listen, netip.MustParseAddrPort("[::1]:12000")) })
+	g := start(t, nil, func(c *Config) { c.Listen = append(c.Listen, netip.MustParseAddrPort("[::1]:13400")) })
 	a, b := newClient(t, "127.0.0.1", sdp.DTLSSRTP), newClient(t, "::1", sdp.SDES)
 	call(t, g, a, b)
 	talk(t, a, b)
@@ -364,7 +364,7 @@ func TestLost_another_certificate(t *testing.T) {
 
 func TestSweep_silence(t *testing.T) {
 	clock := shard.NewFake(time.Unix(1_700_000_000, 0))
-	g, err := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:12000")}, Ports: 40, Audio: 64, Video: 64, Silence: 10 * time.Minute},
+	g, err := New(Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:13400")}, Ports: 40, Audio: 64, Video: 64, Silence: 10 * time.Minute},
 		Ports{Clock: clock, Random: rand.Reader, Gate: secure.NewGate(nil, nil), Listen: listen, Log: quiet})
 	must(t, err)
 	defer g.Close()
