@@ -48,13 +48,13 @@ func (r result) String() string {
 // playLimit ends a run of SIPp that does not end by itself.
 const playLimit = 4 * time.Minute
 
-// atOnce is how many plays are under way at most: half of those that begin in a second. A node alone on its machine needs a tenth of that for them; where
-// others have its processors, SIPp offers what it can take and not more.
+// atOnce is how many plays are under way at most: a fifth of those that begin in a second. A node alone on its machine needs no more for them; where others
+// have its processors, SIPp offers what it can take.
 func (r *run) atOnce() int {
 	if r.until != nil {
 		return r.calls // which stay
 	}
-	return max(r.rate/2, 1)
+	return max(r.rate/5, 4)
 }
 
 // play runs SIPp against the lab port at node and returns what it counted; an error if it did not run to its end.
