@@ -29,7 +29,7 @@ func pair(t testing.TB, edit func(*fake, *tls.Config), each func(*Config)) (f *f
 		}
 	})
 	for _, u := range []*UE{a, b} {
-		if _, err := u.Register(in10s(t)); err != nil {
+		if _, err := u.Register(patiently(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,7 +41,7 @@ func incoming(t testing.TB, calls chan *Call) *Call {
 	select {
 	case c := <-calls:
 		return c
-	case <-in10s(t).Done():
+	case <-patiently(t).Done():
 		t.Fatal("it does not ring")
 		return nil
 	}
@@ -49,7 +49,7 @@ func incoming(t testing.TB, calls chan *Call) *Call {
 
 func expect(t testing.TB, c *Call, k Kind) Event {
 	t.Helper()
-	e, err := c.Until(in10s(t), k)
+	e, err := c.Until(patiently(t), k)
 	if err != nil {
 		t.Fatalf("waiting for %v: %+v, %v", k, e, err)
 	}
@@ -61,7 +61,7 @@ func ended(t testing.TB, c *Call) Event {
 	select {
 	case <-c.Done():
 		return c.Result()
-	case <-in10s(t).Done():
+	case <-patiently(t).Done():
 		t.Fatal("the call does not end")
 		return Event{}
 	}
@@ -72,7 +72,7 @@ func tone(hz float64) Voice { return Voice{Play: media.NewTone(hz, -10)} }
 // connect makes a call from a to b that stands and is secured.
 func connect(t testing.TB, a *UE, calls chan *Call, va, vb Voice) (ca, cb *Call) {
 	t.Helper()
-	ca, err := a.Call(in10s(t), impuOf(bob), va)
+	ca, err := a.Call(patiently(t), impuOf(bob), va)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,11 +125,11 @@ func TestCall_two_users_hear_each_other(t *testing.T) {
 func TestLeg(t *testing.T) {
 	_, a, _, calls := pair(t, nil, nil)
 	ca, cb := connect(t, a, calls, Voice{}, Voice{})
-	out, err := ca.Leg(in10s(t))
+	out, err := ca.Leg(patiently(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := cb.Leg(in10s(t))
+	in, err := cb.Leg(patiently(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestCall_callee_hangs_up(t *testing.T) {
 
 func TestCall_caller_cancels_while_it_rings(t *testing.T) {
 	_, a, _, calls := pair(t, nil, nil)
-	ca, err := a.Call(in10s(t), impuOf(bob), Voice{})
+	ca, err := a.Call(patiently(t), impuOf(bob), Voice{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestCall_cancel_crosses_the_answer(t *testing.T) {
 		return nil
 	}
 	f.mu.Unlock()
-	ca, err := a.Call(in10s(t), impuOf(bob), Voice{})
+	ca, err := a.Call(patiently(t), impuOf(bob), Voice{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestCall_ends_before_it_begins(t *testing.T) {
 				}
 			})
 			for _, u := range []*UE{a, b} {
-				if _, err := u.Register(in10s(t)); err != nil {
+				if _, err := u.Register(patiently(t)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -230,11 +230,11 @@ func TestCall_ends_before_it_begins(t *testing.T) {
 			if target == "" {
 				target = impuOf(bob)
 			}
-			call, err := a.Call(in10s(t), target, Voice{})
+			call, err := a.Call(patiently(t), target, Voice{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = call.Until(in10s(t), Answered)
+			_, err = call.Until(patiently(t), Answered)
 			var status *StatusError
 			if !errors.As(err, &status) || status.Code != c.code || call.Result().Code != c.code {
 				t.Errorf("%v", err)
@@ -277,7 +277,7 @@ func TestCall_description_edited_on_the_way(t *testing.T) {
 			f.mu.Lock()
 			f.relay = c.relay
 			f.mu.Unlock()
-			call, err := a.Call(in10s(t), impuOf(bob), tone(440))
+			call, err := a.Call(patiently(t), impuOf(bob), tone(440))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +305,7 @@ func TestCall_description_edited_on_the_way(t *testing.T) {
 func TestMessage(t *testing.T) {
 	got := make(chan Message, 1)
 	_, a, b, _ := pair(t, nil, func(c *Config) { c.OnMessage = func(m Message) { got <- m } })
-	if err := a.SendMessage(in10s(t), impuOf(bob), "text/plain", []byte("hello, bob")); err != nil {
+	if err := a.SendMessage(patiently(t), impuOf(bob), "text/plain", []byte("hello, bob")); err != nil {
 		t.Fatal(err)
 	}
 	m := <-got
@@ -313,14 +313,14 @@ func TestMessage(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	var status *StatusError
-	if err := b.SendMessage(in10s(t), "sip:nobody@"+domain, "text/plain", nil); !errors.As(err, &status) || status.Code != 404 {
+	if err := b.SendMessage(patiently(t), "sip:nobody@"+domain, "text/plain", nil); !errors.As(err, &status) || status.Code != 404 {
 		t.Error(err)
 	}
 	for _, bad := range []string{"", "bob", "sip:bob@x?Subject=y", "sip:bob:secret@x", "https://x", "sip:bob@x\r\nEvil: 1", `sip:"@x`} {
-		if err := a.SendMessage(in10s(t), bad, "text/plain", nil); !errors.Is(err, ErrURI) {
+		if err := a.SendMessage(patiently(t), bad, "text/plain", nil); !errors.Is(err, ErrURI) {
 			t.Errorf("%q: %v", bad, err)
 		}
-		if _, err := a.Call(in10s(t), bad, Voice{}); !errors.Is(err, ErrURI) {
+		if _, err := a.Call(patiently(t), bad, Voice{}); !errors.Is(err, ErrURI) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -364,11 +364,11 @@ func TestDigest_is_not_leaked(t *testing.T) {
 			}
 			f.mu.Unlock()
 			if c.method == sip.MESSAGE {
-				if err := a.SendMessage(in10s(t), impuOf(bob), "text/plain", nil); err == nil {
+				if err := a.SendMessage(patiently(t), impuOf(bob), "text/plain", nil); err == nil {
 					t.Error("accepted")
 				}
 			} else {
-				call, err := a.Call(in10s(t), impuOf(bob), Voice{})
+				call, err := a.Call(patiently(t), impuOf(bob), Voice{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -545,11 +545,31 @@ func TestCall_plays_and_records(t *testing.T) {
 	clip := make([]int16, 4000)
 	_, _ = media.NewTone(440, -10).Read(clip)
 	var tape tape
-	ca, cb := connect(t, a, calls, Voice{Play: media.Clip(clip, false)}, Voice{Listen: &tape})
+	// The first frames may meet an end that has not finished its handshake, where they are dropped, unread: there is nothing to hear in them.
+	hears := make(chan struct{})
+	said := media.Clip(clip, false)
+	play := media.SourceFunc(func(pcm []int16) (int, error) {
+		select {
+		case <-hears:
+			return said.Read(pcm)
+		default:
+			clear(pcm)
+			return len(pcm), nil
+		}
+	})
+	ca, cb := connect(t, a, calls, Voice{Play: play}, Voice{Listen: &tape})
+	until(t, "bob hears something", func() bool { return len(tape.heard()) > 0 })
+	close(hears)
 	expect(t, ca, Played)
-	// The first frames may meet an end that has not finished its handshake; they are dropped there, unread.
-	until(t, "the clip", func() bool { return len(tape.heard()) >= 3200 })
-	if h := media.Measure(tape.heard()[:3200]); !h.Tone(440) {
+	loud := func() []int16 {
+		all := tape.heard()
+		if at := slices.IndexFunc(all, func(s int16) bool { return s > 1000 }); at >= 0 {
+			return all[at:]
+		}
+		return nil
+	}
+	until(t, "the clip", func() bool { return len(loud()) >= 3200 })
+	if h := media.Measure(loud()[:3200]); !h.Tone(440) {
 		t.Errorf("%+v", h)
 	}
 	ca.Hangup()
@@ -576,11 +596,11 @@ func (t *tape) heard() []int16 {
 
 func TestCall_limit(t *testing.T) {
 	_, a, _, calls := pair(t, nil, func(c *Config) { c.MaxCalls = 1 })
-	if _, err := a.Call(in10s(t), impuOf(bob), Voice{}); err != nil {
+	if _, err := a.Call(patiently(t), impuOf(bob), Voice{}); err != nil {
 		t.Fatal(err)
 	}
 	cb := incoming(t, calls)
-	if _, err := a.Call(in10s(t), impuOf(bob), Voice{}); !errors.Is(err, ErrBusy) {
+	if _, err := a.Call(patiently(t), impuOf(bob), Voice{}); !errors.Is(err, ErrBusy) {
 		t.Error(err)
 	}
 	cb.Reject(486)
@@ -636,7 +656,7 @@ func TestRun_ends_everything(t *testing.T) {
 	a := newUE(t, f, alice, nil)
 	b := newUE(t, f, bob, func(c *Config) { c.OnCall = func(c *Call) { calls <- c } })
 	for _, u := range []*UE{a, b} {
-		if _, err := u.Register(in10s(t)); err != nil {
+		if _, err := u.Register(patiently(t)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -88,7 +88,8 @@ func newEdges(t *testing.T, transport Transport, edit func(*Config)) *edgesOf {
 		e.at = [2]netip.AddrPort{e.a.overDatagrams(), e.b.overDatagrams()}
 	}
 	e.u = newUE(t, e.a, alice, func(c *Config) {
-		c.Proxy, c.Proxies, c.Timers, c.Transport = e.at[0], e.at[1:], quick(), transport
+		c.Proxy, c.Proxies, c.Transport = e.at[0], e.at[1:], transport
+		hurry(t, c)
 		if transport != TLS {
 			c.Lab, c.PlainRTP, c.Scheme, c.ServerName = true, true, aka.AKAv1MD5, ""
 		}
@@ -103,7 +104,7 @@ func newEdges(t *testing.T, transport Transport, edit func(*Config)) *edgesOf {
 // registers registers and checks where.
 func (e *edgesOf) registers(t *testing.T, at int) {
 	t.Helper()
-	if r, err := e.u.Register(in10s(t)); err != nil || r.Proxy != e.at[at] {
+	if r, err := e.u.Register(patiently(t)); err != nil || r.Proxy != e.at[at] {
 		t.Fatalf("%+v, %v; want it at P-CSCF %d", r, err, at)
 	}
 }
@@ -120,7 +121,7 @@ func (e *edgesOf) arrives(t *testing.T, at int) (why error) {
 			if r.State == Registered && r.Proxy == e.at[at] {
 				return why
 			}
-		case <-in10s(t).Done():
+		case <-patiently(t).Done():
 			t.Fatalf("not registered at P-CSCF %d; the last word was %v", at, why)
 		}
 	}
@@ -149,7 +150,7 @@ func TestFailover(t *testing.T) {
 			e.registers(t, 1)
 			before := e.a.asked("REGISTER")
 			e.b.silence()
-			_, err := e.u.Register(in10s(t)) // the binding at the second is there, and so is its patience
+			_, err := e.u.Register(patiently(t)) // the binding at the second is there, and so is its patience
 			if !isGone(err) || e.a.asked("REGISTER") != before {
 				t.Errorf("%v; who wants to be left alone for a minute was asked %d times", err, e.a.asked("REGISTER"))
 			}
@@ -167,23 +168,23 @@ func TestFailover(t *testing.T) {
 			e.registers(t, 0)
 			e.a.answers(with(e.a, 503, sip.HdrRetryAfter, "60"))
 			var status *StatusError
-			if _, err := e.u.Register(in10s(t)); !errors.As(err, &status) || status.Again != time.Minute {
+			if _, err := e.u.Register(patiently(t)); !errors.As(err, &status) || status.Again != time.Minute {
 				t.Errorf("%v", err)
 			}
-			if r, err := e.u.Registration(in10s(t)); err != nil || r.State != Registered || r.Proxy != e.at[0] || e.b.asked("REGISTER") != 0 {
+			if r, err := e.u.Registration(patiently(t)); err != nil || r.State != Registered || r.Proxy != e.at[0] || e.b.asked("REGISTER") != 0 {
 				t.Errorf("%+v, %v; the other one was asked %d times", r, err, e.b.asked("REGISTER"))
 			}
 		},
 		"an INVITE has not even a 100": func(t *testing.T, e *edgesOf) {
 			e.registers(t, 0)
 			e.a.answers(func(_ *client, m *sip.Message) *sip.Message { return e.a.respond(m, 180) })
-			rings, err := e.u.Call(in10s(t), impuOf(bob), Voice{})
+			rings, err := e.u.Call(patiently(t), impuOf(bob), Voice{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			expect(t, rings, Ringing)
 			e.a.silence()
-			c, err := e.u.Call(in10s(t), impuOf(bob), Voice{})
+			c, err := e.u.Call(patiently(t), impuOf(bob), Voice{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -206,7 +207,7 @@ func TestFailover(t *testing.T) {
 				return nil
 			})
 			before := e.a.asked("REGISTER")
-			if err := e.u.SendMessage(in10s(t), impuOf(bob), "text/plain", []byte("hello")); !errors.Is(err, siptxn.ErrTimeout) {
+			if err := e.u.SendMessage(patiently(t), impuOf(bob), "text/plain", []byte("hello")); !errors.Is(err, siptxn.ErrTimeout) {
 				t.Errorf("%v", err)
 			}
 			until(t, "the first is asked whether it is there", func() bool { return e.a.asked("REGISTER") > before })
@@ -217,7 +218,7 @@ func TestFailover(t *testing.T) {
 		"a message is lost with the first": func(t *testing.T, e *edgesOf) {
 			e.registers(t, 0)
 			e.a.silence()
-			if err := e.u.SendMessage(in10s(t), impuOf(bob), "text/plain", []byte("hello")); !errors.Is(err, siptxn.ErrTimeout) {
+			if err := e.u.SendMessage(patiently(t), impuOf(bob), "text/plain", []byte("hello")); !errors.Is(err, siptxn.ErrTimeout) {
 				t.Errorf("%v", err)
 			}
 			e.arrives(t, 1)
@@ -269,7 +270,7 @@ func TestDiscover(t *testing.T) {
 			u := newUE(t, e.b, bob, func(c2 *Config) {
 				c2.Proxy, c2.Discover = gone, func(context.Context) ([]netip.AddrPort, error) { asked++; return c.found, c.err }
 			})
-			r, err := u.Register(in10s(t))
+			r, err := u.Register(patiently(t))
 			if (err == nil) != c.want || c.want && r.Proxy != e.at[1] || asked != 1 {
 				t.Errorf("%+v, %v; asked %d times", r, err, asked)
 			}
@@ -310,7 +311,7 @@ func TestRestoration(t *testing.T) {
 				f.ok = func(m *sip.Message) { m.SetString(sip.HdrPath, path) }
 			})
 			u := newUE(t, f, alice, nil)
-			if _, err := u.Register(in10s(t)); err != nil {
+			if _, err := u.Register(patiently(t)); err != nil {
 				t.Fatal(err)
 			}
 			f.answers(func(_ *client, m *sip.Message) *sip.Message {
@@ -327,20 +328,20 @@ func TestRestoration(t *testing.T) {
 				return r
 			})
 			before := f.asked("REGISTER")
-			call, err := u.Call(in10s(t), impuOf(bob), Voice{})
+			call, err := u.Call(patiently(t), impuOf(bob), Voice{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if e := ended(t, call); e.Code != c.code {
 				t.Errorf("the call: %+v", e)
 			}
-			r, err := u.Registration(in10s(t))
+			r, err := u.Registration(patiently(t))
 			if err != nil || (r.State == Registering) != c.want && f.asked("REGISTER") == before {
 				t.Errorf("%+v, %v; want it anew: %v", r, err, c.want)
 			}
 			if c.want {
 				until(t, "registered anew", func() bool {
-					r, err := u.Registration(in10s(t))
+					r, err := u.Registration(patiently(t))
 					return err == nil && r.State == Registered && f.asked("REGISTER") > before
 				})
 			}
@@ -356,7 +357,7 @@ func TestBarred(t *testing.T) {
 	})
 	on := func(f func()) {
 		t.Helper()
-		if err := u.do(in10s(t), func(*shard.Task) error { f(); return nil }); err != nil {
+		if err := u.do(patiently(t), func(*shard.Task) error { f(); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,7 +13,7 @@ func late(t testing.TB, a *UE, calls chan *Call) (ca, cb *Call) {
 	t.Helper()
 	v := tone(440)
 	v.NoOffer = true
-	ca, err := a.Call(in10s(t), impuOf(bob), v)
+	ca, err := a.Call(patiently(t), impuOf(bob), v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestLate(t *testing.T) {
 	if v := ca.Vouched(); v.Identity != impuOf(bob) {
 		t.Errorf("%+v", v)
 	}
-	if err := ca.Rekey(in10s(t)); err != nil {
+	if err := ca.Rekey(patiently(t)); err != nil {
 		t.Errorf("new keys afterwards: %v", err)
 	}
 	expect(t, cb, Secured)

@@ -50,7 +50,7 @@ func TestHold(t *testing.T) {
 	va, turns := played(440)
 	ca, cb := connect(t, a, calls, va, tone(880))
 	for _, c := range []struct{ holds, held *Call }{{ca, cb}, {cb, ca}} {
-		if err := c.holds.Hold(in10s(t)); err != nil {
+		if err := c.holds.Hold(patiently(t)); err != nil {
 			t.Fatal(err)
 		}
 		if e := expect(t, c.held, Held); e.Reason != "held" {
@@ -62,7 +62,7 @@ func TestHold(t *testing.T) {
 		if m, o := c.holds.Media().PacketsOut, c.held.Media().PacketsOut; m != out || o != in {
 			t.Errorf("on hold %d and %d packets leave", m-out, o-in)
 		}
-		if err := c.holds.Resume(in10s(t)); err != nil {
+		if err := c.holds.Resume(patiently(t)); err != nil {
 			t.Fatal(err)
 		}
 		if e := expect(t, c.held, Held); e.Reason != "resumed" {
@@ -89,7 +89,7 @@ func TestRekey(t *testing.T) {
 	until(t, "both tones", func() bool { return ca.Media().Heard.Tone(880) && cb.Media().Heard.Tone(440) })
 	for _, c := range []struct{ first, second *Call }{{ca, cb}, {cb, ca}} {
 		before := [2]Media{c.first.Media(), c.second.Media()}
-		if err := c.first.Rekey(in10s(t)); err != nil {
+		if err := c.first.Rekey(patiently(t)); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, c.first, Secured)
@@ -142,7 +142,7 @@ func TestRekey_refused(t *testing.T) {
 			f.relay = relay(n)
 			f.mu.Unlock()
 			var refused *StatusError
-			if err := ca.Rekey(in10s(t)); !errors.As(err, &refused) || refused.Code != 488 && refused.Code != 438 {
+			if err := ca.Rekey(patiently(t)); !errors.As(err, &refused) || refused.Code != 488 && refused.Code != 438 {
 				t.Fatalf("%v", err)
 			}
 			before := cb.Media().PacketsIn
@@ -165,7 +165,7 @@ func TestRekey_swapped_answer(t *testing.T) {
 		}
 	}
 	f.mu.Unlock()
-	if err := ca.Rekey(in10s(t)); !errors.Is(err, ErrMedia) {
+	if err := ca.Rekey(patiently(t)); !errors.Is(err, ErrMedia) {
 		t.Errorf("%v", err)
 	}
 	if e := ended(t, ca); !errors.Is(e.Err, ErrMedia) {
@@ -177,11 +177,11 @@ func TestRekey_swapped_answer(t *testing.T) {
 // TestModify_when_it_cannot_be: before the call stands, and while another offer waits.
 func TestModify_when_it_cannot_be(t *testing.T) {
 	f, a, calls := vouchedPair(t, false)
-	ca, err := a.Call(in10s(t), impuOf(bob), Voice{})
+	ca, err := a.Call(patiently(t), impuOf(bob), Voice{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ca.Hold(in10s(t)); !errors.Is(err, ErrNoCall) {
+	if err := ca.Hold(patiently(t)); !errors.Is(err, ErrNoCall) {
 		t.Errorf("before it is answered: %v", err)
 	}
 	cb := incoming(t, calls)
@@ -199,16 +199,16 @@ func TestModify_when_it_cannot_be(t *testing.T) {
 	}
 	f.mu.Unlock()
 	first := make(chan error, 1)
-	go func() { first <- ca.Hold(in10s(t)) }()
+	go func() { first <- ca.Hold(patiently(t)) }()
 	<-asked
-	if err := ca.Rekey(in10s(t)); !errors.Is(err, ErrPending) {
+	if err := ca.Rekey(patiently(t)); !errors.Is(err, ErrPending) {
 		t.Errorf("while another offer waits: %v", err)
 	}
 	f.mu.Lock()
 	f.script = nil
 	f.mu.Unlock()
 	var refused *StatusError
-	if err := cb.Hold(in10s(t)); !errors.As(err, &refused) || refused.Code != 491 {
+	if err := cb.Hold(patiently(t)); !errors.As(err, &refused) || refused.Code != 491 {
 		t.Errorf("both at once: %v", err)
 	}
 	ca.Hangup()
@@ -216,7 +216,7 @@ func TestModify_when_it_cannot_be(t *testing.T) {
 		t.Errorf("the call has ended: %v", err)
 	}
 	ended(t, cb)
-	if err := ca.Resume(in10s(t)); !errors.Is(err, ErrNoCall) {
+	if err := ca.Resume(patiently(t)); !errors.Is(err, ErrNoCall) {
 		t.Errorf("afterwards: %v", err)
 	}
 }

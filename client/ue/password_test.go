@@ -80,17 +80,17 @@ func newHome(t *testing.T, edit func(*home)) (*fake, *home) {
 func TestPassword(t *testing.T) {
 	f, h := newHome(t, nil)
 	u := newUE(t, f, alice, password)
-	r, err := u.Register(in10s(t))
+	r, err := u.Register(patiently(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.Scheme != "SHA-256" || !strings.HasPrefix(r.Protection, "TLS 1.3 ") {
 		t.Errorf("%+v", r)
 	}
-	if err := u.SendMessage(in10s(t), "sip:bob@"+domain, "text/plain", []byte("hello")); err != nil {
+	if err := u.SendMessage(patiently(t), "sip:bob@"+domain, "text/plain", []byte("hello")); err != nil {
 		t.Errorf("a message that is challenged: %v", err)
 	}
-	if err := u.Deregister(in10s(t)); err != nil {
+	if err := u.Deregister(patiently(t)); err != nil {
 		t.Error(err)
 	}
 	f.mu.Lock()
@@ -132,7 +132,7 @@ func TestPassword_refuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, _ := newHome(t, c.edit)
 			u := newUE(t, f, alice, password)
-			r, err := u.Register(in10s(t))
+			r, err := u.Register(patiently(t))
 			if !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
@@ -200,10 +200,10 @@ func TestPassword_plain(t *testing.T) {
 				h.info = func(*sip.AuthenticationInfo) bool { return false }
 			})
 			u := newUE(t, f, alice, func(c *Config) { password(c); c.Lab, c.Scheme, c.Password.Plain = true, algorithm, true })
-			if _, err := u.Register(in10s(t)); err != nil {
+			if _, err := u.Register(patiently(t)); err != nil {
 				t.Fatal(err)
 			}
-			if err := u.SendMessage(in10s(t), "sip:bob@"+domain, "text/plain", []byte("hello")); err != nil {
+			if err := u.SendMessage(patiently(t), "sip:bob@"+domain, "text/plain", []byte("hello")); err != nil {
 				t.Error(err)
 			}
 			if h.wrong {

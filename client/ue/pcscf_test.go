@@ -399,9 +399,12 @@ func newUE(t testing.TB, f *fake, msin string, edit func(*Config)) *UE {
 	return u
 }
 
-// in10s is the patience of a test.
-func in10s(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+// patience is how long a test waits for what must come: on a busy machine that takes its time.
+const patience = time.Minute
+
+// patiently ends with the patience of a test.
+func patiently(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -411,7 +414,7 @@ func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(patience)
 	for !cond() {
 		select {
 		case <-tick.C:

@@ -31,7 +31,7 @@ func TestRegister(t *testing.T) {
 	f := newFake(t, nil)
 	seen := make(chan Registration, 8)
 	u := newUE(t, f, alice, func(c *Config) { c.OnRegistration = func(r Registration) { seen <- r } })
-	r, err := u.Register(in10s(t))
+	r, err := u.Register(patiently(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +58,13 @@ func TestRegister(t *testing.T) {
 	if !strings.Contains(second, "CSeq: 2 REGISTER") || !strings.Contains(second, "qop=auth") || header(first, "Call-ID") != header(second, "Call-ID") {
 		t.Errorf("second REGISTER:\n%s", second)
 	}
-	if err := u.Deregister(in10s(t)); err != nil {
+	if err := u.Deregister(patiently(t)); err != nil {
 		t.Error(err)
 	}
-	if r, err := u.Registration(in10s(t)); err != nil || r.State != Unregistered {
+	if r, err := u.Registration(patiently(t)); err != nil || r.State != Unregistered {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if err := u.Deregister(in10s(t)); !errors.Is(err, ErrNotRegistered) {
+	if err := u.Deregister(patiently(t)); !errors.Is(err, ErrNotRegistered) {
 		t.Errorf("twice: %v", err)
 	}
 	last := f.received("REGISTER ")
@@ -199,7 +199,7 @@ func TestRegister_refuses(t *testing.T) {
 				f.t = quiet{t} // a ClientHello is no SIP, and that is the point
 			}
 			u := newUE(t, f, alice, c.ue)
-			r, err := u.Register(in10s(t))
+			r, err := u.Register(patiently(t))
 			if !errors.Is(err, c.want) || r.State != Unregistered {
 				t.Errorf("%v, %v; want %v", r.State, err, c.want)
 			}
@@ -228,7 +228,7 @@ func (quiet) Errorf(string, ...any) {}
 func TestRegister_TLS12_with_AEAD_where_it_is_allowed(t *testing.T) {
 	f := newFake(t, func(_ *fake, c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 })
 	u := newUE(t, f, alice, func(c *Config) { c.AllowTLS12 = true })
-	if r, err := u.Register(in10s(t)); err != nil || !strings.HasPrefix(r.Protection, "TLS 1.2 TLS_ECDHE_ECDSA_WITH_AES_") {
+	if r, err := u.Register(patiently(t)); err != nil || !strings.HasPrefix(r.Protection, "TLS 1.2 TLS_ECDHE_ECDSA_WITH_AES_") {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -244,7 +244,7 @@ func TestRegister_card_resynchronises(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := newUE(t, f, alice, func(c *Config) { c.Card = card })
-	if _, err := u.Register(in10s(t)); err != nil {
+	if _, err := u.Register(patiently(t)); err != nil {
 		t.Fatal(err)
 	}
 	list := f.received("REGISTER ")
@@ -265,7 +265,7 @@ func TestRegister_failure_responses(t *testing.T) {
 			}
 		})
 		u := newUE(t, f, alice, nil)
-		_, err := u.Register(in10s(t))
+		_, err := u.Register(patiently(t))
 		var status *StatusError
 		if !errors.As(err, &status) || status.Code != code {
 			t.Errorf("%d: %v", code, err)
@@ -281,11 +281,11 @@ func TestRegister_failure_responses(t *testing.T) {
 func TestRegister_refresh(t *testing.T) {
 	f := newFake(t, func(f *fake, _ *tls.Config) { f.granted = "2" })
 	u := newUE(t, f, alice, nil)
-	if _, err := u.Register(in10s(t)); err != nil {
+	if _, err := u.Register(patiently(t)); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "two more registrations", func() bool { return len(f.received("REGISTER ")) >= 6 })
-	if r, err := u.Registration(in10s(t)); err != nil || r.State != Registered {
+	if r, err := u.Registration(patiently(t)); err != nil || r.State != Registered {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for life, want := range map[time.Duration]time.Duration{
@@ -300,13 +300,13 @@ func TestRegister_refresh(t *testing.T) {
 func TestRegister_again_after_the_connection_broke(t *testing.T) {
 	f := newFake(t, nil)
 	u := newUE(t, f, alice, nil)
-	if _, err := u.Register(in10s(t)); err != nil {
+	if _, err := u.Register(patiently(t)); err != nil {
 		t.Fatal(err)
 	}
 	f.hangUp()
 	until(t, "a second registration", func() bool { return len(f.received("REGISTER ")) == 4 })
 	until(t, "registered again", func() bool {
-		r, err := u.Registration(in10s(t))
+		r, err := u.Registration(patiently(t))
 		return err == nil && r.State == Registered
 	})
 }
@@ -325,7 +325,7 @@ func TestRegister_backoff(t *testing.T) {
 	r := &u.reg
 	on := func(f func()) { // the shard, which sees then what the clock shows
 		t.Helper()
-		if err := u.do(in10s(t), func(*shard.Task) error { f(); return nil }); err != nil {
+		if err := u.do(patiently(t), func(*shard.Task) error { f(); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -370,19 +370,19 @@ func TestRegister_refresh_refused(t *testing.T) {
 		}
 	})
 	u := newUE(t, f, alice, nil)
-	if _, err := u.Register(in10s(t)); err != nil {
+	if _, err := u.Register(patiently(t)); err != nil {
 		t.Fatal(err)
 	}
 	var r Registration
 	until(t, "lost", func() bool {
-		r, _ = u.Registration(in10s(t))
+		r, _ = u.Registration(patiently(t))
 		return r.State == Unregistered
 	})
 	var status *StatusError
 	if !errors.As(r.Err, &status) || status.Code != 403 {
 		t.Errorf("%+v", r)
 	}
-	if _, err := u.Call(in10s(t), impuOf(bob), Voice{}); !errors.Is(err, ErrNotRegistered) {
+	if _, err := u.Call(patiently(t), impuOf(bob), Voice{}); !errors.Is(err, ErrNotRegistered) {
 		t.Errorf("a call without a registration: %v", err)
 	}
 }
@@ -392,7 +392,7 @@ func TestRegister_lab(t *testing.T) {
 	u := newUE(t, f, alice, func(c *Config) {
 		c.Lab, c.Transport, c.Scheme, c.ServerName = true, TCP, aka.AKAv1MD5, ""
 	})
-	if r, err := u.Register(in10s(t)); err != nil || r.Protection != "TCP in clear" {
+	if r, err := u.Register(patiently(t)); err != nil || r.Protection != "TCP in clear" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -67,7 +67,7 @@ func TestReliable(t *testing.T) {
 // TestReliable_answered: who answers before the 183 is acknowledged answers when it is: 2xx waits for the description (RFC 3262 3).
 func TestReliable_answered(t *testing.T) {
 	f, a, _, calls := pair(t, nil, func(c *Config) { c.Reliable = true })
-	ca, err := a.Call(in10s(t), impuOf(bob), tone(440))
+	ca, err := a.Call(patiently(t), impuOf(bob), tone(440))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestReliable_not_acknowledged(t *testing.T) {
 				}
 			}
 			f.mu.Unlock()
-			ca, err := a.Call(in10s(t), impuOf(bob), Voice{})
+			ca, err := a.Call(patiently(t), impuOf(bob), Voice{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestReliable_not_acknowledged(t *testing.T) {
 				}
 				at += t1 << (sent - 1)
 				clock.Advance(t1<<(sent-1) - time.Millisecond)
-				if _, err := b.Registration(in10s(t)); err != nil { // its shard has seen what the clock shows
+				if _, err := b.Registration(patiently(t)); err != nil { // its shard has seen what the clock shows
 					t.Fatal(err)
 				}
 				if n := len(f.received("SIP/2.0 183 ")); n != sent {

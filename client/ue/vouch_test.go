@@ -221,7 +221,7 @@ func TestVouched_refused_calls(t *testing.T) {
 				f.mu.Lock()
 				f.relay = vouches(c.offer, nil)
 				f.mu.Unlock()
-				call, err := alice.Call(in10s(t), impuOf(bob), Voice{})
+				call, err := alice.Call(patiently(t), impuOf(bob), Voice{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -259,13 +259,13 @@ func TestVouched_refused_answers(t *testing.T) {
 			f.mu.Lock()
 			f.relay = vouches(n.adds(plain), answer)
 			f.mu.Unlock()
-			ca, err := a.Call(in10s(t), impuOf(bob), tone(440))
+			ca, err := a.Call(patiently(t), impuOf(bob), tone(440))
 			if err != nil {
 				t.Fatal(err)
 			}
 			cb := incoming(t, calls)
 			cb.Answer(tone(880))
-			if e, err := ca.Until(in10s(t), Answered); !errors.Is(err, ErrVouched) {
+			if e, err := ca.Until(patiently(t), Answered); !errors.Is(err, ErrVouched) {
 				t.Errorf("%+v, %v", e, err)
 			}
 			if e := ended(t, ca); !errors.Is(e.Err, ErrVouched) {
@@ -295,7 +295,7 @@ func TestVouched_diverted(t *testing.T) {
 		}
 	}, nil)
 	f.mu.Unlock()
-	if _, err := a.Call(in10s(t), impuOf(bob), Voice{}); err != nil {
+	if _, err := a.Call(patiently(t), impuOf(bob), Voice{}); err != nil {
 		t.Fatal(err)
 	}
 	v := incoming(t, calls).Vouched()
@@ -319,13 +319,13 @@ func TestVouched_replayed(t *testing.T) {
 		m.SetBody("application/sdp", body)
 	}, nil)
 	f.mu.Unlock()
-	first, err := a.Call(in10s(t), impuOf(bob), Voice{})
+	first, err := a.Call(patiently(t), impuOf(bob), Voice{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	incoming(t, calls).Reject(486)
 	ended(t, first)
-	second, err := a.Call(in10s(t), impuOf(bob), Voice{})
+	second, err := a.Call(patiently(t), impuOf(bob), Voice{})
 	if err != nil {
 		t.Fatal(err)
 	}
