@@ -100,7 +100,8 @@ type promised struct {
 	sqn     uint64
 }
 
-func (p *promised) hear(r io.Reader) error {
+// hear reads what a child says until its end, and calls acknowledged with each line of what was.
+func (p *promised) hear(r io.Reader, acknowledged func()) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		var user int
@@ -111,12 +112,14 @@ func (p *promised) hear(r io.Reader) error {
 		case scan(line, "w %d %d %t", &user, &n, &removed):
 			p.n[user], p.removed[user] = n, removed
 			p.writes++
+			acknowledged()
 		case scan(line, "r %d", &n):
 			if n <= p.sqn {
 				return fmt.Errorf("reserved up to %d after %d", n, p.sqn)
 			}
 			p.sqn = n
 			p.writes++
+			acknowledged()
 		default:
 			return errors.New(line)
 		}
@@ -188,12 +191,18 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// From the very start (opening, replay) to some checkpoints later.
-		killer := time.AfterFunc(5*time.Millisecond+time.Duration((i%20)*(i%20))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		if err := p.hear(out); err != nil {
+		// From the very start (opening, replay) to some checkpoints later. Every second time that is counted from the first write: a machine that has much to
+		// do may take longer than all of it for the start.
+		kill := sync.OnceFunc(func() {
+			time.AfterFunc(5*time.Millisecond+time.Duration((i%20)*(i%20))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		})
+		if i%2 == 0 {
+			kill()
+		}
+		if err := p.hear(out, kill); err != nil {
 			t.Errorf("kill %d: %v", i, err)
 		}
-		killer.Stop()
+		kill()
 		_ = cmd.Wait()
 		if err := p.check(dir); err != nil {
 			t.Fatalf("kill %d: %v", i, err)
