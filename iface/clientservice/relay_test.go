@@ -120,10 +120,10 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// until waits for a condition, for ten seconds of real time.
+// until waits for a condition, for a minute of real time.
 func until(t testing.TB, what string, met func() bool) {
 	t.Helper()
-	tick, limit := time.NewTicker(2*time.Millisecond), time.After(10*time.Second)
+	tick, limit := time.NewTicker(2*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for !met() {
 		select {
@@ -178,7 +178,7 @@ func call(t testing.TB, g *Gateway, a, b *client) (*half, *half) {
 	for _, c := range []*client{a, b} {
 		select {
 		case <-c.Ready():
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no keys")
 		}
 	}
@@ -298,7 +298,7 @@ func TestRelay_RTCP_on_a_port_of_its_own(t *testing.T) {
 		if len(b) < 8 || b[1] < 200 || b[1] > 203 {
 			t.Errorf("%x at the port of RTCP", b)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no RTCP at its port")
 	}
 	must(t, control.Close())
@@ -357,7 +357,7 @@ func TestLost_another_certificate(t *testing.T) {
 		if why != iq.ReasonFingerprint {
 			t.Errorf("lost for %s", why)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nobody is told")
 	}
 }
