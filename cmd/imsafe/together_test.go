@@ -214,7 +214,7 @@ func (g *couple) pickUp(l *line, name string, nodes ...int) *togetherClient {
 
 // talks lets c call somebody until both have keys; else it returns why not.
 func (g *couple) talks(c *togetherClient, name string) (code int, err error) {
-	ctx, cancel := context.WithTimeout(g.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
 	defer cancel()
 	call, err := c.ue.Call(ctx, "sip:"+name+"@"+testDomain, ue.Voice{})
 	if err != nil {
@@ -242,6 +242,13 @@ type traffic struct {
 	refused []error                      // what they were refused
 }
 
+// has says whether a message has come.
+func (c *togetherClient) has(text string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read[text]
+}
+
 func (g *couple) traffic() *traffic {
 	return &traffic{g: g, stop: make(chan struct{}), sent: map[*togetherClient][]string{}}
 }
@@ -265,7 +272,7 @@ func (l *traffic) writes(from, to *togetherClient, faithful bool) {
 	last := time.Now()
 	l.every(func(n int) {
 		text := fmt.Sprintf("%s to %s, %d", from.name, to.name, n)
-		ctx, cancel := context.WithTimeout(l.g.t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(l.g.t.Context(), time.Minute)
 		defer cancel()
 		err := from.ue.SendMessage(ctx, "sip:"+to.name+"@"+testDomain, "text/plain", []byte(text))
 		l.mu.Lock()
@@ -531,18 +538,15 @@ func readAll(t *testing.T, path string) string {
 	return string(text)
 }
 
-// acknowledged checks that what was acknowledged is there, as a node tells.
+// acknowledged checks that what was acknowledged is there, as a node tells. A message is accepted before the client shows it.
 func (g *couple) acknowledged(l *traffic, node int) {
 	g.t.Helper()
 	messages := 0
 	for to, sent := range l.sent {
-		to.mu.Lock()
 		for _, text := range sent {
-			if messages++; !to.read[text] {
-				g.t.Errorf("accepted, and not delivered: %q", text)
-			}
+			messages++
+			g.until(fmt.Sprintf("%q, which was accepted, is delivered", text), func() bool { return to.has(text) })
 		}
-		to.mu.Unlock()
 	}
 	there := map[string]bool{}
 	for list := json.NewDecoder(strings.NewReader(g.must(node, "user", "list", "--json"))); list.More(); {
