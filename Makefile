@@ -59,7 +59,7 @@ test: export GORACE := atexit_sleep_ms=0 $(GORACE)
 test: setup
 	@race=(); ! command -v cc >/dev/null || race=(-race $(QUIET)); plain="env CGO_ENABLED=0 $(GO) test -json -vet=off"; \
 	{ failed=0; \
-	  $(GO) test -json "$${race[@]}" -vet=off -p $(TOGETHER) -timeout 10m $(TESTFLAGS) $(ROOMS) || failed=1; \
+	  $(GO) test -json "$${race[@]}" -vet=off -p $(TOGETHER) -timeout 14m $(TESTFLAGS) $(ROOMS) || failed=1; \
 	  $(if $(filter ./...,$(PKG)),$$plain $(TESTFLAGS) $(ALONE) || failed=1;) \
 	  [ -z "$${race[*]}" ] || $$plain -count=1 ./test/durability $(PLAIN) || failed=1; \
 	  [ -z "$${race[*]}" ] || $$plain -run 'Alloc|ten_thousand' ./proto/... ./store/... ./trace/... ./imsbox/filter ./test/scenario || failed=1; \

@@ -89,7 +89,7 @@ func (a *anchoring) open(edit func(*config.Config)) *Anchor {
 // met waits for a condition.
 func (a *anchoring) met(what string, met func() bool) {
 	a.t.Helper()
-	tick, limit := time.NewTicker(5*time.Millisecond), time.After(30*time.Second)
+	tick, limit := time.NewTicker(5*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for !met() {
 		select {

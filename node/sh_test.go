@@ -98,7 +98,7 @@ func (s *service) wantUp(t *testing.T, want bool) {
 		if up != want {
 			t.Fatalf("up is %v", up)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("not up %v", want)
 	}
 }
@@ -168,7 +168,7 @@ func TestSh(t *testing.T) {
 		if len(r.Data.Identifiers.IMPUs) != 3 {
 			t.Errorf("told %+v", r.Data.Identifiers)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("nothing was told")
 	}
 }

@@ -209,7 +209,7 @@ func TestSplit_HSS_gone(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "480") {
 		t.Errorf("a registration without an HSS: %v", err)
 	}
-	if waited := time.Since(begun); waited > 5*time.Second {
+	if waited := time.Since(begun); waited >= 10*time.Second { // what a request takes that is sent, and has no answer
 		t.Errorf("the refusal took %v", waited)
 	}
 }
@@ -259,7 +259,7 @@ func TestSplit_services(t *testing.T) {
 
 func talk(t *testing.T, s *split) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	incoming := make(chan *ue.Call, 1)
 	alice, bob := s.phone(t, "alice", nil), s.phone(t, "bob", func(c *ue.Call) { incoming <- c })

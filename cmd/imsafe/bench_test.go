@@ -27,7 +27,7 @@ func TestBench(t *testing.T) {
 	fromFile := d.write("file.json", text(`{"file":"users.csv"}`))
 	cpu, measured := 0.0, 0
 	for _, scenario := range []string{"registration", "re-registration", "call", "message", "de-registration=1,registration=1", "mix"} {
-		o := d.try("bench", "run", fromFile, "--scenario", scenario, "--rate", "40", "--time", "500ms", "--warm", "100ms", "--hold", "100ms", "--patience", "20s", "--seed", "1",
+		o := d.try("bench", "run", fromFile, "--scenario", scenario, "--rate", "40", "--time", "500ms", "--warm", "100ms", "--hold", "100ms", "--patience", "1m", "--seed", "1",
 			"--pid", strconv.Itoa(os.Getpid()), "--out", d.path("report.json"), "--json")
 		var r benchResult
 		if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {

@@ -187,7 +187,7 @@ func (d *desk) start() (stop func()) {
 	done := make(chan outcome, 1)
 	go func() { done <- d.call(ctx, "", "run", "-c", d.config) }()
 	socket := filepath.Join(d.path("store"), "management.sock")
-	for deadline := time.Now().Add(20 * time.Second); knock(ctx, socket) != nil; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); knock(ctx, socket) != nil; time.Sleep(5 * time.Millisecond) {
 		select {
 		case o := <-done:
 			d.t.Fatalf("the node ended with %d: %s", o.status, o.stderr)

@@ -105,14 +105,14 @@ func TestCalls_that_do_not_come_about(t *testing.T) {
 		{"too short", []string{"--for", "300ms"}, []string{"--for", "20s"}, exitDone, exitFailed, "", "of 20s"},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			bob := d.background("registered", text("answer", "bob", append(s.bob, "--tone", "620", "--wait", "20s")...)...)
+			bob := d.background("registered", text("answer", "bob", append(s.bob, "--tone", "620", "--wait", "1m")...)...)
 			alice := d.call(context.Background(), "", text("call", "alice", append(s.alice, "bob")...)...)
 			wantRefused(t, alice, s.alices, []string{s.says}, []string{"alice"})
 			wantRefused(t, bob(), s.bobs, []string{s.bobsays}, []string{"bob"})
 		})
 	}
 	t.Run("stopped by its user", func(t *testing.T) {
-		bob := d.background("registered", text("answer", "bob", "--wait", "20s")...)
+		bob := d.background("registered", text("answer", "bob", "--wait", "1m")...)
 		stop, end := d.interruptible("DTLS-SRTP", text("call", "alice", "bob", "--for", "20s")...)
 		stop()
 		alice := end()

@@ -72,7 +72,7 @@ func (d *desk) background(word string, args ...string) (result func() outcome) {
 func (d *desk) interruptible(word string, args ...string) (stop func(), result func() outcome) {
 	d.t.Helper()
 	var stdout, stderr lockedBuffer
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	done := make(chan int, 1)
 	go func() {
 		done <- realMain(&app{ctx: ctx, stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: os.Getenv}, args)
@@ -89,7 +89,7 @@ func (d *desk) interruptible(word string, args ...string) (stop func(), result f
 func (d *desk) message() {
 	d.t.Helper()
 	const text = "does it hold?"
-	bob := d.background("registered", d.client("message", "bob.card", "--receive", "1", "--wait", "20s")...)
+	bob := d.background("registered", d.client("message", "bob.card", "--receive", "1", "--wait", "1m")...)
 	d.do(d.client("message", "alice.card", "bob", text)...)
 	o := bob()
 	m := events(d.t, o.stdout)["message"]
@@ -102,7 +102,7 @@ func (d *desk) message() {
 func (d *desk) talk() {
 	d.t.Helper()
 	recorded := d.path("bob.wav")
-	bob := d.background("registered", d.client("answer", "bob.card", "--tone", "620", "--hear", "440", "--record", recorded, "--wait", "20s")...)
+	bob := d.background("registered", d.client("answer", "bob.card", "--tone", "620", "--hear", "440", "--record", recorded, "--wait", "1m")...)
 	alice := events(d.t, d.do(d.client("call", "alice.card", "bob", "--tone", "440", "--hear", "620", "--for", "1s")...))
 	o := bob()
 	if o.status != exitDone {
@@ -118,7 +118,7 @@ func (d *desk) talk() {
 		d.t.Errorf("recording: %v %v", info, err)
 	}
 	// What was recorded can be played again.
-	bob = d.background("registered", d.client("answer", "bob.card", "--hear", "440", "--wait", "20s")...)
+	bob = d.background("registered", d.client("answer", "bob.card", "--hear", "440", "--wait", "1m")...)
 	d.do(d.client("call", "alice.card", "bob", "--play", recorded)...)
 	if o := bob(); o.status != exitDone {
 		d.t.Errorf("bob did not hear the recording: exit %d: %s%s", o.status, o.stdout, o.stderr)

@@ -68,7 +68,7 @@ func (k *killing) connected(name string, times int) {
 
 func (k *killing) until(what string, true func() bool) {
 	k.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !true(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !true(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			for name, log := range k.log {
 				k.t.Logf("%s: %s", name, log)
@@ -119,7 +119,7 @@ func newKilling(t *testing.T) *killing {
 // rings lets alice call bob, who answers after a while; meanwhile is done while it rings. It returns what both saw.
 func (k *killing) rings(ring string, meanwhile func()) (alice, bob outcome) {
 	k.t.Helper()
-	end := k.background("registered", k.client("answer", "bob.card", "--ring", ring, "--tone", "620", "--wait", "20s")...)
+	end := k.background("registered", k.client("answer", "bob.card", "--ring", ring, "--tone", "620", "--wait", "1m")...)
 	call := k.background("ringing", k.client("call", "alice.card", "bob", "--tone", "440", "--for", "200ms")...)
 	meanwhile()
 	return call(), end()

@@ -153,7 +153,7 @@ type talking struct {
 func (o *outliving) connects(from, to *phone, name string) *talking {
 	o.t.Helper()
 	c := &talking{ears: [2]*listener{{hz: 620}, {hz: 440}}}
-	ctx, cancel := context.WithTimeout(o.t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(o.t.Context(), time.Minute)
 	defer cancel()
 	var err error
 	if c.calls[0], err = from.ue.Call(ctx, "sip:"+name+"@"+testDomain, ue.Voice{Play: media.NewTone(440, -10), Listen: c.ears[0]}); err != nil {
@@ -189,7 +189,7 @@ func (o *outliving) over(c *talking) {
 	for side, call := range c.calls {
 		select {
 		case <-call.Done():
-		case <-time.After(40 * time.Second):
+		case <-time.After(time.Minute):
 			o.t.Fatalf("side %d is in a call alone\n%s", side, o.log["core"])
 		}
 	}

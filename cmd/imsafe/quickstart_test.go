@@ -115,7 +115,7 @@ func TestQuickstart_to_a_registered_telephone(t *testing.T) {
 
 	// The card of somebody else: the telephone refuses the network, and the doctor says what the keys say.
 	wrong := strings.Replace(string(card), testK, otherK, 1)
-	if o := d.try(append(register, d.write("wrong", wrong), "--patience", "5s")...); o.status != exitFailed {
+	if o := d.try(append(register, d.write("wrong", wrong), "--patience", "1m")...); o.status != exitFailed {
 		t.Errorf("a wrong K registered: %+v", o)
 	}
 	keys := d.examined(exitFailed, "doctor", "user", "001010000000001", "--k-file", d.write("k2", otherK), "--opc-file", d.path("opc"))

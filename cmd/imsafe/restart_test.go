@@ -62,7 +62,7 @@ func (k *killing) sealed(card string, nat uint16, proxies ...string) *sealedClie
 func (s *sealedClient) comesBack(t *testing.T, since time.Time) {
 	t.Helper()
 	lost := false
-	for late := time.After(30 * time.Second); ; {
+	for late := time.After(time.Minute); ; {
 		select {
 		case r := <-s.changes:
 			if lost = lost || r.Err != nil; lost && r.State == ue.Registered {
@@ -78,7 +78,7 @@ func (s *sealedClient) comesBack(t *testing.T, since time.Time) {
 // rung calls somebody and returns the answer: 200 if he rings, and is hung up.
 func (s *sealedClient) rung(t *testing.T, who string, calls chan *ue.Call) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out, err := s.Call(ctx, "sip:"+who+"@"+testDomain, ue.Voice{})
 	if err != nil {

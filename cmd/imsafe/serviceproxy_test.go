@@ -40,7 +40,7 @@ func (e *enrolment) proxied() {
 	}
 	heard := make([]byte, 4096)
 	n := 0
-	for end := time.Now().Add(20 * time.Second); n == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); n == 0 && time.Now().Before(end); {
 		_, _ = server.WriteTo([]byte("OPTIONS sip:x@"+testDomain+" SIP/2.0\r\nVia: SIP/2.0/UDP "+server.LocalAddr().String()+";branch=z9hG4bKo\r\nMax-Forwards: 70\r\n"+
 			"From: <sip:a@"+testDomain+">;tag=a\r\nTo: <sip:x@"+testDomain+">\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"), to)
 		_ = server.SetReadDeadline(time.Now().Add(100 * time.Millisecond))

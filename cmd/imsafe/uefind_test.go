@@ -19,7 +19,7 @@ import (
 func by(s *nameserver.Server) *finder {
 	var d net.Dialer
 	return &finder{
-		records: &dns.Client{Servers: []netip.AddrPort{s.Address}, Dial: d.DialContext, Deadline: func() time.Time { return time.Now().Add(5 * time.Second) }},
+		records: &dns.Client{Servers: []netip.AddrPort{s.Address}, Dial: d.DialContext, Deadline: func() time.Time { return time.Now().Add(time.Minute) }},
 		hosts: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return d.DialContext(ctx, network, s.Address.String())
 		}},

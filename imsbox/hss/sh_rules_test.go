@@ -308,7 +308,7 @@ func (l *listening) wantTold(t *testing.T, what string) sh.PushNotificationReque
 	t.Helper()
 	select {
 	case <-l.calls:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s: nothing was told", what)
 	}
 	l.mu.Lock()

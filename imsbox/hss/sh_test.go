@@ -121,7 +121,7 @@ func TestShContract(t *testing.T) {
 		h.setting(w)
 		h.provisionSh(w)
 		f := &shtest.Fixture{As: func(sh.AS) sh.Server { return h.HSS }, Run: h.run, Now: h.clock.Wall,
-			Late: func() <-chan time.Time { return time.After(10 * time.Second) }, Register: h.assigns(cx.AssignRegistration),
+			Late: func() <-chan time.Time { return time.After(time.Minute) }, Register: h.assigns(cx.AssignRegistration),
 			Deregister: h.assigns(cx.UserDeregistration)}
 		f.Remove = func(impu sh.IMPU) {
 			if err := h.HSS.Remove(background, string(impu)); err != nil {

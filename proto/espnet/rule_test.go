@@ -74,7 +74,7 @@ func (r *rawPeer) next() header.TCP {
 	select {
 	case s := <-r.came:
 		return s
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		r.t.Fatal("nothing comes")
 		return nil
 	}

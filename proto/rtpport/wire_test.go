@@ -120,7 +120,7 @@ func (e *end) count() int { e.mu.Lock(); defer e.mu.Unlock(); return len(e.frame
 // until waits until the condition holds, woken by what the end hears, with a limit in real time.
 func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
@@ -161,7 +161,7 @@ func (e *end) wait(t testing.TB) error {
 	case err := <-e.err:
 		e.err <- err // for the clean-up
 		return err
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Run does not return")
 		return nil
 	}
@@ -205,7 +205,7 @@ func secured(t testing.TB, legs ...*end) {
 		case err := <-l.err:
 			l.err <- err
 			t.Fatalf("leg ended: %v", err)
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no keys in time")
 		}
 	}

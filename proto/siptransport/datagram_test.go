@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait of these tests; nothing waits that long unless it is broken.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // testShard is a shard that runs for the length of a test.
 func testShard(t testing.TB, id uint8, inbox int) *shard.Shard {

@@ -189,7 +189,7 @@ func (d *duet) exchange(p pair, words string) {
 		if g.Agreement != p.kernel || string(g.Payload) != words || g.Side != esp.Server || g.Owner.Slot != uint32(p.theirs.Here.Port[esp.Client]) {
 			d.t.Fatalf("%+v", g)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		d.t.Fatalf("%q did not come; the kernel counts %v", words, stat(d.t))
 	}
 	if err := d.ports.Send(p.kernel, esp.Client, []byte(words)); err != nil {
@@ -200,7 +200,7 @@ func (d *duet) exchange(p pair, words string) {
 		if got != words {
 			d.t.Fatalf("answer %q", got)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		d.t.Fatal("no answer")
 	}
 }
@@ -393,7 +393,7 @@ func TestESP_life(t *testing.T) {
 	if !d.e.Extend(long.kernel, time.Minute) {
 		t.Fatal("it is gone")
 	}
-	for end := time.Now().Add(10 * time.Second); d.e.Traffic().Expired.Load() == 0; {
+	for end := time.Now().Add(time.Minute); d.e.Traffic().Expired.Load() == 0; {
 		if time.Now().After(end) {
 			t.Fatal("the kernel does not say that the short one has ended")
 		}
@@ -425,7 +425,7 @@ func TestESP_streams(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	out, err := d.tcp.Dial(ctx, p.ue)
 	if err != nil {
@@ -476,7 +476,7 @@ func says(t *testing.T, from, to net.Conn) {
 		t.Fatal(err)
 	}
 	got := make([]byte, len(words))
-	if err := to.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := to.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, words) {

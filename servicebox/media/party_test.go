@@ -182,7 +182,7 @@ func until(t testing.TB, what string, met func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for !met() {
 		select {
 		case <-tick.C:

@@ -143,7 +143,7 @@ func newSplit(t testing.TB, how transport, subscribers []cxtest.Subscriber) *spl
 	})
 	select {
 	case <-s.up:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the nodes did not meet")
 	}
 	return s

@@ -56,7 +56,7 @@ func startApart(t *testing.T, configure func(edge, heart, home *config.Config)) 
 	a.home = live.StartPart(t, authority, &home, "hss."+live.Domain)
 	a.heart = live.StartPart(t, authority, &heart, "heart."+live.Domain, "cscf."+live.Domain)
 	a.edge = live.StartPart(t, authority, &edge, "edge."+live.Domain)
-	for late := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for late := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
 		peers, err := a.heart.CxPeers(t.Context())
 		if err != nil || time.Now().After(late) {
 			t.Fatalf("the HSS is not in service: %v, %v", peers, err)
@@ -183,7 +183,7 @@ func (a *apart) dial(t *testing.T, u *live.User, onCall func(*ue.Call)) *ue.UE {
 // register and call; a new password ends the old one; and the password's hash is on no wire but inside mutual TLS.
 func TestDigest_apart(t *testing.T) {
 	a := startApart(t, func(edge, heart, home *config.Config) { everywhere(edge, heart, home) })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	users := live.NewUsers("digest", 2, live.SHA256)
 	for _, u := range users {
@@ -269,7 +269,7 @@ func (a *apart) register(t *testing.T, u *live.User) error {
 	}
 	p := live.NewPhone(conn, "tls", u)
 	defer p.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return p.Register(ctx, 600)
 }

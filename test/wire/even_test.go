@@ -79,7 +79,7 @@ func (a *apart) answered(t *testing.T, u *live.User) time.Duration {
 	}
 	p := live.NewPhone(conn, "tls", u)
 	defer p.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	request := p.Request("REGISTER", "sip:"+live.Domain, u.IMPU, "", "Contact: "+p.Contact()+";expires=600", "Supported: path",
 		fmt.Sprintf(`Authorization: Digest username="%s",realm="%s",nonce="",uri="sip:%s",response=""`, u.IMPI, live.Domain, live.Domain))

@@ -32,7 +32,7 @@ func TestIPsec_apart(t *testing.T) {
 				heart.Mw.PCSCF.Keys = keys
 				edge.Mw.SCSCF.Keys, edge.Mw.ICSCF.Keys = keys, keys
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var k aka.K
 			var op aka.OP

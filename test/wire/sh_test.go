@@ -99,7 +99,7 @@ func newServices(t testing.TB, w shtest.World) *services {
 	for range w.Services {
 		select {
 		case <-s.up:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the nodes did not meet")
 		}
 	}
@@ -232,7 +232,7 @@ func TestSh_contract(t *testing.T) {
 	shtest.Run(t, func(t *testing.T, w shtest.World) *shtest.Fixture {
 		s := newServices(t, w)
 		return &shtest.Fixture{As: func(as sh.AS) sh.Server { return s.clients[as.Service] }, Run: s.run, Now: time.Now,
-			Late:     func() <-chan time.Time { return time.After(10 * time.Second) },
+			Late:     func() <-chan time.Time { return time.After(time.Minute) },
 			Register: s.assigns(cx.AssignRegistration), Deregister: s.assigns(cx.UserDeregistration),
 			Remove: func(impu sh.IMPU) { s.must(s.hss.Remove(context.Background(), string(impu))) },
 			Crash: func() {
