@@ -70,7 +70,7 @@ type PCSCF struct {
 	registrations *slab.Table   // association -> contact and Service-Route of its registration, one a line
 	icid          atomic.Uint64 // last icid-value given out
 	dialogs       *dialog.Ledger
-	setups        setups
+	setups        dialog.Early[secure.Association]
 	quantum       quantum // in which strangers are answered
 	budgets       *budgets
 	calls         *calls
@@ -93,7 +93,7 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 		return nil, fmt.Errorf("pcscf: name, home, Gm, sealer, gate, hop and a shard are needed: %+v", cfg)
 	}
 	p := &PCSCF{cfg: cfg, ports: ports, registrations: slab.New(slab.Config{Words: [][]byte{[]byte(cfg.Home)}}), hidden: []byte("sip:anonymous@" + string(cfg.Name)), homeURI: []byte("sip:" + string(cfg.Home)),
-		budgets: newBudgets(cfg.Budget), calls: newCalls(), ties: newTies(ports.Sealer), setups: setups{of: map[secure.Association]*setup{}},
+		budgets: newBudgets(cfg.Budget), calls: newCalls(), ties: newTies(ports.Sealer),
 		quantum: quantum{least: cfg.Even, most: max(cfg.Even, cfg.EvenMost)},
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
 	p.withheld = p.withholdResponse
@@ -106,7 +106,7 @@ func New(cfg Config, ports Ports) (*PCSCF, error) {
 func (p *PCSCF) Gone(a secure.Association, why gm.Reason) {
 	var b [associationSize]byte
 	p.registrations.Delete(associationKey(b[:0], a))
-	p.giveUp(a)
+	p.setups.Release(a, dialog.All)
 	p.release(a, why)
 	p.releaseMedia(a)
 }

@@ -97,7 +97,7 @@ func (p *PCSCF) fromClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	client := in.Proof.Association()
 	tied := p.confirms(both(p.tiesCaller(in), restore), p.offer(in, before), client, dialog.Caller)
-	defer p.setups.remove(client, p.settingUp(x, in, client, callerLost))
+	defer p.setups.Done(client, p.settingUp(x, in, client, callerLost))
 	r := p.anchorCall(x, in, client, iq.Access, false, func(up hop.Up) hop.Reply { return p.onward(x, in, both(up, tied)) })
 	if r.Unreached() {
 		return p.restoration(x, r, client)
@@ -190,7 +190,7 @@ func (p *PCSCF) toClient(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	return p.noted(client, in, func() hop.Reply {
 		if initial {
-			defer p.setups.remove(client, p.settingUp(x, in, client, calleeLost))
+			defer p.setups.Done(client, p.settingUp(x, in, client, calleeLost))
 			return p.anchorCall(x, in, client, iq.Core, callee != "" && callee == p.answersEmergencies, forward)
 		}
 		return p.anchor(x, in, client, iq.Core, forward)

@@ -58,8 +58,8 @@ func preference(params string) int {
 }
 
 // branches are the ways of the request m to the devices of the callee (TS 24.229 5.4.3.3 steps 10 to 12), in the order and number that
-// its sender wants (RFC 3841 9.1).
-func (s *SCSCF) branches(devices []device, m *sip.Message, offer *dialog.Offer) []hop.Branch {
+// its sender wants (RFC 3841 9.1). asOf is that of the user whose devices they are.
+func (s *SCSCF) branches(devices []device, m *sip.Message, offer *dialog.Offer, asOf uint64) []hop.Branch {
 	slices.SortStableFunc(devices, func(a, b device) int { return b.q - a.q })
 	if m.HasToken(sip.HdrRequestDisposition, "no-fork") {
 		devices = devices[:1]
@@ -68,7 +68,7 @@ func (s *SCSCF) branches(devices []device, m *sip.Message, offer *dialog.Offer) 
 	branches := make([]hop.Branch, len(devices))
 	for i := range devices {
 		d := &devices[i]
-		branches[i] = hop.Branch{Q: d.q, Serve: func(x *hop.Exchange, in hop.Inbound) hop.Reply { return s.toDevice(x, in, d, offer) }}
+		branches[i] = hop.Branch{Q: d.q, Serve: func(x *hop.Exchange, in hop.Inbound) hop.Reply { return s.toDevice(x, in, d, offer, asOf) }}
 		if sequential {
 			branches[i].Q = len(devices) - i
 		}
@@ -78,22 +78,13 @@ func (s *SCSCF) branches(devices []device, m *sip.Message, offer *dialog.Offer) 
 
 // toDevice tries the flows of a device until one is there. Who has no flow left is as good as unregistered: 480. offer is the INVITE that
 // may make a dialog, nil for another request.
-func (s *SCSCF) toDevice(x *hop.Exchange, in hop.Inbound, d *device, offer *dialog.Offer) hop.Reply {
+func (s *SCSCF) toDevice(x *hop.Exchange, in hop.Inbound, d *device, offer *dialog.Offer, asOf uint64) hop.Reply {
 	for i := range d.flows {
 		way, more := in, i < len(d.flows)-1
 		if more {
 			way.Msg = in.Msg.Clone()
 		}
-		f := &d.flows[i]
-		r := s.toContact(x, way, &f.contact)
-		s.dialogs.Confirmed(offer, half(rf.Terminating), []byte(f.impi), f.binding(), r)
-		lost := r.Status() == 430 // RFC 5626 5.3: the edge has lost the flow
-		if lost {
-			s.markFailed(&d.flows[i])
-		}
-		// A P-CSCF that is not there may come back with its flows, if only the way to it is cut; until then the device is not to be had
-		// (TS 23.380 5.1), and its client registers at another.
-		gone := lost || r.Unreached()
+		r, gone := s.toFlow(x, way, &d.flows[i], offer, asOf)
 		if gone {
 			r.Msg.Release()
 			r = x.Respond(480, "")
@@ -107,6 +98,26 @@ func (s *SCSCF) toDevice(x *hop.Exchange, in hop.Inbound, d *device, offer *dial
 		r.Msg.Release()
 	}
 	return x.Refuse(in, 480, "")
+}
+
+// toFlow sends a request along a flow. It is gone if nobody is there any more: the edge has lost it, the edge itself cannot be reached, or the binding has ended,
+// while it rang maybe.
+func (s *SCSCF) toFlow(x *hop.Exchange, in hop.Inbound, f *flow, offer *dialog.Offer, asOf uint64) (r hop.Reply, gone bool) {
+	binding := f.binding()
+	i := s.settingUp(x, in, f.impi, binding, asOf, calleeGone)
+	defer s.invites.Done(f.impi, i)
+	if i.Ended() {
+		return x.Refuse(in, 480, ""), true
+	}
+	r = s.toContact(x, in, &f.contact)
+	s.dialogs.Confirmed(offer, half(rf.Terminating), []byte(f.impi), binding, r)
+	lost := r.Status() == 430 // RFC 5626 5.3
+	if lost {
+		s.markFailed(f)
+	}
+	// A P-CSCF that is not there may come back with its flows, if only the way to it is cut; until then the device is not to be had
+	// (TS 23.380 5.1), and its client registers at another.
+	return r, lost || r.Unreached() || s.late(x, i, f.impi, binding, r)
 }
 
 // toContact sends a request to one binding: Request-URI the contact, Route its Path.

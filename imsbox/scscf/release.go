@@ -3,16 +3,17 @@ package scscf
 import (
 	"slices"
 
+	"imsafe/hop"
 	"imsafe/imsbox/dialog"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/rf"
 )
 
-// What a registration ends, however it ends, are the calls that went over its bindings (TS 24.229 5.4.5.1.2): a client that is registered no
-// more can neither hang up nor be told to. Which binding a call goes over is kept with its dialog (docs/decisions/017).
+// What a registration ends, however it ends, are the calls that go over its bindings, those that stand (TS 24.229 5.4.5.1.2) and those that are being set
+// up (5.4.5.1.1): a client that is registered no more can neither hang up nor be told to. Which binding a call goes over is kept with it (docs/decisions/017, 052).
 
-// gone is the reason of our BYEs (RFC 3326).
+// gone is the reason of our BYEs and CANCELs (RFC 3326).
 const gone = `SIP;cause=480;text="Not registered any more"`
 
 // half names the half of a session in the ledger: one S-CSCF may have both.
@@ -66,7 +67,7 @@ func (a *assignment) ended() (bindings []uint32) {
 	return bindings
 }
 
-// release ends the calls over the bindings that a has ended; with the last binding all calls of the private identity.
+// release ends the calls over the bindings that a has ended, answered or not; with the last binding all calls of the private identity.
 func (s *SCSCF) release(t *shard.Task, a *assignment) {
 	parts := dialog.All
 	if len(a.contacts) > 0 {
@@ -76,11 +77,55 @@ func (s *SCSCF) release(t *shard.Task, a *assignment) {
 		}
 		parts = dialog.Parts(bindings)
 	}
-	for _, d := range s.dialogs.Release(t, []byte(a.impi), parts, func(uint32) dialog.Side { return dialog.Caller | dialog.Callee }, gone) {
+	s.invites.Release(a.impi, parts)
+	s.hangUp(t, a.impi, parts)
+}
+
+// hangUp ends the calls of a private identity that stand over bindings for which parts says so.
+func (s *SCSCF) hangUp(t *shard.Task, impi string, parts func(binding uint32) bool) {
+	for _, d := range s.dialogs.Release(t, []byte(impi), parts, func(uint32) dialog.Side { return dialog.Caller | dialog.Callee }, gone) {
 		role := rf.Originating
 		if d.Half != roleUser(role) {
 			role = rf.Terminating
 		}
 		s.ports.Charging.Stop(d.CallID, d.Name, role, s.ports.Clock.Wall())
 	}
+}
+
+// settingUp takes down that an initial INVITE over a binding of impi waits for its final response, and what ends it when the binding goes: at once, if that went
+// after asOf, while the request was on its way here. Another request is none, and nil. invites.Done takes it off.
+func (s *SCSCF) settingUp(x *hop.Exchange, in hop.Inbound, impi string, binding uint32, asOf uint64, end func(*hop.Exchange)) *dialog.Invite {
+	if in.Msg.Method() != sip.INVITE {
+		return nil
+	}
+	i := s.invites.Begin(impi, binding, x, end)
+	if s.invites.Releases() != asOf && !s.hasBinding(x.Task(), impi, binding) {
+		i.End()
+	}
+	return i
+}
+
+// hasBinding reports whether impi is registered, over that binding if it is not 0.
+func (s *SCSCF) hasBinding(t *shard.Task, impi string, binding uint32) bool {
+	reg, alive := s.find(t, impi)
+	return alive && (binding == 0 || slices.ContainsFunc(reg.contacts, func(c contact) bool { return c.binding() == binding }))
+}
+
+// callerGone cancels what is under way for a caller who is registered no more.
+func callerGone(x *hop.Exchange) { x.Abort(gone) }
+
+// calleeGone answers in the place of a device that is registered no more.
+func calleeGone(x *hop.Exchange) { x.Lose(gone) }
+
+// late reports whether r is the end of an INVITE that has lost its binding meanwhile. An answer that had left before the CANCEL came stands, and goes on: the call
+// that it makes ends then, like others.
+func (s *SCSCF) late(x *hop.Exchange, i *dialog.Invite, impi string, binding uint32, r hop.Reply) bool {
+	if !i.Ended() || r.Status()/100 != 2 {
+		return i.Ended()
+	}
+	// A shard without room for it loses it: the P-CSCF, which has lost the client, sees to the call.
+	x.Task().Shard().Post(shard.EventFunc(func(sh *shard.Shard) {
+		sh.Start(func(t *shard.Task) { s.hangUp(t, impi, dialog.Parts([]uint32{binding})) })
+	}))
+	return false
 }

@@ -92,6 +92,7 @@ type SCSCF struct {
 	decoys     *decoys
 	digests    *digests // nil: SIP Digest is off
 	dialogs    *dialog.Ledger
+	invites    dialog.Early[string] // that have no final response yet, by private identity and binding
 	profiles   *profiles
 	passages   *passages
 	transfers  *transfers

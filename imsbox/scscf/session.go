@@ -19,6 +19,7 @@ type user struct {
 	impi          string
 	binding       uint32
 	filter        *filter.Filter // his criteria; nil: none
+	asOf          uint64         // what invites.Releases was before his registration was read
 }
 
 // roleUser is the user part of the S-CSCF's own route entries: it says which half of the session a message
@@ -75,6 +76,7 @@ func (s *SCSCF) recordRoute(in hop.Inbound, role rf.Role) {
 // servedOriginator identifies the served user of an originating request (TS 24.229 5.4.3.2 steps 1, 2): the
 // asserted identity, which the P-CSCF wrote from its proof. It must be registered here and not barred.
 func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
+	asOf := s.invites.Releases()
 	impu, ok := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
 	if !ok {
 		return user{}, 403
@@ -88,7 +90,7 @@ func (s *SCSCF) servedOriginator(t *shard.Task, in hop.Inbound) (user, int) {
 		return user{}, 500
 	}
 	reg.addNumber(in.Msg, impu)
-	return user{served: impu, other: string(in.Msg.RequestURI()), impi: reg.impi, binding: reg.bindingOf(in.Msg, impu), filter: criteria}, 0
+	return user{served: impu, other: string(in.Msg.RequestURI()), impi: reg.impi, binding: reg.bindingOf(in.Msg, impu), filter: criteria, asOf: asOf}, 0
 }
 
 // addNumber asserts the user's number beside his default identity, so that the callee's phone book finds him (TS 24.229 5.4.3.2). Who
@@ -116,6 +118,7 @@ func (r *registration) addNumber(m *sip.Message, impu string) {
 // servedCallee identifies the served user of a terminating request and the devices he can be reached at (TS 24.229 5.4.3.3
 // steps 1, 2): 404 if barred, 480 if not registered and without services for that.
 func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int) {
+	asOf := s.invites.Releases()
 	asked, ok := s.calledBy(in.Msg.RequestURI())
 	switch {
 	case !ok:
@@ -142,7 +145,7 @@ func (s *SCSCF) servedCallee(t *shard.Task, in hop.Inbound) (user, []device, int
 	if !sound {
 		return user{}, nil, 500
 	}
-	return user{served: impu, other: caller, filter: criteria}, devices, 0
+	return user{served: impu, other: caller, filter: criteria, asOf: asOf}, devices, 0
 }
 
 // barred reports whether impu may not be used for sessions (TS 23.228 4.3.3.2); an identity outside the set is.

@@ -126,7 +126,13 @@ func (s *SCSCF) originating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	}
 	c := begin(in, user, cx.OriginatingRegistered, toHome)
 	c.notes = answered
+	i := s.settingUp(x, in, user.impi, user.binding, user.asOf, callerGone)
+	defer s.invites.Done(user.impi, i)
 	r := s.serve(x, in, c, answered)
+	if s.late(x, i, user.impi, user.binding, r) {
+		r.Msg.Release()
+		r = x.Respond(480, "")
+	}
 	if answered == nil {
 		return r
 	}
@@ -203,7 +209,7 @@ func (s *SCSCF) deliver(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 	name, vouch, about := s.addIOI(in, rf.Terminating), s.answers(in, user), in
 	noted := then(func(r hop.Reply) hop.Reply { return vouch(name(r)) }, c.notes)
 	return s.early(x, in, user, func(up hop.Up) hop.Reply {
-		r := x.Fork(in, s.branches(devices, in.Msg, offer), then(up, noted))
+		r := x.Fork(in, s.branches(devices, in.Msg, offer, user.asOf), then(up, noted))
 		return vouch(name(s.bars3xx(x, about, user.served, r)))
 	})
 }

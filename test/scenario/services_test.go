@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -823,5 +824,51 @@ func TestServices_ended(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestServices_deregistered: a call that rings by way of service platforms ends with the registration of either user too (TS 24.229 5.4.5.1.1). A platform of the called
+// one hears that nobody is there any more, and may send the call elsewhere.
+func TestServices_deregistered(t *testing.T) {
+	for name, c := range map[string]struct {
+		platform string // when it is asked
+		hears    int
+	}{"alice": {"originating", 487}, "bob": {"terminating", 480}} {
+		t.Run(name, func(t *testing.T) {
+			eachMode(t, func(t *testing.T, o lab.Options) { deregistered(t, o, name, c.platform, c.hears) })
+		})
+	}
+}
+
+// deregistered lets the operator remove a user while a call rings, and says what the platform in between hears.
+func deregistered(t *testing.T, o lab.Options, name, when string, hears int) {
+	s := newStage(t, o)
+	p := s.platform("between", []string{"session.proxy"}, trigger(when, "10", "continue"))
+	s.registers()
+	s.calls()
+	s.bob.Answer(180)
+	if s.alice.Response(180) == nil {
+		t.Fatalf("alice has %s", s.alice.Pending())
+	}
+	gone := map[string]*lab.Client{"alice": s.alice, "bob": s.bob}[name]
+	if err := s.n.Provision(func(ctx context.Context) error { return s.n.HSS().Remove(ctx, gone.IMPI) }); err != nil {
+		t.Fatal(err)
+	}
+	cancel := s.bob.Request("CANCEL")
+	if cancel == nil || !strings.Contains(string(cancel.Get(sip.HdrReason)), "Not registered any more") {
+		t.Fatalf("bob has %s, %v", s.bob.Pending(), cancel)
+	}
+	if err := s.bob.AnswerTo("INVITE", 487); err != nil {
+		t.Fatal(err)
+	}
+	if s.alice.Response(480) == nil {
+		t.Errorf("alice has %s", s.alice.Pending())
+	}
+	if last := p.Heard[len(p.Heard)-1]; last.Status() != hears {
+		t.Errorf("the platform heard %d, want %d", last.Status(), hears)
+	}
+	s.w.Advance(2 * time.Minute)
+	if n := s.n.Transactions(); n != 0 {
+		t.Errorf("%d transactions", n)
 	}
 }
