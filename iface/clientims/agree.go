@@ -3,6 +3,7 @@ package clientims
 import (
 	"bytes"
 	"crypto/sha256"
+	"net"
 
 	"imsafe/proto/esp"
 	"imsafe/proto/secagree"
@@ -124,7 +125,7 @@ func (p *Port) setOf(f siptransport.Flow) *set {
 		return via
 	case *turning:
 		return via.set
-	case *siptransport.Conn:
+	case carried:
 		c, sealed := via.NetConn().(agreedConn)
 		if !sealed {
 			return nil
@@ -139,6 +140,9 @@ func (p *Port) setOf(f siptransport.Flow) *set {
 	}
 	return nil
 }
+
+// carried is a stream, a *siptransport.Conn, which knows what carries it.
+type carried interface{ NetConn() net.Conn }
 
 // agreedConn is a TCP connection inside security associations (proto/espnet).
 type agreedConn interface {

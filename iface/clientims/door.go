@@ -152,7 +152,7 @@ func (d *Door) openAccess(a Access, g *Gm) *accessPorts {
 		layer := siptxn.Config{Shard: sh, Pool: d.ports.Pool, Sealer: d.ports.Sealer, Kind: kind, Unsound: d.unsound,
 			Timers: a.Timers, Handler: p, Limits: d.cfg.Limits, Foreign: group.foreign, Patience: p.patience, MayReply: p.mayReply}
 		if a.Protected {
-			layer.Report = p.report
+			layer.Report, layer.Instead = p.report, p.instead
 		} else {
 			layer.MayAnswer = p.mayAnswer
 		}

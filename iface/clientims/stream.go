@@ -124,3 +124,32 @@ func (p *Port) overStream(x *hop.Exchange, a association, s *set, in hop.Inbound
 	r.Msg.Release()
 	return x.Transact(p.layer, a.sa.flowBy(s), again, []byte(a.access.SentBy), p.admitsResponse(&a))
 }
+
+// instead is the way of an answer to a client whose connection has closed (RFC 3261 18.2.2): a connection of ours to its protected server port, by the security
+// associations that the request came by, or, where those were renewed meanwhile, by those that it is reached by. Where they have gone there is none: an answer
+// leaves to nobody else, and never in clear (TS 33.203 7.1).
+func (p *Port) instead(closed siptransport.Flow) (siptransport.Flow, bool) {
+	stream, _ := closed.Via.(carried)
+	if stream == nil {
+		return siptransport.Flow{}, false
+	}
+	c, sealed := stream.NetConn().(agreedConn)
+	if !sealed {
+		return siptransport.Flow{}, false
+	}
+	ref, owner, _ := c.Agreement()
+	a, known := p.door.lookup(secure.Association(owner))
+	now := p.table.now()
+	if !known || a.sa == nil || a.sa.gm.streams.dial == nil || now < a.sa.deafUntil {
+		return siptransport.Flow{}, false
+	}
+	by := a.sa.route(now)
+	if at := a.sa.find(ref); at >= 0 {
+		by = a.sa.sets[at].set
+	}
+	if by == nil {
+		return siptransport.Flow{}, false
+	}
+	g := a.sa.gm
+	return g.streams.get(by, g.sealed.ports[a.ref.Shard]), true
+}

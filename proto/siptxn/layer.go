@@ -102,6 +102,9 @@ type Config struct {
 	// MayReply is asked about each response to a request of ours that came by another flow than this left by: false drops it, and counts it. nil admits
 	// the address that was asked, whatever the port (RFC 3581 4).
 	MayReply func(asked, by siptransport.Flow) bool
+	// Instead is asked for the way of an answer whose connection has closed (RFC 3261 18.2.2): closed is what the request came by. False, or nil, is that there
+	// is none.
+	Instead func(closed siptransport.Flow) (siptransport.Flow, bool)
 	// NoRPort leaves rport out of the Via that Send and SendAck write. It stands there over unreliable transports only
 	// (RFC 3581).
 	NoRPort bool

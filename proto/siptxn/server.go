@@ -229,7 +229,7 @@ func (tx *Server) finish(m *sip.Message) error {
 		b = l.keep(tx.key, tx.reply, tx.timers.J, m)
 	}
 	tx.over()
-	if !l.answer(tx.reply, int(tx.received), b) {
+	if !tx.answer(int(tx.received), 0, b) {
 		return ErrTransport
 	}
 	return nil
@@ -307,15 +307,32 @@ func (tx *Server) repeat(request int) bool {
 		return false
 	}
 	tx.l.n.AnswersRepeated.Add(1)
-	return tx.l.answer(tx.reply, request, tx.last)
+	return tx.answer(request, 0, tx.last)
 }
 
 // transmit sends the last response for the first time.
 func (tx *Server) transmit() error {
-	if !tx.l.answer(tx.reply, int(tx.received), tx.last) {
+	if !tx.answer(int(tx.received), 0, tx.last) {
 		return ErrTransport
 	}
 	return nil
+}
+
+// answer sends b, the answer to a request of so many octets, which has left so often already: over the connection that the request came by, or, where that has closed, by
+// another way if there is one (RFC 3261 18.2.2).
+func (tx *Server) answer(request, copies int, b []byte) bool {
+	l := tx.l
+	if l.answerAgain(tx.reply, request, copies, b) {
+		return true
+	}
+	if !tx.reliable || l.cfg.Instead == nil {
+		return false
+	}
+	to, open := l.cfg.Instead(tx.flow)
+	if open {
+		tx.reply = to
+	}
+	return open && l.send(to, b)
 }
 
 // remember serialises m into last.
@@ -370,7 +387,7 @@ func (tx *Server) Run(sh *shard.Shard) {
 	default: // timer G
 		tx.copies++ // timer H ends it long before there are too many
 		tx.l.n.AnswersRepeated.Add(1)
-		tx.l.answerAgain(tx.reply, int(tx.received), int(tx.copies), tx.last)
+		tx.answer(int(tx.received), int(tx.copies), tx.last)
 		tx.resend = max(tx.resend+tx.interval, now)
 		tx.interval = min(2*tx.interval, tx.timers.T2)
 		tx.arm(now)

@@ -730,3 +730,56 @@ func TestSameRun(t *testing.T) {
 		t.Errorf("first\n%q\nthen\n%q", a, b)
 	}
 }
+
+// TestAnswer_instead: what answers a request whose connection has closed goes where Instead says, all of it; over datagrams nobody is asked (RFC 3261 18.2.2).
+func TestAnswer_instead(t *testing.T) {
+	const ok = "SIP/2.0 200 OK"
+	for name, c := range map[string]struct {
+		method    string
+		over      string // what the request came by
+		elsewhere bool   // there is another way
+		want      int    // answers that leave by it
+	}{
+		"an INVITE":                  {"INVITE", "TCP", true, 3},
+		"another request":            {"MESSAGE", "TCP", true, 1},
+		"there is none":              {"INVITE", "TCP", false, 0},
+		"over datagrams":             {"INVITE", "UDP", true, 0},
+		"another, and there is none": {"MESSAGE", "TCP", false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r *rig
+			var other *sender
+			asked := 0
+			r = newRig(t, func(cfg *Config) {
+				cfg.Instead = func(closed siptransport.Flow) (siptransport.Flow, bool) {
+					if asked++; closed != flowOf(r.tcp, alice) {
+						t.Errorf("asked about %v", closed)
+					}
+					return flowOf(other, bob), c.elsewhere
+				}
+			})
+			other = &sender{r: r, proto: "TCP", reliable: true}
+			by := map[string]*sender{"TCP": r.tcp, "UDP": r.udp}[c.over]
+			r.from(by, alice, strings.Replace(text(c.method, "1"), "SIP/2.0/UDP", "SIP/2.0/"+c.over, 1))
+			by.err = siptransport.ErrClosed
+			var failed []error
+			if c.method == "INVITE" {
+				failed = append(failed, r.respond(180), r.respond(200), r.respond(200)) // the called client repeats it
+			} else {
+				failed = append(failed, r.respond(200))
+			}
+			for _, err := range failed {
+				if (err == nil) != (c.want > 0) {
+					t.Errorf("%v", failed)
+				}
+			}
+			if len(other.sent) != c.want || len(by.sent) != 0 {
+				t.Errorf("%d by the other way, want %d; %d by the first", len(other.sent), c.want, len(by.sent))
+			}
+			if c.want > 0 && (other.last().first() != ok || other.last().peer != bob || asked != 1) {
+				t.Errorf("%v, asked %d times", other.last(), asked)
+			}
+			r.wantEmpty()
+		})
+	}
+}
