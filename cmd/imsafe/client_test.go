@@ -61,6 +61,8 @@ func TestClient(t *testing.T) {
 		{"not registered", exitFailed, []string{"480", "registered?"}, sealed("call", "alice", "bob")},
 		{"a message to nobody", exitFailed, []string{"not accepted", "404"}, sealed("message", "alice", "carol", "hello")},
 		{"a message without a text", exitUsage, []string{"what should bob read"}, sealed("message", "alice", "bob")},
+		{"a page in clear", exitUsage, []string{"over TLS alone"}, sealed("get", "alice", "http://127.0.0.1/registration")},
+		{"a page that is nowhere", exitUsage, []string{"/PATH"}, sealed("get", "alice", "registration")},
 		{"nothing to do", exitUsage, []string{"--receive"}, sealed("message", "alice")},
 		{"no message comes", exitFailed, []string{"0 of 1 messages"}, sealed("message", "alice", "--receive", "1", "--wait", "50ms")},
 		{"no call comes", exitFailed, []string{"0 of 1 calls", "none in 50ms"}, sealed("answer", "alice", "--wait", "50ms")},

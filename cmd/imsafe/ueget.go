@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ type ueGetCmd struct {
 
 // Run registers and fetches, with a token for the registration.
 func (v *ueGetCmd) Run(a *app) error {
+	if at, err := url.Parse(v.URL); err != nil || !strings.HasPrefix(v.URL, "/") && (at.Scheme != "https" || at.Host == "") {
+		return usage{fmt.Errorf("%q is neither https://HOST/PATH, of a service, nor /PATH, of the home network: tokens go over TLS alone", v.URL)}
+	}
 	v.fetches, v.serviceAt = true, v.Connect
 	return v.with(a, func(p *phone) error {
 		ctx, cancel := context.WithTimeout(a.ctx, v.For)
