@@ -135,6 +135,10 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	}
 	a.say("\npage for people: %s\nbundle, signed by %s: %s", filepath.Join(dir, filepath.FromSlash(proof.HTMLName)),
 		evidence.FormatKey(publicOf(signer)), dir)
+	if before := bundleBefore(dir); before != "" && len(p.only)+len(p.off) > 0 {
+		fmt.Fprintf(a.stderr, "%s is the newest bundle now, and that is what risk, explain and the page of a node show: to keep them on %s, move it away; --out names another directory\n",
+			dir, before)
+	}
 	if p.late > 0 {
 		fmt.Fprintf(a.stderr, "%d attacks were not begun within %v, because this host is slow or busy: --within 0 lets all of them run\n", p.late, p.bound)
 	}

@@ -438,6 +438,12 @@ func TestProve_late(t *testing.T) {
 	if _, err := readBundle(filepath.Dir(dir)); err == nil || !strings.Contains(err.Error(), dir+" is the newest") {
 		t.Errorf("%v", err)
 	}
+	// Another of some rows takes the place of the first as the newest, and that is said.
+	told := p.stderr.String()
+	p.prove(func(v *proveRunCmd) { v.Within = time.Nanosecond })
+	if strings.Contains(told, "is the newest bundle now") || !strings.Contains(p.stderr.String(), "is the newest bundle now") || !strings.Contains(p.stderr.String(), "on "+dir) {
+		t.Errorf("the first: %s\nthe second: %s", told, p.stderr.String())
+	}
 }
 
 // TestWriteBundle: two proofs that were begun in the same second are both kept, what is half written is no bundle, and who cannot write leaves nothing.
