@@ -110,7 +110,7 @@ func TestImport_foreign_mistakes(t *testing.T) {
 		{"a sequence number too long", "open5gs", strings.Replace(good, `}}`, `,"sqn":281474976710656}}`, 1), []string{"sqn: more than 48 bits"}},
 		{"an AMF of 3 digits", "open5gs", strings.Replace(good, `}}`, `,"amf":"800"}}`, 1), []string{"line 1: amf"}},
 		{"a name for a number", "open5gs", strings.Replace(good, `,"sec`, `,"msisdn":["alice"],"sec`, 1), []string{`msisdn: "alice" is no number`}},
-		{"nothing", "open5gs", "\n", []string{"no subscriber in it"}},
+		{"nothing", "open5gs", "\n", []string{"no subscriber in it", "nothing was changed"}},
 		{"the test algorithm", "srsran", "# x\nue1,xor,262011234567890," + testK + ",opc," + testOPc + ",9001,000000001234,7,dynamic\n", []string{"line 2: Auth", "XOR is a test algorithm"}},
 		{"a column too few", "srsran", "ue1,mil\n", []string{"line 1: columns: 2 of them"}},
 		{"a subscriber without a card", "pyhss", `[{"ims_subscriber_id":1,"imsi":"262011234567890","msisdn":"1"}]`, []string{"line 1: imsi", "has no card"}},

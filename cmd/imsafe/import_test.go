@@ -64,6 +64,7 @@ func TestImport_mistakes(t *testing.T) {
 			d.refused(exitFailed, append(s.words, "nothing was changed"), "user", "import", d.write("users", s.file))
 		})
 	}
+	d.refused(exitFailed, []string{"is empty: there is no subscriber in it"}, "user", "import", d.write("users", "\xef\xbb\xbf\r\n"))
 	d.refused(exitUsage, []string{"--group is not for JSON"}, "user", "import", "--group", "x", d.write("users", "{}"))
 	if o := d.call(context.Background(), "impi,ki,opc\n"+row("carol")+"\n", d.configured([]string{"user", "import", "-"})...); o.status != exitDone {
 		t.Errorf("from standard input: %+v", o)

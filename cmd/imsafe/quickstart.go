@@ -44,6 +44,11 @@ func (v *quickstartCmd) Run(a *app) error {
 	if v.Handset && !v.Volte {
 		return usage{errors.New("--handset is about telephones with a SIM card: give --volte too")}
 	}
+	for _, at := range v.Listen {
+		if at.IsUnspecified() || at.IsMulticast() || at.Zone() != "" {
+			return usage{fmt.Errorf("--listen: %s is no address of one machine that clients of another network reach: give the one that the packet gateway routes to", at)}
+		}
+	}
 	c := v.configuration()
 	if problems := c.Validate(); len(problems) > 0 {
 		return usage{problems}

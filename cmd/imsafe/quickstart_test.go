@@ -357,7 +357,9 @@ func TestQuickstart_mistakes(t *testing.T) {
 		words []string
 	}{
 		{[]string{"--handset"}, []string{"give --volte too"}},
-		{[]string{"--volte", "--listen", "0.0.0.0"}, []string{"ci.ipsec.listen", "no address that a security association could have"}},
+		{[]string{"--volte", "--listen", "0.0.0.0"}, []string{"0.0.0.0 is no address of one machine"}},
+		{[]string{"--tls", "--listen", "224.0.0.1"}, []string{"224.0.0.1 is no address of one machine"}},
+		{[]string{"--tls", "--listen", "fe80::1%eth0"}, []string{"fe80::1%eth0 is no address of one machine"}},
 		{[]string{"--volte", "--mcc", "1"}, []string{"ims.mcc", "not three digits"}},
 		{[]string{"--data-dir", d.path("etc")}, []string{"the sealing key lies in data_dir"}},
 	} {
