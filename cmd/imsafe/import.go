@@ -32,7 +32,7 @@ func (v *userImportCmd) Run(a *app) error {
 		return err
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // what spreadsheets put in front
-	if len(bytes.TrimSpace(data)) == 0 { // an export that has failed, at the other end of a pipe
+	if len(bytes.TrimSpace(data)) == 0 {                  // an export that has failed, at the other end of a pipe
 		return fmt.Errorf("%s is empty: there is no subscriber in it, and nothing was changed", v.File)
 	}
 	return v.with(a, need{keys: true}, func(house operations) error {

@@ -189,6 +189,9 @@ func answerMedia(o *Media, l Local, c Capabilities) (Media, Agreed, error) {
 // agree takes from the peer's medium what does not depend on who offered: floor, addresses, fingerprints.
 func agree(peer *Media, c Capabilities) (Agreed, error) {
 	g := Agreed{Keying: peer.Keying(), RTCPMux: peer.RTCPMux, PTime: peer.PTime}
+	if g.Keying == PlainRTP && c.Floor < PlainRTP && len(peer.Fingerprints) > 0 {
+		g.Keying = DTLSSRTP // the profile is for who knows no other; a fingerprint beside it says that DTLS-SRTP is welcome (RFC 8829 5.1.2)
+	}
 	if g.Keying > c.Floor || (g.Keying != DTLSSRTP && g.Keying != PlainRTP) {
 		return Agreed{}, ErrKeying
 	}

@@ -89,19 +89,20 @@ func TestAnswer_refuses(t *testing.T) {
 		floor Keying
 		want  error
 	}{
-		"plain RTP":                        {"m=audio 4000 RTP/AVP 8\r\n", DTLSSRTP, ErrKeying},
-		"plain RTP that shows fingerprint": {"m=audio 4000 RTP/AVP 8\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrKeying},
-		"SDES":                             {"m=audio 4000 RTP/SAVP 8\r\na=crypto:1 x\r\n", DTLSSRTP, ErrKeying},
-		"SDES even at the lowest floor":    {"m=audio 4000 RTP/SAVP 8\r\na=crypto:1 x\r\n", PlainRTP, ErrKeying},
-		"no fingerprint":                   {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:actpass\r\n", DTLSSRTP, ErrNoFingerprint},
-		"only a SHA-1 fingerprint":         {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:actpass\r\na=fingerprint:sha-1 AA\r\n", DTLSSRTP, ErrNoFingerprint},
-		"holdconn":                         {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:holdconn\r\n" + fp, DTLSSRTP, ErrSetup},
-		"no codec of ours":                 {"m=audio 4000 UDP/TLS/RTP/SAVP 111\r\na=rtpmap:111 opus/48000/2\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoCodec},
-		"static type renamed":              {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=rtpmap:8 opus/48000/2\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoCodec},
-		"stereo G.711":                     {"m=audio 4000 UDP/TLS/RTP/SAVP 96\r\na=rtpmap:96 PCMA/8000/2\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoCodec},
-		"switched off":                     {"m=audio 0 UDP/TLS/RTP/SAVP 8\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoMedia},
-		"video only":                       {"m=video 4000 UDP/TLS/RTP/SAVP 96\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoMedia},
-		"TCP media":                        {"m=audio 4000 TCP/MSRP *\r\n", PlainRTP, ErrKeying},
+		"plain RTP":                       {"m=audio 4000 RTP/AVP 8\r\n", DTLSSRTP, ErrKeying},
+		"plain RTP, a weak fingerprint":   {"m=audio 4000 RTP/AVP 8\r\na=setup:actpass\r\na=fingerprint:sha-1 AA\r\n", DTLSSRTP, ErrKeying},
+		"plain RTP, fingerprint, no role": {"m=audio 4000 RTP/AVP 8\r\na=setup:holdconn\r\n" + fp, DTLSSRTP, ErrSetup},
+		"SDES":                            {"m=audio 4000 RTP/SAVP 8\r\na=crypto:1 x\r\n", DTLSSRTP, ErrKeying},
+		"SDES even at the lowest floor":   {"m=audio 4000 RTP/SAVP 8\r\na=crypto:1 x\r\n", PlainRTP, ErrKeying},
+		"no fingerprint":                  {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:actpass\r\n", DTLSSRTP, ErrNoFingerprint},
+		"only a SHA-1 fingerprint":        {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:actpass\r\na=fingerprint:sha-1 AA\r\n", DTLSSRTP, ErrNoFingerprint},
+		"holdconn":                        {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:holdconn\r\n" + fp, DTLSSRTP, ErrSetup},
+		"no codec of ours":                {"m=audio 4000 UDP/TLS/RTP/SAVP 111\r\na=rtpmap:111 opus/48000/2\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoCodec},
+		"static type renamed":             {"m=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=rtpmap:8 opus/48000/2\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoCodec},
+		"stereo G.711":                    {"m=audio 4000 UDP/TLS/RTP/SAVP 96\r\na=rtpmap:96 PCMA/8000/2\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoCodec},
+		"switched off":                    {"m=audio 0 UDP/TLS/RTP/SAVP 8\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoMedia},
+		"video only":                      {"m=video 4000 UDP/TLS/RTP/SAVP 96\r\na=setup:actpass\r\n" + fp, DTLSSRTP, ErrNoMedia},
+		"TCP media":                       {"m=audio 4000 TCP/MSRP *\r\n", PlainRTP, ErrKeying},
 	}
 	for name, c := range cases {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -128,6 +129,28 @@ func TestAnswer_takes_the_fingerprint_beside_SDES(t *testing.T) {
 	answer, g, err := Answer(offer, bob(), voice())
 	if err != nil || g.Keying != DTLSSRTP || answer.Media[0].Proto != "RTP/SAVP" || answer.Media[0].SDES {
 		t.Errorf("%+v, %+v, %v", answer, g, err)
+	}
+}
+
+// An anchor offers that to a telephone that may know no other profile. Who must have keys takes the fingerprint; who may do without takes the profile.
+func TestAnswer_takes_the_fingerprint_beside_plain_RTP(t *testing.T) {
+	for _, profile := range []string{"RTP/AVP", "RTP/AVPF"} {
+		offer, err := Parse([]byte(head+"m=audio 4000 "+profile+" 8\r\nc=IN IP4 192.0.2.1\r\na=setup:actpass\r\na=fingerprint:"+NewFingerprint(cert).String()+"\r\n"), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, g, err := Answer(offer, bob(), voice())
+		if err != nil || g.Keying != DTLSSRTP || len(g.Fingerprints) != 1 || g.Role == NoRole {
+			t.Fatalf("%s: %+v, %v", profile, g, err)
+		}
+		if m := answer.Media[0]; m.Proto != profile || len(m.Fingerprints) == 0 || m.Setup != Active {
+			t.Errorf("%s: answered with %+v", profile, m)
+		}
+		caps := voice()
+		caps.Floor = PlainRTP
+		if _, g, err := Answer(offer, bob(), caps); err != nil || g.Keying != PlainRTP {
+			t.Errorf("%s, and keys are not needed: %+v, %v", profile, g, err)
+		}
 	}
 }
 
