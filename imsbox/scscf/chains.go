@@ -25,6 +25,7 @@ type chain struct {
 	onward onward
 	callID string
 	target string // the Request-URI as it came: of a called user, a platform that changes it diverts the call
+	refers string // Refer-To as it came
 
 	devices      []device // of the called user; nil after a stay at a platform: they are looked up again
 	unregistered bool     // OriginatingCDIV: of somebody who is not registered
@@ -37,7 +38,7 @@ func begin(in hop.Inbound, u user, when cx.SessionCase, to onward) chain {
 	c := chain{filter: u.filter, when: when, user: u, onward: to}
 	if u.filter != nil { // the rest is for those who come back
 		c.cursor, c.target = filter.Cursor{Version: u.filter.Version()}, string(in.Msg.RequestURI())
-		c.callID = string(in.Msg.Get(sip.HdrCallID))
+		c.callID, c.refers = string(in.Msg.Get(sip.HdrCallID)), string(in.Msg.Get(sip.HdrReferTo))
 	}
 	return c
 }

@@ -160,6 +160,9 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	if !known { // the door lets it through in a lab only: as where an identifier is whatever a platform says
 		return s.goOn(x, in, chain{})
 	}
+	if s.barsReturned(in, &c) {
+		return x.Refuse(in, 403, "")
+	}
 	s.stay(in)
 	if stay != nil {
 		if !slices.Equal(takenBy(in.Msg), stay.taken) && s.intrudes(x.Task(), in) {
@@ -189,9 +192,6 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 // (TS 24.229 5.4.3.3, TS 23.218 6.5.2), once.
 func (s *SCSCF) divert(x *hop.Exchange, in hop.Inbound, c chain, up hop.Up) hop.Reply {
 	s.normalise(in.Msg)
-	if s.barsRoute(in, c.user.served) {
-		return x.Refuse(in, 403, "")
-	}
 	s.diverts(in.Msg, c.target, string(in.Msg.RequestURI()))
 	c.unregistered = c.onward == toNobody
 	c.when, c.onward, c.cursor = cx.OriginatingCDIV, toHome, filter.Cursor{Version: c.filter.Version()}

@@ -11,8 +11,8 @@ import (
 )
 
 // Calls to some numbers cost whoever makes them, and pay whoever owns them: so subscriptions are stolen, and telephones made to dial (attacks
-// CI-32). What nobody has allowed is refused: to him who dials, to him who makes another dial (REFER), and to him who sends a caller
-// there (3xx).
+// CI-32). What nobody has allowed is refused: to him who dials, to him who makes another dial (REFER), to him who sends a caller
+// there (3xx), and to services that do so for him.
 
 // Routes says which global numbers users may dial. The longest prefix that fits decides. The zero value allows all.
 type Routes struct {
@@ -67,7 +67,15 @@ func (s *SCSCF) barsReferralInDialog(in hop.Inbound) bool {
 	return s.barsReferral(in, sender)
 }
 
-// bars3xx returns what refuses a redirection by identity to a number that it may not dial: the caller hears 403, and goes nowhere.
+// barsReturned reports whether a platform has made a request lead to a number that its served user may not dial: of the user who calls or of the one who is called, it
+// is he whom the call is for there, and who pays for it.
+func (s *SCSCF) barsReturned(in hop.Inbound, c *chain) bool {
+	return string(in.Msg.RequestURI()) != c.target && s.barsNumber(in, c.user.served, in.Msg.RequestURI(), "diverted") ||
+		string(in.Msg.Get(sip.HdrReferTo)) != c.refers && s.barsReferral(in, c.user.served)
+}
+
+// bars3xx returns what refuses a redirection by identity, or by a platform that answers for it, to a number that identity may not dial: the caller hears 403, and goes
+// nowhere.
 func (s *SCSCF) bars3xx(x *hop.Exchange, in hop.Inbound, identity string, r hop.Reply) hop.Reply {
 	if r.Status()/100 != 3 {
 		return r

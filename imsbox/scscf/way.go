@@ -166,7 +166,7 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		})
 	}
 	c.notes = answered
-	return answered(s.serve(x, in, c, answered))
+	return answered(s.bars3xx(x, in, user.served, s.serve(x, in, c, answered)))
 }
 
 // goOn is the way of an initial request when no further platform is to see it.
@@ -206,11 +206,10 @@ func (s *SCSCF) deliver(x *hop.Exchange, in hop.Inbound, c chain) hop.Reply {
 	offer := s.dialogs.Offer(in.Msg, 1)
 	s.diverts(in.Msg, string(in.Msg.RequestURI()), user.served) // from a temporary GRUU to whose it is
 	s.address(in, user)
-	name, vouch, about := s.addIOI(in, rf.Terminating), s.answers(in, user), in
+	name, vouch := s.addIOI(in, rf.Terminating), s.answers(in, user)
 	noted := then(func(r hop.Reply) hop.Reply { return vouch(name(r)) }, c.notes)
 	return s.early(x, in, user, func(up hop.Up) hop.Reply {
-		r := x.Fork(in, s.branches(devices, in.Msg, offer, user.asOf), then(up, noted))
-		return vouch(name(s.bars3xx(x, about, user.served, r)))
+		return vouch(name(x.Fork(in, s.branches(devices, in.Msg, offer, user.asOf), then(up, noted))))
 	})
 }
 

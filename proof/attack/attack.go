@@ -19,7 +19,7 @@ import (
 )
 
 // PackVersion names the state of the catalogue. It changes when a row or a driver does: evidence of another version is stale.
-const PackVersion = "22"
+const PackVersion = "23"
 
 // Position is what the attacker holds.
 type Position uint8

@@ -14,17 +14,20 @@ import (
 func tollFraud() Attack {
 	controls := []secure.ControlID{secure.CIAuthorizationRoutePolicy}
 	return Attack{
-		ID: "ci.toll.fraud", Number: "CI-32", Title: "calls to a premium number: dialled, by REFER, by redirection, by call forwarding, past whoever judges",
+		ID: "ci.toll.fraud", Number: "CI-32", Title: "calls to a premium number: dialled, by REFER, by redirection, by call forwarding, past whoever judges, by a service",
 		Text:     "a stolen subscription, or a telephone that does as it is told, earns money for whoever owns the number, and its owner is charged",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Removal}, Module: ServicesControl,
 		Source: "ITU-T E.156; RFC 3515 5", Access: both(), Premium: true,
-		Approved: []Approved{{Name: forwarding, Manifest: rights("session.proxy", "session.redirect") + asked("terminating", 10, "reject")}},
-		Bounds:   Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
+		Approved: []Approved{{Name: forwarding, Manifest: rights("session.proxy", "session.redirect") + asked("terminating", 10, "reject")},
+			{Name: concierge, Manifest: rights("session.proxy", "session.redirect", "message.send") + asked("originating", 10, "continue")}},
+		Bounds: Bounds{Packets: 60, Bytes: 60_000, Conns: 2, Time: 3 * time.Second},
 		Variants: []Variant{
 			{Name: "dial", Position: Subscriber, Controls: controls, Run: dialPremium},
 			{Name: "refer", Position: Subscriber, Controls: controls, Run: referPremium},
 			{Name: "redirect", Position: Subscriber, Controls: controls, Run: redirectPremium},
 			{Name: "forward", Position: Subscriber, Access: []Access{ISC}, Controls: controls, Run: forwardPremium},
+			{Name: "service", Position: EnrolledPlatform, Access: []Access{ISC}, Controls: controls, Run: servicePremium},
+			{Name: "astray", Position: EnrolledPlatform, Access: []Access{ISC}, Controls: controls, Run: astrayPremium},
 			{Name: "shortcut", Position: Subscriber, Controls: []secure.ControlID{secure.CIIntegrityDialogOwner}, Run: referPast},
 		},
 	}
@@ -194,24 +197,45 @@ func redirectPremium(ctx context.Context, f *Field, o *Outcome) error {
 // forwarding is a service that sends calls to where its users want them. It judges no numbers.
 const forwarding = "forwarding"
 
-// forwardPremium has carol's calls forwarded to the number, by her own telephone, which somebody has stolen: whoever calls her next makes her pay for a call to it.
+// What carol's telephone writes to the service: send calls there, or tell callers to call there.
+const (
+	forward = "forward to "
+	tell    = "tell "
+)
+
+// forwarder connects the service that does as it was told last.
+func (f *Field) forwarder(ctx context.Context) (*Server, error) {
+	to, told := "", false
+	return f.server(ctx, f.honest, forwarding, func(s *Server) {
+		s.Handle = func(m *sip.Message) bool {
+			where, isForward := strings.CutPrefix(string(m.Body()), forward)
+			other, isTell := strings.CutPrefix(string(m.Body()), tell)
+			switch {
+			case isForward:
+				to, told = where, false
+			case isTell:
+				to, told = other, true
+			case to != "" && told && len(m.ToTag()) == 0:
+				return s.Answer(m, 302, "Contact: <"+to+">") == nil
+			}
+			return false
+		}
+		s.Edit = func(m *sip.Message) {
+			if to != "" && len(m.ToTag()) == 0 && !strings.HasPrefix(string(m.Body()), forward) && !strings.HasPrefix(string(m.Body()), tell) {
+				m.SetRequestURI([]byte(to))
+			}
+		}
+	})
+}
+
+// forwardPremium has carol's calls forwarded to the number, by her own telephone, which somebody has stolen: whoever calls her next makes her pay for a call to it, or is
+// told to call it himself.
 func forwardPremium(ctx context.Context, f *Field, o *Outcome) error {
 	dave, carol, err := f.callerAndCallee(ctx)
 	if err != nil {
 		return err
 	}
-	const set = "forward to "
-	where := ""
-	service, err := f.server(ctx, f.honest, forwarding, func(s *Server) {
-		s.Edit = func(m *sip.Message) {
-			to, sets := strings.CutPrefix(string(m.Body()), set)
-			if sets {
-				where = to
-			} else if where != "" && len(m.ToTag()) == 0 {
-				m.SetRequestURI([]byte(where))
-			}
-		}
-	})
+	service, err := f.forwarder(ctx)
 	if err != nil {
 		return err
 	}
@@ -219,7 +243,8 @@ func forwardPremium(ctx context.Context, f *Field, o *Outcome) error {
 	paid, last := 0, 0
 	written := f.waysToWrite(f.Premium)
 	for i := range times {
-		if answer, err := carol.Ask(ctx, carol.Message(carol.IMPU, set+written[i%len(written)])); err != nil || answer.Status() != 200 {
+		set := [...]string{forward, tell}[i%2] + written[i/2%len(written)]
+		if answer, err := carol.Ask(ctx, carol.Message(carol.IMPU, set)); err != nil || answer.Status() != 200 {
 			return fmt.Errorf("attack: carol sets her forwarding, and is answered %d: %w", statusOf(answer), err)
 		}
 		text := f.token()
@@ -227,19 +252,114 @@ func forwardPremium(ctx context.Context, f *Field, o *Outcome) error {
 		if err != nil {
 			return err
 		}
-		if last = answer.Status(); last != 200 {
-			continue
-		}
-		m, err := carol.Got(ctx, sip.MESSAGE, text)
-		if err != nil {
-			return err
-		}
-		if contains(m.Get(sip.HdrPCalledPartyID), "979") {
+		switch last = answer.Status(); {
+		case last == 200:
+			m, err := carol.Got(ctx, sip.MESSAGE, text)
+			if err != nil {
+				return err
+			}
+			if contains(m.Get(sip.HdrPCalledPartyID), "979") {
+				paid++
+			}
+		case last/100 == 3 && contains(answer.Get(sip.HdrContact), "979"):
 			paid++
 		}
 	}
 	o.Arrived("%d messages to carol, %d of them forwarded by the service, the last answered %d", times, len(service.Seen("MESSAGE"))-times, last)
 	o.Users = min(paid, 1)
-	o.Peer(paid > 0, "the owner of %s gets %d of %d messages that carol has forwarded", f.Premium, paid, times)
+	o.Peer(paid > 0, "the owner of %s gets %d of %d messages that carol has forwarded, or dave is sent there", f.Premium, paid, times)
+	return nil
+}
+
+// concierge is a service that dave calls others through, and that begins calls of its own: for whoever has broken into it the network is to pay.
+const concierge = "concierge"
+
+// servicePremium has the service write to the number by itself.
+func servicePremium(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	service, err := f.server(ctx, f.attacker, concierge, nil)
+	if err != nil {
+		return err
+	}
+	const times = 10
+	paid, last := 0, 0
+	written := f.waysToWrite(f.Premium)
+	for i := range times {
+		text := f.token()
+		answer, err := service.Ask(ctx, service.writes(written[i%len(written)], text))
+		if err != nil {
+			return err
+		}
+		if last = answer.Status(); last != 200 {
+			continue
+		}
+		if _, err := carol.Got(ctx, sip.MESSAGE, text); err != nil {
+			return err
+		}
+		paid++
+	}
+	o.Arrived("%d messages of the service's own, the last answered %d", times, last)
+	o.Users = min(paid, 1)
+	o.Peer(paid > 0, "the owner of %s gets %d of %d messages of the service", f.Premium, paid, times)
+	return nil
+}
+
+// astrayPremium has the service send dave to the number when he writes to carol, and carol's telephone when he asks it to call bob.
+func astrayPremium(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := f.server(ctx, f.honest, forwarding, nil); err != nil { // it is asked for carol
+		return err
+	}
+	to := ""
+	service, err := f.server(ctx, f.attacker, concierge, func(s *Server) {
+		s.Edit = func(m *sip.Message) {
+			if m.Method() == sip.REFER {
+				m.SetString(sip.HdrReferTo, "<"+to+">")
+			} else {
+				m.SetRequestURI([]byte(to))
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	const times = 10
+	paid, asked, last := 0, 0, 0
+	written := f.waysToWrite(f.Premium)
+	for i := range times {
+		to = written[i/2%len(written)]
+		text := f.token()
+		request := Request{Method: "MESSAGE", URI: carol.IMPU, Body: text, Lines: []string{"Content-Type: text/plain"}}
+		if i%2 == 1 {
+			request = Request{Method: "REFER", URI: carol.IMPU, CallID: text, Lines: []string{"Contact: " + dave.Contact(), "Refer-To: <" + f.Users[Bob].IMPU + ">"}}
+		}
+		answer, err := dave.Ask(ctx, dave.Text(request))
+		if err != nil {
+			return err
+		}
+		if last = answer.Status(); last/100 != 2 {
+			continue
+		}
+		m, err := carol.Await(ctx, func(m *sip.Message) bool {
+			return m.IsRequest() && (string(m.Body()) == text || string(m.Get(sip.HdrCallID)) == text)
+		})
+		switch {
+		case err != nil:
+			return err
+		case contains(m.Get(sip.HdrPCalledPartyID), "979"):
+			paid++
+		case contains(m.Get(sip.HdrReferTo), "979"):
+			asked++
+		}
+	}
+	o.Arrived("%d messages and %d REFERs to carol, %d by way of the service, the last answered %d", times/2, times/2, len(service.Seen("MESSAGE"))+len(service.Seen("REFER")), last)
+	o.Users = min(paid+asked, 1)
+	o.Peer(paid+asked > 0, "the owner of %s gets %d of %d messages that dave has written to carol; carol's telephone is asked %d of %d times to call it", f.Premium, paid, times/2, asked, times/2)
 	return nil
 }

@@ -92,8 +92,6 @@ var second = []Mutant{
 		`			_ = c.nc.SetDeadline(time.Unix(1, 0)) // long`, `			_ = c.nc.SetWriteDeadline(time.Unix(1, 0)) // long`, []string{"CI-22"}},
 	{secure.CoreAuthenticationMTLS, "questions-of-anybody", "hop/node/wire.go",
 		`	if p.peerOf(f) == nil && p.w`, `	if p.peerOf(f) == nil && string(data[:min(6, len(data))]) != "INVITE" && p.w`, []string{"CI-06"}},
-	{secure.CIAuthorizationRoutePolicy, "diversions-not-asked", "imsbox/scscf/platforms.go",
-		`	if s.barsRoute(in, c.user.served) {`, `	if s.barsReferral(in, c.user.served) {`, []string{"CI-32"}},
 	{secure.CIAvailabilityPathProof, "nobody-receives", "iface/clientims/interval.go",
 		`	return seconds == i.of(a, age) ||`, `	return age > 0 && seconds == i.of(a, age) && age < 1 ||`, []string{"CI-18"}},
 	{secure.CIAvailabilityPathProof, "one-interval-for-all", "iface/clientims/interval.go",

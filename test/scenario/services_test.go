@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"imsafe/config"
 	"imsafe/hop"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
@@ -490,28 +489,6 @@ func TestServices_originates(t *testing.T) {
 		s.w.Settle()
 		if got := strings.Join(methods(p.Seen), " "); got != "BYE" {
 			t.Errorf("the platform saw %s", got)
-		}
-	}
-}
-
-// TestServices_originates_to_a_barred_number: what users may not dial no service dials for them, unless its identity may (attacks CI-32).
-func TestServices_originates_to_a_barred_number(t *testing.T) {
-	const number = "tel:+19005550100"
-	for _, c := range []struct {
-		may  []string
-		want int
-	}{{nil, 403}, {[]string{"sip:wake@" + lab.Domain}, 404}} { // 404: there is nobody who has it
-		numbering := config.Numbering{Barred: []string{"+1900"}}
-		if c.may != nil {
-			numbering.Permissions = []config.NumberPermission{{Identities: c.may, Prefixes: []string{"+1900"}}}
-		}
-		s := newStage(t, lab.Options{Seed: 1, Numbering: numbering})
-		p := s.platform("wake", []string{"session.originate"}, "")
-		p.Begin(p.NewRequest(sip.INVITE, number, "sip:wake@"+lab.Domain))
-		s.w.Settle()
-		barred := slices.ContainsFunc(s.w.Events, func(e secure.Event) bool { return e.Control == secure.CIAuthorizationRoutePolicy })
-		if last(p) != c.want || barred != (c.want == 403) {
-			t.Errorf("%v may: the platform heard %d, barred: %v", c.may, last(p), barred)
 		}
 	}
 }
