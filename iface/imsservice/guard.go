@@ -158,8 +158,13 @@ func (g *guard) withinDialog(m *sip.Message) (hop.Name, *refusal) {
 		}
 	}
 	to, known := g.door.ports.Table.Next(m)
-	if !known || to != g.door.cfg.SCSCF {
+	if !known {
 		return "", &refusal{status: 481}
+	}
+	if to != g.door.cfg.SCSCF { // past whoever judges what is said there
+		if r := g.lacks("way"); r != nil {
+			return "", r
+		}
 	}
 	if g.hangsUp = m.Method() == sip.BYE; g.hangsUp {
 		g.tags = [2][]byte{clone(m.FromTag()), clone(m.ToTag())}

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,8 @@ func mediaLater() Attack {
 			variant("update", secure.CSIntegrityFingerprint, offersLater("UPDATE", keyed(platformKey), platformKey)),
 			variant("keys", secure.CSIntegrityFingerprint, offersLater("UPDATE", inlineKeyed, inlineKey)),
 			variant("answer", secure.CSIntegrityFingerprint, answersLater),
+			variant("early", secure.CSIntegrityFingerprint, answersEarlyLater),
+			variant("past", secure.ISAuthorizationManifest, offersPast),
 			variant("ack", secure.CSAuthenticationGrant, acknowledgesWithMedia),
 			variant("prack", secure.CSAuthenticationGrant, pracksWithMedia),
 		},
@@ -123,6 +126,31 @@ func offersLater(method, description, key string) func(context.Context, *Field, 
 	}
 }
 
+// offersPast: the service offers media by a way that leaves out whoever judges them: of the entries in Route there are only those that lead to dave's P-CSCF.
+func offersPast(ctx context.Context, f *Field, o *Outcome) error {
+	dave, s, inside, _, err := f.begunWithout(ctx, nil)
+	if err != nil {
+		return err
+	}
+	inside.Method, inside.Body = "UPDATE", keyed(platformKey)
+	inside.Lines = slices.DeleteFunc(inside.Lines, func(line string) bool { return strings.HasPrefix(line, "Route:") && strings.Contains(line, "@scscf.") })
+	ways := len(inside.Lines)
+	inside.Lines = append(inside.Lines, s.contact(), "Content-Type: application/sdp")
+	answer, err := s.Ask(ctx, s.Begins(inside))
+	if err != nil {
+		return err
+	}
+	o.Arrived("a call of dave's stands without media; the service's UPDATE with its own, and %d entries in Route, is answered %d", ways, answer.Status())
+	read := 0
+	if dave.rings(ctx, func(m *sip.Message) bool { return m.IsRequest() && strings.Contains(string(m.Body()), platformKey) }) {
+		read = 1
+	}
+	o.Users = read
+	o.Peer(read > 0, "dave is offered the service's media in %d of 1 UPDATE", read)
+	o.Wire(answer.Status() == 200, "the service is answered %d", answer.Status())
+	return nil
+}
+
 // answersLater: dave's telephone offers media once more, and this time the service answers with its own.
 func answersLater(ctx context.Context, f *Field, o *Outcome) error {
 	dave, s, _, inside, err := f.begunWithout(ctx, func(s *Server, m *sip.Message) bool {
@@ -144,6 +172,24 @@ func answersLater(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	o.Peer(read, "dave reads the keys of the service in the answer: %v", read)
 	o.Wire(answer.Status() == 200, "the service's answer is dave's: %v", answer.Status() == 200)
+	return nil
+}
+
+// answersEarlyLater: dave's telephone offers media in a re-INVITE, and the service answers with its own before it refuses.
+func answersEarlyLater(ctx context.Context, f *Field, o *Outcome) error {
+	dave, s, _, inside, err := f.begunWithout(ctx, func(s *Server, m *sip.Message) bool { return m.Method() == sip.INVITE && s.describesEarly(m) == nil })
+	if err != nil {
+		return err
+	}
+	inside.Method, inside.Body = "INVITE", keyed(honestKey)
+	inside.Lines = append(inside.Lines, "Contact: "+dave.Contact(), "Content-Type: application/sdp")
+	read, status, err := dave.hearsEarly(ctx, inside)
+	if err != nil {
+		return err
+	}
+	o.Arrived("a call of dave's stands without media; the service answers %d later offer of his with 183, and then with %d", len(s.Seen("INVITE"))-1, status)
+	o.Users = min(read, 1)
+	o.Peer(read > 0, "dave reads the keys of the service in %d of 1 provisional responses", read)
 	return nil
 }
 
