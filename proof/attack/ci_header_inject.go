@@ -35,6 +35,8 @@ func injected() []string {
 		"P-Visited-Network-ID: forged", "P-Asserted-Service: urn:urn-7:3gpp-service.forged", "Remote-Party-ID: <sip:forged@example.org>",
 		"Feature-Caps: *;+g.forged", "P-Associated-URI: <sip:forged@example.org>", "P-Early-Media: forged", "P-Charge-Info: <sip:forged@example.org>",
 		"Record-Route: <sip:forged@example.org;lr>", "Attestation-Info: forged", "Origination-Id: forged", "P-DCS-Billing-Info: forged@example.org",
+		"P-DCS-LAES: forged", "P-DCS-Trace-Party-ID: <sip:forged@example.org>", "P-DCS-OSPS: forged", "P-DCS-Redirect: <sip:forged@example.org>",
+		"Path: <sip:forged@example.org;lr>", "Service-Route: <sip:forged@example.org;lr>",
 	}
 }
 
@@ -171,8 +173,8 @@ func injectsOtherwise(ctx context.Context, f *Field, carol, mallory *Hand) (name
 	if err != nil {
 		return "", false, err
 	}
-	const word, whom = "Identity: forged;info=<https://forged.example.org/f.pem>", "P-Called-Party-ID: <sip:forged@example.org>"
-	if err := mallory.Answer(m, 200, line, word, whom); err != nil {
+	const word, whom, source = "Identity: forged;info=<https://forged.example.org/f.pem>", "P-Called-Party-ID: <sip:forged@example.org>", "Response-Source: forged"
+	if err := mallory.Answer(m, 200, line, word, whom, source); err != nil {
 		return "", false, err
 	}
 	callID := string(m.Get(sip.HdrCallID))

@@ -29,10 +29,12 @@ func confIntrude() Attack {
 		Approved: []Approved{{Name: intruder, Manifest: rights("session.proxy", "session.originate", "media.send", "media.receive") + asked("terminating", 10, "continue")}},
 		Bounds:   Bounds{Packets: 200, Bytes: 200_000, Conns: 4, Time: 4 * time.Second},
 		Variants: []Variant{
-			{Name: "replace", Position: Subscriber, Controls: controls, Run: intrudes("Replaces", nil)},
-			{Name: "join", Position: Subscriber, Controls: controls, Run: intrudes("Join", nil)},
-			{Name: "referred", Position: Subscriber, Controls: controls, Run: intrudes("Replaces", sentByAccomplice)},
+			{Name: "replace", Position: Subscriber, Controls: controls, Run: intrudes("Replaces", nil, nil)},
+			{Name: "join", Position: Subscriber, Controls: controls, Run: intrudes("Join", nil, nil)},
+			{Name: "referred", Position: Subscriber, Controls: controls, Run: intrudes("Replaces", nil, sentByAccomplice)},
+			{Name: "transferred", Position: Subscriber, Controls: controls, Run: intrudes("Replaces", sendsAnother, nil)},
 			{Name: "in-dialog", Position: Subscriber, Controls: controls, Run: intrudesLater},
+			{Name: "both", Position: Subscriber, Controls: controls, Run: intrudesByBoth},
 			{Name: "platform", Position: EnrolledPlatform, Access: []Access{ISC}, Controls: controls, Run: platformIntrudes},
 			{Name: "in-passing", Position: EnrolledPlatform, Access: []Access{ISC}, Controls: controls, Run: intrudesInPassing},
 		},
@@ -42,10 +44,11 @@ func confIntrude() Attack {
 // herVoice is what carol says: an octet that nobody else in the call sends.
 const herVoice = 0x5a
 
-// intrudes: carol calls bob. Mallory, who knows the name of their call, calls carol and names it. before, if not nil, is what he does first.
-func intrudes(header string, before func(ctx context.Context, f *Field, mallory *Hand, call string) (string, error)) func(context.Context, *Field, *Outcome) error {
+// intrudes: carol calls bob. Mallory, who knows the name of their call, calls carol and names it. before, if not nil, is what he does first, and sends what carol has done
+// before that.
+func intrudes(header string, sends func(ctx context.Context, f *Field, t *telephone) error, before func(ctx context.Context, f *Field, mallory *Hand, call string) (string, error)) func(context.Context, *Field, *Outcome) error {
 	return func(ctx context.Context, f *Field, o *Outcome) error {
-		t, call, err := f.carolTalks(ctx)
+		t, call, err := f.carolTalks(ctx, sends)
 		if err != nil {
 			return err
 		}
@@ -68,7 +71,7 @@ func intrudes(header string, before func(ctx context.Context, f *Field, mallory 
 
 // intrudesLater: mallory has a call with carol, of his own, and names the other one in a re-INVITE.
 func intrudesLater(ctx context.Context, f *Field, o *Outcome) error {
-	t, call, err := f.carolTalks(ctx)
+	t, call, err := f.carolTalks(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -86,6 +89,52 @@ func intrudesLater(ctx context.Context, f *Field, o *Outcome) error {
 	return t.overheard(ctx, f, o, s, "a re-INVITE with Replaces")
 }
 
+// intrudesByBoth: mallory's own call with carol has the Call-ID of hers with bob. In a re-INVITE he names both of them at once: by tags of which some readers take the
+// first, and some the last.
+func intrudesByBoth(ctx context.Context, f *Field, o *Outcome) error {
+	t, call, err := f.carolTalks(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	defer call.Hangup()
+	mallory, err := f.Mallory(ctx)
+	if err != nil {
+		return err
+	}
+	s := &speaker{hand: mallory, invite: Request{Method: "INVITE", URI: t.hand.IMPU, FromTag: f.token(), CallID: t.invite.CallID}}
+	if err := s.begin(ctx, f, nil); err != nil {
+		return err
+	}
+	s.invite.Lines = append(s.invite.Lines, "Replaces: "+t.name()+";to-tag="+s.invite.FromTag+";from-tag="+s.invite.ToTag)
+	return t.overheard(ctx, f, o, s, "a re-INVITE with the tags of two calls")
+}
+
+// sendsAnother: carol sends somebody else to her call with bob, as who transfers it. That is his right, and nobody's beside him.
+func sendsAnother(ctx context.Context, f *Field, t *telephone) error {
+	friend, err := f.accomplice(ctx, 0)
+	if err != nil {
+		return err
+	}
+	inside, _, err := t.hand.talksTo(ctx, friend)
+	if err != nil {
+		return err
+	}
+	friend.answers.Store(true)
+	inside.Method = "REFER"
+	inside.Lines = append(inside.Lines, "Contact: "+t.hand.Contact(), refersTo(f.Bob.IMPU, t.name()))
+	answer, err := t.hand.Ask(ctx, t.hand.Text(inside))
+	if err != nil || answer.Status()/100 != 2 {
+		return fmt.Errorf("attack: carol's REFER is answered %d: %w", statusOf(answer), err)
+	}
+	return nil
+}
+
+// refersTo has somebody call whom, in the place of an end of a call.
+func refersTo(whom, call string) string {
+	return "Refer-To: <" + whom + "?Replaces=" + strings.NewReplacer(";", "%3B", "=", "%3D").Replace(call) + ">"
+}
+
 // sentByAccomplice: in a call of their own, which is not the one that is named, an accomplice sends mallory to that.
 func sentByAccomplice(ctx context.Context, f *Field, mallory *Hand, call string) (string, error) {
 	accomplice, err := f.accomplice(ctx, 0)
@@ -97,8 +146,7 @@ func sentByAccomplice(ctx context.Context, f *Field, mallory *Hand, call string)
 		return "", err
 	}
 	inside.Method = "REFER"
-	inside.Lines = append(inside.Lines, "Contact: "+accomplice.Contact(),
-		"Refer-To: <"+f.Users[Carol].IMPU+"?Replaces="+strings.NewReplacer(";", "%3B", "=", "%3D").Replace(call)+">")
+	inside.Lines = append(inside.Lines, "Contact: "+accomplice.Contact(), refersTo(f.Users[Carol].IMPU, call))
 	answer, err := accomplice.Ask(ctx, accomplice.Text(inside))
 	if err != nil {
 		return "", err
@@ -127,8 +175,8 @@ func (t *telephone) close() {
 	}
 }
 
-// carolTalks makes a call of carol's to bob, in which she speaks, and serves what comes to her telephone.
-func (f *Field) carolTalks(ctx context.Context) (*telephone, *ue.Call, error) {
+// carolTalks makes a call of carol's to bob, in which she speaks, and serves what comes to her telephone; first, if not nil, is what she does before that.
+func (f *Field) carolTalks(ctx context.Context, first func(ctx context.Context, f *Field, t *telephone) error) (*telephone, *ue.Call, error) {
 	carol, err := f.witness(ctx, Carol, nil)
 	if err != nil {
 		return nil, nil, err
@@ -142,6 +190,13 @@ func (f *Field) carolTalks(ctx context.Context) (*telephone, *ue.Call, error) {
 		return nil, nil, err
 	}
 	t := &telephone{speaker: s, f: f}
+	if first != nil {
+		if err := first(ctx, f, t); err != nil {
+			t.close()
+			call.Hangup()
+			return nil, nil, err
+		}
+	}
 	go t.serve(ctx)
 	return t, call, nil
 }
@@ -186,7 +241,7 @@ func (t *telephone) answer(ctx context.Context, m *sip.Message) error {
 	if err != nil {
 		return err
 	}
-	named := string(m.Get(sip.HdrReplaces)) == t.name() || string(m.Get(sip.HdrJoin)) == t.name()
+	named := strings.HasPrefix(string(m.Get(sip.HdrReplaces)), t.name()) || string(m.Get(sip.HdrJoin)) == t.name()
 	if err := errors.Join(leg.Start(agreed), t.hand.answersDescribed(m, string(body), t.hand.Contact())); err != nil || !named {
 		return err
 	}

@@ -1,7 +1,9 @@
 package attack
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -27,6 +29,8 @@ func codeTheft() Attack {
 		Variants: []Variant{
 			{Name: "stolen", Position: OffPath, Controls: controls, NotWire: notOnNodes(), Run: tradeStolenCode},
 			{Name: "again", Position: Subscriber, Controls: controls, NotWire: notOnNodes(), Run: tradeCodeAgain},
+			{Name: "forged", Position: Subscriber, Controls: controls, NotWire: notOnNodes(), Run: tradeForgedCode,
+				NoAblation: "whose a code is stands in the code alone: without what seals it there is none"},
 		},
 	}
 }
@@ -75,6 +79,47 @@ func tradeCodeAgain(ctx context.Context, f *Field, o *Outcome) error {
 	o.Arrived("a code that was used is shown %d times more, the last is answered %d", times, status)
 	o.Users = min(more, 1)
 	o.Wire(more > 0, "one code is good for %d tokens of %d", 1+more, 1+times)
+	return nil
+}
+
+// tradeForgedCode: the attacker's own code, with carol's identity in the place of his, and then with a later end.
+func tradeForgedCode(ctx context.Context, f *Field, o *Outcome) error {
+	mallory, err := f.MalloryInClear(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := oauth.NewProver(f.Random)
+	if err != nil {
+		return err
+	}
+	code, err := mallory.codeFor(ctx, key)
+	if err != nil {
+		return err
+	}
+	said, err := base64.RawURLEncoding.DecodeString(code.Code)
+	if err != nil {
+		return err
+	}
+	own, hers := []byte(mallory.IMPU), []byte(f.Users[Carol].IMPU)
+	if !bytes.Contains(said, own) {
+		return fmt.Errorf("attack: a code does not say whose it is: the attack would change nothing")
+	}
+	later := bytes.Clone(said)
+	later[18]++ // of its end, which is the eight octets behind its number
+	taken, last := 0, 0
+	forged := [][]byte{bytes.Replace(said, own, hers, 1), later}
+	for _, octets := range forged {
+		status, token, err := f.trades(ctx, key, &oauth.Code{Code: base64.RawURLEncoding.EncodeToString(octets), TokenEndpoint: code.TokenEndpoint})
+		if err != nil {
+			return err
+		}
+		if last = status; token != "" {
+			taken++
+		}
+	}
+	o.Arrived("%d codes that the attacker has changed, the last answered %d", len(forged), last)
+	o.Users = min(taken, 1)
+	o.Wire(taken > 0, "%d of %d codes that the attacker has changed are good for a token", taken, len(forged))
 	return nil
 }
 

@@ -13,10 +13,12 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"imsafe/client/ue"
 	"imsafe/proto/oauth"
+	"imsafe/proto/shard"
 	"imsafe/secure"
 )
 
@@ -53,8 +55,8 @@ func (f *Field) web(n Network) *http.Transport {
 }
 
 // reader is an honest subscriber whose telephone fetches, registered.
-func (f *Field) reader(ctx context.Context) (*Party, error) {
-	p, err := f.party(ctx, Carol, func(c *ue.Config) { c.Web = f.web(f.honest) })
+func (f *Field) reader(ctx context.Context, clock shard.Clock) (*Party, error) {
+	p, err := f.party(ctx, Carol, func(c *ue.Config) { c.Web, c.Clock = f.web(f.honest), clock })
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +95,7 @@ func (f *Field) shows(ctx context.Context, o *Outcome, of *Party, at, token, pro
 
 // stolenToken: the token without its key. The thief shows it as it is, makes one that names a key of his, and proves that key with the stolen one.
 func stolenToken(ctx context.Context, f *Field, o *Outcome) error {
-	of, err := f.reader(ctx)
+	of, err := f.reader(ctx, f.Clock)
 	if err != nil {
 		return err
 	}
@@ -163,7 +165,7 @@ func (f *Field) provesOwn(at, token string) (string, error) {
 
 // foreignToken: a service goes to the core with the token that a subscriber has shown to it.
 func foreignToken(ctx context.Context, f *Field, o *Outcome) error {
-	of, err := f.reader(ctx)
+	of, err := f.reader(ctx, f.Clock)
 	if err != nil {
 		return err
 	}
@@ -181,9 +183,20 @@ func foreignToken(ctx context.Context, f *Field, o *Outcome) error {
 	return f.shows(ctx, o, of, at, token, proof)
 }
 
-// otherProof: the thief has proofs by the subscriber's own key, for another page, for another method and for another token. Services have such proofs.
+// askew is a clock whose wall time is wrong by so much.
+type askew struct {
+	shard.Clock
+	by atomic.Int64 // a time.Duration
+}
+
+// Wall implements shard.Clock.
+func (c *askew) Wall() time.Time { return c.Clock.Wall().Add(time.Duration(c.by.Load())) }
+
+// otherProof: the thief has proofs by the subscriber's own key, for another page, for another method, for another token and for another time. Services have such proofs,
+// and so have logs of requests that never came to anything.
 func otherProof(ctx context.Context, f *Field, o *Outcome) error {
-	of, err := f.reader(ctx)
+	clock := &askew{Clock: f.Clock}
+	of, err := f.reader(ctx, clock)
 	if err != nil {
 		return err
 	}
@@ -204,7 +217,17 @@ func otherProof(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	for _, proof := range []string{elsewhere, otherwise, ofAnother} {
+	clock.by.Store(int64(-time.Hour))
+	_, old, err := of.UE.Token(ctx, f.origin(), http.MethodGet, at)
+	if err != nil {
+		return err
+	}
+	clock.by.Store(int64(2 * time.Minute))
+	_, ahead, err := of.UE.Token(ctx, f.origin(), http.MethodGet, at)
+	if err != nil {
+		return err
+	}
+	for _, proof := range []string{elsewhere, otherwise, ofAnother, old, ahead} {
 		if err := f.shows(ctx, o, of, at, token, proof); err != nil {
 			return err
 		}
@@ -232,7 +255,7 @@ func tokenElsewhere(ctx context.Context, f *Field, o *Outcome) error {
 
 // replayedProof: who has seen a whole request sends it again, when its subscriber has made some more.
 func replayedProof(ctx context.Context, f *Field, o *Outcome) error {
-	of, err := f.reader(ctx)
+	of, err := f.reader(ctx, f.Clock)
 	if err != nil {
 		return err
 	}

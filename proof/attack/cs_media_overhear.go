@@ -18,14 +18,17 @@ func mediaOverhear() Attack {
 			"and callers would be told of a recording that nobody has approved",
 		Services: []Service{Authentication}, Stride: Elevation, Threats: []Threat{Disclosure}, Module: ServicesUser,
 		Source: "RFC 3264 5.1; RFC 7866 7.1.2", Access: []Access{ISC},
-		Approved: []Approved{{Name: announcer, Manifest: rights("session.answer", "media.send")},
+		Approved: []Approved{{Name: announcer, Manifest: rights("session.answer", "session.originate", "media.send")},
+			{Name: prompter, Manifest: rights("session.proxy", "session.answer", "media.send") + asked("terminating", 10, "continue")},
 			{Name: listener, Manifest: rights("session.answer", "media.send", "media.receive")},
 			{Name: hearer, Manifest: rights("session.answer", "media.receive")}},
 		Bounds: Bounds{Packets: 60, Bytes: 80_000, Conns: 3, Time: 3 * time.Second},
 		Variants: []Variant{
-			{Name: "listen", Position: EnrolledPlatform, Controls: controls, Run: overhears(announcer, "a=sendonly", "a=sendrecv")},
-			{Name: "record", Position: EnrolledPlatform, Controls: controls, Run: overhears(listener, "a=sendonly", "a=record:on")},
-			{Name: "speak", Position: EnrolledPlatform, Controls: controls, Run: overhears(hearer, "a=recvonly", "a=sendrecv")},
+			{Name: "listen", Position: EnrolledPlatform, Controls: controls, Run: overhears(announcer, "a=sendonly", wish{"a=sendrecv", false}, wish{"a=sendrecv", true}, wish{"a=recvonly", false})},
+			{Name: "record", Position: EnrolledPlatform, Controls: controls, Run: overhears(listener, "a=sendonly", wish{"a=record:on", false}, wish{"a=record:on", true}, wish{"a=record:paused", false})},
+			{Name: "speak", Position: EnrolledPlatform, Controls: controls, Run: overhears(hearer, "a=recvonly", wish{"a=sendrecv", false}, wish{"a=sendonly", false}, wish{"a=sendonly", true})},
+			{Name: "call", Position: EnrolledPlatform, Controls: controls, Run: overhearsWhomItCalls},
+			{Name: "between", Position: EnrolledPlatform, Controls: controls, Run: overhearsFromBetween},
 			{Name: "later", Position: EnrolledPlatform, Controls: controls, Run: overhearsLater("UPDATE", 1)},
 			{Name: "third", Position: EnrolledPlatform, Controls: controls, Run: overhearsLater("UPDATE", 3)},
 			{Name: "re-invite", Position: EnrolledPlatform, Controls: controls, Run: overhearsLater("INVITE", 1)},
@@ -34,25 +37,40 @@ func mediaOverhear() Attack {
 	}
 }
 
-// announcer is a platform that may answer and play, and no more; listener one that may hear as well, and not record; hearer one that may hear alone.
+// announcer is a platform that may answer, call and play, and no more; prompter one that may play into calls to carol; listener one that may hear as well, and not record;
+// hearer one that may hear alone.
 const (
 	announcer = "announcer"
+	prompter  = "prompter"
 	listener  = "listener"
 	hearer    = "hearer"
 )
 
-// overhears: dave calls the service, three times, which answers with what it was granted in the first call, and with more in the others.
-func overhears(name, granted, more string) func(context.Context, *Field, *Outcome) error {
+// wish is what a description of the platform's asks for by an attribute, of its medium or of the whole session.
+type wish struct {
+	attribute string
+	ofSession bool
+}
+
+func (w *wish) description() string {
+	if !w.ofSession {
+		return keyed(platformKey) + w.attribute + "\r\n"
+	}
+	return strings.Replace(keyed(platformKey), "m=", w.attribute+"\r\nm=", 1)
+}
+
+// overhears: dave calls the service, which answers with what it was granted in the first call, and with more in the others.
+func overhears(name, granted string, more ...wish) func(context.Context, *Field, *Outcome) error {
 	return func(ctx context.Context, f *Field, o *Outcome) error {
 		dave, err := f.Dave(ctx)
 		if err != nil {
 			return err
 		}
-		wants := granted
+		wants := wish{granted, false}
 		s, err := f.server(ctx, f.attacker, name, func(s *Server) {
 			s.Handle = func(m *sip.Message) bool {
 				return m.Method() == sip.INVITE &&
-					s.answersDescribed(m, keyed(platformKey)+wants+"\r\n", strings.TrimPrefix(s.contact(), "Contact: ")) == nil
+					s.answersDescribed(m, wants.description(), strings.TrimPrefix(s.contact(), "Contact: ")) == nil
 			}
 		})
 		if err != nil {
@@ -70,10 +88,8 @@ func overhears(name, granted, more string) func(context.Context, *Field, *Outcom
 			return err
 		}
 		within := status == 200 && strings.Contains(description, granted)
-		wants = more
-		const times = 3
-		taken, read := 0, 0
-		for range times {
+		taken, read, told := 0, 0, "more"
+		for _, wants = range more {
 			status, description, err := calls()
 			if err != nil {
 				return err
@@ -81,16 +97,63 @@ func overhears(name, granted, more string) func(context.Context, *Field, *Outcom
 			if status == 200 {
 				taken++
 			}
-			if strings.Contains(description, platformKey) && strings.Contains(description, more) {
-				read++
+			if strings.Contains(description, platformKey) && strings.Contains(description, wants.attribute) {
+				read, told = read+1, wants.attribute
 			}
 		}
 		o.Arrived("the service answers %d calls of dave's; one in which it only speaks stands: %v", len(s.Seen("INVITE")), within)
 		o.Users = min(read, 1)
-		o.Peer(read > 0, "dave is told %q by the service in %d of %d answers", more, read, times)
-		o.Wire(taken > 0, "%d of %d calls stand", taken, times)
+		o.Peer(read > 0, "dave is told %q by the service in %d of %d answers", told, read, len(more))
+		o.Wire(taken > 0, "%d of %d calls stand", taken, len(more))
 		return nil
 	}
+}
+
+// overhearsWhomItCalls: the service calls carol, and wants to hear her.
+func overhearsWhomItCalls(ctx context.Context, f *Field, o *Outcome) error {
+	carol, err := f.Carol(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, announcer, nil)
+	if err != nil {
+		return err
+	}
+	callID, wants := f.token(), wish{"a=sendrecv", false}
+	answer, err := s.Ask(ctx, s.Begins(Request{Method: "INVITE", URI: carol.IMPU, CallID: callID, Lines: []string{s.contact(), "Content-Type: application/sdp"},
+		Body: wants.description()}))
+	if err != nil {
+		return err
+	}
+	o.Arrived("a call of the service's own, in which it wants to hear carol, is answered %d", answer.Status())
+	read := carol.reads(ctx, sip.INVITE, callID, wants.attribute)
+	o.Users = read
+	o.Peer(read > 0, "carol is asked for her voice in %d of 1 call", read)
+	o.Wire(answer.Status() == 200, "the service is answered %d", answer.Status())
+	return nil
+}
+
+// overhearsFromBetween: dave calls carol. The service, which may play into that call, puts itself in his place and wants to hear her.
+func overhearsFromBetween(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := f.server(ctx, f.attacker, prompter, func(s *Server) { s.Edit = swap })
+	if err != nil {
+		return err
+	}
+	callID := f.token()
+	answer, err := dave.Ask(ctx, dave.callsKeyed(carol.IMPU, callID))
+	if err != nil {
+		return err
+	}
+	o.Arrived("the service changes the keys of %d call to carol, in which it may play alone; dave is answered %d", len(s.Seen("INVITE")), answer.Status())
+	read := carol.reads(ctx, sip.INVITE, callID, platformKey)
+	o.Users = read
+	o.Peer(read > 0, "carol gives the service her voice in %d of 1 call", read)
+	o.Wire(answer.Status() == 200, "dave, who calls her, is answered %d", answer.Status())
+	return nil
 }
 
 // announced is a call of dave's, to whom the announcer plays.

@@ -500,7 +500,7 @@ func overreachContact(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// overreachElsewhere: it calls carol, as it may, and says that it is reached at another host: whatever the call asks of it goes there.
+// overreachElsewhere: it calls carol, as it may, and says that it is reached at another host, or by way of one: whatever the call asks of it goes there.
 func overreachElsewhere(ctx context.Context, f *Field, o *Outcome) error {
 	dave, carol, err := f.callerAndCallee(ctx)
 	if err != nil {
@@ -511,12 +511,16 @@ func overreachElsewhere(ctx context.Context, f *Field, o *Outcome) error {
 		return err
 	}
 	const elsewhere = "sip:elsewhere.example.org"
-	answer, err := s.Ask(ctx, s.Begins(Request{Method: "INVITE", URI: carol.IMPU, Lines: []string{"Contact: <" + elsewhere + ">"}}))
-	if err != nil {
-		return err
+	for _, lines := range [][]string{{"Contact: <" + elsewhere + ">"}, {s.contact(), "Record-Route: <" + elsewhere + ";lr>"}} {
+		answer, err := s.Ask(ctx, s.Begins(Request{Method: "INVITE", URI: carol.IMPU, Lines: lines}))
+		if err != nil {
+			return err
+		}
+		o.Arrived("the platform's calls, the last answered %d", answer.Status())
 	}
-	o.Arrived("the platform's call is answered %d", answer.Status())
-	told, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return m.Method() == sip.INVITE && names(m, sip.HdrContact, elsewhere) })
+	told, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool {
+		return m.Method() == sip.INVITE && (names(m, sip.HdrContact, elsewhere) || contains(m.Last(sip.HdrRecordRoute), elsewhere))
+	})
 	if err != nil {
 		return err
 	}

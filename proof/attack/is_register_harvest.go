@@ -1,8 +1,10 @@
 package attack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 func registerHarvest() Attack {
 	controls := []secure.ControlID{secure.ISConfidentialityHeaderMin}
 	return Attack{
-		ID: "is.register.harvest", Number: "IS-10", Title: "a platform reads where users are, with which device, and how they proved who they are",
+		ID: "is.register.harvest", Number: "IS-10", Title: "a platform reads where users are, with which device, how they proved who they are, and who they are",
 		Text:     "a REGISTER that is passed on whole has the cell, the serial number of the device, and the answer to the challenge; no service needs them",
 		Services: []Service{Confidentiality}, Stride: Disclosing, Threats: []Threat{Disclosure}, Module: ApplicationsControl,
 		Source: "TS 24.229 5.4.1.7; TS 33.203 Annex J", Access: []Access{ISC},
@@ -23,6 +25,7 @@ func registerHarvest() Attack {
 		Variants: []Variant{
 			{Name: "registration", Position: EnrolledPlatform, Controls: controls, Run: harvestRegistrations},
 			{Name: "session", Position: EnrolledPlatform, Controls: controls, Run: harvestSessions},
+			{Name: "identities", Position: EnrolledPlatform, Controls: controls, Run: harvestIdentities},
 			{Name: "dialog", Position: EnrolledPlatform, Controls: controls, Run: harvestDialogs},
 		},
 	}
@@ -134,6 +137,49 @@ func harvestSessions(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
+// harvestIdentities has dave write to carol, call her and ask her telephone to call bob, in ways that name all of them. The platform was not granted identity.private: it may
+// do its work for users that it tells apart, and whom it does not know.
+func harvestIdentities(ctx context.Context, f *Field, o *Outcome) error {
+	dave, carol, err := f.callerAndCallee(ctx)
+	if err != nil {
+		return err
+	}
+	var told []string
+	s, err := f.server(ctx, f.attacker, presence, func(s *Server) {
+		s.EditAnswer = func(m *sip.Message) { told = append(told, string(m.AppendTo(nil))) }
+	})
+	if err != nil {
+		return err
+	}
+	contact := "Contact: " + dave.Contact()
+	asked := []Request{
+		{Method: "MESSAGE", Body: "hello", Lines: []string{"Content-Type: text/plain", "Reply-To: <" + dave.IMPU + ">", "Call-Info: <" + dave.IMPU + ">;purpose=card"}},
+		{Method: "INVITE", Body: keyed(honestKey), Lines: []string{contact, "Content-Type: application/sdp", "History-Info: <" + f.Users[Bob].IMPU + ">;index=1"}},
+		{Method: "REFER", Lines: []string{contact, "Refer-To: <" + f.Users[Bob].IMPU + ">", "Referred-By: <" + dave.IMPU + ">"}},
+	}
+	var seen []string
+	for _, r := range asked {
+		r.URI = carol.IMPU
+		if answer, err := dave.Ask(ctx, dave.Text(r)); err != nil || answer.Status()/100 != 2 {
+			return fmt.Errorf("attack: dave's %s is answered %d: %w", r.Method, statusOf(answer), err)
+		}
+		seen = append(seen, s.Seen(r.Method)...)
+	}
+	if len(seen) == len(asked) {
+		o.Arrived("%d requests of dave's pass the platform, and %d answers", len(seen), len(told))
+	}
+	words := map[string]string{"who calls": dave.namedAs(), "who is called": carol.namedAs(), "who is spoken of": f.Users[Bob].IMPU, "who is vouched for": "\r\nIdentity: "}
+	of, from := finds(seen, words), finds(told, words)
+	slices.Sort(of)
+	o.Users = min(len(of)+len(from), 3)
+	o.Wire(len(of)+len(from) > 0, "in %d requests the platform reads %d of %d (%s), in %d answers %d", len(seen), len(of), len(words), cmp.Or(strings.Join(of, ", "), "none"), len(told), len(from))
+	o.Peer(false, "carol gets %d requests over the platform", len(asked))
+	return nil
+}
+
+// namedAs is how the URIs of a user begin, that of his telephone too.
+func (h *Hand) namedAs() string { return "sip:" + h.Name + "@" }
+
 // harvestDialogs has dave call carol; both telephones say where and what they are in all that follows: her answer, his ACK, a request within the call, its answer.
 func harvestDialogs(ctx context.Context, f *Field, o *Outcome) error {
 	dave, carol, err := f.callerAndCallee(ctx)
@@ -183,10 +229,10 @@ func harvestDialogs(ctx context.Context, f *Field, o *Outcome) error {
 	if len(s.Seen("INFO")) == rounds && len(told) > rounds {
 		o.Arrived("%d requests within a call of dave's pass the platform, and %d answers of carol's", len(asked), len(told))
 	}
-	words := map[string]string{"the cell": cell, "the device": device, "who is charged": "icid-value="}
+	words := map[string]string{"the cell": cell, "the device": device, "who is charged": "icid-value=", "who calls": dave.namedAs(), "who is called": carol.namedAs()}
 	of, from := finds(asked, words), finds(told, words)
 	o.Users = min(len(of)+len(from), 2)
-	o.Wire(len(of)+len(from) > 0, "in %d requests within a call the platform reads %d of 3, in %d answers %d: the cell, the device, who is charged", len(asked), len(of), len(told), len(from))
+	o.Wire(len(of)+len(from) > 0, "in %d requests within a call the platform reads %d of %d, in %d answers %d: the cell, the device, who is charged, calls and is called", len(asked), len(of), len(words), len(told), len(from))
 	o.Peer(false, "dave is answered %d times over the platform", rounds)
 	return nil
 }
