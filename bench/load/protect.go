@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"imsafe/proto/aka"
 	"imsafe/proto/esp"
@@ -80,7 +81,7 @@ func (w *worker) protect(u *ue, m *sip.Message, o *aka.Opened) string {
 		return ""
 	}
 	s := u.security
-	server, err := secagree.Parse(m.Values(sip.HdrSecurityServer))
+	server, err := secagree.Parse(slices.Collect(m.Values(sip.HdrSecurityServer)))
 	if err != nil {
 		return "malformed Security-Server"
 	}

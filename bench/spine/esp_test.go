@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -83,7 +84,7 @@ func (x *sealed) verify() string {
 
 // install makes the associations of a challenge.
 func (x *sealed) install(challenge *sip.Message, ck aka.CK, ik aka.IK) bool {
-	server, err := secagree.Parse(challenge.Values(sip.HdrSecurityServer))
+	server, err := secagree.Parse(slices.Collect(challenge.Values(sip.HdrSecurityServer)))
 	if err != nil {
 		x.b.Error(err)
 		return false

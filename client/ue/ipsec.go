@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"imsafe/proto/aka"
@@ -232,7 +233,7 @@ func requireAgreement(m *sip.Message) {
 
 // install makes the associations of a challenge (TS 33.203 7.2). The network may choose only what was offered (7.3.2.2).
 func (s *associations) install(challenge *sip.Message, ck aka.CK, ik aka.IK) error {
-	server, err := secagree.Parse(challenge.Values(sip.HdrSecurityServer))
+	server, err := secagree.Parse(slices.Collect(challenge.Values(sip.HdrSecurityServer)))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrAgreement, err)
 	}

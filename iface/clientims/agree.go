@@ -2,7 +2,6 @@ package clientims
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"net"
 
 	"imsafe/proto/esp"
@@ -61,40 +60,26 @@ func (p *Port) confirm(a association, s *set, m *sip.Message) error {
 	if s == nil {
 		return nil // in clear: an emergency call
 	}
-	if m.Method() != sip.REGISTER {
-		return s.verify(m)
+	var entries [4]secagree.Entry
+	var client, verify [4][]byte
+	agreed := s.agreement(entries[:0])
+	switch again := listed(m, sip.HdrSecurityVerify, verify[:0]); {
+	case m.Method() != sip.REGISTER:
+		return agreed.Verify(again)
+	case a.proof.Generation() == secure.GenerationNew:
+		agreed.Client = a.sa.said
+		return agreed.Confirm(listed(m, sip.HdrSecurityClient, client[:0]), again)
+	default:
+		return agreed.Renew(listed(m, sip.HdrSecurityClient, client[:0]), again)
 	}
-	verify, err := secagree.Parse(m.Values(sip.HdrSecurityVerify))
-	if err != nil {
-		return err
-	}
-	client, err := secagree.Parse(m.Values(sip.HdrSecurityClient))
-	if err != nil {
-		return err
-	}
-	if a.proof.Generation() == secure.GenerationNew {
-		return s.agreed.Confirm(&client, &verify)
-	}
-	return s.agreed.Renew(&client, &verify)
 }
 
-// verify compares a Security-Verify with what was agreed. Most clients send the same octets each time: then they mean the same.
-func (s *set) verify(m *sip.Message) error {
-	var sum verified
-	if m.Count(sip.HdrSecurityVerify) == 1 {
-		full := sha256.Sum256(m.Get(sip.HdrSecurityVerify))
-		if sum = verified(full[:len(sum)]); sum == s.verified {
-			return nil
-		}
+// listed appends the values of a header field: of a list of mechanisms, one for each.
+func listed(m *sip.Message, h sip.HeaderID, dst [][]byte) [][]byte {
+	for v := range m.Values(h) {
+		dst = append(dst, v)
 	}
-	list, err := secagree.Parse(m.Values(sip.HdrSecurityVerify))
-	if err == nil {
-		err = s.agreed.Verify(&list)
-	}
-	if err == nil {
-		s.verified = sum
-	}
-	return err
+	return dst
 }
 
 // refusesAgreement is the enforcement point of "what was offered and chosen is said again under protection, and compared".

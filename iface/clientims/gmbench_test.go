@@ -200,7 +200,7 @@ func (p *phone) install(answer string) {
 	if err != nil || m.Status() != 401 {
 		p.b.t.Fatalf("no challenge: %s", answer)
 	}
-	server, err := secagree.Parse(m.Values(sip.HdrSecurityServer))
+	server, err := secagree.Parse(slices.Collect(m.Values(sip.HdrSecurityServer)))
 	if err != nil {
 		p.b.t.Fatal(err)
 	}

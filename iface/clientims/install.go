@@ -54,7 +54,7 @@ func (d *Door) install(ref secure.Association, ck aka.CK, ik aka.IK) (*Gm, *set,
 		return nil, nil, err
 	}
 	replaced, standing, free := d.users.claim(a.sa.offer.user, ref, s.client, d.budgets.waits(a.sa.offer.user, d.tableOf(ref).now()))
-	if !free || !d.tableOf(ref).installed(ref, s, d.cfg.AwaitAuth) {
+	if !free || !d.tableOf(ref).installed(ref, s, a.sa.offer.said, d.cfg.AwaitAuth) {
 		a.access.gm.Engine.Remove(s.ref)
 		return nil, nil, gm.ErrPorts
 	}
@@ -106,12 +106,10 @@ func (g *Gm) install(a *association, ck aka.CK, ik aka.IK) (*set, error) {
 	client := addrPort(o.peer, o.there.PortS)
 	s := &set{owner: a.ref, carrier: g.carrier[byTransport], profile: o.profile, choice: o.choice,
 		here:  secagree.Endpoint{SPIC: spi[esp.Client], SPIS: spi[esp.Server], PortC: g.clientPort(client), PortS: g.ServerPort},
-		local: addrPort(g.Local, g.ServerPort), client: client}
+		there: o.there, local: addrPort(g.Local, g.ServerPort), client: client}
 	if o.choice.Mode == secagree.UDPTunnel {
 		s.carrier = g.carrier[byTunnel]
 	}
-	server := s.securityServer()
-	s.agreed = secagree.Agree(&o.list, &server)
 	transform, sound := esp.TransformOf(o.choice.Alg, o.choice.EAlg)
 	if !sound {
 		g.Engine.Release(g.Local, spi)
@@ -168,10 +166,10 @@ func (t *associations) offered(ref secure.Association, g *Gm, o *offer) {
 	}
 }
 
-// installed puts the set of a challenge in place, for life.
-func (t *associations) installed(ref secure.Association, s *set, life time.Duration) bool {
+// installed puts the set of a challenge in place, for life. It answers what the client has said.
+func (t *associations) installed(ref secure.Association, s *set, said secagree.Said, life time.Duration) bool {
 	return t.change(ref, func(a *association, sa *security) {
-		sa.offer = nil
+		sa.said, sa.offer = said, nil
 		sa.sets[fresh] = installed{set: s, until: t.now() + life}
 		a.until = max(a.until, t.now()+life)
 	})
@@ -257,7 +255,7 @@ func (sa *security) promoted(now, life time.Duration) {
 	until := max(sa.sets[current].until, now+life)
 	if f := &sa.sets[fresh]; f.set != nil && !f.spent && !f.dead {
 		sa.drop(former)
-		sa.sets[former], sa.sets[current], sa.sets[fresh] = sa.sets[current], sa.sets[fresh], installed{}
+		sa.sets[former], sa.sets[current], sa.sets[fresh], sa.said = sa.sets[current], sa.sets[fresh], installed{}, ""
 		if old := &sa.sets[former]; old.set != nil {
 			old.until = min(old.until, now+sa.gm.oldFor())
 			sa.switchAt = now + switchAfter

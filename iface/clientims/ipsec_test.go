@@ -341,7 +341,6 @@ func BenchmarkGmClients(b *testing.B) {
 		for i := range names {
 			names[i] = fmt.Sprintf("00101%010d@ims.mnc001.mcc001.3gppnetwork.org", i)
 		}
-		lists := make([]secagree.List, 64) // in pieces: what a client sent is not what it costs
 		before := heap()
 		started := time.Now()
 		for i := range clients {
@@ -351,8 +350,8 @@ func BenchmarkGmClients(b *testing.B) {
 				b.Fatal("no room")
 			}
 			there := secagree.Endpoint{SPIC: 1000 + uint32(i)*2, SPIS: 1001 + uint32(i)*2, PortC: 38000, PortS: 39000}
-			lists[i%64] = secagree.Offer(secagree.Strict(), there, secagree.Transport)
-			table.offered(a.ref, g.gm, &offer{list: lists[i%64], there: there, peer: addr, profile: &g.gm.Profile, user: user{names[i], addr},
+			list := secagree.Offer(secagree.Strict(), there, secagree.Transport)
+			table.offered(a.ref, g.gm, &offer{said: secagree.Quote([][]byte{list.AppendTo(nil)}), there: there, peer: addr, profile: &g.gm.Profile, user: user{names[i], addr},
 				choice: secagree.Choice{Suite: secagree.Strict().Suites[0], Mode: secagree.Transport}})
 			if _, err := install(g.door, a.ref, aka.CK{byte(i)}, aka.IK{byte(i >> 8)}); err != nil {
 				b.Fatal(err)

@@ -15,7 +15,7 @@ import (
 // offer is what a client announced in the Security-Client of a REGISTER, and what we take of it (TS 33.203 7.2). It waits for the
 // challenge.
 type offer struct {
-	list    secagree.List
+	said    secagree.Said
 	there   secagree.Endpoint
 	peer    netip.Addr // the source of the REGISTER
 	profile *secagree.Profile
@@ -34,7 +34,9 @@ type user struct {
 // takeOffer reads the Security-Client of a REGISTER that came over f: on the unprotected port, or on the current associations of the
 // association a. The error is a secagree.Reason.
 func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association, c *Chapter) (*offer, error) {
-	list, err := secagree.Parse(m.Values(sip.HdrSecurityClient))
+	var space [4][]byte
+	values := listed(m, sip.HdrSecurityClient, space[:0])
+	list, err := secagree.Parse(values)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +48,7 @@ func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association, c *Ch
 	case !ok:
 		return nil, secagree.ErrNothingAcceptable
 	}
-	o := &offer{list: list, there: e.Endpoint(), peer: f.Peer.Addr().Unmap()}
+	o := &offer{said: secagree.Quote(values), there: e.Endpoint(), peer: f.Peer.Addr().Unmap()}
 	o.user, o.resync = user{c.IMPI, o.peer}, c.Resync
 	behindNAT, err := isBehindNAT(m, o.peer)
 	if err != nil {

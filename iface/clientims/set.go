@@ -10,7 +10,7 @@ import (
 	"imsafe/secure"
 )
 
-// set is one set of four security associations, and the sender of what goes through it. It never changes, but for what its shard remembers.
+// set is one set of four security associations, and the sender of what goes through it. It never changes.
 type set struct {
 	ref     esp.Ref
 	owner   secure.Association
@@ -18,15 +18,10 @@ type set struct {
 	local   netip.AddrPort    // our protected server port
 	client  netip.AddrPort    // the client's
 	here    secagree.Endpoint // what our Security-Server says
+	there   secagree.Endpoint // what the client's Security-Client said
 	profile *secagree.Profile
 	choice  secagree.Choice
-	agreed  secagree.Agreement
-
-	verified verified // of the last Security-Verify that was found to be right
 }
-
-// verified is a print of a Security-Verify, of 128 bits: nobody finds another text that has it.
-type verified [16]byte
 
 var _ siptransport.Sender = (*set)(nil)
 
@@ -54,6 +49,11 @@ func (s *set) securityServer() secagree.List {
 	return secagree.Offer(*s.profile, s.here, s.choice.Mode)
 }
 
+// agreement is what requests over the set are held to. It appends the entries of the 401's list to space.
+func (s *set) agreement(space []secagree.Entry) secagree.Agreement {
+	return secagree.Agreement{Server: secagree.AppendOffer(space, *s.profile, s.here, s.choice.Mode), Last: s.there}
+}
+
 // The generations of the sets of one association, in the order in which one becomes the next (TS 33.203 7.4).
 const (
 	fresh   = iota // of the authentication under way
@@ -76,6 +76,7 @@ type security struct {
 	gm        *Gm
 	user      user // whose it claims to be, and after Promote is
 	offer     *offer
+	said      secagree.Said // the Security-Client that the unfinished set answers
 	sets      [generations]installed
 	byStream  bool          // its last REGISTER came over TCP
 	deafUntil time.Duration // it took no connection, and is not asked before
@@ -157,6 +158,9 @@ func (s *security) drop(g int) {
 		}
 		s.gm.Engine.Remove(old.ref)
 		s.sets[g] = installed{}
+		if g == fresh {
+			s.said = ""
+		}
 	}
 }
 

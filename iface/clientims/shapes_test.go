@@ -161,14 +161,7 @@ func (p *phone) shaped(s *shape) []string {
 	for _, v := range s.values {
 		values = append(values, fill.Replace(v))
 	}
-	p.offered, err = secagree.Parse(func(yield func([]byte) bool) {
-		for _, v := range values {
-			if !yield([]byte(v)) {
-				return
-			}
-		}
-	})
-	if err != nil {
+	if p.offered, err = secagree.ParseString(strings.Join(values, ",")); err != nil {
 		p.b.t.Fatal(err)
 	}
 	return headerFields("Security-Client", values)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -175,7 +176,7 @@ func (f *Field) port() uint16 {
 // agree makes the associations of a challenge with the keys of u's card. edit may change what is installed.
 func (s *sealed) agree(u *User, challenge *sip.Message, edit func(*esp.Agreement)) error {
 	var err error
-	if s.server, err = secagree.Parse(challenge.Values(sip.HdrSecurityServer)); err != nil {
+	if s.server, err = secagree.Parse(slices.Collect(challenge.Values(sip.HdrSecurityServer))); err != nil {
 		return fmt.Errorf("attack: Security-Server: %w", err)
 	}
 	if s.chosen, err = secagree.Select(&s.server, &s.offered); err != nil {

@@ -53,14 +53,19 @@ func (e *Entry) Endpoint() Endpoint { return Endpoint{e.SPIC, e.SPIS, e.PortC, e
 // Security-Server names encryption even if the client offered none: so it is seen when somebody took it out (TS 33.203
 // 7.2 note 5). ipsec-3gpp is offered in each of the modes; a P-CSCF gives the one it chose. Preferences fall from 0.9.
 func Offer(p Profile, here Endpoint, modes ...Mode) List {
-	l := List{Entries: make([]Entry, 0, min(len(p.Suites)*max(len(modes), 1), MaxMechanisms))}
-	q := uint16(900)
+	return List{Entries: AppendOffer(make([]Entry, 0, min(len(p.Suites)*max(len(modes), 1), MaxMechanisms)), p, here, modes...)}
+}
+
+// AppendOffer appends the entries of Offer.
+func AppendOffer(dst []Entry, p Profile, here Endpoint, modes ...Mode) []Entry {
+	q, room := uint16(900), MaxMechanisms
 	add := func(e Entry) {
-		if len(l.Entries) == MaxMechanisms {
+		if room == 0 {
 			return
 		}
+		room--
 		e.Q, e.HasQ = q, true
-		l.Entries = append(l.Entries, e)
+		dst = append(dst, e)
 		if q > 100 {
 			q -= 100 // one digit for all of them: some clients compare q as strings
 		}
@@ -75,7 +80,7 @@ func Offer(p Profile, here Endpoint, modes ...Mode) List {
 				SPIC: here.SPIC, SPIS: here.SPIS, PortC: here.PortC, PortS: here.PortS})
 		}
 	}
-	return l
+	return dst
 }
 
 // Select is the client's half: the entry of the Security-Server with the highest preference among those the client offered
@@ -106,42 +111,43 @@ func Select(server, offered *List) (Entry, error) {
 	return chosen, nil
 }
 
-// Agreement is what both sides have said in one procedure, as the P-CSCF remembers it: the Security-Client of the first
-// REGISTER, and the Security-Server that answered it. It has no pointers and is 80 octets, for there is one per client. Make it with
-// Agree; the zero value agrees with nothing.
+// Agreement is what both sides have said in one procedure, to hold to it what they say later. The zero value agrees with nothing.
 type Agreement struct {
-	client, server [32]byte
-	last           Endpoint // of the client; zero for tls
-}
-
-// Agree remembers what was said.
-func Agree(client, server *List) Agreement {
-	a := Agreement{client: client.Sum(false), server: server.Sum(true)}
-	if e, ok := client.IPsec(); ok {
-		a.last = e.Endpoint()
-	}
-	return a
+	Client Said     // the Security-Client of the first REGISTER, for Confirm alone
+	Server []Entry  // of the Security-Server that answered it
+	Last   Endpoint // of the client, for Renew alone; zero for tls
 }
 
 // Confirm compares the two lists of the first protected REGISTER (SM7) with what was said before (TS 33.203 7.2, Annex
-// H). An error ends the attempt: its new associations are deleted, older ones stay.
-func (a *Agreement) Confirm(client, verify *List) error {
-	switch {
-	case client.Empty():
-		return ErrClientMissing
-	case client.Sum(false) != a.client:
-		return ErrClientChanged
+// H). An error, which is a Reason, ends the attempt: its new associations are deleted, older ones stay.
+func (a *Agreement) Confirm(client, verify [][]byte) error {
+	if !a.Client.verbatim(client) {
+		again, err := Parse(client)
+		switch {
+		case err != nil:
+			return err
+		case again.Empty():
+			return ErrClientMissing
+		case !says(again.Entries, a.Client.entries(), false):
+			return ErrClientChanged
+		}
 	}
 	return a.Verify(verify)
 }
 
 // Verify compares the Security-Verify of any later request with the Security-Server of the last successful
-// authentication (RFC 3329 2.3.1, TS 33.203 7.2).
-func (a *Agreement) Verify(verify *List) error {
+// authentication (RFC 3329 2.3.1, TS 33.203 7.2). The error is a Reason.
+func (a *Agreement) Verify(verify [][]byte) error {
+	if written(a.Server, verify) {
+		return nil
+	}
+	list, err := Parse(verify)
 	switch {
-	case verify.Empty():
+	case err != nil:
+		return err
+	case list.Empty():
 		return ErrVerifyMissing
-	case verify.Sum(true) != a.server:
+	case !says(list.Entries, a.Server, true):
 		return ErrVerifyChanged
 	}
 	return nil
@@ -149,23 +155,27 @@ func (a *Agreement) Verify(verify *List) error {
 
 // Renew checks the first REGISTER of a re-registration, which comes on the old associations and announces new ones:
 // Security-Verify is the old Security-Server, Security-Client has new SPIs and a new client port; the server port may
-// stay (TS 33.203 7.4, TS 24.229 5.1.1.4).
-func (a *Agreement) Renew(client, verify *List) error {
-	if client.Empty() {
+// stay (TS 33.203 7.4, TS 24.229 5.1.1.4). The error is a Reason.
+func (a *Agreement) Renew(client, verify [][]byte) error {
+	list, err := Parse(client)
+	switch {
+	case err != nil:
+		return err
+	case list.Empty():
 		return ErrClientMissing
 	}
 	if err := a.Verify(verify); err != nil {
 		return err
 	}
-	e, ok := client.IPsec()
-	if !ok || a.last == (Endpoint{}) {
+	e, ok := list.IPsec()
+	if !ok || a.Last == (Endpoint{}) {
 		return nil // tls: there is nothing that could be new
 	}
-	if e.PortC == a.last.PortC || e.PortC == a.last.PortS {
+	if e.PortC == a.Last.PortC || e.PortC == a.Last.PortS {
 		return ErrPortInUse
 	}
 	for _, spi := range []uint32{e.SPIC, e.SPIS} {
-		if spi == a.last.SPIC || spi == a.last.SPIS {
+		if spi == a.Last.SPIC || spi == a.Last.SPIS {
 			return ErrSPIInUse
 		}
 	}

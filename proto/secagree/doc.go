@@ -2,7 +2,7 @@
 // ipsec-3gpp (TS 33.203 Annex H) and tls in Security-Client, Security-Server and Security-Verify.
 //
 // It parses what phones send, refuses what cannot be meant (with the reason and its status), compares two lists
-// by their meaning and never by their octets, chooses by the core's own ordered profile, and writes the one form
+// by their meaning (the same octets mean the same, others may), chooses by the core's own ordered profile, and writes the one form
 // that every known phone can read. Mechanisms of the media plane (the parameter mediasec of TS 24.229 7.2A.7)
 // are kept apart, and what is unknown is kept for the comparison and never chosen.
 //

@@ -1,8 +1,6 @@
 package secagree
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"slices"
 	"strings"
 )
@@ -82,34 +80,6 @@ func (l *List) IPsec() (Entry, bool) {
 		return Entry{}, false
 	}
 	return l.Entries[i], true
-}
-
-// Sum is the meaning of a list in 32 octets: equal for two lists that say the same in any order, any spelling and any number of
-// header fields, and for no others (SHA-256). The media plane has no part in it. With preference the values of q count: so it is for a
-// Security-Verify, which has to repeat the Security-Server (TS 33.203 7.2 and 7.3.2.3). Without, mechanisms, algorithms, SPIs and ports
-// count: so it is for a Security-Client, in which a preference has no use (TS 33.203 7.2, Annex H).
-func (l *List) Sum(preference bool) [32]byte {
-	var space [2048]byte
-	var lines [MaxMechanisms][]byte
-	rest := space[:0]
-	n := min(len(l.Entries), MaxMechanisms) // Parse and Offer make no longer ones
-	for i := range n {
-		e := l.Entries[i]
-		e.HasQ = e.HasQ && preference
-		start := len(rest)
-		rest = append(e.AppendTo(rest), '\n')
-		j := i // by insertion: a few lines, and nothing escapes to the heap
-		for ; j > 0 && bytes.Compare(rest[start:], lines[j-1]) < 0; j-- {
-			lines[j] = lines[j-1]
-		}
-		lines[j] = rest[start:len(rest):len(rest)]
-	}
-	var sorted [2048]byte
-	all := sorted[:0]
-	for _, line := range lines[:n] {
-		all = append(all, line...)
-	}
-	return sha256.Sum256(all)
 }
 
 // byName orders parameters.

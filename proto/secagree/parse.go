@@ -1,8 +1,6 @@
 package secagree
 
 import (
-	"bytes"
-	"iter"
 	"slices"
 	"strings"
 )
@@ -17,64 +15,46 @@ const (
 // Parse reads the values of a header field Security-Client, -Server or -Verify: one value for each mechanism, or
 // lists with commas, or both. The error is a Reason, whose Status is 400. Nothing of the input is kept. No value at
 // all is an empty list and no error.
-func Parse(values iter.Seq[[]byte]) (List, error) {
-	var r reader
-	for v := range values {
-		if r.value(v); r.err != nil {
-			break
+func Parse(values [][]byte) (List, error) {
+	l, octets := List{Entries: make([]Entry, 0, min(len(values), MaxMechanisms))}, 0
+	for _, v := range values {
+		if octets += len(v); octets > MaxOctets {
+			return List{}, ErrTooLong
+		}
+		if err := l.read(v); err != nil {
+			return List{}, err
 		}
 	}
-	return r.end()
+	return l, l.check()
 }
 
-// reader reads the values of one list.
-type reader struct {
-	list   List
-	octets int
-	err    error
-}
-
-// value takes the next value in.
-func (r *reader) value(v []byte) {
-	if r.octets += len(v); r.octets > MaxOctets {
-		r.err = ErrTooLong
-		return
-	}
-	l, s := &r.list, scanner{rest: v}
-	l.Entries = slices.Grow(l.Entries, min(1+bytes.Count(v, []byte{','}), MaxMechanisms))
+// read takes the next value in.
+func (l *List) read(v []byte) error {
+	s := scanner{rest: v}
 	for more := true; more; {
 		if len(l.Entries)+len(l.Media) == MaxMechanisms {
-			r.err = ErrTooManyMechanisms
-			return
+			return ErrTooManyMechanisms
 		}
 		e, media, err := s.mechanism()
-		if err != nil {
-			r.err = err
-			return
-		}
-		if media {
+		switch {
+		case err != nil:
+			return err
+		case media:
 			l.Media = append(l.Media, e)
-		} else {
+		default:
 			l.Entries = append(l.Entries, e)
 		}
 		more = s.skip(',')
 	}
 	if len(s.rest) > 0 {
-		r.err = ErrSyntax
+		return ErrSyntax
 	}
-}
-
-// end is the list, or what was wrong with it.
-func (r *reader) end() (List, error) {
-	if r.err != nil {
-		return List{}, r.err
-	}
-	return r.list, r.list.check()
+	return nil
 }
 
 // ParseString is Parse of one value.
 func ParseString(value string) (List, error) {
-	return Parse(func(yield func([]byte) bool) { yield([]byte(value)) })
+	return Parse([][]byte{[]byte(value)})
 }
 
 // check looks at the list as a whole: one pair of SPIs and one pair of ports (TS 33.203 7.2).
@@ -344,13 +324,14 @@ func parseQ(b []byte) (q uint16, ok bool) {
 }
 
 // isToken reports whether c may stand in a token (RFC 3261 25.1).
-func isToken(c byte) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '.', c >= 'A' && c <= 'Z':
-		return true
+func isToken(c byte) bool { return tokens[c] }
+
+var tokens = func() (set [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~") {
+		set[c] = true
 	}
-	return strings.IndexByte("!%*_+`'~", c) >= 0
-}
+	return set
+}()
 
 // known returns name in lower case. What a phone sends is nearly always one of the words below, which costs no memory.
 func known(name []byte) string {

@@ -3,7 +3,6 @@ package secagree
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -11,14 +10,11 @@ import (
 )
 
 // lines are the values of one header field, each as it stood on its line.
-func lines(values ...string) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for _, v := range values {
-			if !yield([]byte(v)) {
-				return
-			}
-		}
+func lines(values ...string) (all [][]byte) {
+	for _, v := range values {
+		all = append(all, []byte(v))
 	}
+	return all
 }
 
 func mustParse(t testing.TB, values ...string) List {
@@ -213,8 +209,7 @@ func TestAgreement(t *testing.T) {
 	client := "ipsec-3gpp;alg=null;ealg=aes-gcm;" + endpoint
 	client2 := "ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;" + endpoint
 	server := Offer(Handset(), Endpoint{2000000001, 2000000002, 6000, 6001}, Transport)
-	said := mustParse(t, client, client2)
-	a := Agree(&said, &server)
+	a := Agreement{Client: Quote(lines(client, client2)), Server: server.Entries}
 	verify := string(server.AppendTo(nil))
 	first, second, _ := strings.Cut(verify, ",")
 	for _, c := range []struct {
@@ -222,7 +217,12 @@ func TestAgreement(t *testing.T) {
 		client, verify []string
 		want           error
 	}{
-		{"byte for byte", []string{client, client2}, []string{verify}, nil},
+		{"byte for byte", []string{client, client2}, []string{first, second}, nil},
+		{"byte for byte, on one line", []string{client + "," + client2}, []string{verify}, nil},
+		{"half of it, byte for byte", []string{client}, []string{first, second}, ErrClientChanged},
+		{"the other half", []string{client, client2}, []string{first}, ErrVerifyChanged},
+		{"more than there was", []string{client, client2}, []string{first, second, second}, ErrVerifyChanged},
+		{"not the grammar", []string{client, client2}, []string{first, second + ";"}, ErrSyntax},
 		{"rebuilt: other order, spaces, defaults written out, no zeros", []string{client2 + " ; prot=esp; mod=trans , " + client},
 			[]string{second, strings.ReplaceAll(strings.ReplaceAll(first, ";", " ; "), "ipsec", "IPsec")}, nil},
 		{"q with another number of digits", []string{client, client2}, []string{strings.Replace(verify, "q=0.9", "q=0.900", 1)}, nil},
@@ -244,42 +244,46 @@ func TestAgreement(t *testing.T) {
 		{"only media plane in Security-Verify", []string{client, client2}, []string{"sdes-srtp;mediasec"}, ErrVerifyMissing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cl, v := mustParse(t, c.client...), mustParse(t, c.verify...)
-			err := a.Confirm(&cl, &v)
+			err := a.Confirm(lines(c.client...), lines(c.verify...))
 			if err != c.want {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
-			if r, ok := err.(Reason); ok && (r.Status() != 494 || r.BidDown() != (r == ErrClientChanged || r == ErrVerifyChanged)) {
+			if r, ok := err.(Reason); ok && r != ErrSyntax && (r.Status() != 494 || r.BidDown() != (r == ErrClientChanged || r == ErrVerifyChanged)) {
 				t.Errorf("%v: status %d", r, r.Status())
 			}
 		})
 	}
 }
 
-// TestSumHasNoAccidents: what differs in meaning differs in its sum, and no octet of one entry can pass for another's.
-func TestSumHasNoAccidents(t *testing.T) {
-	seen := map[[32]byte]string{}
-	for _, v := range []string{
+// TestWhatDiffersIsSeen: what differs in meaning is not taken for the same, and no octet of one entry can pass for another's.
+func TestWhatDiffersIsSeen(t *testing.T) {
+	all := []string{
 		"tls", "tls;q=0.1", "tls;q=0.01", "tls;q=0", "tls,tls", "tls,tls;q=0.1", "tls;a", "tls;a=b", "tls;a;b", "tls;b", "digest", `tls;a="b"`,
 		"tls;a=b,digest", "ipsec-3gpp;alg=null;ealg=aes-gcm;" + endpoint, "ipsec-3gpp;alg=null;" + endpoint, "ipsec-3gpp;alg=null;ealg=aes-gcm;mod=tun;" + endpoint,
-	} {
-		l := mustParse(t, v)
-		if other, ok := seen[l.Sum(true)]; ok {
-			t.Errorf("%q and %q are taken for the same", v, other)
+	}
+	for _, one := range all {
+		for _, other := range all {
+			a := Agreement{Client: Quote(lines(one)), Server: mustParse(t, one).Entries}
+			if err := a.Verify(lines(other)); (err == nil) != (one == other) {
+				t.Errorf("announced %q, verified %q: %v", one, other, err)
+			}
+			if err := a.Confirm(lines(other), lines(one)); err == nil && one != other && !strings.Contains(one+other, "q=") {
+				t.Errorf("offered %q, confirmed %q: %v", one, other, err)
+			}
 		}
-		seen[l.Sum(true)] = v
 	}
 	var zero Agreement
-	l := mustParse(t, "tls")
-	if zero.Verify(&l) == nil || zero.Confirm(&l, &l) == nil {
-		t.Error("the zero agreement agrees")
+	for _, values := range [][][]byte{nil, lines("tls"), lines("sdes-srtp;mediasec")} {
+		if zero.Verify(values) == nil || zero.Confirm(values, values) == nil {
+			t.Errorf("the zero agreement agrees with %q", values)
+		}
 	}
 }
 
 func TestRenew(t *testing.T) {
 	client := "ipsec-3gpp;alg=null;ealg=aes-gcm;" + endpoint
 	said, server := mustParse(t, client), Offer(Strict(), Endpoint{2000000001, 2000000002, 6000, 6001}, Transport)
-	a := Agree(&said, &server)
+	a := Agreement{Server: server.Entries, Last: said.Entries[0].Endpoint()}
 	verify := string(server.AppendTo(nil))
 	next := func(spiC, spiS, portC, portS int) string {
 		return fmt.Sprintf("ipsec-3gpp;alg=null;ealg=aes-gcm;spi-c=%d;spi-s=%d;port-c=%d;port-s=%d", spiC, spiS, portC, portS)
@@ -294,8 +298,7 @@ func TestRenew(t *testing.T) {
 		{"other Security-Verify", next(3333, 3334, 38002, 39001), strings.Replace(verify, "6001", "6002", 1), ErrVerifyChanged},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cl, v := mustParse(t, c.client), mustParse(t, c.verify)
-			if err := a.Renew(&cl, &v); err != c.want {
+			if err := a.Renew(lines(c.client), lines(c.verify)); err != c.want {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
@@ -387,7 +390,7 @@ func FuzzParse(f *testing.F) {
 		if err == ErrTooLong {
 			return // defaults were written out
 		}
-		if err != nil || again.Sum(true) != l.Sum(true) || again.Sum(false) != l.Sum(false) || len(again.Media) != len(l.Media) {
+		if err != nil || !says(again.Entries, l.Entries, true) || len(again.Media) != len(l.Media) {
 			t.Fatalf("%q became %q: %v", in, form, err)
 		}
 		if twice := string(again.AppendTo(nil)); twice != form {
@@ -407,12 +410,16 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkConfirm(b *testing.B) {
-	l := mustParse(b, shapes[2].values...)
-	a := Agree(&l, &l)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := a.Confirm(&l, &l); err != nil {
-			b.Fatal(err)
-		}
+	client, server := lines(shapes[2].values...), mustParse(b, shapes[2].values...)
+	a := Agreement{Client: Quote(client), Server: server.Entries}
+	for name, verify := range map[string][][]byte{"as it was written": lines(strings.Split(string(server.AppendTo(nil)), ",")...), "otherwise": client} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := a.Confirm(client, verify); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -103,9 +103,9 @@ var wire = []Mutant{
 		return false`, `	case w.top-seq >= Window:
 		return true`, []string{"CI-12"}},
 	{secure.CIIntegritySecAgree, "client-not-compared", "proto/secagree/agree.go",
-		`case client.Sum(false) != a.client:`, `case client.Sum(false) == [32]byte{}:`, []string{"CI-02", "CI-03"}},
+		`case !says(again.Entries, a.Client.entries(), false):`, `case !says(again.Entries, again.Entries, false):`, []string{"CI-02", "CI-03"}},
 	{secure.CIIntegritySecAgree, "verify-not-compared", "proto/secagree/agree.go",
-		`case verify.Sum(true) != a.server:`, `case verify.Sum(true) == [32]byte{}:`, []string{"CI-02", "CI-03"}},
+		`case !says(list.Entries, a.Server, true):`, `case !says(list.Entries, list.Entries, true):`, []string{"CI-02", "CI-03"}},
 	{secure.CIIntegritySecAgree, "only-registers", "iface/clientims/agree.go",
 		`if err := p.confirm(a, s, m); err != nil && p.refusesAgreement(a, err) {
 			return p.disagree(a, s)

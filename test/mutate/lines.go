@@ -5,10 +5,12 @@ import "imsafe/secure"
 // lines are the mutants that a search by machine has left: each condition of the controls was turned to always and to never, and the rows of those that nobody noticed have
 // learnt what they stop.
 var lines = []Mutant{
-	{secure.CIIntegritySecAgree, "wrong-once-is-right", "iface/clientims/agree.go",
-		`	if err == nil {
-		s.verified = sum`, `	if s != nil {
-		s.verified = sum`, []string{"CI-03"}},
+	{secure.CIIntegritySecAgree, "client-counted-alone", "proto/secagree/said.go",
+		`		if !more || line != string(v) {`, `		if !more {`, []string{"CI-02"}},
+	{secure.CIIntegritySecAgree, "verify-counted-alone", "proto/secagree/said.go",
+		`		if !bytes.Equal(values[i], entries[i].AppendTo(space[:0])) {`, `		if len(values[i]) == 0 {`, []string{"CI-03"}},
+	{secure.CIIntegritySecAgree, "one-for-another", "proto/secagree/said.go",
+		`(taken[at] || !some[i].same(&others[at], preference))`, `taken[at]`, []string{"CI-02", "CI-03"}},
 	{secure.CIAuthenticationFromCheck, "small-at-sign", "imsbox/pcscf/from.go",
 		`"@\uff20\ufe6b") ||`, `"@\uff20") ||`, []string{"CI-08"}},
 	{secure.CIAuthenticationFromCheck, "scheme-alone-is-a-name", "imsbox/pcscf/from.go",
