@@ -1,7 +1,6 @@
 package clientims
 
 import (
-	"bytes"
 	"net"
 
 	"imsafe/proto/esp"
@@ -11,6 +10,7 @@ import (
 	"imsafe/proto/siptransport"
 	"imsafe/proto/siptxn"
 	"imsafe/secure"
+	"imsafe/secure/mint"
 )
 
 // agrees holds a request to the security agreement (TS 33.203 7.1, 7.2; RFC 3329 2.3.1): what came over security associations has to repeat
@@ -142,10 +142,10 @@ func (p *Port) recogniseSealed(s *set) (association, bool) {
 		return association{}, false
 	}
 	at := a.sa.find(s.ref)
-	if at < 0 || a.proofs == nil {
+	if at < 0 {
 		return association{}, false
 	}
-	a.proof = a.proofs[at]
+	a.proof = mint.Over(a.proof, a.sa.generation(at))
 	if at == current && a.sa.switchAt != 0 {
 		p.door.tableOf(a.ref).taken(a.ref)
 	}
@@ -155,32 +155,9 @@ func (p *Port) recogniseSealed(s *set) (association, bool) {
 // dropAgreement takes off what is between client and P-CSCF alone (RFC 3329 2.3.1; TS 24.229 5.2.2).
 func dropAgreement(m *sip.Message) {
 	for _, h := range []sip.HeaderID{sip.HdrSecurityClient, sip.HdrSecurityServer, sip.HdrSecurityVerify} {
-		if m.Has(h) {
-			m.Remove(h)
-		}
+		m.Remove(h)
 	}
 	for _, h := range []sip.HeaderID{sip.HdrRequire, sip.HdrProxyRequire, sip.HdrSupported} {
-		dropToken(m, h, secAgree)
-	}
-}
-
-// dropToken takes one token out of a list.
-func dropToken(m *sip.Message, h sip.HeaderID, token string) {
-	if !m.HasToken(h, token) {
-		return
-	}
-	rest := make([]byte, 0, 128)
-	for v := range m.Values(h) {
-		if bytes.EqualFold(v, []byte(token)) {
-			continue
-		}
-		if len(rest) > 0 {
-			rest = append(rest, ", "...)
-		}
-		rest = append(rest, v...)
-	}
-	m.Remove(h)
-	if len(rest) > 0 {
-		m.Append(h, rest)
+		m.RemoveToken(h, secAgree)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"imsafe/secure/mint"
 )
 
-// association is one path to a client and what is proven about it. Its fields change only as a whole, but for until.
+// association is one path to a client and what is proven about it. It lies in its table; who asks for it gets a copy.
 type association struct {
 	ref       secure.Association
 	emergency bool // the client has called for help; here, where it takes no room
@@ -24,8 +24,7 @@ type association struct {
 	proof  secure.Proof
 	until  time.Duration // on the monotonic clock
 
-	sa     *security                  // with ipsec-3gpp, from the first offer on
-	proofs *[generations]secure.Proof // of its sets; nil without
+	sa *security // with ipsec-3gpp, from the first offer on
 
 	moving *move // lab profiles only; nil: it stays where it is
 }
@@ -59,8 +58,9 @@ func newAssociations(sh *shard.Shard, limit int) *associations {
 // now is read from the clock: the functions of a walk on another shard ask too, and Shard.Now is for its own.
 func (t *associations) now() time.Duration { return t.shard.Clock().Now() }
 
-// open makes an association for path that proves nothing yet but where it leads to.
-func (t *associations) open(p path, f siptransport.Flow, access *accessPorts, life time.Duration) (association, bool) {
+// open makes an association for path that proves nothing yet but where it leads to. claimed is the private identity that a client of ipsec-3gpp says
+// it is.
+func (t *associations) open(p path, f siptransport.Flow, access *accessPorts, claimed string, life time.Duration) (association, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var i uint32
@@ -77,14 +77,23 @@ func (t *associations) open(p path, f siptransport.Flow, access *accessPorts, li
 	s := &t.slots[i]
 	s.a = &association{ref: secure.Association(t.shard.Place(i, s.gen)), path: p, flow: f, access: access,
 		until: t.now() + life}
-	s.a.proof = mint.Access(s.a.client("", nil))
+	s.a.mint("", nil, claimed)
 	return *s.a, true
 }
 
-// client describes the association to the mint.
-func (a *association) client(impi string, impus []string) mint.Client {
-	return mint.Client{Peer: a.flow.Peer.String(), Association: a.ref, Profile: a.access.Profile,
-		Protected: a.access.Protected, IMPI: impi, IMPUs: impus}
+// mint makes the proof of a.
+func (a *association) mint(impi string, impus []string, claimed string) {
+	a.proof = mint.Access(mint.Client{Peer: a.peer(), Association: a.ref, Profile: a.access.Profile,
+		Protected: a.access.Protected, Claimed: claimed, IMPI: impi, IMPUs: impus})
+}
+
+// peer is the client's address as a text: that of its proof, unless it has moved.
+func (a *association) peer() string {
+	var text [64]byte
+	if had := a.proof.Peer(); had == string(a.flow.Peer.AppendTo(text[:0])) {
+		return had
+	}
+	return a.flow.Peer.String()
 }
 
 func (t *associations) get(ref secure.Association) (association, bool) {
@@ -111,9 +120,7 @@ func (t *associations) moves(ref secure.Association, to siptransport.Flow, acces
 	if a == nil {
 		return false
 	}
-	next := *a
-	next.moving = &move{to, access}
-	t.slots[ref.Slot].a = &next
+	a.moving = &move{to, access}
 	return true
 }
 
@@ -132,20 +139,15 @@ func (t *associations) endsWith(ref secure.Association, f siptransport.Flow) boo
 	if a == nil {
 		return false
 	}
-	next := *a
 	switch {
-	case a.sa != nil && a.sa.standing():
-		return false // it stands on more than the connection of its first REGISTER
+	case a.sa != nil && a.sa.standing(): // on more than the connection of its first REGISTER
 	case a.moving != nil && a.moving.flow == f:
-		next.moving = nil
+		a.moving = nil
 	case a.flow == f && a.moving == nil:
 		return true
 	case a.flow == f:
-		next.settle()
-	default:
-		return false // it has moved on already
-	}
-	t.slots[ref.Slot].a = &next
+		a.settle()
+	} // else it has moved on already
 	return false
 }
 
@@ -164,23 +166,21 @@ func (t *associations) promote(ref secure.Association, r gm.Registration, grace 
 		a.until = max(a.until, t.now()+r.Expires+grace) // a refresh proves nothing new
 		return nil
 	}
-	next := *a
 	if !a.proof.Registered() {
-		next.until = 0 // the time to authenticate is over, the registration's begins
+		a.until = 0 // the time to authenticate is over, the registration's begins
 	}
-	next.settle()
-	next.until = max(next.until, t.now()+r.Expires+grace)
+	a.settle()
+	a.until = max(a.until, t.now()+r.Expires+grace)
 	if a.sa != nil {
 		sa := *a.sa
 		sa.promoted(t.now(), r.Expires+grace)
-		next.sa, next.access = &sa, sa.gm.sealed
+		a.sa, a.access = &sa, sa.gm.sealed
 	}
-	next.proves(r.IMPI, r.IMPUs)
-	t.slots[ref.Slot].a = &next
+	a.proves(r.IMPI, r.IMPUs)
 	return nil
 }
 
-// proves makes the proofs of a. Where a private identity is a public one without its scheme, as those that follow from an IMSI are (TS 23.003
+// proves makes the proof of a anew. Where a private identity is a public one without its scheme, as those that follow from an IMSI are (TS 23.003
 // 13.3, 13.4B), one text is kept for both.
 func (a *association) proves(impi string, impus []string) {
 	for _, impu := range impus {
@@ -188,10 +188,11 @@ func (a *association) proves(impi string, impus []string) {
 			impi = same
 		}
 	}
-	a.proof = mint.Access(a.client(impi, impus))
+	claimed := ""
 	if a.sa != nil {
-		a.mintAgain()
+		claimed = a.sa.user.impi
 	}
+	a.mint(impi, impus, claimed)
 }
 
 // retire takes the registration off ref at once and ends it after the time after.
@@ -199,10 +200,8 @@ func (t *associations) retire(ref secure.Association, after time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a := t.find(ref); a != nil {
-		next := *a
-		next.until = t.now() + after
-		next.proves("", nil)
-		t.slots[ref.Slot].a = &next
+		a.until = t.now() + after
+		a.proves("", nil)
 	}
 }
 

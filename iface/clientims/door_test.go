@@ -385,7 +385,7 @@ func BenchmarkAlive(b *testing.B) {
 	sh := shard.New(shard.Config{Node: 1, Clock: clock, Inbox: 64})
 	defer sh.Close()
 	door := &Door{tables: []*associations{newAssociations(sh, 10)}, ports: Ports{Shards: []*shard.Shard{sh}}}
-	a, opened := door.tables[0].open(path{}, siptransport.Flow{Via: &wire{}}, &accessPorts{}, time.Hour)
+	a, opened := door.tables[0].open(path{}, siptransport.Flow{Via: &wire{}}, &accessPorts{}, "", time.Hour)
 	if !opened {
 		b.Fatal("no association")
 	}

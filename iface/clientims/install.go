@@ -151,19 +151,21 @@ func announcement(s *set) []string {
 func (t *associations) offered(ref secure.Association, g *Gm, o *offer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a := t.find(ref); a != nil {
-		next := *a
-		sa := security{gm: g, user: o.user}
-		if a.sa != nil {
-			sa = *a.sa
-		}
-		sa.offer = o
-		if o.resync && sa.sets[fresh].set != nil {
-			sa.sets[fresh].spent = true // the client answered its challenge after all, from outside (TS 33.203 7.3.1.3)
-		}
-		next.sa = &sa
-		t.slots[ref.Slot].a = &next
+	a := t.find(ref)
+	if a == nil {
+		return
 	}
+	sa := security{gm: g, user: o.user}
+	if a.sa != nil {
+		sa = *a.sa
+	} else if mint.Over(a.proof, secure.GenerationNew).Claimed() != o.user.impi {
+		a.mint(a.proof.IMPI(), a.proof.IMPUs(), o.user.impi) // it was opened for an emergency
+	}
+	sa.offer = o
+	if o.resync && sa.sets[fresh].set != nil {
+		sa.sets[fresh].spent = true // the client answered its challenge after all, from outside (TS 33.203 7.3.1.3)
+	}
+	a.sa = &sa
 }
 
 // installed puts the set of a challenge in place, for life. It answers what the client has said.
@@ -175,7 +177,7 @@ func (t *associations) installed(ref secure.Association, s *set, said secagree.S
 	})
 }
 
-// change changes an association of ipsec-3gpp as a whole. It reports whether there is one.
+// change changes an association of ipsec-3gpp. It reports whether there is one.
 func (t *associations) change(ref secure.Association, f func(*association, *security)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -183,11 +185,9 @@ func (t *associations) change(ref secure.Association, f func(*association, *secu
 	if a == nil || a.sa == nil {
 		return false
 	}
-	next, sa := *a, *a.sa
-	next.sa = &sa
-	f(&next, &sa)
-	next.mintAgain()
-	t.slots[ref.Slot].a = &next
+	sa := *a.sa
+	f(a, &sa)
+	a.sa = &sa
 	return true
 }
 
@@ -264,18 +264,5 @@ func (sa *security) promoted(now, life time.Duration) {
 	if c := &sa.sets[current]; c.set != nil {
 		c.until = until
 		sa.gm.Engine.Extend(c.set.ref, until-now)
-	}
-}
-
-// mintAgain makes the proofs of an association anew after its sets have changed.
-func (a *association) mintAgain() {
-	a.proofs = new([generations]secure.Proof)
-	c := a.client(a.proof.IMPI(), a.proof.IMPUs())
-	c.Protected, c.Claimed = true, a.sa.user.impi
-	for g := range a.sa.sets {
-		if s := a.sa.sets[g].set; s != nil {
-			c.Generation = a.sa.generation(s)
-			a.proofs[g] = mint.Access(c)
-		}
 	}
 }

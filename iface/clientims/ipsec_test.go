@@ -345,7 +345,7 @@ func BenchmarkGmClients(b *testing.B) {
 		started := time.Now()
 		for i := range clients {
 			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-			a, ok := table.open(path{}, siptransport.Flow{Peer: netip.AddrPortFrom(addr, 5060)}, g.gm.clear, time.Minute)
+			a, ok := table.open(path{}, siptransport.Flow{Peer: netip.AddrPortFrom(addr, 5060)}, g.gm.clear, names[i], time.Minute)
 			if !ok {
 				b.Fatal("no room")
 			}

@@ -157,7 +157,7 @@ func (p *Port) Request(tx *siptxn.Server, m *sip.Message) {
 		known = p.move(a.ref, tx.Flow())
 	}
 	if !known { // a REGISTER or an emergency; Screen has answered everybody else, unless a lab let him pass
-		if a, known = p.open(tx.Flow(), m); known {
+		if a, known = p.open(tx.Flow(), m, offered); known {
 			leave = p.leaveOpened(a.ref)
 		}
 	}
@@ -245,13 +245,16 @@ func (p *Port) recognise(f siptransport.Flow, m *sip.Message) (association, bool
 	return p.door.lookup(ref)
 }
 
-// open makes the association that a REGISTER asks for.
-func (p *Port) open(f siptransport.Flow, m *sip.Message) (association, bool) {
-	at := p.pathOf(f, m)
+// open makes the association that a REGISTER asks for, in whose name it offers security associations.
+func (p *Port) open(f siptransport.Flow, m *sip.Message, offered *offer) (association, bool) {
+	at, claimed := p.pathOf(f, m), ""
+	if offered != nil {
+		claimed = offered.user.impi
+	}
 	if old, stale := p.paths.get(at); stale {
 		p.forget(old, gm.ReasonExpired)
 	}
-	a, opened := p.table.open(at, f, p.access, p.door.cfg.AwaitAuth)
+	a, opened := p.table.open(at, f, p.access, claimed, p.door.cfg.AwaitAuth)
 	if opened {
 		p.paths.put(at, a.ref)
 		if f.Via.Reliable() {

@@ -99,20 +99,15 @@ func (s *security) find(ref esp.Ref) int {
 	return -1
 }
 
-// generation says what a set vouches for.
-func (s *security) generation(of *set) secure.Generation {
-	for g := range s.sets {
-		switch {
-		case s.sets[g].set != of:
-		case s.sets[g].spent || g == former:
-			return secure.GenerationOld
-		case g == fresh:
-			return secure.GenerationNew
-		default:
-			return secure.GenerationCurrent
-		}
+// generation says what the set at a place vouches for.
+func (s *security) generation(at int) secure.Generation {
+	switch {
+	case s.sets[at].spent || at == former:
+		return secure.GenerationOld
+	case at == fresh:
+		return secure.GenerationNew
 	}
-	return secure.GenerationNone
+	return secure.GenerationCurrent
 }
 
 // route returns the set by which a request reaches the client at now, nil if it has never proven itself: after a re-authentication the

@@ -45,15 +45,13 @@ func (t *associations) expireSets(start, n int) {
 		if a == nil || a.sa == nil || !a.sa.expired(now) {
 			continue
 		}
-		next, sa := *a, *a.sa
+		sa := *a.sa
 		for g := range sa.sets {
 			if sa.sets[g].set != nil && sa.sets[g].until <= now {
 				sa.drop(g)
 			}
 		}
-		next.sa = &sa
-		next.mintAgain()
-		t.slots[start].a = &next
+		a.sa = &sa
 	}
 }
 

@@ -130,6 +130,13 @@ func (m *Message) Remove(h HeaderID) int {
 	return m.removeAfter(-1, h)
 }
 
+// RemoveToken takes the values of h that are token away, without regard to case, and returns how many there were: for Require, Supported, Allow and
+// their like, whose values have no parameters.
+func (m *Message) RemoveToken(h HeaderID, token string) int {
+	m.check()
+	return m.removeIf(0, func(at int) bool { return m.ids[at] == byte(h) && foldEqual(m.value(at), token) })
+}
+
 // removeAfter removes the values of h behind index i.
 func (m *Message) removeAfter(i int, h HeaderID) int {
 	if bytes.IndexByte(m.ids[i+1:], byte(h)) < 0 {

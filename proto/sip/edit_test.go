@@ -84,6 +84,9 @@ func TestEdits(t *testing.T) {
 			m.RemoveFirst(HdrSupported)
 		}, "Supported: path, gruu, timer", "Supported: gruu, timer"},
 		{"remove", func(m *Message) { m.Remove(HdrSupported) }, "Supported: path, gruu, timer\r\n", ""},
+		{"remove a token in any case", func(m *Message) { m.RemoveToken(HdrSupported, "GRUU") }, "path, gruu, timer", "path, timer"},
+		{"remove the only token", func(m *Message) { m.SetString(HdrSupported, "path"); m.RemoveToken(HdrSupported, "path") }, "Supported: path, gruu, timer\r\n", ""},
+		{"remove no token", func(m *Message) { m.RemoveToken(HdrSupported, "gru"); m.RemoveToken(HdrRequire, "gruu") }, "", ""},
 		{"remove by name in any case", func(m *Message) { m.RemoveName("X-ONE") }, "X-One: 1\r\nx-one: 2\r\n", ""},
 		{"remove by compact name", func(m *Message) { m.RemoveName("K") }, "Supported: path, gruu, timer\r\n", ""},
 		{"set by name", func(m *Message) { m.SetName("X-one", v("3")) }, "X-One: 1\r\nx-one: 2\r\n", "X-one: 3\r\n"},

@@ -10,10 +10,9 @@ import "imsafe/secure/internal/seal"
 type Client struct {
 	Peer        string // remote address
 	Association seal.Association
-	Profile     string // access profile of the listener
-	Protected   bool   // integrity holds on the path, and confidentiality unless Profile gives that up by name
-	Generation  seal.Generation
-	Claimed     string   // private identity that an authentication under way is for
+	Profile     string   // access profile of the listener
+	Protected   bool     // integrity holds on the path, and confidentiality unless Profile gives that up by name
+	Claimed     string   // private identity in whose name its security associations are made
 	IMPI        string   // "" before an authenticated registration
 	IMPUs       []string // canonical, default first; mint keeps the slice
 }
@@ -21,8 +20,11 @@ type Client struct {
 // Access makes the proof of a client on C-I. It is Registered exactly if an IMPI is given.
 func Access(c Client) seal.Proof {
 	return seal.New(seal.Facts{Kind: seal.KindAccess, Peer: c.Peer, Association: c.Association,
-		Profile: seal.WordOf(c.Profile), Protected: c.Protected, Generation: c.Generation, Claimed: c.Claimed, IMPI: c.IMPI, IMPUs: c.IMPUs, Registered: c.IMPI != ""})
+		Profile: seal.WordOf(c.Profile), Protected: c.Protected, Claimed: c.Claimed, IMPI: c.IMPI, IMPUs: c.IMPUs, Registered: c.IMPI != ""})
 }
+
+// Over makes the proof of a message that came over security associations of the client of p. It takes no memory.
+func Over(p seal.Proof, g seal.Generation) seal.Proof { return seal.Over(p, g) }
 
 // Origin makes the proof of a request that function itself starts in this process.
 func Origin(function string) seal.Proof {

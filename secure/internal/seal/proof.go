@@ -85,7 +85,6 @@ type Facts struct {
 	Profile     Word        // access profile: "tls", "lab-udp", "ipsec-3gpp"
 	Association Association // C-I only
 	Kind        Kind        // the small ones together: there is one for each user
-	Generation  Generation  // with ipsec-3gpp: which associations the message came over
 	Protected   bool        // integrity holds on this path, and confidentiality unless its profile gives that up by name
 	Registered  bool        // an authenticated registration is bound to the association
 }
@@ -104,13 +103,19 @@ func (w Word) String() string {
 	return w.of.Value()
 }
 
-// Proof is the sealed form of Facts: immutable, copied freely, two words of comparison at most.
-type Proof struct{ f *Facts }
+// Proof is the sealed form of Facts, with the security associations that a message came over: immutable, copied freely, two words.
+type Proof struct {
+	f    *Facts
+	over Generation // with ipsec-3gpp
+}
 
 var none Facts
 
 // New seals f. The caller gives up f.IMPUs.
 func New(f Facts) Proof { return Proof{f: &f} }
+
+// Over is p for a message that came over security associations of its client.
+func Over(p Proof, g Generation) Proof { return Proof{f: p.f, over: g} }
 
 func (p Proof) facts() *Facts {
 	if p.f == nil {
@@ -128,9 +133,14 @@ func (p Proof) Peer() string { return p.facts().Peer }
 // IMPI returns the private identity that authenticated on the path, or "".
 func (p Proof) IMPI() string { return p.facts().IMPI }
 
-// Claimed returns the private identity in whose name the associations of an authentication under way were made, or "". It proves nothing:
+// Claimed returns the private identity in whose name the security associations were made that the message came over, or "". It proves nothing:
 // it says who may not suddenly be somebody else.
-func (p Proof) Claimed() string { return p.facts().Claimed }
+func (p Proof) Claimed() string {
+	if p.over == GenerationNone {
+		return ""
+	}
+	return p.facts().Claimed
+}
 
 // DefaultIMPU returns the first public identity of the implicit registration set, or "".
 func (p Proof) DefaultIMPU() string {
@@ -166,10 +176,10 @@ func (p Proof) Association() Association { return p.facts().Association }
 func (p Proof) Profile() string { return p.facts().Profile.String() }
 
 // Generation returns which security associations the message came over.
-func (p Proof) Generation() Generation { return p.facts().Generation }
+func (p Proof) Generation() Generation { return p.over }
 
-// Protected reports whether the path has integrity, and confidentiality unless its profile gives that up by name.
-func (p Proof) Protected() bool { return p.facts().Protected }
+// Protected reports whether the path has integrity, and confidentiality unless its profile gives that up by name. Security associations have.
+func (p Proof) Protected() bool { return p.over != GenerationNone || p.facts().Protected }
 
 // Registered reports whether an authenticated registration is bound to the path.
 func (p Proof) Registered() bool { return p.facts().Registered }
