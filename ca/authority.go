@@ -50,15 +50,18 @@ type Ports struct {
 	Now    func() time.Time
 }
 
-// Authority is the online half: intermediates whose keys are sealed in the store. Safe for concurrent use.
+// Authority is the online half: intermediates whose keys are sealed in the store. Whatever does not say that it waits for the store does not, whoever else
+// does meanwhile: shards ask for keys. Safe for concurrent use.
 type Authority struct {
 	domain string
 	ports  Ports
 
-	mu      sync.Mutex
-	issuers []*issuer // newest first; it issues
-	pending []byte    // sealed key that waits for its certificate, nil for none
-	latest  time.Time // the latest time at which a certificate was issued by this process
+	changing sync.Mutex // held by what waits for the store
+	pending  []byte     // sealed key that waits for its certificate, nil for none
+
+	mu      sync.Mutex // for a moment only. Who changes the issuers holds the other one too
+	issuers []*issuer  // newest first; it issues. The list itself does not change: another takes its place
+	latest  time.Time  // the latest time at which a certificate was issued by this process
 }
 
 // issuer is one intermediate.
@@ -70,42 +73,52 @@ type issuer struct {
 // OpenAuthority reads the intermediates of a home network. There may be none yet.
 func OpenAuthority(domain string, ports Ports) (*Authority, error) {
 	a := &Authority{domain: domain, ports: ports}
-	page, _, err := ports.Store.Scan(TableIssuer, nil, nil, 2*maxIssuers+1)
-	if err != nil {
-		return nil, fmt.Errorf("ca: %w", err)
-	}
-	for _, rec := range page {
-		if string(rec.Key) == pendingKey {
-			a.pending = rec.Value
-			continue
-		}
-		i, err := decodeIssuer(rec.Value)
-		if err != nil {
-			return nil, fmt.Errorf("ca: intermediate %x: %w", rec.Key, err)
-		}
-		a.add(i)
+	if err := a.Reload(); err != nil {
+		return nil, err
 	}
 	return a, nil
 }
 
 // Reload reads the intermediates anew: another node with the same store may have installed or retired one. It waits for the store.
 func (a *Authority) Reload() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	fresh, err := OpenAuthority(a.domain, a.ports)
-	if err == nil {
-		a.issuers, a.pending = fresh.issuers, fresh.pending
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	page, _, err := a.ports.Store.Scan(TableIssuer, nil, nil, 2*maxIssuers+1)
+	if err != nil {
+		return fmt.Errorf("ca: %w", err)
 	}
-	return err
+	var issuers []*issuer
+	var pending []byte
+	for _, rec := range page {
+		if string(rec.Key) == pendingKey {
+			pending = rec.Value
+			continue
+		}
+		i, err := decodeIssuer(rec.Value)
+		if err != nil {
+			return fmt.Errorf("ca: intermediate %x: %w", rec.Key, err)
+		}
+		issuers = with(issuers, i)
+	}
+	a.pending = pending
+	a.put(issuers)
+	return nil
 }
 
-// add keeps the newest first.
-func (a *Authority) add(i *issuer) {
+// with is a list with one more, the newest first.
+func with(list []*issuer, i *issuer) []*issuer {
 	at := 0
-	for at < len(a.issuers) && a.issuers[at].cert.NotBefore.After(i.cert.NotBefore) {
+	for at < len(list) && list[at].cert.NotBefore.After(i.cert.NotBefore) {
 		at++
 	}
-	a.issuers = append(a.issuers[:at], append([]*issuer{i}, a.issuers[at:]...)...)
+	return slices.Insert(slices.Clone(list), at, i)
+}
+
+// put makes a list that of the issuers. a.changing is held.
+func (a *Authority) put(list []*issuer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.issuers = list
 }
 
 const pendingKey = "pending"
@@ -130,8 +143,8 @@ func (a *Authority) Request() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ca: key: %w", err)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	if err := a.ports.Store.Apply("ca", store.Op{Table: TableIssuer, Key: []byte(pendingKey), Value: sealed}); err != nil {
 		return nil, fmt.Errorf("ca: %w", err)
 	}
@@ -153,8 +166,8 @@ func (a *Authority) Install(text []byte) error {
 	if err := a.sound(i); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	key, err := a.open(pendingKey, a.pending)
 	if err != nil || !key.PublicKey.Equal(i.cert.PublicKey) {
 		return ErrPending
@@ -175,8 +188,8 @@ func (a *Authority) Install(text []byte) error {
 	if err := a.ports.Store.Apply("ca", ops...); err != nil {
 		return fmt.Errorf("ca: %w", err)
 	}
-	a.pending, a.issuers = nil, kept
-	a.add(i)
+	a.pending = nil
+	a.put(with(kept, i))
 	return nil
 }
 
@@ -191,7 +204,7 @@ func (a *Authority) sound(i *issuer) error {
 	return nil
 }
 
-// expired returns the intermediates that are still good, and the changes that forget the others.
+// expired returns the intermediates that are still good, and the changes that forget the others. a.changing is held.
 func (a *Authority) expired() (ops []store.Op, kept []*issuer) {
 	now := a.ports.Now()
 	for _, i := range a.issuers {
@@ -204,10 +217,11 @@ func (a *Authority) expired() (ops []store.Op, kept []*issuer) {
 	return ops, kept
 }
 
-// Retire ends the trust in an intermediate, by its serial number in hexadecimal: what it issued proves nothing any more. ErrUnknown.
+// Retire ends the trust in an intermediate, by its serial number in hexadecimal: what it issued proves nothing any more. ErrUnknown. It waits for
+// the disk.
 func (a *Authority) Retire(serial string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	for n, i := range a.issuers {
 		if i.cert.SerialNumber.Text(16) != serial {
 			continue
@@ -215,7 +229,7 @@ func (a *Authority) Retire(serial string) error {
 		if err := a.ports.Store.Apply("ca", store.Op{Table: TableIssuer, Key: i.key()}); err != nil {
 			return fmt.Errorf("ca: %w", err)
 		}
-		a.issuers = append(append([]*issuer(nil), a.issuers[:n]...), a.issuers[n+1:]...)
+		a.put(slices.Delete(slices.Clone(a.issuers), n, n+1))
 		return nil
 	}
 	return ErrUnknown
@@ -338,8 +352,8 @@ func (a *Authority) open(record string, sealed []byte) (*ecdsa.PrivateKey, error
 
 // Reseal seals every key anew that is under an older sealing key, and says how many. It waits for the disk.
 func (a *Authority) Reseal() (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	keys, changed := a.ports.Keys(), 0
 	again := func(record, sealed []byte, value func([]byte) []byte) ([]byte, error) {
 		if keys.Current(sealed) {
@@ -359,14 +373,16 @@ func (a *Authority) Reseal() (int, error) {
 	if a.pending != nil {
 		a.pending, err = again([]byte(pendingKey), a.pending, func(b []byte) []byte { return b })
 	}
-	for n, i := range a.issuers {
+	issuers := slices.Clone(a.issuers)
+	for n, i := range issuers {
 		if err != nil {
 			break
 		}
 		next := *i
 		next.sealed, err = again(i.key(), i.sealed, func(b []byte) []byte { return (&issuer{i.cert, i.root, b}).encode() })
-		a.issuers[n] = &next
+		issuers[n] = &next
 	}
+	a.put(issuers)
 	if err == nil {
 		var more int
 		more, err = a.resealSigners()
