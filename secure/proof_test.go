@@ -18,7 +18,7 @@ func TestOver(t *testing.T) {
 		sealed.Association() != inClear.Association() || sealed.Peer() != inClear.Peer() || sealed.Kind() != secure.KindAccess {
 		t.Errorf("inside: protected %v, claimed %q, %v associations, registered %v", sealed.Protected(), sealed.Claimed(), sealed.Generation(), sealed.Registered())
 	}
-	if mint.Over(secure.Proof{}, secure.GenerationCurrent).Kind() != secure.KindNone {
+	if nobody := mint.Over(secure.Proof{}, secure.GenerationCurrent); nobody != (secure.Proof{}) || nobody.Protected() {
 		t.Error("who was never seen has a proof")
 	}
 }

@@ -114,8 +114,13 @@ var none Facts
 // New seals f. The caller gives up f.IMPUs.
 func New(f Facts) Proof { return Proof{f: &f} }
 
-// Over is p for a message that came over security associations of its client.
-func Over(p Proof, g Generation) Proof { return Proof{f: p.f, over: g} }
+// Over is p for a message that came over security associations of its client. The zero Proof stays what it is.
+func Over(p Proof, g Generation) Proof {
+	if p.f != nil {
+		p.over = g
+	}
+	return p
+}
 
 func (p Proof) facts() *Facts {
 	if p.f == nil {
