@@ -96,7 +96,7 @@ func (v *devCmd) Run(a *app) (err error) {
 func (v *devCmd) start(a *app) (_ *dev, err error) {
 	d := &dev{dir: v.Dir}
 	if d.dir == "" {
-		if d.dir, err = os.MkdirTemp("", "imsafe-dev-"); err != nil {
+		if d.dir, err = os.MkdirTemp("", devPrefix); err != nil {
 			return nil, err
 		}
 		d.temporary = true
@@ -115,7 +115,7 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if d.authority, err = ca.New(rand.Reader, clock.Wall, d.config.HomeDomain(), devLife); err != nil {
 		return nil, err
 	}
-	certificate, err := d.authority.Server(devLife, []string{"pcscf." + d.config.HomeDomain(), "localhost"},
+	cert, err := d.authority.Server(devLife, []string{"pcscf." + d.config.HomeDomain(), "localhost"},
 		[]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback})
 	if err != nil {
 		return nil, err
@@ -141,7 +141,10 @@ func (v *devCmd) start(a *app) (_ *dev, err error) {
 	if d.pages, err = d.listenPages(); err != nil {
 		return nil, err
 	}
-	return d, v.assemble(a, d, clock, keyring, &certificate)
+	if err := d.keep(&cert); err != nil {
+		return nil, err
+	}
+	return d, v.assemble(a, d, clock, keyring, &cert)
 }
 
 // assemble makes the node, and what shows it.
@@ -172,7 +175,7 @@ func (v *devCmd) config(a *app, dir string) (*config.Config, error) {
 		return config.Address{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)}
 	}
 	c.CI.TLS.Listen = []config.Address{loopback(5061)}
-	c.CI.TLS.CertificateFile, c.CI.TLS.KeyFile = filepath.Join(dir, "unused"), config.SecretFile(filepath.Join(dir, "unused"))
+	c.CI.TLS.CertificateFile, c.CI.TLS.KeyFile = filepath.Join(dir, certificate), config.SecretFile(filepath.Join(dir, certificateKey))
 	c.CI.LabUDP.Listen = []config.Address{loopback(5060)}
 	c.CI.IPsec.Listen, c.CI.IPsec.ESP = []config.Address{loopback(5062)}, "off" // in UDP: no privilege
 	c.CS.Listen = []config.Address{loopback(20000)}
@@ -248,7 +251,7 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	}
 	if a.json {
 		a.print(map[string]any{"tls": tlsAddresses, "lab_udp": lab, "ipsec": d.sockets.IPsec[0].Clear[0].LocalAddr().String(), "esp_in_udp": d.sockets.IPsec[0].NAT.LocalAddr().String(), "ca": filepath.Join(d.dir, "ca.pem"), "domain": d.config.HomeDomain(),
-			"management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "isc": d.sockets.ISC.Addr().String(), "https": d.sockets.HTTPS.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "page": pageURL(d.sockets.Metrics.Addr().String(), code), "accounts": accounts})
+			"config": filepath.Join(d.dir, configName), "management": d.config.ManagementSocket(), "enrol": d.sockets.Enrol.Addr().String(), "isc": d.sockets.ISC.Addr().String(), "https": d.sockets.HTTPS.Addr().String(), "approver": filepath.Join(d.dir, devApprover), "metrics": d.sockets.Metrics.Addr().String(), "page": pageURL(d.sockets.Metrics.Addr().String(), code), "accounts": accounts})
 		return nil
 	}
 	a.say("\nThe system stays up until Ctrl-C.")
@@ -279,6 +282,7 @@ func (d *dev) explain(ctx context.Context, a *app) error {
 	a.say("  imsafe ue get %s --connect %v --card %s %s", d.echoPage(), d.pages.Addr(), accounts[1].Card, inIPsec)
 	d.tellServices(a)
 	a.say("\nWhy did somebody not register? imsafe explain registration NAME@%s --socket %s", d.config.HomeDomain(), d.config.ManagementSocket())
+	a.say("Is this machine fit for it? imsafe doctor --config %s", filepath.Join(d.dir, configName))
 	a.say("Add somebody: imsafe user add NAME --random --card-out NAME.card --socket %s", d.config.ManagementSocket())
 	a.say("A softphone needs AKA with the K and OPc above, TLS to the address above, and the authority's certificate.")
 	return nil

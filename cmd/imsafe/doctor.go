@@ -20,7 +20,7 @@ import (
 )
 
 type doctorCmd struct {
-	Node doctorNodeCmd `cmd:"" default:"withargs" help:"Examine the installation: configuration, clock, names, ports, certificates, rights, ESP, buffers, MTU, NAT, store, and what a running node has met. Exit status 1 if something is broken."`
+	Node doctorNodeCmd `cmd:"" default:"withargs" help:"Examine the installation, or a running dev system where nothing is installed: configuration, clock, names, ports, certificates, rights, ESP, buffers, MTU, NAT, store, and what a running node has met. Exit status 1 if something is broken."`
 	User doctorUserCmd `cmd:"" help:"Examine one subscriber: identities, scheme, keys, sequence numbers, and its last registrations. Exit status 1 if something is broken."`
 }
 
@@ -89,8 +89,12 @@ func mark(l doctor.Level) string {
 
 // patient finds the configuration, the node and the store.
 func (v *doctorNodeCmd) patient(a *app) *doctor.Patient {
-	p := &doctor.Patient{Path: v.ConfigPath, Credentials: a.credentials()}
-	if p.Config, p.ConfigErr = readConfig(v.ConfigPath); p.ConfigErr != nil {
+	path := v.ConfigPath
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && path == defaultConfig {
+		path = a.orDev(path)
+	}
+	p := &doctor.Patient{Path: path, Credentials: a.credentials()}
+	if p.Config, p.ConfigErr = readConfig(path); p.ConfigErr != nil {
 		return p
 	}
 	socket := v.Socket
@@ -121,6 +125,20 @@ func (v *doctorNodeCmd) patient(a *app) *doctor.Patient {
 	p.Authority = askAuthority(a.ctx, house)
 	p.StoreErr = house.Close()
 	return p
+}
+
+// orDev returns the configuration of the dev system of this user, where there is one, in the place of that which an installation would have.
+func (a *app) orDev(none string) string {
+	switch running := devSystems(a.ctx); len(running) {
+	case 0:
+		return none
+	case 1:
+		a.say("nothing is installed here (%s); looking at the system of imsafe dev: %s", none, running[0])
+		return running[0]
+	default:
+		a.say("several systems of imsafe dev run here: name one by --config, as %s", strings.Join(running, " or "))
+		return none
+	}
 }
 
 // readConfig reads a configuration; what is wrong is an error for people.

@@ -145,7 +145,7 @@ func mistyped(err error) error {
 
 // parser reads a command line into c. docs/cli.md is made of what it knows.
 func (c *cli) parser(options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(c, append(options, kong.Name("imsafe"), kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	return kong.New(c, append(options, kong.Name("imsafe"), kong.Vars{"config": defaultConfig}, kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Description("An IP Multimedia Subsystem that is secure by default and proves it."))...)
 }
 

@@ -19,9 +19,12 @@ import (
 	"imsafe/trace"
 )
 
+// defaultConfig is where the configuration of an installation is.
+const defaultConfig = "/etc/imsafe/imsafe.toml"
+
 // configFile is the flag that names the configuration.
 type configFile struct {
-	ConfigPath string `name:"config" short:"c" help:"Configuration file." default:"/etc/imsafe/imsafe.toml" type:"path" group:"Where the node is:"`
+	ConfigPath string `name:"config" short:"c" help:"Configuration file." default:"${config}" type:"path" group:"Where the node is:"`
 }
 
 // load reads and checks the configuration. A mistake in it is told with its line.
