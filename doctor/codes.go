@@ -29,6 +29,7 @@ const (
 	CertName      Code = "D-CERT-NAME"
 	CertChain     Code = "D-CERT-CHAIN"
 	Authority     Code = "D-AUTHORITY"
+	Origin        Code = "D-HTTPS-ORIGIN"
 	ESPRaw        Code = "D-ESP-RAW"
 	ESPLoop       Code = "D-ESP-LOOP"
 	ESPNAT        Code = "D-ESP-UDP"
@@ -111,6 +112,10 @@ var explained = map[Code]Explained{
 		"their certificates come from it: without a valid one no service platform connects, no client gets a token, and nobody can check what the network signs",
 		"there is none yet: `imsafe ca new FILE`, and take the file away; the intermediate ends: `imsafe ca request` here, `imsafe ca sign` where the root is, `imsafe ca install` here",
 		"`imsafe ca show` says how long each is valid. [enrolment.md](enrolment.md) has the three commands of a renewal; platforms notice nothing of it."},
+	Origin: {"Nodes that share a store are reached by one https origin, where clients fetch.",
+		"the origin stands in what each node signs, and in the codes that it gives to clients: at a node with another one they are refused, and clients do not find whom the network vouches for",
+		"let `[https] origin` be the same in the configuration of each node, or the port of `[https] listen` if no origin is given, and start the node anew",
+		"A node writes its origin into the store when it starts; compared are those that `[[mw.node]]` names. [together.md](together.md) says what else nodes share."},
 	ESPRaw: {"The node has a raw socket for ESP at each address of [ci.ipsec], or may open one.",
 		"a telephone without a NAT in between sends ESP on IP (protocol 50); without the socket nobody hears it, and it ends after the 401 with silence",
 		"give the node CAP_NET_RAW and no more: AmbientCapabilities=CAP_NET_RAW in its systemd unit, or `setcap cap_net_raw+ep` on the program; then esp = \"on\" says at each start if it is missing",

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"imsafe/node"
 )
 
 // life looks at what the running node has met.
@@ -26,6 +28,7 @@ func (x *examination) life() {
 	if h := x.Node.Health; h != nil {
 		x.sequences(h.HSS)
 		x.dropped(h.Dropped)
+		x.origins(h.Origins)
 		var troubles []string
 		for _, t := range []struct {
 			n    uint64
@@ -80,4 +83,14 @@ func (x *examination) dropped(by map[string]uint64) {
 		all = append(all, fmt.Sprintf("%s %d", reason, by[reason]))
 	}
 	x.hint(ESPDropped, "ESP dropped since the node started: %s", strings.Join(all, ", "))
+}
+
+// origins compares the https origins of nodes that share a store.
+func (x *examination) origins(of map[string]string) {
+	switch differ := node.DifferingOrigins(of); {
+	case differ != "":
+		x.breaks(Origin, "the nodes have different https origins: %s", differ)
+	case len(of) > 1:
+		x.fine(Origin, "%d nodes have the same https origin", len(of))
+	}
 }

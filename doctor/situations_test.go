@@ -187,6 +187,14 @@ func lifeSituations() []situation {
 			w.runs()
 			w.Node.Policy.Rows = []node.PolicyRow{{Control: "ci.integrity.esp", Refused: 9}}
 		}, Refusals, Hint, "ci.integrity.esp 9"},
+		{"another https origin at another node", health(func(h *node.Health) {
+			h.Origins = map[string]string{"a": "https://cs.ims.example", "b": "https://cs.ims.example:8443"}
+		}),
+			Origin, Breaks, "b: https://cs.ims.example:8443"},
+		{"a node without that door", health(func(h *node.Health) { h.Origins = map[string]string{"a": "https://cs.ims.example", "b": ""} }), Origin, Breaks, "b: none"},
+		{"one https origin", health(func(h *node.Health) {
+			h.Origins = map[string]string{"a": "https://cs.ims.example", "b": "https://cs.ims.example"}
+		}), Origin, Fine, "2 nodes"},
 		{"a defect", health(func(h *node.Health) { h.Defects = 1 }), Troubles, Hint, "1 procedures ended with a defect"},
 	}
 }

@@ -56,6 +56,7 @@ func Tables() []store.TableSpec {
 		store.TableSpec{Table: scscf.TableServiceProfile, Name: "filter_criteria", Quiet: true},
 		store.TableSpec{Table: charging.TableCall, Name: "calls", Quiet: true},
 		store.TableSpec{Table: TableDecisions, Name: "decisions", Quiet: true},
+		store.TableSpec{Table: TableOrigin, Name: "https_origins", Quiet: true},
 	)
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // Where nodes share a store, what one of them was told to provision is in the memory of the others soon: the register of services with its shared sets and
-// revocations, the intermediates, the keys that sign for the network, ranges of identities, subscriptions to notifications, and what is owed to its own S-CSCF. All else is read from the store where it is needed.
+// revocations, the intermediates, the keys that sign for the network, by which https origin each is reached, ranges of identities, subscriptions to notifications, and what is owed to its own S-CSCF. All else is read from the store where it is needed.
 //
 // The store numbers the states of each table (store.Store.Changed). The number is looked at, not waited for: a word that is lost costs nothing, and
 // while the store cannot know what others change it gives another number each time.
@@ -44,6 +44,7 @@ func (n *Node) follows() (all []*followed) {
 		{what: "services", tables: []store.Table{imsservice.TableService, imsservice.TableRevoked}, read: n.Registry.Reload},
 		{what: "ranges of identities", tables: []store.Table{hss.TableWildcard}, read: n.HSS.ReloadWildcards},
 		{what: "what is owed", tables: []store.Table{hss.TableOutbox}, read: func() error { n.owes(); return nil }},
+		{what: "https origins", tables: []store.Table{TableOrigin}, read: n.keepOrigins},
 		{what: "subscriptions to notifications", tables: []store.Table{hss.TableWatch}, read: n.HSS.ReloadWatches},
 	}
 }

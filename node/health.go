@@ -23,6 +23,8 @@ type Health struct {
 	Defects    uint64 `json:"defects"`         // procedures that ended with a panic
 	Overloads  uint64 `json:"store_overloads"` // changes that the store refused
 	Lost       uint64 `json:"records_lost"`    // call records
+	// Origins are the https origins of the nodes that share the store, by name; "" is a node without that door.
+	Origins map[string]string `json:"https_origins,omitempty"`
 }
 
 // IPsecHealth is how clients with a SIM card are served at one address.
@@ -63,6 +65,9 @@ func (n *Node) health(context.Context, None) (Health, error) {
 		h.Defects += sh.Stats().Panics
 	}
 	h.Translated, h.Offers = n.stories.throughNAT()
+	if all := n.origins.Load(); all != nil {
+		h.Origins = *all
+	}
 	h.Overloads = n.o.Store.Stats().Overloads
 	if n.SCSCF != nil {
 		h.Lost = n.Charging.Lost()

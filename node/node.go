@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -99,6 +100,8 @@ type Node struct {
 
 	decisions      *decisions.Log    // nil where none is kept
 	decisionsFound *decisions.Report // how the log was when it was opened
+
+	origins atomic.Pointer[map[string]string] // https origins of nodes that share the store, by name; not changed
 
 	started   time.Time     // by the clock of the day
 	startedAt time.Duration // by the monotonic one

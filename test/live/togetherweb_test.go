@@ -216,3 +216,19 @@ func TestTogether_fetched(t *testing.T) {
 		}
 	}
 }
+
+// TestTogether_origins: a node that comes back with another https origin than the other one says so, and so does the other one.
+func TestTogether_origins(t *testing.T) {
+	g := newTogether(t, postgres.Start(t))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	g.nodes[1].Stop()
+	g.configs[1].HTTPS.Origin = "https://cs.ims.example:8443"
+	g.start(1)
+	for i := range g.nodes {
+		g.until(ctx, "a word of both nodes", func() bool {
+			said := string(g.nodes[i].log.bytes())
+			return strings.Contains(said, "different https origins") && strings.Contains(said, togetherOrigin) && strings.Contains(said, g.configs[1].HTTPS.Origin)
+		})
+	}
+}
