@@ -47,26 +47,29 @@ func arrived(c *clientims.Chapter) Happening {
 		what += "; its Via has another address than its source: there is a NAT in between"
 	}
 	if c.Offered != nil && !c.Answers {
-		what += "; it offers " + offers(c.Offered)
+		var space [256]byte
+		what = string(appendOffers(append(append(space[:0], what...), "; it offers "...), c.Offered))
 	}
 	return Happening{What: what, Code: code}
 }
 
-// offers lists the pairs of algorithms of a Security-Client.
-func offers(l *secagree.List) string {
-	var pairs []string
+// appendOffers lists the pairs of algorithms of a Security-Client.
+func appendOffers(what []byte, l *secagree.List) []byte {
 	for i := range l.Entries {
-		e := &l.Entries[i]
-		pair := e.Mechanism
-		if e.Mechanism == secagree.IPsec3GPP {
-			pair = e.Alg + "/" + e.EAlg
-			if e.Mode != secagree.Transport {
-				pair += " " + string(e.Mode)
-			}
+		if i > 0 {
+			what = append(what, ", "...)
 		}
-		pairs = append(pairs, pair)
+		e := &l.Entries[i]
+		if e.Mechanism != secagree.IPsec3GPP {
+			what = append(what, e.Mechanism...)
+			continue
+		}
+		what = append(append(append(what, e.Alg...), '/'), e.EAlg...)
+		if e.Mode != secagree.Transport {
+			what = append(append(what, ' '), e.Mode...)
+		}
 	}
-	return strings.Join(pairs, ", ")
+	return what
 }
 
 // What to do about each reason for which the door refuses an offer.
@@ -137,7 +140,7 @@ const codeChallenged = "challenged"
 func answered(c *clientims.Chapter) Happening {
 	switch {
 	case c.Status == 401 && c.Chosen.Mechanism != "":
-		return Happening{Code: codeChallenged, What: fmt.Sprintf("challenged; %s/%s is chosen", c.Chosen.Alg, c.Chosen.EAlg)}
+		return Happening{Code: codeChallenged, What: "challenged; " + c.Chosen.Alg + "/" + c.Chosen.EAlg + " is chosen"}
 	case c.Status == 401:
 		return Happening{Code: codeChallenged, What: "challenged"}
 	case c.Status == 200 && c.Leaves:

@@ -51,7 +51,7 @@ const errVia = secagree.Reason("the Via is not the source")
 
 // refusesVia reports whether the source of a protected REGISTER is not the address in its Via (TS 33.203 7.1 rule 2).
 func (p *Port) refusesVia(f siptransport.Flow, m *sip.Message) bool {
-	host, err := viaHost(m)
+	host, err := viaHost(m, f.Peer.Addr().Unmap())
 	return (err != nil || host != f.Peer.Addr().Unmap()) && p.door.refusesSelector("via", f.Peer.Addr())
 }
 
@@ -98,8 +98,7 @@ func (p *Port) disagree(a association, s *set) (status int, more func(*sip.Messa
 		p.door.tableOf(a.ref).abort(a.ref, s)
 	}
 	return 494, func(r *sip.Message) {
-		list := s.securityServer()
-		appendAgreement(r, &list)
+		appendAgreement(r, s.securityServer(nil))
 	}
 }
 

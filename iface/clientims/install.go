@@ -138,11 +138,12 @@ func refusal(err error) error {
 
 // announcement is the Security-Server of a set, one value for each mechanism.
 func announcement(s *set) []string {
-	list := s.securityServer()
-	lines, line := make([]string, len(list.Entries)), make([]byte, 0, 256)
-	for i := range list.Entries {
-		line = list.Entries[i].AppendTo(line[:0])
-		lines[i] = string(line)
+	var space [4]secagree.Entry
+	var line [256]byte
+	server := s.securityServer(space[:0])
+	lines := make([]string, len(server))
+	for i := range server {
+		lines[i] = string(server[i].AppendTo(line[:0]))
 	}
 	return lines
 }

@@ -54,7 +54,7 @@ func (g *Gm) takeOffer(f siptransport.Flow, m *sip.Message, a association, c *Ch
 	if err != nil {
 		return nil, err
 	}
-	o.profile = g.profileFor(o.user.impi, instanceIMEI(m))
+	o.profile = g.profileFor(o.user.impi, m)
 	o.choice, err = g.choose(&list, o, g.modes(behindNAT, a))
 	switch {
 	case err == secagree.ErrNoTunnel && !behindNAT:
@@ -83,25 +83,33 @@ func (g *Gm) modes(behindNAT bool, a association) (modes []secagree.Mode) {
 // isBehindNAT reports whether a first REGISTER says that it comes from elsewhere than it does (TS 33.203 M.7.1). A name in the Via would
 // have to be resolved first: it is refused.
 func isBehindNAT(m *sip.Message, source netip.Addr) (bool, error) {
-	host, err := viaHost(m)
+	host, err := viaHost(m, source)
 	if err != nil {
 		return false, secagree.ErrSyntax
 	}
 	return host != source, nil
 }
 
-// viaHost is the address in the topmost Via.
-func viaHost(m *sip.Message) (netip.Addr, error) {
+// viaHost is the address in the topmost Via: nearly always the source, as we write it ourselves.
+func viaHost(m *sip.Message, source netip.Addr) (netip.Addr, error) {
 	via, err := m.TopVia()
 	if err != nil {
 		return netip.Addr{}, err
+	}
+	var text [64]byte
+	if string(via.Host) == string(source.AppendTo(text[:0])) {
+		return source, nil
 	}
 	addr, err := netip.ParseAddr(string(via.Host))
 	return addr.Unmap(), err
 }
 
 // profileFor is the list of algorithms for one client: the access's own, with those that a device exception adds.
-func (g *Gm) profileFor(impi, imei string) *secagree.Profile {
+func (g *Gm) profileFor(impi string, m *sip.Message) *secagree.Profile {
+	if len(g.Exceptions) == 0 {
+		return &g.Profile
+	}
+	imei := instanceIMEI(m)
 	for i := range g.Exceptions {
 		if g.Exceptions[i].Applies(impi, imei, g.door.ports.Shards[0].Wall()) {
 			wider := g.Profile.With(&g.Exceptions[i])
@@ -172,8 +180,7 @@ func (g *Gm) refusal(err error) (status int, more func(*sip.Message)) {
 		return status, func(r *sip.Message) { r.AppendString(sip.HdrRequire, secAgree) }
 	case 494:
 		return status, func(r *sip.Message) {
-			list := secagree.Offer(g.Profile, secagree.Endpoint{}, g.modes(false, association{})...)
-			appendAgreement(r, &list)
+			appendAgreement(r, secagree.AppendOffer(nil, g.Profile, secagree.Endpoint{}, g.modes(false, association{})...))
 		}
 	}
 	return status, nil
@@ -183,10 +190,10 @@ func (g *Gm) refusal(err error) (status int, more func(*sip.Message)) {
 const secAgree = "sec-agree"
 
 // appendAgreement writes a Security-Server, one header field for each mechanism.
-func appendAgreement(m *sip.Message, list *secagree.List) {
+func appendAgreement(m *sip.Message, list []secagree.Entry) {
 	var b [256]byte
-	for i := range list.Entries {
-		m.Append(sip.HdrSecurityServer, list.Entries[i].AppendTo(b[:0]))
+	for i := range list {
+		m.Append(sip.HdrSecurityServer, list[i].AppendTo(b[:0]))
 	}
 }
 

@@ -44,14 +44,14 @@ var strangerSet = &set{}
 // flow is how a request reaches the client.
 func (s *set) flow() siptransport.Flow { return siptransport.Flow{Via: s, Peer: s.client} }
 
-// securityServer is the list that the 401 announced.
-func (s *set) securityServer() secagree.List {
-	return secagree.Offer(*s.profile, s.here, s.choice.Mode)
+// securityServer appends the list that the 401 announced.
+func (s *set) securityServer(dst []secagree.Entry) []secagree.Entry {
+	return secagree.AppendOffer(dst, *s.profile, s.here, s.choice.Mode)
 }
 
-// agreement is what requests over the set are held to. It appends the entries of the 401's list to space.
+// agreement is what requests over the set are held to. The list of the 401 takes the place of space.
 func (s *set) agreement(space []secagree.Entry) secagree.Agreement {
-	return secagree.Agreement{Server: secagree.AppendOffer(space, *s.profile, s.here, s.choice.Mode), Last: s.there}
+	return secagree.Agreement{Server: s.securityServer(space), Last: s.there}
 }
 
 // The generations of the sets of one association, in the order in which one becomes the next (TS 33.203 7.4).

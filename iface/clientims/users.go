@@ -42,14 +42,16 @@ func (us *users) claim(u user, a secure.Association, server netip.AddrPort, from
 	if holder, taken := us.servers[server]; taken && holder != a && !us.same(u, holder) {
 		return nil, nil, false
 	}
-	var rest []claim
+	all := us.of[u.impi]
+	if slices.ContainsFunc(all, func(c claim) bool { return c.association == a && c.proven }) {
+		return nil, nil, true // it renews its own
+	}
+	rest := all[:0]
 	var waiting [maxClaims]budget.Waiting
 	var places [maxClaims]int // in rest
 	n := 0
-	for _, c := range us.of[u.impi] {
+	for _, c := range all {
 		switch {
-		case c.association == a && c.proven:
-			return nil, nil, true // it renews its own
 		case c.association == a:
 			continue
 		case c.proven:
@@ -69,6 +71,7 @@ func (us *users) claim(u user, a secure.Association, server netip.AddrPort, from
 		rest = slices.Delete(rest, i, i+1)
 	}
 	us.of[u.impi] = append(rest, claim{user: u, association: a, server: server, from: from})
+	clear(all[min(len(rest)+1, len(all)):])
 	us.servers[server] = a
 	return replaced, standing, true
 }

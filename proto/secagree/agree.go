@@ -58,27 +58,21 @@ func Offer(p Profile, here Endpoint, modes ...Mode) List {
 
 // AppendOffer appends the entries of Offer.
 func AppendOffer(dst []Entry, p Profile, here Endpoint, modes ...Mode) []Entry {
-	q, room := uint16(900), MaxMechanisms
-	add := func(e Entry) {
-		if room == 0 {
-			return
-		}
-		room--
-		e.Q, e.HasQ = q, true
-		dst = append(dst, e)
-		if q > 100 {
-			q -= 100 // one digit for all of them: some clients compare q as strings
-		}
-	}
+	before := len(dst)
 	for _, s := range p.Suites {
 		if s.Mechanism != IPsec3GPP {
-			add(Entry{Mechanism: s.Mechanism})
+			dst = append(dst, Entry{Mechanism: s.Mechanism})
 			continue
 		}
 		for _, m := range modes {
-			add(Entry{Mechanism: s.Mechanism, Alg: s.Alg, EAlg: s.EAlg, Prot: protESP, Mode: m,
+			dst = append(dst, Entry{Mechanism: s.Mechanism, Alg: s.Alg, EAlg: s.EAlg, Prot: protESP, Mode: m,
 				SPIC: here.SPIC, SPIS: here.SPIS, PortC: here.PortC, PortS: here.PortS})
 		}
+	}
+	dst = dst[:min(len(dst), before+MaxMechanisms)]
+	for i := range dst[before:] {
+		e := &dst[before+i]
+		e.Q, e.HasQ = uint16(max(900-100*i, 100)), true // one digit for all of them: some clients compare q as strings
 	}
 	return dst
 }

@@ -36,7 +36,9 @@ func (s Said) verbatim(values [][]byte) bool {
 // entries are what was meant.
 func (s Said) entries() []Entry {
 	var values [][]byte
-	for line := range strings.SplitSeq(strings.TrimSuffix(string(s), "\n"), "\n") {
+	for rest := string(s); rest != ""; {
+		var line string
+		line, rest, _ = strings.Cut(rest, "\n")
 		values = append(values, []byte(line))
 	}
 	list, _ := Parse(values) // as when it was quoted; of what was not there nothing is meant

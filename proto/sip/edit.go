@@ -134,15 +134,23 @@ func (m *Message) Remove(h HeaderID) int {
 // their like, whose values have no parameters.
 func (m *Message) RemoveToken(h HeaderID, token string) int {
 	m.check()
-	return m.removeIf(0, func(at int) bool { return m.ids[at] == byte(h) && foldEqual(m.value(at), token) })
+	n := 0
+	for at := m.last(h); at >= 0; at = bytes.LastIndexByte(m.ids[:at], byte(h)) {
+		if foldEqual(m.value(at), token) {
+			m.delete(at)
+			n++
+		}
+	}
+	return n
 }
 
 // removeAfter removes the values of h behind index i.
 func (m *Message) removeAfter(i int, h HeaderID) int {
-	if bytes.IndexByte(m.ids[i+1:], byte(h)) < 0 {
+	at := bytes.IndexByte(m.ids[i+1:], byte(h))
+	if at < 0 {
 		return 0
 	}
-	return m.removeIf(i+1, func(at int) bool { return m.ids[at] == byte(h) })
+	return m.removeIf(i+1+at, func(at int) bool { return m.ids[at] == byte(h) })
 }
 
 // removeIf removes the fields from index i on for which gone is true and returns their number.
