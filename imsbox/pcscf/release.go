@@ -50,14 +50,14 @@ func (p *PCSCF) noted(client secure.Association, in hop.Inbound, forward func() 
 // S-CSCF sees to them.
 func (p *PCSCF) release(a secure.Association, why gm.Reason) {
 	var b [associationSize]byte
-	owner := associationKey(b[:0], a)
-	if !p.dialogs.Owns(owner) {
+	if !p.dialogs.Owns(associationKey(b[:0], a)) {
 		return
 	}
 	others := func(side uint32) dialog.Side { return (dialog.Caller | dialog.Callee) &^ dialog.Side(side) }
 	if why == gm.ReasonExpired {
 		others = func(uint32) dialog.Side { return 0 }
 	}
+	owner := associationKey(nil, a)
 	sh := p.ports.Shards[int(a.Shard)%len(p.ports.Shards)]
 	// A shard without room loses it: the other party then finds out for himself.
 	sh.Exec(shard.EventFunc(func(sh *shard.Shard) {

@@ -6,9 +6,9 @@ import "imsafe/secure"
 // learnt what they stop.
 var lines = []Mutant{
 	{secure.CIIntegritySecAgree, "client-counted-alone", "proto/secagree/said.go",
-		`		if !more || line != string(v) {`, `		if !more || len(v) == 0 {`, []string{"CI-02"}},
+		`		if !more || line != string(v) {`, `		if !more || len(v) > 0 && line == "" {`, []string{"CI-02"}},
 	{secure.CIIntegritySecAgree, "verify-counted-alone", "proto/secagree/said.go",
-		`		if !bytes.Equal(values[i], entries[i].AppendTo(space[:0])) {`, `		if len(values[i]) == 0 || len(entries[i].AppendTo(space[:0])) == 0 {`, []string{"CI-03"}},
+		`		if !bytes.Equal(values[i], entries[i].AppendTo(space[:0])) {`, `		if bytes.Equal(values[i], entries[i].AppendTo(space[:0])[:0]) {`, []string{"CI-03"}},
 	{secure.CIIntegritySecAgree, "one-for-another", "proto/secagree/said.go",
 		`(taken[at] || !some[i].same(&others[at], preference))`, `(taken[at] || some[i].Mechanism == "" && !preference)`, []string{"CI-02", "CI-03"}},
 	{secure.CIAuthenticationFromCheck, "small-at-sign", "imsbox/pcscf/from.go",
