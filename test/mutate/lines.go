@@ -6,7 +6,7 @@ import "imsafe/secure"
 // learnt what they stop.
 var lines = []Mutant{
 	{secure.CIIntegritySecAgree, "client-counted-alone", "proto/secagree/said.go",
-		`		if !more || line != string(v) {`, `		if !more || len(v) > 0 && line == "" {`, []string{"CI-02"}},
+		`		if !more || line != string(v) {`, `		if !more || len(v) > 0 && line == "" {`, []string{"CI-02", "CI-03"}},
 	{secure.CIIntegritySecAgree, "verify-counted-alone", "proto/secagree/said.go",
 		`		if !bytes.Equal(values[i], entries[i].AppendTo(space[:0])) {`, `		if bytes.Equal(values[i], entries[i].AppendTo(space[:0])[:0]) {`, []string{"CI-03"}},
 	{secure.CIIntegritySecAgree, "one-for-another", "proto/secagree/said.go",
