@@ -167,3 +167,28 @@ func TestGm_later_requests_repeat_the_agreement(t *testing.T) {
 	p.uc = 38000 // the client port that is in use
 	want(t, p.send(0, "REGISTER", p.offer()), 494)
 }
+
+// TestGm_what_is_repeated_takes_no_memory holds that lists which say again what was said, in the same octets, are compared without an allocation.
+func TestGm_what_is_repeated_takes_no_memory(t *testing.T) {
+	b := newGmBench(t, secagree.Handset())
+	p := b.phone("alice", "198.51.100.7")
+	p.suites = secagree.Handset()
+	offer := p.offer()
+	compare := func(generation int, text string) {
+		m, err := b.pool.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Release()
+		record, _ := b.door.lookup(b.last)
+		s, port := record.sa.sets[generation].set, b.gm.sealed.ports[0]
+		a, _ := port.recogniseSealed(s)
+		if objects := testing.AllocsPerRun(100, func() { err = port.confirm(a, s, m) }); objects > 0 || err != nil {
+			t.Errorf("%s: %v objects, %v", m.MethodName(), objects, err)
+		}
+	}
+	p.install(p.sendClear("REGISTER", offer)[0])
+	compare(fresh, p.request("REGISTER", offer, p.verify(0)))
+	want(t, p.send(0, "REGISTER", offer), 200)
+	compare(current, p.request("MESSAGE", p.verify(0)))
+}
