@@ -3,6 +3,8 @@ package attack
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"imsafe/proto/sip"
@@ -65,29 +67,37 @@ func overreachOriginate(ctx context.Context, f *Field, o *Outcome) error {
 	return nil
 }
 
-// overreachAnswer: it takes a call that is for carol.
+// overreachAnswer: it takes a call that is for carol, and a message.
 func overreachAnswer(ctx context.Context, f *Field, o *Outcome) error {
 	dave, carol, err := f.callerAndCallee(ctx)
 	if err != nil {
 		return err
 	}
+	const text = "for carol alone"
 	s, err := f.server(ctx, f.attacker, tap, func(s *Server) {
-		s.Handle = func(m *sip.Message) bool { return m.Method() == sip.INVITE && s.Answer(m, 200, s.contact()) == nil }
+		s.Handle = func(m *sip.Message) bool {
+			return (m.Method() == sip.INVITE || string(m.Body()) == text) && s.Answer(m, 200, s.contact()) == nil
+		}
 	})
 	if err != nil {
 		return err
 	}
-	callID := f.token()
-	answer, err := dave.Ask(ctx, dave.calls(carol.IMPU, callID))
+	taken, callID := 0, f.token()
+	for _, request := range []string{dave.calls(carol.IMPU, callID), dave.Message(carol.IMPU, text)} {
+		answer, err := dave.Ask(ctx, request)
+		if err != nil {
+			return err
+		}
+		if answer.Status() == 200 {
+			taken++
+		}
+	}
+	o.Arrived("the platform is asked about %d call and %d message to carol, and answers 200", len(s.Seen("INVITE")), len(s.Seen("MESSAGE")))
+	came, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == callID || string(m.Body()) == text })
 	if err != nil {
 		return err
 	}
-	o.Arrived("the platform is asked about %d calls to carol and answers 200", len(s.Seen("INVITE")))
-	rang, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Get(sip.HdrCallID)) == callID })
-	if err != nil {
-		return err
-	}
-	o.Peer(answer.Status() == 200 && rang == 0, "dave, who calls carol, is answered %d; her telephone rings %d times", answer.Status(), rang)
+	o.Peer(taken > came, "of a call and a message of dave's to carol %d are answered 200; her telephone hears of %d", taken, came)
 	return nil
 }
 
@@ -358,20 +368,7 @@ func overreachWithin(ctx context.Context, f *Field, o *Outcome) error {
 	}
 	mallory := f.Users[Mallory].IMPU
 	own := make(chan Request, 1)
-	s, err := f.server(ctx, f.attacker, tap, func(s *Server) {
-		s.Edit = func(m *sip.Message) {
-			switch {
-			case m.Method() == sip.INFO:
-				if r, err := s.speaking(m, "REFER", "Refer-To: <"+mallory+">"); err == nil {
-					own <- r
-				}
-			case string(m.Body()) == trueText && len(m.ToTag()) > 0:
-				m.SetBody("text/plain", []byte(forgedText))
-			case m.Method() == sip.REFER:
-				m.SetString(sip.HdrReferTo, "<"+mallory+">")
-			}
-		}
-	})
+	s, err := f.server(ctx, f.attacker, tap, func(s *Server) { s.Edit = s.changesWithin(mallory, own) })
 	if err != nil {
 		return err
 	}
@@ -397,13 +394,51 @@ func overreachWithin(ctx context.Context, f *Field, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	o.Arrived("in a call of dave's the platform asks for 2 things in his name and changes 2 that he asks for, the last is answered %d", last.Status())
-	read, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool { return string(m.Body()) == forgedText || names(m, sip.HdrReferTo, mallory) })
+	of.CSeq = inside.CSeq + 10
+	if err := s.refersTwice(ctx, of, f.Users[Bob].IMPU); err != nil {
+		return err
+	}
+	o.Arrived("in a call of dave's the platform asks for 2 things in his name, changes 2 that he asks for and repeats one, the last is answered %d", last.Status())
+	referrals := map[string]bool{}
+	read, err := f.counts(ctx, dave, carol, func(m *sip.Message) bool {
+		if names(m, sip.HdrReferTo, f.Users[Bob].IMPU) {
+			referrals[string(m.Get(sip.HdrCSeq))] = true
+		}
+		return string(m.Body()) == forgedText || names(m, sip.HdrReferTo, mallory)
+	})
 	if err != nil {
 		return err
 	}
+	read += max(len(referrals)-1, 0)
 	o.Users = min(read, 1)
-	o.Peer(read > 0, "carol is asked for %d of 4 things that dave has not asked for", read)
+	o.Peer(read > 0, "carol is asked for %d of 5 things that dave has not asked for", read)
+	return nil
+}
+
+// changesWithin is what the platform makes of requests within a call: of a message another one, of a REFER one to whom it likes; and of an INFO it learns how to begin its own.
+func (s *Server) changesWithin(whom string, own chan<- Request) func(*sip.Message) {
+	return func(m *sip.Message) {
+		switch {
+		case m.Method() == sip.INFO:
+			if r, err := s.speaking(m, "REFER", "Refer-To: <"+whom+">"); err == nil {
+				own <- r
+			}
+		case string(m.Body()) == trueText && len(m.ToTag()) > 0:
+			m.SetBody("text/plain", []byte(forgedText))
+		case m.Method() == sip.REFER:
+			m.SetString(sip.HdrReferTo, "<"+whom+">")
+		}
+	}
+}
+
+// refersTwice passes a REFER on that the platform has kept to itself, as it may, and once more.
+func (s *Server) refersTwice(ctx context.Context, inside Request, whom string) error {
+	inside.Lines = slices.DeleteFunc(inside.Lines, func(line string) bool { return strings.HasPrefix(line, "Refer-To:") })
+	for range 2 {
+		if _, err := s.asksWithin(ctx, &inside, "REFER", "", "Refer-To: <"+whom+">"); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

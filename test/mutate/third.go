@@ -75,6 +75,13 @@ var third = []Mutant{
 	m.Remove(sip.HdrRecordRoute)`, `	m.Remove(sip.HdrRoute)`, []string{"IS-02"}},
 	{secure.ISAuthorizationManifest, "past-whoever-judges", "iface/imsservice/guard.go",
 		`	if to != g.door.cfg.SCSCF { // past`, `	if to == "" { // past`, []string{"CS-18"}},
+	{secure.ISAuthorizationManifest, "messages-are-nobodys", "iface/imsservice/serve.go",
+		`	case sip.MESSAGE:
+		return g.needs(isc.MessageReceive)
+`, ``, []string{"IS-02"}},
+	{secure.ISAuthorizationManifest, "given-once-given-always", "iface/imsservice/given.go",
+		`	*g = slices.Delete(*g, i, i+1)
+`, ``, []string{"IS-02"}},
 	{secure.CIAvailabilityBudgetUser, "messages-within-are-free", "imsbox/pcscf/way.go",
 		`	if in.Msg.Method() == sip.MESSAGE { // each`, `	if in.Msg.Method() == sip.PUBLISH { // each`, []string{"CI-34"}},
 	{secure.CIIntegrityDialogOwner, "calls-that-are-over", "imsbox/pcscf/session.go",
