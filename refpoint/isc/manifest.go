@@ -71,7 +71,7 @@ type Trigger struct {
 	Case      Case
 	Methods   []string
 	When      []Condition // one of them holds; none: always
-	URI       string      // RE2 expression for the Request-URI, "" for any
+	URI       string      // POSIX extended expression for the Request-URI, "" for any
 	Priority  int
 	OnFailure cx.DefaultHandling
 }

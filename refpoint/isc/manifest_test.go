@@ -169,6 +169,8 @@ func TestRefusals(t *testing.T) {
 		{"nobody", `users    = { groups = ["staff"], consent = true }` + "\n", "", "users: there are triggers"},
 		{"expression_with_backward_reference", "priority   = 50", "priority = 50\nuri = '(a)\\1'", "trigger[0].uri:"},
 		{"expression_with_control", "priority   = 50", "priority = 50\nuri = \"a\\nb\"", "trigger[0].uri:"},
+		{"expression_of_perl", "priority   = 50", "priority = 50\nuri = '^sip:\\d+@'", "trigger[0].uri:"},
+		{"expression_too_large", "priority   = 50", "priority = 50\nuri = '^sip:.{0,900}@'", "trigger[0].uri: the expressions of the manifest"},
 		{"data", "RepositoryData", "Ki", "sh[0].data:"},
 		{"location_is_not_written", "RepositoryData", "LocationInformation", "sh[0].ops[1]:"},
 		{"data_of_nobody", "users = { groups = [\"staff\"] }\n", "", "sh[0].users: nobody is named"},

@@ -84,6 +84,8 @@ type reader struct {
 	bounds   Bounds
 	problems Problems
 	tooLarge *TooLarge
+
+	instructions int // of the expressions so far
 }
 
 // refuse adds a problem if bad.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	posix "regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,10 +188,7 @@ func (r *reader) trigger(t *table, m *Manifest) Trigger {
 		r.condition(fmt.Sprintf("%s[%d]", t.key("when"), i), text, &tr)
 	}
 	tr.URI, _ = t.text("uri")
-	if tr.URI != "" {
-		_, err := regexp.Compile(tr.URI)
-		r.refuse(len(tr.URI) > maxPattern || err != nil || strings.ContainsFunc(tr.URI, unicode.IsControl), t.key("uri"), "an RE2 expression, which has no backward references and needs no more than linear time", "%.80q is no expression of at most %d octets", tr.URI, maxPattern)
-	}
+	r.expression(t.key("uri"), tr.URI)
 	tr.Priority = t.number("priority", 0, maxPriority, -1)
 	_, there := t.values["priority"]
 	r.refuse(!there, t.key("priority"), "the lowest is asked first", "the priority is missing")
@@ -211,6 +209,28 @@ func (r *reader) methods(t *table, tr *Trigger) {
 		bad := !methodForm.MatchString(method) || method == "REGISTER" || method == "ACK" || method == "CANCEL"
 		r.refuse(bad, fmt.Sprintf("%s[%d]", t.key("methods"), i), "", "%.40q is no method that criteria are evaluated for in a session; for REGISTER there is the case registration", method)
 	}
+}
+
+// maxInstructions bounds the expressions of a manifest together, compiled. A profile has room for those of sixteen services, and one that has no room for them is refused:
+// then nobody in it can be called.
+const maxInstructions = 1024
+
+// expression judges an expression for the Request-URI as the S-CSCF will, which takes POSIX extended ones (IEEE 1003.1, chapter 9; TS 29.228 Annex F).
+func (r *reader) expression(key, text string) {
+	if text == "" {
+		return
+	}
+	var program *posix.Prog
+	tree, err := posix.Parse(text, posix.POSIX)
+	if err == nil {
+		program, err = posix.Compile(tree.Simplify())
+	}
+	if r.refuse(len(text) > maxPattern || err != nil || strings.ContainsFunc(text, unicode.IsControl), key,
+		"a POSIX extended expression, without backward references", "%.80q is no expression of at most %d octets", text, maxPattern) {
+		return
+	}
+	r.instructions += len(program.Inst)
+	r.refuse(r.instructions > maxInstructions, key, "repeat less: each repetition up to a number counts as often", "the expressions of the manifest have more than %d instructions together", maxInstructions)
 }
 
 // condition reads one entry of when.
