@@ -59,6 +59,7 @@ func (c *call) heard(m *sip.Message) {
 			p.r.witness.counts.Busy++
 		}
 		p.r.witness.ended(c.id, ofCaller, refused)
+		p.r.witness.calls[c.id].status = m.Status()
 		p.lost(m)
 		c.end()
 	default:

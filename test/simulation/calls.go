@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +17,37 @@ type calling struct {
 	caller *phone
 	branch string // of the INVITE that came to the callee; "" as long as none did
 	how    [2]outcome
+	// status is that of the caller's refusal, and copied says that the callee rang behind it: by another copy of the INVITE.
+	status int
+	copied bool
+	// oks is how often the callee has sent his 200, and lost how often the network has lost one, wherever.
+	oks, lost int
+}
+
+// never reports whether no 200 has come to the caller because each of them was lost. It goes from end to end, and nobody between them sends it again
+// (RFC 3261 13.3.1.4): after 64*T1 the callee says BYE.
+func (c *calling) never() bool {
+	return c.how == [2]outcome{unheard, answered} && c.oks > 0 && c.lost >= c.oks
+}
+
+// twice reports whether the network has doubled an INVITE whose first copy was refused at the edge, which remembers no refusal of who is not registered
+// (RFC 3261 8.2.7), and whose second copy came when the caller was: it went on.
+func (c *calling) twice() bool {
+	return c.how == [2]outcome{refused, answered} && c.status == 403 && c.copied
+}
+
+// transports notes the 200 to an INVITE that a phone sends, or that the network has lost.
+func (w *witness) transports(data []byte, lost bool, from *phone) {
+	if !bytes.HasPrefix(data, []byte("SIP/2.0 200 ")) || !bytes.HasSuffix(field(data, "CSeq: "), []byte("INVITE")) {
+		return
+	}
+	switch c := w.calls[string(field(data, "Call-ID: "))]; {
+	case c == nil:
+	case lost:
+		c.lost++
+	case from != nil:
+		c.oks++
+	}
 }
 
 // side is an end of a call.
@@ -62,6 +94,7 @@ func (w *witness) rings(p *phone, v *served) {
 		w.fail("%s rings for call %s twice, as %s and as %s", p.name, id, c.branch, top.Branch)
 	default:
 		c.branch = string(top.Branch)
+		c.copied = c.how[ofCaller] == refused
 	}
 }
 
@@ -87,6 +120,9 @@ func (w *witness) lookAtCalls() error {
 
 func (w *witness) lookAtCall(id string, c *calling, all map[half][]charging.Type) error {
 	caller, callee := c.how[ofCaller], c.how[ofCallee]
+	if c.never() || c.twice() {
+		caller = answered // for the callee, and for those who count
+	}
 	switch {
 	case caller != answered && caller != refused:
 		return fmt.Errorf("it ended %q for the caller", caller)

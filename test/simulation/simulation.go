@@ -53,6 +53,7 @@ type run struct {
 	weather weather
 	split   bool // the P-CSCF of each node is a process of its own
 	phase   phase
+	leaving []byte // the datagram whose fate is asked for
 }
 
 type phase int
@@ -116,6 +117,8 @@ func (r *run) build() (err error) {
 	r.w.Tap = func(from, to netip.AddrPort, data []byte) {
 		r.history.datagram(r.nameOf(from), r.nameOf(to), data)
 		r.witness.sent(from, to, data)
+		r.witness.transports(data, false, r.witness.byAddress[from])
+		r.leaving = data
 	}
 	r.w.Fate = r.fate
 	for _, n := range r.w.Nodes {

@@ -41,6 +41,7 @@ func (r *run) fate(netip.AddrPort, netip.AddrPort) []time.Duration {
 		return []time.Duration{time.Millisecond}
 	}
 	if r.percent(r.weather.loss) {
+		r.witness.transports(r.leaving, true, nil)
 		return nil
 	}
 	delays := []time.Duration{r.delay()}
