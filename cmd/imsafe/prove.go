@@ -135,14 +135,19 @@ func (v *proveRunCmd) prove(a *app, l *launcher) error {
 	}
 	a.say("\npage for people: %s\nbundle, signed by %s: %s", filepath.Join(dir, filepath.FromSlash(proof.HTMLName)),
 		evidence.FormatKey(publicOf(signer)), dir)
+	p.notes(dir)
+	return a.said(provenOr(r))
+}
+
+// notes says on standard error what a person may not expect of the bundle in dir.
+func (p *proving) notes(dir string) {
 	if before := bundleBefore(dir); before != "" && len(p.only)+len(p.off) > 0 {
-		fmt.Fprintf(a.stderr, "%s is the newest bundle now, and that is what risk, explain and the page of a node show: to keep them on %s, move it away; --out names another directory\n",
+		fmt.Fprintf(p.app.stderr, "%s is the newest bundle now, and that is what risk, explain and the page of a node show: to keep them on %s, move it away; --out names another directory\n",
 			dir, before)
 	}
 	if p.late > 0 {
-		fmt.Fprintf(a.stderr, "%d attacks were not begun within %v, because this host is slow or busy: --within 0 lets all of them run\n", p.late, p.bound)
+		fmt.Fprintf(p.app.stderr, "%d attacks were not begun within %v, because this host is slow or busy: --within 0 lets all of them run\n", p.late, p.bound)
 	}
-	return a.said(provenOr(r))
 }
 
 // attacksNamed finds attacks by id or number.
