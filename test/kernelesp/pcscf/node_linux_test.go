@@ -207,9 +207,14 @@ func comesAgain(ctx context.Context, do func() error) (err error) {
 	return err
 }
 
-// registers registers, as often as it is turned away.
+// registers registers, as often as it is turned away, or has drawn a port of another's associations that still stand: all phones have one address here
+// (TS 33.203 7.1 rule 3).
 func (x *phone) registers(ctx context.Context) (r ue.Registration, err error) {
-	err = comesAgain(ctx, func() (err error) { r, err = x.Register(ctx); return err })
+	for taken := true; taken && ctx.Err() == nil; {
+		err = comesAgain(ctx, func() (err error) { r, err = x.Register(ctx); return err })
+		var status *ue.StatusError
+		taken = errors.As(err, &status) && status.Code == 400
+	}
 	return r, err
 }
 
