@@ -46,6 +46,15 @@ func (s *SCSCF) hosts(o *dialog.Offer, host []byte, before int, r hop.Reply) {
 	}
 }
 
+// hostsCalls takes down the dialogs of a call that a platform makes: each of them, where several telephones answer (RFC 3261 13.2.2.4).
+func (s *SCSCF) hostsCalls(in hop.Inbound) hop.Up {
+	host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1)
+	return func(r hop.Reply) hop.Reply {
+		s.hosted.Confirmed(offer, host, host, hostedCaller, r)
+		return r
+	}
+}
+
 // leadsTo reports whether a name-addr leads to host.
 func leadsTo(nameAddr, host []byte) bool {
 	addr, err := sip.ParseNameAddr(nameAddr)

@@ -72,6 +72,7 @@ func (s *SCSCF) ask(x *hop.Exchange, in hop.Inbound, c chain, criterion *filter.
 		}
 		if r.Status()/100 == 2 {
 			s.passages.answersToo(callID, string(r.Msg.ToTag()))
+			s.hosts(offer, []byte(stay.host), before, r)
 		}
 		if up != nil {
 			return up(r)
@@ -128,23 +129,20 @@ func (s *SCSCF) beginsAtPlatform(in hop.Inbound) bool {
 // begun is the way of a request that a platform begins as one of its public service identities (TS 24.229 5.7.3, TS 23.228 5.4.12.1). It is judged here, where its
 // proof is, whoever serves the called user; and its dialogs lead back here, where the platform is.
 func (s *SCSCF) begun(x *hop.Exchange, in hop.Inbound) hop.Reply {
-	host := []byte(in.Proof.Peer())
 	service, _ := sip.PublicIdentity(in.Msg.Get(sip.HdrPAssertedIdentity))
 	if s.barsRoute(in, service) || s.intrudes(x.Task(), in) {
 		return x.Refuse(in, 403, "")
 	}
 	if s.judgesOrigination(in) {
-		return warnsOf(x.Refuse(in, 403, ""), string(host), "cs.authentication.grant")
+		return warnsOf(x.Refuse(in, 403, ""), in.Proof.Peer(), "cs.authentication.grant")
 	}
 	next, known := s.home(x, in)
 	if !known {
 		return x.Refuse(in, 404, "")
 	}
 	s.stay(in)
-	offer := s.hosted.Offer(in.Msg, 1)
-	r := x.Forward(next, in, nil)
-	s.hosted.Confirmed(offer, host, host, hostedCaller, r)
-	return r
+	answered := s.hostsCalls(in)
+	return answered(x.Forward(next, in, answered))
 }
 
 // returned is the way of a request that a platform gives back (TS 24.229 5.4.3.2, 5.4.3.3): it goes on behind the criterion that sent it
@@ -177,15 +175,12 @@ func (s *SCSCF) returned(x *hop.Exchange, in hop.Inbound) hop.Reply {
 		goOn = func(x *hop.Exchange, in hop.Inbound, c chain, up hop.Up) hop.Reply { return s.serve(x, in, c, up) }
 	}
 	up := s.notes(stay)
-	c.notes = up // of provisional responses too: early media have descriptions
-	if string(in.Msg.Get(sip.HdrCallID)) == c.callID {
-		return up(goOn(x, in, c, up))
+	if callID := string(in.Msg.Get(sip.HdrCallID)); callID != c.callID { // it has answered, and calls on
+		s.passages.also(place, callID)
+		up = then(up, s.hostsCalls(in))
 	}
-	s.passages.also(place, string(in.Msg.Get(sip.HdrCallID)))
-	host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1) // it has answered, and calls on
-	r := up(goOn(x, in, c, up))
-	s.hosted.Confirmed(offer, host, host, hostedCaller, r)
-	return r
+	c.notes = up // of provisional responses too: early media have descriptions
+	return up(goOn(x, in, c, up))
 }
 
 // divert goes on with a request whose target a platform of the called user has changed: as his originating request after a call diversion

@@ -159,11 +159,7 @@ func (s *SCSCF) terminating(x *hop.Exchange, in hop.Inbound) hop.Reply {
 	s.recordRoute(in, rf.Terminating)
 	answered := then(s.addIOI(in, rf.Terminating), s.account(in, rf.Terminating, user))
 	if fromPlatform(in) {
-		host, offer := []byte(in.Proof.Peer()), s.hosted.Offer(in.Msg, 1)
-		answered = then(answered, func(r hop.Reply) hop.Reply {
-			s.hosted.Confirmed(offer, host, host, hostedCaller, r)
-			return r
-		})
+		answered = then(answered, s.hostsCalls(in))
 	}
 	c.notes = answered
 	return answered(s.bars3xx(x, in, user.served, s.serve(x, in, c, answered)))

@@ -42,7 +42,7 @@ func TestAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{"call", 318, func(t *testing.T) { call(t, alice, bob) }},
+		{"call", 322, func(t *testing.T) { call(t, alice, bob) }},
 		{"message", 97, func(t *testing.T) {
 			alice.Send(sip.MESSAGE, bob.IMPU)
 			answered(t, bob, alice, "MESSAGE")

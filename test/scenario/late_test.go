@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -161,12 +160,7 @@ func TestMedia_late_refused(t *testing.T) {
 func TestMedia_late_forked(t *testing.T) {
 	a := anchor(t, nil)
 	tablet := a.Nodes[0].AddDevice("tablet", a.bob)
-	for i, c := range []*lab.Client{a.bob, tablet} {
-		contact := fmt.Sprintf(`<sip:%s@%s>;+sip.instance="<urn:gsma:imei:35-209900-176148-%d>"`, c.Name, c.Address, i+1)
-		if _, err := c.Register(lab.Header("Contact", contact)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	eachRegisters(t, a.bob, tablet)
 	a.alice.Send(sip.INVITE, a.bob.IMPU, lab.Header("Supported", "100rel"))
 	if a.bob.Request("INVITE") == nil || tablet.Request("INVITE") == nil {
 		t.Fatal("no fork")

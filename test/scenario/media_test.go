@@ -330,12 +330,7 @@ func TestMedia_offer_in_the_answer(t *testing.T) {
 func TestMedia_early_and_forked(t *testing.T) {
 	a := anchor(t, nil)
 	tablet := a.Nodes[0].AddDevice("tablet", a.bob)
-	for i, c := range []*house.Client{a.bob, tablet} {
-		contact := fmt.Sprintf(`<sip:%s@%s>;+sip.instance="<urn:gsma:imei:35-209900-176148-%d>"`, c.Name, c.Address, i+1)
-		if _, err := c.Register(house.Header("Contact", contact)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	eachRegisters(t, a.bob, tablet)
 	a.alice.Send(sip.INVITE, a.bob.IMPU, body(dtls(4000, "actpass")))
 	if a.bob.Request("INVITE") == nil || tablet.Request("INVITE") == nil {
 		t.Fatal("no fork")

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -95,12 +94,7 @@ func TestVouched_within_the_other_dialog(t *testing.T) {
 			c.platform("quiet", []string{proxies}, trigger(when, "10", "reject"))
 			c.registers()
 			tablet := c.w.Nodes[0].AddDevice("tablet", c.bob)
-			for i, d := range []*lab.Client{c.bob, tablet} {
-				contact := fmt.Sprintf(`<sip:%s@%s>;+sip.instance="<urn:gsma:imei:35-209900-176148-%d>"`, d.Name, d.Address, i+1)
-				if _, err := d.Register(lab.Header("Contact", contact)); err != nil {
-					t.Fatal(err)
-				}
-			}
+			eachRegisters(t, c.bob, tablet)
 			c.calls(describe(keyOfAlice))
 			if tablet.Request("INVITE") == nil {
 				t.Fatal("no fork")
