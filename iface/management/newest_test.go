@@ -47,7 +47,7 @@ func TestNewest(t *testing.T) {
 			t.Fatalf("%s: %v", path, err)
 		}
 		for path == "/" && ln.asked() { // an answer is heard before the server has put its connection to rest
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		return c, r
 	}

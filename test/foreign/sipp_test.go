@@ -30,6 +30,7 @@ type run struct {
 	expires   int    // for register
 	hold      time.Duration
 	ooc       string          // scenario for what comes out of calls
+	t1        time.Duration   // timer T1; 0: 500 ms, as the scenarios have it
 	until     <-chan struct{} // closed when SIPp is to be ended, where that is how it ends; nil where it ends by itself
 }
 
@@ -74,7 +75,7 @@ func play(t *testing.T, node netip.AddrPort, r run) (result, error) {
 	if r.port == "" {
 		r.port = freePort(t)
 	}
-	args := []string{node.String(), "-sf", scenario(t, r.scenario), "-inf", r.users, "-t", r.transport, "-i", "127.0.0.1", "-p", r.port,
+	args := []string{node.String(), "-sf", r.timed(t, dir), "-inf", r.users, "-t", r.transport, "-i", "127.0.0.1", "-p", r.port,
 		"-m", strconv.Itoa(r.calls), "-r", strconv.Itoa(r.rate), "-d", strconv.Itoa(int(r.hold.Milliseconds())),
 		"-l", strconv.Itoa(r.atOnce()), "-key", "expires", strconv.Itoa(r.expires), "-timeout", strconv.Itoa(int(playLimit.Seconds()) - 5), "-timeout_error",
 		"-recv_timeout", strconv.Itoa(int(live.Patience.Milliseconds())), "-nostdin",
@@ -106,6 +107,24 @@ func play(t *testing.T, node netip.AddrPort, r run) (result, error) {
 
 // freePort finds a port for SIPp. Left alone, two of it at the same moment try the same one.
 func freePort(t *testing.T) string { return strconv.Itoa(int(port.Free(t, "127.0.0.1").Port())) }
+
+// timed is the scenario with T1: in dir, where it is not as it stands.
+func (r *run) timed(t *testing.T, dir string) string {
+	path := scenario(t, r.scenario)
+	if r.t1 == 0 {
+		return path
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(dir, filepath.Base(path))
+	text = bytes.ReplaceAll(text, []byte(`retrans="500"`), fmt.Appendf(nil, "retrans=%q", strconv.FormatInt(r.t1.Milliseconds(), 10)))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 func scenario(t *testing.T, name string) string {
 	path, err := filepath.Abs(filepath.Join("sipp", name+".xml"))
