@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"imsafe/imsbox/hss"
@@ -61,6 +62,7 @@ type transaction struct {
 type final struct {
 	status int
 	tag    string
+	edge   bool // the edge has sent it without a transaction
 }
 
 func newWitness(r *run) *witness {
@@ -136,7 +138,7 @@ func (w *witness) first(m *sip.Message, to netip.AddrPort) bool {
 	_, method, _ := m.CSeq()
 	node := int(to.Addr().As4()[1])
 	key := transaction{node: node, life: w.r.sites[node].life, peer: to, branch: string(via.Branch), req: string(method)}
-	now := final{m.Status(), string(m.ToTag())}
+	now := final{m.Status(), string(m.ToTag()), m.Status() == 423 && madeForAnAddress(m)}
 	was, again := w.finals[key]
 	if !again {
 		w.finals[key] = now
@@ -149,10 +151,19 @@ func (w *witness) first(m *sip.Message, to netip.AddrPort) bool {
 	switch {
 	case stranger:
 		w.finals[key] = now
+	case was.edge && !now.edge: // nor with one asked to show that he receives: by the time that his request comes again his name may be heard
+		w.finals[key] = now
+		return true
 	case was != now && !fork:
 		w.fail("two final responses to one %s of %s (%s): %d tag %s, then %d tag %s", key.req, w.r.nameOf(to), key.branch, was.status, was.tag, now.status, now.tag)
 	}
 	return false
+}
+
+// madeForAnAddress reports whether the interval of a 423 is one that no client asks for by itself, by which it shows that it receives (iface/clientims).
+func madeForAnAddress(m *sip.Message) bool {
+	seconds, err := strconv.ParseUint(string(m.Get(sip.HdrMinExpires)), 10, 32)
+	return err == nil && seconds >= 1<<20
 }
 
 // challenged: no sequence number is ever used twice for a card (TS 33.102 6.3).
