@@ -39,11 +39,25 @@ func (p *phone) pursue() {
 	}
 }
 
-// refresh registers again though nothing has changed.
+// refresh registers again though nothing has changed, when nothing else is under way.
 func (p *phone) refresh() {
-	if !p.busy && p.wanted && p.r.phase != silent {
+	switch {
+	case !p.wanted || p.r.phase == silent:
+	case p.busy:
+		p.refreshIn(retryAfter)
+	default:
 		p.attempt(60 + p.r.random.IntN(500))
 	}
+}
+
+// refreshIn refreshes after a while, unless the registration has changed by then.
+func (p *phone) refreshIn(d time.Duration) {
+	number, boots := p.number, p.boots
+	p.r.w.After(d, func() {
+		if p.number == number && p.boots == boots {
+			p.refresh()
+		}
+	})
 }
 
 // query asks what is registered (RFC 3261 10.2.3).
@@ -135,6 +149,9 @@ func (a *attempt) failed(wait time.Duration) {
 	p.r.w.After(wait, func() {
 		if p.boots == boots {
 			p.busy = false
+			if p.wanted && p.registered() && a.seconds > 0 {
+				p.refresh() // nobody else would, before it ends
+			}
 			p.pursue()
 		}
 	})
@@ -157,12 +174,7 @@ func (a *attempt) succeeded(m *sip.Message) {
 		for v := range m.Values(sip.HdrServiceRoute) {
 			p.route = append(p.route, string(v))
 		}
-		number, boots := p.number, p.boots
-		p.r.w.After(granted/3+p.r.upTo(granted/3), func() {
-			if p.number == number && p.boots == boots {
-				p.refresh()
-			}
-		})
+		p.refreshIn(granted/3 + p.r.upTo(granted/3))
 	}
 	p.pursue()
 }
