@@ -101,6 +101,8 @@ type World struct {
 	Shards int
 	Domain string // home domain
 	Lab    bool
+	// Nodes are where the other nodes of this network listen on Mw.
+	Nodes []netip.AddrPort
 	// Foreign says that CSCFs of other makes may be at the other end of Mw, in a lab.
 	Foreign bool
 	Roles   Roles     // the functions of this process; zero means all
@@ -291,7 +293,7 @@ func (c *Core) makeSCSCF(w World, n names, sealer *shard.Sealer) (err error) {
 		return err
 	}
 	c.Charging = charging.New(w.Store)
-	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, Shared: w.Name != "", HomeDomain: w.Domain, LabAccess: w.Lab, RangesUntold: w.Foreign, Digest: w.Digest,
+	if c.SCSCF, err = scscf.New(scscf.Config{Name: n.scscf, Shared: w.Name != "", HomeDomain: w.Domain, LabAccess: w.Lab, Nodes: w.Nodes, RangesUntold: w.Foreign, Digest: w.Digest,
 		MinExpires: w.Registration.MinExpires.Std(), DefaultExpires: w.Registration.DefaultExpires.Std(),
 		MaxExpires: w.Registration.MaxExpires.Std(), ReauthInterval: w.Registration.Reauthenticate.Std(), Numbering: numbering(w), Routes: routes(w), EmergencyIdentity: emergencyIdentity(w)},
 		scscf.Ports{Cx: w.Tape.cx(c.cx, ladder.SCSCF, c.HSS == nil), Charging: c.Charging, Store: w.Store, Hop: c.Table, Clock: w.Clock, Gate: c.Gate, Sealer: sealer,

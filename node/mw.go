@@ -141,3 +141,17 @@ func (w *mw) streams() (all []*siptransport.Streams) {
 	}
 	return all
 }
+
+// nodesOnMw are the addresses at which other nodes of this network listen.
+func nodesOnMw(c *config.Mw) (all []netip.AddrPort) {
+	peers := []config.Address{c.PCSCF.Address, c.ICSCF.Address}
+	for _, n := range c.Nodes {
+		peers = append(peers, n.Address)
+	}
+	for _, a := range peers {
+		if a.IsValid() {
+			all = append(all, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
+		}
+	}
+	return all
+}

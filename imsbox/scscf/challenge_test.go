@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -79,6 +80,7 @@ func TestChallenges_crowd(t *testing.T) {
 
 // TestClient: where a client is, as the door or the P-CSCF of another process has seen it, and not as he writes.
 func TestClient(t *testing.T) {
+	o := newOrigins([]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:5062"), netip.MustParseAddrPort("192.0.2.2:5062"), netip.MustParseAddrPort("[2001:db8::2]:5062")})
 	pool := sip.NewPool(sip.Limits{})
 	m := pool.NewRequest(sip.REGISTER, "sip:ims.example")
 	for _, via := range []string{"SIP/2.0/TLS edge.example;branch=z9hG4bK1;received=192.0.2.1", "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK2;received=198.51.100.7",
@@ -86,18 +88,35 @@ func TestClient(t *testing.T) {
 		m.AppendString(sip.HdrVia, via)
 	}
 	wire := hop.Inbound{Msg: m, Proof: mint.Node("edge.example")}
-	if got := client(wire).String(); got != "198.51.100.7" {
+	if got := o.client(wire).String(); got != "198.51.100.7" {
 		t.Errorf("over a wire he is at %s", got)
 	}
+	for via, want := range map[string]string{
+		"SIP/2.0/TLS 192.0.2.2:5062;branch=z9hG4bK0;received=192.0.2.2":            "198.51.100.7", // a P-CSCF behind an I-CSCF
+		"SIP/2.0/TLS [2001:db8::2]:5062;branch=z9hG4bK0;received=2001:db8::2":      "198.51.100.7",
+		"SIP/2.0/TLS 192.0.2.2:5062;branch=z9hG4bK0;received=198.51.100.9":         "198.51.100.9", // who writes that he is one
+		"SIP/2.0/TLS 192.0.2.2:5063;branch=z9hG4bK0;received=192.0.2.2":            "192.0.2.2",    // a client on its machine
+		"SIP/2.0/TLS 192.0.2.2:5062;branch=z9hG4bK0":                               "invalid IP",   // nobody has said where he is
+		"SIP/2.0/TLS pcscf.ims.example;branch=z9hG4bK0;received=pcscf.ims.example": "invalid IP",
+	} {
+		far := m.Clone()
+		far.Remove(sip.HdrVia)
+		far.AppendString(sip.HdrVia, "SIP/2.0/TLS 192.0.2.1:5062;branch=z9hG4bK;received=192.0.2.1")
+		far.AppendString(sip.HdrVia, via)
+		far.AppendString(sip.HdrVia, "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK2;received=198.51.100.7")
+		if got := o.client(hop.Inbound{Msg: far, Proof: mint.Node("icscf.example")}).String(); got != want {
+			t.Errorf("below %s he is at %s", via, got)
+		}
+	}
 	direct := hop.Inbound{Msg: m, Proof: mint.Access(mint.Client{Peer: "198.51.100.8:5060", Profile: "tls"})}
-	if got := client(direct).String(); got != "198.51.100.8" {
+	if got := o.client(direct).String(); got != "198.51.100.8" {
 		t.Errorf("by the door's word he is at %s", got)
 	}
 }
 
 // TestOrigins: a name is known where it was proven, for a day, and nowhere else.
 func TestOrigins(t *testing.T) {
-	o := newOrigins()
+	o := newOrigins(nil)
 	at := func(peer string) hop.Inbound {
 		return hop.Inbound{Proof: mint.Access(mint.Client{Peer: peer, Profile: "tls"})}
 	}

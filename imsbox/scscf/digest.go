@@ -47,8 +47,8 @@ func (s *SCSCF) registerByDigest(x *hop.Exchange, in hop.Inbound, r *register) (
 		return hop.Reply{}, false
 	}
 	now := x.Task().Now()
-	f, from := tieOf(in), source(in)
-	known := from.IsValid() && s.origins.of(in, r.impi, now).Known // else only the name is counted, of whoever it is
+	f, from := tieOf(in), s.origins.client(in)
+	known := s.origins.of(in, r.impi, now).Known
 	if s.digests.guesses.banned(r.impi, from, known, now) && !s.digests.proven(r.impi, f) && s.refusesDigest(in, "banned", r.impi) {
 		return x.Refuse(in, 403, ""), true
 	}
@@ -101,7 +101,7 @@ func (s *SCSCF) challengeByDigest(x *hop.Exchange, in hop.Inbound, r *register, 
 		answer := s.digestAnswer(in, &r.credentials)
 		stale = s.digests.genuine(r.impi, &answer)
 		if !stale {
-			s.digests.guesses.failed(r.impi, source(in), now)
+			s.digests.guesses.failed(r.impi, s.origins.client(in), now)
 			s.keepRegistration(x.Task(), r)
 			return x.Refuse(in, 403, "")
 		}
@@ -209,21 +209,21 @@ func (s *SCSCF) isTarget(m *sip.Message, uri []byte) bool {
 func (s *SCSCF) judge(in hop.Inbound, impi string, f tie, kind nonceKind, a *digestAnswer, now time.Duration, registered bool) digestVerdict {
 	verdict, reason := s.digests.judge(impi, f, kind, a, now, registered)
 	if verdict == digestStale && !s.ports.Gate.Refuse(secure.CIIntegrityDigestBinding,
-		secure.Event{Reason: reason, Source: source(in), Subject: impi}) {
+		secure.Event{Reason: reason, Source: s.origins.client(in), Subject: impi}) {
 		verdict = digestGenuine
 	}
 	switch verdict {
 	case digestWrong:
-		s.digests.guesses.failed(impi, source(in), now)
+		s.digests.guesses.failed(impi, s.origins.client(in), now)
 	case digestGenuine:
-		s.digests.guesses.succeeded(impi, source(in))
+		s.digests.guesses.succeeded(impi, s.origins.client(in))
 	}
 	return verdict
 }
 
 // refusesDigest is the enforcement point of the rules about SIP Digest: inside TLS only, and few guesses.
 func (s *SCSCF) refusesDigest(in hop.Inbound, reason, impi string) bool {
-	return s.ports.Gate.Refuse(secure.CIAuthenticationDigestPolicy, secure.Event{Reason: reason, Source: source(in), Subject: impi})
+	return s.ports.Gate.Refuse(secure.CIAuthenticationDigestPolicy, secure.Event{Reason: reason, Source: s.origins.client(in), Subject: impi})
 }
 
 // source is the client's address, zero if the door did not say.

@@ -56,8 +56,8 @@ type subject struct {
 	others bool // its guesses may be somebody else's: they are not held against whoever has been proven where he is
 }
 
-// subjects are what is counted of a guess. Behind another process clients have no address here, and must not share one: then
-// only the name counts. They are appended to all.
+// subjects are what is counted of a guess. Clients of whom no node has said where they are must not share a place: then only the name counts. They are appended
+// to all.
 func subjects(all []subject, impi string, from netip.Addr) []subject {
 	name := subject{guessed{impi: impi}, guessesOfName, true}
 	if !from.IsValid() {

@@ -18,6 +18,7 @@ import (
 
 // origins tell where attempts in a name come from, and remember from where the name was proven. Safe for concurrent use.
 type origins struct {
+	nodes  []netip.AddrPort // Config.Nodes
 	keys   budget.Keys
 	proven *budget.Recent // private identities at addresses
 }
@@ -27,40 +28,52 @@ const (
 	originRemember = 24 * time.Hour
 )
 
-func newOrigins() *origins {
-	return &origins{keys: budget.NewKeys(), proven: budget.NewRecent(originPlaces)}
+func newOrigins(nodes []netip.AddrPort) *origins {
+	return &origins{nodes: nodes, keys: budget.NewKeys(), proven: budget.NewRecent(originPlaces)}
 }
 
 // of says where a REGISTER in the name of impi comes from.
 func (o *origins) of(in hop.Inbound, impi string, now time.Duration) budget.Waiting {
-	from := client(in)
+	from := o.client(in)
 	return budget.Waiting{Network: o.keys.Network(from), Address: o.keys.Source(from), Known: from.IsValid() && o.proven.Has(o.at(impi, from), now)}
 }
 
 // prove notes that a REGISTER has proven the name.
 func (o *origins) prove(in hop.Inbound, impi string, now time.Duration) {
-	o.proven.Add(o.at(impi, client(in)), now+originRemember)
+	o.proven.Add(o.at(impi, o.client(in)), now+originRemember)
 }
 
 func (o *origins) at(impi string, from netip.Addr) budget.Key {
 	return o.keys.AndText(o.keys.Source(from), impi)
 }
 
-// client is the address of a client: as the door has it, or where the P-CSCF is in another process as that has noted it in the client's Via, which is
-// the one under its own (RFC 3261 18.2.1). Behind further nodes it is that of the P-CSCF, where all are one crowd. What a client writes himself stands below.
-func client(in hop.Inbound) netip.Addr {
+// client is the address of a client: as the door has it, or where the P-CSCF is in another process as that has noted it in the client's Via (RFC 3261 18.2.1).
+// That is the first below those of our nodes; what a client writes himself stands below it. Zero where nobody has said.
+func (o *origins) client(in hop.Inbound) netip.Addr {
 	if in.Proof.Kind() != secure.KindNode {
 		return source(in)
 	}
-	via, err := sip.ParseVia(in.Msg.Nth(sip.HdrVia, 1))
-	if err != nil {
-		return netip.Addr{}
+	for i := 1; ; i++ { // the first is that of the node which sends to us
+		via, err := sip.ParseVia(in.Msg.Nth(sip.HdrVia, i))
+		if err != nil {
+			return netip.Addr{}
+		}
+		addr, err := netip.ParseAddr(string(via.Received))
+		if err != nil {
+			return netip.Addr{}
+		}
+		if addr = addr.Unmap(); !o.ours(addr, &via) {
+			return addr
+		}
 	}
-	addr, err := netip.ParseAddr(string(via.Received))
-	if err != nil {
-		return netip.Addr{}
-	}
-	return addr.Unmap()
+}
+
+// ours reports whether a Via is one of our nodes': it came from there, and says so.
+func (o *origins) ours(from netip.Addr, via *sip.Via) bool {
+	return slices.ContainsFunc(o.nodes, func(n netip.AddrPort) bool {
+		host, err := netip.ParseAddr(string(via.Host))
+		return err == nil && n.Addr() == from && host.Unmap() == from && via.Port == n.Port()
+	})
 }
 
 // refusesCrowd is the enforcement point of "attempts in a name make room for others of the same crowd, and not those of somebody else".

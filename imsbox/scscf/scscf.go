@@ -11,6 +11,7 @@ package scscf
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,9 @@ type Config struct {
 
 	// Shared says that other S-CSCFs keep their registrations in the same store: what they have is theirs to end.
 	Shared bool
+
+	// Nodes are where the other nodes of this network listen on Mw: a Via of theirs is not a client's.
+	Nodes []netip.AddrPort
 
 	// RangesUntold says that who asks may be an I-CSCF that does not know P-Profile-Key (RFC 5002): one of another make, in a lab.
 	RangesUntold bool
@@ -134,7 +138,7 @@ func New(cfg Config, ports Ports) (*SCSCF, error) {
 	realm := []byte(cfg.HomeDomain)
 	words := [][]byte{[]byte(voiceTag), realm}
 	s := &SCSCF{cfg: cfg, ports: ports, serverName: "sip:" + string(cfg.Name), realm: realm, users: slab.New(slab.Config{Words: words}), owners: slab.New(slab.Config{Words: words}),
-		calls: newEarlyCalls(), pace: newPace(), origins: newOrigins(), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
+		calls: newEarlyCalls(), pace: newPace(), origins: newOrigins(cfg.Nodes), decoys: newDecoys(cfg.AwaitAuth), digests: digests,
 		profiles: newProfiles(), passages: newPassages(), transfers: newTransfers(),
 		hosted:  dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin, Past: pastPlatform}),
 		dialogs: dialog.New(dialog.Config{Name: cfg.Name, Hop: ports.Hop, Proof: ports.Origin})}
