@@ -257,7 +257,11 @@ func TestCall_description_edited_on_the_way(t *testing.T) {
 		code   int   // the offer is refused before it rings
 		answer error // or the call ends after the answer
 	}{
-		"offer made plain":        {relay: rewrite("UDP/TLS/RTP/SAVP", "RTP/AVP"), code: 488},
+		"offer made plain": {relay: func(m *sip.Message) {
+			rewrite("UDP/TLS/RTP/SAVP", "RTP/AVP")(m)
+			rewrite("a=fingerprint", "a=nothing")(m)
+		}, code: 488},
+		"profile made plain":      {relay: rewrite("UDP/TLS/RTP/SAVP", "RTP/AVP"), answer: ErrMedia}, // the fingerprint counts; the answer is none to what was offered
 		"fingerprint removed":     {relay: rewrite("a=fingerprint", "a=nothing"), code: 488},
 		"fingerprint of a weaker": {relay: rewrite("sha-256", "sha-1"), code: 488},
 		"fingerprint swapped": {relay: func(m *sip.Message) {
@@ -507,7 +511,7 @@ func TestCall_reinvite(t *testing.T) {
 		},
 		func(s string) string { return strings.Replace(s, "c=IN IP4 127.0.0.1", "c=IN IP4 127.0.0.9", 1) },
 		func(s string) string { return strings.Replace(s, "a=tls-id:", "a=tls-id:x", 1) },
-		func(s string) string { return strings.Replace(s, "UDP/TLS/RTP/SAVP", "RTP/AVP", 1) },
+		strings.NewReplacer("UDP/TLS/RTP/SAVP", "RTP/AVP", "a=fingerprint", "a=nothing").Replace,
 	} {
 		if code := reinvite(t, f, 200+i, edit); code != "488" {
 			t.Errorf("media moved, %d: %s", i, code)
