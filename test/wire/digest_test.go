@@ -260,10 +260,45 @@ func TestDigest_apart_MD5(t *testing.T) {
 	}
 }
 
+// TestDigest_apart_guessed: who tries a password for many names is not heard any more at the S-CSCF, which knows where he is from the P-CSCF alone; and nobody else
+// is meant (TS 33.203 N.2; attacks CI-40).
+func TestDigest_apart_guessed(t *testing.T) {
+	a := startApart(t, func(edge, heart, home *config.Config) { everywhere(edge, heart, home) })
+	const guesses = 25
+	users := live.NewUsers("guessed", guesses+1, live.SHA256)
+	for _, u := range users {
+		if err := a.home.HSS.Add(t.Context(), subscriber(u)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here, elsewhere := netip.MustParseAddr("127.0.0.5"), netip.MustParseAddr("127.0.0.6")
+	for _, u := range users[:guesses] {
+		wrong := *u
+		wrong.Password = "123456"
+		if err := a.registerFrom(t, here, &wrong); err == nil || !strings.Contains(err.Error(), "403") {
+			t.Errorf("a wrong password: %v", err)
+		}
+	}
+	last := users[guesses]
+	if err := a.registerFrom(t, here, last); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("the right one after %d wrong ones, for other names: %v", guesses, err)
+	}
+	if err := a.registerFrom(t, elsewhere, last); err != nil {
+		t.Errorf("from elsewhere: %v", err)
+	}
+}
+
 // register registers a phone of u over TLS once.
 func (a *apart) register(t *testing.T, u *live.User) error {
 	t.Helper()
-	conn, err := tls.Dial("tcp", a.client.String(), &tls.Config{RootCAs: a.authority.Pool(), ServerName: "pcscf." + live.Domain})
+	return a.registerFrom(t, a.client.Addr(), u)
+}
+
+// registerFrom does so from an address.
+func (a *apart) registerFrom(t *testing.T, from netip.Addr, u *live.User) error {
+	t.Helper()
+	dialer := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	conn, err := tls.DialWithDialer(dialer, "tcp", a.client.String(), &tls.Config{RootCAs: a.authority.Pool(), ServerName: "pcscf." + live.Domain})
 	if err != nil {
 		t.Fatal(err)
 	}
