@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -78,6 +79,7 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 	t := &child{launcher: l, cmd: exec.Command(l.program, "attack", "target"), ended: make(chan error, 1)}
 	t.cmd.Env = append(os.Environ(), l.env...)
 	t.cmd.Stderr = &t.log
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for who attacks: he ends his targets
 	var err error
 	if t.dir, err = os.MkdirTemp("", "imsafe-target-"); err != nil {
 		return nil, fmt.Errorf("a target needs a directory for its store: %w", err)
@@ -91,7 +93,8 @@ func (l *launcher) Launch(ctx context.Context, s runner.Setup) (runner.Target, e
 		setup.Off = append(setup.Off, c.String())
 	}
 	if err := t.ask(ctx, setup, &t.ready); err != nil {
-		return nil, errors.Join(fmt.Errorf("the target does not start: %w", err), t.Close())
+		err = errors.Join(fmt.Errorf("the target does not start: %w", err), t.Close())
+		return nil, cmp.Or(t.interrupted(ctx), err)
 	}
 	if t.ready.Error != "" {
 		return nil, errors.Join(fmt.Errorf("the target does not start: %s", t.ready.Error), t.Close())
@@ -358,6 +361,22 @@ func (t *child) end() error {
 		<-t.ended
 		return fmt.Errorf("the target did not end in %v and was killed\n%s", launching, t.log.String())
 	}
+}
+
+// interrupted says that a target which has ended was ended by the Ctrl-C that ends ctx: it came before the target had a group of its own. Both were told at once, but
+// which of the two is heard first nobody knows.
+func (t *child) interrupted(ctx context.Context) error {
+	how, known := t.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !known || !how.Signaled() || how.Signal() != syscall.SIGINT {
+		return nil
+	}
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case <-ctx.Done():
+	case <-patience.C: // it was for the target alone
+	}
+	return context.Cause(ctx)
 }
 
 // tail keeps the end of a log. Safe for concurrent use.
