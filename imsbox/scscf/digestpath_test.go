@@ -1,19 +1,15 @@
 package scscf
 
 import (
-	"crypto/rand"
-	"fmt"
 	"testing"
 	"time"
 
 	"imsafe/hop"
 	"imsafe/proto/aka"
 	"imsafe/proto/shard"
-	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
 	"imsafe/secure"
 	"imsafe/secure/mint"
-	"imsafe/store"
 )
 
 // passwordHSS knows one subscriber, by the algorithm given.
@@ -31,25 +27,9 @@ func (h passwordHSS) MultimediaAuth(_ *shard.Task, r *cx.MultimediaAuthRequest) 
 		Algorithm: h.algorithm, QOP: "auth", HA1: cx.NewSecretHex(string(ha1))}}}}, nil
 }
 
-// lastReply is an edge that keeps what leaves.
-type lastReply struct{ status int }
-
-func (l *lastReply) Reply(_ *hop.Exchange, r hop.Reply) {
-	l.status = r.Status()
-	r.Msg.Release()
-}
-
 // TestDigest_is_for_TLS_of_known_clients: outside TLS, from nowhere, or by an algorithm that is not admitted there is not even
 // a challenge.
 func TestDigest_is_for_TLS_of_known_clients(t *testing.T) {
-	clock := shard.NewFake(time.Unix(1700000000, 0))
-	sh := shard.New(shard.Config{Node: 1, Clock: clock, Inbox: 4})
-	defer sh.Close()
-	st, err := store.InMemory(clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
 	client := mint.Client{Peer: "192.0.2.1:5061", Association: here.association, Profile: "tls", Protected: true}
 	for name, c := range map[string]struct {
 		protection hop.Protection
@@ -68,28 +48,19 @@ func TestDigest_is_for_TLS_of_known_clients(t *testing.T) {
 		"MD5 in its profile":           {hop.ProtectionTLSConnected, mint.Access(client), aka.MD5, []aka.DigestAlgorithm{aka.MD5}, 401, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pool, gate := sip.NewPool(sip.Limits{Poison: true}), secure.NewGate(nil, nil)
-			table := hop.NewTable(hop.Direct, pool, gate, [16]byte{})
-			s, err := New(Config{Name: "scscf.ims.example", HomeDomain: "ims.example", Digest: c.admitted}, Ports{Cx: passwordHSS{algorithm: c.algorithm},
-				Charging: nothing{}, Store: st, Hop: table, Clock: clock, Gate: gate, Sealer: shard.NewSealer(shard.SealingKey{}), Random: rand.Reader})
-			if err != nil {
+			r := newRig(t, Config{Digest: c.admitted}, passwordHSS{algorithm: c.algorithm})
+			if err := r.table.Plug("scscf.ims.example", r.SCSCF); err != nil {
 				t.Fatal(err)
 			}
-			if err := table.Plug("scscf.ims.example", s); err != nil {
-				t.Fatal(err)
-			}
-			m, err := pool.Parse(fmt.Appendf(nil, "REGISTER sip:scscf.ims.example SIP/2.0\r\nVia: SIP/2.0/TLS ue;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"+
-				"From: <sip:soft@ims.example>;tag=a\r\nTo: <sip:soft@ims.example>\r\nCall-ID: c1\r\nCSeq: 1 REGISTER\r\nContact: <sip:soft@192.0.2.1>\r\n\r\n"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := r.parse(t, "REGISTER sip:scscf.ims.example SIP/2.0\r\nVia: SIP/2.0/TLS ue;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"+
+				"From: <sip:soft@ims.example>;tag=a\r\nTo: <sip:soft@ims.example>\r\nCall-ID: c1\r\nCSeq: 1 REGISTER\r\nContact: <sip:soft@192.0.2.1>\r\n\r\n")
 			edge := &lastReply{}
-			sh.Exec(shard.EventFunc(func(sh *shard.Shard) {
-				table.Begin(sh, edge, "door", "scscf.ims.example", hop.Inbound{Msg: m.Clone(), Proof: c.proof, Protection: c.protection}, m)
+			r.shard.Exec(shard.EventFunc(func(sh *shard.Shard) {
+				r.table.Begin(sh, edge, "door", "scscf.ims.example", hop.Inbound{Msg: m.Clone(), Proof: c.proof, Protection: c.protection}, m)
 			}))
-			clock.Advance(time.Second)
-			sh.Step(clock.Now())
-			refused, _ := gate.Counts(secure.CIAuthenticationDigestPolicy)
+			r.clock.Advance(time.Second)
+			r.shard.Step(r.clock.Now())
+			refused, _ := r.gate.Counts(secure.CIAuthenticationDigestPolicy)
 			if edge.status != c.want || (refused > 0) != c.control {
 				t.Errorf("%d, %d refusals by the control; want %d", edge.status, refused, c.want)
 			}

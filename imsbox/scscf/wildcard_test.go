@@ -3,14 +3,10 @@ package scscf
 import (
 	"slices"
 	"testing"
-	"time"
 
-	"imsafe/hop"
 	"imsafe/proto/shard"
 	"imsafe/proto/sip"
 	"imsafe/refpoint/cx"
-	"imsafe/secure"
-	"imsafe/store"
 )
 
 // rangesHSS has an S-CSCF for a range of rooms, and notes what it is asked.
@@ -26,16 +22,6 @@ func (h *rangesHSS) ServerAssignment(_ *shard.Task, r *cx.ServerAssignmentReques
 
 // TestRange: the range of a called identity is what the I-CSCF says; the HSS is asked only where that does not tell (RFC 5002, TS 29.228 6.1.2.1).
 func TestRange(t *testing.T) {
-	clock := shard.NewFake(time.Unix(1700000000, 0))
-	sh := shard.New(shard.Config{Node: 1, Clock: clock, Inbox: 4})
-	defer sh.Close()
-	st, err := store.InMemory(clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	pool := sip.NewPool(sip.Limits{})
-	table := hop.NewTable(hop.Direct, pool, secure.NewGate(nil, nil), [16]byte{})
 	asks := []cx.ServerAssignmentType{cx.NoAssignment}
 	for name, c := range map[string]struct {
 		key    string
@@ -54,23 +40,14 @@ func TestRange(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &rangesHSS{}
-			s, err := New(Config{Name: "scscf.ims.example", HomeDomain: "ims.example", RangesUntold: c.untold}, Ports{Cx: h, Charging: nothing{},
-				Store: st, Hop: table, Clock: clock, Gate: secure.NewGate(nil, nil), Sealer: shard.NewSealer(shard.SealingKey{})})
-			if err != nil {
-				t.Fatal(err)
-			}
-			m, err := pool.Parse([]byte("MESSAGE sip:room-1@ims.example SIP/2.0\r\nVia: SIP/2.0/TLS a;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n" +
-				"From: <sip:a@x>;tag=a\r\nTo: <sip:b@x>\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\n\r\n"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := newRig(t, Config{RangesUntold: c.untold}, h)
+			m := r.parse(t, "MESSAGE sip:room-1@ims.example SIP/2.0\r\nVia: SIP/2.0/TLS a;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"+
+				"From: <sip:a@x>;tag=a\r\nTo: <sip:b@x>\r\nCall-ID: c\r\nCSeq: 1 MESSAGE\r\n\r\n")
 			if c.key != "" {
 				m.SetString(sip.HdrPProfileKey, c.key)
 			}
 			found := ""
-			sh.Exec(shard.EventFunc(func(sh *shard.Shard) {
-				sh.Start(func(task *shard.Task) { found = s.rangeOf(task, m, "sip:room-1@ims.example") })
-			}))
+			r.does(func(task *shard.Task) { found = r.rangeOf(task, m, "sip:room-1@ims.example") })
 			if found != c.found || !slices.Equal(h.asked, c.asked) {
 				t.Errorf("found %q, asked %v", found, h.asked)
 			}

@@ -37,17 +37,22 @@ func messageSpit(ctx context.Context, f *Field, o *Outcome) error {
 	})
 }
 
+// calledByMallory is a call of mallory's to carol, who answers what comes then.
+func (f *Field) calledByMallory(ctx context.Context) (carol, mallory *Hand, inside Request, err error) {
+	if carol, mallory, err = f.carolAndMallory(ctx); err != nil {
+		return nil, nil, inside, err
+	}
+	inside, _, err = mallory.talksTo(ctx, carol)
+	carol.answers.Store(true)
+	return carol, mallory, inside, err
+}
+
 // messageSpitWithin: he calls whom he writes to, and sends them within the call, where each is a request of a dialog that stands.
 func messageSpitWithin(ctx context.Context, f *Field, o *Outcome) error {
-	carol, mallory, err := f.carolAndMallory(ctx)
+	carol, mallory, inside, err := f.calledByMallory(ctx)
 	if err != nil {
 		return err
 	}
-	inside, _, err := mallory.talksTo(ctx, carol)
-	if err != nil {
-		return err
-	}
-	carol.answers.Store(true)
 	return inBulk(ctx, o, carol, func(_ int, text string) (*sip.Message, error) {
 		return mallory.asksWithin(ctx, &inside, "MESSAGE", text, "Content-Type: text/plain")
 	})
@@ -55,15 +60,10 @@ func messageSpitWithin(ctx context.Context, f *Field, o *Outcome) error {
 
 // messageAfter: his call with her is over, and he writes to her as if it were not: past all services of hers that judge who may.
 func messageAfter(ctx context.Context, f *Field, o *Outcome) error {
-	carol, mallory, err := f.carolAndMallory(ctx)
+	carol, mallory, inside, err := f.calledByMallory(ctx)
 	if err != nil {
 		return err
 	}
-	inside, _, err := mallory.talksTo(ctx, carol)
-	if err != nil {
-		return err
-	}
-	carol.answers.Store(true)
 	if answer, err := mallory.asksWithin(ctx, &inside, "BYE", ""); err != nil || answer.Status() != 200 {
 		return fmt.Errorf("attack: mallory hangs up, and is answered %d: %w", statusOf(answer), err)
 	}

@@ -48,16 +48,11 @@ const herVoice = 0x5a
 // before that.
 func intrudes(header string, sends func(ctx context.Context, f *Field, t *telephone) error, before func(ctx context.Context, f *Field, mallory *Hand, call string) (string, error)) func(context.Context, *Field, *Outcome) error {
 	return func(ctx context.Context, f *Field, o *Outcome) error {
-		t, call, err := f.carolTalks(ctx, sends)
+		t, mallory, end, err := f.talksBesideMallory(ctx, sends)
 		if err != nil {
 			return err
 		}
-		defer t.close()
-		defer call.Hangup()
-		mallory, err := f.Mallory(ctx)
-		if err != nil {
-			return err
-		}
+		defer end()
 		prelude := ""
 		if before != nil {
 			if prelude, err = before(ctx, f, mallory, t.name()); err != nil {
@@ -71,16 +66,11 @@ func intrudes(header string, sends func(ctx context.Context, f *Field, t *teleph
 
 // intrudesLater: mallory has a call with carol, of his own, and names the other one in a re-INVITE.
 func intrudesLater(ctx context.Context, f *Field, o *Outcome) error {
-	t, call, err := f.carolTalks(ctx, nil)
+	t, mallory, end, err := f.talksBesideMallory(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	defer call.Hangup()
-	mallory, err := f.Mallory(ctx)
-	if err != nil {
-		return err
-	}
+	defer end()
 	s := &speaker{hand: mallory, invite: Request{Method: "INVITE", URI: t.hand.IMPU, FromTag: f.token(), CallID: f.token()}}
 	if err := s.begin(ctx, f, nil); err != nil { // she takes it, and says nothing in it
 		return err
@@ -92,16 +82,11 @@ func intrudesLater(ctx context.Context, f *Field, o *Outcome) error {
 // intrudesByBoth: mallory's own call with carol has the Call-ID of hers with bob. In a re-INVITE he names both of them at once: by tags of which some readers take the
 // first, and some the last.
 func intrudesByBoth(ctx context.Context, f *Field, o *Outcome) error {
-	t, call, err := f.carolTalks(ctx, nil)
+	t, mallory, end, err := f.talksBesideMallory(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	defer call.Hangup()
-	mallory, err := f.Mallory(ctx)
-	if err != nil {
-		return err
-	}
+	defer end()
 	s := &speaker{hand: mallory, invite: Request{Method: "INVITE", URI: t.hand.IMPU, FromTag: f.token(), CallID: t.invite.CallID}}
 	if err := s.begin(ctx, f, nil); err != nil {
 		return err
@@ -199,6 +184,23 @@ func (f *Field) carolTalks(ctx context.Context, first func(ctx context.Context, 
 	}
 	go t.serve(ctx)
 	return t, call, nil
+}
+
+// talksBesideMallory is carolTalks with mallory on his telephone. end ends her call.
+func (f *Field) talksBesideMallory(ctx context.Context, first func(ctx context.Context, f *Field, t *telephone) error) (t *telephone, mallory *Hand, end func(), err error) {
+	t, call, err := f.carolTalks(ctx, first)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	end = func() {
+		call.Hangup()
+		t.close()
+	}
+	if mallory, err = f.Mallory(ctx); err != nil {
+		end()
+		return nil, nil, nil, err
+	}
+	return t, mallory, end, nil
 }
 
 // name is how her call is named by who asks her for it: his to-tag is hers.

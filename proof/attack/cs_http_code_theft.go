@@ -47,18 +47,22 @@ func (h *Hand) codeFor(ctx context.Context, key *oauth.Prover) (code oauth.Code,
 	return code, nil
 }
 
+// mallorysCode is a code that mallory's telephone got by its registration, for a key of his.
+func (f *Field) mallorysCode(ctx context.Context) (mallory *Hand, key *oauth.Prover, code oauth.Code, err error) {
+	if mallory, err = f.MalloryInClear(ctx); err != nil {
+		return nil, nil, code, err
+	}
+	if key, err = oauth.NewProver(f.Random); err != nil {
+		return nil, nil, code, err
+	}
+	code, err = mallory.codeFor(ctx, key)
+	return mallory, key, code, err
+}
+
 // tradeCodeAgain: the attacker's own telephone trades one code for one token after the other, each of which lives from the trade on: so it has them longer than
 // its registration said.
 func tradeCodeAgain(ctx context.Context, f *Field, o *Outcome) error {
-	mallory, err := f.MalloryInClear(ctx)
-	if err != nil {
-		return err
-	}
-	key, err := oauth.NewProver(f.Random)
-	if err != nil {
-		return err
-	}
-	code, err := mallory.codeFor(ctx, key)
+	_, key, code, err := f.mallorysCode(ctx)
 	if err != nil {
 		return err
 	}
@@ -84,15 +88,7 @@ func tradeCodeAgain(ctx context.Context, f *Field, o *Outcome) error {
 
 // tradeForgedCode: the attacker's own code, with carol's identity in the place of his, and then with a later end.
 func tradeForgedCode(ctx context.Context, f *Field, o *Outcome) error {
-	mallory, err := f.MalloryInClear(ctx)
-	if err != nil {
-		return err
-	}
-	key, err := oauth.NewProver(f.Random)
-	if err != nil {
-		return err
-	}
-	code, err := mallory.codeFor(ctx, key)
+	mallory, key, code, err := f.mallorysCode(ctx)
 	if err != nil {
 		return err
 	}
