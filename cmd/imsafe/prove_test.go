@@ -300,7 +300,7 @@ func (p *prover) unpinned(t *testing.T, dir string, r *proof.Report) {
 	}
 	other := evidence.FormatKey(make([]byte, 32))
 	found, status = p.verify(&proveVerifyCmd{Bundle: dir, Runner: []string{other}}, p.launcher.build)
-	if status != exitFailed || len(found.Altered) != 1 || found.Report.Void == "" {
+	if status != exitFailed || found.Pinned || len(found.Altered) != 1 || found.Report.Void == "" {
 		t.Errorf("another key is named: exit status %d, %+v", status, found.Altered)
 	}
 	for _, trial := range found.Report.Trials {

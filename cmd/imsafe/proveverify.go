@@ -72,7 +72,7 @@ func (v *proveVerifyCmd) verify(a *app, program string) error {
 	if err != nil {
 		return err
 	}
-	found := &verification{Bundle: dir, Pinned: len(pinned) > 0, Altered: []string{}, Differs: []string{}, Changed: []string{}}
+	found := &verification{Bundle: dir, Altered: []string{}, Differs: []string{}, Changed: []string{}}
 	if err := found.examine(a, b, pinned, program, v.Config); err != nil {
 		return err
 	}
@@ -98,6 +98,7 @@ func (f *verification) examine(a *app, b evidence.Bundle, pinned []ed25519.Publi
 	m, err := b.Verify(pinned...)
 	if m != nil {
 		f.Runner = m.Runner
+		f.Pinned = slices.ContainsFunc(pinned, func(key ed25519.PublicKey) bool { return evidence.FormatKey(key) == m.Runner })
 	}
 	void := ""
 	if err != nil {
